@@ -1,0 +1,32 @@
+"""A person as the contact directory (CGB) sees one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import TypeAlias
+
+from schemas.phone import Phone
+
+FieldValue: TypeAlias = str | int | float | bool | date | datetime
+"""What a custom field may hold before an adapter encodes it (live CGB: text, booleans 1/0, dates as unix seconds)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryContact:
+    """A contact that exists in the directory. *id* is opaque text (up to 19 digits elsewhere: never a number)."""
+
+    id: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Custom fields by name, encoded as the directory keeps them, as text; absent where it does not tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactDraft:
+    """A contact to be made. *fields* by name; the names that the account has not are left out by the caller."""
+
+    phone: Phone
+    name: str | None
+    email: str | None
+    fields: Mapping[str, FieldValue]

@@ -1,0 +1,68 @@
+"""Who a fact is about: the identities of a person, and the key under which their events stay in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Final
+
+from schemas.phone import Phone
+
+LONGEST_KEY: Final = 250
+"""In characters. What indexes a key has a limit, and what is longer keeps its place by a digest."""
+
+
+class IdentityKind(StrEnum):
+    """What an identity's value is."""
+
+    PHONE = "phone"
+    """E.164, with its plus."""
+    WA_ID = "wa_id"
+    """WhatsApp's own account id: mostly, not always, the digits of the phone."""
+    BSUID = "bsuid"
+    """WhatsApp's business-scoped user id: since 2026 a user may have no phone."""
+    CHATWOOT = "chatwoot"
+    """account:contact."""
+    CGB = "cgb"
+    """CGB's contact id, as text."""
+    EMAIL = "email"
+    """Lower case."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Identity:
+    """One identity of one person. Unique over (kind, value). Its repr shows the kind only."""
+
+    kind: IdentityKind
+    value: str
+
+    def __repr__(self) -> str:
+        return f"Identity({self.kind})"
+
+
+def email_identity(email: str) -> Identity:
+    """The identity of an e-mail address, which is compared without regard to case."""
+    return Identity(IdentityKind.EMAIL, email.strip().lower())
+
+
+def key(*, phone: Phone | None = None, email: str | None = None, order_id: str | None = None) -> str:
+    """The key of an event: the strongest identity its payload has. Chooses partition and lane, without I/O.
+
+    The E.164 phone, else `email:` and the address in lower case, else `order:` and the id.
+    Raises: ValueError when there is none of them.
+    """
+    if phone is not None:
+        return phone.e164
+    if email and email.strip():
+        return _bounded(f"email:{email.strip().lower()}")
+    if order_id and order_id.strip():
+        return _bounded(f"order:{order_id.strip()}")
+    raise ValueError("no identity")
+
+
+def _bounded(text: str) -> str:
+    """*text*, or a digest in its place where it is too long for an index."""
+    if len(text) <= LONGEST_KEY:
+        return text
+    return f"{text.partition(':')[0]}:blake2b-{blake2b(text.encode(), digest_size=16).hexdigest()}"

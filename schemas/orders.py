@@ -1,0 +1,279 @@
+"""An order as we keep it, read once from the text that Vizi sent.
+
+Absent is None. Nothing is invented: no "Unknown", no zero phone, no guessed currency. The two fallbacks there
+are say the same thing from another place: the branch from the order id's first two letters, the form's id
+from the form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from schemas.phone import Phone, parse_phone
+from schemas.webhooks.vizi import (
+    BRANCHES,
+    FLAGS,
+    URGENT,
+    VALIDITY_DAYS,
+    Delivery,
+    Form,
+    OrderPart,
+    Product,
+    body_from,
+    delivery_from,
+)
+
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
+_FIRST_PLAUSIBLE_MS: Final = 10**11
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Order:
+    """One order; the names are those of the `orders` table's columns. JSON members hold what JSON held.
+
+    *ordered_at*: when the form was made, else last changed, else its epoch, else *received_at*; with
+    *received_at* and *order_id* it tells which of a person's orders is the newest. The `*_data` of one person
+    are the first applicant's; *applicants_data* is everybody's. *phone* None: there is none that could be
+    called. *whatsapp_alerts_enabled* None: not said, which is no consent. *raw_body*: the exact text
+    received.
+    """
+
+    order_id: str
+    ordered_at: datetime
+    received_at: datetime
+    raw_body: str
+    phone: Phone | None
+    client_phone_raw: Any
+    form_id: str | None
+    branch: str | None
+    domain: str | None
+    payment_processor: str | None
+    payment_id: str | None
+    amount: Decimal | None
+    currency: str | None
+    order_status: str | None
+    client_name: str | None
+    client_email: str | None
+    whatsapp_alerts_enabled: bool | None
+    product_country: str | None
+    product_country_flag: str | None
+    product_doc_type: str | None
+    product_doc_name: str | None
+    product_intent: str | None
+    product_entries: str | None
+    product_validity: str | None
+    product_data: Mapping[str, Any] | None
+    stay_limit: int | None
+    visa_quantity: int | None
+    visa_entries: str | None
+    visa_usage_deadline_days: int | None
+    visa_document_validity_days: int | None
+    processing_days: int | None
+    is_urgent: bool | None
+    entry_date: date | None
+    entry_port: str | None
+    file_transfer_method: str | None
+    face_url: str | None
+    passport_url: str | None
+    passport_data: Any
+    extra_nationality_data: Any
+    address_data: Any
+    family_data: Any
+    occupation_data: Any
+    military_data: Any
+    past_travels_data: Any
+    files_data: Any
+    applicants_data: Sequence[Any] | None
+    emergency_contact_data: Any
+    business_data: Any
+    form_meta_data: Any
+    coupon_data: Any
+    extra_data: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Order({self.order_id})"
+
+    @property
+    def age(self) -> tuple[datetime, datetime, str]:
+        """Sorts a person's orders from old to new."""
+        return self.ordered_at, self.received_at, self.order_id
+
+
+def is_test_order(order_id: str) -> bool:
+    """Whether Vizi's own tests made it."""
+    return order_id.endswith("-TEST")
+
+
+def order_id_of(data: bytes) -> str | None:
+    """The order id of a delivery whose other parts may be missing or wrong (Vizi's tests have no form), or
+    None.
+
+    Raises: Malformed when it is not a JSON object.
+    """
+    part = body_from(data).get("order")
+    value = part.get("id") if isinstance(part, dict) else None
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def order_from(data: bytes, received_at: datetime) -> Order:
+    """The order of one webhook body, received at *received_at* (with time zone).
+
+    Raises: Malformed, with the name of the part that is missing or of the wrong kind and never its value.
+    """
+    body = body_from(data)
+    delivery = delivery_from(body)
+    form, order, product = delivery.form, delivery.order, delivery.form.product or Product()
+    branch = _branch(order)
+    urgent = form.urgency.lower() in URGENT if form.urgency else None
+    country = (product.country or form.country or "").lower() or None
+    return Order(
+        order_id=order.id,
+        ordered_at=_ordered_at(form, received_at),
+        received_at=received_at,
+        raw_body=data.decode(),
+        phone=parse_phone(form.client.phone, branch=branch),
+        client_phone_raw=form.client.phone,
+        form_id=order.form_id or form.id,
+        branch=branch,
+        domain=order.domain,
+        payment_processor=order.payment_processor,
+        payment_id=order.payment_id,
+        amount=order.amount,
+        currency=order.currency.upper() if order.currency else None,
+        order_status=order.status,
+        client_name=form.client.name,
+        client_email=form.client.email,
+        whatsapp_alerts_enabled=form.client.alerts,
+        product_country=country,
+        product_country_flag=FLAGS.get(country or ""),
+        product_doc_type=product.doc_type,
+        product_doc_name=product.doc_name,
+        product_intent=product.intent,
+        product_entries=product.entries,
+        product_validity=product.validity,
+        product_data=_product_data(form),
+        stay_limit=product.stay_limit,
+        visa_quantity=form.quantity,
+        visa_entries=product.entries,
+        visa_usage_deadline_days=product.days_to_use,
+        visa_document_validity_days=VALIDITY_DAYS.get(product.validity or ""),
+        processing_days=1 if urgent else product.wait,
+        is_urgent=urgent,
+        entry_date=_day(form.entry.date) if form.entry else None,
+        entry_port=form.entry.port if form.entry else None,
+        file_transfer_method=form.file_transfer_method,
+        emergency_contact_data=_or_none(form.emergency_contact),
+        business_data=_or_none(form.business),
+        form_meta_data=_or_none(_member(body, "form", "meta")),
+        coupon_data=_or_none(order.coupon) or _or_none(form.discount),
+        extra_data=_extra(body, delivery),
+        applicants_data=form.applicants,
+        **_first_applicant(form.applicants),
+    )
+
+
+def _branch(order: OrderPart) -> str | None:
+    if order.branch:
+        return order.branch.lower()
+    prefix = order.id[:2].lower()
+    return prefix if prefix in BRANCHES else None
+
+
+def _ordered_at(form: Form, received_at: datetime) -> datetime:
+    epoch = form.meta.timestamp if form.meta else None
+    return _instant(form.created_at) or _instant(form.updated_at) or _from_ms(epoch) or received_at
+
+
+def _instant(text: str | None) -> datetime | None:
+    """An ISO-8601 instant in UTC. Without a zone it is UTC, which is what Vizi writes."""
+    try:
+        moment = datetime.fromisoformat(text) if text else None
+        if moment is None:
+            return None
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _from_ms(value: object) -> datetime | None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < _FIRST_PLAUSIBLE_MS:
+        return None
+    try:
+        return datetime.fromtimestamp(value / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _day(text: str | None) -> date | None:
+    """A plain day, never shifted by a time zone; what follows it is left out."""
+    found = _DAY.match(text) if text else None
+    try:
+        return date.fromisoformat(found.group()) if found else None
+    except ValueError:
+        return None
+
+
+def _or_none(value: object) -> Any:
+    """What came, or None where it says nothing: "", blank, {} and []."""
+    if isinstance(value, str):
+        return value.strip() or None
+    return None if value in ({}, []) else value
+
+
+def _member(value: object, *names: str) -> Any:
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _product_data(form: Form) -> Mapping[str, Any] | None:
+    """The product under our names, with the urgency that was chosen for it."""
+    if form.product is None:
+        return None
+    named = form.product.model_dump(exclude_none=True)
+    if form.urgency:
+        named["urgency"] = form.urgency
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _extra(body: Mapping[str, Any], delivery: Delivery) -> Mapping[str, Any]:
+    """What has no column: `termsAgreed`, `orderId`, members of one country's form, and whatever is new."""
+    extra = _unnamed(delivery.form, "_id")
+    for place, part in (("order", delivery.order), ("client", delivery.form.client), ("body", delivery)):
+        if unnamed := _unnamed(part):
+            extra[place] = unnamed
+    if delivery.form.entry and delivery.form.entry.model_extra:
+        extra["entry"] = _member(body, "form", "entry")
+    return extra
+
+
+def _unnamed(part: BaseModel, *without: str) -> dict[str, Any]:
+    return {name: value for name, value in (part.model_extra or {}).items() if name not in without}
+
+
+def _first_applicant(applicants: Sequence[Any] | None) -> dict[str, Any]:
+    first = applicants[0] if applicants and isinstance(applicants[0], dict) else {}
+    address = {
+        "personal": _or_none(first.get("address")),
+        "work": _or_none(_member(first, "occupation", "address")),
+    }
+    face, passport = (_member(first, "files", name) for name in ("face", "passport"))
+    return {
+        "face_url": _or_none(face) if isinstance(face, str) else None,
+        "passport_url": _or_none(passport) if isinstance(passport, str) else None,
+        "passport_data": _or_none(first.get("passport")),
+        "extra_nationality_data": _or_none(first.get("extraNationality")),
+        "address_data": address if any(address.values()) else None,
+        "family_data": _or_none(first.get("family")),
+        "occupation_data": _or_none(first.get("occupation")),
+        "military_data": _or_none(first.get("military")),
+        "past_travels_data": _or_none(first.get("pastTravels")),
+        "files_data": _or_none(first.get("files")),
+    }

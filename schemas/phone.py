@@ -1,0 +1,158 @@
+"""A telephone number that is known to be one, and the only function that makes one from what people typed.
+
+A wrong guess here sends somebody's travel plans to a stranger, or makes a second contact of one person. So
+whatever has no single sound reading is *no phone*: never a sentinel, never a default country.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import phonenumbers
+
+from schemas.errors import Malformed
+
+BRANCH_REGIONS: Final[Mapping[str, str]] = {"il": "IL", "se": "SE", "ru": "RU", "kz": "KZ"}
+"""Region of a Vizi branch, for numbers that come without a country code. `co` sells worldwide and has
+none."""
+
+_E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+
+# Digits and the marks people put between them. Letters are not among them: libphonenumber would read
+# 0800-FLOWERS and extensions, and neither is a WhatsApp address. Bidirectional marks come along with numbers
+# copied from Hebrew text.
+_TYPED: Final = re.compile(
+    r"[0-9+\-./()\s\u00ad\u2010-\u2015\u2212\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]*"
+)
+_LONGEST_TYPED: Final = 64
+
+# Ranges that libphonenumber calls invalid because no carrier serves them, and that are nevertheless sound
+# addresses: those that regulators keep for drama and documentation (lists of Ofcom and
+# Arcep), and +1 555, from which Meta gives out its WhatsApp test numbers. Nobody's real phone can be in
+# them.
+_RESERVED: Final = re.compile(
+    r"\+(?:447700900[0-9]{3}|441632960[0-9]{3}|1555[0-9]{7}|33(?:19900|26191|35301|46571|53649|63998)[0-9]{4})"
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Phone:
+    """A number in canonical E.164 form, `+` and 7 to 15 ASCII digits.
+
+    Its repr and str are masked, so that it can stand in a log line or an error text by accident without harm.
+    Raises: Malformed when *e164* has another shape.
+    """
+
+    e164: str
+
+    def __post_init__(self) -> None:
+        if not _E164.fullmatch(self.e164):
+            raise Malformed("not an E.164 number")
+
+    @classmethod
+    def parse_e164(cls, text: str) -> Phone:
+        """The phone of a text that is already canonical: our own tables, events and keys.
+
+        Checks the shape and nothing else; what people or other systems wrote goes through `parse_phone`.
+        Raises: Malformed.
+        """
+        return cls(text)
+
+    @property
+    def digits(self) -> str:
+        """The number without its plus, as WhatsApp and CGB write it."""
+        return self.e164[1:]
+
+    def __repr__(self) -> str:
+        return f"Phone(…{self.e164[-2:]})"
+
+    __str__ = __repr__
+
+
+def parse_phone(raw: object, *, code: object = None, branch: str | None = None) -> Phone | None:
+    """The phone that *raw* means, or None when it means none. Never raises.
+
+    *raw*: text, a whole number, or Vizi's `{"code": …, "number": …}` object. *code*: the country calling code
+    that came with it, with or without plus (the object's own code wins). *branch*: the Vizi branch, whose
+    region is taken only when there is no code at all; a code that makes no sense is not replaced by a guess.
+    A number that starts with `+` or `00` speaks for itself.
+    """
+    if isinstance(raw, Mapping):
+        code = raw.get("code") if _text(raw.get("code")) != "" else code
+        raw = raw.get("number")
+    number, calling_code = _text(raw), _text(code)
+    if not number or calling_code is None:
+        return None
+    region = BRANCH_REGIONS.get(branch.strip().lower()) if branch else None
+    e164 = _read(number, calling_code.replace("+", "").lstrip("0"), None if calling_code else region)
+    return Phone(e164) if e164 else None
+
+
+def _text(value: object) -> str | None:
+    """*value* as digits with at most one leading plus; "" when there is nothing, None when it is not a
+    number's text."""
+    if value is None:
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value) if 0 <= value < 10**15 else "x"
+    if not isinstance(value, str) or len(value) > _LONGEST_TYPED:
+        return None
+    if value.isascii() and value.isdigit():
+        return value
+    if not _TYPED.fullmatch(value):
+        return None
+    compact = re.sub(r"[^0-9+]", "", value)
+    if "+" in compact[1:] or compact == "+":
+        return None
+    return compact
+
+
+@lru_cache(maxsize=4096)
+def _read(number: str, code: str, region: str | None) -> str | None:
+    """The canonical form of the first sound reading, or None."""
+    for text, home in _readings(number, code, region):
+        try:
+            parsed = phonenumbers.parse(text, home)
+        except phonenumbers.NumberParseException:
+            continue
+        e164 = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+        sound = _RESERVED.fullmatch(e164) or phonenumbers.is_valid_number(parsed)
+        if sound and _E164.fullmatch(e164):
+            return e164
+    return None
+
+
+def _readings(number: str, code: str, region: str | None) -> Iterator[tuple[str, str | None]]:
+    """(text, home region) for libphonenumber, the likeliest first. A later one counts only when no earlier
+    one is valid."""
+    bare = number.removeprefix("+")
+    if number.startswith("+"):
+        yield number, None
+    if not code and region:
+        code = str(phonenumbers.country_code_for_region(region))
+    home = region or _region_of(code)
+    if home:
+        # As dialled at home. libphonenumber takes the trunk prefix off by the rules of the country (0; 8 in
+        # Russia and Kazakhstan; Italy keeps its 0) and an embedded country code only where the number makes
+        # no sense with it.
+        yield bare, home
+    elif code:
+        yield f"+{code}{bare}", None  # +1-868 and its like: a calling code together with an area code
+    if bare.startswith("00"):
+        yield (
+            f"+{bare[2:]}",
+            None,
+        )  # 00 is not the exit code everywhere (Russia: 810), yet everybody writes it
+    unpadded = bare.lstrip("0")
+    if code and unpadded.startswith(code):
+        yield f"+{unpadded}", None
+
+
+def _region_of(code: str) -> str | None:
+    """The main region of a calling code (7: Russia, whose rules are Kazakhstan's as well), or None."""
+    regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(code), ()) if code and len(code) <= 3 else ()
+    return regions[0] if regions and regions[0] != "001" else None

@@ -1,0 +1,257 @@
+"""Vizi's order webhook, as far as its parts are read one by one.
+
+Shapes by Vizi's type file; the deviations were observed on the running system: numbers as text, "" for null,
+phones as object or text, new enum values before any release. So a leaf of an odd kind counts as absent (the
+raw body keeps it), and only a *part* of the wrong kind (`client` not an object, `applicants` not an array)
+makes a delivery unreadable.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from math import isfinite
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from schemas.errors import Malformed
+
+BRANCHES: Final = frozenset({"il", "se", "co", "ru", "kz"})
+
+URGENT: Final = frozenset({"urgent", "express", "few_hours", "next_day", "rush", "priority"})
+"""Observed on the running system. Of these Vizi sends `few_hours` and `next_day`; `1_2_days` is not
+urgent."""
+
+FLAGS: Final[Mapping[str, str]] = {
+    "india": "🇮🇳",
+    "canada": "🇨🇦",
+    "morocco": "🇲🇦",
+    "new_zealand": "🇳🇿",
+    "vietnam": "🇻🇳",
+    "usa": "🇺🇸",
+    "korea": "🇰🇷",
+    "cambodia": "🇰🇭",
+    "israel": "🇮🇱",
+    "saudi_arabia": "🇸🇦",
+    "bahrain": "🇧🇭",
+    "indonesia": "🇮🇩",
+    "uk": "🇬🇧",
+    "sri_lanka": "🇱🇰",
+    "togo": "🇹🇬",
+    "thailand": "🇹🇭",
+    "schengen": "🇪🇺",
+}
+"""Every destination of Vizi's type file, with its flag."""
+
+VALIDITY_DAYS: Final[Mapping[str, int]] = {
+    "2_weeks": 14,
+    "15_days": 15,
+    "month": 30,
+    "2_months": 60,
+    "3_months": 90,
+    "6_months": 180,
+    "year": 365,
+    "2_years": 730,
+    "3_years": 1095,
+    "5_years": 1825,
+}
+
+# Text that JSON can spell and Postgres cannot hold: U+0000 and half a surrogate pair.
+_SUSPICIOUS: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_INT4: Final = 2**31
+_LONGEST_ID: Final = 200
+_MOST_MONEY: Final = Decimal(10) ** 15
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        return None
+    return str(value).strip() or None
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}\s*", value, re.ASCII):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | Decimal) or not -_INT4 < value < _INT4:
+        return None
+    return int(value) if value == int(value) else None
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _money(value: object) -> Decimal | None:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise ValueError("not a number")
+    try:
+        amount = Decimal(value.strip() if isinstance(value, str) else value)
+    except InvalidOperation:
+        raise ValueError("not a number") from None
+    if not amount.is_finite() or abs(amount) >= _MOST_MONEY or amount.adjusted() < -_LONGEST_ID:
+        raise ValueError("out of range")
+    return amount
+
+
+def _identifier(value: object) -> str:
+    text = _text(value)
+    if text is None or len(text) > _LONGEST_ID:
+        raise ValueError("not an id")
+    return text
+
+
+def _absent_if_blank(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+Text = Annotated[str | None, BeforeValidator(_text)]
+"""Trimmed; blank and other kinds are None."""
+Whole = Annotated[int | None, BeforeValidator(_whole)]
+Flag = Annotated[bool | None, BeforeValidator(_flag)]
+"""Only a JSON boolean is one: nothing else may pass for consent."""
+Money = Annotated[Decimal | None, BeforeValidator(_money)]
+Identifier = Annotated[str, BeforeValidator(_identifier)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Client(_Part):
+    """The buyer. *phone* is kept raw: `{code, number}`, text, null, or with empty parts."""
+
+    name: Text = None
+    email: Text = None
+    phone: Any = None
+    alerts: Flag = Field(default=None, alias="whatsappAlertsEnabled")
+
+
+class Product(_Part):
+    """The document that is bought. *price*, *urgencies*, *variations* and their like are kept as they
+    came."""
+
+    name: Text = None
+    country: Text = None
+    doc_type: Text = Field(default=None, alias="docType")
+    doc_name: Text = Field(default=None, alias="docName")
+    intent: Text = None
+    entries: Text = None
+    validity: Text = None
+    days_to_use: Whole = None
+    wait: Whole = None
+    stay_limit: Whole = None
+
+
+class Entry(_Part):
+    """The planned arrival. *date* is a plain day, "YYYY-MM-DD", in no time zone."""
+
+    date: Text = None
+    port: Text = None
+
+
+class Meta(_Part):
+    """How the form was filled in. *timestamp*: epoch milliseconds."""
+
+    timestamp: Any = None
+
+
+class Form(_Part):
+    """The form that the buyer filled in. Members that differ by country stay in `model_extra`."""
+
+    id: Text = None
+    country: Text = None
+    created_at: Text = None
+    updated_at: Text = None
+    client: Client
+    product: Annotated[Product | None, BeforeValidator(_absent_if_blank)] = None
+    quantity: Whole = None
+    urgency: Text = None
+    discount: Any = None
+    meta: Annotated[Meta | None, BeforeValidator(_absent_if_blank)] = None
+    entry: Annotated[Entry | None, BeforeValidator(_absent_if_blank)] = None
+    file_transfer_method: Text = Field(default=None, alias="fileTransferMethod")
+    applicants: Annotated[list[Any] | None, BeforeValidator(_absent_if_blank)] = None
+    emergency_contact: Any = Field(default=None, alias="emergencyContact")
+    business: Any = None
+
+
+class OrderPart(_Part):
+    """The sale. *amount* in major units, exactly as the JSON text had it; *coupon* an object or, of old,
+    text."""
+
+    id: Identifier
+    form_id: Text = None
+    branch: Text = None
+    domain: Text = None
+    payment_processor: Text = None
+    payment_id: Text = None
+    amount: Money = None
+    currency: Text = None
+    coupon: Any = None
+    status: Text = None
+
+
+class Delivery(_Part):
+    """One webhook's body."""
+
+    form: Form
+    order: OrderPart
+
+
+def body_from(data: bytes) -> dict[str, Any]:
+    """The JSON object of a webhook's body, its fractions as Decimal, exact to the digit.
+
+    Raises: Malformed when it is no JSON object, or holds text or numbers that Postgres cannot keep.
+    """
+    try:
+        body = json.loads(data.decode(), parse_float=_decimal, parse_constant=_refuse)
+        if _SUSPICIOUS.search(data):
+            text = json.dumps(body, default=str, ensure_ascii=False)
+            text.encode()
+            if "\\u0000" in text.replace("\\\\", ""):
+                raise Malformed("the body holds U+0000")
+    except (ValueError, RecursionError):
+        raise Malformed("the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise Malformed("the body is not an object")
+    return body
+
+
+def _decimal(text: str) -> Decimal:
+    if not isfinite(float(text)):
+        raise ValueError("out of range")
+    return Decimal(text)
+
+
+def _refuse(text: str) -> None:
+    raise ValueError(f"{text} is not JSON")
+
+
+def delivery_from(body: Mapping[str, Any]) -> Delivery:
+    """The parts of a body.
+
+    Raises: Malformed, naming the part that is missing or of the wrong kind, never its value.
+    """
+    try:
+        return Delivery.model_validate(body)
+    except ValidationError as exc:
+        raise Malformed(_complaint(exc)) from None
+
+
+def _complaint(exc: ValidationError) -> str:
+    error = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in error["loc"])
+    match error["type"]:
+        case "missing":
+            return f"{where} is missing"
+        case "model_type":
+            return f"{where} is not an object"
+        case "list_type":
+            return f"{where} is not an array"
+        case _:
+            return f"{where} cannot be read"
