@@ -1,0 +1,156 @@
+"""One HTTP client for every provider: its limits, and what its failures mean for the caller."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import orjson
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientSession,
+    ClientTimeout,
+    ConnectionTimeoutError,
+    DummyCookieJar,
+    InvalidURL,
+    StreamReader,
+    TCPConnector,
+)
+
+from schemas.errors import Refused, Transient, Uncertain
+
+MAX_BODY_BYTES: Final = 1024 * 1024
+"""How much of an answer is read. A longer one counts as broken."""
+
+MAX_RETRY_AFTER_S: Final = 3600.0
+
+_LONGEST_CONNECT_S: Final = 10.0
+_IDLE_S: Final = 15.0  # below what servers and proxies keep, so that they rarely close a connection under a request
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_SECONDS: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer. *headers* ignore case; *body* is at most the cap of the request, undecoded."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@asynccontextmanager
+async def open_session(*, connections: int = 128, per_host: int = 32) -> AsyncIterator[ClientSession]:
+    """The client of this process, with connections kept alive.
+
+    At most *connections* at a time, *per_host* of them to one host; more requests wait for one. No cookies,
+    no proxy or password from the environment, no silent second try on a dropped connection. Use it through
+    `exchange`, which also refuses to follow redirects.
+    """
+    connector = TCPConnector(limit=connections, limit_per_host=per_host, keepalive_timeout=_IDLE_S)
+    async with ClientSession(
+        connector=connector,
+        cookie_jar=DummyCookieJar(),
+        trust_env=False,
+        json_serialize=_dump,
+        auto_decompress=True,
+        headers={"User-Agent": "ferryman", "Accept": "application/json"},
+    ) as session:
+        # aiohttp repeats PUT and DELETE by itself when a kept connection drops: a write must not happen twice
+        # behind our back. It offers no public switch; its own test client sets the same attribute.
+        session._retry_connection = False
+        yield session
+
+
+async def exchange(
+    session: ClientSession,
+    method: str,
+    url: str,
+    *,
+    system: str,
+    timeout_s: float,
+    headers: Mapping[str, str] | None = None,
+    params: Mapping[str, str] | None = None,
+    json: Any = None,
+    form: Mapping[str, str] | None = None,
+    max_body: int = MAX_BODY_BYTES,
+) -> Reply:
+    """One request, one answer, whatever its status.
+
+    *timeout_s* bounds all of it; *system* names the other side in errors.
+
+    Raises:
+        Transient: never connected (also: no free connection in time); or, for a read, no whole answer.
+        Uncertain: a write may have been sent and no whole answer came (disconnect, reset, timeout, cut or
+        endless body).
+        Refused: the address is not one.
+    """
+    timeout = ClientTimeout(total=timeout_s, connect=min(timeout_s / 2, _LONGEST_CONNECT_S))
+    try:
+        async with session.request(
+            method,
+            url,
+            headers=headers,
+            params=params,
+            json=json,
+            data=form,
+            timeout=timeout,
+            allow_redirects=False,
+        ) as answer:
+            return Reply(answer.status, answer.headers, await _capped(answer.content, max_body))
+    # `from None` throughout: aiohttp's texts hold the address, and addresses hold phones.
+    except (ClientConnectorError, ConnectionTimeoutError):
+        raise Transient(f"{system}: no connection") from None
+    except InvalidURL:
+        raise Refused(f"{system}: the address is not a valid URL") from None
+    except TimeoutError:
+        raise lost(f"{system}: no answer in time", write=method not in _READS) from None
+    except (ClientError, OSError):
+        raise lost(f"{system}: the connection broke before the answer", write=method not in _READS) from None
+
+
+def lost(text: str, *, write: bool) -> Transient | Uncertain:
+    """The error for an answer that did not come, or came useless: a write may have happened."""
+    return Uncertain(text) if write else Transient(text)
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds that the other side asks us to wait, 0 to 3600; None where it does not say.
+
+    Both forms of RFC 9110 section 10.2.3 (seconds; a date, counted from *now*, which is aware), and decimals,
+    which some services send.
+    """
+    raw = headers.get("Retry-After", "").strip()
+    if not raw or not raw.isascii():
+        return None
+    if _SECONDS.fullmatch(raw):
+        return min(float(raw), MAX_RETRY_AFTER_S)
+    if not raw[0].isalpha():  # HTTP's dates start with the day's name; the parser would take much more
+        return None
+    try:
+        until = parsedate_to_datetime(raw)
+        if until.tzinfo is None:
+            until = until.replace(tzinfo=UTC)
+        return min(max((until - now).total_seconds(), 0.0), MAX_RETRY_AFTER_S)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+async def _capped(content: StreamReader, cap: int) -> bytes:
+    """The whole of *content*. Raises: ClientError when it is longer than *cap* bytes."""
+    body = bytearray()
+    async for chunk in content.iter_any():
+        body += chunk
+        if len(body) > cap:
+            raise ClientError("the answer is too long")
+    return bytes(body)
+
+
+def _dump(value: Any) -> str:
+    return orjson.dumps(value).decode()

@@ -1,0 +1,92 @@
+"""JSON from strangers: what parsers disagree on, or what later stores cannot hold, is refused here and nowhere later.
+
+Refused: NaN and infinities, numbers beyond a double or integers beyond 64 bits, nesting deeper than MAX_DEPTH, a key
+twice
+in one object (parsers differ on which counts), U+0000 and lone surrogates (Postgres text holds neither), bytes that
+are not UTF-8, and anything that is not an object.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import orjson
+
+from schemas.errors import Malformed
+
+MAX_DEPTH: Final = 64
+
+
+class NotJson(Malformed):
+    """The body is not JSON that we take; the text says why and never quotes it."""
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The object that *body* is. Raises: NotJson."""
+    try:
+        doc = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise NotJson(_why(body, exc)) from None
+    if not isinstance(doc, dict):
+        raise NotJson("the body must be a JSON object")
+    # As many levels need as many brackets: with fewer there is nothing to walk through.
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _depth(doc) > MAX_DEPTH:
+        raise NotJson(f"the body is nested deeper than {MAX_DEPTH} levels")
+    # What comes out again as it went in holds no key twice and no number that lost something. Only the rest is read
+    # slowly.
+    if orjson.dumps(doc) != body or b"\\u0000" in body:
+        _read_slowly(body)
+    return doc
+
+
+def _why(body: bytes, exc: orjson.JSONDecodeError) -> str:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return "the body is not UTF-8"
+    return f"the body is not JSON (at character {exc.pos})"
+
+
+def _depth(doc: Any) -> int:
+    deepest, level = 0, [doc]
+    while level and deepest <= MAX_DEPTH:
+        deepest += 1
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
+        ]
+    return deepest
+
+
+def _read_slowly(body: bytes) -> None:
+    try:
+        json.loads(body, object_pairs_hook=_unique, parse_int=_small, strict=True)
+    except NotJson:
+        raise
+    except (ValueError, RecursionError) as exc:
+        raise NotJson("the body is not JSON") from exc
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    seen = set()
+    for key, value in pairs:
+        if key in seen:
+            raise NotJson("a key stands twice in one object")
+        seen.add(key)
+        if "\x00" in key or _holds_nul(value):
+            raise NotJson("a text holds U+0000")
+
+
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(_holds_nul(item) for item in value)
+    return isinstance(value, str) and "\x00" in value
+
+
+def _small(digits: str) -> int:
+    if len(digits) > 20 or not -(2**63) <= (number := int(digits)) < 2**64:
+        raise NotJson("an integer does not fit 64 bits")
+    return number

@@ -1,0 +1,224 @@
+"""A rate limit and a pause that all processes share through Redis.
+
+Why not the `limits` package: its moving window runs on each client's own clock, and the pause would be a
+second round trip. Here one script answers both questions on the server's clock, and tells how long to wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import structlog
+from redis import exceptions as redis_errors
+from redis.asyncio import Redis
+
+from schemas.errors import Transient
+
+FIRST_PAUSE_S: Final = 4.0
+LONGEST_PAUSE_S: Final = 60.0
+"""A refusal that names no time pauses for 4, 8, 16, 32, 60 … seconds, until two minutes were quiet."""
+
+LONGEST_WAIT_S: Final = 30.0
+"""How long a call waits for its place before its lane is given back."""
+
+_FORGET_S: Final = 120.0
+_REDIS_REST_S: Final = (
+    2.0  # how long Redis is left alone after it failed, so that calls don't each wait for its timeout
+)
+_SHORTEST_SLEEP_S: Final = 0.005
+_MOST_SCOPES: Final = 4096
+_RedisAway: Final = (redis_errors.RedisError, OSError, TimeoutError)
+
+_TAKEN: Final = 0
+_PAUSED: Final = 2
+
+# Answers {0, 0} taken, {1, ms} full for ms, {2, ms} paused for ms. The list holds the last places, newest
+# first, in µs.
+_TAKE: Final = """
+local paused = redis.call('PTTL', KEYS[2])
+if paused > 0 then return {2, paused} end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local amount, window = tonumber(ARGV[1]), tonumber(ARGV[2]) * 1000
+local oldest = tonumber(redis.call('LINDEX', KEYS[1], amount - 1) or '0')
+if oldest > 0 and oldest + window > now then return {1, math.ceil((oldest + window - now) / 1000)} end
+redis.call('LPUSH', KEYS[1], string.format('%.0f', now))
+redis.call('LTRIM', KEYS[1], 0, amount - 1)
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return {0, 0}
+"""
+
+# Answers the ms that the pause now lasts. Several calls refused together are one refusal: they don't double
+# the pause.
+_PAUSE: Final = """
+local left = redis.call('PTTL', KEYS[1])
+local ms = tonumber(ARGV[1])
+if ms == 0 then
+  if left > 0 then return left end
+  local times = redis.call('INCR', KEYS[2])
+  redis.call('PEXPIRE', KEYS[2], ARGV[4])
+  ms = math.min(tonumber(ARGV[3]), tonumber(ARGV[2]) * 2 ^ (times - 1))
+end
+if ms <= left then return left end
+redis.call('SET', KEYS[1], '1', 'PX', string.format('%.0f', ms))
+return math.floor(ms)
+"""
+
+
+class RateLimiter:
+    """Places for requests: at most *per_minute* in any *window_s* seconds, per scope, over all processes.
+
+    The promise holds while Redis is up, on Redis's clock: never more than *per_minute* places are given
+    within any rolling window. While Redis is away each process keeps the promise for itself (so N processes
+    may together reach N times the amount), and no call fails for that. None or 0 for *per_minute*: no limit
+    and no round trip; then a pause is kept in the process that met it only. *redis* None: always in-process.
+    *clock* is monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        redis: Redis | None,
+        *,
+        per_minute: int | None,
+        window_s: float = 60.0,
+        max_wait_s: float = LONGEST_WAIT_S,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._redis = redis
+        self._amount = per_minute or 0
+        self._window_s = window_s
+        self._max_wait_s = max_wait_s
+        self._clock = clock
+        self._sleep = sleep
+        self._redis_back_at = 0.0
+        self._scopes: dict[str, _Scope] = {}
+
+    async def acquire(self, scope: str) -> None:
+        """Return when a request of *scope* may go out; callers of one process are served in their order.
+
+        Raises: Transient (limited, retry_after_s) when that would take longer than max_wait_s: nothing was
+        sent.
+        """
+        here = self._here(scope)
+        if not self._amount and here.paused_until <= self._clock():
+            return
+        deadline = self._clock() + self._max_wait_s
+        try:
+            async with asyncio.timeout(self._max_wait_s):
+                await here.turn.acquire()
+        except TimeoutError:
+            raise _too_long(self._window_s / (self._amount or 1)) from None
+        try:
+            while (wait_s := await self._place(scope, here)) > 0:
+                if self._clock() + wait_s > deadline:
+                    raise _too_long(wait_s)
+                await self._sleep(max(wait_s, _SHORTEST_SLEEP_S))
+        finally:
+            here.turn.release()
+
+    async def pause(self, scope: str, seconds: float | None) -> None:
+        """Hold every process's requests of *scope* for *seconds*: the other side said that we ask too often.
+
+        None or 0: it named no time; the pause starts at FIRST_PAUSE_S and doubles while refusals repeat.
+        Never shortens a pause.
+        """
+        here = self._here(scope)
+        asked_ms = max(1, round(seconds * 1000)) if seconds and seconds > 0 else 0
+        pause_s: float | None = None
+        if self._amount:
+            args = (
+                asked_ms,
+                round(FIRST_PAUSE_S * 1000),
+                round(LONGEST_PAUSE_S * 1000),
+                round(_FORGET_S * 1000),
+            )
+            answer = await self._script(_PAUSE, (_key("pause", scope), _key("refusals", scope)), args)
+            pause_s = None if answer is None else int(answer) / 1000
+        here.pause(self._clock(), asked_ms / 1000 if pause_s is None else pause_s)
+        structlog.get_logger().warning("limits.paused", scope=scope, seconds=here.paused_until - self._clock())
+
+    async def _place(self, scope: str, here: _Scope) -> float:
+        """0 when a place was taken, else the seconds until it is worth asking again."""
+        now = self._clock()
+        wait_s = max(here.paused_until - now, here.full_for(now, self._amount, self._window_s))
+        if wait_s > 0 or not self._amount:
+            return max(wait_s, 0.0)
+        keys = (_key("places", scope), _key("pause", scope))
+        answer = await self._script(_TAKE, keys, (self._amount, round(self._window_s * 1000)))
+        if answer is not None and answer[0] != _TAKEN:
+            wait_s = int(answer[1]) / 1000
+            if answer[0] == _PAUSED:
+                here.paused_until = self._clock() + wait_s
+            return wait_s
+        here.take(self._clock(), self._amount)
+        return 0.0
+
+    async def _script(self, script: str, keys: tuple[str, ...], args: tuple[int, ...]) -> Any:
+        """The script's answer; None while Redis is away."""
+        if self._redis is None or self._clock() < self._redis_back_at:
+            return None
+        try:
+            run: Any = self._redis.eval
+            return await run(script, len(keys), *keys, *args)
+        except _RedisAway as error:
+            self._redis_back_at = self._clock() + _REDIS_REST_S
+            structlog.get_logger().warning("limits.in_process", error=type(error).__name__)
+            return None
+
+    def _here(self, scope: str) -> _Scope:
+        if scope not in self._scopes and len(self._scopes) >= _MOST_SCOPES:
+            # A scope may be a recipient: forget those that nothing is known of any more.
+            now = self._clock()
+            self._scopes = {k: s for k, s in self._scopes.items() if not s.idle(now, self._window_s)}
+        return self._scopes.setdefault(scope, _Scope())
+
+
+class _Scope:
+    """What this process knows of a scope: its own places, the pause, and whose turn it is to ask."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        self.paused_until = 0.0
+        self._taken: deque[float] = deque()
+        self._refusals = 0
+        self._refused_at = -_FORGET_S
+
+    def take(self, now: float, amount: int) -> None:
+        self._taken.append(now)
+        while len(self._taken) > amount:
+            self._taken.popleft()
+
+    def idle(self, now: float, window_s: float) -> bool:
+        """Whether forgetting it changes nothing."""
+        latest = self._taken[-1] + window_s if self._taken else 0.0
+        return not self.turn.locked() and max(latest, self.paused_until, self._refused_at + _FORGET_S) < now
+
+    def full_for(self, now: float, amount: int, window_s: float) -> float:
+        """Seconds until this process has a place by its own count, which holds when Redis fails or returns."""
+        if not amount or len(self._taken) < amount:
+            return 0.0
+        return max(self._taken[0] + window_s - now, 0.0)
+
+    def pause(self, now: float, seconds: float) -> None:
+        """Pause for *seconds*, or where it is 0 by the rule of doubling."""
+        if seconds <= 0:
+            if self.paused_until > now:
+                return
+            self._refusals = self._refusals + 1 if now - self._refused_at < _FORGET_S else 1
+            self._refused_at = now
+            seconds = min(FIRST_PAUSE_S * 2.0 ** min(self._refusals - 1, 16), LONGEST_PAUSE_S)
+        self.paused_until = max(self.paused_until, now + seconds)
+
+
+def _key(kind: str, scope: str) -> str:
+    # The braces are a cluster hash tag: one script touches two keys of a scope.
+    return f"ferryman:{kind}:{{{scope}}}"
+
+
+def _too_long(wait_s: float) -> Transient:
+    return Transient("our own rate limit is used up for now", retry_after_s=wait_s, limited=True)

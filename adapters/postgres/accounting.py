@@ -1,0 +1,93 @@
+"""The sums that prove that nothing vanished."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from adapters.postgres.pool import Pool
+
+SAMPLE: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Events by how they ended for one worker; *open*: accepted and not ended."""
+
+    accepted: int
+    done: int
+    skipped: int
+    dead: int
+    uncertain: int
+    open: int
+
+
+# What was accepted is known from the journal, from the spool, and from what a worker has already ended.
+_SUMS: Final = """
+WITH known AS (
+    SELECT id FROM event_journal WHERE type = ANY($2::text[])
+    UNION SELECT id FROM spool WHERE type = ANY($2::text[])
+    UNION SELECT event_id FROM inbox WHERE worker = $1 AND replay_id = ''
+)
+SELECT count(*) AS accepted,
+       count(*) FILTER (WHERE i.outcome = 'done') AS done,
+       count(*) FILTER (WHERE i.outcome = 'skipped') AS skipped,
+       count(*) FILTER (WHERE i.outcome = 'dead') AS dead,
+       count(*) FILTER (WHERE i.outcome = 'uncertain') AS uncertain,
+       count(*) FILTER (WHERE i.outcome IS NULL) AS open
+FROM known k
+LEFT JOIN inbox i ON i.event_id = k.id AND i.worker = $1 AND i.replay_id = ''
+"""
+
+_TWICE: Final = """
+SELECT event_id FROM inbox WHERE worker = $1 GROUP BY event_id, replay_id HAVING count(*) > 1 ORDER BY 1 LIMIT $2
+"""
+
+_DEAD_WITHOUT_LETTER: Final = """
+SELECT i.event_id FROM inbox i
+WHERE i.worker = $1 AND i.outcome = 'dead' AND NOT EXISTS (
+    SELECT FROM dead_letters d
+    WHERE d.worker = i.worker AND d.event_id = i.event_id AND d.replay_id = i.replay_id)
+ORDER BY 1 LIMIT $2
+"""
+
+_LETTER_NOT_DEAD: Final = """
+SELECT d.event_id FROM dead_letters d
+WHERE d.worker = $1 AND d.state = 'open' AND NOT EXISTS (
+    SELECT FROM inbox i
+    WHERE i.worker = d.worker AND i.event_id = d.event_id AND i.replay_id = d.replay_id AND i.outcome = 'dead')
+ORDER BY 1 LIMIT $2
+"""
+
+# The journal worker ended with it, and yet the journal does not have it.
+_NOT_JOURNALED: Final = """
+SELECT i.event_id FROM inbox i
+WHERE i.worker = 'journal' AND i.outcome = 'done' AND $1 = 'journal'
+  AND NOT EXISTS (SELECT FROM event_journal j WHERE j.id = i.event_id)
+ORDER BY 1 LIMIT $2
+"""
+
+CHECKS: Final = {
+    "ended twice": _TWICE,
+    "dead without a dead letter": _DEAD_WITHOUT_LETTER,
+    "a dead letter without its end": _LETTER_NOT_DEAD,
+    "done and not in the journal": _NOT_JOURNALED,
+}
+"""What must never be, and the query that finds it."""
+
+
+async def sums(pool: Pool, worker: str, types: Sequence[str]) -> Sums:
+    """How the events of *types* ended for *worker*."""
+    row = await pool.fetchrow(_SUMS, worker, list(types))
+    assert row is not None
+    return Sums(**dict(row))
+
+
+async def anomalies(pool: Pool, worker: str) -> dict[str, list[str]]:
+    """What does not balance for *worker*: the kind of fault, and the first event ids that show it."""
+    found = {}
+    for fault, query in CHECKS.items():
+        if rows := await pool.fetch(query, worker, SAMPLE):
+            found[fault] = [row["event_id"] for row in rows]
+    return found

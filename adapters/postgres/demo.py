@@ -1,0 +1,62 @@
+"""What the demonstration reads back from the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from adapters.postgres.pool import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """The sync state of an order's row."""
+
+    status: str | None
+    error: str | None
+    contact_id: str | None
+    existed: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How contact-sync ended with an event."""
+
+    outcome: str
+    reason: str | None
+
+
+async def ended(pool: Pool, worker: str, among: Sequence[str] | None = None) -> list[str]:
+    """Ids of the events that *worker* has ended with, *among* these or of all."""
+    rows = await pool.fetch(
+        "SELECT event_id FROM inbox WHERE worker = $1 AND ($2::text[] IS NULL OR event_id = ANY($2))", worker, among
+    )
+    return [row["event_id"] for row in rows]
+
+
+async def endings(pool: Pool, ids: Sequence[str]) -> dict[str, Ending]:
+    """How contact-sync ended with each of *ids*."""
+    rows = await pool.fetch(
+        "SELECT event_id, outcome, reason FROM inbox WHERE worker = 'contact-sync' AND event_id = ANY($1)", ids
+    )
+    return {row["event_id"]: Ending(row["outcome"], row["reason"]) for row in rows}
+
+
+async def orders(pool: Pool, order_ids: Sequence[str]) -> dict[str, OrderRow]:
+    """The rows of *order_ids*, as far as there are any."""
+    rows = await pool.fetch(
+        "SELECT order_id, cgb_sync_status, cgb_sync_error, cgb_contact_id, cgb_contact_exists"
+        " FROM orders WHERE order_id = ANY($1)",
+        order_ids,
+    )
+    return {
+        row["order_id"]: OrderRow(
+            row["cgb_sync_status"], row["cgb_sync_error"], row["cgb_contact_id"], row["cgb_contact_exists"]
+        )
+        for row in rows
+    }
+
+
+async def outbox_is_empty(pool: Pool) -> bool:
+    """Whether everything emitted is on the stream."""
+    return not await pool.fetchval("SELECT EXISTS (SELECT FROM outbox)")

@@ -1,0 +1,153 @@
+"""The inbox: what a worker has finished with. Its row is written in the transaction of the results themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from adapters.postgres.pool import Connection, Pool
+from schemas.envelope import Event
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRow:
+    """How a worker ended with an event. *data_hash* tells another body under the same id."""
+
+    event_id: str
+    replay_id: str
+    outcome: str
+    reason: str | None
+    attempts: int
+    data_hash: bytes
+
+
+_SEEN: Final = """
+SELECT e.ord, i.data_hash
+FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS e (event_id, replay_id, ord)
+JOIN inbox i ON i.event_id = e.event_id AND i.worker = $1 AND i.replay_id = e.replay_id
+"""
+
+# Across days the primary key cannot forbid a second row; the lease check in the same transaction leaves one writer.
+_INSERT: Final = """
+INSERT INTO inbox (worker, event_id, replay_id, outcome, reason, attempts, data_hash)
+SELECT $1, n.event_id, n.replay_id, n.outcome, n.reason, n.attempts, n.data_hash
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::bytea[])
+    AS n (event_id, replay_id, outcome, reason, attempts, data_hash)
+WHERE NOT EXISTS (
+    SELECT FROM inbox i WHERE i.event_id = n.event_id AND i.worker = $1 AND i.replay_id = n.replay_id)
+ON CONFLICT DO NOTHING
+RETURNING event_id, replay_id
+"""
+
+_ATTEMPTS: Final = """
+SELECT event_id, replay_id, attempts, begun FROM attempts
+WHERE worker = $1 AND (event_id, replay_id) IN (SELECT * FROM unnest($2::text[], $3::text[]))
+"""
+
+_FAILED: Final = """
+INSERT INTO attempts AS a (worker, event_id, replay_id, attempts, error_class, error_text, next_at)
+SELECT $1, * FROM unnest($2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::timestamptz[])
+ON CONFLICT (worker, event_id, replay_id) DO UPDATE
+SET attempts = excluded.attempts, error_class = excluded.error_class, error_text = excluded.error_text,
+    next_at = excluded.next_at, updated_at = now()
+"""
+
+_FORGET: Final = """
+DELETE FROM attempts
+WHERE worker = $1 AND (event_id, replay_id) IN (SELECT * FROM unnest($2::text[], $3::text[]))
+"""
+
+_BEGIN: Final = """
+INSERT INTO attempts AS a (worker, event_id, replay_id, attempts, error_class, error_text, next_at, begun)
+VALUES ($1, $2, $3, 0, '', '', now(), 1)
+ON CONFLICT (worker, event_id, replay_id) DO UPDATE SET begun = a.begun + 1, updated_at = now()
+RETURNING begun
+"""
+
+_SURVIVED: Final = "UPDATE attempts SET begun = 0 WHERE worker = $1 AND event_id = $2 AND replay_id = $3"
+
+_CONFLICTS: Final = """
+INSERT INTO event_conflicts (event_id, data_hash, source, data)
+SELECT * FROM unnest($1::text[], $2::bytea[], $3::text[], $4::text[])
+ON CONFLICT DO NOTHING
+"""
+
+
+async def seen(pool: Pool, worker: str, events: Sequence[Event]) -> dict[int, bytes]:
+    """Which of *events*, by index, *worker* has already finished with, and the hash of the body it finished with."""
+    rows = await pool.fetch(_SEEN, worker, [e.id for e in events], [e.replayid for e in events])
+    return {row["ord"] - 1: row["data_hash"] for row in rows}
+
+
+async def insert(conn: Connection, worker: str, rows: Sequence[InboxRow]) -> set[tuple[str, str]]:
+    """Write *rows*; return the (event id, replay id) that were not there before. Only their results may be recorded."""
+    inserted = await conn.fetch(
+        _INSERT,
+        worker,
+        [r.event_id for r in rows],
+        [r.replay_id for r in rows],
+        [r.outcome for r in rows],
+        [r.reason for r in rows],
+        [r.attempts for r in rows],
+        [r.data_hash for r in rows],
+    )
+    return {(row["event_id"], row["replay_id"]) for row in inserted}
+
+
+async def attempts(pool: Pool, worker: str, events: Sequence[Event]) -> dict[tuple[str, str], tuple[int, int]]:
+    """(failed attempts so far, times begun and not survived) of those of *events* that have any."""
+    rows = await pool.fetch(_ATTEMPTS, worker, [e.id for e in events], [e.replayid for e in events])
+    return {(row["event_id"], row["replay_id"]): (row["attempts"], row["begun"]) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failed attempt of an event that will be tried again at *next_at*."""
+
+    event_id: str
+    replay_id: str
+    attempts: int
+    error_class: str
+    error_text: str
+    next_at: object
+
+
+async def failed(conn: Connection, worker: str, failures: Sequence[Failure]) -> None:
+    """Count failed attempts. One row per event: later ones replace earlier ones."""
+    await conn.execute(
+        _FAILED,
+        worker,
+        [f.event_id for f in failures],
+        [f.replay_id for f in failures],
+        [f.attempts for f in failures],
+        [f.error_class for f in failures],
+        [f.error_text for f in failures],
+        [f.next_at for f in failures],
+    )
+
+
+async def begin(pool: Pool, worker: str, event: Event) -> int:
+    """Write down that *event* is being begun; returns how often that was, without a `survived` since."""
+    return int(await pool.fetchval(_BEGIN, worker, event.id, event.replayid))
+
+
+async def survived(pool: Pool, worker: str, event: Event) -> None:
+    """Handling *event* did not end the process."""
+    await pool.execute(_SURVIVED, worker, event.id, event.replayid)
+
+
+async def forget_attempts(conn: Connection, worker: str, ids: Sequence[tuple[str, str]]) -> None:
+    """Drop the counted attempts of events that have ended."""
+    await conn.execute(_FORGET, worker, [i[0] for i in ids], [i[1] for i in ids])
+
+
+async def conflicts(pool: Pool, found: Sequence[tuple[Event, bytes]]) -> None:
+    """Keep bodies that came under the id of an event with another body, with their hashes."""
+    await pool.execute(
+        _CONFLICTS,
+        [e.id for e, _ in found],
+        [h for _, h in found],
+        [e.source for e, _ in found],
+        [e.data.decode(errors="replace") for e, _ in found],
+    )

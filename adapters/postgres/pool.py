@@ -1,0 +1,68 @@
+"""The pool of Postgres connections, every wait of it bounded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+Record: TypeAlias = asyncpg.Record
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+COMMAND_TIMEOUT_S = 10.0
+"""Longest wait for one statement. asyncpg has none by default, and a frozen server then holds the caller for ever."""
+
+ACQUIRE_TIMEOUT_S = 5.0
+
+IDLE_TRANSACTION_MS: Final = 3000
+"""How long a process may sleep in the middle of a transaction: the next owner waits for the rows that it holds."""
+
+
+@asynccontextmanager
+async def connect(dsn: str, *, size: int = 10, name: str = "ferryman") -> AsyncIterator[Pool]:
+    """A pool on *dsn*, closed on exit. Raises OSError or asyncpg.PostgresError when the server cannot be reached."""
+    pool = await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size,
+        timeout=ACQUIRE_TIMEOUT_S,
+        command_timeout=COMMAND_TIMEOUT_S,
+        max_inactive_connection_lifetime=300,
+        server_settings={
+            "application_name": name,
+            "statement_timeout": "30000",
+            "idle_in_transaction_session_timeout": str(IDLE_TRANSACTION_MS),
+            "timezone": "UTC",
+        },
+    )
+    try:
+        yield pool
+    finally:
+        pool.terminate()
+
+
+StoreErrors: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.PostgresSystemError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+"""What Postgres raises when it, and not the data, is at fault: the same transaction may succeed later."""
+
+
+def store_is_down(exc: BaseException) -> bool:
+    """Whether *exc* speaks of the store and not of the data (asyncpg counts a bad argument among the interface
+    errors)."""
+    return isinstance(exc, StoreErrors) and not isinstance(exc, ValueError)

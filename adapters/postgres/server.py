@@ -1,0 +1,101 @@
+"""What the Postgres server and this database say of themselves. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from adapters.postgres.migrate import pending
+from adapters.postgres.pool import Connection, Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """*skew_s*: its clock minus ours. *free_connections*: what is left for this user's role. *pending*: migrations."""
+
+    version: str
+    major: int
+    fsync: bool
+    synchronous_commit: str
+    full_page_writes: bool
+    free_connections: int
+    skew_s: float
+    pending: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Counts of this database. *partitions*: the number that it was set up with. *stray*: rows of inbox and journal on
+    days that have no partition. *spool*, *outbox*: events not yet on a stream, and since when."""
+
+    partitions: int | None
+    stray: Mapping[str, int]
+    dead_letters: Mapping[str, int]
+    spool: int
+    spool_since: datetime | None
+    outbox: int
+    outbox_since: datetime | None
+
+
+_SETTINGS: Final = """
+SELECT current_setting('server_version') AS version, current_setting('fsync') AS fsync,
+    current_setting('synchronous_commit') AS synchronous_commit,
+    current_setting('full_page_writes') AS full_page_writes,
+    current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+        - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::int AS free
+"""
+_TABLES: Final = """
+SELECT (SELECT value FROM ferryman_meta WHERE key = 'partitions') AS partitions,
+    (SELECT count(*) FROM inbox_default) AS inbox, (SELECT count(*) FROM event_journal_default) AS journal,
+    (SELECT count(*) FROM spool) AS spool, (SELECT min(spooled_at) FROM spool) AS spool_since,
+    (SELECT count(*) FROM outbox) AS outbox, (SELECT min(created_at) FROM outbox) AS outbox_since
+"""
+_OPEN_LETTERS: Final = "SELECT worker, count(*) AS n FROM dead_letters WHERE state = 'open' GROUP BY worker"
+_OPEN: Final = """
+SELECT w.worker, count(*) AS n
+FROM unnest($1::text[], $2::text[]) AS w (worker, type)
+JOIN (SELECT id, type FROM event_journal UNION SELECT id, type FROM spool) AS k ON k.type = w.type
+WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = k.id AND i.worker = w.worker AND i.replay_id = '')
+GROUP BY w.worker
+"""
+
+
+async def look(conn: Connection, now: float) -> Postgres:
+    """The server's version and settings. *now*: our clock, Unix seconds, just before the call."""
+    theirs = await conn.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+    row = await conn.fetchrow(_SETTINGS)
+    assert row is not None
+    return Postgres(
+        version=row["version"],
+        major=conn.get_server_version().major,
+        fsync=row["fsync"] == "on",
+        synchronous_commit=row["synchronous_commit"],
+        full_page_writes=row["full_page_writes"] == "on",
+        free_connections=row["free"],
+        skew_s=theirs - now,
+        pending=tuple(await pending(conn)),
+    )
+
+
+async def tables(conn: Connection | Pool) -> Tables:
+    """The counts. Needs the whole schema."""
+    row = await conn.fetchrow(_TABLES)
+    assert row is not None
+    return Tables(
+        None if row["partitions"] is None else int(row["partitions"]),
+        {"inbox": row["inbox"], "event_journal": row["journal"]},
+        {letter["worker"]: letter["n"] for letter in await conn.fetch(_OPEN_LETTERS)},
+        row["spool"],
+        row["spool_since"],
+        row["outbox"],
+        row["outbox_since"],
+    )
+
+
+async def open_events(pool: Pool, handles: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Worker -> events that were accepted and that it has not ended with. *handles*: worker -> the types it handles."""
+    pairs = [(worker, type_) for worker, types in handles.items() for type_ in types]
+    rows = await pool.fetch(_OPEN, [pair[0] for pair in pairs], [pair[1] for pair in pairs], timeout=30)
+    return dict.fromkeys(handles, 0) | {row["worker"]: row["n"] for row in rows}
