@@ -1,0 +1,1 @@
+"""The process: what decides and what drives."""

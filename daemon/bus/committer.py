@@ -1,0 +1,277 @@
+"""The committer: one transaction for a batch of outcomes, then one pipeline that publishes and acknowledges.
+
+Batches form by themselves: whatever was settled while the last commit ran goes into the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import Final
+
+import orjson
+import structlog
+
+from adapters.postgres import dead_letters, inbox, leases, outbox
+from adapters.postgres.pool import ACQUIRE_TIMEOUT_S, Connection, Pool, store_is_down
+from adapters.streams import NotDurable, StreamErrors, Streams
+from daemon.bus.lanes import Held
+from daemon.bus.leases import Leases
+from daemon.bus.outcome import Worker
+from daemon.bus.settle import Finish, Retry, Wait
+from schemas.envelope import Event
+from schemas.errors import Permanent
+
+LARGEST: Final = 500
+STORE_RETRY_S: Final = 0.5
+TEXT_CAP: Final = 500
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An entry, and what was decided about it at *now*."""
+
+    held: Held
+    verdict: Finish | Wait | Retry
+    now: datetime
+
+
+def body_hash(event: Event) -> bytes:
+    """A digest of the payload that spacing and the order of keys do not change."""
+    try:
+        canonical = orjson.dumps(orjson.loads(event.data), option=orjson.OPT_SORT_KEYS)
+    except (orjson.JSONDecodeError, TypeError):
+        canonical = event.data
+    return blake2b(canonical, digest_size=16).digest()
+
+
+class Committer:
+    """Writes what one worker's handlers returned.
+
+    *committed* hears of every entry whose verdict is in Postgres, *fenced* of partitions that another owner has taken.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        pool: Pool,
+        streams: Streams,
+        held_leases: Leases,
+        committed: Callable[[Sequence[Settled]], list[tuple[str, str]]],
+        fenced: Callable[[set[int]], None],
+    ) -> None:
+        self._worker = worker
+        self._pool = pool
+        self._streams = streams
+        self._leases = held_leases
+        self._committed = committed
+        self._fenced = fenced
+        self._settled: list[Settled] = []
+        self._acks: list[tuple[str, str]] = []
+        self._acking: list[tuple[str, str]] = []
+        self._outbox: list[tuple[int, Event]] = []
+        self._wake = asyncio.Event()
+        self._wake_after = asyncio.Event()
+        self._closing = False
+        self.store_up = asyncio.Event()
+        self.store_up.set()
+
+    def submit(self, settled: Settled) -> None:
+        """Write *settled* with the next batch."""
+        self._settled.append(settled)
+        self._wake.set()
+
+    def ack(self, entries: Sequence[tuple[str, str]]) -> None:
+        """Acknowledge entries that need no commit (seen before, or not this worker's business)."""
+        self._acks.extend(entries)
+        self._wake_after.set()
+
+    def unacknowledged(self) -> Counter[str]:
+        """How many entries of each stream are done with and may still be pending."""
+        return Counter(key for key, _ in (*self._acks, *self._acking))
+
+    def close(self) -> None:
+        """Let `run` end once everything submitted is written."""
+        self._closing = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Commit until closed. What Redis does not take in the end is repeated after the next start, harmlessly."""
+        after = asyncio.create_task(self._run_after(), name=f"{self._worker.name}:after-commit")
+        after.add_done_callback(lambda _: self._wake.set())
+        try:
+            while self._settled or not self._closing:
+                await self._wake.wait()
+                self._wake.clear()
+                if after.done():
+                    after.result()  # its own fault must end the process, not let entries pile up unacknowledged
+                while self._settled:
+                    batch, self._settled = self._settled[:LARGEST], self._settled[LARGEST:]
+                    await self._commit(batch)
+        finally:
+            self._closing = True
+            self._wake_after.set()
+            await asyncio.wait({after}, timeout=3)
+            after.cancel()
+
+    async def _commit(self, batch: list[Settled]) -> None:
+        """Commit *batch*; while the store is down, wait; where the data is at fault, halve until the culprit is
+        alone."""
+        while True:
+            try:
+                async with asyncio.timeout(30):
+                    await self._write(batch)
+            except Exception as exc:
+                if store_is_down(exc):
+                    self._store_is(False, exc)
+                    await asyncio.sleep(STORE_RETRY_S)
+                    continue
+                if len(batch) > 1:
+                    middle = len(batch) // 2
+                    await self._commit(batch[:middle])
+                    await self._commit(batch[middle:])
+                    return
+                self._store_is(True)
+                batch = [self._unwritable(batch[0], exc)]
+                continue
+            self._store_is(True)
+            return
+
+    def _unwritable(self, settled: Settled, exc: Exception) -> Settled:
+        """The dead letter of an event whose results Postgres refuses. Named by class: the text may quote the data."""
+        name = type(exc).__name__
+        log.error(
+            "event.unwritable", worker=self._worker.name, event_id=settled.held.event.id, error_class=name, exc_info=exc
+        )
+        error = Permanent(f"its results cannot be written ({name})")
+        return Settled(settled.held, Finish("dead", name, error=error), settled.now)
+
+    def _store_is(self, up: bool, exc: BaseException | None = None) -> None:
+        if up and not self.store_up.is_set():
+            log.info("postgres.back", worker=self._worker.name)
+            self.store_up.set()
+        elif not up and self.store_up.is_set():
+            log.warning("postgres.down", worker=self._worker.name, error_class=type(exc).__name__)
+            self.store_up.clear()
+
+    async def _write(self, batch: Sequence[Settled]) -> None:
+        epochs = self._leases.held(self._worker.name)
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as conn, conn.transaction():
+            partitions = {s.held.partition for s in batch}
+            in_force = await leases.current(conn, self._worker.name, list(partitions))
+            lost = {p for p in partitions if p not in epochs or in_force.get(p) != epochs[p]}
+            live = [s for s in batch if s.held.partition not in lost]
+            emitted = await self._write_live(conn, live) if live else []
+        if lost:
+            self._fenced(lost)
+        self._outbox.extend(emitted)
+        self._acks.extend(self._committed(live))
+        self._wake_after.set()
+
+    async def _write_live(self, conn: Connection, live: Sequence[Settled]) -> list[tuple[int, Event]]:
+        name = self._worker.name
+        ended = [(s.held, s.verdict) for s in live if isinstance(s.verdict, Finish)]
+        fresh = await inbox.insert(conn, name, [_inbox_row(h, v) for h, v in ended]) if ended else set()
+        rows = [row for s in live if not isinstance(s.verdict, Retry) and _counts(s, fresh) for row in s.verdict.rows]
+        if rows:
+            await self._worker.record(conn, rows)
+        letters = [_letter(h, v) for h, v in ended if v.outcome == "dead" and _identity(h) in fresh]
+        if letters:
+            await dead_letters.bury(conn, name, letters)
+        failures = [
+            _failure(s.held, s.verdict, s.now) for s in live if isinstance(s.verdict, Retry) and s.verdict.counted
+        ]
+        if failures:
+            await inbox.failed(conn, name, failures)
+        if tried := [_identity(h) for h, _ in ended if h.attempts or h.deliveries > 1]:
+            await inbox.forget_attempts(conn, name, tried)
+        emit = [event for h, v in ended if _identity(h) in fresh for event in v.emit]
+        emitted = list(zip(await outbox.emit(conn, emit), emit, strict=True)) if emit else []
+        # kept by a commit whose answer was lost: not left to the sweeper, or what is emitted next overtakes it
+        old = {event.id: event for h, v in ended if _identity(h) not in fresh for event in v.emit}
+        left = await outbox.kept(conn, list(old)) if old else {}
+        return [(seq, old[id]) for id, seq in left.items()] + emitted
+
+    async def _run_after(self) -> None:
+        """Publish and acknowledge what is committed. Redis away: keep it and try again."""
+        while self._acks or self._outbox or not self._closing:
+            await self._wake_after.wait()
+            self._wake_after.clear()
+            try:
+                await self._publish()
+                if self._acks:
+                    self._acking, self._acks = self._acks, []
+                    try:
+                        await self._streams.ack(self._worker.name, self._acking)
+                    except BaseException:
+                        self._acks = self._acking + self._acks
+                        raise
+                    finally:
+                        self._acking = []
+            except (*StreamErrors, NotDurable):
+                await asyncio.sleep(STORE_RETRY_S)
+                self._wake_after.set()
+
+    async def _publish(self) -> None:
+        """Publish the outbox. What Redis does not take stays the first of it, so that nothing later overtakes it."""
+        if not self._outbox:
+            return
+        batch, self._outbox = self._outbox, []
+        try:
+            await self._streams.append([event for _, event in batch])
+        except BaseException:
+            self._outbox = batch + self._outbox
+            raise
+        try:
+            await outbox.published(self._pool, [seq for seq, _ in batch])
+        except Exception as exc:
+            if not store_is_down(exc):
+                raise
+            log.warning("outbox.published_twice_later", worker=self._worker.name, count=len(batch))
+
+
+def _text(text: str) -> str:
+    """*text* as Postgres can keep it: errors may quote what an outside system wrote."""
+    return text[:TEXT_CAP].replace("\x00", "\ufffd").encode(errors="replace").decode()
+
+
+def _identity(held: Held) -> tuple[str, str]:
+    return held.event.id, held.event.replayid
+
+
+def _counts(settled: Settled, fresh: set[tuple[str, str]]) -> bool:
+    return not isinstance(settled.verdict, Finish) or _identity(settled.held) in fresh
+
+
+def _inbox_row(held: Held, verdict: Finish) -> inbox.InboxRow:
+    reason = _text(verdict.reason) if verdict.reason else None
+    return inbox.InboxRow(
+        held.event.id, held.event.replayid, verdict.outcome, reason, held.attempts, body_hash(held.event)
+    )
+
+
+def _letter(held: Held, verdict: Finish) -> dead_letters.DeadLetter:
+    error = verdict.error
+    return dead_letters.DeadLetter(held.event, type(error).__name__, _text(str(error)), held.attempts + 1)
+
+
+def _failure(held: Held, verdict: Retry, now: datetime) -> inbox.Failure:
+    return inbox.Failure(
+        held.event.id,
+        held.event.replayid,
+        held.attempts,
+        type(verdict.error).__name__,
+        _text(str(verdict.error)),
+        now + timedelta(seconds=verdict.delay_s),
+    )
+
+
+def outcomes(batch: Sequence[Settled]) -> Counter[str]:
+    """How many of *batch* ended how, for the metrics."""
+    return Counter(s.verdict.outcome for s in batch if isinstance(s.verdict, Finish))

@@ -1,0 +1,184 @@
+"""Leases: which (worker, partition) pairs are ours, for how long, and under which epoch.
+
+A lease lives in Redis and is renewed there; its epoch lives in Postgres and is checked inside the transaction that
+writes
+results. The first keeps two processes from working on the same thing, the second keeps a process that slept past its
+lease from writing anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Final, Protocol
+
+import structlog
+
+from adapters.lease_table import LeaseTable, Pair, Table
+from adapters.postgres import leases as epochs
+from adapters.postgres.pool import Pool, store_is_down
+from adapters.streams import NotDurable, StreamErrors
+from daemon.bus.assign import plan
+
+MARGIN: Final = 0.1
+"""Part of the lease's time that is not used: the clocks of two machines do not run exactly alike."""
+
+log = structlog.get_logger(__name__)
+
+
+class Leases(Protocol):
+    """What the bus needs to know of leases."""
+
+    def held(self, worker: str) -> Mapping[int, int]:
+        """Partition -> epoch of what is ours as far as we know: what results may be written under."""
+        ...
+
+    def readable(self, worker: str) -> Mapping[int, int]:
+        """The part of `held` that is certainly still ours and not being handed over: what may be read and begun."""
+        ...
+
+    def lost(self, worker: str, partition: int) -> None:
+        """Postgres says that another owner has taken it."""
+        ...
+
+
+class LeaseKeeper:
+    """Keeps this process's share of the pairs.
+
+    *drain*: asked for every pair that is to be handed over; answers whether nothing of it is in hand any more.
+    *publish_left*: publishes the outbox; called once nobody else can write to it for what is taken.
+    """
+
+    def __init__(
+        self,
+        table: LeaseTable,
+        pool: Pool,
+        *,
+        me: str,
+        pairs: Collection[Pair],
+        ttl_s: float,
+        drain: Callable[[Pair], bool],
+        publish_left: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._table = table
+        self._pool = pool
+        self._me = me
+        self._pairs = pairs
+        self._ttl_s = ttl_s
+        self._drain = drain
+        self._publish_left = publish_left
+        self._epochs: dict[Pair, int] = {}
+        self._giving: dict[Pair, float] = {}
+        self._valid_until = 0.0
+        self._retired = False
+        self._taking: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self.settled = asyncio.Event()
+
+    def held(self, worker: str) -> Mapping[int, int]:
+        """See Leases."""
+        return {pair[1]: epoch for pair, epoch in self._epochs.items() if pair[0] == worker}
+
+    def readable(self, worker: str) -> Mapping[int, int]:
+        """See Leases."""
+        if time.monotonic() > self._valid_until:
+            return {}
+        return {p: epoch for p, epoch in self.held(worker).items() if (worker, p) not in self._giving}
+
+    def lost(self, worker: str, partition: int) -> None:
+        """See Leases."""
+        self._epochs.pop((worker, partition), None)
+        self._giving.pop((worker, partition), None)
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._stopping.set()
+
+    async def retire(self) -> None:
+        """Take nothing more and hand over each pair as soon as nothing of it is in hand."""
+        self._retired = True
+        now = time.monotonic()
+        self._giving.update((pair, now) for pair in self._epochs if pair not in self._giving)
+        try:
+            await self._table.retire()
+        except StreamErrors as exc:
+            log.debug("lease.retire_failed", error_class=type(exc).__name__)
+
+    async def run(self) -> None:
+        """Tick until stopped. A tick that fails is repeated: the lease runs on, and out."""
+        while not self._stopping.is_set():
+            try:
+                await self._tick()
+            except (*StreamErrors, NotDurable) as exc:
+                log.debug("lease.tick_failed", error_class=type(exc).__name__)
+            except Exception as exc:
+                if not store_is_down(exc):
+                    raise
+                log.debug("lease.tick_failed", error_class=type(exc).__name__)
+            try:
+                await asyncio.wait_for(self._stopping.wait(), self._interval_s)
+            except TimeoutError:
+                continue
+
+    @property
+    def _interval_s(self) -> float:
+        return min(self._ttl_s / 4, 0.2 if self._giving or not self._epochs else 1.0)
+
+    async def _tick(self) -> None:
+        began = time.monotonic()
+        release = [pair for pair in self._giving if self._handed_over(pair, began)]
+        for pair in release:
+            self._giving.pop(pair, None)
+            self._epochs.pop(pair, None)
+        table = await self._table.tick(list(self._epochs), release)
+        self._valid_until = began + self._ttl_s * (1 - MARGIN)
+        for pair in [pair for pair in self._epochs if table.owners.get(pair) != self._me]:
+            log.warning("lease.lost", worker=pair[0], partition=pair[1])
+            self.lost(*pair)
+        await self._follow(table)
+
+    def _handed_over(self, pair: Pair, now: float) -> bool:
+        return self._drain(pair) or (not self._retired and now - self._giving[pair] > self._ttl_s)
+
+    async def _follow(self, table: Table) -> None:
+        if self._retired:
+            return
+        share = plan(self._me, table.members, table.owners, self._pairs)
+        for pair in share.give - self._giving.keys():
+            self._giving[pair] = time.monotonic()
+        if self._taking is not None and not self._taking.done():
+            return  # Postgres is slow: what we hold must be renewed meanwhile
+        taking, self._taking = self._taking, None
+        if taking is not None and (exc := taking.exception()) is not None:
+            raise exc  # for `run`: a store that is away is asked again at the next tick
+        orphans = [pair for pair, owner in table.owners.items() if owner == self._me and pair not in self._epochs]
+        taken = [*orphans, *(await self._table.acquire(sorted(share.take)) if share.take else ())]
+        self._taking = asyncio.create_task(self._take(taken)) if taken else None
+        if not taken:
+            self.settled.set()
+
+    async def _take(self, pairs: Sequence[Pair]) -> None:
+        """Make the epochs of newly acquired *pairs* ours: from here on nobody else can write results of theirs."""
+        by_worker: dict[str, list[int]] = {}
+        for worker, partition in pairs:
+            by_worker.setdefault(worker, []).append(partition)
+        taken: dict[Pair, int] = {}
+        for worker, partitions in by_worker.items():
+            for partition, epoch in (await epochs.take(self._pool, worker, partitions, self._me)).items():
+                taken[worker, partition] = epoch
+        await self._publish_left()  # what the former owner has committed goes before anything that we emit
+        self._epochs.update(taken)
+        if pairs:
+            log.info("lease.taken", pairs={worker: sorted(ps) for worker, ps in by_worker.items()})
+
+    async def leave(self) -> None:
+        """Release everything at once, so that others take over without waiting for the lease to run out."""
+        if self._taking is not None:
+            self._taking.cancel()
+        held = [*self._epochs]
+        self._epochs.clear()
+        try:
+            await self._table.leave(held)
+        except StreamErrors as exc:
+            log.warning("lease.left_to_run_out", error_class=type(exc).__name__)

@@ -1,0 +1,276 @@
+"""Recovery when Redis has lost data: noticed within seconds, mended without a person.
+
+Redis holds a mark, and a beat that every process raises once a second. A mark that is gone or another's, or a beat
+that went
+back, means that the server lost what it had: all of it (a wiped server) or its newest part (a cut append-only file).
+Then everything that the journal has and some worker has not ended with is published again, and what this process has
+published a
+moment ago. What is there twice is harmless: the inbox knows. Groups are made last, so nobody reads before all is in
+place; meanwhile new events wait in the spool, so that what is recovered for a key goes before what is newer.
+
+On a cluster every partition has a mark and a beat of its own, as each of its nodes can lose data alone. With a cluster
+or Sentinel another server taking over counts as a loss too: it may lack what the former answered in its last moment,
+and no beat need show that. While a server there is away everything new waits in the spool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+import structlog
+
+from adapters.postgres import inbox, meta, replay
+from adapters.postgres.pool import Connection, Pool, store_is_down
+from adapters.redis_client import cluster, fails_over, serving
+from adapters.streams import NotDurable, StreamErrors, Streams, partition_in, stream_key
+from daemon.bus.outcome import Worker
+from schemas.envelope import TOPICS, Event, from_fields
+from schemas.errors import Malformed
+from schemas.partitions import partition_of
+
+MARK: Final = "ferryman:{bus}:mark"
+BEAT: Final = "ferryman:{bus}:beat"
+_LOOK: Final = "return {redis.call('GET', KEYS[1]), redis.call('INCR', KEYS[2]), redis.call('TIME')}"
+_BUS: Final = "bus"
+EVERY_S: Final = 1.0
+SETTLE_S: Final = 2 * EVERY_S
+"""Until every process has looked, and published what it alone knows."""
+
+CHECKPOINT_EVERY: Final = 5
+PAGE: Final = 500
+RETRY_S: Final = 1.0
+TRIES: Final = 10
+
+log = structlog.get_logger(__name__)
+
+
+class Held(Protocol):
+    """The intake, as far as recovery must hold it back."""
+
+    def hold(self) -> None:
+        """Spool whatever comes, until `release`."""
+        ...
+
+    def release(self) -> None:
+        """Go on, after the spool is drained."""
+        ...
+
+
+class Recovery:
+    """Watches for losses, and mends them. *days*: how far back the journal is looked at."""
+
+    def __init__(self, pool: Pool, streams: Streams, workers: Sequence[Worker], intake: Held, *, days: int) -> None:
+        self._pool = pool
+        self._streams = streams
+        self._workers = workers
+        self._intake = intake
+        self._days = days
+        self._mark: str | None = None
+        parted = cluster(streams.redis) is not None
+        self._tags = [str(p) for p in range(streams.partitions)] if parted else [_BUS]
+        self._beats = [0] * len(self._tags)
+        self._beats_ms = [0] * len(self._tags)
+        self._servers: str | None = None
+        self._waiting = False
+        self._rounds = 0
+        self._suspect = asyncio.Event()
+        self._looking = asyncio.Lock()
+
+    def suspect(self) -> None:
+        """Somebody saw a sign of loss (a group that is gone): look now."""
+        self._suspect.set()
+
+    async def begin(self) -> None:
+        """Look for the first time, and mend before anything is read or taken in. Raises what the stores raise."""
+        self._mark = await meta.value(self._pool, "mark")
+        beats = [int(beat) for beat in (await meta.value(self._pool, "beat") or "").split()]
+        if len(beats) == len(self._tags):
+            self._beats = beats
+        if fails_over(self._streams.redis):
+            self._servers = await meta.value(self._pool, "servers")
+        for _ in range(TRIES):
+            try:
+                await self._look(groups=True)
+                return
+            except NotDurable as exc:  # a server that is busy rewriting its file, for instance
+                log.warning("recovery.not_durable_yet", error=str(exc))
+                await asyncio.sleep(RETRY_S)
+        raise NotDurable("Redis does not confirm its append-only file: run `ferryman doctor`")
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look once a second until *stop*."""
+        while not stop.is_set():
+            suspected = self._suspect.is_set()
+            self._suspect.clear()
+            try:
+                await self._look(groups=suspected)
+                self._go_on()
+            except (*StreamErrors, NotDurable) as exc:
+                self._wait()
+                log.debug("recovery.redis_away", error_class=type(exc).__name__)
+            except Exception as exc:
+                if not store_is_down(exc):
+                    raise
+                log.debug("recovery.postgres_away", error_class=type(exc).__name__)
+            waits = {asyncio.create_task(stop.wait()), asyncio.create_task(self._suspect.wait())}
+            _, left = await asyncio.wait(waits, timeout=EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+            for task in left:
+                task.cancel()
+            if self._suspect.is_set():
+                await asyncio.sleep(0.05)  # many readers see the same sign at once
+
+    def _wait(self) -> None:
+        """Another server may be taking over, without what was written last: nothing newer may go before that."""
+        if fails_over(self._streams.redis):
+            if not self._waiting:
+                log.warning("recovery.server_away")
+            self._waiting = True
+            self._streams.recent.hold()
+            self._intake.hold()
+
+    def _go_on(self) -> None:
+        if self._waiting:
+            self._waiting = False
+            self._streams.recent.release()
+            self._intake.release()
+            log.info("recovery.server_back")
+
+    async def check(self) -> None:
+        """Look now, and mend: before what waited for Redis goes there. Raises what the stores raise."""
+        await self._look(groups=False)
+
+    async def _look(self, *, groups: bool) -> None:
+        async with self._looking:  # a beat that another look of ours has raised is no sign
+            await self._look_alone(groups=groups)
+
+    async def _look_alone(self, *, groups: bool) -> None:
+        pipe = self._streams.redis.pipeline(transaction=False)
+        for tag in self._tags:
+            pipe.execute_command("EVAL", _LOOK, 2, _tagged(MARK, tag), _tagged(BEAT, tag))
+        found = await pipe.execute()
+        servers = serving(self._streams.redis, [_tagged(MARK, tag) for tag in self._tags])
+        marks = {None if mark is None else mark.decode() for mark, _, _ in found}
+        beats = [int(beat) for _, beat, _ in found]
+        went_back = any(beat <= before for beat, before in zip(beats, self._beats, strict=True))
+        went_back = went_back or await self._streams.lost_the_last()  # no beat need be among what is lost
+        taken_over = self._servers is not None and servers != self._servers
+        if marks != {self._mark} or self._mark is None or went_back or taken_over:
+            await self._mend(gone=None in marks, went_back=went_back, taken_over=taken_over)
+        elif groups:
+            await self._ensure_groups()
+        if servers != (self._servers or ""):
+            await meta.put(self._pool, "servers", servers)
+            self._servers = servers
+        self._beats = beats
+        self._beats_ms = [int(seconds) * 1000 + int(micros) // 1000 for _, _, (seconds, micros) in found]
+        self._rounds += 1
+        if self._rounds % CHECKPOINT_EVERY == 0:
+            await meta.put(self._pool, "beat", " ".join(map(str, beats)))
+
+    async def _mend(self, **signs: bool) -> None:
+        """Find out what happened, one process at a time, and put it right."""
+        self._intake.hold()
+        try:
+            async with self._pool.acquire(timeout=5) as conn:
+                await conn.execute("SELECT pg_advisory_lock(hashtext('ferryman.recovery'))", timeout=60)
+                try:
+                    await self._mend_alone(conn, signs)
+                finally:
+                    await conn.execute("SELECT pg_advisory_unlock(hashtext('ferryman.recovery'))")
+            if self._rounds:  # the spool is everybody's, and what another process has lost goes before it
+                await asyncio.sleep(SETTLE_S)
+        finally:
+            self._intake.release()
+
+    async def _mend_alone(self, conn: Connection, signs: Mapping[str, bool]) -> None:
+        agreed = await meta.value(conn, "mark")
+        pipe = self._streams.redis.pipeline(transaction=False)
+        for tag in self._tags:
+            pipe.get(_tagged(MARK, tag))
+        marks = {None if found is None else found.decode() for found in await pipe.execute()}
+        self._streams.appended.clear()
+        new = self._mark is None and agreed is None and marks == {None}
+        mended = agreed is not None and marks == {agreed} and agreed != self._mark
+        recovered = [] if new or mended else await self._missing(conn)
+        recovered += await self._unknown({event.id for event in recovered})
+        if recovered:
+            await self._publish(recovered)
+        await self._ensure_groups()
+        if not mended:
+            agreed = uuid.uuid4().hex
+            await meta.put(conn, "mark", agreed)
+            pipe = self._streams.redis.pipeline(transaction=False)
+            for tag in self._tags:
+                pipe.set(_tagged(MARK, tag), agreed)
+            await pipe.execute()
+            if not new:
+                log.warning(
+                    "redis.lost_data",
+                    mark="gone" if signs["gone"] else "there",
+                    beat_went_back=signs["went_back"],
+                    taken_over=signs["taken_over"],
+                    published_again=len(recovered),
+                )
+        self._mark = agreed
+
+    async def _missing(self, conn: Connection) -> list[Event]:
+        """What the journal has and some worker has not ended with, in the journal's order."""
+        found: list[Event] = []
+        after = 0
+        while page := await replay.missing(conn, self._types(), after, days=self._days, limit=PAGE):
+            found += [event for _, event in page]
+            after = page[-1][0]
+        return found
+
+    def _types(self) -> Mapping[str, Sequence[str]]:
+        return {w.name: sorted(w.types) for w in self._workers if w.name != "journal"}
+
+    async def _unknown(self, known: set[str]) -> list[Event]:
+        """What this process published a moment ago and the journal does not have yet."""
+        recent = [event for event in self._streams.recent.events() if event.id not in known]
+        journaled = await inbox.seen(self._pool, "journal", recent) if recent else {}
+        return [event for i, event in enumerate(recent) if i not in journaled]
+
+    async def _publish(self, recovered: list[Event]) -> None:
+        """Append what is recovered, and with it, in the order of their times, what came for the same keys since the
+        last good beat: some of that is newer, and some, which another process took in, may be older."""
+        newer = await self._newer({event.subject for event in recovered})
+        entries = {event.id: event for event in (*recovered, *(event for _, _, event in newer))}
+        again = sorted(entries.values(), key=lambda event: event.time)
+        for start in range(0, len(again), PAGE):
+            await self._streams.append(again[start : start + PAGE])
+        pipe = self._streams.redis.pipeline(transaction=False)
+        for key, entry_id, _ in newer:
+            pipe.xdel(key, entry_id)
+        await pipe.execute()
+
+    async def _newer(self, subjects: set[str]) -> list[tuple[str, str, Event]]:
+        partitions = {partition_of(subject, self._streams.partitions) for subject in subjects}
+        keys = [stream_key(topic, p) for topic in TOPICS for p in partitions]
+        pipe = self._streams.redis.pipeline(transaction=False)
+        for key in keys:
+            since_ms = self._beats_ms[partition_in(key) if len(self._beats_ms) > 1 else 0]
+            pipe.xrange(key, min=f"{since_ms}-0", max="+", count=10_000)
+        found: list[tuple[str, str, Event]] = []
+        for key, entries in zip(keys, await pipe.execute(), strict=True):
+            for entry_id, fields in entries:
+                try:
+                    event = from_fields(fields)
+                except Malformed:
+                    continue
+                if event.subject in subjects:
+                    found.append((key, entry_id.decode(), event))
+        return sorted(found, key=lambda entry: entry[2].time)
+
+    async def _ensure_groups(self) -> None:
+        for worker in self._workers:
+            keys = [stream_key(topic, p) for topic in worker.reads for p in range(self._streams.partitions)]
+            await self._streams.ensure_groups(worker.name, keys)
+
+
+def _tagged(key: str, tag: str) -> str:
+    """*key* in the slot of *tag*."""
+    return key.replace(_BUS, tag, 1)

@@ -1,0 +1,128 @@
+"""What happens to an event after its handler ended: plain decisions over values."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, TypeAlias
+
+from daemon.bus.outcome import Done, Later, Outcome, Row
+from schemas.envelope import Event
+from schemas.errors import ChannelDown, FerrymanError, Permanent, Transient, Uncertain
+
+BACKOFF_S: Final = 2.0
+BACKOFF_CAP_S: Final = 900.0
+OUTAGE_CAP_S: Final = 15.0
+LIMITED_S: Final = 5.0
+STORE_AWAY_S: Final = 1.0
+RETRY_AFTER_CAP_S: Final = 3600.0
+
+
+class BreakerOpen(FerrymanError):
+    """The provider is paused; nothing was called."""
+
+
+class Poison(Permanent):
+    """The event kills the process that handles it."""
+
+
+class StoreAway(FerrymanError):
+    """A store of ours did not answer the handler: no fault of the event's, nor of the provider's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The event has ended for this worker."""
+
+    outcome: Literal["done", "skipped", "dead", "uncertain"]
+    reason: str | None = None
+    rows: tuple[Row, ...] = ()
+    emit: tuple[Event, ...] = ()
+    error: FerrymanError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Record *rows*, then call the handler again at *at*."""
+
+    at: datetime
+    rows: tuple[Row, ...]
+    step: str
+    memo: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Call the handler again, from its first step, after *delay_s*. *counted*: it cost an attempt."""
+
+    delay_s: float
+    counted: bool
+    error: FerrymanError
+    limited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Wait until the provider is back; costs nothing."""
+
+
+Verdict: TypeAlias = Finish | Wait | Retry | Park
+
+
+class Unexpected(FerrymanError):
+    """The handler raised something that is not one of ours: a fault of the program. Named by its class alone."""
+
+
+def backoff(failures: int, rng: random.Random, *, base_s: float = BACKOFF_S, cap_s: float = BACKOFF_CAP_S) -> float:
+    """Full jitter: anywhere between 0 and min(cap, base * 2^(failures - 1)) seconds. *failures* counts from 1."""
+    return rng.uniform(0, min(cap_s, base_s * 2 ** min(failures - 1, 30)))
+
+
+def decide(
+    result: Outcome | FerrymanError,
+    *,
+    attempts: int,
+    failures: int,
+    limit: int,
+    provider_answers: bool,
+    on_uncertain: Literal["retry", "hold"],
+    rng: random.Random,
+) -> Verdict:
+    """The verdict on one call of a handler.
+
+    *attempts*: failures counted before this one; *failures*: failures in a row before this one; *limit*: how many
+    attempts there are. *provider_answers*: the provider has served somebody since this event last failed. While it has
+    not, the fault is the provider's and not the event's, and costs no attempt: so an outage of any length buries
+    nothing.
+    """
+    match result:
+        case Done(skipped=None):
+            return Finish("done", rows=result.rows, emit=result.emit)
+        case Done():
+            return Finish("skipped", result.skipped, result.rows, result.emit)
+        case Later():
+            return Wait(result.at, result.rows, result.step, result.memo)
+        case BreakerOpen() | ChannelDown():
+            return Park()
+        case StoreAway():
+            return Retry(STORE_AWAY_S + rng.uniform(0, STORE_AWAY_S), False, result, limited=True)
+        case Permanent():
+            return Finish("dead", type(result).__name__, error=result)
+        case Uncertain() if on_uncertain == "hold":
+            return Finish("uncertain", str(result), error=result)
+        case Transient(limited=True):
+            pause = LIMITED_S if result.retry_after_s is None else result.retry_after_s
+            return Retry(max(0.0, min(pause, RETRY_AFTER_CAP_S)) + rng.uniform(0, 0.5), False, result, limited=True)
+        case _:
+            counted = provider_answers or isinstance(result, Unexpected)
+            if counted and attempts + 1 >= limit:
+                return Finish("dead", type(result).__name__, error=result)
+            delay = backoff(failures + 1, rng, cap_s=BACKOFF_CAP_S if counted else OUTAGE_CAP_S)
+            asked = getattr(result, "retry_after_s", None) or 0.0
+            return Retry(max(delay, min(asked, RETRY_AFTER_CAP_S)), counted, result)
+
+
+def next_at(now: datetime, delay_s: float) -> datetime:
+    """When a retry is due."""
+    return now + timedelta(seconds=delay_s)

@@ -1,0 +1,64 @@
+"""Trimming: streams forget only what every group has acknowledged, the journal has, and is old enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from adapters.streams import Streams
+
+JOURNAL: Final = "journal"
+
+
+def parsed(entry_id: str) -> tuple[int, int]:
+    """An entry id as numbers that compare."""
+    ms, _, sequence = entry_id.partition("-")
+    return int(ms), int(sequence or 0)
+
+
+def keep_from(groups: Sequence[tuple[str, str, str | None]], now: datetime, hours: int) -> str | None:
+    """The oldest entry id to keep of one stream, or None: keep everything.
+
+    *groups*: (name, id last delivered, smallest pending id or None) of every group of the stream. Without the journal's
+    group nothing is trimmed: it is what remembers.
+    """
+    if JOURNAL not in {name for name, _, _ in groups}:
+        return None
+    old = int((now - timedelta(hours=hours)).timestamp() * 1000)
+    bounds = [(old, 0)]
+    for _, delivered, pending in groups:
+        bounds.append(parsed(pending) if pending is not None else parsed(delivered))
+    ms, sequence = min(bounds)
+    return f"{ms}-{sequence}"
+
+
+async def trim(streams: Streams, keys: Sequence[str], now: datetime, hours: int) -> int:
+    """Trim *keys* by MINID; returns how many entries went."""
+    pipe = streams.redis.pipeline(transaction=False)
+    for key in keys:
+        pipe.xinfo_groups(key)
+    described: list[Any] = await pipe.execute(raise_on_error=False)
+    named = [
+        (key, [_text(group["name"]) for group in groups], groups)
+        for key, groups in zip(keys, described, strict=True)
+        if not isinstance(groups, Exception)
+    ]
+    pipe = streams.redis.pipeline(transaction=False)
+    for key, names, _ in named:
+        for name in names:
+            pipe.xpending(key, name)
+    pending = iter(await pipe.execute())
+    pipe = streams.redis.pipeline(transaction=False)
+    for key, names, groups in named:
+        facts = []
+        for name, group in zip(names, groups, strict=True):
+            least = next(pending)["min"]
+            facts.append((name, _text(group["last-delivered-id"]), None if least is None else _text(least)))
+        if (least_id := keep_from(facts, now, hours)) is not None:
+            pipe.execute_command("XTRIM", key, "MINID", least_id)
+    return sum(int(count) for count in await pipe.execute())
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,34 @@
+"""`ferryman config show`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from daemon.cli.context import read_settings
+from daemon.settings_load import shown
+
+app = typer.Typer(help="The settings in force.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps `show` a verb of its own while it is the only one."""
+
+
+@app.command()
+def show(json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:
+    """Every setting with its value and where it came from; secrets are masked."""
+    rows = shown(read_settings())
+    if json:
+        document = {name: {"value": value, "from": origin} for name, value, origin in rows}
+        typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+        return
+    table = Table("setting", "value", "from", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    Console(soft_wrap=True).print(table)

@@ -1,0 +1,29 @@
+"""What every verb begins with: the settings, and an event loop that is fast where uvloop is installed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from daemon.settings import Settings
+from daemon.settings_load import load_settings
+from daemon.workers import WORKERS
+
+T = TypeVar("T")
+
+
+def read_settings() -> Settings:
+    """The settings of the environment and of `.env`. Raises: SettingsError with every problem at once."""
+    return load_settings(os.environ, Path(".env"), known_workers={worker.name for worker in WORKERS})
+
+
+def run_async(main: Coroutine[Any, Any, T]) -> T:
+    """Run *main* to its end, on uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    return uvloop.run(main)

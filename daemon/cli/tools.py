@@ -1,0 +1,80 @@
+"""What the operator's verbs share: opened stores, questions, and how things are shown."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import typer
+
+from adapters.postgres.pool import Pool, connect
+from daemon.app import Addresses
+from daemon.settings import Settings
+from daemon.stores_located import located_stores, require_schema
+from schemas.errors import FerrymanError
+
+
+class NotConfirmed(FerrymanError):
+    """There is no terminal to ask on, and no --yes."""
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[tuple[Addresses, Pool]]:
+    """The stores, also of a daemon on embedded servers, and a small pool. Raises: StartError or EmbeddedError."""
+    async with located_stores(settings, join=True) as addresses:
+        await require_schema(addresses.database_url)
+        async with connect(addresses.database_url, size=2, name="ferryman-cli") as pool:
+            yield addresses, pool
+
+
+def confirm(question: str, would: str, *, yes: bool, ask: bool = True) -> None:
+    """Go on only with *yes*, or a yes on the terminal; *ask* false: a terminal is enough.
+
+    Raises: NotConfirmed ("this *would* …") where there is no terminal; typer.Abort on a no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise NotConfirmed(f"this would {would}: add --yes, or --dry-run to look only")
+    if ask and not typer.confirm(question):
+        raise typer.Abort
+
+
+def operator() -> str:
+    """Who runs this command, for the record."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.geteuid()}"
+
+
+def moment(at: datetime | None) -> str:
+    """UTC, to the second."""
+    return "" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def masked_key(key: str) -> str:
+    """A key as it may stand in a list: its kind and its last two characters."""
+    kind, colon, rest = key.partition(":")
+    if colon:
+        return f"{kind}:…{rest[-2:]}"
+    return f"{key[:1] if key.startswith('+') else ''}…{key[-2:]}"
+
+
+def print_json(document: Any) -> None:
+    """*document* on standard output."""
+    typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+
+
+def shown_json(data: bytes) -> str:
+    """Event data for a person: indented, with its characters as they are."""
+    try:
+        return orjson.dumps(orjson.loads(data), option=orjson.OPT_INDENT_2).decode()
+    except orjson.JSONDecodeError:
+        return data.decode(errors="replace")

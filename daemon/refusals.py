@@ -1,0 +1,107 @@
+"""Keeps refused requests, so that "why was my webhook refused" has an answer; bounded, so that a flood costs
+nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+
+import orjson
+import structlog
+
+from adapters.postgres import refusals
+from adapters.postgres.pool import Pool, store_is_down
+from adapters.postgres.refusals import RefusedRequest
+from daemon.redaction import redact_text
+
+PER_WINDOW: Final = 60
+"""Kept per source and reason in WINDOW_S; the rest is counted in the next row that is kept."""
+
+WINDOW_S: Final = 60.0
+WRITE_EVERY_S: Final = 0.25
+WAITING: Final = 1000
+VALUE_CAP: Final = 200
+
+_PLAIN: Final = frozenset({
+    "accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "date", "host",
+    "transfer-encoding", "user-agent", "webhook-id", "webhook-timestamp", "expect",
+})  # fmt: skip
+
+log = structlog.get_logger(__name__)
+
+
+def masked(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers as they may be kept: the ones that tell about the transport in clear, of all others only the length."""
+    return {
+        name[:80]: redact_text(value[:VALUE_CAP]).replace("\x00", "")
+        if name.lower() in _PLAIN
+        else f"*** ({len(value)} characters)"
+        for name, value in list(headers.items())[:64]
+    }
+
+
+class Refusals:
+    """Collects refused requests and writes them in batches."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._waiting: list[RefusedRequest] = []
+        self._window: dict[tuple[str, str], tuple[float, int]] = {}
+        self._suppressed: dict[tuple[str, str], int] = {}
+
+    def note(
+        self,
+        source: str,
+        reason: str,
+        status: int,
+        *,
+        at: datetime,
+        remote: str | None,
+        headers: Mapping[str, str],
+        body: bytes | None,
+    ) -> None:
+        """Keep a refusal, if the bound allows."""
+        key, now = (source, reason), at.timestamp()
+        began, count = self._window.get(key, (now, 0))
+        if now - began >= WINDOW_S:
+            began, count = now, 0
+        self._window[key] = (began, count + 1)
+        if count >= PER_WINDOW or len(self._waiting) >= WAITING:
+            self._suppressed[key] = self._suppressed.get(key, 0) + 1
+            return
+        self._waiting.append(
+            RefusedRequest(
+                source=source,
+                reason=reason,
+                status=status,
+                remote=remote,
+                headers=orjson.dumps(masked(headers)).decode(),
+                body_bytes=None if body is None else len(body),
+                body_sha256=None if body is None else sha256(body).hexdigest(),
+                suppressed=self._suppressed.pop(key, 0),
+                at=at,
+            )
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Write what was noted until *stop*, and then what is left."""
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), WRITE_EVERY_S)
+            await self._write()
+
+    async def _write(self) -> None:
+        if not self._waiting:
+            return
+        batch, self._waiting = self._waiting, []
+        try:
+            await refusals.insert(self._pool, batch)
+        except Exception as exc:
+            if not store_is_down(exc):
+                raise
+            if len(self._waiting) + len(batch) <= WAITING:
+                self._waiting = batch + self._waiting
