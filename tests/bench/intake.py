@@ -1,0 +1,161 @@
+"""How much of the possible the intake reaches, on one core: `python -m tests.bench.intake [--json]` (30 s).
+
+The limit, measured in the same run: a bare aiohttp handler on uvloop that reads the same request, parses its JSON with
+orjson and answers a small object. Against it the real application (listener, intake, streams): signature by Standard
+Webhooks, parsing, and an append to an append-only file that is synced before the answer. 64 connections, invented
+orders,
+each with an id and a buyer of its own. Best of three, the kinds taking turns. The server has one core for itself; load
+generator, Valkey and PostgreSQL share the others. The file is rewritten between the measurements, not during them.
+Bar: 0.60 of the limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from redis.asyncio import Redis
+
+from adapters import streams
+from adapters.postgres.pool import connect
+from adapters.streams import Streams
+from daemon.app import utc_now
+from daemon.http import application, serving
+from daemon.intake import Intake
+from daemon.listener import Listener
+from daemon.metrics import Metrics
+from daemon.refusals import Refusals
+from tests.bench.rig import Addresses, Cores, Figure, Helper, helper, main, stores
+
+SECRET: Final = "whsec_" + base64.b64encode(b"a secret of the benchmarks").decode()
+KEY: Final = "bench.0123456789abcdef"
+CONNECTIONS: Final = 64
+ORDERS: Final = 24_000
+SECONDS: Final = 2.0
+TIMES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One measurement."""
+
+    per_second: float
+    cpu_us: float
+    p50_ms: float
+    p99_ms: float
+    body_bytes: int
+
+
+@asynccontextmanager
+async def bare() -> AsyncIterator[int]:
+    """The limit."""
+
+    async def handle(request: web.Request) -> web.Response:
+        document = orjson.loads(await request.read())
+        answer = orjson.dumps({"id": document["order"]["id"]})
+        return web.Response(body=answer, status=202, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_post("/webhooks/orders", handle)
+    async with serving(app, "127.0.0.1", 0, drain_s=1.0) as port:
+        yield port
+
+
+class _Ready:
+    def ready(self) -> dict[str, Any]:
+        return {"ready": True}
+
+
+@asynccontextmanager
+async def ferryman(addresses: Addresses) -> AsyncIterator[tuple[int, Redis]]:
+    """The real application."""
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(connect(addresses.database_url))
+        redis = streams.client(addresses.redis_url, timeout_s=2.0, connections=64)
+        stack.push_async_callback(redis.aclose)
+        durability = await streams.durability(redis)
+        assert durability == "always", durability
+        metrics = Metrics(workers=["contact-sync"], sources=["orders"], providers=["cgb"])
+        intake, refusals, stop = Intake(Streams(redis, 16, durability), pool), Refusals(pool), asyncio.Event()
+        listener = Listener(
+            intake,
+            refusals,
+            metrics,
+            secrets={"orders_webhook_secret": [SECRET], "orders_api_key": [KEY]},
+            unsigned=(),
+            body_cap=4_000_000,
+            now=utc_now,
+        )
+        running = asyncio.gather(intake.run(), refusals.run(stop))
+        await intake.looked.wait()
+        try:
+            app = application(listener, _Ready(), metrics)
+            async with serving(app, "127.0.0.1", 0, drain_s=1.0) as port:
+                yield port, redis
+        finally:
+            stop.set()
+            intake.stop()
+            await running
+
+
+async def one(load: Helper, port: int, proof: str, seconds: float = SECONDS) -> Run:
+    """Measure once."""
+    before = time.process_time()
+    said = await load.ask(port=port, proof=proof, seconds=seconds, connections=CONNECTIONS)
+    cpu, count = time.process_time() - before, said["requests"]
+    if set(said["statuses"]) != {"202"}:
+        raise RuntimeError(f"not everything was accepted: {said['statuses']}")
+    return Run(count / said["seconds"], 1e6 * cpu / count, said["p50_ms"], said["p99_ms"], said["body_bytes"])
+
+
+async def emptied(redis: Redis) -> None:
+    """Forget all entries and make the append-only file small."""
+    admin: Any = redis
+    await admin.execute_command("CONFIG", "SET", "auto-aof-rewrite-percentage", "0")
+    await admin.flushall()
+    await admin.execute_command("BGREWRITEAOF")
+    while (await admin.info("persistence"))["aof_rewrite_in_progress"]:
+        await asyncio.sleep(0.02)
+
+
+async def measure() -> list[Figure]:
+    cores = Cores()
+    cores.helpers()
+    runs: dict[str, list[Run]] = {"limit": [], "signature": [], "X-API-Key": []}
+    async with (
+        stores() as addresses,
+        helper("tests.bench.load", str(ORDERS), SECRET, KEY) as load,
+        ferryman(addresses) as (port, redis),
+        bare() as bare_port,
+    ):
+        cores.measured()
+        for kind_port in (bare_port, port):
+            await one(load, kind_port, "signature", 0.3)
+        for _ in range(TIMES):
+            await emptied(redis)
+            runs["limit"].append(await one(load, bare_port, "signature"))
+            runs["signature"].append(await one(load, port, "signature"))
+            await emptied(redis)
+            runs["X-API-Key"].append(await one(load, port, "key"))
+    best = {kind: max(many, key=lambda run: run.per_second) for kind, many in runs.items()}
+    limit = best["limit"]
+    figures = []
+    for kind, run in best.items():
+        note = f"{run.cpu_us:.0f} us CPU each, p50 {run.p50_ms:.1f} ms, p99 {run.p99_ms:.1f} ms, {run.body_bytes} B"
+        figures.append(Figure(f"intake: {kind}", run.per_second, "requests/s", note=note))
+    for kind, bar in (("signature", 0.60), ("X-API-Key", None)):
+        note = f"by CPU {limit.cpu_us / best[kind].cpu_us:.2f}"
+        ratio = best[kind].per_second / limit.per_second
+        figures.append(Figure(f"intake: {kind} / limit", ratio, "", at_least=bar, note=note))
+    return figures
+
+
+if __name__ == "__main__":
+    main(measure, __doc__)

@@ -1,0 +1,141 @@
+"""What the live style of CGB does beyond the contract."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from adapters.cgb.live import LiveCgb
+from adapters.http import open_session
+from adapters.limits import RateLimiter
+from daemon.sandbox.cgb import CgbSandbox
+from schemas.contacts import ContactDraft
+from schemas.errors import Refused, Transient
+from schemas.phone import Phone
+
+PHONE = Phone("+972505550142")
+DRAFT = ContactDraft(phone=PHONE, name="Noa Example", email=None, fields={"OrderNumber": "IL1"})
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[CgbSandbox]:
+    async with CgbSandbox("live") as running:
+        yield running
+
+
+@pytest.fixture
+async def cgb(sandbox: CgbSandbox) -> AsyncIterator[LiveCgb]:
+    async with open_session() as session:
+        limiter = RateLimiter(None, per_minute=None)
+        yield LiveCgb(
+            session=session,
+            base_url=sandbox.url,
+            api_key=sandbox.token,
+            timeout_s=5,
+            cache_s=60,
+            limiter=limiter,
+        )
+
+
+async def test_a_404_is_no_contact_as_a_ghost_is(cgb: LiveCgb, sandbox: CgbSandbox) -> None:
+    sandbox.switches.ghost = "404"
+    assert await cgb.find(PHONE) is None
+
+
+@pytest.mark.parametrize("kept", ["972505550142", "+972505550142"])
+async def test_a_contact_said_to_exist_is_found_by_its_exact_phone(
+    cgb: LiveCgb, sandbox: CgbSandbox, kept: str
+) -> None:
+    contact = sandbox.account.make(PHONE.digits)
+    contact.phone = kept
+    sandbox.switches.second_post = "refuse"
+    assert await cgb.create(DRAFT) == PHONE.digits
+    assert contact.values == {"OrderNumber": "IL1"}
+
+
+async def test_a_contact_said_to_exist_that_no_search_shows_is_refused_as_existing(
+    cgb: LiveCgb, sandbox: CgbSandbox
+) -> None:
+    sandbox.account.make(PHONE.digits).phone = "97250555014"
+    sandbox.switches.second_post = "refuse"
+    with pytest.raises(Refused, match="exists already"):
+        await cgb.create(DRAFT)
+
+
+@pytest.mark.parametrize("shape", ["flat", "nested"])
+async def test_a_service_that_wants_messages_is_written_field_by_field_from_then_on(
+    cgb: LiveCgb, sandbox: CgbSandbox, shape: str
+) -> None:
+    sandbox.switches.empty_messages = "refuse"
+    sandbox.switches.error_shape = "nested" if shape == "nested" else "flat"
+    contact = sandbox.account.make(PHONE.digits)
+    await cgb.update(contact.id, {"OrderNumber": "IL 1&2", "visa_quantity": 2})
+    await cgb.update(contact.id, {"OrderNumber": "IL2"})
+    assert contact.values == {"OrderNumber": "IL2", "visa_quantity": "2"}
+    paths = [e.path.removeprefix("/api") for e in sandbox.ledger.entries]
+    assert paths == [
+        f"/contacts/{contact.id}/send_content",
+        "/accounts/custom_fields",
+        f"/contacts/{contact.id}/custom_fields/459752",
+        f"/contacts/{contact.id}/custom_fields/949873",
+        f"/contacts/{contact.id}/custom_fields/459752",
+    ]
+
+
+async def test_field_by_field_refuses_an_unknown_name_before_it_writes(cgb: LiveCgb, sandbox: CgbSandbox) -> None:
+    sandbox.switches.empty_messages = "refuse"
+    contact = sandbox.account.make(PHONE.digits)
+    with pytest.raises(Refused, match="no custom field shoe_size"):
+        await cgb.update(contact.id, {"OrderNumber": "IL1", "shoe_size": 44})
+    assert contact.values == {}
+
+
+async def test_an_unknown_field_that_the_service_minds_is_refused_at_once(cgb: LiveCgb, sandbox: CgbSandbox) -> None:
+    sandbox.switches.unknown_field = "error"
+    contact = sandbox.account.make(PHONE.digits)
+    with pytest.raises(Refused, match="Custom field shoe_size does not exist"):
+        await cgb.update(contact.id, {"shoe_size": 44})
+    assert len(sandbox.ledger.entries) == 1
+
+
+async def test_whether_a_phone_has_whatsapp_is_unknown_without_a_call(cgb: LiveCgb, sandbox: CgbSandbox) -> None:
+    assert await cgb.has_whatsapp(PHONE) is None
+    assert sandbox.ledger.entries == []
+
+
+async def test_one_caller_giving_up_does_not_take_the_field_names_from_the_others(
+    cgb: LiveCgb, sandbox: CgbSandbox
+) -> None:
+    sandbox.faults.add("slow", seconds=0.1)
+    first, second = (asyncio.create_task(cgb.field_names()) for _ in range(2))
+    while not sandbox.ledger.entries:
+        await asyncio.sleep(0)
+    first.cancel()
+    assert "OrderNumber" in await second
+    assert len(sandbox.ledger.entries) == 1
+
+
+async def test_a_failed_list_of_fields_is_asked_again(cgb: LiveCgb, sandbox: CgbSandbox) -> None:
+    sandbox.faults.add("html", times=1)
+    results = await asyncio.gather(*(cgb.field_names() for _ in range(3)), return_exceptions=True)
+    assert all(isinstance(r, Transient) for r in results)
+    assert len(sandbox.ledger.entries) == 1
+    assert "OrderNumber" in await cgb.field_names()
+
+
+async def test_an_old_list_of_fields_is_asked_for_anew(sandbox: CgbSandbox) -> None:
+    async with open_session() as session:
+        limiter = RateLimiter(None, per_minute=None)
+        cgb = LiveCgb(
+            session=session,
+            base_url=sandbox.url,
+            api_key=sandbox.token,
+            timeout_s=5,
+            cache_s=0,
+            limiter=limiter,
+        )
+        await cgb.field_names()
+        sandbox.account.fields["new_field"] = (1, 0)
+        assert "new_field" in await cgb.field_names()

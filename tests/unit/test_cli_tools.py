@@ -1,0 +1,65 @@
+"""What the operator's verbs share."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import typer
+
+from daemon.cli.tools import NotConfirmed, confirm, masked_key, moment, shown_json
+from tests.bus_rig import NOON
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("+972505550001", "+…01"),
+        ("email:ann@b.example", "email:…le"),
+        ("order:IL-1", "order:…-1"),
+        ("unreadable:ferryman:{1}:orders:1-0", "unreadable:…-0"),
+        ("x", "…x"),
+        ("", "…"),
+    ],
+)
+def test_a_key_in_a_list_shows_its_kind_and_its_end(key: str, shown: str) -> None:
+    assert masked_key(key) == shown
+
+
+def terminal(monkeypatch: pytest.MonkeyPatch, is_one: bool, answer: bool = False) -> list[str]:
+    """A standard input that is a terminal or not, and an operator who says *answer*; returns what they were asked."""
+    asked: list[str] = []
+
+    def ask(question: str) -> bool:
+        asked.append(question)
+        return answer
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: is_one, raising=False)
+    monkeypatch.setattr(typer, "confirm", ask)
+    return asked
+
+
+def test_without_a_terminal_only_yes_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = terminal(monkeypatch, False)
+    confirm("send 3?", "send 3", yes=True)
+    for ask in (True, False):
+        with pytest.raises(NotConfirmed, match="would send 3: add --yes"):
+            confirm("send 3?", "send 3", yes=False, ask=ask)
+    assert asked == []
+
+
+def test_on_a_terminal_a_no_ends_it_and_a_single_one_is_not_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = terminal(monkeypatch, True, answer=False)
+    confirm("send 1?", "send 1", yes=False, ask=False)
+    with pytest.raises(typer.Abort):
+        confirm("send 3?", "send 3", yes=False)
+    assert asked == ["send 3?"]
+    terminal(monkeypatch, True, answer=True)
+    confirm("send 3?", "send 3", yes=False)
+
+
+def test_data_are_shown_indented_and_whatever_they_are() -> None:
+    assert shown_json('{"name":"Ä"}'.encode()) == '{\n  "name": "Ä"\n}'
+    assert shown_json(b"\xff junk") == "\ufffd junk"
+    assert moment(NOON) == "2031-03-01 12:00:00"
+    assert moment(None) == ""

@@ -1,0 +1,183 @@
+"""What deploy/ ships: each file is accepted by the program that reads it, and keeps the promises made for it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from daemon.embedded_binaries import valkey_binary
+
+REPOSITORY: Final = Path(__file__).parents[2]
+DEPLOY: Final = REPOSITORY / "deploy"
+DRAIN_SECONDS: Final = 25  # the default of FERRYMAN_DRAIN_SECONDS
+
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit with a program that exists: systemd-analyze looks for it."""
+    text = (DEPLOY / "ferryman.service").read_text()
+    assert "\nExecStart=/opt/ferryman/bin/ferryman run\n" in text
+    path = tmp_path / "ferryman.service"
+    path.write_text(text.replace("/opt/ferryman/bin/ferryman run", "/bin/sh"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def dockerfile() -> list[str]:
+    """The instructions, each on one line, without comments."""
+    text = re.sub(r"^#.*\n", "", (DEPLOY / "Dockerfile").read_text(), flags=re.M)
+    return [line.strip() for line in text.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+@needs_systemd
+def test_systemd_has_nothing_to_say_about_the_unit(unit: Path) -> None:
+    verified = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+    assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
+
+
+@needs_systemd
+def test_the_unit_is_hardened(unit: Path) -> None:
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager", str(unit)]
+    rated = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert rated.returncode == 0, rated.stdout
+
+
+def test_the_unit_lets_the_daemon_drain_and_stops_after_many_failures() -> None:
+    unit = (DEPLOY / "ferryman.service").read_text()
+    values = dict(line.split("=", 1) for line in unit.splitlines() if re.match(r"[A-Z]\w+=", line))
+    assert int(values["TimeoutStopSec"]) > DRAIN_SECONDS
+    assert (values["Type"], values["KillMode"], values["Restart"]) == ("exec", "mixed", "on-failure")
+    assert {"StartLimitBurst", "StartLimitIntervalSec", "StateDirectory", "DynamicUser"} <= values.keys()
+
+
+def test_the_image_is_built_in_two_stages_and_runs_without_root_or_a_shell(dockerfile: list[str]) -> None:
+    bases = [line for line in dockerfile if line.startswith("FROM ")]
+    assert len(bases) == 2
+    assert "ARG PYTHON=python:3.11-slim-bookworm" in dockerfile
+    last_stage = dockerfile[dockerfile.index(bases[1]) :]
+    assert [line for line in last_stage if line.startswith("USER ")] == ["USER 10001:10001"]
+    assert "STOPSIGNAL SIGTERM" in last_stage
+    assert 'ENTRYPOINT ["ferryman"]' in last_stage
+    assert 'CMD ["run"]' in last_stage
+    (health,) = (line for line in last_stage if line.startswith("HEALTHCHECK "))
+    assert re.search(r'CMD \["python", "-c", ".*/livez', health)
+    assert any("-c deploy/constraints.txt" in line for line in dockerfile)
+
+
+def test_the_health_check_of_the_image_is_python(dockerfile: list[str]) -> None:
+    (health,) = (line for line in dockerfile if line.startswith("HEALTHCHECK "))
+    code = yaml.safe_load(health[health.index("[") :])[2]
+    refused = subprocess.run(
+        [sys.executable, "-c", code], env={"FERRYMAN_PORT": "1"}, capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 1
+    assert "ConnectionRefusedError" in refused.stderr
+
+
+def test_the_image_gets_all_that_its_build_copies_and_no_more() -> None:
+    rules = [line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    kept = {line[1:] for line in rules if line.startswith("!")}
+    assert rules[0] == "*"
+    assert kept == {"pyproject.toml", "README.md", "schemas", "adapters", "daemon", "deploy/constraints.txt"}
+
+
+def test_every_service_is_hardened(services: dict[str, Any]) -> None:
+    assert services.keys() == {"ferryman", "migrate", "redis", "postgres"}
+    for service in services.values():
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert "privileged" not in service
+
+
+def test_the_daemon_starts_after_its_stores_and_the_migrations(services: dict[str, Any]) -> None:
+    needs = {name: need["condition"] for name, need in services["ferryman"]["depends_on"].items()}
+    assert needs == {
+        "migrate": "service_completed_successfully",
+        "redis": "service_healthy",
+        "postgres": "service_healthy",
+    }
+    assert services["migrate"]["command"] == ["migrate"]
+    assert int(services["ferryman"]["stop_grace_period"].removesuffix("s")) > DRAIN_SECONDS
+    assert all("healthcheck" in services[name] for name in ("ferryman", "redis", "postgres"))
+
+
+def test_no_store_is_published_and_no_secret_is_written_down(services: dict[str, Any]) -> None:
+    for name in ("redis", "postgres"):
+        assert "ports" not in services[name]
+        assert services[name]["networks"] == ["stores"]
+    assert services["ferryman"]["env_file"] == ["ferryman.env"]
+    assert services["postgres"]["environment"]["POSTGRES_PASSWORD"].startswith("${POSTGRES_PASSWORD:?")
+
+
+def test_the_redis_configuration_is_loaded_and_durable(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="ft-") as sockets:
+        socket = f"{sockets}/s"
+        options = ["--port", "0", "--unixsocket", socket, "--dir", str(tmp_path)]
+        server = subprocess.Popen(
+            [str(valkey_binary()), str(DEPLOY / "redis.conf"), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            with Redis(unix_socket_path=socket) as client:
+                wait_for(client, server)
+                config: Any = client.config_get("*")
+        finally:
+            server.terminate()
+            server.communicate(timeout=20)
+    plain = {_text(name): _text(value) for name, value in config.items()}
+    wanted = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction", "save": ""}
+    assert wanted.items() <= plain.items()
+
+
+def wait_for(client: Redis, server: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            client.ping()
+        except RedisConnectionError:
+            assert server.poll() is None, server.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def test_the_constraints_fix_every_direct_dependency_within_its_range() -> None:
+    lines = [line for line in (DEPLOY / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line) for line in lines)
+    fixed = dict(line.split("==") for line in lines)
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    texts = [*project["dependencies"], *(text for extra in project["optional-dependencies"].values() for text in extra)]
+    for requirement in map(Requirement, texts):
+        name = canonicalize_name(requirement.name)
+        if name != project["name"]:
+            assert requirement.specifier.contains(fixed[name], prereleases=True), requirement

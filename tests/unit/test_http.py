@@ -1,0 +1,158 @@
+"""What the shared HTTP client promises without a network."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.http import exchange, open_session, retry_after
+from schemas.errors import Refused, Transient, Uncertain
+
+NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        (" 7 ", 7.0),
+        ("1.5", 1.5),
+        ("3600", 3600.0),
+        ("99999", 3600.0),
+        ("Sat, 21 Nov 2026 10:00:30 GMT", 30.0),
+        ("Saturday, 21-Nov-26 10:00:30 GMT", 30.0),
+        ("Sat, 21 Nov 2026 09:00:00 GMT", 0.0),
+        ("Sun, 22 Nov 2026 10:00:00 GMT", 3600.0),
+        ("Sat, 21 Nov 2026 10:00:30 -0000", 30.0),
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("1e3", None),
+        ("inf", None),
+        ("nan", None),
+        ("٣٠", None),
+        ("３０", None),
+        ("7 seconds", None),
+        ("Sat, 99 Nov 2026 10:00:30 GMT", None),
+    ],
+)
+def test_retry_after_is_read_in_both_forms_and_garbage_is_none(header: str, seconds: float | None) -> None:
+    assert retry_after({"Retry-After": header}, NOW) == seconds
+
+
+def test_no_retry_after_is_none() -> None:
+    assert retry_after({}, NOW) is None
+
+
+@given(st.text() | st.integers().map(str) | st.floats().map(str) | st.datetimes().map(format_datetime))
+def test_retry_after_never_raises_and_never_leaves_its_bounds(header: str) -> None:
+    seconds = retry_after({"Retry-After": header}, NOW)
+    assert seconds is None or 0.0 <= seconds <= 3600.0
+
+
+@given(st.integers(min_value=0, max_value=3600))
+def test_a_date_means_the_same_as_its_seconds(seconds: int) -> None:
+    date = format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
+    assert retry_after({"Retry-After": date}, NOW) == retry_after({"Retry-After": str(seconds)}, NOW) == seconds
+
+
+async def test_an_unreachable_host_is_transient_even_for_a_write() -> None:
+    async with open_session() as session:
+        with pytest.raises(Transient) as caught:
+            await exchange(session, "POST", "http://127.0.0.1:1/contacts/972505550142", system="X", timeout_s=2)
+    assert "972505550142" not in str(caught.value)
+
+
+async def test_an_address_that_is_none_is_refused() -> None:
+    async with open_session() as session:
+        with pytest.raises(Refused):
+            await exchange(session, "GET", "not an address", system="X", timeout_s=2)
+
+
+async def _server(handler: object) -> TestServer:
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", handler)  # type: ignore[arg-type]
+    server = TestServer(app)
+    await server.start_server()
+    return server
+
+
+async def test_waiting_for_a_free_connection_is_transient_for_a_write() -> None:
+    import asyncio
+
+    release = asyncio.Event()
+
+    async def wait(request: web.Request) -> web.Response:
+        await release.wait()
+        return web.Response()
+
+    server = await _server(wait)
+    url = str(server.make_url("/"))
+    try:
+        async with open_session(per_host=1) as session:
+            first = asyncio.create_task(exchange(session, "GET", url, system="X", timeout_s=20))
+            while not server.handler or not server.handler.connections:
+                await asyncio.sleep(0)
+            with pytest.raises(Transient):
+                await exchange(session, "POST", url, system="X", timeout_s=0.2)
+            release.set()
+            assert (await first).status == 200
+    finally:
+        await server.close()
+
+
+async def test_an_endless_answer_is_cut_off_and_counts_as_broken() -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        while True:
+            await answer.write(b"x" * 65536)
+
+    server = await _server(endless)
+    try:
+        async with open_session() as session:
+            for method, error in (("GET", Transient), ("POST", Uncertain)):
+                with pytest.raises(error):
+                    await exchange(session, method, str(server.make_url("/")), system="X", timeout_s=20)
+    finally:
+        await server.close()
+
+
+async def test_redirects_are_answers_and_not_followed() -> None:
+    asked: list[str] = []
+
+    async def redirect(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=302, headers={"Location": "/elsewhere"})
+
+    server = await _server(redirect)
+    try:
+        async with open_session() as session:
+            reply = await exchange(session, "GET", str(server.make_url("/here")), system="X", timeout_s=5)
+    finally:
+        await server.close()
+    assert (reply.status, asked) == (302, ["/here"])
+
+
+async def test_cookies_are_not_kept() -> None:
+    seen: list[str | None] = []
+
+    async def cookie(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("Cookie"))
+        return web.Response(headers={"Set-Cookie": "a=b; Path=/"})
+
+    server = await _server(cookie)
+    try:
+        async with open_session() as session:
+            for _ in range(2):
+                await exchange(session, "GET", str(server.make_url("/")), system="X", timeout_s=5)
+    finally:
+        await server.close()
+    assert seen == [None, None]
