@@ -12,6 +12,8 @@ import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha1
+from itertools import chain
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from redis import exceptions as redis_errors
@@ -50,6 +52,17 @@ POLL_S: Final = 0.05
 
 StreamErrors: Final = (redis_errors.RedisError, OSError, TimeoutError)
 """What talking to Redis can raise: all of it means that the store is away or refuses, never that an event is bad."""
+
+_APPEND: Final = """
+local ids, at = {}, 1
+for n, key in ipairs(KEYS) do
+  local fields = tonumber(ARGV[at])
+  ids[n] = redis.call('XADD', key, '*', unpack(ARGV, at + 1, at + fields))
+  at = at + fields + 1
+end
+return ids
+"""
+_APPEND_SHA: Final = sha1(_APPEND.encode(), usedforsecurity=False).hexdigest()
 
 _WAITAOF: Final[Command] = ("WAITAOF", 1, 0, WAITAOF_MS)
 
@@ -90,6 +103,7 @@ class Streams:
         self.appended: deque[tuple[str, str]] = deque(maxlen=APPENDED)
         """(stream key, entry id) of what we appended last."""
         self._run: str | None = None
+        self._script_known = False
 
     async def append(self, events: Sequence[Event]) -> None:
         """Append *events* in their order, in one round trip; returns when they are durable.
@@ -97,17 +111,30 @@ class Streams:
         Raises: StreamErrors, with any part of them appended; NotDurable when the server could not confirm the disk.
         """
         self.recent.add(events)
-        commands = [self._xadd(event) for event in events]
+        keys = [stream_key(event.topic, partition_of(event.subject, self.partitions)) for event in events]
+        entries = [list(chain.from_iterable(to_fields(event).items())) for event in events]
         if cluster(self.redis) is not None:
-            await self._append_on_nodes(commands)
+            await self._append_on_nodes(keys, entries)
             return
-        if self._durability == "waitaof":
-            commands.append(_WAITAOF)
-        answers = await self._round_trip([packed(*command) for command in commands])
-        keys = (str(command[1]) for command in commands)
-        self.appended.extend((key, _text(answer)) for key, answer, _ in zip(keys, answers, events, strict=False))
-        if self._durability == "waitaof" and int(answers[-1][0]) < 1:
+        ids = await self._by_script(len(keys), *keys, *chain.from_iterable((len(entry), *entry) for entry in entries))
+        self.appended.extend(zip(keys, map(_text, ids), strict=True))
+
+    async def _by_script(self, *arguments: str | bytes | int) -> list[bytes]:
+        """Run _APPEND, and wait for the disk where the server must be asked to. One answer for all entries: the client
+        takes as long to read one as the server to make it."""
+        confirm = [packed(*_WAITAOF)] if self._durability == "waitaof" else []
+        by_name, whole = ("EVALSHA", _APPEND_SHA), ("EVAL", _APPEND)
+        try:
+            ids, *confirmed = await self._round_trip(
+                [packed(*(by_name if self._script_known else whole), *arguments), *confirm]
+            )
+        except redis_errors.NoScriptError:  # the server was started again, or is another one
+            ids, *confirmed = await self._round_trip([packed(*whole, *arguments), *confirm])
+        self._script_known = True
+        if confirmed and int(confirmed[0][0]) < 1:
             raise NotDurable("Redis did not confirm its append-only file in time")
+        found: list[bytes] = ids
+        return found
 
     async def lost_the_last(self) -> bool:
         """Whether the server was started again without something of what we appended last: the end of its file is gone.
@@ -127,19 +154,16 @@ class Streams:
         self._run = run
         return False
 
-    async def _append_on_nodes(self, commands: Sequence[Command]) -> None:
+    async def _append_on_nodes(self, keys: Sequence[str], entries: Sequence[Sequence[str | bytes]]) -> None:
         """As `append`, each node's part in one round trip, and the disk confirmed by each node that wrote."""
         parted = cluster(self.redis)
         assert parted is not None
         wait_for = _WAITAOF if self._durability == "waitaof" else None
-        answers, confirmed = await parted.run([(str(command[1]), command) for command in commands], wait_for)
+        commands = [(key, ("XADD", key, "*", *entry)) for key, entry in zip(keys, entries, strict=True)]
+        answers, confirmed = await parted.run(commands, wait_for)
         _raise_first(answers)
         if any(int(answer[0]) < 1 for answer in confirmed):
             raise NotDurable("a node of the cluster did not confirm its append-only file in time")
-
-    def _xadd(self, event: Event) -> Command:
-        key = stream_key(event.topic, partition_of(event.subject, self.partitions))
-        return "XADD", key, "*", *(part for pair in to_fields(event).items() for part in pair)
 
     async def _round_trip(self, commands: Sequence[bytes]) -> list[Any]:
         """What a pipeline does, at half of its CPU time: the client packs in Python and sets a timer per answer.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 import phonenumbers
@@ -114,6 +114,67 @@ def _text(value: object) -> str | None:
 @lru_cache(maxsize=4096)
 def _read(number: str, code: str, region: str | None) -> str | None:
     """The canonical form of the first sound reading, or None."""
+    return _read_mobile(number, code, region) or _read_any(number, code, region)
+
+
+def _read_mobile(number: str, code: str, region: str | None) -> str | None:
+    """What `_read_any` says of a plain mobile number as dialled at home, at a tenth of its time; None where that takes
+    more thought.
+
+    The intake reads a phone for every order. Numbers that the library would look at twice (an exit code, an embedded
+    country code, a trunk prefix that could belong to the number) are left to it.
+    """
+    form = _mobile_form(region or _region_of(code))
+    if form is None or not number.isdigit() or number.startswith(form.code) or form.exit_code.match(number):
+        return None
+    national = number
+    if form.trunk and number.startswith(form.trunk):
+        if form.any_number.fullmatch(number):
+            return None
+        national = number[len(form.trunk) :]
+    if len(national) in form.lengths and form.mobile.fullmatch(national) and form.any_number.fullmatch(national):
+        return f"+{form.code}{national}"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _MobileForm:
+    """How a country's mobile numbers look, by libphonenumber's metadata."""
+
+    code: str
+    trunk: str
+    exit_code: re.Pattern[str]
+    any_number: re.Pattern[str]
+    mobile: re.Pattern[str]
+    lengths: frozenset[int]
+
+
+@cache
+def _mobile_form(region: str | None) -> _MobileForm | None:
+    """Of *region*, where a plain reading is the only one: the main region of its calling code, its trunk prefix
+    absent or fixed digits."""
+    rules = phonenumbers.PhoneMetadata.metadata_for_region(region) if region else None
+    if rules is None or rules.country_code is None or rules.general_desc is None or rules.mobile is None:
+        return None
+    any_number, mobile = rules.general_desc.national_number_pattern, rules.mobile.national_number_pattern
+    if any_number is None or mobile is None:
+        return None
+    trunk = rules.national_prefix_for_parsing or ""
+    main = phonenumbers.COUNTRY_CODE_TO_REGION_CODE[rules.country_code][0]
+    if region != main or rules.national_prefix_transform_rule or not (trunk.isdigit() or trunk == ""):
+        return None
+    return _MobileForm(
+        code=str(rules.country_code),
+        trunk=trunk,
+        exit_code=re.compile(rules.international_prefix or "(?!)"),
+        any_number=re.compile(any_number),
+        mobile=re.compile(mobile),
+        # what has no more than 15 digits in all is E.164
+        lengths=frozenset(n for n in rules.mobile.possible_length if 7 <= n + len(str(rules.country_code)) <= 15),
+    )
+
+
+def _read_any(number: str, code: str, region: str | None) -> str | None:
     for text, home in _readings(number, code, region):
         try:
             parsed = phonenumbers.parse(text, home)

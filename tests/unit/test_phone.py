@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import phonenumbers
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import Malformed
 from schemas.identity import IdentityKind, email_identity, key
-from schemas.phone import Phone, parse_phone
+from schemas.phone import Phone, _read_any, _read_mobile, parse_phone
 
 CANONICAL = re.compile(r"\+[1-9][0-9]{6,14}")
 
@@ -190,3 +191,39 @@ def test_a_key_is_never_longer_than_an_index_takes(text: str) -> None:
         assert len(key(email=long)) <= 300
         assert key(email=long) != key(email=long + "x")
         assert key(email=long) != key(order_id=long)
+
+
+MOBILES = {
+    str(example.country_code): phonenumbers.national_significant_number(example)
+    for region in sorted(phonenumbers.SUPPORTED_REGIONS)
+    if (example := phonenumbers.example_number_for_type(region, phonenumbers.PhoneNumberType.MOBILE))
+}
+
+
+@st.composite
+def nearly_mobiles(draw: st.DrawFn) -> tuple[str, str, str | None]:
+    """(number, calling code, region) as `_read` gets them: a country's mobile with some digits changed and prefixes."""
+    code = draw(st.sampled_from(sorted(MOBILES)))
+    digits = list(MOBILES[code])
+    for place, digit in draw(st.lists(st.tuples(st.integers(0, len(digits) - 1), st.sampled_from("0123456789")))):
+        digits[place] = digit
+    prefix = draw(st.sampled_from(["", "", "0", "8", "1", "00", "+", code, f"0{code}", f"00{code}"]))
+    end = draw(st.sampled_from(["", "", "", "0", "55"]))
+    region = draw(st.sampled_from([None, "IL", "SE", "RU", "KZ"]))
+    return prefix + "".join(digits) + end, "" if region else code, region
+
+
+@settings(max_examples=500)
+@given(nearly_mobiles())
+def test_the_short_way_of_a_mobile_says_what_the_library_says(typed: tuple[str, str, str | None]) -> None:
+    short = _read_mobile(*typed)
+    assert short is None or short == _read_any(*typed)
+
+
+@pytest.mark.parametrize("code", ["972", "46", "7", "44", "91", "49", "33"])
+def test_the_short_way_takes_the_common_mobiles(code: str) -> None:
+    number = MOBILES[code] if code != "7" else "9123456789"
+    trunk = {"7": "8"}.get(code, "0")
+    for text in (number, trunk + number):
+        expected = None if code == "44" else f"+{code}{number}"  # two trunk prefixes: the library's business
+        assert _read_mobile(text, code, None) == expected
