@@ -7,6 +7,7 @@ spool is drained to its last row.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Literal, TypeAlias
 
@@ -26,6 +27,10 @@ LOOK_S: Final = 0.25
 ASK_S: Final = 0.5
 """Longest wait for Postgres to say whether the spool is empty. With Postgres away nobody puts anything there."""
 
+FRESH_S: Final = 0.05
+"""How long an answer that the spool is empty holds. Who spools keeps its sender waiting for longer than that: when the
+sender goes on, with the next event, to another process, that one's answer is of after the spooling."""
+
 _NOT_CONNECTED: Final = (ConnectionRefusedError, FileNotFoundError)  # the latter over a socket file
 
 Accepting: TypeAlias = Literal["redis", "spool", "no"]
@@ -41,7 +46,7 @@ class Intake:
     """Takes events in. Requests that come together share one round trip.
 
     *alone*: no other process uses these stores. Else another one may have spooled the event before of the same key, and
-    told its sender: so before an append Postgres is asked for that.
+    told its sender: so before an append Postgres is asked for that, unless it was a moment ago.
     """
 
     def __init__(self, streams: Streams, pool: Pool, *, alone: bool = False) -> None:
@@ -54,7 +59,8 @@ class Intake:
         self._stores_up = True
         self._held = False
         self._alone = alone
-        self._unanswered: set[asyncio.Task[bool]] = set()
+        self._unanswered: set[asyncio.Task[bool | None]] = set()
+        self._empty_until = -math.inf
         self.verify: Callable[[], Awaitable[None]] | None = None
         """Awaited before the spool is drained: should Redis have lost something, that goes first."""
         self._stopping = asyncio.Event()
@@ -88,29 +94,37 @@ class Intake:
                     log.warning("intake.redis_away", error_class=type(exc).__name__)
                     self._spooling = True
             async with self._spool_tail:
-                if self._spooling:  # else the spool was drained while we waited, and nobody would look at it again
+                spooled = self._spooling  # else the spool was drained while we waited: nobody would look at it again
+                if spooled:
                     await self._spool(events)
-                    return [True] * len(events)
+            if spooled:
+                if not self._alone:
+                    await asyncio.sleep(1.2 * FRESH_S)
+                return [True] * len(events)
 
     async def _others_spool(self) -> bool:
         """Whether something is in the spool. False while Postgres does not say, as it then takes nothing either."""
-        if self._alone or self._unanswered:
+        now = asyncio.get_running_loop().time()
+        if self._alone or self._unanswered or now < self._empty_until:
             return False
-        asking = asyncio.create_task(self._spool_holds_something())
+        asking = asyncio.create_task(self._ask())
         done, _ = await asyncio.wait({asking}, timeout=ASK_S)
-        if done:
-            return asking.result()
-        self._unanswered.add(asking)  # not cancelled: a frozen server would not hear of that either
-        asking.add_done_callback(self._unanswered.discard)
-        return False
+        if not done:
+            self._unanswered.add(asking)  # not cancelled: a frozen server would not hear of that either
+            asking.add_done_callback(self._unanswered.discard)
+            return False
+        if (found := asking.result()) is False:
+            self._empty_until = now + FRESH_S
+        return found is True
 
-    async def _spool_holds_something(self) -> bool:
+    async def _ask(self) -> bool | None:
+        """Whether the spool holds something; None where Postgres does not answer."""
         try:
             return await outbox.spool_holds_something(self._pool)
         except Exception as exc:
             if not store_is_down(exc):
                 raise
-            return False
+            return None
 
     async def _with_references(self, events: list[Event]) -> list[Event]:
         """Large payloads go to Postgres first. With Postgres away they go over the bus whole: heavy, and not lost."""

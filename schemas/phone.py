@@ -124,54 +124,68 @@ def _read_mobile(number: str, code: str, region: str | None) -> str | None:
     The intake reads a phone for every order. Numbers that the library would look at twice (an exit code, an embedded
     country code, a trunk prefix that could belong to the number) are left to it.
     """
-    form = _mobile_form(region or _region_of(code))
-    if form is None or not number.isdigit() or number.startswith(form.code) or form.exit_code.match(number):
+    home = _home(region or _region_of(code))
+    if home is None or not number.isdigit() or home.exit_code.match(number):
+        return None
+    whole = len(number) in home.lengths and home.any_number.fullmatch(number)
+    if number.startswith(home.code) and not whole:
         return None
     national = number
-    if form.trunk and number.startswith(form.trunk):
-        if form.any_number.fullmatch(number):
+    if home.trunk and number.startswith(home.trunk):
+        if whole:
             return None
-        national = number[len(form.trunk) :]
-    if len(national) in form.lengths and form.mobile.fullmatch(national) and form.any_number.fullmatch(national):
-        return f"+{form.code}{national}"
-    return None
+        national = number[len(home.trunk) :]
+    return f"+{home.code}{national}" if any(mobile.fullmatch(national) for mobile in home.mobiles) else None
 
 
 @dataclass(frozen=True, slots=True)
-class _MobileForm:
-    """How a country's mobile numbers look, by libphonenumber's metadata."""
+class _Home:
+    """How numbers are dialled in a country and those that share its calling code, by libphonenumber's metadata.
+
+    any_number, lengths: of a number without its trunk prefix. mobiles: a pattern per country.
+    """
 
     code: str
     trunk: str
     exit_code: re.Pattern[str]
     any_number: re.Pattern[str]
-    mobile: re.Pattern[str]
     lengths: frozenset[int]
+    mobiles: tuple[re.Pattern[str], ...]
 
 
 @cache
-def _mobile_form(region: str | None) -> _MobileForm | None:
-    """Of *region*, where a plain reading is the only one: the main region of its calling code, its trunk prefix
-    absent or fixed digits."""
+def _home(region: str | None) -> _Home | None:
+    """Of *region*, where a plain reading is the only one: it is the main one of its calling code, and its trunk prefix
+    is absent or fixed digits."""
     rules = phonenumbers.PhoneMetadata.metadata_for_region(region) if region else None
-    if rules is None or rules.country_code is None or rules.general_desc is None or rules.mobile is None:
-        return None
-    any_number, mobile = rules.general_desc.national_number_pattern, rules.mobile.national_number_pattern
-    if any_number is None or mobile is None:
+    if rules is None or rules.country_code is None or rules.general_desc is None:
         return None
     trunk = rules.national_prefix_for_parsing or ""
-    main = phonenumbers.COUNTRY_CODE_TO_REGION_CODE[rules.country_code][0]
-    if region != main or rules.national_prefix_transform_rule or not (trunk.isdigit() or trunk == ""):
+    regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE[rules.country_code]
+    any_number = rules.general_desc.national_number_pattern
+    if region != regions[0] or rules.national_prefix_transform_rule or not (trunk + "0").isdigit() or not any_number:
         return None
-    return _MobileForm(
+    return _Home(
         code=str(rules.country_code),
         trunk=trunk,
         exit_code=re.compile(rules.international_prefix or "(?!)"),
         any_number=re.compile(any_number),
-        mobile=re.compile(mobile),
-        # what has no more than 15 digits in all is E.164
-        lengths=frozenset(n for n in rules.mobile.possible_length if 7 <= n + len(str(rules.country_code)) <= 15),
+        lengths=frozenset(rules.general_desc.possible_length),
+        mobiles=tuple(pattern for other in regions if (pattern := _mobile(other, len(str(rules.country_code))))),
     )
+
+
+def _mobile(region: str, code_length: int) -> re.Pattern[str] | None:
+    """The mobile numbers of *region*, such as make an E.164 number of at most 15 digits."""
+    rules = phonenumbers.PhoneMetadata.metadata_for_region(region)
+    if rules is None or rules.general_desc is None or rules.mobile is None:
+        return None
+    any_number, mobile = rules.general_desc.national_number_pattern, rules.mobile.national_number_pattern
+    if any_number is None or mobile is None:
+        return None
+    lengths = "|".join(f"[0-9]{{{n}}}" for n in rules.mobile.possible_length if 7 <= n + code_length <= 15)
+    first = f"(?={rules.leading_digits})" if rules.leading_digits else ""
+    return re.compile(f"(?=(?:{lengths})$){first}(?=(?:{any_number})$)(?:{mobile})") if lengths else None
 
 
 def _read_any(number: str, code: str, region: str | None) -> str | None:

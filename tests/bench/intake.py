@@ -3,10 +3,9 @@
 The limit, measured in the same run: a bare aiohttp handler on uvloop that reads the same request, parses its JSON with
 orjson and answers a small object. Against it the real application (listener, intake, streams): signature by Standard
 Webhooks, parsing, and an append to an append-only file that is synced before the answer. 64 connections, invented
-orders,
-each with an id and a buyer of its own. Best of three, the kinds taking turns. The server has one core for itself; load
-generator, Valkey and PostgreSQL share the others. The file is rewritten between the measurements, not during them.
-Bar: 0.60 of the limit.
+orders, each with an id of its own and of buyers not seen a moment ago. Best of three, the kinds taking turns. The
+server has one core for itself; load generator, Valkey and PostgreSQL share the others. The file is rewritten between
+the measurements, not during them. Bar: 0.60 of the limit.
 """
 
 from __future__ import annotations

@@ -26,12 +26,26 @@ _HEAD: Final = (
 )
 
 
+# Of the United States, with the exchange 555-01XX that is kept for fiction.
+_AREAS: Final = (201, 202, 203, 205, 206, 207, 208, 209, 210, 212, 213, 214, 215, 216, 217, 218, 219, 224, 225, 228)
+
+
+def _buyer(n: int) -> dict[str, Any]:
+    """Branch and phone of the *n*-th order: no number is seen again before some thousand others."""
+    branch = ("il", "ru", "kz", "co")[n % 4]
+    if branch != "co":
+        return {"branch": branch}
+    return {"branch": branch, "phone": {"code": "1", "number": f"{_AREAS[n // 400 % 20]}55501{n // 4 % 100:02d}"}}
+
+
 def prepared(count: int, secret: str, key: str) -> list[tuple[bytes, bytes, bytes]]:
     """(signed head, head with the key, body) of *count* orders of different ids and buyers."""
     rng, webhook, now = random.Random(1), Webhook(secret), datetime.now(UTC)
     found = []
     for n in range(count):
-        text = json.dumps(make_order(rng, n, order_id=f"BENCH-{n}"), ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(
+            make_order(rng, n, order_id=f"BENCH-{n}", **_buyer(n)), ensure_ascii=False, separators=(",", ":")
+        )
         body = text.encode()
         head, message = _HEAD.format(len(body)), f"msg_{n:032x}"
         signed = (

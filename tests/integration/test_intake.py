@@ -437,6 +437,23 @@ async def forbidden(own: Servers, redis: Redis) -> Redis:
     return streams.client(str(own.redis_url).replace("unix://", "unix://managed:sesame@"), timeout_s=2)
 
 
+async def test_what_one_process_has_spooled_is_not_overtaken_by_what_another_takes_in(
+    redis: Redis, db: pool.Pool
+) -> None:
+    async with (
+        running(Intake(Streams(redis, 1), db)) as holding,
+        running(Intake(Streams(redis, 1), db)) as other,
+    ):
+        for n in range(0, 30, 3):
+            assert await other.append([event(n)]) is False  # it knows now, and for a while, that the spool is empty
+            holding.hold()
+            assert await holding.append([event(n + 1)]) is True
+            assert await other.append([event(n + 2)]) is True
+            holding.release()
+            await until(lambda: goes_to(holding, "redis") and goes_to(other, "redis"))
+        assert once(await on_stream(redis)) == list(range(30))
+
+
 async def test_the_eviction_policy_is_read_and_unknown_where_it_is_forbidden(own: Servers, redis: Redis) -> None:
     assert await eviction_policy(redis) == "noeviction"
     await configure(redis, **{"maxmemory-policy": "allkeys-lru"})

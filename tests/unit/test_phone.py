@@ -222,8 +222,9 @@ def test_the_short_way_of_a_mobile_says_what_the_library_says(typed: tuple[str, 
 
 @pytest.mark.parametrize("code", ["972", "46", "7", "44", "91", "49", "33"])
 def test_the_short_way_takes_the_common_mobiles(code: str) -> None:
-    number = MOBILES[code] if code != "7" else "9123456789"
+    numbers = ["9123456789", "7015550100"] if code == "7" else [MOBILES[code]]
     trunk = {"7": "8"}.get(code, "0")
-    for text in (number, trunk + number):
-        expected = None if code == "44" else f"+{code}{number}"  # two trunk prefixes: the library's business
-        assert _read_mobile(text, code, None) == expected
+    for number in numbers:
+        for text in (number, trunk + number):
+            expected = None if code == "44" else f"+{code}{number}"  # two trunk prefixes: the library's business
+            assert _read_mobile(text, code, None) == expected
