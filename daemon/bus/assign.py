@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import groupby
 
 from adapters.lease_table import Pair
 
@@ -31,14 +32,17 @@ def plan(
 ) -> Plan:
     """The share of *me* in *pairs*.
 
-    Members that run the same workers end within one pair of each other. Who holds something keeps it up to its share,
-    so a member that joins or leaves moves the fewest pairs; what is free goes to whom it likes most and has room.
+    Members that run the same workers end within one pair of each other, of every worker and in all: one that got most
+    of a busy worker would be the slowest of them. Who holds something keeps it up to its share, so a member that joins
+    or leaves moves the fewest pairs; what is free goes to whom it likes most and has room.
     """
     take: set[Pair] = set()
     give: set[Pair] = set()
     for eligible, group in _groups(members, pairs).items():
-        if me in eligible:
-            taken, given = _share(me, eligible, {pair: owners.get(pair) for pair in group})
+        extras = dict.fromkeys(eligible, 0)
+        for _, of_worker in groupby(group if me in eligible else (), key=lambda pair: pair[0]):
+            owned = {pair: owners.get(pair) for pair in of_worker}
+            taken, given = _part(me, _shares(owned, extras), owned)
             take |= taken
             give |= given
     return Plan(frozenset(take), frozenset(give))
@@ -52,26 +56,29 @@ def _groups(members: Mapping[str, frozenset[str]], pairs: Collection[Pair]) -> d
     return groups
 
 
-def _share(me: str, eligible: tuple[str, ...], owners: Mapping[Pair, str | None]) -> tuple[set[Pair], set[Pair]]:
-    held: dict[str, list[Pair]] = {member: [] for member in eligible}
-    free: list[Pair] = []
-    for pair, owner in owners.items():
-        if owner is not None and owner in held:
-            held[owner].append(pair)
-        elif owner is None:
-            free.append(pair)
-    least, extra = divmod(len(owners), len(eligible))
-    by_load = sorted(eligible, key=lambda m: (-len(held[m]), m))
-    share = {member: least + (place < extra) for place, member in enumerate(by_load)}
-    over = len(held[me]) - share[me]
-    given = set(sorted(held[me], key=lambda pair: score(me, pair))[: max(over, 0)])
-    room = {member: share[member] - len(held[member]) for member in eligible}
+def _shares(owned: Mapping[Pair, str | None], extras: dict[str, int]) -> dict[str, int]:
+    """How many of one worker's pairs each member should hold. Where they do not divide evenly, one more goes to those
+    who had the fewest *extras* of other workers, among them to those who hold the most; it is counted in *extras*."""
+    least, over = divmod(len(owned), len(extras))
+    held = Counter(owned.values())
+    more = sorted(extras, key=lambda member: (extras[member], -held[member], member))[:over]
+    for member in more:
+        extras[member] += 1
+    return {member: least + (member in more) for member in extras}
+
+
+def _part(me: str, share: Mapping[str, int], owned: Mapping[Pair, str | None]) -> tuple[set[Pair], set[Pair]]:
+    """What *me* takes and gives of one worker's pairs."""
+    held = Counter(owned.values())
+    mine = sorted((pair for pair, owner in owned.items() if owner == me), key=lambda pair: score(me, pair))
+    given = set(mine[: max(len(mine) - share[me], 0)])
+    room = {member: share[member] - held[member] for member in share}
     taken: set[Pair] = set()
-    for pair in free:
-        willing = [member for member in eligible if room[member] > 0]
+    for pair in (pair for pair, owner in owned.items() if owner is None):
+        willing = [member for member in share if room[member] > 0]
         if not willing:
             break
-        best = max(willing, key=lambda m: score(m, pair))
+        best = max(willing, key=lambda member: score(member, pair))
         room[best] -= 1
         if best == me:
             taken.add(pair)

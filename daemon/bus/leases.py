@@ -123,7 +123,7 @@ class LeaseKeeper:
 
     @property
     def _interval_s(self) -> float:
-        return min(self._ttl_s / 4, 0.2 if self._giving or not self._epochs else 1.0)
+        return min(self._ttl_s / 4, 0.2 if self._giving or not self._epochs else 0.5)
 
     async def _tick(self) -> None:
         began = time.monotonic()
