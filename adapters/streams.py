@@ -8,21 +8,18 @@ so an append is never retried here either (its caller may: events are de-duplica
 from __future__ import annotations
 
 import asyncio
-import math
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha1
 from itertools import chain
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, cast
 
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
+from adapters.append import Appends, Durability, NotDurable, Unverified, raise_first, text
 from adapters.recent import Recent
-from adapters.redis_client import Command, ask_each, client, cluster, packed
+from adapters.redis_client import Command, ask_each, client, cluster
 from schemas.envelope import Event, to_fields
-from schemas.errors import FerrymanError
 from schemas.partitions import partition_of
 
 __all__ = [
@@ -32,6 +29,7 @@ __all__ = [
     "NotDurable",
     "StreamErrors",
     "Streams",
+    "Unverified",
     "client",
     "durability",
     "eviction_policy",
@@ -42,35 +40,11 @@ __all__ = [
 CONSUMER: Final = "owner"
 """The one consumer name of every group. Who holds the lease of a partition reads under it; nobody else may."""
 
-WAITAOF_MS: Final = 1500
-
-APPENDED: Final = 5000
-"""Entries that we remember to have appended: more than a server that is killed can lose."""
-
 POLL_S: Final = 0.05
 """How often a cluster is asked for new entries: a blocking read would need a connection for every partition."""
 
 StreamErrors: Final = (redis_errors.RedisError, OSError, TimeoutError)
 """What talking to Redis can raise: all of it means that the store is away or refuses, never that an event is bad."""
-
-_APPEND: Final = """
-local ids, at = {}, 1
-for n, key in ipairs(KEYS) do
-  local fields = tonumber(ARGV[at])
-  ids[n] = redis.call('XADD', key, '*', unpack(ARGV, at + 1, at + fields))
-  at = at + fields + 1
-end
-return ids
-"""
-_APPEND_SHA: Final = sha1(_APPEND.encode(), usedforsecurity=False).hexdigest()
-
-_WAITAOF: Final[Command] = ("WAITAOF", 1, 0, WAITAOF_MS)
-
-Durability: TypeAlias = Literal["always", "waitaof", "none"]
-
-
-class NotDurable(FerrymanError):
-    """The append is not known to be on disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,93 +72,26 @@ class Streams:
     def __init__(self, redis: Redis, partitions: int, durability: Durability = "always") -> None:
         self.redis = redis
         self.partitions = partitions
-        self._durability = durability
+        self.appends = Appends(redis, durability)
         self.recent = Recent()
-        self.appended: deque[tuple[str, str]] = deque(maxlen=APPENDED)
-        """(stream key, entry id) of what we appended last."""
-        self._run: str | None = None
-        self._script_known = False
 
     async def append(self, events: Sequence[Event]) -> None:
         """Append *events* in their order, in one round trip; returns when they are durable.
 
-        Raises: StreamErrors, with any part of them appended; NotDurable when the server could not confirm the disk.
+        Raises: StreamErrors, with any part of them appended; NotDurable when the server could not confirm the disk;
+        Unverified, with none of them appended.
         """
+        await self._append(events, lost=False)
+
+    async def restore(self, events: Sequence[Event]) -> None:
+        """As `append`, of what a server that was started again has lost: it goes before everything else."""
+        await self._append(events, lost=True)
+
+    async def _append(self, events: Sequence[Event], *, lost: bool) -> None:
         self.recent.add(events)
         keys = [stream_key(event.topic, partition_of(event.subject, self.partitions)) for event in events]
-        entries = [list(chain.from_iterable(to_fields(event).items())) for event in events]
-        if cluster(self.redis) is not None:
-            await self._append_on_nodes(keys, entries)
-            return
-        ids = await self._by_script(len(keys), *keys, *chain.from_iterable((len(entry), *entry) for entry in entries))
-        self.appended.extend(zip(keys, map(_text, ids), strict=True))
-
-    async def _by_script(self, *arguments: str | bytes | int) -> list[bytes]:
-        """Run _APPEND, and wait for the disk where the server must be asked to. One answer for all entries: the client
-        takes as long to read one as the server to make it."""
-        confirm = [packed(*_WAITAOF)] if self._durability == "waitaof" else []
-        by_name, whole = ("EVALSHA", _APPEND_SHA), ("EVAL", _APPEND)
-        try:
-            ids, *confirmed = await self._round_trip(
-                [packed(*(by_name if self._script_known else whole), *arguments), *confirm]
-            )
-        except redis_errors.NoScriptError:  # the server was started again, or is another one
-            ids, *confirmed = await self._round_trip([packed(*whole, *arguments), *confirm])
-        self._script_known = True
-        if confirmed and int(confirmed[0][0]) < 1:
-            raise NotDurable("Redis did not confirm its append-only file in time")
-        found: list[bytes] = ids
-        return found
-
-    async def lost_the_last(self) -> bool:
-        """Whether the server was started again without something of what we appended last: the end of its file is gone.
-
-        For one server alone: see `redis_client.serving` for the others. Raises: StreamErrors.
-        """
-        if cluster(self.redis) is not None:
-            return False
-        info: Any = await self.redis.info("server")
-        before, run = self._run, str(info["run_id"])
-        if before not in (None, run):
-            pipe = self.redis.pipeline(transaction=False)
-            for key, entry_id in self.appended:
-                pipe.xrange(key, min=entry_id, max=entry_id)
-            if not all(await pipe.execute()):
-                return True  # until it is mended, and `appended` with it
-        self._run = run
-        return False
-
-    async def _append_on_nodes(self, keys: Sequence[str], entries: Sequence[Sequence[str | bytes]]) -> None:
-        """As `append`, each node's part in one round trip, and the disk confirmed by each node that wrote."""
-        parted = cluster(self.redis)
-        assert parted is not None
-        wait_for = _WAITAOF if self._durability == "waitaof" else None
-        commands = [(key, ("XADD", key, "*", *entry)) for key, entry in zip(keys, entries, strict=True)]
-        answers, confirmed = await parted.run(commands, wait_for)
-        _raise_first(answers)
-        if any(int(answer[0]) < 1 for answer in confirmed):
-            raise NotDurable("a node of the cluster did not confirm its append-only file in time")
-
-    async def _round_trip(self, commands: Sequence[bytes]) -> list[Any]:
-        """What a pipeline does, at half of its CPU time: the client packs in Python and sets a timer per answer.
-
-        Raises: StreamErrors; the first error that the server answered with, after all answers are read.
-        """
-        pool: Any = self.redis.connection_pool
-        connection = await pool.get_connection()
-        try:
-            await connection.send_packed_command(b"".join(commands))
-            answers: list[Any] = []
-            async with asyncio.timeout(connection.socket_timeout):
-                for _ in commands:
-                    try:
-                        answers.append(await connection.read_response(timeout=math.inf))
-                    except redis_errors.ResponseError as exc:
-                        answers.append(exc)
-        finally:
-            await pool.release(connection)
-        _raise_first(answers)
-        return answers
+        fields = [list(chain.from_iterable(to_fields(event).items())) for event in events]
+        await self.appends.run(keys, fields, lost=lost)
 
     async def ensure_groups(self, group: str, keys: Iterable[str], start: str = "0") -> None:
         """Make the streams and *group* on them where they are missing. *start*: the id after which a new group
@@ -228,7 +135,7 @@ class Streams:
         until = loop.time() + (block_ms or 0) / 1000
         while True:
             answers, _ = await parted.run(commands)
-            _raise_first(answers)
+            raise_first(answers)
             found = [delivery for answer in answers for delivery in _deliveries(answer)]
             left_s = until - loop.time()
             if found or left_s <= 0:
@@ -271,7 +178,7 @@ class Streams:
             if isinstance(groups, Exception):
                 continue
             for info in groups:
-                if _text(info["name"]) == group:
+                if text(info["name"]) == group:
                     pending += int(info["pending"])
                     unread = -1 if info.get("lag") is None or unread < 0 else unread + int(info["lag"])
         return unread, pending
@@ -315,22 +222,12 @@ async def eviction_policy(redis: Redis) -> str | None:
 
 async def _configs(redis: Redis, pattern: str) -> list[dict[str, str]]:
     answers = await ask_each(redis, "CONFIG GET", pattern)
-    return [{_text(name): _text(value) for name, value in answer.items()} for answer in answers]
+    return [{text(name): text(value) for name, value in answer.items()} for answer in answers]
 
 
 def _deliveries(answer: Any) -> list[Delivery]:
     return [
-        Delivery(_text(key), _text(entry_id), fields or {})
+        Delivery(text(key), text(entry_id), fields or {})
         for key, entries in (answer or {}).items()
         for entry_id, fields in entries
     ]
-
-
-def _raise_first(answers: Sequence[Any]) -> None:
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

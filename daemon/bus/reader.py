@@ -7,6 +7,7 @@ from the beginning and in order, and only then what is new; so does everybody af
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from adapters.append import Appends
 from adapters.postgres import inbox, payloads
 from adapters.postgres.pool import Pool, store_is_down
 from adapters.streams import Delivery, StreamErrors, Streams, partition_in, stream_key
@@ -30,6 +32,8 @@ BLOCK_MS: Final = 1000
 SHORT_BLOCK_MS: Final = 50
 PAUSE_S: Final = 0.5
 COUNT_EVERY_S: Final = 5.0
+QUICKEST_RESTART_S: Final = 0.02
+"""No server is gone and there again in less: what is read within that time of the last read is of the same one."""
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +45,7 @@ class Reader:
         self,
         worker: Worker,
         streams: Streams,
+        appends: Appends,
         pool: Pool,
         lanes: Lanes,
         committer: Committer,
@@ -51,6 +56,7 @@ class Reader:
     ) -> None:
         self._worker = worker
         self._streams = streams
+        self._appends = appends
         self._pool = pool
         self._lanes = lanes
         self._committer = committer
@@ -63,6 +69,7 @@ class Reader:
         self._failing: str | None = None
         self._turn = 0
         self._next_count = 0.0
+        self._read_at = -math.inf
         self.paused = False
         self.reading: frozenset[int] = frozenset()
         """The partitions that the read under way may bring entries of: nobody else may read them before its end."""
@@ -82,12 +89,26 @@ class Reader:
                 continue
             self.reading = frozenset(readable)
             try:
+                if not await self._server_is_known():
+                    await self._pause()
+                    continue
                 await self._read([key for partition in readable for key in self._keys(partition)], room)
                 self._failing = None
+                self._read_at = time.monotonic()
             except StreamErrors as exc:
                 await self._recover(exc)
             finally:
                 self.reading = frozenset()
+
+    async def _server_is_known(self) -> bool:
+        """False while the server is one that was started again and of which nobody knows yet what it has lost: that
+        comes back first, or a person's next event would be done before it. Raises: StreamErrors."""
+        if not self._appends.watched:
+            return True
+        a_while_ago = time.monotonic() - self._read_at > QUICKEST_RESTART_S
+        if a_while_ago and not self._appends.fenced and await self._appends.restarted():
+            self._suspect()
+        return not self._appends.fenced
 
     def _follow_leases(self) -> None:
         """Take up the partitions that are ours since the last look, from the beginning of what is pending there."""
@@ -149,6 +170,7 @@ class Reader:
             log.warning("bus.read_failed", worker=self._worker.name, error_class=type(exc).__name__)
         if "NOGROUP" in text or "UNBLOCKED" in text or "no longer exists" in text:
             self._suspect()  # whoever mends makes the groups again, once everything is in its place
+        self._read_at = -math.inf
         await asyncio.sleep(PAUSE_S)
         self._history = dict.fromkeys((key for partition in self._owned for key in self._keys(partition)), "0")
 
@@ -191,13 +213,7 @@ class Reader:
             event = _unreadable(delivery)
             held = Held(delivery.key, partition, delivery.id, event)
             return Settled(held, Finish("dead", "Malformed", error=exc), datetime.now(UTC))
-        if event.type not in self._worker.types:
-            return None
-        if event.replayid and not event.replayid.startswith(f"{self._worker.name}:"):
-            return None  # a replay is for one worker alone
-        if event.target not in ("", self._worker.name):
-            return None  # so is an operator's retry
-        return Held(delivery.key, partition, delivery.id, event)
+        return Held(delivery.key, partition, delivery.id, event) if self._worker.concerns(event) else None
 
     async def _admit_events(self, entries: list[Held], copies: list[tuple[Held, Event]], history: bool) -> None:
         name = self._worker.name

@@ -16,13 +16,14 @@ and no beat need show that. While a server there is away everything new waits in
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import structlog
 
-from adapters.postgres import inbox, meta, replay
+from adapters.postgres import inbox, meta, payloads, replay
 from adapters.postgres.pool import Connection, Pool, store_is_down
 from adapters.redis_client import cluster, fails_over, serving
 from adapters.streams import NotDurable, StreamErrors, Streams, partition_in, stream_key
@@ -38,6 +39,8 @@ _BUS: Final = "bus"
 EVERY_S: Final = 1.0
 SETTLE_S: Final = 2 * EVERY_S
 """Until every process has looked, and published what it alone knows."""
+
+MEANWHILE_S: Final = 0.2
 
 CHECKPOINT_EVERY: Final = 5
 PAGE: Final = 500
@@ -69,8 +72,8 @@ class Recovery:
         self._intake = intake
         self._days = days
         self._mark: str | None = None
-        parted = cluster(streams.redis) is not None
-        self._tags = [str(p) for p in range(streams.partitions)] if parted else [_BUS]
+        streams.appends.watched = True
+        self._tags = tags(streams.redis, streams.partitions)
         self._beats = [0] * len(self._tags)
         self._beats_ms = [0] * len(self._tags)
         self._servers: str | None = None
@@ -147,20 +150,26 @@ class Recovery:
             await self._look_alone(groups=groups)
 
     async def _look_alone(self, *, groups: bool) -> None:
+        restarted = await self._streams.appends.restarted()
         pipe = self._streams.redis.pipeline(transaction=False)
         for tag in self._tags:
-            pipe.execute_command("EVAL", _LOOK, 2, _tagged(MARK, tag), _tagged(BEAT, tag))
+            pipe.execute_command("EVAL", _LOOK, 2, tagged(MARK, tag), tagged(BEAT, tag))
         found = await pipe.execute()
-        servers = serving(self._streams.redis, [_tagged(MARK, tag) for tag in self._tags])
+        servers = serving(self._streams.redis, [tagged(MARK, tag) for tag in self._tags])
         marks = {None if mark is None else mark.decode() for mark, _, _ in found}
         beats = [int(beat) for _, beat, _ in found]
         went_back = any(beat <= before for beat, before in zip(beats, self._beats, strict=True))
-        went_back = went_back or await self._streams.lost_the_last()  # no beat need be among what is lost
+        # no beat need be among what is lost
+        went_back = went_back or (restarted and await self._streams.appends.lost_the_last())
         taken_over = self._servers is not None and servers != self._servers
         if marks != {self._mark} or self._mark is None or went_back or taken_over:
             await self._mend(gone=None in marks, went_back=went_back, taken_over=taken_over)
-        elif groups:
-            await self._ensure_groups()
+        else:
+            if groups:
+                await self._ensure_groups()
+            if restarted and self._rounds:
+                await self._let_others_mend()
+        self._streams.appends.trust()
         if servers != (self._servers or ""):
             await meta.put(self._pool, "servers", servers)
             self._servers = servers
@@ -169,6 +178,27 @@ class Recovery:
         self._rounds += 1
         if self._rounds % CHECKPOINT_EVERY == 0:
             await meta.put(self._pool, "beat", " ".join(map(str, beats)))
+
+    async def _let_others_mend(self) -> None:
+        """We see no loss, but what another process has lost goes before what we take in. When one has mended, what we
+        alone know goes there as well, as long as that one waits for us."""
+        self._intake.hold()
+        try:
+            until = time.monotonic() + SETTLE_S
+            while time.monotonic() < until:
+                await asyncio.sleep(MEANWHILE_S)
+                marks = await self._marks()
+                if marks != {self._mark}:
+                    await self._mend(gone=None in marks, went_back=False, taken_over=False)
+                    return
+        finally:
+            self._intake.release()
+
+    async def _marks(self) -> set[str | None]:
+        pipe = self._streams.redis.pipeline(transaction=False)
+        for tag in self._tags:
+            pipe.get(tagged(MARK, tag))
+        return {None if found is None else found.decode() for found in await pipe.execute()}
 
     async def _mend(self, **signs: bool) -> None:
         """Find out what happened, one process at a time, and put it right."""
@@ -187,11 +217,8 @@ class Recovery:
 
     async def _mend_alone(self, conn: Connection, signs: Mapping[str, bool]) -> None:
         agreed = await meta.value(conn, "mark")
-        pipe = self._streams.redis.pipeline(transaction=False)
-        for tag in self._tags:
-            pipe.get(_tagged(MARK, tag))
-        marks = {None if found is None else found.decode() for found in await pipe.execute()}
-        self._streams.appended.clear()
+        marks = await self._marks()
+        self._streams.appends.forget()
         new = self._mark is None and agreed is None and marks == {None}
         mended = agreed is not None and marks == {agreed} and agreed != self._mark
         recovered = [] if new or mended else await self._missing(conn)
@@ -204,7 +231,7 @@ class Recovery:
             await meta.put(conn, "mark", agreed)
             pipe = self._streams.redis.pipeline(transaction=False)
             for tag in self._tags:
-                pipe.set(_tagged(MARK, tag), agreed)
+                pipe.set(tagged(MARK, tag), agreed)
             await pipe.execute()
             if not new:
                 log.warning(
@@ -241,7 +268,7 @@ class Recovery:
         entries = {event.id: event for event in (*recovered, *(event for _, _, event in newer))}
         again = sorted(entries.values(), key=lambda event: event.time)
         for start in range(0, len(again), PAGE):
-            await self._streams.append(again[start : start + PAGE])
+            await self._streams.restore(await payloads.set_aside(self._pool, again[start : start + PAGE]))
         pipe = self._streams.redis.pipeline(transaction=False)
         for key, entry_id, _ in newer:
             pipe.xdel(key, entry_id)
@@ -271,6 +298,11 @@ class Recovery:
             await self._streams.ensure_groups(worker.name, keys)
 
 
-def _tagged(key: str, tag: str) -> str:
+def tags(redis: object, partitions: int) -> list[str]:
+    """Each names a mark and a beat: one for a server, one for every partition of a cluster."""
+    return [_BUS] if cluster(redis) is None else [str(p) for p in range(partitions)]
+
+
+def tagged(key: str, tag: str) -> str:
     """*key* in the slot of *tag*."""
     return key.replace(_BUS, tag, 1)

@@ -19,13 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from adapters import streams
+from adapters import append, streams
 from adapters.postgres import outbox, payloads, pool
 from adapters.postgres.migrate import migrate
 from adapters.streams import NotDurable, Streams, durability, eviction_policy, stream_key
 from daemon.batcher import Batcher, Full
 from daemon.embedded import Server, Servers, embedded
-from daemon.intake import LARGE_BYTES, Intake, NotAccepted
+from daemon.intake import Intake, NotAccepted
 from schemas.envelope import Event, event_id, from_fields
 
 PATIENCE_S = 60.0
@@ -289,7 +289,7 @@ async def test_with_both_stores_down_nothing_is_accepted_and_nothing_is_kept(
 async def test_with_postgres_down_events_still_go_to_the_stream(redis: Redis, db: pool.Pool, postgres: Server) -> None:
     async with running(Intake(Streams(redis, 1), db)) as intake:
         await postgres.stop()
-        large = event(1, data=b'{"order":"' + b"x" * LARGE_BYTES + b'"}')
+        large = event(1, data=b'{"order":"' + b"x" * payloads.LARGE_BYTES + b'"}')
         assert await intake.append([event(0)]) is False
         assert await intake.append([large]) is False
         assert await intake.append([event(2)]) is False
@@ -346,7 +346,7 @@ async def test_a_start_with_a_spool_and_without_redis_waits_for_it(redis: Redis,
 async def test_a_large_payload_is_replaced_by_a_reference_also_on_its_way_through_the_spool(
     redis: Redis, db: pool.Pool
 ) -> None:
-    whole = b'{"order":"' + b"x" * LARGE_BYTES + b'"}'
+    whole = b'{"order":"' + b"x" * payloads.LARGE_BYTES + b'"}'
     await outbox.spool(db, [event(0, data=whole), event(1)])
     async with running(Intake(Streams(redis, 1), db)) as intake:
         await until(lambda: intake.accepting == "redis")
@@ -381,7 +381,7 @@ async def test_an_append_waits_for_the_disk_where_the_server_does_not(redis: Red
 async def test_what_the_server_cannot_confirm_is_spooled_and_accepted(
     redis: Redis, db: pool.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "WAITAOF_MS", 20)
+    monkeypatch.setattr(append, "_WAITAOF", ("WAITAOF", 1, 0, 20))
     async with running(Intake(Streams(redis, 1, "waitaof"), db)) as intake:  # runs with appendfsync no
         await configure(redis, appendfsync="no")
         with pytest.raises(NotDurable):
