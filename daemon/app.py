@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -36,10 +35,12 @@ from daemon.lifecycle import StartError
 from daemon.listener import Listener
 from daemon.maintenance import Maintenance, publish_left
 from daemon.metrics import Metrics
+from daemon.partitions import finish
 from daemon.process import Daemon
 from daemon.refusals import Refusals
 from daemon.settings import Settings
 from daemon.stores import Stores
+from daemon.stores_located import Addresses
 from daemon.workers import WORKERS
 
 COMMAND_TIMEOUT_S: Final = 2.0
@@ -52,15 +53,6 @@ log = structlog.get_logger(__name__)
 def utc_now() -> datetime:
     """The clock of the process."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where the stores are. *private*: nobody else can be using them (embedded servers under our lock)."""
-
-    redis_url: str
-    database_url: str
-    private: bool
 
 
 def enabled(settings: Settings) -> tuple[list[Worker], dict[str, str]]:
@@ -78,9 +70,13 @@ async def assembled(settings: Settings, addresses: Addresses) -> AsyncIterator[D
     """
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(connect(addresses.database_url))
-        partitions = await _settled_partitions(pool, settings)
+        stores = Stores(_client(stack, addresses, COMMAND_TIMEOUT_S, 2), addresses.database_url)
+        stack.callback(stores.close)
+        await stores.take_part()
+        partitions = stores.partitions = await _settled_partitions(pool, settings)
         commands = _client(stack, addresses, COMMAND_TIMEOUT_S, 64)
         bus = Streams(commands, partitions, await _checked_redis(commands))
+        await finish(pool, commands)
         workers, off = enabled(settings)
         for name, reason in off.items():
             log.warning("worker.off", worker=name, reason=reason)
@@ -119,7 +115,7 @@ async def assembled(settings: Settings, addresses: Addresses) -> AsyncIterator[D
             intake=intake,
             listener=_listener(settings, intake, refusals, metrics),
             refusals=refusals,
-            stores=Stores(_client(stack, addresses, COMMAND_TIMEOUT_S, 2), addresses.database_url),
+            stores=stores,
             keeper=keeper,
             consumers=consumers,
             recovery=recovery,
@@ -211,7 +207,7 @@ async def _settled_partitions(pool: Pool, settings: Settings) -> int:
     if kept != wanted:
         raise StartError(
             f"this database was set up with {kept} partitions and FERRYMAN_PARTITIONS says {wanted}:"
-            f" set it to {kept}, or change the number with `ferryman partitions` after a drain"
+            f" set it to {kept}, or change the number with `ferryman partitions {wanted}` after a drain"
         )
     return kept
 

@@ -23,12 +23,12 @@ from adapters.postgres import demo as tables
 from adapters.postgres.pool import Pool, connect
 from adapters.streams import Streams, stream_key
 from daemon.accounting import Audit, audit_workers
-from daemon.app import Addresses, assembled
+from daemon.app import assembled
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
 from daemon.sandbox.vizi import Proof, Reply, Vizi
 from daemon.settings import Settings
-from daemon.stores_located import located_stores
+from daemon.stores_located import Addresses, located_stores
 from daemon.workers import WORKERS
 from schemas.errors import FerrymanError
 

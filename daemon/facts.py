@@ -27,12 +27,12 @@ from adapters.postgres.server import Postgres, Tables
 from adapters.redis_server import RedisServer
 from adapters.sources import SOURCES
 from adapters.streams import StreamErrors, Streams, stream_key
-from daemon.app import Addresses, enabled
+from daemon.app import enabled
 from daemon.embedded import EmbeddedError
 from daemon.lifecycle import StartError
 from daemon.settings import Settings
 from daemon.settings_load import masked_address
-from daemon.stores_located import located_stores
+from daemon.stores_located import Addresses, located_stores
 from daemon.workers import WORKERS
 
 PATIENCE_S: Final = 5.0
@@ -66,6 +66,9 @@ class Facts:
     """(bytes used, bytes in all) where the data directory is."""
     away: dict[str, str] = field(default_factory=dict)
     redis: RedisServer | None = None
+    nodes: tuple[RedisServer, ...] = ()
+    """Of a cluster each node, else the one server; *redis* is what holds for all of them."""
+    silent_nodes: tuple[str, ...] = ()
     postgres: Postgres | None = None
     tables: Tables | None = None
     paused: frozenset[str] = frozenset()
@@ -203,7 +206,8 @@ async def _redis(facts: Facts, addresses: Addresses) -> None:
     client = streams.client(addresses.redis_url, timeout_s=PATIENCE_S, connections=2)
     try:
         async with _bounded(facts, "Redis", addresses.redis_url):
-            facts.redis = await redis_server.look(client)
+            found = await redis_server.look(client)
+            facts.redis, facts.nodes, facts.silent_nodes = found.whole, found.nodes, found.silent
             facts.leases = await lease_table.look(client)
             bus = Streams(client, facts.partitions)
             for worker in WORKERS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 
 import asyncpg
 from redis import exceptions as redis_errors
@@ -12,11 +13,19 @@ from redis import exceptions as redis_errors
 from adapters.postgres.migrate import migrate, pending
 from adapters.postgres.pool import store_is_down
 from adapters.redis_client import AddressError
-from daemon.app import Addresses
 from daemon.embedded import Servers, embedded, in_use, keep_up
 from daemon.lifecycle import StartError
 from daemon.settings import Settings
 from daemon.settings_load import masked_address
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the stores are. *private*: nobody else can be using them (embedded servers under our lock)."""
+
+    redis_url: str
+    database_url: str
+    private: bool
 
 
 @asynccontextmanager

@@ -95,3 +95,8 @@ class Worker:
     off: Callable[[Settings], str | None] = lambda settings: None
     quiet: bool = False
     deadline_s: Callable[[Settings], float] = lambda settings: 60.0
+
+    def concerns(self, event: Event) -> bool:
+        """Whether *event* is this worker's business: a replay and an operator's retry are for one worker alone."""
+        replayed_elsewhere = event.replayid and not event.replayid.startswith(f"{self.name}:")
+        return event.type in self.types and not replayed_elsewhere and event.target in ("", self.name)

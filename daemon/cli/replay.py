@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -10,7 +12,7 @@ import typer
 from rich.console import Console
 
 from adapters import streams
-from adapters.postgres import meta
+from adapters.postgres import partitions
 from adapters.postgres.pool import Pool, connect
 from adapters.postgres.replay import Filter
 from adapters.streams import Streams
@@ -70,31 +72,33 @@ async def _replay(settings: Settings, name: str, chosen: Filter, dry_run: bool, 
         if dry_run or not plan.total:
             return
         _confirm(plan, yes)
-        bus = await _bus(pool, settings, addresses.redis_url)
-        try:
+        async with _bus(pool, settings, addresses.redis_url) as bus:
             with progress(screen, "replayed") as report:
                 count = await perform(pool, bus, worker, plan, report)
-        finally:
-            await bus.redis.aclose()
         screen.print(f"{count} events are on their way to {name}")
 
 
-async def _bus(pool: Pool, settings: Settings, redis_url: str) -> Streams:
-    partitions = int(await meta.value(pool, "partitions") or settings.ferryman_partitions)
-    client = streams.client(redis_url, timeout_s=5)
-    return Streams(client, partitions, await streams.durability(client))
+@asynccontextmanager
+async def _bus(pool: Pool, settings: Settings, redis_url: str) -> AsyncIterator[Streams]:
+    """The streams, in the number of partitions that is in force and stays so meanwhile."""
+    async with pool.acquire() as conn:
+        if not await partitions.take_part(conn):
+            raise ReplayError("the partitions are being changed: try again when `ferryman partitions` has ended")
+        number = await partitions.number(conn) or settings.ferryman_partitions
+        client = streams.client(redis_url, timeout_s=5)
+        try:
+            yield Streams(client, number, await streams.durability(client))
+        finally:
+            await client.aclose()
 
 
 async def _missing(settings: Settings, dry_run: bool) -> int:
     async with (
         located_stores(settings, join=True) as addresses,
         connect(addresses.database_url, size=2) as pool,
+        _bus(pool, settings, addresses.redis_url) as bus,
     ):
-        bus = await _bus(pool, settings, addresses.redis_url)
-        try:
-            return await publish_missing(pool, bus, WORKERS, settings.ferryman_inbox_days, dry_run=dry_run)
-        finally:
-            await bus.redis.aclose()
+        return await publish_missing(pool, bus, WORKERS, settings.ferryman_inbox_days, dry_run=dry_run)
 
 
 def _show(screen: Console, plan: Plan) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.cli.context import read_settings, run_async
-from daemon.cli.tools import print_json
+from daemon.cli.tools import print_json, ranges
 from daemon.facts import Facts, gathered
 from daemon.workers import WORKERS
 from schemas.errors import FerrymanError
@@ -94,7 +94,7 @@ def _print(found: dict[str, Any]) -> None:
         table.add_row(name, *(Text(_text(value)) for value in worker.values()))
     Console(soft_wrap=True).print(table)
     for member, owned in (found["members"] or {}).items():
-        shares = "; ".join(f"{worker} {_ranges(partitions)}" for worker, partitions in owned.items())
+        shares = "; ".join(f"{worker} {ranges(partitions)}" for worker, partitions in owned.items())
         typer.echo(f"process {member[:8]}: {shares}")
     if found["members"] == {}:
         typer.echo("no daemon runs")
@@ -114,14 +114,3 @@ def _or_away(version: str | None, store: str) -> str:
 
 def _postgres(version: str | None) -> str:
     return _or_away(None if version is None else f"PostgreSQL {version}", "Postgres")
-
-
-def _ranges(partitions: list[int]) -> str:
-    """[0, 1, 2, 5] as 0-2,5."""
-    runs: list[list[int]] = []
-    for p in sorted(partitions):
-        if runs and runs[-1][1] == p - 1:
-            runs[-1][1] = p
-        else:
-            runs.append([p, p])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs) or "nothing"

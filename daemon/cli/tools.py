@@ -14,9 +14,8 @@ import orjson
 import typer
 
 from adapters.postgres.pool import Pool, connect
-from daemon.app import Addresses
 from daemon.settings import Settings
-from daemon.stores_located import located_stores, require_schema
+from daemon.stores_located import Addresses, located_stores, require_schema
 from schemas.errors import FerrymanError
 
 
@@ -78,3 +77,14 @@ def shown_json(data: bytes) -> str:
         return orjson.dumps(orjson.loads(data), option=orjson.OPT_INDENT_2).decode()
     except orjson.JSONDecodeError:
         return data.decode(errors="replace")
+
+
+def ranges(partitions: list[int]) -> str:
+    """[0, 1, 2, 5] as 0-2,5."""
+    runs: list[list[int]] = []
+    for p in sorted(partitions):
+        if runs and runs[-1][1] == p - 1:
+            runs[-1][1] = p
+        else:
+            runs.append([p, p])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs) or "nothing"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
-from daemon.cli.tools import NotConfirmed, confirm, masked_key, moment, shown_json
+from daemon.cli.main import commands
+from daemon.cli.tools import NotConfirmed, confirm, masked_key, moment, ranges, shown_json
 from tests.bus_rig import NOON
 
 
@@ -63,3 +66,22 @@ def test_data_are_shown_indented_and_whatever_they_are() -> None:
     assert shown_json(b"\xff junk") == "\ufffd junk"
     assert moment(NOON) == "2031-03-01 12:00:00"
     assert moment(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"), [([], "nothing"), ([3], "3"), ([2, 0, 1, 5], "0-2,5"), ([1, 3, 4, 9, 10], "1,3-4,9-10")]
+)
+def test_partitions_are_shown_as_ranges(numbers: list[int], text: str) -> None:
+    assert ranges(numbers) == text
+
+
+@pytest.mark.parametrize(
+    "argv", [["0"], ["1025"], ["four"], ["4", "--json"], ["--yes"], ["--move"], ["--dry-run"]], ids=" ".join
+)
+def test_a_change_of_the_partitions_that_makes_no_sense_is_a_usage_error(
+    argv: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = CliRunner().invoke(commands("partitions"), ["partitions", *argv], env={"FERRYMAN_PORT": "0"})
+    assert answer.exit_code == 2
+    assert list(tmp_path.iterdir()) == [], "no server was started for it"

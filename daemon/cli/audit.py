@@ -1,0 +1,33 @@
+"""`ferryman audit`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+
+from adapters.postgres.pool import connect
+from daemon.accounting import audit_workers, table
+from daemon.cli.context import read_settings, run_async
+from daemon.settings import Settings
+from daemon.stores_located import located_stores
+from daemon.workers import WORKERS
+
+
+def audit(json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:
+    """Prove from the tables that every accepted event has ended, or is still open, once per worker. Exit code 1 if
+    not."""
+    run_async(_audit(read_settings(), json))
+
+
+async def _audit(settings: Settings, json: bool) -> None:
+    async with located_stores(settings, join=True) as addresses, connect(addresses.database_url, size=1) as pool:
+        found = await audit_workers(pool, WORKERS)
+    if json:
+        typer.echo(orjson.dumps(found.document(), option=orjson.OPT_INDENT_2))
+    else:
+        Console().print(table(found))
+    if not found.balanced:
+        raise typer.Exit(1)

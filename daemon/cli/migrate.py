@@ -1,0 +1,35 @@
+"""`ferryman migrate`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import asyncpg
+import typer
+
+from adapters.postgres.migrate import migrate as apply_migrations
+from adapters.postgres.migrate import pending
+from daemon.cli.context import read_settings, run_async
+from daemon.settings import Settings
+from daemon.stores_located import located_stores
+
+
+def migrate(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be applied, and apply nothing.")] = False,
+) -> None:
+    """Bring the database to this version's schema. Forward only; safe to run twice, and by two at once."""
+    run_async(_migrate(read_settings(), dry_run))
+
+
+async def _migrate(settings: Settings, dry_run: bool) -> None:
+    async with located_stores(settings, join=True) as addresses:
+        connection = await asyncpg.connect(addresses.database_url, timeout=10)
+        try:
+            names = await (pending(connection) if dry_run else apply_migrations(connection))
+        finally:
+            await connection.close()
+    verb = "would apply" if dry_run else "applied"
+    for name in names:
+        typer.echo(f"{verb} {name}")
+    if not names:
+        typer.echo("the schema is up to date")
