@@ -22,10 +22,15 @@ class InboxRow:
     data_hash: bytes
 
 
+# LIMIT keeps both from being joins, which the planner would do by reading the whole history, day by day; the bound on
+# `at` leaves the days to come out of it, and is wide enough for a clock that was put back.
 _SEEN: Final = """
 SELECT e.ord, i.data_hash
 FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS e (event_id, replay_id, ord)
-JOIN inbox i ON i.event_id = e.event_id AND i.worker = $1 AND i.replay_id = e.replay_id
+CROSS JOIN LATERAL (
+    SELECT data_hash FROM inbox
+    WHERE event_id = e.event_id AND worker = $1 AND replay_id = e.replay_id AND at < now() + interval '2 days'
+    LIMIT 1) i
 """
 
 # Across days the primary key cannot forbid a second row; the lease check in the same transaction leaves one writer.
@@ -34,8 +39,10 @@ INSERT INTO inbox (worker, event_id, replay_id, outcome, reason, attempts, data_
 SELECT $1, n.event_id, n.replay_id, n.outcome, n.reason, n.attempts, n.data_hash
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::bytea[])
     AS n (event_id, replay_id, outcome, reason, attempts, data_hash)
-WHERE NOT EXISTS (
-    SELECT FROM inbox i WHERE i.event_id = n.event_id AND i.worker = $1 AND i.replay_id = n.replay_id)
+WHERE (
+    SELECT true FROM inbox i
+    WHERE i.event_id = n.event_id AND i.worker = $1 AND i.replay_id = n.replay_id AND i.at < now() + interval '2 days'
+    LIMIT 1) IS NULL
 ON CONFLICT DO NOTHING
 RETURNING event_id, replay_id
 """

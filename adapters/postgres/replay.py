@@ -54,14 +54,29 @@ WHERE {_WHERE} GROUP BY 1
 """  # noqa: S608 - constants
 
 # Of every event that some worker of $1 (with its type in $2) has not ended with, one row, in the order of the journal.
+# Nearly all have ended within a day of their arrival: what is not among those days' ends is looked for in all of them.
 _MISSING: Final = f"""
-SELECT seq, {COLUMNS} FROM event_journal j
-WHERE j.seq > $3 AND j.recorded_at > now() - make_interval(days => $4) AND EXISTS (
-    SELECT FROM unnest($1::text[], $2::text[]) AS w (worker, type)
-    WHERE w.type = j.type AND NOT EXISTS (
-        SELECT FROM inbox i WHERE i.event_id = j.id AND i.worker = w.worker AND i.replay_id = ''))
-ORDER BY j.seq LIMIT $5
-"""  # noqa: S608 - constants
+WITH candidates AS MATERIALIZED (
+    SELECT j.seq, j.id, w.worker
+    FROM event_journal j JOIN unnest($1::text[], $2::text[]) AS w (worker, type) ON w.type = j.type
+    WHERE j.seq > $3 AND j.seq <= $4 AND j.recorded_at BETWEEN $5 AND $6 AND NOT EXISTS (
+        SELECT FROM inbox i WHERE i.event_id = j.id AND i.worker = w.worker AND i.replay_id = ''
+        AND i.at BETWEEN $5 - interval '1 day' AND $6 + interval '1 day')),
+open AS MATERIALIZED (
+    SELECT DISTINCT seq FROM candidates c WHERE (
+        SELECT true FROM inbox i WHERE i.event_id = c.id AND i.worker = c.worker AND i.replay_id = '' LIMIT 1) IS NULL
+    ORDER BY seq LIMIT $7)
+SELECT seq, {COLUMNS} FROM event_journal
+WHERE seq = ANY(ARRAY(SELECT seq FROM open)) AND recorded_at BETWEEN $5 AND $6 ORDER BY seq
+"""  # noqa: S608 - constants only
+_STRETCH: Final = """
+SELECT max(seq) AS until, min(recorded_at) AS first, max(recorded_at) AS last FROM (
+    SELECT seq, recorded_at FROM event_journal WHERE seq > $1 AND recorded_at > now() - make_interval(days => $2)
+    ORDER BY seq LIMIT $3) AS stretch
+"""
+
+STRETCH: Final = 5_000
+"""Events that one statement looks at: however long the journal is, none comes near the time limit of a command."""
 
 _UNFINISHED: Final = """
 SELECT id, cursor, until, total, published FROM replays
@@ -107,10 +122,20 @@ async def page(pool: Pool, chosen: Filter, after: int, until: int, limit: int) -
 async def missing(
     conn: Connection | Pool, workers: Mapping[str, Sequence[str]], after: int, *, days: int, limit: int
 ) -> list[tuple[int, Event]]:
-    """Events of the last *days* that some worker has not ended with. *workers*: name -> the types it handles."""
+    """The next events of the last *days* that some worker has not ended with; none when there are no more.
+
+    *workers*: name -> the types it handles. The journal is looked through in stretches.
+    """
     pairs = [(worker, type_) for worker, types in workers.items() for type_ in types]
-    rows = await conn.fetch(_MISSING, [p[0] for p in pairs], [p[1] for p in pairs], after, days, limit)
-    return [(row["seq"], event_of(row)) for row in rows]
+    names, handled = [p[0] for p in pairs], [p[1] for p in pairs]
+    while True:
+        stretch = await conn.fetchrow(_STRETCH, after, days, STRETCH)
+        if stretch is None or stretch["until"] is None:
+            return []
+        until, first, last = stretch
+        if rows := await conn.fetch(_MISSING, names, handled, after, until, first, last, limit):
+            return [(row["seq"], event_of(row)) for row in rows]
+        after = until
 
 
 async def unfinished(pool: Pool, worker: str, chosen: Filter) -> Run | None:
