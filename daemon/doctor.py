@@ -49,28 +49,47 @@ def stores(facts: Facts) -> Findings:
 
 
 def redis(facts: Facts) -> Findings:
-    """Version, eviction, memory, disk errors and role of Redis."""
-    server = facts.redis
-    if server is None:
-        return
+    """Version, role, append-only file, eviction, memory and disk errors of Redis, of a cluster for every node."""
+    for server in facts.nodes:
+        yield from _server(server)
+    versions = sorted({server.version for server in facts.nodes})
+    if len(versions) > 1:
+        yield Finding("warn", f"the nodes run different versions: {', '.join(versions)}", "bring them to one")
+    for address in facts.silent_nodes:
+        yield Finding("warn", f"the node {address} does not answer", "start it: nothing takes over for its partner")
+
+
+def _server(server: RedisServer) -> Findings:
+    what = f"the node {server.address}" if server.address else "Redis"
     used = f"{server.used_memory / 1e6:.0f} MB"
     limit = f"of {server.max_memory / 1e6:.0f} MB" if server.max_memory else "and no limit"
-    yield Finding("ok", f"{server.name} {server.version}, {used} used {limit}")
+    node = f"{server.address} {'primary' if server.role == 'master' else 'replica'}: " if server.address else ""
+    yield Finding("ok", f"{node}{server.name} {server.version}, {_file(server)}, {used} used {limit}")
     if _major(server.version) < 7:
         yield Finding("error", f"{server.name} {server.version} is too old", "use Redis 7, Valkey 8 or newer")
-    if server.role != "master":
+    if server.role != "master" and not server.address:
         yield Finding("error", "Redis is a replica and takes no writes", "set REDIS_URL to the primary")
+    if server.address and server.appendonly is False:
+        yield Finding("warn", f"{what} has no append-only file", "set appendonly yes and appendfsync always")
     if server.policy not in (None, "noeviction"):
-        text = f"maxmemory-policy is {server.policy}: Redis would drop accepted events"
+        text = f"maxmemory-policy of {what} is {server.policy}: it would drop accepted events"
         yield Finding("error", text, "set it to noeviction, or give Ferryman a Redis of its own")
     elif server.policy is None:
-        yield Finding("warn", "Redis does not tell its maxmemory-policy", "see that it is noeviction")
-    share = server.used_memory / server.max_memory if server.max_memory else 0.0
-    if share > FULL_WARN:
-        level: Level = "error" if share > FULL_ERROR else "warn"
-        yield Finding(level, f"Redis has {share:.0%} of its memory in use", "raise maxmemory")
+        yield Finding("warn", f"{what} does not tell its maxmemory-policy", "see that it is noeviction")
+    if server.full > FULL_WARN:
+        level: Level = "error" if server.full > FULL_ERROR else "warn"
+        yield Finding(level, f"{what} has {server.full:.0%} of its memory in use", "raise maxmemory")
     for name in server.failing:
-        yield Finding("error", f"Redis cannot write to its disk ({name})", "make room, and see its log")
+        yield Finding("error", f"{what} cannot write to its disk ({name})", "make room, and see its log")
+
+
+def _file(server: RedisServer) -> str:
+    """The state of its append-only file."""
+    if server.appendonly is None:
+        return "append-only file not known"
+    if not server.appendonly:
+        return "no append-only file"
+    return f"append-only file, fsync {server.appendfsync or 'not known'}"
 
 
 def postgres(facts: Facts) -> Findings:
@@ -132,7 +151,7 @@ def _redis_loses(server: RedisServer) -> str:
 
 def clocks(facts: Facts) -> Findings:
     """Clock skew of the stores against ours."""
-    skews = {"Redis": facts.redis.skew_s} if facts.redis is not None else {}
+    skews = {f"the node {node.address}" if node.address else "Redis": node.skew_s for node in facts.nodes}
     if facts.postgres is not None:
         skews["Postgres"] = facts.postgres.skew_s
     for store, skew in skews.items():
@@ -206,7 +225,7 @@ def tables(facts: Facts) -> Findings:
     wanted = facts.settings.ferryman_partitions
     if found.partitions not in (None, wanted):
         text = f"the database was set up with {found.partitions} partitions, and FERRYMAN_PARTITIONS says {wanted}"
-        yield Finding("error", text, f"set it to {found.partitions}")
+        yield Finding("error", text, f"set it to {found.partitions}, or `ferryman partitions {wanted}`")
     for table, rows in found.stray.items():
         if rows:
             text = f"{rows} rows of {table} are of days that have no partition of their own"

@@ -21,7 +21,6 @@ from daemon.batcher import Batcher
 from schemas.envelope import Event
 from schemas.errors import Transient
 
-LARGE_BYTES: Final = 64 * 1024
 DRAIN_BATCH: Final = 200
 LOOK_S: Final = 0.25
 ASK_S: Final = 0.5
@@ -87,7 +86,7 @@ class Intake:
                 self._spooling = True
             if not self._spooling:
                 try:
-                    await self._streams.append(await self._with_references(events))
+                    await self._streams.append(await payloads.set_aside(self._pool, events))
                     self._stores_up = True
                     return [False] * len(events)
                 except (*StreamErrors, NotDurable) as exc:
@@ -125,20 +124,6 @@ class Intake:
             if not store_is_down(exc):
                 raise
             return None
-
-    async def _with_references(self, events: list[Event]) -> list[Event]:
-        """Large payloads go to Postgres first. With Postgres away they go over the bus whole: heavy, and not lost."""
-        large = [event for event in events if len(event.data) > LARGE_BYTES]
-        if not large:
-            return events
-        try:
-            stored = await payloads.store(self._pool, large)
-        except Exception as exc:
-            if not store_is_down(exc):
-                raise
-            return events
-        references = iter(stored)
-        return [next(references) if len(event.data) > LARGE_BYTES else event for event in events]
 
     async def _spool(self, events: list[Event]) -> None:
         was_empty, self._spool_empty = self._spool_empty, False
@@ -202,7 +187,7 @@ class Intake:
     async def _move_oldest(self) -> int:
         rows = await outbox.spooled(self._pool, DRAIN_BATCH)
         if rows:
-            await self._streams.append(await self._with_references([event for _, event in rows]))
+            await self._streams.append(await payloads.set_aside(self._pool, [event for _, event in rows]))
             await outbox.unspool(self._pool, [seq for seq, _ in rows])
             log.info("intake.spool_drained", count=len(rows))
         return len(rows)

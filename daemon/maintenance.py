@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from adapters.postgres import journal, metrics, outbox, pauses
+from adapters.postgres import journal, metrics, outbox, pauses, payloads
 from adapters.postgres.pool import Pool, store_is_down
 from adapters.postgres.retention import drop_old_days
 from adapters.streams import NotDurable, StreamErrors, Streams, stream_key
@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 async def publish_left(pool: Pool, streams: Streams, *, older_than_s: float) -> None:
     """Publish what is in the outbox and older than that, oldest first. Twice is harmless."""
     while rows := await outbox.left(pool, older_than_s=older_than_s, limit=BATCH):
-        await streams.append([event for _, event in rows])
+        await streams.append(await payloads.set_aside(pool, [event for _, event in rows]))
         await outbox.published(pool, [seq for seq, _ in rows])
         log.info("outbox.swept", count=len(rows))
 

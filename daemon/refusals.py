@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Final
@@ -44,14 +45,24 @@ def masked(headers: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Uncounted:
+    """Refusals of one kind since the row that was kept last: how many, and the last of them."""
+
+    count: int
+    status: int
+    remote: str | None
+    at: datetime
+
+
 class Refusals:
-    """Collects refused requests and writes them in batches."""
+    """Collects refused requests and writes them in batches. Rows and what they suppressed add up to all of them."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._waiting: list[RefusedRequest] = []
         self._window: dict[tuple[str, str], tuple[float, int]] = {}
-        self._suppressed: dict[tuple[str, str], int] = {}
+        self._suppressed: dict[tuple[str, str], _Uncounted] = {}
 
     def note(
         self,
@@ -71,8 +82,10 @@ class Refusals:
             began, count = now, 0
         self._window[key] = (began, count + 1)
         if count >= PER_WINDOW or len(self._waiting) >= WAITING:
-            self._suppressed[key] = self._suppressed.get(key, 0) + 1
+            before = self._suppressed.get(key)
+            self._suppressed[key] = _Uncounted(1 if before is None else before.count + 1, status, remote, at)
             return
+        before = self._suppressed.pop(key, None)
         self._waiting.append(
             RefusedRequest(
                 source=source,
@@ -82,17 +95,38 @@ class Refusals:
                 headers=orjson.dumps(masked(headers)).decode(),
                 body_bytes=None if body is None else len(body),
                 body_sha256=None if body is None else sha256(body).hexdigest(),
-                suppressed=self._suppressed.pop(key, 0),
+                suppressed=0 if before is None else before.count,
                 at=at,
             )
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Write what was noted until *stop*, and then what is left."""
+        """Write what was noted until *stop*, and then what is left, also what was only counted."""
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), WRITE_EVERY_S)
             await self._write()
+        self._count_the_rest()
+        await self._write()
+        _tell_lost(self._waiting)
+
+    def _count_the_rest(self) -> None:
+        """A row for each kind of refusal that no kept row has counted yet, with what is known of the last of them."""
+        for (source, reason), rest in self._suppressed.items():
+            self._waiting.append(
+                RefusedRequest(
+                    source=source,
+                    reason=reason,
+                    status=rest.status,
+                    remote=rest.remote,
+                    headers="{}",
+                    body_bytes=None,
+                    body_sha256=None,
+                    suppressed=rest.count - 1,
+                    at=rest.at,
+                )
+            )
+        self._suppressed.clear()
 
     async def _write(self) -> None:
         if not self._waiting:
@@ -103,5 +137,12 @@ class Refusals:
         except Exception as exc:
             if not store_is_down(exc):
                 raise
-            if len(self._waiting) + len(batch) <= WAITING:
-                self._waiting = batch + self._waiting
+            if len(self._waiting) + len(batch) > WAITING:
+                _tell_lost(batch)
+                return
+            self._waiting = batch + self._waiting
+
+
+def _tell_lost(refused: Sequence[RefusedRequest]) -> None:
+    if refused:
+        log.warning("refusals.lost", count=sum(1 + one.suppressed for one in refused))

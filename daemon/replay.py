@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from adapters.postgres import replay
+from adapters.postgres import payloads, replay
 from adapters.postgres.pool import Pool
 from adapters.postgres.replay import Filter, Run
 from adapters.streams import Streams, stream_key
@@ -64,7 +64,8 @@ async def perform(pool: Pool, streams: Streams, worker: Worker, plan: Plan, repo
     cursor, published = run.cursor, run.published
     while page := await replay.page(pool, plan.chosen, cursor, run.until, PAGE):
         await _room(streams, worker)
-        await streams.append([replace(event, replayid=run.id) for _, event in page])
+        events = [replace(event, replayid=run.id) for _, event in page]
+        await streams.append(await payloads.set_aside(pool, events))
         cursor, published = page[-1][0], published + len(page)
         await replay.advance(pool, run.id, cursor, published)
         report(published, run.total)
@@ -94,6 +95,6 @@ async def publish_missing(
     after = count = 0
     while page := await replay.missing(pool, types, after, days=days, limit=PAGE):
         if not dry_run:
-            await streams.append([event for _, event in page])
+            await streams.append(await payloads.set_aside(pool, [event for _, event in page]))
         after, count = page[-1][0], count + len(page)
     return count

@@ -6,12 +6,18 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final
 
-from adapters.postgres.pool import Pool
+from adapters.postgres.pool import Pool, store_is_down
 from schemas.envelope import Event
 
+LARGE_BYTES: Final = 64 * 1024
+"""Payloads above that go over the bus as references."""
+
+# In one order, as others may store the same. What is on its way again counts as new, or it would be dropped with the
+# day on which it came first.
 _STORE: Final = """
-INSERT INTO payloads (event_id, digest, data) SELECT * FROM unnest($1::text[], $2::bytea[], $3::text[])
-ON CONFLICT DO NOTHING
+INSERT INTO payloads (event_id, digest, data)
+SELECT DISTINCT ON (1, 2) * FROM unnest($1::text[], $2::bytea[], $3::text[]) ORDER BY 1, 2
+ON CONFLICT (event_id, digest) DO UPDATE SET created_at = now()
 """
 
 _FETCH: Final = """
@@ -26,6 +32,21 @@ async def store(pool: Pool, events: Sequence[Event]) -> list[Event]:
     digests = [blake2b(e.data, digest_size=16).digest() for e in events]
     await pool.execute(_STORE, [e.id for e in events], digests, [e.data.decode() for e in events])
     return [event.with_reference(digest.hex()) for event, digest in zip(events, digests, strict=True)]
+
+
+async def set_aside(pool: Pool, events: Sequence[Event]) -> list[Event]:
+    """*events* as they go over the bus: the large ones with references, their payloads kept here. With Postgres away
+    they go whole: heavy, and not lost."""
+    large = [event for event in events if len(event.data) > LARGE_BYTES]
+    if not large:
+        return list(events)
+    try:
+        stored = iter(await store(pool, large))
+    except Exception as exc:
+        if not store_is_down(exc):
+            raise
+        return list(events)
+    return [next(stored) if len(event.data) > LARGE_BYTES else event for event in events]
 
 
 async def fetch(pool: Pool, references: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:

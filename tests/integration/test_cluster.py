@@ -14,8 +14,11 @@ import pytest
 
 from adapters.postgres.pool import Pool
 from adapters.streams import stream_key
+from daemon.doctor import examined
+from daemon.facts import Facts, gathered
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
+from daemon.settings import Settings
 from tests.cluster_rig import ClusterNodes, cluster_of_six
 from tests.e2e.rig import Running, environment, ferryman, running, until
 
@@ -229,3 +232,59 @@ async def test_with_all_nodes_away_the_process_lives_and_takes_orders_into_the_s
         assert await db.fetchval("SELECT count(*) FROM spool") == 20
         assert await here.stop() == 0
     assert len(here.lines) < 100
+
+
+async def test_the_doctor_asks_every_node(settings: dict[str, Any], nodes: ClusterNodes) -> None:
+    read = Settings(redis_url=settings["REDIS_URL"], database_url=settings["DATABASE_URL"], ferryman_port=0)
+
+    async def all_six() -> Facts | None:
+        seen = await gathered(read)
+        return seen if len(seen.nodes) == 6 else None  # the map leaves a replica out that has had nothing to copy
+
+    found = await until(all_six, "a map with all nodes")
+    assert found is not None
+    assert {node.address for node in found.nodes} == {f"127.0.0.1:{node.port}" for node in nodes.nodes}
+    assert [node.role for node in found.nodes] == ["master"] * 3 + ["slave"] * 3
+    assert found.redis is not None
+    assert (found.redis.durability, found.redis.replicas, found.silent_nodes) == ("always", 3, ())
+    evicting, bare, gone = nodes.nodes[3:]
+    await evicting.ask("CONFIG SET", "maxmemory-policy", "allkeys-lru")
+    await bare.ask("CONFIG SET", "appendonly", "no")
+    await gone.kill()
+
+    async def five() -> Facts | None:
+        seen = await gathered(read)
+        return seen if len(seen.nodes) == 5 and seen.silent_nodes else None
+
+    found = await until(five, "a map without the node that is gone")
+    assert found is not None
+    assert found.redis is not None
+    assert (found.redis.durability, found.redis.policy, found.redis.appendonly) == ("none", "allkeys-lru", False)
+    said = {finding.text: finding.level for finding in examined(found)}
+    assert said[f"maxmemory-policy of the node 127.0.0.1:{evicting.port} is allkeys-lru: it would drop accepted events"]
+    assert said[f"the node 127.0.0.1:{bare.port} has no append-only file"] == "warn"
+    assert said[f"the node 127.0.0.1:{gone.port} does not answer"] == "warn"
+    assert sum("Valkey" in text for text in said) == 5
+
+
+async def test_the_partitions_change_without_a_false_alarm_of_a_loss(
+    tmp_path: Path, settings: dict[str, Any], cgb: CgbSandbox, db: Pool, nodes: ClusterNodes
+) -> None:
+    sent = some_orders(60, seed=38)
+    for round, (number, following) in enumerate(((16, 24), (24, 3), (3, 16))):
+        own = settings | {"FERRYMAN_PARTITIONS": number}
+        async with running(tmp_path, **own) as here:
+            for order in sent[20 * round : 20 * (round + 1)]:
+                assert (await here.post(order))[0] == 202
+            await synced(db, 20 * (round + 1))
+
+            async def journaled(count: int = 40 * (round + 1)) -> bool:
+                return int(await db.fetchval("SELECT count(*) FROM inbox WHERE worker = 'journal'")) == count
+
+            await until(journaled, "a journal of orders and what came of them")
+            assert await here.stop() == 0
+            assert logged(here, "redis.lost_data") == 0
+        code, out, err = await ferryman("partitions", str(following), "--yes", cwd=tmp_path, env=environment(**own))
+        assert code == 0, out + err
+    await balanced(tmp_path, settings)
+    assert set(cgb.ledger.creates_by_contact().values()) == {1}

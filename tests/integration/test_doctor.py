@@ -184,10 +184,12 @@ async def test_a_managed_server_that_forbids_config_is_looked_at_all_the_same(re
     )
     limited = Redis.from_url(redis_url, username="limited", password="pw", legacy_responses=False)
     try:
-        found = await redis_server.look(limited)
+        looked = await redis_server.look(limited)
     finally:
         await limited.aclose()
         await redis.acl_deluser("limited")
+    (found,) = looked.nodes
+    assert found == looked.whole
     assert found.policy == "noeviction"
     assert found.appendonly is True
     assert found.appendfsync is None

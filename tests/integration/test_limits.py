@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
+from adapters import redis_client
 from adapters.limits import RateLimiter
 from schemas.errors import Transient
 
@@ -22,7 +23,7 @@ def scope() -> str:
 @pytest.fixture
 async def clients(redis_url: str) -> AsyncIterator[list[Redis]]:
     """Two clients, as two processes have."""
-    made = [Redis.from_url(redis_url) for _ in range(2)]
+    made = [redis_client.client(redis_url, timeout_s=5) for _ in range(2)]
     yield made
     for client in made:
         await client.aclose()

@@ -37,6 +37,12 @@ TABLES = Tables(16, {"inbox": 0, "event_journal": 0}, {}, 0, None, 0, None)
 LEASES = Table({"m1": frozenset({"journal"})}, {("journal", p): "m1" for p in range(16)})
 
 
+def nodes(**of_the_last: Any) -> tuple[RedisServer, ...]:
+    """A cluster; its last node, a replica, is another than the others."""
+    two = [replace(REDIS, address=f"h:{n}", role=role) for n, role in ((1, "master"), (2, "slave"))]
+    return (*two, replace(REDIS, address="h:3", role="slave", **of_the_last))
+
+
 def facts(**changed: Any) -> Facts:
     """A healthy installation, but for what is *changed*."""
     healthy: dict[str, Any] = {
@@ -47,11 +53,14 @@ def facts(**changed: Any) -> Facts:
         "port": "ready",
         "disk": (40, 100),
         "redis": REDIS,
+        "nodes": (REDIS,),
         "postgres": POSTGRES,
         "tables": TABLES,
         "leases": LEASES,
         "backlogs": {"journal": Backlog(0, 0, None)},
     }
+    if "redis" in changed:
+        changed = {"nodes": () if changed["redis"] is None else (changed["redis"],)} | changed
     return Facts(**healthy | changed)
 
 
@@ -75,6 +84,18 @@ def test_a_healthy_installation_has_nothing_but_ok() -> None:
         ({"redis": replace(REDIS, used_memory=97, max_memory=100)}, "error", "97%", "maxmemory"),
         ({"redis": replace(REDIS, failing=("aof_last_write_status",))}, "error", "aof_last_write_status", "room"),
         ({"redis": replace(REDIS, role="slave")}, "error", "replica", "primary"),
+        (
+            {"nodes": nodes(policy="allkeys-lru")},
+            "error",
+            "maxmemory-policy of the node h:3 is allkeys-lru",
+            "noeviction",
+        ),
+        ({"nodes": nodes(appendonly=False)}, "warn", "the node h:3 has no append-only file", "appendonly yes"),
+        ({"nodes": nodes(version="8.1.0")}, "warn", "different versions: 8.1.0, 9.1.0", "one"),
+        ({"nodes": nodes(used_memory=97, max_memory=100)}, "error", "the node h:3 has 97%", "maxmemory"),
+        ({"nodes": nodes(failing=("aof_last_write_status",))}, "error", "the node h:3 cannot write", "room"),
+        ({"nodes": nodes(skew_s=9.0)}, "warn", "the clock of the node h:3 is 9.0 s ahead", "clocks"),
+        ({"nodes": nodes(), "silent_nodes": ("h:4",)}, "warn", "the node h:4 does not answer", "start it"),
         ({"redis": replace(REDIS, skew_s=-4.0)}, "warn", "Redis is 4.0 s behind ours", "clocks"),
         ({"redis": replace(REDIS, durability="none", appendonly=False)}, "warn", "last snapshot", "appendonly yes"),
         ({"postgres": replace(POSTGRES, skew_s=90.0)}, "error", "Postgres is 90.0 s ahead of ours", "clocks"),
@@ -121,6 +142,15 @@ def test_what_is_wrong_is_one_finding_that_says_what_to_do(
     assert [(finding.level, do in finding.do) for finding in found] == [(level, True)], findings
     assert len(findings) == 1, findings
     assert "\n" not in str(found[0])
+
+
+def test_every_node_of_a_cluster_has_a_line_with_its_settings() -> None:
+    lines = [str(finding) for finding in examined(facts(nodes=nodes())) if "h:" in finding.text]
+    assert lines == [
+        "ok     h:1 primary: Valkey 9.1.0, append-only file, fsync always, 5 MB used and no limit",
+        "ok     h:2 replica: Valkey 9.1.0, append-only file, fsync always, 5 MB used and no limit",
+        "ok     h:3 replica: Valkey 9.1.0, append-only file, fsync always, 5 MB used and no limit",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -303,7 +303,11 @@ def test_a_log_that_cannot_be_written_does_not_fail_the_work() -> None:
     logs.configure("info", stream=stream)
     stream.close()
     structlog.get_logger().info("event.settled")
+    again = io.BytesIO()
+    logs.configure("info", stream=again)
+    structlog.get_logger().info("event.settled", n=2)
     structlog.reset_defaults()
+    assert [(line["event"], line["n"]) for line in read(again)] == [("event.settled", 2)]
 
 
 def test_lines_for_a_person_cannot_be_forged(lines: io.BytesIO) -> None:
