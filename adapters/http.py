@@ -8,20 +8,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 from aiohttp import (
     ClientConnectorError,
     ClientError,
+    ClientResponse,
     ClientSession,
     ClientTimeout,
     ConnectionTimeoutError,
     DummyCookieJar,
     InvalidURL,
-    StreamReader,
     TCPConnector,
 )
+from aiohttp.hdrs import CONTENT_ENCODING
 
 from schemas.errors import Refused, Transient, Uncertain
 
@@ -91,7 +93,6 @@ async def exchange(
         endless body).
         Refused: the address is not one.
     """
-    timeout = ClientTimeout(total=timeout_s, connect=min(timeout_s / 2, _LONGEST_CONNECT_S))
     try:
         async with session.request(
             method,
@@ -100,10 +101,10 @@ async def exchange(
             params=params,
             json=json,
             data=form,
-            timeout=timeout,
+            timeout=_timeout(timeout_s),
             allow_redirects=False,
         ) as answer:
-            return Reply(answer.status, answer.headers, await _capped(answer.content, max_body))
+            return Reply(answer.status, answer.headers, await _whole(answer, max_body))
     # `from None` throughout: aiohttp's texts hold the address, and addresses hold phones.
     except (ClientConnectorError, ConnectionTimeoutError):
         raise Transient(f"{system}: no connection") from None
@@ -142,10 +143,18 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
         return None
 
 
-async def _capped(content: StreamReader, cap: int) -> bytes:
-    """The whole of *content*. Raises: ClientError when it is longer than *cap* bytes."""
+@lru_cache(maxsize=64)
+def _timeout(total_s: float) -> ClientTimeout:
+    return ClientTimeout(total=total_s, connect=min(total_s / 2, _LONGEST_CONNECT_S))
+
+
+async def _whole(answer: ClientResponse, cap: int) -> bytes:
+    """The whole body of *answer*. Raises: ClientError when it is longer than *cap* bytes."""
+    length = answer.content_length
+    if length is not None and length <= cap and CONTENT_ENCODING not in answer.headers:
+        return await answer.read()
     body = bytearray()
-    async for chunk in content.iter_any():
+    async for chunk in answer.content.iter_any():
         body += chunk
         if len(body) > cap:
             raise ClientError("the answer is too long")

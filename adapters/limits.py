@@ -171,11 +171,14 @@ class RateLimiter:
             return None
 
     def _here(self, scope: str) -> _Scope:
-        if scope not in self._scopes and len(self._scopes) >= _MOST_SCOPES:
+        if (here := self._scopes.get(scope)) is not None:
+            return here
+        if len(self._scopes) >= _MOST_SCOPES:
             # A scope may be a recipient: forget those that nothing is known of any more.
             now = self._clock()
             self._scopes = {k: s for k, s in self._scopes.items() if not s.idle(now, self._window_s)}
-        return self._scopes.setdefault(scope, _Scope())
+        here = self._scopes[scope] = _Scope()
+        return here
 
 
 class _Scope:

@@ -7,14 +7,20 @@ Every method makes at most the calls its docstring names, each with a deadline, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
 from schemas.phone import Phone
 
+Question: TypeAlias = Literal["field_names", "has_whatsapp"]
+
 
 class ContactDirectory(Protocol):
     """Contacts by phone: CGB, in its live and its documented style."""
+
+    def asks(self, question: Question) -> bool:
+        """Whether the method of this name would make a call now; else what it answers says nothing of the service."""
+        ...
 
     async def find(self, phone: Phone) -> DirectoryContact | None:
         """The contact of *phone*, or None when there is none (ghost answers count as none)."""

@@ -165,19 +165,18 @@ def judge(reply: Reply, *, write: bool, private: Iterable[str], now: datetime) -
     if reply.status in (204, 205):
         return {}
     data = _parsed(reply.body)
-    failed, complaint = _complaint(data, private)
-    wait_s = retry_after(reply.headers, now)
     if 200 <= reply.status < 300:
         if not isinstance(data, dict | list):
             raise lost(f"CGB: HTTP {reply.status} with a body that is not JSON", write=write)
-        if not failed:
+        if not _reports_failure(data):
             return data
+    wait_s = retry_after(reply.headers, now)
     if reply.status >= 500 or reply.status == 408:
         error = lost(f"CGB: HTTP {reply.status}", write=write and reply.status != 408)
         if isinstance(error, Transient):
             error.retry_after_s = wait_s
         raise error
-    raise _refusal(reply.status, complaint, wait_s)
+    raise _refusal(reply.status, _complaint(data, private), wait_s)
 
 
 def _refusal(status: int, complaint: _Complaint, wait_s: float | None) -> FerrymanError:
@@ -202,20 +201,23 @@ def _parsed(body: bytes) -> Any:
         return None
 
 
-def _complaint(data: Any, private: Iterable[str]) -> tuple[bool, _Complaint]:
-    """Whether *data* reports a failure, and what it says."""
+def _reports_failure(data: Any) -> bool:
+    return isinstance(data, dict) and (data.get("success") is False or data.get("error") is not None)
+
+
+def _complaint(data: Any, private: Iterable[str]) -> _Complaint:
+    """What *data* says of a failure."""
     if not isinstance(data, dict):
-        return False, _Complaint(None, "")
+        return _Complaint(None, "")
     error = data.get("error")
     code, text = data.get("code"), data.get("message")
     if isinstance(error, str):
         text = error
     elif isinstance(error, dict):
         code, text = error.get("code", code), error.get("message", text)
-    failed = data.get("success") is False or error is not None
     cleaned = clean(text, private) if isinstance(text, str) else ""
     known = isinstance(code, int | str) and not isinstance(code, bool) and re.fullmatch(r"-?\w{1,24}", str(code))
-    return failed, _Complaint(clean(str(code), private) if known else None, cleaned)
+    return _Complaint(clean(str(code), private) if known else None, cleaned)
 
 
 def clean(text: str, private: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ from aiohttp import ClientSession
 from adapters.cgb.calls import CgbCalls, Rejection
 from adapters.cgb.encode import documented_value, text_of
 from adapters.limits import RateLimiter
+from adapters.ports import Question
 from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
 from schemas.phone import Phone
 
@@ -36,6 +37,10 @@ class DocumentedCgb:
         self._calls = CgbCalls(
             session=session, base_url=base_url, headers=headers, timeout_s=timeout_s, limiter=limiter
         )
+
+    def asks(self, question: Question) -> bool:
+        """See ContactDirectory."""
+        return question == "has_whatsapp"
 
     async def find(self, phone: Phone) -> DirectoryContact | None:
         """The contact of *phone*; one call. 404, and a contact that says nothing of itself, are None."""

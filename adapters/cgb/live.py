@@ -14,6 +14,7 @@ from aiohttp import ClientSession
 from adapters.cgb.calls import CgbCalls, Rejection
 from adapters.cgb.encode import live_value, text_of
 from adapters.limits import RateLimiter
+from adapters.ports import Question
 from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
 from schemas.errors import Refused, Transient
 from schemas.phone import Phone
@@ -49,6 +50,10 @@ class LiveCgb:
         self._fields_until = 0.0
         self._fetching: asyncio.Task[dict[str, str]] | None = None
         self._field_by_field = False
+
+    def asks(self, question: Question) -> bool:
+        """See ContactDirectory."""
+        return question == "field_names" and time.monotonic() >= self._fields_until
 
     async def find(self, phone: Phone) -> DirectoryContact | None:
         """The contact of *phone*; one call.

@@ -74,7 +74,7 @@ class Breaker:
             self._down = None
             self._context = Context(self.name, FAILURES_TO_OPEN, PROBE_S)
             log.info("provider.back", provider=self.name)
-        else:
+        elif self._context.failure_count:
             self._context.handle_end_request()
             self._context.messages.clear()
 
