@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
+from daemon import memory
 from daemon.bus.consumer import Consumer
 from daemon.bus.leases import LeaseKeeper
 from daemon.bus.recovery import Recovery
@@ -112,6 +113,7 @@ class Daemon:
         """Ready once the spool has been looked at and the leases that are free have been taken."""
         await self._intake.looked.wait()
         await self._keeper.settled.wait()
+        memory.settled()
         started(port)
 
     async def _begin_stop(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -104,6 +104,15 @@ class Order:
     def age(self) -> tuple[datetime, datetime, str]:
         """Sorts a person's orders from old to new."""
         return self.ordered_at, self.received_at, self.order_id
+
+    def brief(self) -> Order:
+        """This order without its body and what came as JSON: light to hold while it waits for its turn."""
+        return replace(self, raw_body="", **_NO_PARTS)
+
+
+_NO_PARTS: Final[Mapping[str, Any]] = dict.fromkeys(
+    name for name in Order.__slots__ if name.endswith("_data") or name == "client_phone_raw"
+)
 
 
 def is_test_order(order_id: str) -> bool:

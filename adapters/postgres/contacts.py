@@ -1,7 +1,7 @@
 """People and their identities: `contacts` and `contact_identities`, in batches.
 
 Any number of processes may make the same person at the same time: the unique identity decides, and who loses
-takes its own empty contact away again. Locks are taken in one order everywhere: phones, contacts by id, other
+takes its own contact away again. Locks are taken in one order everywhere: phones, contacts by id, other
 identities.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 from adapters.postgres.pool import Connection, Pool
@@ -24,7 +24,21 @@ _FIND: Final = """
 SELECT value, contact_id FROM contact_identities WHERE kind = 'phone' AND value = ANY ($1::text[])
 """
 
-_ADD_CONTACTS: Final = "INSERT INTO contacts (id) SELECT unnest($1::uuid[])"
+_MAKE: Final = """
+WITH given AS (
+  SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
+                       $8::timestamptz[], $9::timestamptz[])
+    AS given (id, phone, name, email, language, order_id, ordered_at, received_at, synced_at)
+), made AS (
+  INSERT INTO contacts (id, name, email, language, newest_order_id, newest_order_at, newest_order_received_at,
+                        cgb_synced_at)
+  SELECT id, name, email, language, order_id, ordered_at, received_at, synced_at FROM given
+)
+INSERT INTO contact_identities (contact_id, kind, value)
+SELECT id, 'phone', phone FROM given ORDER BY phone
+ON CONFLICT (kind, value) DO NOTHING
+RETURNING contact_id
+"""
 
 _ADD_IDENTITIES: Final = """
 INSERT INTO contact_identities (contact_id, kind, value)
@@ -32,14 +46,13 @@ SELECT contact_id, kind, value
 FROM unnest($1::uuid[], $2::text[], $3::text[]) AS given (contact_id, kind, value)
 ORDER BY kind, value
 ON CONFLICT (kind, value) DO NOTHING
-RETURNING contact_id
 """
 
 _REMOVE: Final = "DELETE FROM contacts WHERE id = ANY ($1::uuid[])"
 
-_LOCK: Final = "SELECT FROM contacts WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE"
-
+# Locks in the order of id: a row is changed only once the list of locked ones has come to it.
 _REMEMBER: Final = """
+WITH locked AS MATERIALIZED (SELECT id FROM contacts WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE)
 UPDATE contacts SET
   name = COALESCE(given.name, contacts.name),
   email = COALESCE(given.email, contacts.email),
@@ -49,10 +62,10 @@ UPDATE contacts SET
   newest_order_received_at = given.received_at,
   cgb_synced_at = GREATEST(contacts.cgb_synced_at, given.synced_at),
   updated_at = now()
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[],
-            $8::timestamptz[])
-  AS given (id, name, email, language, order_id, ordered_at, received_at, synced_at)
-WHERE contacts.id = given.id
+FROM locked JOIN unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
+                        $7::timestamptz[], $8::timestamptz[])
+  AS given (id, name, email, language, order_id, ordered_at, received_at, synced_at) USING (id)
+WHERE contacts.id = locked.id
   AND (contacts.newest_order_at IS NULL
        OR (contacts.newest_order_at, contacts.newest_order_received_at, contacts.newest_order_id COLLATE "C")
           <= (given.ordered_at, given.received_at, given.order_id COLLATE "C"))
@@ -63,6 +76,8 @@ SELECT i.value, c.newest_order_at, c.newest_order_received_at, c.newest_order_id
 FROM contact_identities i JOIN contacts c ON c.id = i.contact_id
 WHERE i.kind = 'phone' AND i.value = ANY ($1::text[]) AND c.newest_order_at IS NOT NULL
 """
+
+_NOTHING: Final = (None,) * 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -94,20 +109,8 @@ async def newest_orders(conn: Connection | Pool, phones: Sequence[str]) -> Mappi
 
 async def ensure(conn: Connection, phones: Sequence[str]) -> Mapping[str, UUID]:
     """The person of each phone (E.164), made where there is none. Inside a transaction."""
-    wanted = sorted(set(phones))
-    found: dict[str, UUID] = {row[0]: row[1] for row in await conn.fetch(_FIND, wanted)}
-    missing = [phone for phone in wanted if phone not in found]
-    if not missing:
-        return found
-    made = {phone: uuid4() for phone in missing}
-    await conn.execute(_ADD_CONTACTS, list(made.values()))
-    kinds = [IdentityKind.PHONE.value] * len(made)
-    won = {row[0] for row in await conn.fetch(_ADD_IDENTITIES, list(made.values()), kinds, list(made))}
-    if lost := [contact for contact in made.values() if contact not in won]:
-        await conn.execute(_REMOVE, lost)
-    # A second look is a new snapshot (read committed): it shows who won.
-    found.update({row[0]: row[1] for row in await conn.fetch(_FIND, missing)})
-    return found
+    contacts, _ = await _ensure(conn, dict.fromkeys(phones))
+    return contacts
 
 
 async def remember(conn: Connection, buyers: Sequence[Buyer]) -> Mapping[str, UUID]:
@@ -119,24 +122,42 @@ async def remember(conn: Connection, buyers: Sequence[Buyer]) -> Mapping[str, UU
     """
     if not buyers:
         return {}
-    contacts = await ensure(conn, [buyer.phone.e164 for buyer in buyers])
+    from_old_to_new = sorted(buyers, key=lambda buyer: buyer.age)
+    contacts, made = await _ensure(conn, {buyer.phone.e164: buyer for buyer in from_old_to_new})
     newest: dict[UUID, Buyer] = {}
-    for buyer in sorted(buyers, key=lambda buyer: buyer.age):
-        newest[contacts[buyer.phone.e164]] = buyer
-    await conn.execute(_LOCK, sorted(newest))
-    await conn.execute(
-        _REMEMBER,
-        list(newest),
-        [buyer.name for buyer in newest.values()],
-        [buyer.email for buyer in newest.values()],
-        [buyer.language for buyer in newest.values()],
-        [buyer.order_id for buyer in newest.values()],
-        [buyer.age[0] for buyer in newest.values()],
-        [buyer.age[1] for buyer in newest.values()],
-        [buyer.synced_at for buyer in newest.values()],
-    )
+    for buyer in from_old_to_new:
+        if (contact := contacts[buyer.phone.e164]) not in made:
+            newest[contact] = buyer
+    if newest:
+        await conn.execute(_REMEMBER, list(newest), *_told(list(newest.values())))
     await add_identities(conn, [(contacts[b.phone.e164], identity) for b in buyers for identity in _identities(b)])
     return {buyer.order_id: contacts[buyer.phone.e164] for buyer in buyers}
+
+
+async def _ensure(conn: Connection, wanted: Mapping[str, Buyer | None]) -> tuple[dict[str, UUID], set[UUID]]:
+    """The person of each phone, and which of them were made here, with what their buyer tells."""
+    found: dict[str, UUID] = {row[0]: row[1] for row in await conn.fetch(_FIND, list(wanted))}
+    missing = sorted(phone for phone in wanted if phone not in found)
+    if not missing:
+        return found, set()
+    made = {phone: uuid4() for phone in missing}
+    won = {
+        row[0] for row in await conn.fetch(_MAKE, list(made.values()), missing, *_told([wanted[p] for p in missing]))
+    }
+    found.update({phone: contact for phone, contact in made.items() if contact in won})
+    if len(won) < len(made):
+        await conn.execute(_REMOVE, [contact for contact in made.values() if contact not in won])
+        # A second look is a new snapshot (read committed): it shows who won.
+        found.update({row[0]: row[1] for row in await conn.fetch(_FIND, missing)})
+    return found, won
+
+
+def _told(buyers: Sequence[Buyer | None]) -> list[list[Any]]:
+    """The columns of what *buyers* tell: name, e-mail, language, the order's id, when ordered, received and synced."""
+    rows = [
+        (b.name, b.email, b.language, b.order_id, b.age[0], b.age[1], b.synced_at) if b else _NOTHING for b in buyers
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 async def add_identities(conn: Connection, owned: Sequence[tuple[UUID, Identity]]) -> None:

@@ -7,15 +7,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
+
+import orjson
 
 from adapters.postgres.pool import Connection
 from schemas.orders import Order
 
 LONGEST_ERROR: Final = 500
 
-_COLUMNS: Final[Mapping[str, str]] = {
+_PLAIN: Final[Mapping[str, str]] = {
     "order_id": "text",
     "form_id": "text",
     "branch": "text",
@@ -27,7 +30,6 @@ _COLUMNS: Final[Mapping[str, str]] = {
     "order_status": "text",
     "client_name": "text",
     "client_email": "text",
-    "client_phone_raw": "jsonb",
     "whatsapp_alerts_enabled": "boolean",
     "product_country": "text",
     "product_country_flag": "text",
@@ -36,7 +38,6 @@ _COLUMNS: Final[Mapping[str, str]] = {
     "product_intent": "text",
     "product_entries": "text",
     "product_validity": "text",
-    "product_data": "jsonb",
     "visa_quantity": "integer",
     "visa_entries": "text",
     "visa_usage_deadline_days": "integer",
@@ -48,82 +49,88 @@ _COLUMNS: Final[Mapping[str, str]] = {
     "file_transfer_method": "text",
     "face_url": "text",
     "passport_url": "text",
-    "passport_data": "jsonb",
-    "extra_nationality_data": "jsonb",
-    "address_data": "jsonb",
-    "family_data": "jsonb",
-    "occupation_data": "jsonb",
-    "military_data": "jsonb",
-    "past_travels_data": "jsonb",
-    "files_data": "jsonb",
-    "applicants_data": "jsonb",
-    "emergency_contact_data": "jsonb",
-    "business_data": "jsonb",
-    "form_meta_data": "jsonb",
-    "coupon_data": "jsonb",
-    "extra_data": "jsonb",
     "ordered_at": "timestamptz",
     "raw_body": "text",
 }
-"""The columns that are filled from the member of an Order of the same name, with their types."""
+"""Columns that are filled from the member of an Order of the same name, with their types."""
+
+_PARTS: Final = (
+    "client_phone_raw",
+    "product_data",
+    "passport_data",
+    "extra_nationality_data",
+    "address_data",
+    "family_data",
+    "occupation_data",
+    "military_data",
+    "past_travels_data",
+    "files_data",
+    "applicants_data",
+    "emergency_contact_data",
+    "business_data",
+    "form_meta_data",
+    "coupon_data",
+    "extra_data",
+)
+"""Columns that hold the JSON of the member of the same name."""
 
 _DERIVED: Final[Mapping[str, str]] = {
+    "webhook_received_at": "timestamptz",
     "client_phone": "text",
     "client_phone_e164": "text",
-    "webhook_received_at": "timestamptz",
 }
 
-_ALL: Final = {**_COLUMNS, **_DERIVED}
+COLUMNS: Final[Mapping[str, str]] = {**_PLAIN, **dict.fromkeys(_PARTS, "jsonb"), **_DERIVED}
+"""What an order fills when it is kept, with the types, in the order of an OrderRow's values."""
+
+_plain_of: Final = attrgetter(*_PLAIN)
+_parts_of: Final = attrgetter(*_PARTS)
 
 # JSON travels as text: arrays of jsonb need a codec on every connection. The names and types are those above.
 _STORE: Final = f"""
-INSERT INTO orders ({", ".join(_ALL)}, cgb_sync_status)
-SELECT {", ".join(f"{n}::jsonb" if t == "jsonb" else n for n, t in _ALL.items())}, 'pending'
-FROM unnest({", ".join(f"${i}::{'text' if t == 'jsonb' else t}[]" for i, t in enumerate(_ALL.values(), 1))})
-  AS given ({", ".join(_ALL)})
+INSERT INTO orders ({", ".join(COLUMNS)}, cgb_sync_status)
+SELECT {", ".join(f"{n}::jsonb" if t == "jsonb" else n for n, t in COLUMNS.items())}, 'pending'
+FROM unnest({", ".join(f"${i}::{'text' if t == 'jsonb' else t}[]" for i, t in enumerate(COLUMNS.values(), 1))})
+  AS given ({", ".join(COLUMNS)})
 ORDER BY order_id
 ON CONFLICT (order_id) DO NOTHING
 """  # noqa: S608
 
-_LOCK: Final = "SELECT FROM orders WHERE order_id = ANY ($1::text[]) ORDER BY order_id FOR UPDATE"
-
-# Whether the contact was there before this order's sync is what the first look said; a later one sees our own
-# contact.
-_MARK_SYNCING: Final = """
+# Locks in the order of order_id: a row is changed only once the list of locked ones has come to it. Whether the contact
+# was there before this order's sync is what the first look said; a later one sees our own contact.
+_MARK: Final = """
+WITH locked AS MATERIALIZED (
+  SELECT order_id FROM orders WHERE order_id = ANY ($1::text[]) ORDER BY order_id FOR UPDATE)
 UPDATE orders SET
-  cgb_sync_status = 'syncing',
-  cgb_sync_attempted_at = given.at,
-  cgb_sync_error = NULL,
-  cgb_contact_exists = COALESCE(orders.cgb_contact_exists, given.contact_exists),
-  updated_at = now()
-FROM unnest($1::text[], $2::timestamptz[], $3::boolean[]) AS given (order_id, at, contact_exists)
-WHERE orders.order_id = given.order_id
-"""
-
-_MARK_RESULT: Final = """
-UPDATE orders SET
-  cgb_sync_status = given.status,
-  cgb_sync_attempted_at = CASE WHEN given.status = 'failed' THEN given.at
+  cgb_sync_status = COALESCE(given.status, orders.cgb_sync_status),
+  cgb_sync_attempted_at = CASE WHEN given.status IN ('syncing', 'failed') THEN given.at
                                ELSE COALESCE(orders.cgb_sync_attempted_at, given.at) END,
-  cgb_sync_completed_at = CASE WHEN given.status <> 'failed' THEN given.at END,
-  cgb_sync_error = given.error,
+  cgb_sync_completed_at = CASE WHEN given.status IN ('synced', 'no_whatsapp') THEN given.at
+                               WHEN given.status = 'failed' THEN NULL
+                               ELSE orders.cgb_sync_completed_at END,
+  cgb_sync_error = CASE WHEN given.status IS NULL THEN orders.cgb_sync_error ELSE given.error END,
   cgb_contact_id = COALESCE(given.contact_id, orders.cgb_contact_id),
   cgb_contact_exists = COALESCE(orders.cgb_contact_exists, given.contact_exists),
   cgb_has_whatsapp = COALESCE(given.has_whatsapp, orders.cgb_has_whatsapp),
-  processed_at = given.at,
+  cbb_contact_uuid = COALESCE(given.contact, orders.cbb_contact_uuid),
+  processed_at = CASE WHEN given.status <> 'syncing' THEN given.at ELSE orders.processed_at END,
   updated_at = now()
-FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::boolean[], $7::boolean[])
-  AS given (order_id, status, at, error, contact_id, contact_exists, has_whatsapp)
-WHERE orders.order_id = given.order_id
-"""
-
-_LINK: Final = """
-UPDATE orders SET cbb_contact_uuid = given.contact
-FROM unnest($1::text[], $2::uuid[]) AS given (order_id, contact)
-WHERE orders.order_id = given.order_id AND orders.cbb_contact_uuid IS DISTINCT FROM given.contact
+FROM locked JOIN unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::boolean[], $7::boolean[],
+                        $8::uuid[])
+  AS given (order_id, status, at, error, contact_id, contact_exists, has_whatsapp, contact) USING (order_id)
+WHERE orders.order_id = locked.order_id
 """
 
 End: TypeAlias = Literal["synced", "no_whatsapp", "failed"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class OrderRow:
+    """An order as its row: *values* of COLUMNS, JSON as text. Light to hold while it waits for its commit, as there are
+    no objects in it to go through for the garbage collector."""
+
+    order_id: str
+    values: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,67 +159,61 @@ class SyncResult:
     has_whatsapp: bool | None = None
 
 
-async def store(conn: Connection, orders: Sequence[Order]) -> None:
-    """Keep *orders*, status pending. An order that is there already stays as it first came, its sync columns
-    too."""
-    if not orders:
+def row_of(order: Order) -> OrderRow:
+    """The row of *order*."""
+    phone = order.phone
+    derived = (order.received_at, phone.digits, phone.e164) if phone else (order.received_at, None, None)
+    return OrderRow(order.order_id, (*_plain_of(order), *map(_json, _parts_of(order)), *derived))
+
+
+async def store(conn: Connection, rows: Sequence[OrderRow]) -> None:
+    """Keep orders, status pending. One that is there already stays as it first came, its sync columns too."""
+    if not rows:
         return
-    first = {order.order_id: order for order in reversed(orders)}
-    columns = [[_value(order, name) for order in first.values()] for name in _ALL]
-    await conn.execute(_STORE, *columns)
+    first = {row.order_id: row.values for row in reversed(rows)}
+    await conn.execute(_STORE, *zip(*first.values(), strict=True))
 
 
-async def mark_syncing(conn: Connection, marks: Sequence[Syncing]) -> None:
-    """Say that a sync is under way. The last mark of an order counts. Unknown orders are passed over."""
-    if not marks:
-        return
-    last = {mark.order_id: mark for mark in marks}
-    rows = [last[order_id] for order_id in sorted(last)]
-    await conn.execute(_LOCK, sorted(last))
-    await conn.execute(
-        _MARK_SYNCING,
-        [row.order_id for row in rows],
-        [row.at for row in rows],
-        [row.contact_exists for row in rows],
-    )
+async def mark(conn: Connection, marks: Sequence[Syncing | SyncResult], people: Mapping[str, UUID]) -> None:
+    """Say that syncs are under way, or how they ended, and whose the orders are.
+
+    *people*: the contact by order id, also of orders without a mark. Of an order's marks a result counts before a
+    Syncing, else the last one. Unknown orders are passed over.
+    """
+    last: dict[str, Syncing | SyncResult | None] = dict.fromkeys(people)
+    for one in marks:
+        if isinstance(one, SyncResult) or not isinstance(last.get(one.order_id), SyncResult):
+            last[one.order_id] = one
+    if last:
+        rows = [_mark(order_id, last[order_id], people.get(order_id)) for order_id in sorted(last)]
+        await conn.execute(_MARK, *map(list, zip(*rows, strict=True)))
 
 
-async def mark_results(conn: Connection, results: Sequence[SyncResult]) -> None:
-    """Say how syncs ended. The last result of an order counts. Unknown orders are passed over."""
-    if not results:
-        return
-    last = {result.order_id: result for result in results}
-    rows = [last[order_id] for order_id in sorted(last)]
-    await conn.execute(_LOCK, sorted(last))
-    await conn.execute(
-        _MARK_RESULT,
-        [row.order_id for row in rows],
-        [row.status for row in rows],
-        [row.at for row in rows],
-        [row.error[:LONGEST_ERROR] if row.error else None for row in rows],
-        [row.contact_id for row in rows],
-        [row.contact_exists for row in rows],
-        [row.has_whatsapp for row in rows],
-    )
+def _mark(order_id: str, one: Syncing | SyncResult | None, contact: UUID | None) -> tuple[Any, ...]:
+    """The row of one order for _MARK. None: its contact is all that is said."""
+    match one:
+        case Syncing():
+            return order_id, "syncing", one.at, None, None, one.contact_exists, None, contact
+        case SyncResult():
+            error = one.error[:LONGEST_ERROR] if one.error else None
+            return (
+                order_id,
+                one.status,
+                one.at,
+                error,
+                one.contact_id,
+                one.contact_exists,
+                one.has_whatsapp,
+                contact,
+            )
+    return order_id, None, None, None, None, None, None, contact
 
 
-async def link(conn: Connection, contacts: Mapping[str, UUID]) -> None:
-    """Say whose the orders are. *contacts*: the contact by order id; the rows are locked by this transaction
-    already."""
-    if contacts:
-        await conn.execute(_LINK, list(contacts), list(contacts.values()))
-
-
-def _value(order: Order, column: str) -> Any:
-    match column:
-        case "client_phone":
-            return order.phone.digits if order.phone else None
-        case "client_phone_e164":
-            return order.phone.e164 if order.phone else None
-        case "webhook_received_at":
-            return order.received_at
-    value = getattr(order, column)
-    if _COLUMNS[column] != "jsonb" or value is None:
-        return value
+def _json(value: Any) -> str | None:
+    if value is None:
+        return None
     # Decimals inside (prices) are finite and no longer than a float shows; the raw body keeps every digit.
-    return json.dumps(value, default=float, ensure_ascii=False)
+    try:
+        return orjson.dumps(value, default=float).decode()
+    except orjson.JSONEncodeError:  # whole numbers over 64 bits, or very deep
+        return json.dumps(value, default=float, ensure_ascii=False)

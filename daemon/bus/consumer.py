@@ -16,6 +16,7 @@ from adapters.postgres.pool import Pool, store_is_down
 from adapters.streams import StreamErrors, Streams
 from daemon.bus.breakers import Provider
 from daemon.bus.committer import Committer, Settled, outcomes
+from daemon.bus.deadline import Deadline
 from daemon.bus.lanes import Held, Lanes
 from daemon.bus.leases import Leases
 from daemon.bus.outcome import Outcome, Row, Turn, Worker
@@ -58,7 +59,7 @@ class Consumer:
         self._leases = leases
         self._provider = provider
         self._limit = worker.attempts(settings)
-        self._deadline_s = worker.deadline_s(settings)
+        self._deadline = Deadline(worker.deadline_s(settings))
         self._slots = worker.lanes(settings)
         self._rng = random.Random()  # noqa: S311 - jitter, not a secret
         self._stopping = asyncio.Event()
@@ -71,6 +72,7 @@ class Consumer:
         self.reader = Reader(
             worker,
             reads,
+            commands.appends,
             pool,
             self.lanes,
             self.committer,
@@ -121,6 +123,7 @@ class Consumer:
                     raise exc
         finally:
             self.lanes.close()
+            self._deadline.close()
             everything = [stopped, commit, read, *slots, *side]
             for task in everything:
                 task.cancel()
@@ -229,14 +232,14 @@ class Consumer:
 
     async def _handle(self, held: Held, now: datetime) -> Outcome | FerrymanError:
         turn = Turn(now=now, attempt=held.attempts + 1, step=held.step, memo=held.memo)
-        deadline = asyncio.timeout(self._deadline_s)
+        call = self._deadline.call()
         try:
-            async with deadline:
+            with call:
                 return await self.worker.handle(held.event, self._deps, turn)
         except FerrymanError as exc:
             return exc
         except Exception as exc:
-            if deadline.expired():
+            if call.expired:
                 return Uncertain("the handler passed its deadline")
             if store_is_down(exc) or isinstance(exc, StreamErrors):
                 return StoreAway(f"a store is away ({type(exc).__name__})")

@@ -22,7 +22,7 @@ import structlog
 from adapters.limits import LONGEST_WAIT_S
 from adapters.postgres import contacts, orders
 from adapters.postgres.contacts import Buyer
-from adapters.postgres.orders import Syncing, SyncResult
+from adapters.postgres.orders import OrderRow, Syncing, SyncResult, row_of
 from adapters.postgres.pool import Connection
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn, Worker
 from daemon.workers.contact_decisions import LANGUAGES, Create, Keep, Outdated, Plan, Update, decide, due
@@ -62,14 +62,14 @@ async def handle(event: Event, deps: Deps, turn: Turn) -> Outcome:
         return Done(skipped="test order")
     order = turn.memo if isinstance(turn.memo, Order) else order_from(event.data, event.time)
     if not deps.settings.cgb_sync_enabled:
-        return Done(rows=(order,), skipped="sync disabled")
+        return Done(rows=(row_of(order),), skipped="sync disabled")
     if order.phone is None:
         deps.metrics.inc("cgb_sync_failures")
         failed = SyncResult(order_id=order.order_id, status="failed", at=turn.now, error=NO_PHONE)
-        return Done(rows=(order, failed), skipped="no phone")
+        return Done(rows=(row_of(order), failed), skipped="no phone")
     if turn.step == "":  # kept before any call, so that it is there also while CGB is away
         start = due(event.time, deps.settings.cgb_sync_delay_ms, turn.now)
-        return Later(start or turn.now, rows=(order,), step="sync", memo=order)
+        return Later(start or turn.now, rows=(row_of(order),), step="sync", memo=order.brief())
     return await _look(event, deps, turn, order, order.phone)
 
 
@@ -220,16 +220,14 @@ def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
     except Malformed:
         return ()
     text = str(error) or type(error).__name__
-    return order, SyncResult(order_id=order.order_id, status="failed", at=turn.now, error=text)
+    return row_of(order), SyncResult(order_id=order.order_id, status="failed", at=turn.now, error=text)
 
 
 async def record(conn: Connection, rows: Sequence[Row]) -> None:
-    """Write a batch of orders, marks, results and buyers."""
-    await orders.store(conn, [row for row in rows if isinstance(row, Order)])
-    await orders.mark_syncing(conn, [row for row in rows if isinstance(row, Syncing)])
-    await orders.mark_results(conn, [row for row in rows if isinstance(row, SyncResult)])
+    """Write a batch of orders, marks, results and buyers. Locks people before orders."""
     people = await contacts.remember(conn, [row for row in rows if isinstance(row, Buyer)])
-    await orders.link(conn, people)
+    await orders.store(conn, [row for row in rows if isinstance(row, OrderRow)])
+    await orders.mark(conn, [row for row in rows if isinstance(row, Syncing | SyncResult)], people)
 
 
 WORKER = Worker(

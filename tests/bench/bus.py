@@ -21,6 +21,7 @@ from adapters import streams
 from adapters.postgres import leases
 from adapters.postgres.pool import Connection, Pool, connect
 from adapters.streams import Streams, stream_key
+from daemon import memory
 from daemon.bus.consumer import Consumer
 from daemon.bus.outcome import Done, Outcome, Row, Turn, Worker
 from daemon.deps import Deps
@@ -138,6 +139,7 @@ async def measure() -> list[Figure]:
         redis = streams.client(addresses.redis_url, timeout_s=5.0, connections=16)
         bus = Streams(redis, PARTITIONS)
         await pool.execute("CREATE TABLE bench_results (id text PRIMARY KEY, subject text, data text)")
+        memory.settled()  # as the daemon does at its start; for both alike
         for turn in range(TIMES):
             for kind, group in (("by hand", "hand"), ("ferryman", "toy")):
                 await redis.flushall()

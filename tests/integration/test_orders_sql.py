@@ -15,7 +15,7 @@ import pytest
 
 from adapters.postgres import contacts, orders
 from adapters.postgres.contacts import Buyer
-from adapters.postgres.orders import LONGEST_ERROR, Syncing, SyncResult
+from adapters.postgres.orders import LONGEST_ERROR, Syncing, SyncResult, row_of
 from adapters.postgres.pool import Connection, Pool
 from daemon.sandbox.orders import make_order
 from daemon.workers.contact_sync import record
@@ -44,10 +44,10 @@ def a_buyer(n: int = 1, **changes: Any) -> Buyer:
 
 async def recorded(db: Pool, *rows: object) -> None:
     async with db.acquire() as conn, conn.transaction():
-        await record(conn, rows)
+        await record(conn, [row_of(row) if isinstance(row, Order) else row for row in rows])
 
 
-async def row_of(db: Pool, order_id: str) -> asyncpg.Record:
+async def kept_row(db: Pool, order_id: str) -> asyncpg.Record:
     row = await db.fetchrow("SELECT * FROM orders WHERE order_id = $1", order_id)
     assert row is not None
     return row
@@ -56,7 +56,7 @@ async def row_of(db: Pool, order_id: str) -> asyncpg.Record:
 async def test_every_field_of_an_order_is_kept(db: Pool) -> None:
     order = an_order(country="india", branch="il", amount=420.5, phone={"code": "972", "number": "050-555-0142"})
     await recorded(db, order)
-    row = await row_of(db, order.order_id)
+    row = await kept_row(db, order.order_id)
     for name in Order.__slots__:
         if name in ("phone", "received_at", "stay_limit"):
             continue
@@ -72,6 +72,23 @@ async def test_every_field_of_an_order_is_kept(db: Pool) -> None:
     assert row["cgb_sync_status"] == "pending"
 
 
+async def test_numbers_in_json_are_kept_as_they_came(db: Pool) -> None:
+    body = make_order(Random(1), 1, order_id="IL1")
+    text = json.dumps(body).replace('"meta": {', '"meta": {"huge": 123456789012345678901234567890, "price": 0.10, ')
+    await recorded(db, order_from(text.encode(), NOW))
+    kept = json.loads((await kept_row(db, "IL1"))["form_meta_data"])
+    assert (kept["huge"], kept["price"]) == (123456789012345678901234567890, 0.1)
+
+
+async def test_a_result_counts_before_a_beginning_and_says_whose_the_order_is(db: Pool) -> None:
+    result = SyncResult(order_id="IL1", status="synced", at=NOW, contact_id="c", contact_exists=False)
+    await recorded(db, an_order(order_id="IL1"), result, Syncing("IL1", NOW, False), a_buyer(1))
+    row = await kept_row(db, "IL1")
+    assert (row["cgb_sync_status"], row["cgb_contact_id"], row["cgb_contact_exists"]) == ("synced", "c", False)
+    assert row["cbb_contact_uuid"] == await db.fetchval("SELECT id FROM contacts")
+    assert (row["cgb_sync_completed_at"], row["processed_at"]) == (NOW, NOW)
+
+
 async def test_every_destination_can_be_stored_in_one_batch(db: Pool) -> None:
     batch = [an_order(n) for n in range(1, 60)]
     await recorded(db, *batch)
@@ -82,35 +99,47 @@ async def test_an_order_that_comes_again_keeps_its_first_data_and_its_sync(db: P
     first = an_order(order_id="IL1", name="First")
     result = SyncResult(order_id="IL1", status="synced", at=NOW, contact_id="c", has_whatsapp=True)
     await recorded(db, first, result)
-    before = await row_of(db, "IL1")
+    before = await kept_row(db, "IL1")
     await recorded(db, an_order(2, order_id="IL1", name="Second"), an_order(3, order_id="IL1", name="Third"))
-    assert await row_of(db, "IL1") == before
+    assert await kept_row(db, "IL1") == before
 
 
 async def test_one_order_twice_in_a_batch_is_stored_as_it_first_came(db: Pool) -> None:
     await recorded(db, an_order(1, order_id="IL1", name="First"), an_order(2, order_id="IL1", name="Second"))
-    assert (await row_of(db, "IL1"))["client_name"] == "First"
+    assert (await kept_row(db, "IL1"))["client_name"] == "First"
 
 
 async def test_an_applicant_is_found_by_the_index_on_applicants(db: Pool) -> None:
-    order = an_order()
-    assert order.applicants_data is not None
-    await recorded(db, order)
-    wanted = json.dumps([{"id": order.applicants_data[0]["id"]}])
-    found = await db.fetchval("SELECT order_id FROM orders WHERE applicants_data @> $1::jsonb", wanted)
-    assert found == order.order_id
+    batch = [an_order(n, order_id=f"IL{n}") for n in range(1, 40)]
+    await recorded(db, *batch)
+    assert batch[7].applicants_data is not None
+    wanted = json.dumps([batch[7].applicants_data[0]["id"]])
+    query = "SELECT order_id FROM orders WHERE jsonb_path_query_array(applicants_data, '$[*].id') @> $1::jsonb"
+    async with db.acquire() as conn, conn.transaction():
+        assert [row[0] for row in await conn.fetch(query, wanted)] == ["IL8"]
+        await conn.execute("SET LOCAL enable_seqscan = off")
+        plan = "\n".join(row[0] for row in await conn.fetch(f"EXPLAIN {query}", wanted))
+    assert "idx_orders_applicant_ids" in plan
+
+
+@pytest.mark.parametrize("applicants", [None, "", [], ["text", 1, None], [{"name": "no id"}], [{"id": {"a": 1}}]])
+async def test_applicants_of_any_shape_can_be_kept(db: Pool, applicants: object) -> None:
+    body = make_order(Random(1), 1, order_id="IL1")
+    body["form"]["applicants"] = applicants
+    await recorded(db, order_from(json.dumps(body).encode(), NOW))
+    assert await db.fetchval("SELECT count(*) FROM orders") == 1
 
 
 async def test_whether_the_contact_was_there_is_what_the_first_look_said(db: Pool) -> None:
     order = an_order(order_id="IL1")
     await recorded(db, order, Syncing("IL1", NOW, False))
-    row = await row_of(db, "IL1")
+    row = await kept_row(db, "IL1")
     assert (row["cgb_sync_status"], row["cgb_contact_exists"]) == ("syncing", False)
     assert (row["cgb_sync_attempted_at"], row["cgb_sync_completed_at"]) == (NOW, None)
     later = NOW + DAY
     await recorded(db, order, Syncing("IL1", later, True))
     await recorded(db, SyncResult(order_id="IL1", status="synced", at=later, contact_id="c", contact_exists=True))
-    row = await row_of(db, "IL1")
+    row = await kept_row(db, "IL1")
     assert (row["cgb_sync_status"], row["cgb_contact_exists"]) == ("synced", False)
     assert (row["cgb_sync_attempted_at"], row["cgb_sync_completed_at"]) == (later, later)
     assert row["cgb_contact_id"] == "c"
@@ -118,7 +147,7 @@ async def test_whether_the_contact_was_there_is_what_the_first_look_said(db: Poo
 
 async def test_a_failed_sync_says_when_and_why_and_is_not_complete(db: Pool) -> None:
     await recorded(db, an_order(order_id="IL1"), SyncResult(order_id="IL1", status="failed", at=NOW, error="x" * 900))
-    row = await row_of(db, "IL1")
+    row = await kept_row(db, "IL1")
     assert (row["cgb_sync_status"], row["cgb_sync_attempted_at"], row["cgb_sync_completed_at"]) == (
         "failed",
         NOW,
@@ -126,7 +155,7 @@ async def test_a_failed_sync_says_when_and_why_and_is_not_complete(db: Pool) -> 
     )
     assert row["cgb_sync_error"] == "x" * LONGEST_ERROR
     await recorded(db, SyncResult(order_id="IL1", status="synced", at=NOW + DAY, contact_id="c"))
-    row = await row_of(db, "IL1")
+    row = await kept_row(db, "IL1")
     assert (row["cgb_sync_error"], row["cgb_sync_completed_at"]) == (None, NOW + DAY)
 
 
@@ -140,7 +169,7 @@ async def test_what_was_learned_of_whatsapp_is_not_forgotten(
     await recorded(db, an_order(order_id="IL1"))
     for answer in (learned, then):
         await recorded(db, SyncResult(order_id="IL1", status="synced", at=NOW, has_whatsapp=answer))
-    assert (await row_of(db, "IL1"))["cgb_has_whatsapp"] is kept
+    assert (await kept_row(db, "IL1"))["cgb_has_whatsapp"] is kept
 
 
 async def test_marks_of_unknown_orders_are_passed_over(db: Pool) -> None:
@@ -161,7 +190,7 @@ async def test_a_buyer_becomes_one_person_with_all_identities(db: Pool) -> None:
         ("email", "buyer1@example.com"),
         ("phone", "+972505550001"),
     ]
-    assert (await row_of(db, "IL1"))["cbb_contact_uuid"] == person["id"]
+    assert (await kept_row(db, "IL1"))["cbb_contact_uuid"] == person["id"]
 
 
 async def test_an_identity_of_somebody_else_stays_theirs(db: Pool) -> None:
@@ -249,8 +278,6 @@ async def _ensured(conn: Connection, phone: str) -> object:
 async def test_an_empty_batch_writes_nothing(db: Pool) -> None:
     async with db.acquire() as conn:
         await orders.store(conn, [])
-        await orders.mark_syncing(conn, [])
-        await orders.mark_results(conn, [])
-        await orders.link(conn, {})
+        await orders.mark(conn, [], {})
         assert await contacts.remember(conn, []) == {}
         assert await contacts.ensure(conn, []) == {}

@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from adapters.postgres.contacts import Buyer
-from adapters.postgres.orders import Syncing, SyncResult
+from adapters.postgres.orders import OrderRow, Syncing, SyncResult
 from daemon.bus.outcome import Done, Later, Outcome, Turn
 from daemon.deps import Deps
 from daemon.sandbox import orders as maker
@@ -22,7 +22,6 @@ from daemon.workers.contact_sync import NO_PHONE, WORKER, buried, handle
 from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
 from schemas.envelope import Event
 from schemas.errors import ChannelDown, FerrymanError, Malformed, Permanent, Refused, Transient, Uncertain
-from schemas.orders import Order
 from schemas.phone import Phone
 
 NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
@@ -211,7 +210,7 @@ async def test_the_sync_waits_for_its_delay_with_the_order_kept() -> None:
     outcome = await handle(received(), world.deps, Turn(now=NOW))
     assert isinstance(outcome, Later)
     assert (outcome.at, outcome.step) == (NOW + timedelta(seconds=2), "sync")
-    assert [type(row) for row in outcome.rows] == [Order]
+    assert [type(row) for row in outcome.rows] == [OrderRow]
     assert world.directory.calls == []
     _, rows = await world.run(received())
     assert results(rows)[0].status == "synced"
@@ -294,7 +293,7 @@ async def test_a_sync_switched_off_keeps_the_order_pending() -> None:
     world = World(cgb_sync_enabled=False)
     done, rows = await world.run(received())
     assert done.skipped == "sync disabled"
-    assert [type(row) for row in rows] == [Order]
+    assert [type(row) for row in rows] == [OrderRow]
     assert world.directory.calls == []
 
 
@@ -304,7 +303,7 @@ async def test_a_dry_run_looks_and_writes_nothing(held: dict[str, str] | None) -
     world = World(Directory(contacts=contacts), cgb_sync_dry_run=True)
     done, rows = await world.run(received())
     assert done.skipped == f"dry run: would {'create' if held is None else 'update'}"
-    assert [type(row) for row in rows] == [Order]
+    assert [type(row) for row in rows] == [OrderRow]
     assert world.directory.calls == ["find"]
     assert done.emit == ()
 
@@ -320,7 +319,7 @@ async def test_a_payload_with_parts_of_the_wrong_kind_is_malformed(body: object)
 
 def test_a_dead_letter_leaves_the_order_failed_with_its_reason() -> None:
     order, result = buried(received(), Transient("the service is away"), Turn(now=NOW))
-    assert isinstance(order, Order)
+    assert isinstance(order, OrderRow)
     assert isinstance(result, SyncResult)
     assert (result.status, result.error) == ("failed", "the service is away")
 

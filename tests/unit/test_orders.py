@@ -292,7 +292,8 @@ def test_a_mangled_order_is_an_order_or_malformed_and_nothing_else(seed: int, da
     except Malformed:
         return
     json.dumps(order.extra_data, default=float, allow_nan=False).encode()
-    contact_fields(order, None)
+    assert order.order_id == order_id_of(json.dumps(body).encode())
+    assert set(contact_fields(order, None)) <= ALWAYS
 
 
 def test_custom_fields_are_the_seven_where_the_account_is_not_known() -> None:
@@ -328,6 +329,20 @@ def test_custom_fields_are_those_that_the_account_has() -> None:
 def test_a_sum_in_another_currency_is_not_called_shekels() -> None:
     order = changed(lambda b: b["order"].update(currency="USD"))
     assert "order_sum_ils" not in contact_fields(order, frozenset({"order_sum_ils"}))
+
+
+def test_a_brief_order_says_the_same_to_the_directory_and_holds_no_json() -> None:
+    order = changed(lambda b: b["form"].update(entry={"date": "2031-04-01"}))
+    brief = order.brief()
+    assert (brief.order_id, brief.age, brief.phone) == (order.order_id, order.age, order.phone)
+    assert (brief.client_name, brief.client_email, brief.branch) == ("Noa Example", "noa@example.com", "il")
+    names = (
+        frozenset({"order_sum_ils", "order_date", "order_days", "order_date_time", "wa_alerts", "stay_limit"}) | ALWAYS
+    )
+    assert contact_fields(brief, names) == contact_fields(order, names)
+    values = [getattr(brief, name) for name in Order.__slots__]
+    assert not [value for value in values if isinstance(value, dict | list)]
+    assert brief.raw_body == ""
 
 
 def test_an_order_shows_only_its_id() -> None:
