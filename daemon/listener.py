@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import orjson
 import structlog
 from aiohttp import StreamReader, web
 
 from adapters.json_guard import NotJson, parse_object
 from adapters.source import NoIdentity, Source
+from daemon.accepted import Accepted
 from daemon.batcher import Full
 from daemon.deps import Clock
 from daemon.intake import Intake, NotAccepted
@@ -70,6 +70,7 @@ class Listener:
 
     def handler(self, source: Source) -> Callable[[web.Request], Awaitable[web.Response]]:
         """The request handler of *source*."""
+        took = self._metrics.observer("ferryman_webhook_seconds", {"source": source.name})
 
         async def handle(request: web.Request) -> web.Response:
             began = time.perf_counter()
@@ -78,9 +79,8 @@ class Listener:
             except Exception:
                 log.exception("webhook.failed", source=source.name)
                 outcome, answer = "error", problem(500, "this failed here and nothing is promised; send it again")
-            labels = {"source": source.name, "outcome": outcome}
-            self._metrics.inc("ferryman_webhooks_total", labels)
-            self._metrics.observe("ferryman_webhook_seconds", time.perf_counter() - began, {"source": source.name})
+            self._metrics.inc("ferryman_webhooks_total", {"source": source.name, "outcome": outcome})
+            took(time.perf_counter() - began)
             return answer
 
         return handle
@@ -106,9 +106,7 @@ class Listener:
             return "refused", self._refuse(source, request, refusal)
         except (NotAccepted, Full) as exc:
             return "unavailable", _unavailable(str(exc), exc.retry_after_s or 1)
-        ids = orjson.dumps({"event_ids": [event.id for event in events]})
-        answer = web.Response(body=ids, status=202, content_type="application/json")
-        return ("spooled" if spooled else "accepted"), answer
+        return ("spooled" if spooled else "accepted"), Accepted([event.id for event in events])
 
     async def _body(self, request: web.Request) -> bytes:
         cap = self._body_cap

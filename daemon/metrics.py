@@ -7,9 +7,11 @@ id is ever a label.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import accumulate, product
 from typing import Final, Literal, TypeAlias
 
 from aioprometheus.collectors import Counter, Gauge, Histogram, Registry
@@ -99,7 +101,7 @@ class Metrics:
         self._histograms: dict[str, Histogram] = {}
         # what grows with every request or event is kept here: the collectors look a series up by its labels' JSON
         self._counted: dict[Series, float] = {}
-        self._observed: dict[Series, Buckets] = {}
+        self._observed: dict[Series, _Buckets] = {}
         # per metric and label: value to the text on the page
         self._values: dict[str, dict[str, dict[str, str]]] = {}
         for metric in DECLARED:
@@ -126,9 +128,13 @@ class Metrics:
 
     def observe(self, name: str, value: float, labels: Mapping[str, str] | None = None) -> None:
         """Count *value*, in seconds, in the histogram *name*."""
+        self.observer(name, labels)(_finite(value))
+
+    def observer(self, name: str, labels: Mapping[str, str] | None = None) -> Callable[[float], None]:
+        """`observe` of one series, to be kept where it is called often."""
         if name not in self._histograms:
             raise ValueError(f"{name} is not a declared histogram")
-        self._observed[self._series(name, labels)].observe(_finite(value))
+        return self._observed[self._series(name, labels)].observe
 
     def render(self, accept: str | None = None) -> tuple[bytes, str]:
         """The page and its content type, in the Prometheus text format whatever *accept* asks for."""
@@ -152,7 +158,7 @@ class Metrics:
             histogram = Histogram(metric.name, help_text, registry=self._registry, buckets=bounds)
             self._histograms[metric.name] = histogram
             for labels in self._label_sets(metric):
-                histogram.values[labels] = self._observed[metric.name, *labels.values()] = Buckets(*bounds)
+                histogram.values[labels] = self._observed[metric.name, *labels.values()] = _Buckets(bounds)
 
     def _label_sets(self, metric: Declared) -> Iterator[dict[str, str]]:
         values = (self._values[metric.name][label].values() for label in metric.labels)
@@ -165,6 +171,30 @@ class Metrics:
         if given.keys() != allowed.keys():
             raise ValueError(f"{name} has the labels {tuple(allowed)}")
         return name, *[texts.get(given[label], OTHER) for label, texts in allowed.items()]
+
+
+class _Buckets(Buckets):
+    """Counts in one bucket, where the package's own counts in each that is large enough; the page gets the sums."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = tuple(bounds)
+        self._counts = [0] * len(bounds)
+        super().__init__(*bounds)
+
+    def observe(self, value: float) -> None:
+        """Count *value*."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self.sum += value
+        self.observations += 1
+
+    @property
+    def buckets(self) -> OrderedDict[float, int]:
+        """Upper bound -> how many are not above it."""
+        return OrderedDict(zip(self._bounds, accumulate(self._counts), strict=True))
+
+    @buckets.setter
+    def buckets(self, _: object) -> None:
+        """The package sets what it would count in."""
 
 
 def escaped(value: str) -> str:

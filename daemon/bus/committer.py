@@ -16,7 +16,7 @@ from typing import Final
 import orjson
 import structlog
 
-from adapters.postgres import dead_letters, inbox, leases, outbox
+from adapters.postgres import dead_letters, inbox, leases, outbox, payloads
 from adapters.postgres.pool import ACQUIRE_TIMEOUT_S, Connection, Pool, store_is_down
 from adapters.streams import NotDurable, StreamErrors, Streams
 from daemon.bus.lanes import Held
@@ -166,7 +166,7 @@ class Committer:
             partitions = {s.held.partition for s in batch}
             in_force = await leases.current(conn, self._worker.name, list(partitions))
             lost = {p for p in partitions if p not in epochs or in_force.get(p) != epochs[p]}
-            live = [s for s in batch if s.held.partition not in lost]
+            live = [s for s in batch if s.held.partition not in lost and not s.held.dropped]
             emitted = await self._write_live(conn, live) if live else []
         if lost:
             self._fenced(lost)
@@ -224,7 +224,7 @@ class Committer:
             return
         batch, self._outbox = self._outbox, []
         try:
-            await self._streams.append([event for _, event in batch])
+            await self._streams.append(await payloads.set_aside(self._pool, [event for _, event in batch]))
         except BaseException:
             self._outbox = batch + self._outbox
             raise

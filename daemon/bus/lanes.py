@@ -24,6 +24,7 @@ class Held:
     *failed_at*: loop time of the last one. *copies*: further entries of the same event, acknowledged with it.
     *deliveries*: how often it has been read, this time included.
     *begun*: how often a process died over it, or beside it. *active*: in a slot or on its way to Postgres.
+    *dropped*: its lease was lost; who holds the next one, be it ourselves, does it anew, and its result counts no more.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Held:
     active: bool = False
     deliveries: int = 1
     begun: int = 0
+    dropped: bool = False
 
 
 class Lanes:
@@ -156,6 +158,7 @@ class Lanes:
             return 0
         copies: list[tuple[str, str]] = []
         for held in dropped:
+            held.dropped = True
             del self._entries[held.key, held.id]
             identity, subject = (held.event.id, held.event.replayid), held.event.subject
             if self._events.get(identity) is not held:

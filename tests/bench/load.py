@@ -38,14 +38,23 @@ def _buyer(n: int) -> dict[str, Any]:
     return {"branch": branch, "phone": {"code": "1", "number": f"{_AREAS[n // 400 % 20]}55501{n // 4 % 100:02d}"}}
 
 
-def prepared(count: int, secret: str, key: str) -> list[tuple[bytes, bytes, bytes]]:
+_PRODUCT: Final = ("name", "country", "docType", "docName", "intent", "entries", "validity")
+
+
+def _brief(order: dict[str, Any]) -> dict[str, Any]:
+    """*order* without its applicants and its form's details: some 600 bytes."""
+    form = order["form"]
+    kept = {name: form[name] for name in ("id", "country", "client", "quantity", "urgency")}
+    return {"form": {**kept, "product": {name: form["product"][name] for name in _PRODUCT}}, "order": order["order"]}
+
+
+def prepared(count: int, secret: str, key: str, *, brief: bool) -> list[tuple[bytes, bytes, bytes]]:
     """(signed head, head with the key, body) of *count* orders of different ids and buyers."""
     rng, webhook, now = random.Random(1), Webhook(secret), datetime.now(UTC)
     found = []
     for n in range(count):
-        text = json.dumps(
-            make_order(rng, n, order_id=f"BENCH-{n}", **_buyer(n)), ensure_ascii=False, separators=(",", ":")
-        )
+        order = make_order(rng, n, order_id=f"BENCH-{n}", **_buyer(n))
+        text = json.dumps(_brief(order) if brief else order, ensure_ascii=False, separators=(",", ":"))
         body = text.encode()
         head, message = _HEAD.format(len(body)), f"msg_{n:032x}"
         signed = (
@@ -99,9 +108,10 @@ class Sender(asyncio.Protocol):
 
 
 async def _main(count: int, secret: str, key: str) -> None:
-    orders = prepared(count, secret, key)
+    both = {brief: prepared(count, secret, key, brief=brief) for brief in (False, True)}
 
     async def answer(question: dict[str, Any]) -> dict[str, Any]:
+        orders = both[bool(question["brief"])]
         which = 1 if question.get("proof") == "key" else 0
         requests = iter([order[which] + order[2] for order in orders])
         seen, waits = Counter[int](), list[float]()

@@ -1,0 +1,54 @@
+"""The answer to a webhook that was accepted: 202 and the ids of its events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from email.utils import formatdate
+from functools import lru_cache
+from typing import Final
+
+import orjson
+from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
+
+_HEAD: Final = (
+    "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nDate: {date}\r\n\r\n"
+)
+
+
+class Accepted(web.Response):
+    """Says which events are durable. On an ordinary HTTP/1.1 connection head and body are written as they are: putting
+    an answer together header by header takes as long as to read an order."""
+
+    def __init__(self, event_ids: Sequence[str]) -> None:
+        super().__init__(body=orjson.dumps({"event_ids": event_ids}), status=202, content_type="application/json")
+        self._whole = False
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write the answer, or leave it to the server where the connection is to end. Raises: ConnectionResetError."""
+        if request.version != HttpVersion11 or not request.keep_alive:
+            return await super().prepare(request)
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the sender is gone")
+        body = self.body
+        assert isinstance(body, bytes)
+        transport.write(_HEAD.format(length=len(body), date=_date(int(time.time()))).encode() + body)
+        self._whole = True
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """End the answer."""
+        if not self._whole:
+            await super().write_eof(data)
+
+    @property
+    def keep_alive(self) -> bool | None:
+        """Whether the connection stays open."""
+        return True if self._whole else super().keep_alive
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
