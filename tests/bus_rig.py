@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +19,8 @@ from adapters.lease_table import LeaseTable, Pair
 from adapters.postgres import journal
 from adapters.postgres import leases as epochs
 from adapters.postgres.pool import Connection, Pool
-from adapters.streams import Delivery, Streams, stream_key
+from adapters.redis_client import ask_each, cluster
+from adapters.streams import POLL_S, Delivery, StreamErrors, Streams, stream_key
 from daemon.bus.breakers import Provider
 from daemon.bus.consumer import Consumer
 from daemon.bus.leases import LeaseKeeper, Leases
@@ -282,7 +283,7 @@ class Bench:
     @asynccontextmanager
     async def running(self, worker: Worker | None = None, **options: Any) -> AsyncIterator[Consumer]:
         """A consumer at work; stopped and drained in the end. An error of its parts is the test's."""
-        async with self.consumer(worker, **options) as consumer, run(consumer):
+        async with self.consumer(worker, **options) as consumer, run(consumer, self.redis):
             yield consumer
 
     async def read_without_ack(self, count: int = 1000) -> list[Delivery]:
@@ -320,13 +321,22 @@ class Bench:
         return await self.count(table) == rows
 
     async def command(self, *words: str) -> None:
-        """Do something to the server behind everybody's back."""
-        await cast("Any", self.redis).execute_command(*words)
+        """Do something to the server behind everybody's back; on a cluster, without a key, to every primary."""
+        if (parted := cluster(self.redis)) is None or words[0] not in ("CONFIG", "FLUSHALL"):
+            await cast("Any", self.redis).execute_command(*words)
+            return
+        for node in parted.get_primaries():
+            await parted.execute_command(" ".join(words), target_nodes=node)
 
     async def reads_made(self) -> int:
-        """How many reads of groups the server has seen since CONFIG RESETSTAT."""
-        found: Any = await self.redis.info("commandstats")
-        return int(found["cmdstat_xreadgroup"]["calls"])
+        """How many reads of groups the servers have seen since CONFIG RESETSTAT."""
+        found = await ask_each(self.redis, "INFO", "commandstats")
+        return sum(int(stats["cmdstat_xreadgroup"]["calls"]) for stats in found if "cmdstat_xreadgroup" in stats)
+
+    @property
+    def reads_a_second(self) -> float:
+        """How many an idle consumer makes at most: it blocks, or on a cluster asks for every partition again."""
+        return 10 if cluster(self.redis) is None else 1.5 * self.partitions / POLL_S
 
     async def attempts(self) -> dict[str, int]:
         """Event id -> counted attempts of the events that are still open."""
@@ -350,15 +360,31 @@ class Bench:
 
 
 @asynccontextmanager
-async def run(consumer: Consumer) -> AsyncIterator[None]:
-    """Run *consumer* meanwhile, and stop it in the end. An error of its parts is raised here, too."""
+async def run(consumer: Consumer, redis: Redis | None = None) -> AsyncIterator[None]:
+    """Run *consumer* meanwhile, and stop it in the end. An error of its parts is raised here, too.
+
+    *redis*: where it reads; its last read is then not waited for.
+    """
     task = asyncio.create_task(consumer.run())
     try:
         yield
     finally:
         consumer.stop()
+        if redis is not None:
+            await end_reads(redis)
         async with asyncio.timeout(20):
             await task
+
+
+async def end_reads(redis: Redis) -> None:
+    """End the reads that wait for entries, as when their time is over. On a cluster none waits."""
+    if cluster(redis) is not None:
+        return
+    with suppress(*StreamErrors):
+        clients: Any = await redis.client_list()
+        for client in clients:
+            if client["cmd"] == "xreadgroup" and "b" in client["flags"]:
+                await cast("Any", redis).client_unblock(client["id"])
 
 
 @asynccontextmanager

@@ -23,8 +23,16 @@ from adapters import redis_client
 from adapters.postgres import pool
 from adapters.postgres.migrate import migrate
 from daemon.embedded import EmbeddedError, Servers, embedded
+from tests.memory import memory
 
 _TEMPLATE: Final = f"ferryman_template_{uuid4().hex[:12]}"
+_SLOW: Final = ("e2e", "integration", "contract")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole processes first, then what has servers, then the rest: where tests run side by side, none waits long for
+    the last one."""
+    items.sort(key=lambda item: next((n for n, name in enumerate(_SLOW) if name in item.path.parts), len(_SLOW)))
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +42,7 @@ def servers() -> Iterator[Servers]:
     # a runner in the main thread: the servers end with the thread that started them. Its own loop is never the
     # current one of the thread, which is the tests'
     with (
-        tempfile.TemporaryDirectory(prefix="ferryman-tests-", ignore_cleanup_errors=True) as directory,
+        tempfile.TemporaryDirectory(prefix="ferryman-tests-", dir=memory(), ignore_cleanup_errors=True) as directory,
         asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner,
     ):
         stack = AsyncExitStack()
@@ -48,6 +56,13 @@ def servers() -> Iterator[Servers]:
             yield started
         finally:
             runner.run(stack.aclose())
+
+
+@pytest.fixture
+def memory_path() -> Iterator[Path]:
+    """A directory for the data of servers, for its owner alone as `tmp_path`, in memory where there is room."""
+    with tempfile.TemporaryDirectory(prefix="ferryman-test-", dir=memory(), ignore_cleanup_errors=True) as directory:
+        yield Path(directory)
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +117,8 @@ async def db(database_url: str) -> AsyncIterator[pool.Pool]:
 
 async def _fresh_database(server: str, template: str, stack: AsyncExitStack) -> str:
     name = f"ferryman_test_{uuid4().hex[:12]}"
-    await _administer(server, f"CREATE DATABASE {name} TEMPLATE {template} {await _strategy(server)}")
+    # copying files is the faster way for a template of a few megabytes
+    await _administer(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     stack.push_async_callback(_administer, server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     return _database(server, name)
 
@@ -112,15 +128,6 @@ async def _make_template(server: str) -> None:
     conn = await asyncpg.connect(_database(server, _TEMPLATE))
     try:
         await migrate(conn)
-    finally:
-        await conn.close()
-
-
-async def _strategy(server: str) -> str:
-    """Copying files is the faster way for a small template; servers before 15 know no other."""
-    conn = await asyncpg.connect(server)
-    try:
-        return "STRATEGY file_copy" if conn.get_server_version().major >= 15 else ""
     finally:
         await conn.close()
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -21,6 +22,7 @@ from aiohttp import ClientError, ClientSession
 
 from adapters.postgres.pool import Pool
 from daemon.sandbox import orders
+from tests.e2e.warm import Warm
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 API_KEY: Final = "vizi_e2e.0123456789abcdef"
@@ -61,7 +63,10 @@ def environment(**settings: object) -> dict[str, str]:
 
 
 async def ferryman(*argv: str, cwd: Path, env: Mapping[str, str]) -> tuple[int, str, str]:
-    """Run a command to its end: exit code, standard output, standard error."""
+    """Run a command to its end: exit code, standard output, standard error. `run` is started as an operator does it,
+    an interpreter of its own included; verbs, whose promises are not about that, are forked (tests.e2e.warm)."""
+    if argv[0] != "run":
+        return await asyncio.to_thread(_warm().run, argv, cwd, env)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -76,6 +81,11 @@ async def ferryman(*argv: str, cwd: Path, env: Mapping[str, str]) -> tuple[int, 
     out, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
+
+
+@cache
+def _warm() -> Warm:
+    return Warm(ROOT, environment())
 
 
 @dataclass

@@ -324,10 +324,12 @@ async def test_run_refuses_a_redis_that_evicts(tmp_path: Path, stores: dict[str,
     assert "noeviction" in err
 
 
-async def test_embedded_servers_that_die_are_started_again_and_nothing_is_lost(tmp_path: Path, cgb: CgbSandbox) -> None:
+async def test_embedded_servers_that_die_are_started_again_and_nothing_is_lost(
+    memory_path: Path, cgb: CgbSandbox
+) -> None:
     first, second, third = some_orders(3)
     embedded: dict[str, Any] = {"CGB_API_URL": cgb.url, "CGB_API_KEY": TOKEN, "FERRYMAN_LEASE_SECONDS": 3}
-    async with running(tmp_path, **embedded) as here:
+    async with running(memory_path, **embedded) as here:
         await here.post(first)
         await until(lambda: _made(cgb, 1), "the first contact")
         for program, order in (("valkey-server", second), ("postgres", third)):
@@ -341,22 +343,22 @@ async def test_embedded_servers_that_die_are_started_again_and_nothing_is_lost(t
 
             await until(accepted, "an accepted order")
         await until(lambda: _made(cgb, 3), "all three contacts")
-        code, out, _ = await ferryman("audit", "--json", cwd=tmp_path, env=environment())
+        code, out, _ = await ferryman("audit", "--json", cwd=memory_path, env=environment())
         assert (code, json.loads(out)["balanced"]) == (0, True)
         assert await here.stop() == 0
     assert set(cgb.ledger.creates_by_contact().values()) == {1}
 
 
 async def test_the_daemon_starts_again_on_its_embedded_servers_right_after_a_kill_9(
-    tmp_path: Path, cgb: CgbSandbox
+    memory_path: Path, cgb: CgbSandbox
 ) -> None:
     sent = some_orders(4)
     embedded: dict[str, Any] = {"CGB_API_URL": cgb.url, "CGB_API_KEY": TOKEN}
     for order in sent:
-        async with running(tmp_path, **embedded) as here:
+        async with running(memory_path, **embedded) as here:
             assert (await here.post(order))[0] == 202
             await here.stop(signal.SIGKILL)
-    async with running(tmp_path, **embedded):
+    async with running(memory_path, **embedded):
         await until(lambda: _made(cgb, 4), "all four contacts", patience_s=8)
     assert set(cgb.ledger.creates_by_contact().values()) == {1}
 

@@ -181,13 +181,13 @@ async def test_an_event_is_found_by_id_order_and_phone_and_its_way_is_told(
         await ask.run("events", "list", "--outcome", "fine", code=2)
 
 
-async def test_doctor_and_status_beside_a_daemon_on_its_own_servers(tmp_path: Path, cgb: CgbSandbox) -> None:
+async def test_doctor_and_status_beside_a_daemon_on_its_own_servers(memory_path: Path, cgb: CgbSandbox) -> None:
     own = {"CGB_API_URL": cgb.url, "CGB_API_KEY": TOKEN}
-    async with running(tmp_path, **own) as here:
+    async with running(memory_path, **own) as here:
         (order,) = some_orders(1)
         await here.post(order)
         port = here.url.rpartition(":")[2]
-        ask = Operator(tmp_path, own | {"FERRYMAN_PORT": port, "ORDERS_API_KEY": "k" * 24})
+        ask = Operator(memory_path, own | {"FERRYMAN_PORT": port, "ORDERS_API_KEY": "k" * 24})
         text = await ask.run("doctor")
         assert "ok     Loss window: a crash of Redis, Postgres or Ferryman loses nothing that was answered 202" in text
         assert f"ok     a daemon takes events at 127.0.0.1:{port}" in text

@@ -67,9 +67,9 @@ class Owner:
 
 
 @contextlib.contextmanager
-def open_directory() -> Iterator[Path]:
+def open_directory(place: Path | None = None) -> Iterator[Path]:
     """A temporary directory that every user may enter; pytest's own are for their owner alone."""
-    with tempfile.TemporaryDirectory(prefix="ft-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="ft-", dir=place, ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o711)
         yield Path(name)
 

@@ -28,6 +28,7 @@ from tests.integration.embedded_owner import (
     wait_until_gone,
     write,
 )
+from tests.memory import memory
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs postgres as somebody else")
 
@@ -47,17 +48,17 @@ def owner() -> Iterator[Callable[..., Owner]]:
         shutil.rmtree(Path(one.redis_url.removeprefix("unix://")).parent, ignore_errors=True)
 
 
-async def test_what_was_written_is_there_after_a_restart_and_nothing_else_is_left(tmp_path: Path) -> None:
-    async with embedded(tmp_path / "data") as servers:
+async def test_what_was_written_is_there_after_a_restart_and_nothing_else_is_left(memory_path: Path) -> None:
+    async with embedded(memory_path / "data") as servers:
         await write(servers.redis_url, servers.database_url)
         sockets = Path(str(servers.redis_url).removeprefix("unix://")).parent
     assert not sockets.exists()
-    async with embedded(tmp_path / "data") as servers:
+    async with embedded(memory_path / "data") as servers:
         assert await kept(servers.redis_url, servers.database_url) == (20, 20)
 
 
-async def test_the_servers_are_durable_and_reached_by_their_sockets_alone(tmp_path: Path) -> None:
-    async with embedded(tmp_path / "data") as servers, client(servers.redis_url) as redis:
+async def test_the_servers_are_durable_and_reached_by_their_sockets_alone(memory_path: Path) -> None:
+    async with embedded(memory_path / "data") as servers, client(servers.redis_url) as redis:
         config = await redis.config_get("*")
         conn = await asyncpg.connect(servers.database_url)
         assert await conn.fetchval("SHOW fsync") == "on"
@@ -72,8 +73,8 @@ async def test_the_servers_are_durable_and_reached_by_their_sockets_alone(tmp_pa
 
 
 @pytest.mark.parametrize("name", ["valkey", "postgres"])
-async def test_a_killed_server_starts_again_on_its_data_and_socket(tmp_path: Path, name: str) -> None:
-    async with embedded(tmp_path / "data") as servers:
+async def test_a_killed_server_starts_again_on_its_data_and_socket(memory_path: Path, name: str) -> None:
+    async with embedded(memory_path / "data") as servers:
         await write(servers.redis_url, servers.database_url)
         server = getattr(servers, name)
         killed = server.pid
@@ -86,7 +87,7 @@ async def test_a_killed_server_starts_again_on_its_data_and_socket(tmp_path: Pat
 
 @pytest.mark.parametrize("path", [os.environ["PATH"], "/nowhere"], ids=["setpriv", "shell"])
 def test_kill_9_of_the_owner_ends_both_servers(owner: Callable[..., Owner], path: str) -> None:
-    with open_directory() as top:
+    with open_directory(memory()) as top:
         holder = owner(top / "data", path=path)
         assert all(runs(pid) for pid in holder.pids)
         holder.end(kill=True)
@@ -95,7 +96,7 @@ def test_kill_9_of_the_owner_ends_both_servers(owner: Callable[..., Owner], path
 
 @pytest.mark.parametrize("path", [os.environ["PATH"], "/nowhere"], ids=["setpriv", "shell"])
 def test_a_server_that_is_killed_by_others_leaves_no_watcher(owner: Callable[..., Owner], path: str) -> None:
-    with open_directory() as top:
+    with open_directory(memory()) as top:
         holder = owner(top / "data", path=path)
         os.kill(holder.pids[0], 9)
         holder.end(kill=False)
@@ -105,9 +106,9 @@ def test_a_server_that_is_killed_by_others_leaves_no_watcher(owner: Callable[...
 
 
 async def test_an_owner_that_is_killed_can_be_followed_at_once_and_nothing_accepted_is_lost(
-    tmp_path: Path, owner: Callable[..., Owner]
+    memory_path: Path, owner: Callable[..., Owner]
 ) -> None:
-    data = tmp_path / "data"
+    data = memory_path / "data"
     for turn in range(3):
         holder = owner(data)
         if turn == 0:
@@ -119,18 +120,18 @@ async def test_an_owner_that_is_killed_can_be_followed_at_once_and_nothing_accep
         assert not former.exists(), "the sockets of the killed owner are cleaned up by the next"
 
 
-async def test_an_orderly_end_of_the_owner_ends_both_servers(tmp_path: Path, owner: Callable[..., Owner]) -> None:
-    holder = owner(tmp_path / "data")
+async def test_an_orderly_end_of_the_owner_ends_both_servers(memory_path: Path, owner: Callable[..., Owner]) -> None:
+    holder = owner(memory_path / "data")
     holder.end(kill=False)
     assert holder.process.returncode == 0
     assert not any(runs(pid) for pid in holder.pids)
 
 
-async def test_a_cancelled_owner_leaves_no_server(tmp_path: Path) -> None:
+async def test_a_cancelled_owner_leaves_no_server(memory_path: Path) -> None:
     started: asyncio.Future[Servers] = asyncio.get_running_loop().create_future()
 
     async def hold() -> None:
-        async with embedded(tmp_path / "data") as servers:
+        async with embedded(memory_path / "data") as servers:
             started.set_result(servers)
             await asyncio.Event().wait()
 
@@ -144,33 +145,36 @@ async def test_a_cancelled_owner_leaves_no_server(tmp_path: Path) -> None:
     assert (servers.valkey.pid, servers.postgres.pid) == (None, None)
 
 
-async def test_an_error_of_the_body_passes_unchanged(tmp_path: Path) -> None:
+async def test_an_error_of_the_body_passes_unchanged(memory_path: Path) -> None:
     with pytest.raises(ConnectionResetError):
-        async with embedded(tmp_path / "data", postgres=False):
+        async with embedded(memory_path / "data", postgres=False):
             raise ConnectionResetError
 
 
-async def test_a_very_long_data_directory_works(tmp_path: Path) -> None:
-    data = tmp_path / ("a very long name " * 10) / ("d" * 200) / "data"
+async def test_a_very_long_data_directory_works(memory_path: Path) -> None:
+    data = memory_path / ("a very long name " * 10) / ("d" * 200) / "data"
     async with embedded(data, fsync=False) as servers:
         await write(servers.redis_url, servers.database_url)
+        assert await kept(servers.redis_url, servers.database_url) == (20, 20)
 
 
 @pytest.mark.parametrize("content", ["{pid}\n/elsewhere\n0\n", "", "not a number\n"])
-async def test_a_stale_pid_file_is_no_obstacle(tmp_path: Path, content: str) -> None:
-    data = tmp_path / "data"
+async def test_a_stale_pid_file_is_no_obstacle(memory_path: Path, content: str) -> None:
+    data = memory_path / "data"
     async with embedded(data, redis=False, fsync=False):
         pass
     (data / "postgres" / "postmaster.pid").write_text(content.format(pid=os.getpid()))
-    async with embedded(data, redis=False, fsync=False):
-        pass
+    async with embedded(data, redis=False, fsync=False) as servers:
+        conn = await asyncpg.connect(servers.database_url)
+        assert await conn.fetchval("SELECT current_database()") == "ferryman"
+        await conn.close()
 
 
-async def test_what_a_kill_within_initdb_left_is_made_anew(tmp_path: Path) -> None:
-    partial = tmp_path / "data" / "postgres.partial"
+async def test_what_a_kill_within_initdb_left_is_made_anew(memory_path: Path) -> None:
+    partial = memory_path / "data" / "postgres.partial"
     partial.mkdir(parents=True)
     (partial / "PG_VERSION").write_text("18\n")
-    async with embedded(tmp_path / "data", redis=False, fsync=False):
+    async with embedded(memory_path / "data", redis=False, fsync=False):
         assert not partial.exists()
 
 
@@ -186,7 +190,7 @@ async def test_an_ordinary_user_runs_them_too(owner: Callable[..., Owner]) -> No
     )
     if not all(enterable(place, ORDINARY) for place in places):
         pytest.skip("the interpreter or the repository is in a directory that only root may enter")
-    with open_directory() as top:
+    with open_directory(memory()) as top:
         os.chown(top, ORDINARY.uid, ORDINARY.gid)
         holder = owner(top / "data", user=ORDINARY)
         await write(holder.redis_url, holder.database_url)

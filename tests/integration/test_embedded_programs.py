@@ -21,6 +21,7 @@ from tests.integration.embedded_owner import (
     open_directory,
     write,
 )
+from tests.memory import memory
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs postgres as somebody else")
 
@@ -34,8 +35,8 @@ async def test_a_second_owner_is_refused_with_one_line(tmp_path: Path) -> None:
     assert "FERRYMAN_DATA_DIR" in one_line(caught.value)
 
 
-async def test_a_failed_start_repeats_the_last_words_of_the_server(tmp_path: Path) -> None:
-    data = tmp_path / "data"
+async def test_a_failed_start_repeats_the_last_words_of_the_server(memory_path: Path) -> None:
+    data = memory_path / "data"
     async with embedded(data, redis=False, fsync=False):
         pass
     (data / "postgres" / "PG_VERSION").write_text("9.6\n")
@@ -86,7 +87,7 @@ async def test_without_programs_one_line_says_what_to_set(tmp_path: Path, monkey
 @root_only
 @pytest.mark.parametrize("mode", [0o700, 0o755])
 async def test_root_needs_no_open_parents_and_opens_none(mode: int) -> None:
-    with open_directory() as top:
+    with open_directory(memory()) as top:
         parent = top / "parent"
         parent.mkdir()
         parent.chmod(mode)

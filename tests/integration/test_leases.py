@@ -131,6 +131,7 @@ async def test_what_was_flushed_from_redis_is_acquired_again_under_new_epochs(be
         return shared(one, other) and all(now[pair] > epoch for pair, epoch in before.items())
 
     await until(again, within_s=TTL_S + 5)
+    assert await _leases_in_redis(bench, len(before))
 
 
 async def test_nothing_is_held_until_postgres_has_given_the_epoch(bench: Bench, join: Join) -> None:

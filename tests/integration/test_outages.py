@@ -219,6 +219,7 @@ async def test_valkey_killed_twice_under_load_loses_and_doubles_nothing(bench: B
             valkey.kill()
             await asyncio.sleep(0.3)  # the length of the outage
             await valkey.start()
+    assert load.appended == KEYS * load.each
 
 
 async def test_valkey_away_for_longer_than_the_leases_loses_and_doubles_nothing(bench: Bench, valkey: Server) -> None:
@@ -227,6 +228,7 @@ async def test_valkey_away_for_longer_than_the_leases_loses_and_doubles_nothing(
         valkey.kill()
         await asyncio.sleep(TTL_S + 1)
         await valkey.start()
+    assert load.appended == KEYS * load.each
 
 
 # --- Postgres ----------------------------------------------------------------
@@ -264,6 +266,7 @@ async def test_postgres_killed_under_load_loses_and_doubles_nothing(bench: Bench
         await load.share(0.3)
         postgres.kill()
         await postgres.start()
+    assert load.appended == KEYS * load.each
 
 
 async def test_connections_ended_again_and_again_lose_and_double_nothing(
