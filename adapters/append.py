@@ -7,7 +7,6 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from hashlib import sha1
-from itertools import chain
 from typing import Any, Final, Literal, TypeAlias
 from uuid import uuid4
 
@@ -73,7 +72,10 @@ class Appends:
         if cluster(self._redis) is not None:
             await self._on_nodes(keys, entries)
             return
-        arguments = (len(keys), *keys, *chain.from_iterable((len(entry), *entry) for entry in entries))
+        arguments: list[Part] = [len(keys), *keys]
+        for entry in entries:
+            arguments.append(len(entry))
+            arguments += entry
         ids = await (self._confirmed("EVAL", _APPEND, *arguments) if lost else self._fencing(arguments))
         self._remembered.extend(zip(keys, map(text, ids), strict=True))
 

@@ -13,6 +13,7 @@ data directory may have a longer one.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
 import shutil
@@ -44,6 +45,10 @@ __all__ = ["EmbeddedError", "EmbeddedUnavailable", "Server", "Servers", "embedde
 _SOCKETS_PREFIX: Final = "ferryman-"
 _MAX_SOCKET_DIRECTORY: Final = 70  # bytes; macOS allows 103 for the whole path
 _LOOK_S: Final = 0.5
+_STEADY_S: Final = 10.0
+"""A server that lives for so long after its start has no lasting fault."""
+
+_LONGEST_PAUSE_S: Final = 4.0  # below _STEADY_S, so that a death soon after a start is known as such
 _OWNER_GRACE_S: Final = 1.0  # a killed owner holds its lock for a moment longer
 
 
@@ -83,18 +88,41 @@ async def embedded(
 
 
 async def keep_up(servers: Servers) -> None:
-    """Start a server again that has died, for as long as this runs. Enter it from the main thread, like `embedded`."""
-    while True:
-        await asyncio.sleep(_LOOK_S)
+    """Start a server again that has died, for as long as this runs. Enter it from the main thread, like `embedded`.
+
+    One that dies soon after every start, as on a full disk, is given longer and longer pauses and spoken of once.
+    """
+    async with asyncio.TaskGroup() as group:
         for server in (servers.valkey, servers.postgres):
-            if server is not None and server.pid is None:
-                log.error("store.died", store=server.name)
-                try:
-                    await server.start()
-                except EmbeddedError as exc:
-                    log.error("store.not_started", store=server.name, error=str(exc))
-                else:
-                    log.info("store.started_again", store=server.name)
+            if server is not None:
+                group.create_task(_keep_up(server))
+
+
+async def _keep_up(server: Server) -> None:
+    pause_s, started, failed = _LOOK_S, -math.inf, ""
+    while True:
+        await asyncio.sleep(pause_s)
+        soon = time.monotonic() - started < _STEADY_S
+        if server.pid is not None:
+            if not soon and pause_s > _LOOK_S:
+                pause_s, failed = _LOOK_S, ""
+                log.info("store.steady_again", store=server.name)
+            continue
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S) if soon else _LOOK_S
+        if not soon:
+            log.error("store.died", store=server.name)
+        elif pause_s == 2 * _LOOK_S:
+            log.error("store.dies_again_and_again", store=server.name)
+        try:
+            await server.start()
+        except (EmbeddedError, OSError) as exc:
+            if str(exc) != failed:
+                failed = str(exc)
+                log.error("store.not_started", store=server.name, error=failed)
+        else:
+            if not soon:
+                log.info("store.started_again", store=server.name)
+        started = time.monotonic()
 
 
 def in_use(data_dir: Path) -> Servers | None:

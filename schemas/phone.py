@@ -81,7 +81,7 @@ def parse_phone(raw: object, *, code: object = None, branch: str | None = None) 
     region is taken only when there is no code at all; a code that makes no sense is not replaced by a guess.
     A number that starts with `+` or `00` speaks for itself.
     """
-    if isinstance(raw, Mapping):
+    if isinstance(raw, dict):
         code = raw.get("code") if _text(raw.get("code")) != "" else code
         raw = raw.get("number")
     number, calling_code = _text(raw), _text(code)

@@ -48,7 +48,7 @@ class Lanes:
     """The entries that this process holds for one worker."""
 
     def __init__(self) -> None:
-        self._lanes: dict[str, deque[Held]] = {}
+        self._lanes: dict[str, list[Held]] = {}  # most hold one entry, for which a deque takes twelve times the memory
         self._ready: asyncio.Queue[Held] = asyncio.Queue()
         self._entries: dict[tuple[str, str], Held] = {}
         self._events: dict[tuple[str, str], Held] = {}
@@ -83,7 +83,7 @@ class Lanes:
         if lane is not None:
             lane.append(held)
         else:
-            self._lanes[held.event.subject] = deque((held,))
+            self._lanes[held.event.subject] = [held]
             if not decided:
                 self._ready.put_nowait(held)
 
@@ -104,7 +104,7 @@ class Lanes:
         for entry in entries:
             self._entries.pop(entry, None)
         lane = self._lanes[held.event.subject]
-        lane.popleft()
+        del lane[0]
         if lane:
             self._ready.put_nowait(lane[0])
         else:
