@@ -166,7 +166,7 @@ class Committer:
             partitions = {s.held.partition for s in batch}
             in_force = await leases.current(conn, self._worker.name, list(partitions))
             lost = {p for p in partitions if p not in epochs or in_force.get(p) != epochs[p]}
-            live = [s for s in batch if s.held.partition not in lost and not s.held.dropped]
+            live = [s for s in batch if s.held.partition not in lost and s.held.epoch == epochs[s.held.partition]]
             emitted = await self._write_live(conn, live) if live else []
         if lost:
             self._fenced(lost)

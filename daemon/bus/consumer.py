@@ -208,6 +208,8 @@ class Consumer:
 
     async def _turn(self, held: Held) -> None:
         """Call the handler once and act on how it ended."""
+        if held.dropped:
+            return  # while it waited here its lease was lost: who holds the next one may have ended it by now
         began = time.monotonic()
         if held.began is None:
             held.began = began

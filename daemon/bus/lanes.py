@@ -25,6 +25,7 @@ class Held:
     *deliveries*: how often it has been read, this time included.
     *begun*: how often a process died over it, or beside it. *active*: in a slot or on its way to Postgres.
     *dropped*: its lease was lost; who holds the next one, be it ourselves, does it anew, and its result counts no more.
+    *epoch*: of the lease it was read under. Its result counts under no other: it may be on its way when that is lost.
     """
 
     key: str
@@ -42,6 +43,7 @@ class Held:
     deliveries: int = 1
     begun: int = 0
     dropped: bool = False
+    epoch: int = 0
 
 
 class Lanes:

@@ -204,6 +204,7 @@ class Reader:
 
     def _held(self, delivery: Delivery) -> Held | Settled | None:
         partition = partition_in(delivery.key)
+        epoch = self._owned.get(partition, 0)
         if not delivery.fields:
             log.error("bus.entry_lost", worker=self._worker.name, stream=delivery.key, entry=delivery.id)
             return None
@@ -211,9 +212,9 @@ class Reader:
             event = from_fields(delivery.fields)
         except Malformed as exc:
             event = _unreadable(delivery)
-            held = Held(delivery.key, partition, delivery.id, event)
+            held = Held(delivery.key, partition, delivery.id, event, epoch=epoch)
             return Settled(held, Finish("dead", "Malformed", error=exc), datetime.now(UTC))
-        return Held(delivery.key, partition, delivery.id, event) if self._worker.concerns(event) else None
+        return Held(delivery.key, partition, delivery.id, event, epoch=epoch) if self._worker.concerns(event) else None
 
     async def _admit_events(self, entries: list[Held], copies: list[tuple[Held, Event]], history: bool) -> None:
         name = self._worker.name
