@@ -65,7 +65,7 @@ class Appends:
         self.watched = False
         self.fenced = False
         """Nothing may be appended, or read, until `trust`."""
-        self._remembered: deque[tuple[str, str]] = deque(maxlen=REMEMBERED)
+        self._remembered: deque[tuple[str, bytes]] = deque(maxlen=REMEMBERED)
 
     async def run(self, keys: Sequence[str], entries: Sequence[Sequence[Part]], *, lost: bool) -> None:
         """Append to each of *keys* the entry at its place, fields and values by turns. See `Streams.append`."""
@@ -77,7 +77,7 @@ class Appends:
             arguments.append(len(entry))
             arguments += entry
         ids = await (self._confirmed("EVAL", _APPEND, *arguments) if lost else self._fencing(arguments))
-        self._remembered.extend(zip(keys, map(text, ids), strict=True))
+        self._remembered.extend(zip(keys, ids, strict=True))
 
     async def _fencing(self, arguments: Sequence[Part]) -> list[bytes]:
         if not self._loaded:

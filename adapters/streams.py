@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Final, cast
 
 from redis import exceptions as redis_errors
@@ -90,8 +89,7 @@ class Streams:
     async def _append(self, events: Sequence[Event], *, lost: bool) -> None:
         self.recent.add(events)
         keys = [stream_key(event.topic, partition_of(event.subject, self.partitions)) for event in events]
-        fields = [list(chain.from_iterable(to_fields(event).items())) for event in events]
-        await self.appends.run(keys, fields, lost=lost)
+        await self.appends.run(keys, [to_fields(event) for event in events], lost=lost)
 
     async def ensure_groups(self, group: str, keys: Iterable[str], start: str = "0") -> None:
         """Make the streams and *group* on them where they are missing. *start*: the id after which a new group

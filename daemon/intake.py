@@ -75,10 +75,9 @@ class Intake:
     async def append(self, events: Sequence[Event]) -> bool:
         """Make *events* durable; returns true when they are in the spool. Raises: NotAccepted; batcher.Full when
         flooded."""
-        futures = [self._batcher.submit(event) for event in events]
-        if len(futures) == 1:
-            return await futures[0]
-        return any(await asyncio.gather(*futures))
+        if len(events) == 1:
+            return await self._batcher.submit(events[0])
+        return any(await asyncio.gather(*[self._batcher.submit(event) for event in events]))
 
     async def _keep(self, events: list[Event]) -> Sequence[bool]:
         while True:

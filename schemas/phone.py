@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Final
 
 import phonenumbers
@@ -124,18 +124,20 @@ def _read_mobile(number: str, code: str, region: str | None) -> str | None:
     The intake reads a phone for every order. Numbers that the library would look at twice (an exit code, an embedded
     country code, a trunk prefix that could belong to the number) are left to it.
     """
-    home = _home(region or _region_of(code))
+    home = _home(code, region)
     if home is None or not number.isdigit() or home.exit_code.match(number):
         return None
-    whole = len(number) in home.lengths and home.any_number.fullmatch(number)
-    if number.startswith(home.code) and not whole:
-        return None
     national = number
-    if home.trunk and number.startswith(home.trunk):
-        if whole:
+    with_code, with_trunk = number.startswith(home.code), home.trunk and number.startswith(home.trunk)
+    if with_code or with_trunk:
+        whole = len(number) in home.lengths and home.any_number.fullmatch(number)
+        if (with_code and not whole) or (with_trunk and whole):
             return None
-        national = number[len(home.trunk) :]
-    return f"+{home.code}{national}" if any(mobile.fullmatch(national) for mobile in home.mobiles) else None
+        national = number[len(home.trunk) :] if with_trunk else number
+    for mobile in home.mobiles:
+        if mobile.fullmatch(national):
+            return f"+{home.code}{national}"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +155,11 @@ class _Home:
     mobiles: tuple[re.Pattern[str], ...]
 
 
-@cache
-def _home(region: str | None) -> _Home | None:
-    """Of *region*, where a plain reading is the only one: it is the main one of its calling code, and its trunk prefix
-    is absent or fixed digits."""
+@lru_cache(maxsize=512)
+def _home(code: str, region: str | None) -> _Home | None:
+    """Of *region*, or else the main one of *code*, where a plain reading is the only one: it is the main one of its
+    calling code, and its trunk prefix is absent or fixed digits."""
+    region = region or _region_of(code)
     rules = phonenumbers.PhoneMetadata.metadata_for_region(region) if region else None
     if rules is None or rules.country_code is None or rules.general_desc is None:
         return None

@@ -478,7 +478,8 @@ class Member:
 
 def fields_of(event: Event, **changed: Any) -> dict[Any, Any]:
     """The stream fields of *event*; a change to None takes the field away."""
-    fields: dict[Any, Any] = {**to_fields(event), **changed}
+    parts = to_fields(event)
+    fields: dict[Any, Any] = {**dict(zip(parts[::2], parts[1::2], strict=True)), **changed}
     return {name: value for name, value in fields.items() if value is not None}
 
 

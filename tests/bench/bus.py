@@ -82,7 +82,8 @@ async def by_hand(redis: Redis, pool: Pool, batch: list[Event]) -> None:
     for start in range(0, len(batch), APPEND):
         pipe = redis.pipeline(transaction=False)
         for event in batch[start : start + APPEND]:
-            pipe.xadd(stream_key("orders", partition_of(event.subject, PARTITIONS)), cast("Any", to_fields(event)))
+            key = stream_key("orders", partition_of(event.subject, PARTITIONS))
+            pipe.execute_command("XADD", key, "*", *to_fields(event))
         await pipe.execute()
     left = len(batch)
     while left:

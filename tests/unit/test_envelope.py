@@ -41,9 +41,8 @@ events = st.builds(
 
 def stored(event: Event) -> dict[bytes, bytes]:
     """The fields as the stream gives them back."""
-    return {
-        name.encode(): value if isinstance(value, bytes) else value.encode() for name, value in to_fields(event).items()
-    }
+    parts = [part if isinstance(part, bytes) else part.encode() for part in to_fields(event)]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 @given(events)
@@ -52,7 +51,7 @@ def test_an_event_comes_back_from_its_entry_as_it_was(event: Event) -> None:
 
 
 def test_extensions_that_are_not_set_take_no_place() -> None:
-    assert set(to_fields(EVENT)) == {*REQUIRED, "schemaversion"}
+    assert set(to_fields(EVENT)[::2]) == {*REQUIRED, "schemaversion"}
 
 
 def test_an_entry_of_the_first_writers_had_no_version() -> None:
