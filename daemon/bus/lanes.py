@@ -61,6 +61,11 @@ class Lanes:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def ready(self) -> int:
+        """How many entries may be handled now, and wait for a slot."""
+        return self._ready.qsize()
+
     def holds(self, key: str, entry_id: str) -> bool:
         """Whether this entry is in hand."""
         return (key, entry_id) in self._entries

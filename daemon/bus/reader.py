@@ -32,6 +32,10 @@ BLOCK_MS: Final = 1000
 SHORT_BLOCK_MS: Final = 50
 PAUSE_S: Final = 0.5
 COUNT_EVERY_S: Final = 5.0
+AHEAD: Final = 2000
+"""Entries that wait for nothing but a slot: with so many nothing is read, as more would only take memory. Where lanes
+wait for something else, reading goes on."""
+
 QUICKEST_RESTART_S: Final = 0.02
 """No server is gone and there again in less: what is read within that time of the last read is of the same one."""
 
@@ -82,9 +86,9 @@ class Reader:
         """Read until stopped."""
         while not self._stopping.is_set():
             self._follow_leases()
-            room = self._in_flight - len(self._lanes)
+            room = min(self._in_flight - len(self._lanes), AHEAD - self._lanes.ready)
             readable = self._leases.readable(self._worker.name)
-            if not readable or room <= 0 or self.paused:
+            if not readable or room <= 0 or self.paused or self._lanes.ready > AHEAD // 2:
                 await self._pause()
                 continue
             self.reading = frozenset(readable)
