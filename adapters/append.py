@@ -172,8 +172,3 @@ def raise_first(answers: Sequence[Any]) -> None:
     for answer in answers:
         if isinstance(answer, Exception):
             raise answer
-
-
-def text(value: bytes | str) -> str:
-    """A name or an id as the server gave it."""
-    return value.decode() if isinstance(value, bytes) else value

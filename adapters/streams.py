@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
-from adapters.append import Appends, Durability, NotDurable, Unverified, raise_first, text
+from adapters.append import Appends, Durability, NotDurable, Unverified, raise_first
 from adapters.recent import Recent
 from adapters.redis_client import Command, ask_each, client, cluster
 from schemas.envelope import Event, to_fields
@@ -176,7 +176,7 @@ class Streams:
             if isinstance(groups, Exception):
                 continue
             for info in groups:
-                if text(info["name"]) == group:
+                if _text(info["name"]) == group:
                     pending += int(info["pending"])
                     unread = -1 if info.get("lag") is None or unread < 0 else unread + int(info["lag"])
         return unread, pending
@@ -220,12 +220,16 @@ async def eviction_policy(redis: Redis) -> str | None:
 
 async def _configs(redis: Redis, pattern: str) -> list[dict[str, str]]:
     answers = await ask_each(redis, "CONFIG GET", pattern)
-    return [{text(name): text(value) for name, value in answer.items()} for answer in answers]
+    return [{_text(name): _text(value) for name, value in answer.items()} for answer in answers]
 
 
 def _deliveries(answer: Any) -> list[Delivery]:
     return [
-        Delivery(text(key), text(entry_id), fields or {})
+        Delivery(_text(key), _text(entry_id), fields or {})
         for key, entries in (answer or {}).items()
         for entry_id, fields in entries
     ]
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -27,7 +27,7 @@ from daemon.listener import Listener
 from daemon.metrics import REFUSAL_REASONS, WEBHOOK_OUTCOMES, Metrics
 from daemon.refusals import PER_WINDOW, WINDOW_S, Refusals
 from daemon.sandbox.orders import make_order
-from schemas.envelope import Event, from_fields
+from schemas.envelope import Event, event_id, from_fields
 
 PATIENCE_S = 60.0
 PATH = "/webhooks/orders"
@@ -460,6 +460,39 @@ async def closed(reader: asyncio.StreamReader) -> bytes:
             return await reader.read()
         except ConnectionError:
             return b""
+
+
+@pytest.mark.parametrize("asked", ["HTTP/1.1\r\nConnection: close", "HTTP/1.0"])
+async def test_who_asks_for_one_answer_gets_it_whole_and_the_connection_ends(rig: Rig, asked: str) -> None:
+    body = order(1)
+    head = f"POST {PATH} {asked}\r\nHost: here\r\nX-API-Key: {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+    writer.write(head.encode() + body)
+    async with asyncio.timeout(PATIENCE_S):
+        answer = await closed(reader)
+    writer.close()
+    status, _, rest = answer.partition(b"\r\n")
+    assert status.split(b" ")[1] == b"202"
+    assert len(json.loads(rest.partition(b"\r\n\r\n")[2])["event_ids"]) == 1
+
+
+async def test_answers_on_a_kept_connection_are_whole_and_in_order(rig: Rig) -> None:
+    bodies = [order(n) for n in range(3)]
+    reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+    for body in bodies:
+        head = f"POST {PATH} HTTP/1.1\r\nHost: here\r\nX-API-Key: {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+    ids = []
+    async with asyncio.timeout(PATIENCE_S):
+        for _ in bodies:
+            head_read = (await reader.readuntil(b"\r\n\r\n")).decode()
+            assert head_read.startswith("HTTP/1.1 202 Accepted\r\n")
+            fields = dict(line.split(": ", 1) for line in head_read.split("\r\n")[1:] if line)
+            assert fields["Content-Type"] == "application/json"
+            assert fields["Date"].endswith("GMT")
+            ids += json.loads(await reader.readexactly(int(fields["Content-Length"])))["event_ids"]
+    writer.close()
+    assert ids == [event_id("orders", json.loads(body)["order"]["id"]) for body in bodies]
 
 
 @pytest.mark.parametrize(
