@@ -87,9 +87,10 @@ class Streams:
         await self._append(events, lost=True)
 
     async def _append(self, events: Sequence[Event], *, lost: bool) -> None:
-        self.recent.add(events)
         keys = [stream_key(event.topic, partition_of(event.subject, self.partitions)) for event in events]
-        await self.appends.run(keys, [to_fields(event) for event in events], lost=lost)
+        entries = [to_fields(event) for event in events]
+        self.recent.add(entries)
+        await self.appends.run(keys, entries, lost=lost)
 
     async def ensure_groups(self, group: str, keys: Iterable[str], start: str = "0") -> None:
         """Make the streams and *group* on them where they are missing. *start*: the id after which a new group
