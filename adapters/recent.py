@@ -5,7 +5,6 @@ from __future__ import annotations
 import marshal
 import time
 from collections import deque
-from collections.abc import Sequence
 from typing import Final
 
 from schemas.envelope import Event, from_fields
@@ -43,7 +42,7 @@ class Recent:
     def _oldest(self, now: float) -> float:
         return now - KEPT_S if self._since is None else self._since
 
-    def add(self, entries: Sequence[list[str | bytes]]) -> None:
+    def add(self, entries: list[list[str | bytes]]) -> None:
         """*entries*, fields and values by turns, are being published now."""
         now = time.monotonic()
         batch = marshal.dumps(entries, _FLAT)
