@@ -15,6 +15,7 @@ import orjson
 from aiohttp import (
     ClientConnectorError,
     ClientError,
+    ClientRequest,
     ClientResponse,
     ClientSession,
     ClientTimeout,
@@ -23,8 +24,10 @@ from aiohttp import (
     InvalidURL,
     TCPConnector,
 )
+from aiohttp.connector import Connection
 from aiohttp.hdrs import CONTENT_ENCODING
 
+from adapters import fence
 from schemas.errors import Refused, Transient, Uncertain
 
 MAX_BODY_BYTES: Final = 1024 * 1024
@@ -47,6 +50,15 @@ class Reply:
     body: bytes
 
 
+class _Fenced(ClientRequest):
+    """A request that asks the fence when it has its connection, before the first byte."""
+
+    async def send(self, conn: Connection) -> ClientResponse:
+        """See ClientRequest. Raises besides: what the fence raises."""
+        fence.check.get()()
+        return await super().send(conn)
+
+
 @asynccontextmanager
 async def open_session(*, connections: int = 128, per_host: int = 32) -> AsyncIterator[ClientSession]:
     """The client of this process, with connections kept alive.
@@ -58,6 +70,7 @@ async def open_session(*, connections: int = 128, per_host: int = 32) -> AsyncIt
     connector = TCPConnector(limit=connections, limit_per_host=per_host, keepalive_timeout=_IDLE_S)
     async with ClientSession(
         connector=connector,
+        request_class=_Fenced,
         cookie_jar=DummyCookieJar(),
         trust_env=False,
         json_serialize=_dump,
@@ -92,6 +105,7 @@ async def exchange(
         Uncertain: a write may have been sent and no whole answer came (disconnect, reset, timeout, cut or
         endless body).
         Refused: the address is not one.
+        What `adapters.fence` raises: nothing was sent.
     """
     try:
         async with session.request(

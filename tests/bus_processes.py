@@ -138,6 +138,9 @@ class Grip:
     def readable(self, worker: str) -> Mapping[int, int]:
         return self.held(worker) if self._valid else {}
 
+    def certain(self, worker: str, partition: int, epoch: int) -> bool:
+        return self.readable(worker).get(partition) == epoch
+
     def lost(self, worker: str, partition: int) -> None:
         self._epochs.get(worker, {}).pop(partition, None)
 

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeVar
 import structlog
 from purgatory.domain.model import CLOSED, Context
 
-from daemon.bus.settle import BreakerOpen
+from daemon.bus.settle import BreakerOpen, LeaseOver
 from schemas.errors import ChannelDown, FerrymanError, Transient, Uncertain
 
 T = TypeVar("T")
@@ -84,8 +84,8 @@ class Breaker:
             if self._down is None:
                 self._down = str(exc)
                 log.error("provider.down", provider=self.name, error=str(exc), probe_every_s=DOWN_PROBE_S)
-        elif isinstance(exc, Transient) and exc.limited:
-            pass  # it is there, and asks for patience: neither a failure nor a recovery
+        elif isinstance(exc, LeaseOver) or (isinstance(exc, Transient) and exc.limited):
+            pass  # not asked, or it is there and asks for patience: neither a failure nor a recovery
         elif isinstance(exc, Transient | Uncertain):
             if self._context.state == CLOSED:
                 self._context.handle_exception(exc)

@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from adapters import fence
 from adapters.postgres import inbox
 from adapters.postgres.pool import Pool, store_is_down
 from adapters.streams import StreamErrors, Streams
@@ -21,7 +22,7 @@ from daemon.bus.lanes import Held, Lanes
 from daemon.bus.leases import Leases
 from daemon.bus.outcome import Outcome, Row, Turn, Worker
 from daemon.bus.reader import Reader
-from daemon.bus.settle import Finish, Park, Poison, Retry, StoreAway, Unexpected, Wait, decide
+from daemon.bus.settle import Finish, LeaseOver, Park, Poison, Retry, StoreAway, Unexpected, Wait, decide
 from daemon.deps import Deps
 from schemas.errors import FerrymanError, Uncertain
 
@@ -137,6 +138,7 @@ class Consumer:
         await asyncio.wait(set(slots))
 
     async def _slot(self, number: int) -> None:
+        fence.check.set(lambda: self._check_lease(number))
         while not self._stopping.is_set():
             held = await self.lanes.next()
             if self._stopping.is_set():
@@ -163,6 +165,12 @@ class Consumer:
             finally:
                 del self._busy[number]
             await asyncio.sleep(0)  # a handler that never waits must not keep the listener and the committer waiting
+
+    def _check_lease(self, number: int) -> None:
+        """Raises LeaseOver when what slot *number* has in hand may be another process's by now."""
+        held = self._busy[number]
+        if not self._leases.certain(self.worker.name, held.partition, held.epoch):
+            raise LeaseOver("the lease has run out meanwhile")
 
     async def _until_store_is_up(self) -> None:
         """With Postgres away nothing can be recorded, so nothing is begun."""
@@ -215,6 +223,10 @@ class Consumer:
             held.began = began
         now = self._deps.now()
         result = await self._handle(held, now)
+        if isinstance(result, LeaseOver):
+            log.warning("lease.over", worker=self.worker.name, event_id=held.event.id, step=held.step)
+            self.lanes.again(held, LEASE_LOOK_S)
+            return
         answers = True
         if self._provider is not None and isinstance(result, FerrymanError):
             answers = self._provider.answered_since(held.failed_at if held.failures else began, result)

@@ -38,6 +38,10 @@ class Leases(Protocol):
         """The part of `held` that is certainly still ours and not being handed over: what may be read and begun."""
         ...
 
+    def certain(self, worker: str, partition: int, epoch: int) -> bool:
+        """Whether it is certainly still ours under *epoch*, be it on its way to another: what may act outside."""
+        ...
+
     def lost(self, worker: str, partition: int) -> None:
         """Postgres says that another owner has taken it."""
         ...
@@ -85,6 +89,10 @@ class LeaseKeeper:
         if time.monotonic() > self._valid_until:
             return {}
         return {p: epoch for p, epoch in self.held(worker).items() if (worker, p) not in self._giving}
+
+    def certain(self, worker: str, partition: int, epoch: int) -> bool:
+        """See Leases."""
+        return time.monotonic() <= self._valid_until and self._epochs.get((worker, partition)) == epoch
 
     def lost(self, worker: str, partition: int) -> None:
         """See Leases."""

@@ -27,6 +27,10 @@ class Poison(Permanent):
     """The event kills the process that handles it."""
 
 
+class LeaseOver(FerrymanError):
+    """The lease of the event's partition has run out, so its handler may send nothing more; nothing was sent."""
+
+
 class StoreAway(FerrymanError):
     """A store of ours did not answer the handler: no fault of the event's, nor of the provider's."""
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from asyncpg import transaction
 
+from adapters.limits import RateLimiter
 from adapters.streams import Delivery, Streams
 from daemon import app, workers
 from daemon.bus.committer import Committer, Settled
@@ -68,6 +69,26 @@ def after_the_read(death: Death) -> None:
         await admit(self, found, history=history)
 
     Reader._admit = dying  # type: ignore[method-assign]
+
+
+def before_the_handlers_write(death: Death) -> None:
+    """It is decided what to write to CGB, and the rate limit has given a place for it."""
+    acquire, writing = RateLimiter.acquire, ContextVar("writing", default=False)
+    create = GuardedDirectory.create
+
+    async def marked(self: GuardedDirectory, draft: Any) -> str:
+        token = writing.set(True)
+        try:
+            return await create(self, draft)
+        finally:
+            writing.reset(token)
+
+    async def dying(self: RateLimiter, scope: str) -> None:
+        await acquire(self, scope)
+        if writing.get():
+            death.near()
+
+    GuardedDirectory.create, RateLimiter.acquire = marked, dying  # type: ignore[method-assign]
 
 
 def after_the_handlers_call(death: Death) -> None:
@@ -148,6 +169,7 @@ def after_the_commit_before_xack(death: Death) -> None:
 POINTS: Final[dict[str, Callable[[Death], None]]] = {
     "before-the-appends-answer": before_the_appends_answer,
     "after-the-read": after_the_read,
+    "before-the-handlers-write": before_the_handlers_write,
     "after-the-handlers-call": after_the_handlers_call,
     "before-commit": before_the_commit,
     "inside-commit": inside_the_commit,

@@ -44,16 +44,16 @@ class Slept:
     stale: list[str]
 
 
-async def oversleep(servers: Servers, *, seed: int, each: int = 6, in_commit: bool = False) -> Slept:
+async def oversleep(servers: Servers, *, seed: int, each: int = 6, point: str | None = None) -> Slept:
     """Two processes under load; one of them sleeps past its leases, with work in hand, and wakes up under load.
 
-    *in_commit*: it falls asleep in the middle of a transaction, and the rows that it has locked stay so.
+    *point*: of `crashing`, where it falls asleep for the second time that it gets there; else at any moment.
     """
     async with open_lab(servers, latency_s=0.02) as lab:
         await lab.db.execute(_WATCH)
-        point = {"CHAOS_POINT": "before-commit", "CHAOS_NTH": 2, "CHAOS_SIGNAL": "SIGSTOP"} if in_commit else {}
+        settings = {"CHAOS_POINT": point, "CHAOS_NTH": 2, "CHAOS_SIGNAL": "SIGSTOP"} if point is not None else {}
         await asyncio.gather(
-            lab.fleet.start(0, module=CRASHING, DATABASE_URL=_known(lab, 0), **point),
+            lab.fleet.start(0, module=CRASHING, DATABASE_URL=_known(lab, 0), **settings),
             lab.fleet.start(1, DATABASE_URL=_known(lab, 1)),
         )
         load = lab.load(seed, people=40, each=each)
@@ -67,7 +67,7 @@ async def oversleep(servers: Servers, *, seed: int, each: int = 6, in_commit: bo
             async def asleep() -> bool:
                 return _state(lab.fleet.running[0].process.pid) == "T"
 
-            await (until(asleep, "a sleeper") if in_commit else until(some_ended, "some work done by both"))
+            await (until(asleep, "a sleeper") if point is not None else until(some_ended, "some work done by both"))
             sleeper = lab.fleet.running.pop(0)  # nobody posts to it meanwhile
             sleeper.process.send_signal(signal.SIGSTOP)
             try:

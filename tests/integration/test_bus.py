@@ -13,6 +13,7 @@ from typing import Final
 import pytest
 from redis.asyncio import Redis
 
+from adapters import fence
 from adapters.postgres import outbox
 from adapters.postgres.pool import Pool
 from daemon.bus.consumer import utc_now
@@ -83,6 +84,36 @@ async def test_an_event_delivered_again_while_it_is_handled_is_handled_once(benc
         gate.set()
         await until(bench.settled)
     assert handler.calls == [("key-1", 0)]
+
+
+async def test_a_handler_whose_lease_has_run_out_sends_nothing_more_and_that_costs_no_attempt(bench: Bench) -> None:
+    """Promise: what it had decided before goes out only if the event is certainly still its own."""
+    leases, sent = await bench.take_leases(), 0
+
+    async def send(event: Event, deps: Deps, turn: Turn) -> Outcome:
+        nonlocal sent
+        if turn.step == "":
+            return Later(turn.now, step="write", memo=turn.attempt)
+        await gate.wait()
+        fence.check.get()()
+        sent += 1
+        assert (turn.step, turn.memo) == ("write", 1)  # the lease was nobody else's: what was found still holds
+        return Done()
+
+    gate = asyncio.Event()
+    handler = Journaled(send)
+    async with bench.running(bench.worker(handler), leases=leases) as consumer:
+        await bench.publish([ONE])
+        await until(lambda: handler.active == 1 and len(handler.calls) == 2)
+        leases.unreadable = set(leases.owned)
+        gate.set()
+        await until(lambda: handler.active == 0)
+        assert (sent, len(consumer.lanes)) == (0, 1)
+        leases.unreadable = set()
+        await until(bench.settled)
+    assert sent == 1
+    assert await bench.outcomes() == {ONE.id: "done"}
+    assert await bench.attempts() == {}
 
 
 async def test_copies_that_arrive_as_the_first_ends_are_never_handled(bench: Bench) -> None:

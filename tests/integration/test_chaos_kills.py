@@ -39,14 +39,14 @@ async def test_a_kill_at_a_named_point_has_every_effect_once(own: Servers, point
     assert verdict.good, verdict.details()
 
 
-@pytest.mark.parametrize("in_commit", [False, True])
+@pytest.mark.parametrize("point", [None, "before-commit", "before-the-handlers-write"])
 async def test_an_owner_that_sleeps_past_its_lease_writes_nothing_under_its_old_epoch(
-    own: Servers, in_commit: bool
+    own: Servers, point: str | None
 ) -> None:
     """Promise: SIGSTOP for three lease times, SIGCONT: the other process has done the work, and nothing is done
     again."""
     print("seed 1")
-    slept = await oversleep(own, seed=1, each=4, in_commit=in_commit)
+    slept = await oversleep(own, seed=1, each=4, point=point)
     assert slept.verdict.good, slept.verdict.details()
     assert slept.ended_meanwhile > 0
     assert slept.stale == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from daemon.bus.breakers import DOWN_PROBE_S, FAILURES_TO_OPEN, PROBE_S, Breaker
-from daemon.bus.settle import BreakerOpen
+from daemon.bus.settle import BreakerOpen, LeaseOver
 from schemas.errors import ChannelDown, FerrymanError, Malformed, Permanent, Refused, Transient, Uncertain
 
 AWAY: Final = Transient("connection refused")
@@ -105,6 +105,16 @@ async def test_being_asked_for_patience_is_neither_a_failure_nor_an_answer(bed: 
     assert not bed.closed()  # the row went on through it
     bed.now += PROBE_S
     await bed.fail(LIMITED)
+    assert not bed.closed()
+
+
+async def test_what_the_fence_kept_back_is_neither_a_failure_nor_an_answer(bed: Bed) -> None:
+    await bed.fail(LeaseOver("run out"), FAILURES_TO_OPEN * 3)
+    assert bed.closed()
+    assert bed.breaker.answered_at == float("-inf")
+    await bed.fail(AWAY, FAILURES_TO_OPEN)
+    bed.now += PROBE_S
+    await bed.fail(LeaseOver("run out"))
     assert not bed.closed()
 
 

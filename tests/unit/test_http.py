@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -11,6 +12,7 @@ from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters import fence
 from adapters.http import exchange, open_session, retry_after
 from schemas.errors import Refused, Transient, Uncertain
 
@@ -85,8 +87,6 @@ async def _server(handler: object) -> TestServer:
 
 
 async def test_waiting_for_a_free_connection_is_transient_for_a_write() -> None:
-    import asyncio
-
     release = asyncio.Event()
 
     async def wait(request: web.Request) -> web.Response:
@@ -106,6 +106,49 @@ async def test_waiting_for_a_free_connection_is_transient_for_a_write() -> None:
             assert (await first).status == 200
     finally:
         await server.close()
+
+
+async def test_the_fence_is_asked_once_there_is_a_connection_and_then_nothing_is_sent() -> None:
+    """Promise: whatever a request had to wait for, the last question before it goes out is whether it still may."""
+    asked: list[str] = []
+    release, closed = asyncio.Event(), False
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        if request.path == "/first":
+            await release.wait()
+        return web.Response()
+
+    class Over(Exception):
+        pass
+
+    def check() -> None:
+        if closed:
+            raise Over
+
+    server = await _server(answer)
+    try:
+        async with open_session(per_host=1) as session:
+
+            async def send(path: str) -> int:
+                fence.check.set(check)
+                return (await exchange(session, "POST", str(server.make_url(path)), system="X", timeout_s=20)).status
+
+            first = asyncio.create_task(send("/first"))
+            while not asked:
+                await asyncio.sleep(0)
+            second = asyncio.create_task(send("/second"))  # waits for the only connection
+            await asyncio.sleep(0)
+            closed = True
+            release.set()
+            assert await first == 200
+            with pytest.raises(Over):
+                await second
+            closed = False
+            assert await asyncio.create_task(send("/third")) == 200
+    finally:
+        await server.close()
+    assert asked == ["/first", "/third"]
 
 
 async def test_an_endless_answer_is_cut_off_and_counts_as_broken() -> None:
