@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias, cast
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
-from adapters import streams
+from adapters import durability as durabilities
 from adapters.redis_client import Cluster, cluster
 from adapters.streams import Durability
 
@@ -61,7 +61,7 @@ class RedisServers:
 
 async def look(redis: Redis) -> RedisServers:
     """Ask the server; of a cluster every node. Raises: StreamErrors, also when a primary does not answer."""
-    durability = await streams.durability(redis)
+    durability = await durabilities.of(redis)
     if (parted := cluster(redis)) is None:
         server = await _look_at(cast("Any", redis).execute_command, "", durability)
         return RedisServers(server, (server,))

@@ -1,7 +1,8 @@
 """The Redis commands of the bus, as typed functions.
 
 Facts this module leans on, seen on Valkey 9.1 and Redis 7.0: reading a group's history from id 0 keeps order; a retried
-XREADGROUP strands what the lost answer held, so reads are never retried here; XADD after a lost answer may add twice,
+XREADGROUP strands what the lost answer held, so reads are never retried here; a script cannot block, so who has nothing
+to read waits by an XREAD, which takes nothing; XADD after a lost answer may add twice,
 so an append is never retried here either (its caller may: events are de-duplicated by the inbox).
 """
 
@@ -17,7 +18,7 @@ from redis.asyncio import Redis
 
 from adapters.append import Appends, Durability, NotDurable, Unverified, raise_first
 from adapters.recent import Recent
-from adapters.redis_client import Command, ask_each, client, cluster
+from adapters.redis_client import Command, client, cluster
 from schemas.envelope import Event, to_fields
 from schemas.partitions import partition_of
 
@@ -30,8 +31,6 @@ __all__ = [
     "Streams",
     "Unverified",
     "client",
-    "durability",
-    "eviction_policy",
     "partition_in",
     "stream_key",
 ]
@@ -39,11 +38,43 @@ __all__ = [
 CONSUMER: Final = "owner"
 """The one consumer name of every group. Who holds the lease of a partition reads under it; nobody else may."""
 
+# KEYS: fences. ARGV: an epoch for each. Answers the epochs in force: a later one stays.
+_CLAIM: Final = """
+local inforce = {}
+for i, key in ipairs(KEYS) do
+  inforce[i] = math.max(tonumber(redis.call('GET', key) or '0'), tonumber(ARGV[i]))
+  redis.call('SET', key, string.format('%d', inforce[i]))
+end
+return inforce
+"""
+
+# KEYS: n fences, streams. ARGV: n, an epoch for each fence, group, consumer, count, an id for each stream.
+_READ: Final = """
+local n = tonumber(ARGV[1])
+for i = 1, n do
+  local inforce = redis.call('GET', KEYS[i]) or '0'
+  if inforce ~= ARGV[i + 1] then return redis.error_reply('FENCED ' .. KEYS[i] .. ' ' .. inforce) end
+end
+local command = {'XREADGROUP', 'GROUP', ARGV[n + 2], ARGV[n + 3], 'COUNT', ARGV[n + 4], 'STREAMS'}
+for i = n + 1, #KEYS do command[#command + 1] = KEYS[i] end
+for i = n + 5, #ARGV do command[#command + 1] = ARGV[i] end
+return redis.pcall(unpack(command))
+"""
+
 POLL_S: Final = 0.05
 """How often a cluster is asked for new entries: a blocking read would need a connection for every partition."""
 
 StreamErrors: Final = (redis_errors.RedisError, OSError, TimeoutError)
 """What talking to Redis can raise: all of it means that the store is away or refuses, never that an event is bad."""
+
+
+class Fenced(redis_errors.ResponseError):
+    """Another epoch of *partition* is in force than the one that was to be read under: *epoch*, or 0 for none."""
+
+    def __init__(self, partition: int, epoch: int) -> None:
+        super().__init__(f"partition {partition} is read under epoch {epoch}")
+        self.partition = partition
+        self.epoch = epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +89,11 @@ class Delivery:
 def stream_key(topic: str, partition: int) -> str:
     """The stream of *topic* in *partition*. The braces are a cluster hash tag: a partition's keys share a slot."""
     return f"ferryman:{{{partition}}}:{topic}"
+
+
+def fence_key(group: str, partition: int) -> str:
+    """Where the epoch stands under which *group* is read in *partition*."""
+    return f"ferryman:{{{partition}}}:epoch:{group}"
 
 
 def partition_in(key: str) -> int:
@@ -102,44 +138,73 @@ class Streams:
             if isinstance(answer, Exception) and not str(answer).startswith("BUSYGROUP"):
                 raise answer
 
+    async def claim(self, group: str, epochs: Mapping[int, int]) -> dict[int, int]:
+        """Let *group* be read under *epochs* (partition -> epoch) and no earlier ones; returns what is in force then.
+
+        A lease alone does not keep its former owner from reading: it may have been stopped just before it sent the
+        command, and what it gets then is not there for the new owner, who goes on with what is behind it.
+        """
+        commands: list[tuple[str, Command]] = [
+            (fences[0], ("EVAL", _CLAIM, len(fences), *fences, *(epochs[partition_in(fence)] for fence in fences)))
+            for fences in self._side_by_side([fence_key(group, partition) for partition in epochs])
+        ]
+        answers = await self._answers(commands)
+        in_force = (epoch for answer in answers for epoch in answer)
+        return dict(zip(epochs, in_force, strict=True))
+
     async def read(
-        self, group: str, positions: Mapping[str, str], *, count: int, block_ms: int | None
+        self, group: str, positions: Mapping[str, str], *, count: int, epochs: Mapping[int, int]
     ) -> list[Delivery]:
         """Entries of several streams: new ones where the position is ">", else the pending ones after it.
 
-        *count* is per stream. Never cancel it and never repeat it blindly: after any error read the history first.
+        *count* is per stream; *epochs* are of the partitions that are to be read as claimed. Never cancel it and never
+        repeat it blindly: after any error read the history first. Raises: StreamErrors, among them Fenced.
         """
+        commands: list[tuple[str, Command]] = []
+        for keys in self._side_by_side(positions):
+            parts = {partition: epochs[partition] for key in keys if (partition := partition_in(key)) in epochs}
+            fences = [fence_key(group, partition) for partition in parts]
+            fenced: Command = ("EVAL", _READ, len(fences) + len(keys), *fences, *keys, len(fences), *parts.values())
+            commands.append((keys[0], (*fenced, group, CONSUMER, count, *(positions[key] for key in keys))))
+        answers = await self._answers(commands)
+        return [delivery for answer in answers for delivery in _deliveries(answer)]
+
+    async def wait(self, after: Mapping[str, str], *, block_ms: int) -> bool:
+        """Until one of the streams has an entry beyond its id (then true), at most *block_ms*. Takes nothing. Of a
+        cluster nobody can tell: false after POLL_S."""
         if cluster(self.redis) is not None:
-            return await self._read_on_nodes(group, positions, count, block_ms)
-        answer: Any = await self.redis.xreadgroup(
-            group, CONSUMER, cast("Any", dict(positions)), count=count, block=block_ms
-        )
-        return _deliveries(answer)
+            await asyncio.sleep(min(POLL_S, block_ms / 1000))
+            return False
+        return bool(await self.redis.xread(cast("Any", dict(after)), count=1, block=block_ms))
 
-    async def _read_on_nodes(
-        self, group: str, positions: Mapping[str, str], count: int, block_ms: int | None
-    ) -> list[Delivery]:
-        """As `read`: a command a partition, as all streams of a command must share a slot, the nodes side by side.
+    async def last_ids(self, keys: Sequence[str]) -> dict[str, str]:
+        """The id of the last entry that each of *keys* ever had."""
+        pipe = self.redis.pipeline(transaction=False)
+        for key in keys:
+            pipe.xinfo_stream(key)
+        return {key: _text(info["last-generated-id"]) for key, info in zip(keys, await pipe.execute(), strict=True)}
 
-        An error of one node is raised after the others' answers are in; what those held is in the history then.
-        """
-        parted = cluster(self.redis)
-        assert parted is not None
-        by_partition: dict[int, list[str]] = {}
-        for key in positions:
-            by_partition.setdefault(partition_in(key), []).append(key)
-        head: Command = ("XREADGROUP", "GROUP", group, CONSUMER, "COUNT", count, "STREAMS")
-        commands = [(keys[0], (*head, *keys, *(positions[key] for key in keys))) for keys in by_partition.values()]
-        loop = asyncio.get_running_loop()
-        until = loop.time() + (block_ms or 0) / 1000
-        while True:
-            answers, _ = await parted.run(commands)
-            raise_first(answers)
-            found = [delivery for answer in answers for delivery in _deliveries(answer)]
-            left_s = until - loop.time()
-            if found or left_s <= 0:
-                return found
-            await asyncio.sleep(min(left_s, POLL_S))
+    def _side_by_side(self, keys: Iterable[str]) -> list[list[str]]:
+        """*keys* by what one command may name: of a cluster, one partition's, as all must share a slot."""
+        parts: dict[int, list[str]] = {}
+        for key in keys:
+            parts.setdefault(0 if cluster(self.redis) is None else partition_in(key), []).append(key)
+        return list(parts.values())
+
+    async def _answers(self, commands: Sequence[tuple[str, Command]]) -> list[Any]:
+        """Of *commands*, each with a key that tells its node. An error of one node is raised after the others' answers
+        are in; what those held is in the history then."""
+        try:
+            if (parted := cluster(self.redis)) is not None:
+                answers, _ = await parted.run(commands)
+                raise_first(answers)
+                return answers
+            return [await cast("Any", self.redis).execute_command(*command) for _, command in commands]
+        except redis_errors.ResponseError as exc:
+            word, *told = str(exc).split()
+            if word != "FENCED":
+                raise
+            raise Fenced(partition_in(told[0]), int(told[1])) from None
 
     async def ack(self, group: str, entries: Sequence[tuple[str, str]]) -> None:
         """Acknowledge (stream key, entry id) pairs, in one round trip. Repeating it is harmless."""
@@ -183,52 +248,12 @@ class Streams:
         return unread, pending
 
 
-async def durability(redis: Redis) -> Durability:
-    """How an append to this server can be known to be on disk; of a cluster, how on its weakest node, replicas too.
-
-    "always": the server syncs before it answers. "waitaof": it must be asked (WAITAOF, Valkey and Redis from 7.2 on),
-    in a cluster each node that wrote, on the connection that the entries went over. "none": no append-only file, or
-    CONFIG is forbidden and WAITAOF unknown: a crash of the server may lose entries.
-    """
-    try:
-        configs = await _configs(redis, "append*")
-        if any(config.get("appendonly") == "no" or config.get("appendfsync") == "no" for config in configs):
-            return "none"  # with appendfsync no there is nothing to wait for either: the disk is the kernel's business
-        if all(config.get("appendfsync") == "always" for config in configs):
-            return "always"
-    except redis_errors.ResponseError:
-        pass  # managed servers forbid CONFIG: ask for the confirmation itself
-    try:
-        if (parted := cluster(redis)) is not None:
-            await parted.initialize()
-            for node in parted.get_primaries():
-                await parted.execute_command("WAITAOF", 1, 0, 1, target_nodes=node)
-        else:
-            await cast("Any", redis).execute_command("WAITAOF", 1, 0, 1)
-    except redis_errors.ResponseError:
-        return "none"
-    return "waitaof"
-
-
-async def eviction_policy(redis: Redis) -> str | None:
-    """The server's maxmemory-policy, or None when it may not be asked; of a cluster, the first that evicts."""
-    try:
-        policies = [config.get("maxmemory-policy") for config in await _configs(redis, "maxmemory-policy")]
-    except redis_errors.ResponseError:
-        return None
-    return next((policy for policy in policies if policy not in (None, "noeviction")), policies[0])
-
-
-async def _configs(redis: Redis, pattern: str) -> list[dict[str, str]]:
-    answers = await ask_each(redis, "CONFIG GET", pattern)
-    return [{_text(name): _text(value) for name, value in answer.items()} for answer in answers]
-
-
 def _deliveries(answer: Any) -> list[Delivery]:
+    """Of a script's answer: what is a map for the server is a list there."""
     return [
-        Delivery(_text(key), _text(entry_id), fields or {})
-        for key, entries in (answer or {}).items()
-        for entry_id, fields in entries
+        Delivery(_text(key), _text(entry_id), dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {})
+        for key, entries in answer or ()
+        for entry_id, flat in entries
     ]
 
 

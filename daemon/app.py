@@ -13,7 +13,7 @@ import structlog
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from adapters import lease_table, streams
+from adapters import durability, lease_table, streams
 from adapters.cgb import STYLES
 from adapters.http import open_session
 from adapters.lease_table import LeaseTable, Pair
@@ -213,17 +213,17 @@ async def _settled_partitions(pool: Pool, settings: Settings) -> int:
 
 
 async def _checked_redis(redis: Any) -> streams.Durability:
-    policy = await streams.eviction_policy(redis)
+    policy = await durability.eviction_policy(redis)
     if policy not in (None, "noeviction"):
         raise StartError(
             f"Redis has maxmemory-policy {policy} and would drop accepted events:"
             " set it to noeviction, or give Ferryman a Redis of its own"
         )
-    durability = await streams.durability(redis)
-    if durability == "none":
+    found = await durability.of(redis)
+    if found == "none":
         log.warning(
             "redis.not_durable",
             reason="no append-only file that can be waited for: a crash of Redis loses what it accepted last",
             advice="set appendonly yes and appendfsync always",
         )
-    return durability
+    return found

@@ -96,9 +96,9 @@ class MortalStreams(Streams):
         self._life = life
 
     async def read(
-        self, group: str, positions: Mapping[str, str], *, count: int, block_ms: int | None
+        self, group: str, positions: Mapping[str, str], *, count: int, epochs: Mapping[int, int]
     ) -> list[Delivery]:
-        found = await super().read(group, positions, count=count, block_ms=block_ms)
+        found = await super().read(group, positions, count=count, epochs=epochs)
         if found:
             await self._life.near("after the read")
         return found
@@ -141,7 +141,7 @@ class Grip:
     def certain(self, worker: str, partition: int, epoch: int) -> bool:
         return self.readable(worker).get(partition) == epoch
 
-    def lost(self, worker: str, partition: int) -> None:
+    def lost(self, worker: str, partition: int, epoch: int = 0) -> None:
         self._epochs.get(worker, {}).pop(partition, None)
 
 

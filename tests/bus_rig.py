@@ -177,7 +177,7 @@ class FixedLeases:
     def certain(self, worker: str, partition: int, epoch: int) -> bool:
         return self.readable(worker).get(partition) == epoch
 
-    def lost(self, worker: str, partition: int) -> None:
+    def lost(self, worker: str, partition: int, epoch: int = 0) -> None:
         self.owned.pop(partition, None)
 
 
@@ -291,7 +291,7 @@ class Bench:
 
     async def read_without_ack(self, count: int = 1000) -> list[Delivery]:
         """Take new entries as a process does that is killed before it acknowledges."""
-        return await self.bus.read(TOY, dict.fromkeys(self.keys, ">"), count=count, block_ms=None)
+        return await self.bus.read(TOY, dict.fromkeys(self.keys, ">"), count=count, epochs={})
 
     async def effects(self, order: str = "seq") -> list[Effect]:
         """All effects, in the order of their commits."""
@@ -341,6 +341,13 @@ class Bench:
         """How many an idle consumer makes at most: it blocks, or on a cluster asks for every partition again."""
         return 10 if cluster(self.redis) is None else 1.5 * self.partitions / POLL_S
 
+    async def waits(self) -> bool:
+        """Whether a reader waits for something new. On a cluster none does for long."""
+        if cluster(self.redis) is not None:
+            return True
+        info: Any = await self.redis.info("clients")
+        return int(info["blocked_clients"]) > 0
+
     async def attempts(self) -> dict[str, int]:
         """Event id -> counted attempts of the events that are still open."""
         return {row["event_id"]: row["attempts"] for row in await self.pool.fetch("SELECT * FROM attempts")}
@@ -386,7 +393,7 @@ async def end_reads(redis: Redis) -> None:
     with suppress(*StreamErrors):
         clients: Any = await redis.client_list()
         for client in clients:
-            if client["cmd"] == "xreadgroup" and "b" in client["flags"]:
+            if client["cmd"] == "xread" and "b" in client["flags"]:
                 await cast("Any", redis).client_unblock(client["id"])
 
 

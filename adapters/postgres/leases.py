@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from adapters.postgres.pool import Connection, Pool
 
 _TAKE: Final = """
 INSERT INTO leases AS l (worker, partition, epoch, owner)
-SELECT $1, p, 1, $3 FROM unnest($2::int[]) AS p ORDER BY p
-ON CONFLICT (worker, partition) DO UPDATE SET epoch = l.epoch + 1, owner = excluded.owner, acquired_at = now()
+SELECT $1, p, after + 1, $4 FROM unnest($2::int[], $3::bigint[]) AS n (p, after) ORDER BY p
+ON CONFLICT (worker, partition) DO UPDATE
+SET epoch = greatest(l.epoch + 1, excluded.epoch), owner = excluded.owner, acquired_at = now()
 RETURNING partition, epoch
 """
 
@@ -18,10 +19,13 @@ RETURNING partition, epoch
 _CHECK: Final = "SELECT partition, epoch FROM leases WHERE worker = $1 AND partition = ANY($2::int[]) FOR SHARE"
 
 
-async def take(pool: Pool, worker: str, partitions: Sequence[int], owner: str) -> dict[int, int]:
-    """Make *owner* the owner of *partitions* of *worker*; returns the new epoch of each. Who held them can write no
-    more."""
-    rows = await pool.fetch(_TAKE, worker, sorted(partitions), owner)
+async def take(
+    pool: Pool, worker: str, partitions: Sequence[int], owner: str, *, after: Mapping[int, int] | None = None
+) -> dict[int, int]:
+    """Make *owner* the owner of *partitions* of *worker*; returns the new epoch of each, later than the one that
+    *after* names. Who held them can write no more."""
+    known = after or {}
+    rows = await pool.fetch(_TAKE, worker, list(partitions), [known.get(p, 0) for p in partitions], owner)
     return {row["partition"]: row["epoch"] for row in rows}
 
 

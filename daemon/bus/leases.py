@@ -42,8 +42,8 @@ class Leases(Protocol):
         """Whether it is certainly still ours under *epoch*, be it on its way to another: what may act outside."""
         ...
 
-    def lost(self, worker: str, partition: int) -> None:
-        """Postgres says that another owner has taken it."""
+    def lost(self, worker: str, partition: int, epoch: int = 0) -> None:
+        """A store says that another owner has taken it, Redis also under which *epoch*."""
         ...
 
 
@@ -74,6 +74,7 @@ class LeaseKeeper:
         self._publish_left = publish_left
         self._epochs: dict[Pair, int] = {}
         self._giving: dict[Pair, float] = {}
+        self._seen: dict[Pair, int] = {}  # epochs that Redis knows: Postgres may have been put back to earlier ones
         self._valid_until = 0.0
         self._retired = False
         self._taking: asyncio.Task[None] | None = None
@@ -94,8 +95,10 @@ class LeaseKeeper:
         """See Leases."""
         return time.monotonic() <= self._valid_until and self._epochs.get((worker, partition)) == epoch
 
-    def lost(self, worker: str, partition: int) -> None:
+    def lost(self, worker: str, partition: int, epoch: int = 0) -> None:
         """See Leases."""
+        if epoch:
+            self._seen[worker, partition] = epoch
         self._epochs.pop((worker, partition), None)
         self._giving.pop((worker, partition), None)
 
@@ -173,8 +176,9 @@ class LeaseKeeper:
             by_worker.setdefault(worker, []).append(partition)
         taken: dict[Pair, int] = {}
         for worker, partitions in by_worker.items():
-            for partition, epoch in (await epochs.take(self._pool, worker, partitions, self._me)).items():
-                taken[worker, partition] = epoch
+            after = {p: epoch for (w, p), epoch in self._seen.items() if w == worker}
+            mine = await epochs.take(self._pool, worker, partitions, self._me, after=after)
+            taken.update(((worker, partition), epoch) for partition, epoch in mine.items())
         await self._publish_left()  # what the former owner has committed goes before anything that we emit
         self._epochs.update(taken)
         if pairs:

@@ -1,7 +1,8 @@
-"""The reader: takes a worker's entries off the partitions it holds, and admits those that are still to be done.
+"""The reader: takes a worker's entries off the partitions it holds.
 
-A read is never cancelled and never repeated by the client. Who takes a partition first reads what is pending there,
-from the beginning and in order, and only then what is new; so does everybody after an error of a read.
+A read is never cancelled and never repeated by the client. Who takes a partition first claims it under its epoch, so
+that nobody reads there under an earlier one, then reads what is pending, from the beginning and in order, and only then
+what is new; so does everybody after an error of a read.
 """
 
 from __future__ import annotations
@@ -10,22 +11,18 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 
 from adapters.append import Appends
-from adapters.postgres import inbox, payloads
-from adapters.postgres.pool import Pool, store_is_down
-from adapters.streams import Delivery, StreamErrors, Streams, partition_in, stream_key
-from daemon.bus.committer import Committer, Settled, body_hash
-from daemon.bus.lanes import Held, Lanes
+from adapters.postgres.pool import Pool
+from adapters.streams import Fenced, StreamErrors, Streams, partition_in, stream_key
+from daemon.bus.admission import Admission
+from daemon.bus.committer import Committer
+from daemon.bus.lanes import Lanes
 from daemon.bus.leases import Leases
 from daemon.bus.outcome import Worker
-from daemon.bus.settle import Finish
-from schemas.envelope import Event, event_id, from_fields
-from schemas.errors import Malformed
 
 BATCH: Final = 500
 BLOCK_MS: Final = 1000
@@ -61,15 +58,18 @@ class Reader:
         self._worker = worker
         self._streams = streams
         self._appends = appends
-        self._pool = pool
         self._lanes = lanes
         self._committer = committer
         self._leases = leases
         self._in_flight = in_flight
         self._suspect = suspect
         self._owned: dict[int, int] = {}
+        self._unclaimed: set[int] = set()
         self._history: dict[str, str] = {}
+        self._last: dict[str, str] = {}  # beyond these ids nothing was there, or it has been read
+        self._woken = False
         self._stopping = asyncio.Event()
+        self._admission = Admission(worker, streams, pool, lanes, committer, self._stopping)
         self._failing: str | None = None
         self._turn = 0
         self._next_count = 0.0
@@ -96,9 +96,14 @@ class Reader:
                 if not await self._server_is_known():
                     await self._pause()
                     continue
-                await self._read([key for partition in readable for key in self._keys(partition)], room)
+                nothing_in = await self._read([key for p in readable for key in self._keys(p)], room)
+                self.reading = frozenset()
+                if nothing_in:
+                    await self._wait(nothing_in, BLOCK_MS if room >= len(nothing_in) else SHORT_BLOCK_MS)
                 self._failing = None
                 self._read_at = time.monotonic()
+            except Fenced as exc:
+                self._fenced(exc)
             except StreamErrors as exc:
                 await self._recover(exc)
             finally:
@@ -123,7 +128,9 @@ class Reader:
         for partition, epoch in epochs.items():
             if self._owned.get(partition) != epoch:
                 self._history.update((key, "0") for key in self._keys(partition))
+                self._unclaimed.add(partition)
         self._owned = epochs
+        self._unclaimed &= epochs.keys()
         self._history = {key: at for key, at in self._history.items() if partition_in(key) in epochs}
 
     def _keys(self, partition: int) -> list[str]:
@@ -136,24 +143,62 @@ class Reader:
         for task in left:
             task.cancel()
 
-    async def _read(self, keys: Sequence[str], room: int) -> None:
-        """Take no more than *room* entries. Where that is less than one of each stream, the streams take turns."""
-        some, block_ms = keys, BLOCK_MS
+    async def _read(self, keys: Sequence[str], room: int) -> Sequence[str]:
+        """Take no more than *room* entries. Where that is less than one of each stream, the streams take turns.
+
+        Returns the streams that there was nothing new in, if none of them had anything."""
+        await self._claim()
+        some = keys
         if room < len(keys):
-            some, block_ms = [keys[(self._turn + n) % len(keys)] for n in range(room)], SHORT_BLOCK_MS
+            some = [keys[(self._turn + n) % len(keys)] for n in range(room)]
             self._turn = (self._turn + room) % len(keys)
         count = min(BATCH, room // len(some))
         if behind := {key: self._history[key] for key in some if key in self._history}:
-            found = await self._streams.read(self._worker.name, behind, count=count, block_ms=None)
+            found = await self._streams.read(self._worker.name, behind, count=count, epochs=self._owned)
             reached = {delivery.key: delivery.id for delivery in found}
             self._history = {key: at for key, at in self._history.items() if key not in behind} | reached
-            await self._admit([d for d in found if not self._lanes.holds(d.key, d.id)], history=True)
-            return
+            await self._admission.admit(
+                [d for d in found if not self._lanes.holds(d.key, d.id)], self._owned, history=True
+            )
+            return ()
         if time.monotonic() >= self._next_count:
             await self._find_stranded(keys)
-        found = await self._streams.read(self._worker.name, dict.fromkeys(some, ">"), count=count, block_ms=block_ms)
-        if found:
-            await self._admit(found, history=False)
+        found = await self._streams.read(self._worker.name, dict.fromkeys(some, ">"), count=count, epochs=self._owned)
+        if not found:
+            return some
+        self._woken = False
+        self._last.update((delivery.key, delivery.id) for delivery in found)
+        await self._admission.admit(found, self._owned, history=False)
+        return ()
+
+    async def _claim(self) -> None:
+        """Have every other process read nothing any more of what we took up."""
+        if not self._unclaimed:
+            return
+        epochs = {partition: self._owned[partition] for partition in self._unclaimed}
+        in_force = await self._streams.claim(self._worker.name, epochs)
+        self._unclaimed.clear()
+        for partition, epoch in in_force.items():
+            if epoch != epochs[partition]:
+                raise Fenced(partition, epoch)
+
+    def _fenced(self, exc: Fenced) -> None:
+        """The partition is another one's by now; or the server has lost our claim, and perhaps more."""
+        epoch = self._owned.get(exc.partition, 0)
+        log.warning("bus.read_fenced", worker=self._worker.name, partition=exc.partition, epoch=epoch, other=exc.epoch)
+        if exc.epoch > epoch:
+            self._leases.lost(self._worker.name, exc.partition, exc.epoch)
+        self._begin_anew()
+
+    async def _wait(self, keys: Sequence[str], block_ms: int) -> None:
+        """Until there may be something new in *keys*, of which nothing was new a moment ago."""
+        if self._woken:
+            self._last.clear()  # somebody has read what we heard of: an operator by hand
+        if unknown := [key for key in keys if key not in self._last]:
+            self._last |= await self._streams.last_ids(unknown)
+            self._woken = False
+            return  # what came before these ids were told, and after the read, is to be read first
+        self._woken = await self._streams.wait({key: self._last[key] for key in keys}, block_ms=block_ms)
 
     async def _find_stranded(self, keys: Sequence[str]) -> None:
         """Compare what is pending with what is in hand, now and then.
@@ -167,7 +212,7 @@ class Reader:
         self._history.update((key, "0") for key, count in pending.items() if count > known[key])
 
     async def _recover(self, exc: BaseException) -> None:
-        """After a read went wrong its entries may be pending under our name: read the history before anything new."""
+        """After a read went wrong its entries may be pending under our name."""
         text = str(exc)
         if text != self._failing:
             self._failing = text
@@ -176,107 +221,10 @@ class Reader:
             self._suspect()  # whoever mends makes the groups again, once everything is in its place
         self._read_at = -math.inf
         await asyncio.sleep(PAUSE_S)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Claim, and read the history, before anything new."""
+        self._unclaimed = set(self._owned)
         self._history = dict.fromkeys((key for partition in self._owned for key in self._keys(partition)), "0")
-
-    async def _admit(self, found: Sequence[Delivery], *, history: bool) -> None:
-        """Put into lanes what is this worker's to do; acknowledge what is done already or none of its business."""
-        entries: list[Held] = []
-        copies: list[tuple[Held, Event]] = []
-        for delivery in found:
-            held = self._held(delivery)
-            if held is None:
-                self._committer.ack([(delivery.key, delivery.id)])
-            elif isinstance(held, Settled):
-                self._lanes.add(held.held, decided=True)
-                self._committer.submit(held)
-            elif (first := self._lanes.first(held.event)) is not None:
-                # before anything is awaited: the first one may end meanwhile, unseen by a query that began before
-                self._lanes.add(held)
-                copies.append((held, first.event))
-            else:
-                entries.append(held)
-        while entries or copies:
-            try:
-                await self._admit_events(entries, copies, history)
-                return
-            except Exception as exc:
-                if not store_is_down(exc):
-                    raise
-                if self._stopping.is_set():
-                    return  # they stay pending, and the next start reads them
-                await asyncio.sleep(PAUSE_S)
-
-    def _held(self, delivery: Delivery) -> Held | Settled | None:
-        partition = partition_in(delivery.key)
-        epoch = self._owned.get(partition, 0)
-        if not delivery.fields:
-            log.error("bus.entry_lost", worker=self._worker.name, stream=delivery.key, entry=delivery.id)
-            return None
-        try:
-            event = from_fields(delivery.fields)
-        except Malformed as exc:
-            event = _unreadable(delivery)
-            held = Held(delivery.key, partition, delivery.id, event, epoch=epoch)
-            return Settled(held, Finish("dead", "Malformed", error=exc), datetime.now(UTC))
-        return Held(delivery.key, partition, delivery.id, event, epoch=epoch) if self._worker.concerns(event) else None
-
-    async def _admit_events(self, entries: list[Held], copies: list[tuple[Held, Event]], history: bool) -> None:
-        name = self._worker.name
-        await self._fetch([*entries, *(copy for copy, _ in copies)])
-        events = [held.event for held in entries]
-        seen = await inbox.seen(self._pool, name, events)
-        tried = await inbox.attempts(self._pool, name, events) if history else {}
-        deliveries = await self._deliveries(entries) if history else {}
-        others = [(event, digest) for i, first in seen.items() if (digest := body_hash(event := events[i])) != first]
-        others += _other_bodies(events, copies)
-        if others:
-            await inbox.conflicts(self._pool, others)
-            for event, _ in others:
-                log.warning("event.same_id_other_body", worker=name, event_id=event.id, source=event.source)
-        self._committer.ack([(held.key, held.id) for i, held in enumerate(entries) if i in seen])
-        for i, held in enumerate(entries):
-            if i not in seen:
-                held.attempts, held.begun = tried.get((held.event.id, held.event.replayid), (0, 0))
-                held.failures = held.attempts
-                held.deliveries = deliveries.get((held.key, held.id), 1)
-                self._lanes.add(held)
-
-    async def _deliveries(self, entries: Sequence[Held]) -> dict[tuple[str, str], int]:
-        try:
-            return await self._streams.deliveries(self._worker.name, [(held.key, held.id) for held in entries])
-        except StreamErrors:
-            return {}  # the count only warns
-
-    async def _fetch(self, entries: list[Held]) -> None:
-        """Put the payloads of large events back in their place."""
-        wanted = [held for held in entries if held.event.dataref]
-        if not wanted:
-            return
-        found = await payloads.fetch(self._pool, [(held.event.id, held.event.dataref) for held in wanted])
-        for held in wanted:
-            held.event = held.event.with_data(found.get((held.event.id, held.event.dataref), b""))
-
-
-def _other_bodies(events: Sequence[Event], copies: Sequence[tuple[Held, Event]]) -> list[tuple[Event, bytes]]:
-    """Of the copies of events that are in hand or in *events* themselves: those with another body, and its digest."""
-    firsts: dict[tuple[str, str], Event] = {}
-    pairs = [(copy.event, first) for copy, first in copies]
-    pairs += [(event, firsts.setdefault((event.id, event.replayid), event)) for event in events]
-    return [
-        (event, digest)
-        for event, first in pairs
-        if event.data != first.data and (digest := body_hash(event)) != body_hash(first)
-    ]
-
-
-def _unreadable(delivery: Delivery) -> Event:
-    """A stand-in for an entry that is no event of ours, so that it can be kept and looked at."""
-    raw = b" ".join(key + b"=" + value for key, value in delivery.fields.items())
-    return Event(
-        id=event_id("bus", delivery.key, delivery.id),
-        type="unreadable",
-        source="bus",
-        subject=f"unreadable:{delivery.key}:{delivery.id}",
-        time=datetime.now(UTC),
-        data=raw[:100_000],
-    )
+        self._last.clear()

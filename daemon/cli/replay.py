@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from adapters import streams
+from adapters import durability, streams
 from adapters.postgres import partitions
 from adapters.postgres.pool import Pool, connect
 from adapters.postgres.replay import Filter
@@ -87,7 +87,7 @@ async def _bus(pool: Pool, settings: Settings, redis_url: str) -> AsyncIterator[
         number = await partitions.number(conn) or settings.ferryman_partitions
         client = streams.client(redis_url, timeout_s=5)
         try:
-            yield Streams(client, number, await streams.durability(client))
+            yield Streams(client, number, await durability.of(client))
         finally:
             await client.aclose()
 

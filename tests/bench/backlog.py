@@ -67,19 +67,25 @@ class Metered(Streams):
         self._portion = portion
 
     async def read(
-        self, group: str, positions: Mapping[str, str], *, count: int, block_ms: int | None
+        self, group: str, positions: Mapping[str, str], *, count: int, epochs: Mapping[int, int]
     ) -> list[Delivery]:
         portion = self._portion
-        if portion.left <= 0 and block_ms is not None:
-            portion.more.clear()
-            try:
-                await asyncio.wait_for(portion.more.wait(), block_ms / 1000)
-            except TimeoutError:
-                return []
-        found = await super().read(group, positions, count=count, block_ms=block_ms)
+        if portion.left <= 0:
+            return []
+        found = await super().read(group, positions, count=count, epochs=epochs)
         portion.left -= len(found)
         portion.open += len(found)
         return found
+
+    async def wait(self, after: Mapping[str, str], *, block_ms: int) -> bool:
+        if self._portion.left > 0:
+            return await super().wait(after, block_ms=block_ms)
+        self._portion.more.clear()
+        try:
+            await asyncio.wait_for(self._portion.more.wait(), block_ms / 1000)
+        except TimeoutError:
+            return False
+        return True
 
     async def ack(self, group: str, entries: Sequence[tuple[str, str]]) -> None:
         await super().ack(group, entries)

@@ -26,7 +26,7 @@ import orjson
 from aiohttp import web
 from redis.asyncio import Redis
 
-from adapters import streams
+from adapters import durability, streams
 from adapters.postgres.pool import connect
 from adapters.streams import Streams
 from daemon import memory
@@ -103,10 +103,9 @@ async def ferryman(addresses: Addresses) -> AsyncIterator[tuple[int, Redis]]:
         pool = await stack.enter_async_context(connect(addresses.database_url))
         redis = streams.client(addresses.redis_url, timeout_s=2.0, connections=64)
         stack.push_async_callback(redis.aclose)
-        durability = await streams.durability(redis)
-        assert durability == "always", durability
+        assert await durability.of(redis) == "always"
         metrics = Metrics(workers=["contact-sync"], sources=["orders"], providers=["cgb"])
-        intake, refusals, stop = Intake(Streams(redis, 16, durability), pool), Refusals(pool), asyncio.Event()
+        intake, refusals, stop = Intake(Streams(redis, 16, "always"), pool), Refusals(pool), asyncio.Event()
         listener = Listener(
             intake,
             refusals,

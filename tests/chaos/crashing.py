@@ -11,7 +11,7 @@ import asyncio
 import dataclasses
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -20,9 +20,9 @@ from asyncpg import transaction
 from adapters.limits import RateLimiter
 from adapters.streams import Delivery, Streams
 from daemon import app, workers
+from daemon.bus.admission import Admission
 from daemon.bus.committer import Committer, Settled
 from daemon.bus.outcome import Outcome, Turn
-from daemon.bus.reader import Reader
 from daemon.bus.settle import Finish
 from daemon.cli.main import main
 from daemon.deps import Deps
@@ -61,14 +61,14 @@ def before_the_appends_answer(death: Death) -> None:
 
 def after_the_read(death: Death) -> None:
     """Entries are pending under our name, nobody works on them."""
-    admit = Reader._admit
+    admit = Admission.admit
 
-    async def dying(self: Reader, found: Sequence[Delivery], *, history: bool) -> None:
+    async def dying(self: Admission, found: Sequence[Delivery], epochs: Mapping[int, int], *, history: bool) -> None:
         if found and self._worker.name == WORKER:
             death.near()
-        await admit(self, found, history=history)
+        await admit(self, found, epochs, history=history)
 
-    Reader._admit = dying  # type: ignore[method-assign]
+    Admission.admit = dying  # type: ignore[method-assign]
 
 
 def before_the_handlers_write(death: Death) -> None:

@@ -68,7 +68,7 @@ async def test_entries_pending_that_nobody_holds_are_found_and_done(
         for n in range(10):
             assert (await here.post(orders.make_order(rng, n, branch="il")))[0] == 202
         keys = [stream_key("orders", p) for p in range(16)]
-        stolen = await Streams(redis, 16).read("contact-sync", dict.fromkeys(keys, ">"), count=100, block_ms=None)
+        stolen = await Streams(redis, 16).read("contact-sync", dict.fromkeys(keys, ">"), count=100, epochs={})
         assert len(stolen) == 10
         await ferryman("resume", "contact-sync", cwd=tmp_path, env=env)
         await synced(db, 10)

@@ -548,7 +548,7 @@ async def test_a_stop_finishes_what_is_in_a_slot_and_leaves_the_rest_as_it_was(b
 async def test_an_idle_consumer_stops_within_one_read(bench: Bench) -> None:
     async with bench.consumer() as consumer:
         task = asyncio.create_task(consumer.run())
-        await until(lambda: bool(consumer.reader.reading))
+        await until(bench.waits)
         consumer.stop()
         assert await until(task.done, within_s=5) < 2
         await task
@@ -607,7 +607,7 @@ async def test_lost_groups_are_made_again_and_new_events_flow(bench: Bench, loss
             await until(lambda: len(consumer.lanes) > 20)
         else:
             await until(bench.settled)
-            await until(lambda: bool(consumer.reader.reading))
+            await until(bench.waits)
         await bench.command("CONFIG", "RESETSTAT")
         began = time.monotonic()
         for command in LOSSES[loss](bench):

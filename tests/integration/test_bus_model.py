@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import Any, Final, TypeVar, cast
 
 import pytest
-import redis as redis_sync
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
@@ -54,7 +53,6 @@ class BusAgainstModel(RuleBasedStateMachine):
         self.buried: list[Process] = []
         self.owner = ""
         self.loop = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-        self.sync = redis_sync.Redis.from_url(redis_url)
         self.stack = AsyncExitStack()
         self.run(self._open(redis_url, database_url))
 
@@ -76,7 +74,6 @@ class BusAgainstModel(RuleBasedStateMachine):
                 self.everything_comes_to_rest()
         finally:
             self.run(self._close())
-            self.sync.close()
             self.loop.close()
 
     async def _close(self) -> None:
@@ -110,17 +107,11 @@ class BusAgainstModel(RuleBasedStateMachine):
     def take_over(self, name: str) -> None:
         for process in self.alive.values():
             process.grip.run_out()
-        while self._info("blocked_clients"):  # a lease outlasts every read that was begun under it
-            continue
         if name not in self.alive:
             self.alive[name] = Process(self.bench, name, self.model.ended)
         self.owner = name
         last_of = self.model.last_of
         last_of[len(last_of)] = self.run(self.alive[name].take(len(last_of) + 1))
-
-    def _info(self, name: str) -> int:
-        found: Any = self.sync.info("clients")
-        return int(found[name])
 
     @rule(more=st.integers(1, 4))
     def work(self, more: int) -> None:

@@ -18,7 +18,7 @@ from tests.e2e.rig import ROOT
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 FILES: Final = (
-    *("test_bus", "test_leases", "test_intake", "test_listener", "test_partitions"),
+    *("test_bus", "test_fenced_reads", "test_leases", "test_intake", "test_listener", "test_partitions"),
     *("test_dead_letters", "test_events_verb", "test_limits"),
 )
 

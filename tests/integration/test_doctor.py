@@ -80,7 +80,7 @@ async def test_backlogs_leases_and_open_events_are_counted(
     keys = [stream_key("orders", p) for p in range(16)]
     await bus.ensure_groups("contact-sync", keys)
     await bus.append([make_event(f"key-{n}", n) for n in range(5)])
-    await bus.read("contact-sync", {keys[p]: ">" for p in range(8)}, count=100, block_ms=None)
+    await bus.read("contact-sync", {keys[p]: ">" for p in range(8)}, count=100, epochs={})
     await outbox.spool(db, [make_event("key-9")])
     table = LeaseTable(redis, "m1", ["contact-sync"], 30)
     await table.tick([], [])
@@ -105,7 +105,7 @@ async def test_nothing_waits_where_everything_is_acknowledged(redis: Redis) -> N
     await bus.ensure_groups("g", keys)
     await bus.append([make_event("key-1")])
     assert await redis_server.waiting_since(redis, "g", keys) is not None
-    (entry,) = await bus.read("g", {keys[0]: ">"}, count=9, block_ms=None)
+    (entry,) = await bus.read("g", {keys[0]: ">"}, count=9, epochs={})
     assert await redis_server.waiting_since(redis, "g", keys) is not None
     await bus.ack("g", [(entry.key, entry.id)])
     assert await redis_server.waiting_since(redis, "g", keys) is None

@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from adapters import append, streams
+from adapters import append, durability, streams
 from adapters.postgres import outbox, payloads, pool
 from adapters.postgres.migrate import migrate
-from adapters.streams import NotDurable, Streams, durability, eviction_policy, stream_key
+from adapters.streams import NotDurable, Streams, stream_key
 from daemon.batcher import Batcher, Full
 from daemon.embedded import Server, Servers, embedded
 from daemon.intake import Intake, NotAccepted
@@ -419,11 +419,11 @@ async def test_how_durable_an_append_is_follows_from_the_server(
 ) -> None:
     await configure(redis, appendonly=appendonly, appendfsync=appendfsync)
     if config == "readable":
-        assert await durability(redis) == found
+        assert await durability.of(redis) == found
         return
     managed = await forbidden(own, redis)
     # without a look at CONFIG the server is asked for the confirmation, which is right for "always" too
-    assert await durability(managed) == ("none" if appendonly == "no" else "waitaof")
+    assert await durability.of(managed) == ("none" if appendonly == "no" else "waitaof")
     if appendonly == "yes":
         await Streams(managed, 1, "waitaof").append([event(0)])
         assert await on_stream(redis) == [0]
@@ -455,11 +455,11 @@ async def test_what_one_process_has_spooled_is_not_overtaken_by_what_another_tak
 
 
 async def test_the_eviction_policy_is_read_and_unknown_where_it_is_forbidden(own: Servers, redis: Redis) -> None:
-    assert await eviction_policy(redis) == "noeviction"
+    assert await durability.eviction_policy(redis) == "noeviction"
     await configure(redis, **{"maxmemory-policy": "allkeys-lru"})
-    assert await eviction_policy(redis) == "allkeys-lru"
+    assert await durability.eviction_policy(redis) == "allkeys-lru"
     managed = await forbidden(own, redis)
-    assert await eviction_policy(managed) is None
+    assert await durability.eviction_policy(managed) is None
     await managed.aclose()
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import pytest
 from redis.asyncio import Redis
 
 from adapters.lease_table import Pair
 from adapters.postgres.pool import Pool
+from adapters.streams import Streams
 from daemon.bus.outcome import Done, Outcome, Turn, Worker
 from daemon.deps import Deps
 from schemas.envelope import Event
@@ -259,13 +260,33 @@ async def test_while_partitions_move_every_event_is_handled_once_in_order_and_no
         await member.stop()
 
 
-async def test_a_partition_is_not_handed_over_while_a_read_of_it_is_under_way(bench: Bench, join: Join) -> None:
+async def test_a_partition_is_not_handed_over_while_a_read_of_it_is_under_way(
+    bench: Bench, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, began, gate = Streams.read, asyncio.Event(), asyncio.Event()
+
+    async def slow(*args: Any, **options: Any) -> Any:
+        began.set()
+        await gate.wait()
+        return await read(*args, **options)
+
+    monkeypatch.setattr(Streams, "read", slow)
+    member = join("a")
+    await member.start(worker(bench, Journaled(Signed("a"))))
+    await began.wait()
+    await until(lambda: owns_all(member))
+    assert member.consumer is not None
+    assert not member.consumer.hand_over(0)
+    gate.set()
+    await until(lambda: member.consumer is not None and member.consumer.hand_over(0), within_s=5)
+    await member.stop()
+
+
+async def test_who_waits_for_something_new_can_hand_over_at_once(bench: Bench, join: Join) -> None:
     member = join("a")
     await member.start(worker(bench, Journaled(Signed("a"))))
     await until(lambda: owns_all(member))
+    await until(bench.waits)
     assert member.consumer is not None
-    await until(lambda: member.consumer is not None and len(member.consumer.reader.reading) == PARTITIONS)
-    assert not member.consumer.hand_over(0)
-    member.consumer.stop()
-    await until(lambda: member.consumer is not None and member.consumer.hand_over(0), within_s=5)
+    assert all(member.consumer.hand_over(partition) for partition in range(PARTITIONS))
     await member.stop()

@@ -75,7 +75,7 @@ async def to(bench: Bench, number: int, *, move: bool = False) -> Changed:
 async def ended_by(bench: Bench, group: str, count: int | None = None) -> None:
     """*group* has read and acknowledged the first *count* entries of every stream, or all."""
     for key in bench.keys:
-        read = await bench.bus.read(group, {key: ">"}, count=count or 1000, block_ms=None)
+        read = await bench.bus.read(group, {key: ">"}, count=count or 1000, epochs={})
         await bench.bus.ack(group, [(d.key, d.id) for d in read])
 
 
@@ -207,7 +207,7 @@ async def test_what_waits_is_carried_over_in_order_and_handled_once(
     await bench.publish_fields(3, fields_of(make_event("key-3", 6), data=b'{"n": 6, "a": "\xff"}'))
     await ended_by(bench, "journal")
     await ended_by(bench, TOY, count=2)  # the oldest two of every stream
-    await bench.bus.read(TOY, dict.fromkeys(bench.keys, ">"), count=3, block_ms=None)  # and three are pending
+    await bench.bus.read(TOY, dict.fromkeys(bench.keys, ">"), count=3, epochs={})  # and three are pending
     waiting = await ids_after(bench, 2) - {elsewhere.id, make_event("key-3", 6).id, ""}
     done = await to(bench, number_after, move=True)
     assert (done.moved, done.left_out) == (len(waiting), 2)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from fakeredis import FakeAsyncRedis
 
-from adapters.streams import CONSUMER, Streams, durability, partition_in, stream_key
+from adapters import durability
+from adapters.streams import CONSUMER, Streams, partition_in, stream_key
 from schemas.envelope import Event, from_fields
 from schemas.partitions import partition_of
 
@@ -74,4 +75,4 @@ async def test_what_is_acknowledged_is_not_pending_any_more(streams: Streams) ->
 async def test_a_server_that_keeps_no_file_is_known_as_not_durable() -> None:
     server = FakeAsyncRedis()
     await server.config_set("appendonly", "no")
-    assert await durability(server) == "none"
+    assert await durability.of(server) == "none"
