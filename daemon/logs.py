@@ -10,6 +10,7 @@ import logging
 import sys
 import threading
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any, BinaryIO, Final
 
 import orjson
@@ -70,8 +71,11 @@ def _redact_fields(logger: WrappedLogger, method: str, event: EventDict) -> Even
         elif field == "exception":
             clean[field] = _redact_traceback(str(value))
         else:
-            clean[redact_text(field)] = redact(value, "" if field in ("event", "logger") else field)
+            clean[_field_name(field)] = redact(value, "" if field in ("event", "logger") else field)
     return clean
+
+
+_field_name = lru_cache(maxsize=4096)(redact_text)
 
 
 def _redact_traceback(text: str) -> str:

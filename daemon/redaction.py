@@ -136,6 +136,8 @@ def redact(value: object, field: str = "", depth: int = 0) -> object:
         return value
     if field and is_sensitive(field):
         return MASK
+    if type(value) is str:
+        return value if _HARMLESS.fullmatch(value) else redact_text(value)
     if isinstance(value, str):
         return redact_text(value.value if isinstance(value, Enum) else value)
     if isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63):

@@ -138,13 +138,18 @@ def to_fields(event: Event) -> list[str | bytes]:
     return fields
 
 
+_EXTENSIONS: Final = tuple(
+    (name.encode(), name) for name in ("traceparent", "causationid", "replayid", "dataref", "target")
+)
+
+
 def from_fields(fields: Mapping[bytes, bytes]) -> Event:
     """The event of a stream entry.
 
     Raises: Malformed when an attribute is missing, unreadable or such as Postgres cannot keep, or the schema version is
     newer than this reader.
     """
-    if any(b"\x00" in value for name, value in fields.items() if name != b"data"):
+    if b"\x00" in b"".join([value for name, value in fields.items() if name != b"data"]):
         raise Malformed("an attribute of the stream entry holds U+0000")
     try:
         version = int(fields.get(b"schemaversion", b"1"))
@@ -153,8 +158,10 @@ def from_fields(fields: Mapping[bytes, bytes]) -> Event:
         time = datetime.fromisoformat(fields[b"time"].decode())
         if version < 1 or time.tzinfo is None:
             raise Malformed("the stream entry has no schema version or no time zone")
-        time.astimezone(UTC)  # OverflowError where it is out of range there
-        bytes.fromhex(fields.get(b"dataref", b"").decode())
+        if time.tzinfo is not UTC:
+            time.astimezone(UTC)  # OverflowError where it is out of range there
+        if b"dataref" in fields:
+            bytes.fromhex(fields[b"dataref"].decode())
         return Event(
             id=fields[b"id"].decode(),
             type=fields[b"type"].decode(),
@@ -162,12 +169,8 @@ def from_fields(fields: Mapping[bytes, bytes]) -> Event:
             subject=fields[b"subject"].decode(),
             time=time,
             data=fields[b"data"],
-            traceparent=fields.get(b"traceparent", b"").decode(),
-            causationid=fields.get(b"causationid", b"").decode(),
             schemaversion=version,
-            replayid=fields.get(b"replayid", b"").decode(),
-            dataref=fields.get(b"dataref", b"").decode(),
-            target=fields.get(b"target", b"").decode(),
+            **{name: fields[field].decode() for field, name in _EXTENSIONS if field in fields},
         )
     except (KeyError, ValueError, OverflowError) as exc:
         raise Malformed("the stream entry is not an event of ours") from exc

@@ -174,6 +174,9 @@ class FixedLeases:
     def readable(self, worker: str) -> Mapping[int, int]:
         return {p: epoch for p, epoch in self.owned.items() if p not in self.unreadable}
 
+    def may_begin(self, worker: str, partition: int) -> bool:
+        return partition in self.readable(worker)
+
     def certain(self, worker: str, partition: int, epoch: int) -> bool:
         return self.readable(worker).get(partition) == epoch
 

@@ -143,7 +143,7 @@ class Consumer:
             held = await self.lanes.next()
             if self._stopping.is_set():
                 return
-            if held.partition not in self._leases.readable(self.worker.name):
+            if not self._leases.may_begin(self.worker.name, held.partition):
                 self.lanes.again(held, LEASE_LOOK_S)  # Redis is away for longer than the lease: begin nothing
                 continue
             if self.paused:

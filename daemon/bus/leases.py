@@ -38,6 +38,10 @@ class Leases(Protocol):
         """The part of `held` that is certainly still ours and not being handed over: what may be read and begun."""
         ...
 
+    def may_begin(self, worker: str, partition: int) -> bool:
+        """Whether *partition* is in `readable`."""
+        ...
+
     def certain(self, worker: str, partition: int, epoch: int) -> bool:
         """Whether it is certainly still ours under *epoch*, be it on its way to another: what may act outside."""
         ...
@@ -90,6 +94,11 @@ class LeaseKeeper:
         if time.monotonic() > self._valid_until:
             return {}
         return {p: epoch for p, epoch in self.held(worker).items() if (worker, p) not in self._giving}
+
+    def may_begin(self, worker: str, partition: int) -> bool:
+        """See Leases."""
+        pair = worker, partition
+        return time.monotonic() <= self._valid_until and pair in self._epochs and pair not in self._giving
 
     def certain(self, worker: str, partition: int, epoch: int) -> bool:
         """See Leases."""
