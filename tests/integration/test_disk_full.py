@@ -155,6 +155,24 @@ def site() -> Iterator[Site]:
             runner.run(stack.aclose())
 
 
+@pytest.fixture
+def one_disk() -> Iterator[Site]:
+    """As `site`, with both servers on one disk."""
+    with ExitStack() as outer:
+        directory = Path(outer.enter_context(tempfile.TemporaryDirectory(prefix="ferryman-disk-")))
+        directory.chmod(0o711)
+        if not outer.enter_context(mounted(directory / "both", "256m")):
+            pytest.skip("a small file system needs the right to mount")
+        runner = outer.enter_context(asyncio.Runner(loop_factory=asyncio.new_event_loop))
+        stack = AsyncExitStack()
+        try:
+            servers = runner.run(stack.enter_async_context(embedded(directory / "both" / "data")))
+            disk = Mounted(directory / "both")
+            yield Site(servers, disk, disk)
+        finally:
+            runner.run(stack.aclose())
+
+
 async def _again(server: Server) -> None:
     await server.stop()
     await server.start()
@@ -181,10 +199,18 @@ class Watch:
         assert cpu <= CPU_SHARE
 
 
-async def suffer(site: Site, disk: Disk, failed: Callable[[Lab], Awaitable[bool]], config: str) -> Counter[str]:
+async def suffer(
+    site: Site,
+    disk: Disk,
+    failed: Callable[[Lab], Awaitable[bool]],
+    config: str,
+    *,
+    meanwhile: Callable[[Lab, Load], Awaitable[None]] | None = None,
+) -> Counter[str]:
     """A load; *disk* is full for a while in its middle. Looks at what became of it.
 
-    *failed*: whether the store has noticed. Returns what the keeper of the embedded servers has logged, and how often.
+    *failed*: whether the store has noticed. *meanwhile*: what to see until there is room again (orders that are
+    accepted, if not given). Returns what the keeper of the embedded servers has logged, and how often.
     """
     keeping: asyncio.Task[None] | None = None
     with structlog.testing.capture_logs() as kept:
@@ -200,7 +226,7 @@ async def suffer(site: Site, disk: Disk, failed: Callable[[Lab], Awaitable[bool]
                     load.release(load.total // 4)
                     try:
                         await until(lambda: failed(lab), "a store without room")
-                        await full_for_a_while(lab, load)
+                        await (meanwhile or full_for_a_while)(lab, load)
                     finally:
                         disk.free()
                 found = await lab.verdict(patience_s=60)
@@ -265,3 +291,23 @@ async def test_postgres_whose_disk_is_full_pauses_the_work_and_buries_nothing(si
         return lab.fleet.said("postgres.down") > 0
 
     await suffer(site, site.postgres_disk, down, "always")
+
+
+async def test_with_both_stores_on_one_full_disk_nothing_is_accepted_that_is_lost(one_disk: Site) -> None:
+    """Promise: what neither store can keep is answered 503 with Retry-After, and goes on once there is room."""
+    refused = 0
+
+    async def neither(lab: Lab) -> bool:
+        return lab.loads[0].refused > 0
+
+    async def refused_all_along(lab: Lab, load: Load) -> None:
+        nonlocal refused
+        watch, due = Watch(lab), time.monotonic() + FULL_S
+        load.release(load.total // 4)
+        await asyncio.sleep(max(0.0, due - time.monotonic()))  # the length of the outage
+        watch.quiet()
+        refused = load.refused
+        assert load.no_retry_after == 0
+
+    await suffer(one_disk, one_disk.valkey_disk, neither, "always", meanwhile=refused_all_along)
+    assert refused > 0
