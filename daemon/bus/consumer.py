@@ -123,6 +123,8 @@ class Consumer:
                 if not task.cancelled() and (exc := task.exception()) is not None:
                     raise exc
         finally:
+            self.stop()  # also when cancelled: redis-py now and then swallows a cancellation
+            self.committer.close()
             self.lanes.close()
             self._deadline.close()
             everything = [stopped, commit, read, *slots, *side]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from adapters import fence
 from adapters.postgres import outbox
 from adapters.postgres.pool import Pool
+from adapters.streams import Streams
 from daemon.bus.consumer import utc_now
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.deps import Deps
@@ -552,6 +553,30 @@ async def test_an_idle_consumer_stops_within_one_read(bench: Bench) -> None:
         consumer.stop()
         assert await until(task.done, within_s=5) < 2
         await task
+
+
+async def test_a_consumer_that_is_cancelled_ends_though_the_client_swallows_the_cancellation(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """redis-py does so where it comes while a timeout of its own ends."""
+    waits, swallowed = Streams.wait, 0
+
+    async def swallowing(self: Streams, after: Mapping[str, str], *, block_ms: int) -> bool:
+        nonlocal swallowed
+        try:
+            return await waits(self, after, block_ms=block_ms)
+        except asyncio.CancelledError:
+            swallowed += 1
+            return False
+
+    monkeypatch.setattr(Streams, "wait", swallowing)
+    async with bench.consumer() as consumer:
+        task = asyncio.create_task(consumer.run())
+        await until(bench.waits)
+        task.cancel()
+        assert await until(task.done, within_s=5) < 2
+        assert task.cancelled()
+    assert swallowed
 
 
 async def test_an_error_of_a_part_ends_the_consumer_and_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
