@@ -221,7 +221,7 @@ class BusAgainstModel(RuleBasedStateMachine):
         self._until(still)
 
     def _until(self, condition: Callable[[], bool | Awaitable[bool]]) -> None:
-        self.run(until(condition, within_s=10, every_s=0.003))
+        self.run(until(condition, within_s=60, every_s=0.003))
         for process in self.alive.values():
             process.look()
 
