@@ -48,6 +48,8 @@ class Admission:
         entries: list[Held] = []
         copies: list[tuple[Held, Event]] = []
         for delivery in found:
+            if self._lanes.holds(delivery.key, delivery.id):
+                continue  # read again: of the history, or because its group was made anew
             held = self._held(delivery, epochs)
             if held is None:
                 self._committer.ack([(delivery.key, delivery.id)])

@@ -157,9 +157,7 @@ class Reader:
             found = await self._streams.read(self._worker.name, behind, count=count, epochs=self._owned)
             reached = {delivery.key: delivery.id for delivery in found}
             self._history = {key: at for key, at in self._history.items() if key not in behind} | reached
-            await self._admission.admit(
-                [d for d in found if not self._lanes.holds(d.key, d.id)], self._owned, history=True
-            )
+            await self._admission.admit(found, self._owned, history=True)
             return ()
         if time.monotonic() >= self._next_count:
             await self._find_stranded(keys)

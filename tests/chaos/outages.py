@@ -21,6 +21,7 @@ from typing import Final
 import asyncpg
 from aiohttp import ClientSession, ClientTimeout
 
+from adapters.streams import stream_key
 from daemon.embedded import Server, Servers
 from tests.chaos.proxy import Proxy, proxied
 from tests.chaos.rig import Lab, Load, Verdict, command, families, forgiving, make_order, open_lab, sending
@@ -113,6 +114,43 @@ def _cut_tail(file: Path, count: int) -> None:
     os.truncate(file, size - count)
 
 
+async def valkey_flushed(here: Scene, seconds: float) -> None:
+    """FLUSHALL under load, twice: what was accepted and not done is in no stream any more."""
+    for times in (1, 2):
+        await here.go(0.3)
+        await here.lab.redis.flushall()
+        await here.goes_on(20, time.monotonic() + seconds)
+
+        async def noticed(times: int = times) -> bool:
+            return here.lab.fleet.said("redis.lost_data") >= times
+
+        await until(noticed, "a loss that is noticed", 20)
+
+
+async def groups_destroyed(here: Scene, seconds: float) -> None:
+    """XGROUP DESTROY of every group of orders under load, twice."""
+    for _ in range(2):
+        await here.go(0.3)
+        pipe = here.lab.redis.pipeline(transaction=False)
+        for partition in range(16):
+            for group in ("contact-sync", "journal"):
+                pipe.xgroup_destroy(stream_key("orders", partition), group)
+        assert any(await pipe.execute())
+        await here.goes_on(20, time.monotonic() + seconds)
+
+
+async def valkey_frozen(here: Scene, seconds: float) -> None:
+    """Valkey is frozen (SIGSTOP); orders are accepted meanwhile."""
+    await here.go(0.4)
+    pid = here.valkey.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await here.goes_on(20, time.monotonic() + seconds)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 async def replies_lost(here: Scene, seconds: float) -> None:
     """A proxy before Valkey swallows 5 % of the answers and closes the connection."""
     here.proxy.loss = LOSS
@@ -199,6 +237,9 @@ Outage = Callable[[Scene, float], Awaitable[None]]
 OUTAGES: Final[dict[str, tuple[Outage, float]]] = {
     "valkey-killed": (valkey_killed, 0.1),
     "valkey-cut": (valkey_cut, 0.1),
+    "valkey-flushed": (valkey_flushed, 0.1),
+    "valkey-frozen": (valkey_frozen, 1.0),
+    "groups-destroyed": (groups_destroyed, 0.1),
     "replies-lost": (replies_lost, 1.0),
     "postgres-stopped": (postgres_stopped, 1.0),
     "postgres-frozen": (postgres_frozen, 1.0),

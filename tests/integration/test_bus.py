@@ -651,6 +651,24 @@ async def test_lost_groups_are_made_again_and_new_events_flow(bench: Bench, loss
         assert numbers == list(range(len(numbers))), key  # what was read or is still there: once, and in order
 
 
+async def test_what_is_in_hand_while_its_group_is_made_anew_is_finished_once(bench: Bench) -> None:
+    """Promise: an entry that is delivered a second time does not leave the first one waiting for ever."""
+    gate = asyncio.Event()
+    handler = Journaled(gated(gate))
+    events = [make_event(f"key-{k}", n) for n in range(3) for k in range(4)]
+    async with bench.running(bench.worker(handler)) as consumer:
+        await bench.publish(events)
+        await until(lambda: handler.active == 4 and len(consumer.lanes) == len(events))
+        for key in bench.keys:
+            await bench.command("XGROUP", "DESTROY", key, TOY)
+        await bench.publish([make_event("key-0", 3)])  # read when the groups are there again, and all the others too
+        await until(lambda: len(consumer.lanes) == len(events) + 1)
+        gate.set()
+        await until(bench.settled)
+    assert len(handler.calls) == len(set(handler.calls)) == len(events) + 1
+    assert await bench.numbers() == {"key-0": [0, 1, 2, 3]} | {f"key-{k}": [0, 1, 2] for k in range(1, 4)}
+
+
 async def test_what_a_crash_left_in_the_outbox_is_swept_in_order_and_younger_rows_are_left_alone(bench: Bench) -> None:
     left = make_events(keys=3, each=100)
     async with bench.pool.acquire() as conn:

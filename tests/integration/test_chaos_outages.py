@@ -27,9 +27,7 @@ def own() -> Iterator[Servers]:
 async def test_every_accepted_order_has_its_effect_once_and_in_order(own: Servers, outage: str) -> None:
     """Promise: every 2xx is effected once and in its person's order, whatever a store does meanwhile."""
     print("seed 1")
-    # where Redis forgets, two processes keep the order only if both have noticed before either is sent the next order
-    processes = 1 if outage == "valkey-cut" else 2
-    verdict = await suffer(own, outage, seed=1, seconds=SECONDS.get(outage, 2.0), processes=processes)
+    verdict = await suffer(own, outage, seed=1, seconds=SECONDS.get(outage, 2.0))
     assert verdict.good, verdict.details()
 
 
