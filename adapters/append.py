@@ -23,12 +23,14 @@ REMEMBERED: Final = 5000
 
 _WAITAOF: Final[Command] = ("WAITAOF", 1, 0, _WAITAOF_MS)
 
-# One command and one answer for all entries: the client takes as long to read an answer as the server to make it.
+# KEYS: a mark, streams. ARGV: what the mark must be ("": anything), per stream the number of its entry's fields, and
+# these. One command and one answer for all: the client takes as long to read an answer as the server to make it.
 _APPEND: Final = """
-local ids, at = {}, 1
-for n, key in ipairs(KEYS) do
+if ARGV[1] ~= '' and redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('UNVERIFIED another mark') end
+local ids, at = {}, 2
+for n = 2, #KEYS do
   local fields = tonumber(ARGV[at])
-  ids[n] = redis.call('XADD', key, '*', unpack(ARGV, at + 1, at + fields))
+  ids[n - 1] = redis.call('XADD', KEYS[n], '*', unpack(ARGV, at + 1, at + fields))
   at = at + fields + 1
 end
 return ids
@@ -44,16 +46,17 @@ class NotDurable(FerrymanError):
 
 
 class Unverified(redis_errors.RedisError):
-    """The server was started again, or is another one, and nobody has looked yet what it may have lost."""
+    """The server was started again, emptied, or is another one, and nobody has looked yet what it may have lost."""
 
 
 class Appends:
     """Appends on one client.
 
     A server that starts has forgotten its scripts. So one of this process's own, by which it appends, tells whether the
-    server is still the one it knows. With *watched* set, somebody calls `restarted` and `trust`, and until the latter
-    nothing goes to a server that was started again, and nothing is read there: what it has lost goes before what is
-    newer, whichever process took that in. Of a cluster `redis_client.serving` tells the same.
+    server is still the one it knows; a mark among its data tells whether it still has them. With *watched* set,
+    somebody calls `restarted` and `trust`, and until the latter nothing goes to a server that was started again or
+    emptied, and nothing is read there: what it has lost goes before what is newer, whichever process took that in. Of
+    a cluster `redis_client.serving` tells the same of a restart.
     """
 
     def __init__(self, redis: Redis, durability: Durability) -> None:
@@ -65,6 +68,7 @@ class Appends:
         self.watched = False
         self.fenced = False
         """Nothing may be appended, or read, until `trust`."""
+        self._mark = ("", "")
         self._remembered: deque[tuple[str, bytes]] = deque(maxlen=REMEMBERED)
 
     async def run(self, keys: Sequence[str], entries: Sequence[Sequence[Part]], *, lost: bool) -> None:
@@ -72,7 +76,8 @@ class Appends:
         if cluster(self._redis) is not None:
             await self._on_nodes(keys, entries)
             return
-        arguments: list[Part] = [len(keys), *keys]
+        mark_key, mark = self._mark
+        arguments: list[Part] = [len(keys) + 1, mark_key, *keys, "" if lost else mark]
         for entry in entries:
             arguments.append(len(entry))
             arguments += entry
@@ -89,7 +94,11 @@ class Appends:
                 if not self.watched:
                     return await self._confirmed("EVAL", self._script, *arguments)
                 self.fenced = True
-        raise Unverified("the server was started again")
+            except redis_errors.ResponseError as exc:
+                if not str(exc).startswith("UNVERIFIED"):
+                    raise
+                self.fenced = True
+        raise Unverified("the server was started again, or emptied")
 
     async def _confirmed(self, *command: Part) -> list[bytes]:
         """The answer of *command*, once the disk has what it wrote."""
@@ -140,10 +149,10 @@ class Appends:
         self._loaded = True
 
     async def restarted(self) -> bool:
-        """Whether the server is not the one that we knew, so that no append goes there until `trust`. False of a
-        cluster. Raises: StreamErrors."""
+        """Whether the server is not the one that we knew, or was seen to lack something, so that no append goes there
+        until `trust`. Of a cluster only the latter. Raises: StreamErrors."""
         if cluster(self._redis) is not None:
-            return False
+            return self.fenced
         client: Any = self._redis
         (known,) = await client.script_exists(self._sha)
         if not known:
@@ -151,9 +160,14 @@ class Appends:
             await self._load()  # before anybody looks: should it start again meanwhile, that shows
         return self.fenced
 
-    def trust(self) -> None:
-        """What the server may have lost is there again."""
+    def fence(self) -> None:
+        """The server has lost something: until `trust` it gets nothing, and nothing is read there."""
+        self.fenced = self.watched
+
+    def trust(self, mark_key: str = "", mark: str = "") -> None:
+        """What the server may have lost is there again, for as long as it has *mark* at *mark_key*."""
         self.fenced = False
+        self._mark = mark_key, mark
 
     async def lost_the_last(self) -> bool:
         """Whether something of what we appended last is not there. Raises: StreamErrors."""

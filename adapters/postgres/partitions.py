@@ -55,7 +55,7 @@ async def be_alone(conn: Connection) -> bool:
     return bool(await conn.fetchval(f"SELECT pg_try_advisory_lock({_LOCK})"))
 
 
-async def holders(conn: Connection) -> tuple[int, bool]:
+async def holders(conn: Connection | Pool) -> tuple[int, bool]:
     """(processes that hold the number as it is, whether somebody changes it)."""
     held = {row["mode"]: row["n"] for row in await conn.fetch(_HOLDERS)}
     return held.get("ShareLock", 0), "ExclusiveLock" in held

@@ -186,6 +186,9 @@ class Reader:
         log.warning("bus.read_fenced", worker=self._worker.name, partition=exc.partition, epoch=epoch, other=exc.epoch)
         if exc.epoch > epoch:
             self._leases.lost(self._worker.name, exc.partition, exc.epoch)
+        else:
+            self._appends.fence()
+            self._suspect()
         self._begin_anew()
 
     async def _wait(self, keys: Sequence[str], block_ms: int) -> None:

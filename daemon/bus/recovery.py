@@ -23,14 +23,12 @@ from typing import Final, Protocol
 
 import structlog
 
-from adapters.postgres import inbox, meta, payloads, replay
+from adapters.postgres import meta, partitions
 from adapters.postgres.pool import Connection, Pool, store_is_down
 from adapters.redis_client import cluster, fails_over, serving
-from adapters.streams import NotDurable, StreamErrors, Streams, partition_in, stream_key
+from adapters.streams import NotDurable, StreamErrors, Streams, stream_key
+from daemon.bus.losses import Losses
 from daemon.bus.outcome import Worker
-from schemas.envelope import TOPICS, Event, from_fields
-from schemas.errors import Malformed
-from schemas.partitions import partition_of
 
 MARK: Final = "ferryman:{bus}:mark"
 BEAT: Final = "ferryman:{bus}:beat"
@@ -40,10 +38,11 @@ EVERY_S: Final = 1.0
 SETTLE_S: Final = 2 * EVERY_S
 """Until every process has looked, and published what it alone knows."""
 
+LONGEST_SETTLE_S: Final = 10.0
 MEANWHILE_S: Final = 0.2
+_LOOKED: Final = "looked."
 
 CHECKPOINT_EVERY: Final = 5
-PAGE: Final = 500
 RETRY_S: Final = 1.0
 TRIES: Final = 10
 
@@ -70,7 +69,8 @@ class Recovery:
         self._streams = streams
         self._workers = workers
         self._intake = intake
-        self._days = days
+        self._losses = Losses(pool, streams, workers, days)
+        self._id = uuid.uuid4().hex
         self._mark: str | None = None
         streams.appends.watched = True
         self._tags = tags(streams.redis, streams.partitions)
@@ -97,6 +97,7 @@ class Recovery:
         for _ in range(TRIES):
             try:
                 await self._look(groups=True)
+                await self._tell(self._pool)
                 return
             except NotDurable as exc:  # a server that is busy rewriting its file, for instance
                 log.warning("recovery.not_durable_yet", error=str(exc))
@@ -169,7 +170,7 @@ class Recovery:
                 await self._ensure_groups()
             if restarted and self._rounds:
                 await self._let_others_mend()
-        self._streams.appends.trust()
+        self._streams.appends.trust(tagged(MARK, self._tags[0]), self._mark or "")
         if servers != (self._servers or ""):
             await meta.put(self._pool, "servers", servers)
             self._servers = servers
@@ -203,17 +204,37 @@ class Recovery:
     async def _mend(self, **signs: bool) -> None:
         """Find out what happened, one process at a time, and put it right."""
         self._intake.hold()
+        self._streams.appends.fence()
         try:
             async with self._pool.acquire(timeout=5) as conn:
                 await conn.execute("SELECT pg_advisory_lock(hashtext('ferryman.recovery'))", timeout=60)
                 try:
                     await self._mend_alone(conn, signs)
+                    await self._tell(conn)
                 finally:
                     await conn.execute("SELECT pg_advisory_unlock(hashtext('ferryman.recovery'))")
             if self._rounds:  # the spool is everybody's, and what another process has lost goes before it
-                await asyncio.sleep(SETTLE_S)
+                await self._wait_for_others()
         finally:
             self._intake.release()
+
+    async def _tell(self, conn: Connection | Pool) -> None:
+        """That we have published what we alone knew."""
+        if self._mark is not None:
+            await meta.put(conn, f"{_LOOKED}{self._id}", self._mark)
+
+    async def _wait_for_others(self) -> None:
+        """Until every process that lives has published what it alone knew; one that does not say so is not waited for
+        without end."""
+        assert self._mark is not None
+        began = time.monotonic()
+        await asyncio.sleep(SETTLE_S)
+        while time.monotonic() - began < LONGEST_SETTLE_S:
+            alive, _ = await partitions.holders(self._pool)
+            if await meta.count(self._pool, _LOOKED, self._mark) >= alive:
+                return
+            await asyncio.sleep(MEANWHILE_S)
+        log.warning("recovery.somebody_is_silent", waited_s=LONGEST_SETTLE_S)
 
     async def _mend_alone(self, conn: Connection, signs: Mapping[str, bool]) -> None:
         agreed = await meta.value(conn, "mark")
@@ -221,13 +242,14 @@ class Recovery:
         self._streams.appends.forget()
         new = self._mark is None and agreed is None and marks == {None}
         mended = agreed is not None and marks == {agreed} and agreed != self._mark
-        recovered = [] if new or mended else await self._missing(conn)
-        recovered += await self._unknown({event.id for event in recovered})
+        recovered = [] if new or mended else await self._losses.missing(conn)
+        recovered += await self._losses.unknown({event.id for event in recovered})
         if recovered:
-            await self._publish(recovered)
+            await self._losses.publish(recovered, self._beats_ms)
         await self._ensure_groups()
         if not mended:
             agreed = uuid.uuid4().hex
+            await meta.drop(conn, _LOOKED)
             await meta.put(conn, "mark", agreed)
             pipe = self._streams.redis.pipeline(transaction=False)
             for tag in self._tags:
@@ -242,55 +264,6 @@ class Recovery:
                     published_again=len(recovered),
                 )
         self._mark = agreed
-
-    async def _missing(self, conn: Connection) -> list[Event]:
-        """What the journal has and some worker has not ended with, in the journal's order."""
-        found: list[Event] = []
-        after = 0
-        while page := await replay.missing(conn, self._types(), after, days=self._days, limit=PAGE):
-            found += [event for _, event in page]
-            after = page[-1][0]
-        return found
-
-    def _types(self) -> Mapping[str, Sequence[str]]:
-        return {w.name: sorted(w.types) for w in self._workers if w.name != "journal"}
-
-    async def _unknown(self, known: set[str]) -> list[Event]:
-        """What this process published a moment ago and the journal does not have yet."""
-        recent = [event for event in self._streams.recent.events() if event.id not in known]
-        journaled = await inbox.seen(self._pool, "journal", recent) if recent else {}
-        return [event for i, event in enumerate(recent) if i not in journaled]
-
-    async def _publish(self, recovered: list[Event]) -> None:
-        """Append what is recovered, and with it, in the order of their times, what came for the same keys since the
-        last good beat: some of that is newer, and some, which another process took in, may be older."""
-        newer = await self._newer({event.subject for event in recovered})
-        entries = {event.id: event for event in (*recovered, *(event for _, _, event in newer))}
-        again = sorted(entries.values(), key=lambda event: event.time)
-        for start in range(0, len(again), PAGE):
-            await self._streams.restore(await payloads.set_aside(self._pool, again[start : start + PAGE]))
-        pipe = self._streams.redis.pipeline(transaction=False)
-        for key, entry_id, _ in newer:
-            pipe.xdel(key, entry_id)
-        await pipe.execute()
-
-    async def _newer(self, subjects: set[str]) -> list[tuple[str, str, Event]]:
-        partitions = {partition_of(subject, self._streams.partitions) for subject in subjects}
-        keys = [stream_key(topic, p) for topic in TOPICS for p in partitions]
-        pipe = self._streams.redis.pipeline(transaction=False)
-        for key in keys:
-            since_ms = self._beats_ms[partition_in(key) if len(self._beats_ms) > 1 else 0]
-            pipe.xrange(key, min=f"{since_ms}-0", max="+", count=10_000)
-        found: list[tuple[str, str, Event]] = []
-        for key, entries in zip(keys, await pipe.execute(), strict=True):
-            for entry_id, fields in entries:
-                try:
-                    event = from_fields(fields)
-                except Malformed:
-                    continue
-                if event.subject in subjects:
-                    found.append((key, entry_id.decode(), event))
-        return sorted(found, key=lambda entry: entry[2].time)
 
     async def _ensure_groups(self) -> None:
         for worker in self._workers:

@@ -1,4 +1,4 @@
-"""A server that was started again gets nothing before somebody has looked what it lost."""
+"""A server that was started again, or emptied, gets nothing before somebody has looked what it lost."""
 
 from __future__ import annotations
 
@@ -63,6 +63,30 @@ async def test_a_restart_after_the_look_began_is_seen_by_the_next_one(redis: Red
     with pytest.raises(Unverified):
         await streams.append([event(1)])
     assert await kept(redis) == []
+
+
+@pytest.mark.parametrize("left", [None, "of another process's mending"])
+async def test_only_what_was_lost_goes_to_a_server_without_the_mark_until_it_is_trusted(
+    redis: Redis, left: str | None
+) -> None:
+    """FLUSHALL leaves the scripts in place."""
+    streams = Streams(redis, 1)
+    streams.appends.watched = True
+    await redis.set("mark", "one")
+    streams.appends.trust("mark", "one")
+    await streams.append([event(1)])
+    await redis.flushall()
+    if left is not None:
+        await redis.set("mark", left)
+    for _ in range(2):
+        with pytest.raises(Unverified):
+            await streams.append([event(3)])
+    assert await streams.appends.restarted() is True
+    await streams.restore([event(2)])
+    await redis.set("mark", "two")
+    streams.appends.trust("mark", "two")
+    await streams.append([event(3)])
+    assert await kept(redis) == ["e2", "e3"]
 
 
 async def test_one_process_s_append_tells_another_one_nothing(redis: Redis) -> None:
