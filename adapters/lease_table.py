@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
+from uuid import uuid4
 
 from redis.asyncio import Redis
 
 MEMBERS: Final = "ferryman:{bus}:members"
 LEASES: Final = "ferryman:{bus}:leases"
+BORN: Final = "ferryman:{bus}:born"
 
 Pair: TypeAlias = tuple[str, int]
 """(worker, partition)."""
 
-# KEYS: members, leases. ARGV: me with its workers, ttl in ms (0: I leave), number of renewals, renewals..., releases...
+# KEYS: members, leases, born. ARGV: me with its workers, ttl in ms (0: I leave), number of renewals, a name for a table
+# that has none, whether to renew also what is not there ("1"), renewals..., releases...
 _TICK: Final = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -26,10 +29,15 @@ local me, ttl, renewals = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 if ttl > 0 then redis.call('ZADD', KEYS[1], now + ttl, me) else redis.call('ZREM', KEYS[1], me) end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 local id = string.match(me, '^[^|]+')
-for i = 4, #ARGV do
+local born = redis.call('GET', KEYS[3])
+if not born then
+  born = ARGV[4]
+  redis.call('SET', KEYS[3], born)
+end
+for i = 6, #ARGV do
   local value = redis.call('HGET', KEYS[2], ARGV[i])
-  if value and string.match(value, '^[^|]+') == id then
-    if i < 4 + renewals and ttl > 0 then
+  if (value and string.match(value, '^[^|]+') == id) or (not value and ARGV[5] == '1') then
+    if i < 6 + renewals and ttl > 0 then
       redis.call('HSET', KEYS[2], ARGV[i], id .. '|' .. string.format('%d', now + ttl))
     else
       redis.call('HDEL', KEYS[2], ARGV[i])
@@ -45,7 +53,7 @@ for i = 1, #all, 2 do
     live[#live + 1] = string.match(all[i + 1], '^[^|]+')
   end
 end
-return {redis.call('ZRANGE', KEYS[1], 0, -1), live}
+return {redis.call('ZRANGE', KEYS[1], 0, -1), live, born}
 """
 
 # KEYS: leases. ARGV: my id, ttl in ms, fields... Returns the fields that are mine now.
@@ -76,10 +84,11 @@ return {
 @dataclass(frozen=True, slots=True)
 class Table:
     """What the table held at one moment. *members*: id -> the workers it runs. *owners*: pair -> id of its live
-    owner."""
+    owner. *born*: another name than before says that the table was lost in between."""
 
     members: Mapping[str, frozenset[str]]
     owners: Mapping[Pair, str]
+    born: str = ""
 
 
 class LeaseTable:
@@ -92,9 +101,10 @@ class LeaseTable:
         self._entry = f"{me}|{','.join(sorted(workers))}"
         self._ttl_ms = int(ttl_s * 1000)
 
-    async def tick(self, renew: Sequence[Pair], release: Sequence[Pair]) -> Table:
-        """Say that we live, renew and release, and see the whole table."""
-        return await self._tick(self._ttl_ms, renew, release)
+    async def tick(self, renew: Sequence[Pair], release: Sequence[Pair], *, certain: bool = False) -> Table:
+        """Say that we live, renew and release, and see the whole table. *certain*: what we renew is ours by our own
+        clock, so where nothing is in its place the table was lost, and it is ours all the same."""
+        return await self._tick(self._ttl_ms, renew, release, certain=certain)
 
     async def retire(self) -> None:
         """Want nothing more, and go on renewing what is still held until it is released."""
@@ -105,14 +115,18 @@ class LeaseTable:
         """Release everything and be a member no more."""
         await self._tick(0, (), held)
 
-    async def _tick(self, ttl_ms: int, renew: Sequence[Pair], release: Sequence[Pair]) -> Table:
+    async def _tick(
+        self, ttl_ms: int, renew: Sequence[Pair], release: Sequence[Pair], *, certain: bool = False
+    ) -> Table:
         fields = [_field(pair) for pair in (*renew, *release)]
-        answer: Any = await self._redis.eval(_TICK, 2, MEMBERS, LEASES, self._entry, ttl_ms, len(renew), *fields)
-        members, flat = answer
+        told = self._entry, ttl_ms, len(renew), uuid4().hex, int(certain)
+        answer: Any = await self._redis.eval(_TICK, 3, MEMBERS, LEASES, BORN, *told, *fields)
+        members, flat, born = answer
         parted = (entry.decode().split("|", 1) for entry in members)
         return Table(
             {member: frozenset(workers.split(",")) for member, workers in parted},
             {_pair(flat[i]): flat[i + 1].decode() for i in range(0, len(flat), 2)},
+            born.decode(),
         )
 
     async def acquire(self, wanted: Sequence[Pair]) -> list[Pair]:

@@ -80,6 +80,8 @@ class LeaseKeeper:
         self._giving: dict[Pair, float] = {}
         self._seen: dict[Pair, int] = {}  # epochs that Redis knows: Postgres may have been put back to earlier ones
         self._valid_until = 0.0
+        self._born: str | None = None
+        self._cautious_until = 0.0
         self._retired = False
         self._taking: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -151,18 +153,28 @@ class LeaseKeeper:
         for pair in release:
             self._giving.pop(pair, None)
             self._epochs.pop(pair, None)
-        table = await self._table.tick(list(self._epochs), release)
+        table = await self._table.tick(list(self._epochs), release, certain=began <= self._valid_until)
         self._valid_until = began + self._ttl_s * (1 - MARGIN)
+        self._look_at_the_name(table.born)
         for pair in [pair for pair in self._epochs if table.owners.get(pair) != self._me]:
             log.warning("lease.lost", worker=pair[0], partition=pair[1])
             self.lost(*pair)
         await self._follow(table)
+
+    def _look_at_the_name(self, born: str) -> None:
+        """Where the table was lost, everybody writes down again what is his; until then nothing is free for certain."""
+        if self._born not in (None, born):
+            log.warning("lease.table_lost")
+            self._cautious_until = time.monotonic() + self._ttl_s
+        self._born = born
 
     def _handed_over(self, pair: Pair, now: float) -> bool:
         return self._drain(pair) or (not self._retired and now - self._giving[pair] > self._ttl_s)
 
     async def _follow(self, table: Table) -> None:
         if self._retired:
+            return
+        if time.monotonic() < self._cautious_until:
             return
         share = plan(self._me, table.members, table.owners, self._pairs)
         for pair in share.give - self._giving.keys():

@@ -38,10 +38,17 @@ class Losses:
         return {w.name: sorted(w.types) for w in self._workers if w.name != "journal"}
 
     async def unknown(self, known: set[str]) -> list[Event]:
-        """What this process published a moment ago and the journal does not have yet."""
+        """What this process published a moment ago and some worker has not ended with.
+
+        Also what the journal has: it may have got there after somebody looked for what is missing.
+        """
         recent = [event for event in self._streams.recent.events() if event.id not in known]
-        journaled = await inbox.seen(self._pool, "journal", recent) if recent else {}
-        return [event for i, event in enumerate(recent) if i not in journaled]
+        open_ids: set[str] = set()
+        for worker in self._workers if recent else ():
+            concerned = [event for event in recent if worker.concerns(event)]
+            ended = await inbox.seen(self._pool, worker.name, concerned)
+            open_ids.update(event.id for i, event in enumerate(concerned) if i not in ended)
+        return [event for event in recent if event.id in open_ids]
 
     async def publish(self, recovered: Sequence[Event], beats_ms: Sequence[int]) -> None:
         """Append what is recovered, and with it, in the order of their times, what came for the same keys since the

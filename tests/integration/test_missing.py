@@ -1,15 +1,20 @@
-"""What the journal has and some worker has not ended with, looked for stretch by stretch."""
+"""What the journal has and some worker has not ended with, looked for stretch by stretch; and what a process knows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import pytest
+from redis.asyncio import Redis
 
 from adapters.postgres import journal, replay
 from adapters.postgres.pool import Pool
+from adapters.streams import Streams
+from daemon.bus.losses import Losses
+from daemon.bus.outcome import Worker
+from daemon.workers.journal import WORKER as JOURNAL
 from schemas.envelope import Event
-from tests.bus_rig import TOY, TYPE, make_events
+from tests.bus_rig import TOY, TYPE, make_events, succeed
 
 DAYS = 30
 _END = (
@@ -82,3 +87,19 @@ async def test_days_that_are_over_are_not_looked_at(db: Pool) -> None:
     await journaled(db, [old, new])
     await db.execute("UPDATE event_journal SET recorded_at = now() - interval '31 days' WHERE id = $1", old.id)
     assert await missing(db) == [new.id]
+
+
+async def test_what_a_process_published_is_known_to_it_until_every_worker_has_ended_with_it(
+    db: Pool, redis: Redis
+) -> None:
+    """Promise: what comes to the journal while losses are looked for is not left to somebody who has looked before."""
+    toy = Worker(name=TOY, reads=("orders",), types=frozenset({TYPE}), handle=succeed)
+    bus = Streams(redis, 1)
+    losses = Losses(db, bus, [JOURNAL, toy], DAYS)
+    events = make_events(4, 1)
+    by_journal_alone, by_toy_alone, by_both, by_nobody = events
+    await bus.append(events)
+    await ended(db, [by_journal_alone, by_both], worker=JOURNAL.name)
+    await ended(db, [by_toy_alone, by_both])
+    assert await losses.unknown(set()) == [by_journal_alone, by_toy_alone, by_nobody]
+    assert await losses.unknown({by_journal_alone.id}) == [by_toy_alone, by_nobody]
