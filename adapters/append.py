@@ -68,6 +68,8 @@ class Appends:
         self.watched = False
         self.fenced = False
         """Nothing may be appended, or read, until `trust`."""
+        self.losses = 0
+        """How often the server was trusted anew: what else a process had put there may be gone as well."""
         self._mark = ("", "")
         self._remembered: deque[tuple[str, bytes]] = deque(maxlen=REMEMBERED)
 
@@ -166,6 +168,7 @@ class Appends:
 
     def trust(self, mark_key: str = "", mark: str = "") -> None:
         """What the server may have lost is there again, for as long as it has *mark* at *mark_key*."""
+        self.losses += self.fenced
         self.fenced = False
         self._mark = mark_key, mark
 

@@ -42,7 +42,8 @@ class Losses:
 
         Also what the journal has: it may have got there after somebody looked for what is missing.
         """
-        recent = [event for event in self._streams.recent.events() if event.id not in known]
+        published = {event.id: event for event in self._streams.recent.events() if event.id not in known}
+        recent = list(published.values())
         open_ids: set[str] = set()
         for worker in self._workers if recent else ():
             concerned = [event for event in recent if worker.concerns(event)]

@@ -74,6 +74,7 @@ class Reader:
         self._turn = 0
         self._next_count = 0.0
         self._read_at = -math.inf
+        self._losses = appends.losses
         self.paused = False
         self.reading: frozenset[int] = frozenset()
         """The partitions that the read under way may bring entries of: nobody else may read them before its end."""
@@ -117,6 +118,9 @@ class Reader:
         a_while_ago = time.monotonic() - self._read_at > QUICKEST_RESTART_S
         if a_while_ago and not self._appends.fenced and await self._appends.restarted():
             self._suspect()
+        if self._appends.losses != self._losses:
+            self._losses = self._appends.losses
+            self._begin_anew()
         return not self._appends.fenced
 
     def _follow_leases(self) -> None:

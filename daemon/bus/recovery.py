@@ -224,12 +224,14 @@ class Recovery:
             await meta.put(conn, f"{_LOOKED}{self._id}", self._mark)
 
     async def _wait_for_others(self) -> None:
-        """Until every process that lives has published what it alone knew; one that does not say so is not waited for
-        without end."""
+        """Until every process that lives has published what it alone knew, or there is another loss to look at; one
+        that does not say so is not waited for without end."""
         assert self._mark is not None
         began = time.monotonic()
         await asyncio.sleep(SETTLE_S)
         while time.monotonic() - began < LONGEST_SETTLE_S:
+            if await self._marks() != {self._mark}:
+                return
             alive, _ = await partitions.holders(self._pool)
             if await meta.count(self._pool, _LOOKED, self._mark) >= alive:
                 return
