@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,6 +18,7 @@ from adapters.postgres.pool import Pool
 from adapters.postgres.replay import Filter, Run
 from adapters.streams import Streams, stream_key
 from daemon.bus.outcome import Worker
+from schemas.envelope import Event
 from schemas.errors import FerrymanError
 
 PAGE: Final = 500
@@ -61,16 +63,30 @@ async def perform(pool: Pool, streams: Streams, worker: Worker, plan: Plan, repo
     if run is None:
         run = Run(f"{plan.worker}:{uuid.uuid4().hex}", 0, plan.until, plan.total, 0)
         await replay.begin(pool, run, plan.worker, plan.chosen)
-    cursor, published = run.cursor, run.published
-    while page := await replay.page(pool, plan.chosen, cursor, run.until, PAGE):
-        await _room(streams, worker)
-        events = [replace(event, replayid=run.id) for _, event in page]
-        await streams.append(await payloads.set_aside(pool, events))
-        cursor, published = page[-1][0], published + len(page)
-        await replay.advance(pool, run.id, cursor, published)
-        report(published, run.total)
+    published = run.published
+    async with aclosing(_pages(pool, plan.chosen, run)) as pages:
+        async for page in pages:
+            await _room(streams, worker)
+            events = [replace(event, replayid=run.id) for _, event in page]
+            await streams.append(await payloads.set_aside(pool, events))
+            published += len(page)
+            await replay.advance(pool, run.id, page[-1][0], published)
+            report(published, run.total)
     await replay.finish(pool, run.id)
     return published - run.published
+
+
+async def _pages(pool: Pool, chosen: Filter, run: Run) -> AsyncGenerator[list[tuple[int, Event]], None]:
+    """What is left of *run*. The next page is fetched while the one before is published."""
+    page = await replay.page(pool, chosen, run.cursor, run.until, PAGE)
+    while page:
+        following = asyncio.create_task(replay.page(pool, chosen, page[-1][0], run.until, PAGE))
+        try:
+            yield page
+            page = await following
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
 
 
 async def _room(streams: Streams, worker: Worker) -> None:
