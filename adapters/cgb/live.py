@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping
+from contextvars import Context
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -158,7 +159,8 @@ class LiveCgb:
         if time.monotonic() < self._fields_until:
             return self._fields
         if self._fetching is None:
-            self._fetching = asyncio.create_task(self._fetch_fields(), name="cgb-custom-fields")
+            # For everybody, so in no caller's context: one event's fence must not keep the answer from the others.
+            self._fetching = asyncio.create_task(self._fetch_fields(), name="cgb-custom-fields", context=Context())
             self._fetching.add_done_callback(self._fetched)
         # Shielded: one caller's cancellation must not fail the others.
         return await asyncio.shield(self._fetching)

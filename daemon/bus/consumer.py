@@ -169,9 +169,9 @@ class Consumer:
             await asyncio.sleep(0)  # a handler that never waits must not keep the listener and the committer waiting
 
     def _check_lease(self, number: int) -> None:
-        """Raises LeaseOver when what slot *number* has in hand may be another process's by now."""
-        held = self._busy[number]
-        if not self._leases.certain(self.worker.name, held.partition, held.epoch):
+        """Raises LeaseOver when what slot *number* has in hand may be another process's by now, or is over."""
+        held = self._busy.get(number)
+        if held is None or not self._leases.certain(self.worker.name, held.partition, held.epoch):
             raise LeaseOver("the lease has run out meanwhile")
 
     async def _until_store_is_up(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from adapters import fence
 from adapters.cgb.live import LiveCgb
 from adapters.http import open_session
 from adapters.limits import RateLimiter
@@ -103,6 +104,26 @@ async def test_an_unknown_field_that_the_service_minds_is_refused_at_once(cgb: L
 async def test_whether_a_phone_has_whatsapp_is_unknown_without_a_call(cgb: LiveCgb, sandbox: CgbSandbox) -> None:
     assert await cgb.has_whatsapp(PHONE) is None
     assert sandbox.ledger.entries == []
+
+
+async def test_the_field_names_are_fetched_for_everybody_whoever_asked_first(cgb: LiveCgb) -> None:
+    """Promise: who asked first and has lost his lease meanwhile does not take the field names from the others."""
+
+    class Over(Exception):
+        pass
+
+    def over() -> None:
+        raise Over
+
+    async def ask(*, fenced: bool) -> frozenset[str] | None:
+        if fenced:
+            fence.check.set(over)
+        return await cgb.field_names()
+
+    tasks = [asyncio.create_task(ask(fenced=fenced)) for fenced in (True, False)]
+    for names in await asyncio.gather(*tasks):
+        assert names is not None
+        assert "OrderNumber" in names
 
 
 async def test_one_caller_giving_up_does_not_take_the_field_names_from_the_others(

@@ -19,6 +19,7 @@ from adapters.postgres.pool import Pool
 from adapters.streams import Streams
 from daemon.bus.consumer import utc_now
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
+from daemon.bus.settle import LeaseOver
 from daemon.deps import Deps
 from schemas.envelope import TYPES, Event, event_id
 from schemas.errors import Permanent, Refused, Transient, Uncertain
@@ -115,6 +116,27 @@ async def test_a_handler_whose_lease_has_run_out_sends_nothing_more_and_that_cos
     assert sent == 1
     assert await bench.outcomes() == {ONE.id: "done"}
     assert await bench.attempts() == {}
+
+
+async def test_what_a_handler_leaves_behind_sends_nothing_once_it_is_over(bench: Bench) -> None:
+    over = asyncio.Event()
+
+    async def linger() -> None:
+        await over.wait()
+        fence.check.get()()
+
+    left: list[asyncio.Task[None]] = []
+
+    async def leave(event: Event, deps: Deps, turn: Turn) -> Outcome:
+        left.append(asyncio.create_task(linger()))
+        return Done()
+
+    async with bench.running(bench.worker(leave)):
+        await bench.publish([ONE])
+        await until(bench.settled)
+        over.set()
+        with pytest.raises(LeaseOver):
+            await left[0]
 
 
 async def test_copies_that_arrive_as_the_first_ends_are_never_handled(bench: Bench) -> None:

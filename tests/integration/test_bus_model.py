@@ -233,6 +233,7 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
         "settle.BACKOFF_CAP_S": 0.01,
         "consumer.LEASE_LOOK_S": 0.05,
         "reader.PAUSE_S": 0.02,
+        "admission.PAUSE_S": 0.02,
         "reader.COUNT_EVERY_S": 0.1,
         "reader.BLOCK_MS": 20,
         "committer.STORE_RETRY_S": 0.02,
