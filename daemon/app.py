@@ -13,34 +13,35 @@ import structlog
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from adapters import durability, lease_table, streams
 from adapters.cgb import STYLES
 from adapters.http import open_session
-from adapters.lease_table import LeaseTable, Pair
-from adapters.limits import RateLimiter
-from adapters.postgres import contacts, journal, meta
+from adapters.postgres import contacts
+from adapters.postgres.bus import journal, meta
 from adapters.postgres.pool import Pool, connect
-from adapters.sources import SOURCES
-from adapters.streams import Streams
-from daemon.batcher import Batcher
+from adapters.redis import durability, lease_table, streams
+from adapters.redis.lease_table import LeaseTable, Pair
+from adapters.redis.limits import RateLimiter
+from adapters.redis.streams import Streams
+from adapters.registry import SOURCES
+from daemon.bus.batcher import Batcher
 from daemon.bus.breakers import Provider
 from daemon.bus.consumer import Consumer
+from daemon.bus.intake import Intake
 from daemon.bus.leases import LeaseKeeper
 from daemon.bus.outcome import Worker
 from daemon.bus.recovery import Recovery
+from daemon.bus.upkeep import Maintenance, publish_left
 from daemon.deps import Deps
 from daemon.guarded import GuardedDirectory
-from daemon.intake import Intake
 from daemon.lifecycle import StartError
-from daemon.listener import Listener
-from daemon.maintenance import Maintenance, publish_left
-from daemon.metrics import Metrics
-from daemon.partitions import finish
+from daemon.operator.partitions import finish
 from daemon.process import Daemon
-from daemon.refusals import Refusals
-from daemon.settings import Settings
-from daemon.stores import Stores
-from daemon.stores_located import Addresses
+from daemon.settings.model import Settings
+from daemon.stores.health import Stores
+from daemon.stores.located import Addresses
+from daemon.telemetry.metrics import Metrics
+from daemon.web.listener import Listener
+from daemon.web.refusals import Refusals
 from daemon.workers import WORKERS
 
 COMMAND_TIMEOUT_S: Final = 2.0

@@ -17,18 +17,18 @@ from typing import Any, Final
 from aiohttp import ClientError
 from pydantic import SecretStr
 
-from adapters import streams
 from adapters.http import open_session
-from adapters.postgres import demo as tables
+from adapters.postgres.operator import demo as tables
 from adapters.postgres.pool import Pool, connect
-from adapters.streams import Streams, stream_key
-from daemon.accounting import Audit, audit_workers
+from adapters.redis import streams
+from adapters.redis.streams import Streams, stream_key
 from daemon.app import assembled
+from daemon.operator.audit import Audit, audit_workers
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
 from daemon.sandbox.vizi import Proof, Reply, Vizi
-from daemon.settings import Settings
-from daemon.stores_located import Addresses, located_stores
+from daemon.settings.model import Settings
+from daemon.stores.located import Addresses, located_stores
 from daemon.workers import WORKERS
 from schemas.errors import FerrymanError
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import TypeAlias
 
 from adapters.ports import ContactDirectory
-from daemon.metrics import Metrics
-from daemon.settings import Settings
+from daemon.settings.model import Settings
+from daemon.telemetry.metrics import Metrics
 
 Clock: TypeAlias = Callable[[], datetime]
 """Tells the time, with its zone."""

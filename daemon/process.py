@@ -10,17 +10,17 @@ from typing import Any, Final
 
 from daemon import memory
 from daemon.bus.consumer import Consumer
+from daemon.bus.intake import Intake
 from daemon.bus.leases import LeaseKeeper
 from daemon.bus.recovery import Recovery
-from daemon.http import application, serving
-from daemon.intake import Intake
+from daemon.bus.upkeep import Maintenance
 from daemon.lifecycle import Service, StartError, serve
-from daemon.listener import Listener
-from daemon.maintenance import Maintenance
-from daemon.metrics import Metrics
-from daemon.refusals import Refusals
-from daemon.settings import Settings
-from daemon.stores import Stores, up
+from daemon.settings.model import Settings
+from daemon.stores.health import Stores, up
+from daemon.telemetry.metrics import Metrics
+from daemon.web.listener import Listener
+from daemon.web.refusals import Refusals
+from daemon.web.server import application, serving
 
 LEAVE_S: Final = 2.0
 

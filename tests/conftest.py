@@ -19,14 +19,14 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from adapters import redis_client
 from adapters.postgres import pool
 from adapters.postgres.migrate import migrate
-from daemon.embedded import EmbeddedError, Servers, embedded
-from tests.memory import memory
+from adapters.redis import client as redis_client
+from daemon.stores.embedded.servers import EmbeddedError, Servers, embedded
+from tests.support.memory import memory
 
 _TEMPLATE: Final = f"ferryman_template_{uuid4().hex[:12]}"
-_SLOW: Final = ("e2e", "integration", "contract")
+_SLOW: Final = ("e2e", "chaos", "integration", "contract")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from adapters.cgb.calls import Style
-from adapters.cgb.documented import DocumentedCgb
-from adapters.cgb.live import LiveCgb
+from adapters.cgb.client import Style
+from adapters.cgb.documented_directory import DocumentedCgb
+from adapters.cgb.live_directory import LiveCgb
 
 STYLES: Final[Mapping[str, Style]] = {"live": LiveCgb, "documented": DocumentedCgb}

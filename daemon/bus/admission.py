@@ -9,9 +9,9 @@ from typing import Final
 
 import structlog
 
-from adapters.postgres import inbox, payloads
+from adapters.postgres.bus import inbox, payloads
 from adapters.postgres.pool import Pool, store_is_down
-from adapters.streams import Delivery, StreamErrors, Streams, partition_in
+from adapters.redis.streams import Delivery, StreamErrors, Streams, partition_in
 from daemon.bus.committer import Committer, Settled, body_hash
 from daemon.bus.lanes import Held, Lanes
 from daemon.bus.outcome import Worker

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
 
-from adapters.lease_table import Pair
+from adapters.redis.lease_table import Pair
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,11 @@ from typing import Final
 import orjson
 import structlog
 
-from adapters.postgres import dead_letters, inbox, leases, outbox, payloads
+from adapters.postgres.bus import epochs as leases
+from adapters.postgres.bus import inbox, outbox, payloads
+from adapters.postgres.operator import dead_letters
 from adapters.postgres.pool import ACQUIRE_TIMEOUT_S, Connection, Pool, store_is_down
-from adapters.streams import NotDurable, StreamErrors, Streams
+from adapters.redis.streams import NotDurable, StreamErrors, Streams
 from daemon.bus.lanes import Held
 from daemon.bus.leases import Leases
 from daemon.bus.outcome import Worker

@@ -12,9 +12,9 @@ from typing import Final
 import structlog
 
 from adapters import fence
-from adapters.postgres import inbox
+from adapters.postgres.bus import inbox
 from adapters.postgres.pool import Pool, store_is_down
-from adapters.streams import StreamErrors, Streams
+from adapters.redis.streams import StreamErrors, Streams
 from daemon.bus.breakers import Provider
 from daemon.bus.committer import Committer, Settled, outcomes
 from daemon.bus.deadline import Deadline

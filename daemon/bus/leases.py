@@ -15,10 +15,10 @@ from typing import Final, Protocol
 
 import structlog
 
-from adapters.lease_table import LeaseTable, Pair, Table
-from adapters.postgres import leases as epochs
+from adapters.postgres.bus import epochs
 from adapters.postgres.pool import Pool, store_is_down
-from adapters.streams import NotDurable, StreamErrors
+from adapters.redis.lease_table import LeaseTable, Pair, Table
+from adapters.redis.streams import NotDurable, StreamErrors
 from daemon.bus.assign import plan
 
 MARGIN: Final = 0.1

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from adapters.postgres import inbox, payloads, replay
+from adapters.postgres.bus import inbox, payloads
+from adapters.postgres.operator import replay
 from adapters.postgres.pool import Connection, Pool
-from adapters.streams import Streams, partition_in, stream_key
+from adapters.redis.streams import Streams, partition_in, stream_key
 from daemon.bus.outcome import Worker
 from schemas.envelope import TOPICS, Event, from_fields
 from schemas.errors import Malformed

@@ -17,7 +17,7 @@ from schemas.errors import FerrymanError
 
 if TYPE_CHECKING:
     from daemon.deps import Deps
-    from daemon.settings import Settings
+    from daemon.settings.model import Settings
 
 Row: TypeAlias = object
 """A value that the worker's own `record` knows how to write."""

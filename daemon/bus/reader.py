@@ -15,9 +15,9 @@ from typing import Final
 
 import structlog
 
-from adapters.append import Appends
 from adapters.postgres.pool import Pool
-from adapters.streams import Fenced, StreamErrors, Streams, partition_in, stream_key
+from adapters.redis.append import Appends
+from adapters.redis.streams import Fenced, StreamErrors, Streams, partition_in, stream_key
 from daemon.bus.admission import Admission
 from daemon.bus.committer import Committer
 from daemon.bus.lanes import Lanes

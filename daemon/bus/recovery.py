@@ -23,10 +23,11 @@ from typing import Final, Protocol
 
 import structlog
 
-from adapters.postgres import meta, partitions
+from adapters.postgres.bus import meta
+from adapters.postgres.operator import partitions
 from adapters.postgres.pool import Connection, Pool, store_is_down
-from adapters.redis_client import cluster, fails_over, serving
-from adapters.streams import NotDurable, StreamErrors, Streams, stream_key
+from adapters.redis.client import cluster, fails_over, serving
+from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_key
 from daemon.bus.losses import Losses
 from daemon.bus.outcome import Worker
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from adapters.streams import Streams
+from adapters.redis.streams import Streams
 
 JOURNAL: Final = "journal"
 

@@ -9,10 +9,10 @@ import typer
 from rich.console import Console
 
 from adapters.postgres.pool import connect
-from daemon.accounting import audit_workers, table
 from daemon.cli.context import read_settings, run_async
-from daemon.settings import Settings
-from daemon.stores_located import located_stores
+from daemon.operator.audit import audit_workers, table
+from daemon.settings.model import Settings
+from daemon.stores.located import located_stores
 from daemon.workers import WORKERS
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from daemon.cli.context import read_settings
-from daemon.settings_load import shown
+from daemon.settings.load import shown
 
 app = typer.Typer(help="The settings in force.", no_args_is_help=True)
 

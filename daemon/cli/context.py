@@ -8,8 +8,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from daemon.settings import Settings
-from daemon.settings_load import load_settings
+from daemon.settings.load import load_settings
+from daemon.settings.model import Settings
 from daemon.workers import WORKERS
 
 T = TypeVar("T")

@@ -11,16 +11,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adapters.postgres import dead_letters
-from adapters.postgres.dead_letters import Choice, Kept, Target
+from adapters.postgres.operator import dead_letters
+from adapters.postgres.operator.dead_letters import Choice, Kept, Target
 from adapters.postgres.pool import Pool
-from daemon import letters
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.progress import progress
 from daemon.cli.tools import confirm, masked_key, moment, opened, operator, print_json, shown_json
-from daemon.letters import LetterError
-from daemon.redaction import redact_text
-from daemon.settings import Settings
+from daemon.operator import dead_letters as letters
+from daemon.operator.dead_letters import LetterError
+from daemon.settings.model import Settings
+from daemon.telemetry.redaction import redact_text
 from schemas.envelope import Event
 
 app = typer.Typer(help="Events that ended without success: look, send again, settle.", no_args_is_help=True)

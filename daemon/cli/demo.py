@@ -11,11 +11,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from daemon import accounting, logs
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.progress import progress
 from daemon.demo import Result, Stage, perform, staged
 from daemon.lifecycle import stop_on_signals
+from daemon.operator import audit as accounting
+from daemon.telemetry import logs
 
 
 def demo(

@@ -9,9 +9,9 @@ import typer
 
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.tools import print_json
-from daemon.doctor import Finding, examined
-from daemon.facts import gathered
-from daemon.settings_load import SettingsError
+from daemon.operator.doctor import Finding, examined
+from daemon.operator.inspection import gathered
+from daemon.settings.load import SettingsError
 
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:

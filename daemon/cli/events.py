@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adapters.postgres import paths
-from adapters.postgres.paths import Ending, Filter, Found
+from adapters.postgres.operator import trail as paths
+from adapters.postgres.operator.trail import Ending, Filter, Found
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.tools import masked_key, moment, opened, print_json, shown_json
 from daemon.lifecycle import stop_on_signals
-from daemon.paths import Way, find, follow, handled, keys_of, states, way
-from daemon.redaction import redact_text
-from daemon.settings import Settings
+from daemon.operator.trail import Way, find, follow, handled, keys_of, states, way
+from daemon.settings.model import Settings
+from daemon.telemetry.redaction import redact_text
 from daemon.workers import WORKERS
 from schemas.envelope import TYPES
 from schemas.errors import FerrymanError

@@ -7,9 +7,9 @@ from typing import Final
 
 import typer
 
-from daemon.embedded_processes import EmbeddedError
 from daemon.lifecycle import StartError
-from daemon.settings_load import SettingsError
+from daemon.settings.load import SettingsError
+from daemon.stores.embedded.processes import EmbeddedError
 from schemas.errors import FerrymanError
 
 VERBS: Final = (

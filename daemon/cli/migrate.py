@@ -10,8 +10,8 @@ import typer
 from adapters.postgres.migrate import migrate as apply_migrations
 from adapters.postgres.migrate import pending
 from daemon.cli.context import read_settings, run_async
-from daemon.settings import Settings
-from daemon.stores_located import located_stores
+from daemon.settings.model import Settings
+from daemon.stores.located import located_stores
 
 
 def migrate(

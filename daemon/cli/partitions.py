@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adapters import lease_table, streams
 from adapters.postgres.pool import Pool
+from adapters.redis import lease_table, streams
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.progress import progress
 from daemon.cli.tools import confirm, opened, print_json, ranges
-from daemon.facts import off
-from daemon.partitions import JOURNAL, Changed, Layout, NotNow, change, finish, look, obstacles
-from daemon.settings import Settings
+from daemon.operator.inspection import off
+from daemon.operator.partitions import JOURNAL, Changed, Layout, NotNow, change, finish, look, obstacles
+from daemon.settings.model import Settings
 from daemon.workers import WORKERS
 from schemas.envelope import TOPICS
 

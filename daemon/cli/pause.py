@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from adapters.postgres import pauses
+from adapters.postgres.bus import pauses
 from adapters.postgres.pool import connect
 from daemon.cli.context import read_settings, run_async
-from daemon.settings import Settings
-from daemon.stores_located import located_stores
+from daemon.settings.model import Settings
+from daemon.stores.located import located_stores
 from daemon.workers import WORKERS
 from schemas.errors import FerrymanError
 

@@ -11,16 +11,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from adapters import durability, streams
-from adapters.postgres import partitions
+from adapters.postgres.operator import partitions
+from adapters.postgres.operator.replay import Filter
 from adapters.postgres.pool import Pool, connect
-from adapters.postgres.replay import Filter
-from adapters.streams import Streams
+from adapters.redis import durability, streams
+from adapters.redis.streams import Streams
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.progress import progress
-from daemon.replay import Plan, ReplayError, perform, planned, publish_missing
-from daemon.settings import Settings
-from daemon.stores_located import located_stores
+from daemon.operator.replay import Plan, ReplayError, perform, planned, publish_missing
+from daemon.settings.model import Settings
+from daemon.stores.located import located_stores
 from daemon.workers import WORKERS
 from schemas.phone import Phone
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import structlog
 
-from daemon import logs
 from daemon.app import assembled
 from daemon.cli.context import read_settings, run_async
 from daemon.lifecycle import stop_on_signals
-from daemon.settings import Settings
-from daemon.stores_located import located_stores, require_schema
+from daemon.settings.model import Settings
+from daemon.stores.located import located_stores, require_schema
+from daemon.telemetry import logs
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.tools import print_json, ranges
-from daemon.facts import Facts, gathered
+from daemon.operator.inspection import Facts, gathered
 from daemon.workers import WORKERS
 from schemas.errors import FerrymanError
 

@@ -14,8 +14,8 @@ import orjson
 import typer
 
 from adapters.postgres.pool import Pool, connect
-from daemon.settings import Settings
-from daemon.stores_located import Addresses, located_stores, require_schema
+from daemon.settings.model import Settings
+from daemon.stores.located import Addresses, located_stores, require_schema
 from schemas.errors import FerrymanError
 
 

@@ -21,15 +21,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from adapters import streams
-from adapters.postgres import leases
+from adapters.postgres.bus import epochs as leases
 from adapters.postgres.pool import Pool, connect
-from adapters.streams import Delivery, Streams
+from adapters.redis import streams
+from adapters.redis.streams import Delivery, Streams
 from daemon.bus.consumer import Consumer
-from daemon.embedded import embedded
+from daemon.stores.embedded.servers import embedded
 from tests.bench import toy
 from tests.bench.rig import Cores, Figure, helper, main, stores
-from tests.bus_rig import FixedLeases, make_deps
+from tests.support.bus import FixedLeases, make_deps
 
 BACKLOG: Final = 1_000_000
 PART: Final = 10_000

@@ -17,10 +17,10 @@ from typing import Any, Final, cast
 
 from redis.asyncio import Redis
 
-from adapters import streams
-from adapters.postgres import leases
+from adapters.postgres.bus import epochs as leases
 from adapters.postgres.pool import Connection, Pool, connect
-from adapters.streams import Streams, stream_key
+from adapters.redis import streams
+from adapters.redis.streams import Streams, stream_key
 from daemon import memory
 from daemon.bus.consumer import Consumer
 from daemon.bus.outcome import Done, Outcome, Row, Turn, Worker
@@ -28,7 +28,7 @@ from daemon.deps import Deps
 from schemas.envelope import Event, event_id, to_fields
 from schemas.partitions import partition_of
 from tests.bench.rig import Cores, Figure, Took, clocked, main, stores
-from tests.bus_rig import FixedLeases, make_deps
+from tests.support.bus import FixedLeases, make_deps
 
 EVENTS: Final = 10_000
 TIMES: Final = 3

@@ -29,32 +29,33 @@ from typing import Any, Final, TypeAlias, cast
 import orjson
 from aiohttp import ClientSession, ClientTimeout
 
-from adapters import streams
-from adapters.cgb.encode import live_value
-from adapters.cgb.live import LiveCgb
+from adapters.cgb.field_values import live_value
+from adapters.cgb.live_directory import LiveCgb
 from adapters.http import open_session
-from adapters.limits import RateLimiter
-from adapters.postgres import contacts, leases, orders
+from adapters.postgres import contacts, orders
+from adapters.postgres.bus import epochs as leases
 from adapters.postgres.pool import Pool, connect
-from adapters.sources.orders import parse
-from adapters.streams import Streams, stream_key
+from adapters.redis import streams
+from adapters.redis.limits import RateLimiter
+from adapters.redis.streams import Streams, stream_key
+from adapters.vizi.source import parse
 from daemon import memory
-from daemon.batcher import Batcher
+from daemon.bus.batcher import Batcher
 from daemon.bus.breakers import Provider
 from daemon.bus.consumer import Consumer
+from daemon.contacts.decisions import Create, decide
+from daemon.contacts.fields import contact_fields
+from daemon.contacts.sync import WORKER
 from daemon.deps import Deps
 from daemon.guarded import GuardedDirectory
-from daemon.metrics import Metrics
 from daemon.sandbox.orders import make_order
-from daemon.settings import Settings
-from daemon.workers.contact_decisions import Create, decide
-from daemon.workers.contact_sync import WORKER
-from schemas.contact_fields import contact_fields
+from daemon.settings.model import Settings
+from daemon.telemetry.metrics import Metrics
 from schemas.contacts import ContactDraft
 from schemas.envelope import Event
 from schemas.orders import Order, order_from
 from tests.bench.rig import Cores, Figure, Took, clocked, helper, main, stores
-from tests.bus_rig import FixedLeases
+from tests.support.bus import FixedLeases
 
 AT_ONCE: Final = 32
 ORDERS: Final = 1500

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import uvloop
 
-from adapters import streams
-from adapters.streams import Streams
+from adapters.redis import streams
+from adapters.redis.streams import Streams
 from tests.bench import toy
 from tests.bench.rig import obey
 

@@ -26,16 +26,16 @@ import orjson
 from aiohttp import web
 from redis.asyncio import Redis
 
-from adapters import durability, streams
 from adapters.postgres.pool import connect
-from adapters.streams import Streams
+from adapters.redis import durability, streams
+from adapters.redis.streams import Streams
 from daemon import memory
 from daemon.app import utc_now
-from daemon.http import application, serving
-from daemon.intake import Intake
-from daemon.listener import Listener
-from daemon.metrics import Metrics
-from daemon.refusals import Refusals
+from daemon.bus.intake import Intake
+from daemon.telemetry.metrics import Metrics
+from daemon.web.listener import Listener
+from daemon.web.refusals import Refusals
+from daemon.web.server import application, serving
 from tests.bench.rig import Addresses, Cores, Figure, Helper, helper, main, stores
 
 SECRET: Final = "whsec_" + base64.b64encode(b"a secret of the benchmarks").decode()

@@ -22,14 +22,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from adapters import streams
 from adapters.postgres.pool import Pool, connect
-from adapters.streams import Streams
+from adapters.redis import streams
+from adapters.redis.streams import Streams
 from schemas.envelope import Event
 from schemas.partitions import partition_of
 from tests.bench import toy
 from tests.bench.rig import Addresses, Figure, main, stores
-from tests.e2e.rig import until
+from tests.support.daemons import until
 
 KILLS: Final = {2: 7, 10: 2}
 """Seconds of a lease -> how many kills with it."""

@@ -20,22 +20,22 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from adapters import streams
-from adapters.postgres import leases
-from adapters.postgres.events import COLUMNS
-from adapters.postgres.journal import ensure_days
+from adapters.postgres.bus import epochs as leases
+from adapters.postgres.bus.events import COLUMNS
+from adapters.postgres.bus.journal import ensure_days
+from adapters.postgres.operator.replay import Filter
 from adapters.postgres.pool import Pool, connect
-from adapters.postgres.replay import Filter
-from adapters.streams import Streams, stream_key
+from adapters.redis import streams
+from adapters.redis.streams import Streams, stream_key
 from daemon.bus.consumer import Consumer
-from daemon.replay import perform, planned
-from daemon.workers.journal import WORKER as JOURNAL
+from daemon.bus.journal import WORKER as JOURNAL
+from daemon.operator.replay import perform, planned
 from schemas.envelope import TOPICS, Event
 from schemas.partitions import partition_of
 from tests.bench import toy
 from tests.bench.rig import Cores, Figure, Took, clocked, main, stores
-from tests.bus_rig import FixedLeases, make_deps
-from tests.e2e.rig import until
+from tests.support.bus import FixedLeases, make_deps
+from tests.support.daemons import until
 
 EVENTS: Final = 100_000
 TIMES: Final = 3

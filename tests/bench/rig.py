@@ -19,8 +19,8 @@ import asyncpg
 import uvloop
 
 from adapters.postgres.migrate import migrate
-from daemon import logs
-from daemon.embedded import embedded
+from daemon.stores.embedded.servers import embedded
+from daemon.telemetry import logs
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 

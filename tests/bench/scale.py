@@ -15,13 +15,13 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from adapters import streams
 from adapters.postgres.pool import Pool, connect
-from adapters.streams import Streams
+from adapters.redis import streams
+from adapters.redis.streams import Streams
 from tests.bench import toy
 from tests.bench.rig import Addresses, Figure, main, stores
 from tests.bench.start import cpu_seconds
-from tests.e2e.rig import until
+from tests.support.daemons import until
 
 EACH: Final = 4_000
 APPEND: Final = 200

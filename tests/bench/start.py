@@ -23,7 +23,7 @@ from typing import Final
 from aiohttp import ClientError, ClientSession
 
 from tests.bench.rig import ROOT, Figure, main, stores
-from tests.e2e.rig import free_port
+from tests.support.daemons import free_port
 
 IDLE_S: Final = 20.0
 SETTLE_S: Final = 2.0

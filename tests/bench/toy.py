@@ -21,18 +21,18 @@ from typing import Any, Final, cast
 
 from aiohttp import ClientError, ClientSession
 
-from adapters.lease_table import Pair
 from adapters.postgres.pool import Connection, Pool
-from adapters.streams import stream_key
+from adapters.redis.lease_table import Pair
+from adapters.redis.streams import stream_key
 from daemon import app
+from daemon.bus import journal
 from daemon.bus.outcome import Done, Outcome, Row, Turn, Worker
 from daemon.cli.main import main
 from daemon.deps import Deps
-from daemon.workers import journal
 from schemas.envelope import Event, event_id
 from schemas.partitions import partition_of
 from tests.bench.rig import Addresses
-from tests.e2e.rig import environment, free_port, until
+from tests.support.daemons import environment, free_port, until
 
 NAME: Final = "toy"
 TYPE: Final = "order.received"

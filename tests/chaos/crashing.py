@@ -17,17 +17,17 @@ from typing import Any, Final
 
 from asyncpg import transaction
 
-from adapters.limits import RateLimiter
-from adapters.streams import Delivery, Streams
+from adapters.redis.limits import RateLimiter
+from adapters.redis.streams import Delivery, Streams
 from daemon import app, workers
 from daemon.bus.admission import Admission
 from daemon.bus.committer import Committer, Settled
 from daemon.bus.outcome import Outcome, Turn
 from daemon.bus.settle import Finish
 from daemon.cli.main import main
+from daemon.contacts import sync as contact_sync
 from daemon.deps import Deps
 from daemon.guarded import GuardedDirectory
-from daemon.workers import contact_sync
 from schemas.envelope import Event
 
 WORKER: Final = contact_sync.WORKER.name

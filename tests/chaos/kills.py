@@ -13,9 +13,9 @@ import sys
 import time
 from dataclasses import dataclass
 
-from daemon.embedded import Servers
+from daemon.stores.embedded.servers import Servers
 from tests.chaos.rig import Lab, Load, Verdict, command, forgiving, open_lab, sending
-from tests.e2e.rig import until
+from tests.support.daemons import until
 
 
 @dataclass

@@ -21,11 +21,11 @@ from typing import Final
 import asyncpg
 from aiohttp import ClientSession, ClientTimeout
 
-from adapters.streams import stream_key
-from daemon.embedded import Server, Servers
-from tests.chaos.proxy import Proxy, proxied
+from adapters.redis.streams import stream_key
+from daemon.stores.embedded.servers import Server, Servers
 from tests.chaos.rig import Lab, Load, Verdict, command, families, forgiving, make_order, open_lab, sending
-from tests.e2e.rig import API_KEY, until
+from tests.support.daemons import API_KEY, until
+from tests.support.proxy import Proxy, proxied
 
 CUT_BYTES: Final = 50_000
 LOSS: Final = 0.05

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import signal
 
-from daemon.embedded import Servers
+from daemon.stores.embedded.servers import Servers
 from tests.chaos.crashing import POINTS
 from tests.chaos.rig import Lab, Verdict, make_order, open_lab, sending
-from tests.e2e.rig import Running, until
+from tests.support.daemons import Running, until
 
 CRASHING = "tests.chaos.crashing"
 

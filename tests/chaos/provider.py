@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from daemon.embedded import Servers
+from daemon.stores.embedded.servers import Servers
 from tests.chaos.rig import Lab, Load, Verdict, command, forgiving, open_lab, sending
-from tests.e2e.rig import until
+from tests.support.daemons import until
 
 BACK_S: Final = 30.0
 """Longest time to full speed after a provider is back."""

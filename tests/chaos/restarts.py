@@ -13,9 +13,9 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from daemon.embedded import Servers
+from daemon.stores.embedded.servers import Servers
 from tests.chaos.rig import Verdict, command, forgiving, open_lab, sending
-from tests.e2e.rig import until
+from tests.support.daemons import until
 
 DRAIN_S: Final = 10
 SLACK_S: Final = 3.0

@@ -33,13 +33,13 @@ from redis.backoff import NoBackoff
 from adapters.postgres import pool as pools
 from adapters.postgres.migrate import migrate
 from adapters.postgres.pool import Pool, store_is_down
-from adapters.streams import StreamErrors
-from daemon.embedded import Servers, embedded
+from adapters.redis.streams import StreamErrors
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
 from daemon.sandbox.faults import body_json
 from daemon.sandbox.ledger import WRITES, Asked
-from tests.e2e.rig import API_KEY, Running, environment, ferryman, running, until
+from daemon.stores.embedded.servers import Servers, embedded
+from tests.support.daemons import API_KEY, Running, environment, ferryman, running, until
 
 TTL_S: Final = 2
 EPOCH: Final = datetime(2031, 3, 1, 9, 0, tzinfo=UTC)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from daemon.embedded import Servers
+from daemon.stores.embedded.servers import Servers
 from schemas.partitions import partition_of
 from tests.chaos.points import CRASHING
 from tests.chaos.rig import TTL_S, Lab, Verdict, open_lab, sending
-from tests.e2e.rig import until
+from tests.support.daemons import until
 
 PARTITIONS: Final = 16
 

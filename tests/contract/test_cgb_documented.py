@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from adapters.cgb.documented import DocumentedCgb
+from adapters.cgb.documented_directory import DocumentedCgb
 from adapters.http import open_session
-from adapters.limits import RateLimiter
+from adapters.redis.limits import RateLimiter
 from daemon.sandbox.cgb import CgbSandbox
 from schemas.contacts import ContactDraft
 from schemas.errors import Refused

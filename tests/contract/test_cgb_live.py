@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from adapters import fence
-from adapters.cgb.live import LiveCgb
+from adapters.cgb.live_directory import LiveCgb
 from adapters.http import open_session
-from adapters.limits import RateLimiter
+from adapters.redis.limits import RateLimiter
 from daemon.sandbox.cgb import CgbSandbox
 from schemas.contacts import ContactDraft
 from schemas.errors import Refused, Transient

@@ -12,8 +12,8 @@ from aiohttp import ClientSession
 
 from adapters.cgb import STYLES
 from adapters.http import open_session
-from adapters.limits import RateLimiter
 from adapters.ports import ContactDirectory
+from adapters.redis.limits import RateLimiter
 from daemon.sandbox.cgb import CgbSandbox, Style
 from schemas.contacts import ContactDraft
 from schemas.errors import ChannelDown, FerrymanError, Refused, Transient, Uncertain

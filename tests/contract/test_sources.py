@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from adapters.json_guard import parse_object
+from adapters.registry import SOURCES
 from adapters.source import NoIdentity, Source
-from adapters.sources import SOURCES
-from adapters.sources.orders import SOURCE as ORDERS
+from adapters.vizi.source import SOURCE as ORDERS
 from daemon.sandbox.orders import make_order, same_person_twice, trunk_zero
 from schemas.envelope import TYPES, Event
 from schemas.errors import Malformed

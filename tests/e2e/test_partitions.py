@@ -15,13 +15,13 @@ from typing import Any, Final
 import pytest
 from redis.asyncio import Redis
 
-from adapters.postgres import partitions
+from adapters.postgres.operator import partitions
 from adapters.postgres.pool import Pool
-from daemon.partitions import look
+from daemon.operator.partitions import look
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import CgbSandbox
 from daemon.workers import WORKERS
-from tests.e2e.rig import Running, ended, environment, ferryman, free_port, running, synced, until
+from tests.support.daemons import Running, ended, environment, ferryman, free_port, running, synced, until
 
 PEOPLE: Final = 12
 
@@ -53,7 +53,7 @@ class Verb:
         env = environment(**dict(self.settings) | {"DIE_AT": at, "DIE_BY": by, "FERRYMAN_PARTITIONS": 16})
         return await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "tests.e2e.dying_verb", "partitions", str(number), "--move", "--yes"),
+            *("-m", "tests.support.dying_verb", "partitions", str(number), "--move", "--yes"),
             cwd=self.cwd,
             env=env,
         )

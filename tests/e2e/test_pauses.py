@@ -12,10 +12,10 @@ import pytest
 from redis.asyncio import Redis
 
 from adapters.postgres.pool import Pool
-from adapters.streams import Streams, stream_key
+from adapters.redis.streams import Streams, stream_key
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import CgbSandbox
-from tests.e2e.rig import environment, ferryman, running, synced, until
+from tests.support.daemons import environment, ferryman, running, synced, until
 
 
 @pytest.mark.parametrize("name", ["contact-sync", "cgb"])

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from adapters.postgres.pool import Pool
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
-from tests.e2e.rig import (
+from tests.support.daemons import (
     Running,
     children,
     digits_of,

@@ -10,10 +10,10 @@ from typing import Any
 from redis.asyncio import Redis
 
 from adapters.postgres.pool import Pool
-from adapters.streams import stream_key
+from adapters.redis.streams import stream_key
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import CgbSandbox
-from tests.e2e.rig import environment, ferryman, running, some_orders, synced, until
+from tests.support.daemons import environment, ferryman, running, some_orders, synced, until
 
 
 async def test_a_redis_wiped_under_load_loses_nothing_that_was_accepted(

@@ -13,7 +13,7 @@ from typing import Any
 
 from adapters.postgres.pool import Pool
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
-from tests.e2e.rig import digits_of, ended, environment, ferryman, running, some_orders, until
+from tests.support.daemons import digits_of, ended, environment, ferryman, running, some_orders, until
 
 
 class Operator:

@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from daemon.embedded_binaries import valkey_binary
+from daemon.stores.embedded.binaries import valkey_binary
 
 REPOSITORY: Final = Path(__file__).parents[2]
 DEPLOY: Final = REPOSITORY / "deploy"

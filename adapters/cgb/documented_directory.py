@@ -1,0 +1,111 @@
+"""CGB as older documents describe it, for gateways built to them; `live` is the running service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import ClientSession
+
+from adapters.cgb.client import CgbCalls, Rejection
+from adapters.cgb.field_values import documented_value, text_of
+from adapters.ports import Question
+from adapters.redis.limits import RateLimiter
+from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
+from schemas.phone import Phone
+
+
+class DocumentedCgb:
+    """The `ContactDirectory` of a gateway built to the documents.
+
+    *api_key* goes into `Authorization: Bearer`; *timeout_s*: per call; *cache_s* is not used, there is
+    nothing to keep.
+    """
+
+    def __init__(
+        self,
+        *,
+        session: ClientSession,
+        base_url: str,
+        api_key: str,
+        timeout_s: float,
+        cache_s: float,
+        limiter: RateLimiter,
+    ) -> None:
+        headers = {"Authorization": f"Bearer {api_key}"}
+        self._calls = CgbCalls(
+            session=session, base_url=base_url, headers=headers, timeout_s=timeout_s, limiter=limiter
+        )
+
+    def asks(self, question: Question) -> bool:
+        """See ContactDirectory."""
+        return question == "has_whatsapp"
+
+    async def find(self, phone: Phone) -> DirectoryContact | None:
+        """The contact of *phone*; one call. 404, and a contact that says nothing of itself, are None."""
+        try:
+            answer = await self._calls.ask("GET", f"/contacts/{phone.digits}")
+        except Rejection as refusal:
+            if refusal.not_found:
+                return None
+            raise
+        if not isinstance(answer, dict) or not (answer.get("id") or answer.get("phone")):
+            return None
+        cufs = answer.get("cufs")
+        named = {str(name): text_of(value) for name, value in cufs.items()} if isinstance(cufs, dict) else {}
+        return DirectoryContact(
+            id=_id(answer) or phone.digits,
+            fields={name: text for name, text in named.items() if text is not None},
+        )
+
+    async def create(self, draft: ContactDraft) -> str:
+        """Make the contact with its fields in one call; return its id.
+
+        One that exists already is updated instead.
+        """
+        body: dict[str, Any] = {
+            "id": draft.phone.digits,
+            "phone": draft.phone.digits,
+            "name": draft.name or "",
+            "cufs": _cufs(draft.fields),
+        }
+        if draft.email:
+            body["email"] = draft.email
+        try:
+            answer = await self._calls.ask("POST", "/contacts", json=body)
+        except Rejection as refusal:
+            if not refusal.exists_already:
+                raise
+            await self.update(draft.phone.digits, draft.fields)
+            return draft.phone.digits
+        return _id(answer) or draft.phone.digits
+
+    async def update(self, contact_id: str, fields: Mapping[str, FieldValue]) -> None:
+        """Write *fields* in one call; the contact's other fields stay."""
+        if fields:
+            await self._calls.ask("PUT", f"/contacts/{quote(contact_id, safe='')}", json={"cufs": _cufs(fields)})
+
+    async def field_names(self) -> frozenset[str] | None:
+        """None: the documents know no list of fields, and any name is taken."""
+        return None
+
+    async def has_whatsapp(self, phone: Phone) -> bool | None:
+        """What the gateway says of *phone*; one call. None where it has no such call, or no clear answer."""
+        try:
+            answer = await self._calls.ask("GET", f"/whatsapp/validate/{phone.digits}")
+        except Rejection as refusal:
+            if refusal.not_found:
+                return None
+            raise
+        valid = answer.get("valid") if isinstance(answer, dict) else None
+        return valid if isinstance(valid, bool) else None
+
+
+def _cufs(fields: Mapping[str, FieldValue]) -> dict[str, str | int | float | bool]:
+    return {name: documented_value(value) for name, value in fields.items()}
+
+
+def _id(answer: Any) -> str | None:
+    value = answer.get("id") if isinstance(answer, dict) else None
+    return str(value) if isinstance(value, int | str) and not isinstance(value, bool) and value != "" else None

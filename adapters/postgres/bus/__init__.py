@@ -1,0 +1,1 @@
+"""Queries of the tables that the bus owns."""

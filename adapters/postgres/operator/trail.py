@@ -1,0 +1,236 @@
+"""An event's way: where it was kept, and how each worker ended with it. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from adapters.postgres.bus.events import COLUMNS, event_of
+from adapters.postgres.pool import Pool
+from schemas.envelope import Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which events; None: any. *outcome*: how some worker, or the named one, ended with it; "open": it has not.
+
+    *since*: when the event arrived.
+    """
+
+    type: str | None = None
+    source: str | None = None
+    worker: str | None = None
+    outcome: str | None = None
+    key: str | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An event without its data. *place*: journal, or spool or outbox while it is not on the stream, or dead letter."""
+
+    id: str
+    type: str
+    source: str
+    key: str
+    time: datetime
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How *worker* ended with an event. *replay_id*: of the replay that brought it, "" the first time."""
+
+    event_id: str
+    worker: str
+    replay_id: str
+    outcome: str
+    reason: str | None
+    attempts: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Failed attempts of an event that a worker has not ended with; the last error, and when it is tried again."""
+
+    worker: str
+    replay_id: str
+    attempts: int
+    error_class: str
+    error_text: str
+    next_at: datetime
+    at: datetime
+
+
+_LIST: Final = """
+WITH handles AS (SELECT * FROM unnest($1::text[], $2::text[]) AS h (worker, type))
+SELECT id, type, source, subject, time, 'journal' AS place FROM event_journal j
+WHERE {where} ORDER BY seq DESC LIMIT $3
+"""
+# One condition for each part of a filter, so that the planner sees only those that are asked for.
+_CONDITIONS: Final[Mapping[str, str]] = {
+    "type": "j.type = {n}",
+    "source": "j.source = {n}",
+    "key": "j.subject = {n}",
+    "since": "j.time >= {n}",
+    "worker": "j.type IN (SELECT type FROM handles WHERE worker = {n})",
+}
+_DONE: Final = """
+EXISTS (SELECT FROM inbox i WHERE i.event_id = j.id AND i.replay_id = '' AND i.outcome = {n}
+    AND ({w}::text IS NULL OR i.worker = {w}))
+"""
+# Few events have these ends: they are gathered first, and not looked for at each event of the journal.
+_ENDED_AS: Final = """
+j.id = ANY (ARRAY(
+    SELECT event_id FROM inbox WHERE replay_id = '' AND outcome = {n} AND ({w}::text IS NULL OR worker = {w})))
+"""
+_NOT_ENDED: Final = """
+{n} = 'open' AND j.id = ANY (ARRAY(
+    SELECT k.id FROM event_journal k JOIN handles h USING (type)
+    WHERE ({w}::text IS NULL OR h.worker = {w}) AND NOT EXISTS (
+        SELECT FROM inbox i WHERE i.event_id = k.id AND i.worker = h.worker AND i.replay_id = '')))
+"""
+_WAITING: Final = """
+SELECT id, type, source, subject, time, place FROM (
+    SELECT seq, id, type, source, subject, time, 'spool' AS place FROM spool
+    UNION ALL SELECT seq, id, type, source, subject, time, 'outbox' FROM outbox WHERE target = '') AS w
+WHERE ($1::text IS NULL OR type = $1) AND ($2::text IS NULL OR source = $2) AND ($3::text IS NULL OR subject = $3)
+  AND ($4::timestamptz IS NULL OR time >= $4)
+ORDER BY time DESC, seq DESC LIMIT $5
+"""
+_FIND: Final = """
+SELECT DISTINCT ON (id) id, type, source, subject, time, place FROM (
+    SELECT id, type, source, subject, time, 'journal' AS place, 1 AS rank FROM event_journal WHERE {which}
+    UNION ALL SELECT id, type, source, subject, time, 'spool', 2 FROM spool WHERE {which}
+    UNION ALL SELECT id, type, source, subject, time, 'outbox', 3 FROM outbox WHERE {which}
+    UNION ALL SELECT event_id, type, source, subject, time, 'dead letter', 4 FROM dead_letters WHERE {letter}
+) AS found ORDER BY id, rank LIMIT $2
+"""
+_BY_ID: Final = _FIND.format(which="id = ANY($1::text[])", letter="event_id = ANY($1::text[])")
+_BY_KEY: Final = _FIND.format(which="subject = ANY($1::text[])", letter="subject = ANY($1::text[])")
+_BY_PREFIX: Final = _FIND.format(which="id BETWEEN $1 AND $3", letter="event_id BETWEEN $1 AND $3")
+_UUIDS: Final = tuple("-".join(digit * n for n in (8, 4, 4, 4, 12)) for digit in "0f")
+_BY_CAUSE: Final = """
+SELECT id, type, source, subject, time, 'journal' AS place FROM event_journal WHERE causationid = $1
+UNION ALL SELECT id, type, source, subject, time, 'outbox' FROM outbox WHERE causationid = $1 AND target = ''
+ORDER BY time LIMIT $2
+"""
+_WHOLE: Final = f"""
+SELECT {COLUMNS}, recorded_at FROM event_journal WHERE id = $1
+UNION ALL SELECT {COLUMNS}, NULL FROM spool WHERE id = $1
+UNION ALL SELECT {COLUMNS}, NULL FROM outbox WHERE id = $1
+UNION ALL SELECT event_id, type, source, subject, time, data, traceparent, causationid, schemaversion, NULL
+    FROM dead_letters WHERE event_id = $1
+LIMIT 1
+"""  # noqa: S608 - constants only
+_ENDINGS: Final = """
+SELECT event_id, worker, replay_id, outcome, reason, attempts, at FROM inbox WHERE event_id = ANY($1::text[]) ORDER BY
+at
+"""
+_ATTEMPTS: Final = """
+SELECT worker, replay_id, attempts, error_class, error_text, next_at, updated_at FROM attempts WHERE event_id = $1
+ORDER BY updated_at
+"""
+_CONFLICTS: Final = "SELECT count(*) FROM event_conflicts WHERE event_id = $1"
+_NEWEST: Final = "SELECT coalesce(max(seq), 0) AS seq, clock_timestamp() AS at FROM event_journal"
+_ARRIVED: Final = """
+SELECT id, type, source, subject, time, 'journal', seq FROM event_journal WHERE seq > $1 ORDER BY seq LIMIT $2
+"""
+_ENDED: Final = """
+SELECT event_id, worker, replay_id, outcome, reason, attempts, at FROM inbox
+WHERE at > $1 AND worker <> 'journal' ORDER BY at LIMIT $2
+"""
+
+
+async def listed(pool: Pool, chosen: Filter, handles: Mapping[str, Sequence[str]], limit: int) -> list[Found]:
+    """The newest events that fit, newest first; those not yet on the stream before the others, and of these only such
+    as no worker can have ended with. *handles*: worker -> the types it handles."""
+    waiting = []
+    if chosen.worker is None and chosen.outcome in (None, "open"):
+        rows = await pool.fetch(_WAITING, chosen.type, chosen.source, chosen.key, chosen.since, limit)
+        waiting = [Found(*row) for row in rows]
+    query, arguments = _query(chosen)
+    pairs = [(worker, type_) for worker, types in handles.items() for type_ in types]
+    rows = await pool.fetch(query, [p[0] for p in pairs], [p[1] for p in pairs], limit, *arguments, timeout=30)
+    seen = {row["id"] for row in rows}
+    return [*(found for found in waiting if found.id not in seen), *(Found(*row) for row in rows)][:limit]
+
+
+def _query(chosen: Filter) -> tuple[str, list[object]]:
+    """The query of *chosen*, and its arguments from $4 on."""
+    arguments: list[object] = []
+    conditions = ["true"]
+    for name, condition in _CONDITIONS.items():
+        if (value := getattr(chosen, name)) is not None:
+            arguments.append(value)
+            conditions.append(condition.format(n=f"${len(arguments) + 3}"))
+    if chosen.outcome is not None:
+        arguments += [chosen.outcome, chosen.worker]
+        condition = {"open": _NOT_ENDED, "done": _DONE}.get(chosen.outcome, _ENDED_AS)
+        conditions.append(condition.format(n=f"${len(arguments) + 2}", w=f"${len(arguments) + 3}"))
+    return _LIST.format(where=" AND ".join(conditions)), arguments
+
+
+async def by_ids(pool: Pool, ids: Sequence[str], limit: int) -> list[Found]:
+    """The events with these ids, wherever they are kept."""
+    return [Found(*row) for row in await pool.fetch(_BY_ID, ids, limit)]
+
+
+async def by_prefix(pool: Pool, prefix: str, limit: int) -> list[Found]:
+    """The events whose ids begin so. *prefix*: the beginning of a UUID in lower case."""
+    # a range of whole UUIDs: any collation sorts these alike, so the primary key serves
+    low, high = (prefix + form[len(prefix) :] for form in _UUIDS)
+    return [Found(*row) for row in await pool.fetch(_BY_PREFIX, low, limit, high)]
+
+
+async def by_keys(pool: Pool, keys: Sequence[str], limit: int) -> list[Found]:
+    """The events of these keys, in the order of their times."""
+    found = [Found(*row) for row in await pool.fetch(_BY_KEY, keys, limit)]
+    return sorted(found, key=lambda one: one.time)
+
+
+async def caused(pool: Pool, event_id: str, limit: int) -> list[Found]:
+    """The events that handling this one brought about."""
+    return [Found(*row) for row in await pool.fetch(_BY_CAUSE, event_id, limit)]
+
+
+async def whole(pool: Pool, event_id: str) -> tuple[Event, datetime | None] | None:
+    """The event with its data, and when it was journaled."""
+    row = await pool.fetchrow(_WHOLE, event_id)
+    return None if row is None else (event_of(row), row["recorded_at"])
+
+
+async def endings(pool: Pool, ids: Sequence[str]) -> list[Ending]:
+    """How workers ended with these events, in the order of time."""
+    return [Ending(*row) for row in await pool.fetch(_ENDINGS, ids)]
+
+
+async def attempts(pool: Pool, event_id: str) -> list[Attempts]:
+    """Failed attempts of workers that have not ended with the event."""
+    return [Attempts(*row) for row in await pool.fetch(_ATTEMPTS, event_id)]
+
+
+async def conflicts(pool: Pool, event_id: str) -> int:
+    """How many other bodies came under this id."""
+    return int(await pool.fetchval(_CONFLICTS, event_id))
+
+
+async def newest(pool: Pool) -> tuple[int, datetime]:
+    """(the last number of the journal, the database's clock)."""
+    row = await pool.fetchrow(_NEWEST)
+    assert row is not None
+    return row["seq"], row["at"]
+
+
+async def arrived(pool: Pool, after: int, limit: int) -> list[tuple[int, Found]]:
+    """Events journaled after number *after*, with their numbers. A number may become visible after a later one."""
+    rows = await pool.fetch(_ARRIVED, after, limit)
+    return [(row["seq"], Found(*tuple(row)[:6])) for row in rows]
+
+
+async def ended(pool: Pool, after: datetime, limit: int) -> list[Ending]:
+    """Endings since *after*, but the journal's. An ending may become visible after a later one."""
+    return [Ending(*row) for row in await pool.fetch(_ENDED, after, limit)]

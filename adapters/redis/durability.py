@@ -1,0 +1,56 @@
+"""What a server's settings promise: how an append is known to be on disk, and whether it may throw streams away."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from redis import exceptions as redis_errors
+from redis.asyncio import Redis
+
+from adapters.redis.append import Durability
+from adapters.redis.client import ask_each, cluster
+
+
+async def of(redis: Redis) -> Durability:
+    """How an append to this server can be known to be on disk; of a cluster, how on its weakest node, replicas too.
+
+    "always": the server syncs before it answers. "waitaof": it must be asked (WAITAOF, Valkey and Redis from 7.2 on),
+    in a cluster each node that wrote, on the connection that the entries went over. "none": no append-only file, or
+    CONFIG is forbidden and WAITAOF unknown: a crash of the server may lose entries.
+    """
+    try:
+        configs = await _configs(redis, "append*")
+        if any(config.get("appendonly") == "no" or config.get("appendfsync") == "no" for config in configs):
+            return "none"  # with appendfsync no there is nothing to wait for either: the disk is the kernel's business
+        if all(config.get("appendfsync") == "always" for config in configs):
+            return "always"
+    except redis_errors.ResponseError:
+        pass  # managed servers forbid CONFIG: ask for the confirmation itself
+    try:
+        if (parted := cluster(redis)) is not None:
+            await parted.initialize()
+            for node in parted.get_primaries():
+                await parted.execute_command("WAITAOF", 1, 0, 1, target_nodes=node)
+        else:
+            await cast("Any", redis).execute_command("WAITAOF", 1, 0, 1)
+    except redis_errors.ResponseError:
+        return "none"
+    return "waitaof"
+
+
+async def eviction_policy(redis: Redis) -> str | None:
+    """The server's maxmemory-policy, or None when it may not be asked; of a cluster, the first that evicts."""
+    try:
+        policies = [config.get("maxmemory-policy") for config in await _configs(redis, "maxmemory-policy")]
+    except redis_errors.ResponseError:
+        return None
+    return next((policy for policy in policies if policy not in (None, "noeviction")), policies[0])
+
+
+async def _configs(redis: Redis, pattern: str) -> list[dict[str, str]]:
+    answers = await ask_each(redis, "CONFIG GET", pattern)
+    return [{_text(name): _text(value) for name, value in answer.items()} for answer in answers]
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,1 @@
+"""Vizi, the order system: its order webhook."""

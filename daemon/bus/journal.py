@@ -1,0 +1,28 @@
+"""The journal worker: copies every event of every topic to Postgres, so that what the stream forgets can be
+replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from adapters.postgres.bus import journal
+from adapters.postgres.pool import Connection
+from daemon.bus.outcome import Done, Outcome, Row, Turn, Worker
+from daemon.deps import Deps
+from schemas.envelope import TOPICS, TYPES, Event
+
+
+async def handle(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    """Every event is to be kept as it is."""
+    return Done(rows=(event,))
+
+
+async def record(conn: Connection, rows: Sequence[Row]) -> None:
+    """Append the events."""
+    await journal.append(conn, cast("Sequence[Event]", rows))
+
+
+WORKER = Worker(
+    name="journal", reads=TOPICS, types=frozenset(TYPES), handle=handle, record=record, lanes=lambda s: 200, quiet=True
+)

@@ -1,0 +1,123 @@
+"""What is to become of an order's contact in the directory. Values in, values out: no clock, no calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Final, TypeAlias
+
+from daemon.contacts.fields import contact_fields
+from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
+from schemas.orders import Order
+from schemas.phone import Phone
+
+LANGUAGES: Final[Mapping[str, str]] = {"il": "he", "ru": "ru", "se": "sv", "co": "en"}
+"""The language of a branch's customers, as the running system has it; Kazakhstan's is not known."""
+
+_YES: Final = frozenset({"1", "true", "yes"})
+_NO: Final = frozenset({"0", "false", "no"})
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """There is no contact: make this one."""
+
+    draft: ContactDraft
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """There is one, and these of its fields say something else than the order."""
+
+    contact_id: str
+    fields: Mapping[str, FieldValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """There is one, and it says what the order says."""
+
+    contact_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """There is one, and a newer order of the same person has spoken: this one has nothing to add."""
+
+    contact_id: str
+
+
+Plan: TypeAlias = Create | Update | Keep | Outdated
+
+
+def decide(
+    order: Order,
+    phone: Phone,
+    found: DirectoryContact | None,
+    newest: tuple[datetime, datetime, str] | None,
+    known: frozenset[str] | None,
+) -> Plan:
+    """What to do for *order*, of the person with *phone*.
+
+    *found*: what the directory has. *newest*: the `age` of the person's newest synced order. *known*: the
+    names of the account's fields, None where it takes any. An old order still makes a contact that is
+    missing: there is nothing newer in the directory that it could overwrite.
+    """
+    fields = contact_fields(order, known)
+    if found is None:
+        return Create(ContactDraft(phone=phone, name=order.client_name, email=order.client_email, fields=fields))
+    if newest is not None and order.age < newest:
+        return Outdated(found.id)
+    changed = differing(fields, found.fields)
+    return Update(found.id, changed) if changed else Keep(found.id)
+
+
+def differing(wanted: Mapping[str, FieldValue], held: Mapping[str, str]) -> dict[str, FieldValue]:
+    """Those of *wanted* that *held* does not say already, however it encodes them. A field not held
+    differs."""
+    return {name: value for name, value in wanted.items() if name not in held or not _says(held[name], value)}
+
+
+def _says(held: str, value: FieldValue) -> bool:
+    held = held.strip()
+    match value:
+        case bool():
+            return held.lower() in (_YES if value else _NO)
+        case int() | float():
+            return _number(held) == Decimal(str(value))
+        case datetime():
+            return _seconds(held) == int(value.timestamp())
+        case date():
+            return _seconds(held) == int(datetime.combine(value, time(), UTC).timestamp())
+    return held == value.strip()
+
+
+def _number(text: str) -> Decimal | None:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _seconds(held: str) -> int | None:
+    """Unix seconds of a moment that is kept as such or as ISO-8601 text."""
+    number = _number(held)
+    if number is not None:
+        return int(number)
+    try:
+        moment = datetime.fromisoformat(held)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        return None
+
+
+def due(placed: datetime, delay_ms: int, now: datetime) -> datetime | None:
+    """When the sync of an order that arrived at *placed* may start, or None: at once.
+
+    Never later than a full delay from *now*, even if another host's clock runs ahead.
+    """
+    delay = timedelta(milliseconds=delay_ms)
+    return min(placed + delay, now + delay) if placed + delay > now and delay else None

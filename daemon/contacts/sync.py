@@ -1,0 +1,248 @@
+"""The contact-sync worker: every order becomes a row, and its buyer a contact in CGB with the newest order's
+fields.
+
+    ""      read the order, keep it ──► wait CGB_SYNC_DELAY_MS
+    "sync"  look: the contact, its fields, the newest order ──► nothing to write: done
+    "write" one request that creates or updates ──► done
+
+The row says `syncing`, and whether the contact was there, before the first write. So a create that ended in
+doubt, or in a crash, starts again with a look, finds its own contact and does not make a second one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from adapters.postgres import contacts, orders
+from adapters.postgres.contacts import Buyer
+from adapters.postgres.orders import OrderRow, Syncing, SyncResult, row_of
+from adapters.postgres.pool import Connection
+from adapters.redis.limits import LONGEST_WAIT_S
+from daemon.bus.outcome import Done, Later, Outcome, Row, Turn, Worker
+from daemon.contacts.decisions import LANGUAGES, Create, Keep, Outdated, Plan, Update, decide, due
+from schemas.envelope import Event
+from schemas.errors import FerrymanError, Malformed, Permanent, Refused
+from schemas.orders import Order, is_test_order, order_from, order_id_of
+from schemas.phone import Phone
+
+if TYPE_CHECKING:
+    from adapters.ports import ContactDirectory
+    from daemon.deps import Deps
+
+log = structlog.get_logger(__name__)
+
+NO_PHONE: Final = "the order has no usable phone"
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the look found: the memo of step "write"."""
+
+    order: Order
+    phone: Phone
+    plan: Plan
+    has_whatsapp: bool | None
+    took_s: float
+
+
+async def handle(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    """One step of an order's sync; the module's docstring has the steps. Raises what the directory raises,
+    and Malformed for a payload whose parts have the wrong kind."""
+    if turn.step == "write" and isinstance(turn.memo, _Seen):
+        return await _write(event, deps, turn, turn.memo)
+    # Vizi's tests may come without a form, so the id is read before anything else. The search is only a
+    # shortcut.
+    if b"-TEST" in event.data and is_test_order(order_id_of(event.data) or ""):
+        return Done(skipped="test order")
+    order = turn.memo if isinstance(turn.memo, Order) else order_from(event.data, event.time)
+    if not deps.settings.cgb_sync_enabled:
+        return Done(rows=(row_of(order),), skipped="sync disabled")
+    if order.phone is None:
+        deps.metrics.inc("cgb_sync_failures")
+        failed = SyncResult(order_id=order.order_id, status="failed", at=turn.now, error=NO_PHONE)
+        return Done(rows=(row_of(order), failed), skipped="no phone")
+    if turn.step == "":  # kept before any call, so that it is there also while CGB is away
+        start = due(event.time, deps.settings.cgb_sync_delay_ms, turn.now)
+        return Later(start or turn.now, rows=(row_of(order),), step="sync", memo=order.brief())
+    return await _look(event, deps, turn, order, order.phone)
+
+
+async def _look(event: Event, deps: Deps, turn: Turn, order: Order, phone: Phone) -> Outcome:
+    """Read what there is and decide. Writes nothing outside."""
+    directory = _directory(deps)
+    if deps.settings.cgb_sync_dry_run:
+        plan = await _plan(directory, deps, order, phone)
+        return Done(skipped=f"dry run: would {_planned(order, plan)}")
+    deps.metrics.inc("cgb_sync_total")
+    with _measured(deps) as clock:
+        plan = await _plan(directory, deps, order, phone)
+        has_whatsapp = await _has_whatsapp(directory, phone)
+    seen = _Seen(order, phone, plan, has_whatsapp, clock())
+    exists = not isinstance(plan, Create)
+    match plan:
+        case Keep(contact_id):
+            return _done(event, deps, turn, seen, contact_id, "unchanged")
+        case Outdated(contact_id):
+            return _done(event, deps, turn, seen, contact_id, "skipped")
+    return Later(turn.now, rows=(Syncing(order.order_id, turn.now, exists),), step="write", memo=seen)
+
+
+async def _plan(directory: ContactDirectory, deps: Deps, order: Order, phone: Phone) -> Plan:
+    known = await directory.field_names()
+    newest = await deps.newest_order(phone.e164)
+    return decide(order, phone, await directory.find(phone), newest, known)
+
+
+async def _has_whatsapp(directory: ContactDirectory, phone: Phone) -> bool | None:
+    """What the directory can tell. A directory that will never tell must not cost the contact."""
+    try:
+        return await directory.has_whatsapp(phone)
+    except Permanent as exc:
+        log.warning("contact.whatsapp_unknown", error=type(exc).__name__)
+        return None
+
+
+async def _write(event: Event, deps: Deps, turn: Turn, seen: _Seen) -> Outcome:
+    """The one request that changes something."""
+    directory = _directory(deps)
+    with _measured(deps, seen.took_s) as clock:
+        contact_id, action = await _apply(directory, deps, seen)
+    done = _Seen(seen.order, seen.phone, seen.plan, seen.has_whatsapp, clock())
+    return _done(event, deps, turn, done, contact_id, action)
+
+
+async def _apply(directory: ContactDirectory, deps: Deps, seen: _Seen) -> tuple[str, str]:
+    plan = seen.plan
+    if isinstance(plan, Create):
+        try:
+            contact_id = await directory.create(plan.draft)
+        except Refused:
+            # Somebody made it between our look and our request, or the directory showed it late.
+            plan = await _plan(directory, deps, seen.order, seen.phone)
+            if isinstance(plan, Create):
+                raise
+        else:
+            deps.metrics.inc("cgb_contacts_created")
+            return contact_id, "created"
+    if isinstance(plan, Update):
+        await directory.update(plan.contact_id, plan.fields)
+        deps.metrics.inc("cgb_contacts_updated")
+        return plan.contact_id, "updated"
+    return plan.contact_id, "skipped" if isinstance(plan, Outdated) else "unchanged"
+
+
+def _done(event: Event, deps: Deps, turn: Turn, seen: _Seen, contact_id: str, action: str) -> Done:
+    order, has_whatsapp = seen.order, seen.has_whatsapp
+    status: orders.End = "no_whatsapp" if has_whatsapp is False else "synced"
+    deps.metrics.inc("cgb_sync_success")
+    deps.metrics.observe("cgb_sync_duration", seen.took_s)
+    if has_whatsapp is not None:
+        deps.metrics.inc("cgb_whatsapp_available" if has_whatsapp else "cgb_whatsapp_unavailable")
+    result = SyncResult(
+        order_id=order.order_id,
+        status=status,
+        at=turn.now,
+        contact_id=contact_id,
+        contact_exists=not isinstance(seen.plan, Create),
+        has_whatsapp=has_whatsapp,
+    )
+    buyer = Buyer(
+        phone=seen.phone,
+        age=order.age,
+        synced_at=turn.now,
+        name=order.client_name,
+        email=order.client_email,
+        language=LANGUAGES.get(order.branch or ""),
+        cgb_id=contact_id,
+    )
+    fact = {
+        "order_id": order.order_id,
+        "contact_id": contact_id,
+        "action": action,
+        "status": status,
+        "has_whatsapp": has_whatsapp,
+    }
+    synced = event.emit("contact.synced", 0, fact, subject=seen.phone.e164, time=turn.now)
+    return Done(rows=(result, buyer), emit=(synced,))
+
+
+def _directory(deps: Deps) -> ContactDirectory:
+    assert deps.directory is not None, "the worker is off without a directory"
+    return deps.directory
+
+
+@contextmanager
+def _measured(deps: Deps, before_s: float = 0.0) -> Iterator[_Clock]:
+    """Counts a failed attempt and its duration; yields the clock of one that goes well."""
+    clock = _Clock(before_s)
+    try:
+        yield clock
+    except FerrymanError:
+        deps.metrics.inc("cgb_sync_failures")
+        deps.metrics.observe("cgb_sync_duration", clock())
+        raise
+
+
+class _Clock:
+    """Seconds spent on calls so far, those of earlier steps included; waiting in the lane is not among
+    them."""
+
+    def __init__(self, before_s: float) -> None:
+        self._start = perf_counter() - before_s
+
+    def __call__(self) -> float:
+        return perf_counter() - self._start
+
+
+def _planned(order: Order, plan: Plan) -> str:
+    """What a dry run would have done, in a word; the names of the fields are logged."""
+    match plan:
+        case Create(draft):
+            would, names = "create", sorted(draft.fields)
+        case Update(_, fields):
+            would, names = "update", sorted(fields)
+        case _:
+            would, names = "leave", []
+    log.info("contact.sync_planned", order_id=order.order_id, would=would, fields=names)
+    return would
+
+
+def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
+    """The order as a failed one, if it can be read."""
+    try:
+        order = order_from(event.data, event.time)
+    except Malformed:
+        return ()
+    text = str(error) or type(error).__name__
+    return row_of(order), SyncResult(order_id=order.order_id, status="failed", at=turn.now, error=text)
+
+
+async def record(conn: Connection, rows: Sequence[Row]) -> None:
+    """Write a batch of orders, marks, results and buyers. Locks people before orders."""
+    people = await contacts.remember(conn, [row for row in rows if isinstance(row, Buyer)])
+    await orders.store(conn, [row for row in rows if isinstance(row, OrderRow)])
+    await orders.mark(conn, [row for row in rows if isinstance(row, Syncing | SyncResult)], people)
+
+
+WORKER = Worker(
+    name="contact-sync",
+    reads=("orders",),
+    types=frozenset({"order.received"}),
+    handle=handle,
+    record=record,
+    buried=buried,
+    provider="cgb",
+    on_uncertain="retry",
+    lanes=lambda s: s.cgb_sync_concurrency,
+    attempts=lambda s: max(1, s.cgb_retry_attempts),
+    off=lambda s: None if s.cgb_api_key or not s.cgb_sync_enabled else "CGB_API_KEY is not set",
+    # The longest step asks for the contact, the account's fields and the number: three requests, each with its timeout,
+    # and its wait for the rate limit.
+    deadline_s=lambda s: 3 * (s.cgb_timeout / 1000 + LONGEST_WAIT_S) + 10,
+)

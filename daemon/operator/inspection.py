@@ -1,0 +1,221 @@
+"""What can be seen of an installation from outside its processes: settings, stores, leases, backlogs, disk, port."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import asyncpg
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+from adapters.postgres.bus import pauses
+from adapters.postgres.operator import inspect as server
+from adapters.postgres.operator.inspect import Postgres, Tables
+from adapters.postgres.pool import connect, store_is_down
+from adapters.redis import inspect as redis_server
+from adapters.redis import lease_table, streams
+from adapters.redis.inspect import RedisServer
+from adapters.redis.lease_table import Table
+from adapters.redis.streams import StreamErrors, Streams, stream_key
+from adapters.registry import SOURCES
+from daemon.app import enabled
+from daemon.lifecycle import StartError
+from daemon.settings.load import masked_address
+from daemon.settings.model import Settings
+from daemon.stores.embedded.servers import EmbeddedError
+from daemon.stores.located import Addresses, located_stores
+from daemon.workers import WORKERS
+
+PATIENCE_S: Final = 5.0
+
+Port: TypeAlias = Literal["free", "any", "ready", "not ready", "taken", "not allowed", "no such address"]
+"""What is at our address: nothing, a daemon of ours (taking events or not), or somebody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """A worker's entries on its streams: *unread* and *pending* (read, not acknowledged), -1 where the server cannot
+    tell; *oldest_s*: seconds that the oldest of them has been on its stream."""
+
+    unread: int
+    pending: int
+    oldest_s: float | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Facts:
+    """None or empty: not known. *away*: store -> why it cannot be used. *workers_off*, *sources_off*: name -> why."""
+
+    version: str
+    settings: Settings
+    now: datetime
+    workers: tuple[str, ...] = ()
+    workers_off: Mapping[str, str] = field(default_factory=dict)
+    sources_off: Mapping[str, str] = field(default_factory=dict)
+    port: Port = "any"
+    disk: tuple[int, int] | None = None
+    """(bytes used, bytes in all) where the data directory is."""
+    away: dict[str, str] = field(default_factory=dict)
+    redis: RedisServer | None = None
+    nodes: tuple[RedisServer, ...] = ()
+    """Of a cluster each node, else the one server; *redis* is what holds for all of them."""
+    silent_nodes: tuple[str, ...] = ()
+    postgres: Postgres | None = None
+    tables: Tables | None = None
+    paused: frozenset[str] = frozenset()
+    leases: Table | None = None
+    backlogs: dict[str, Backlog] = field(default_factory=dict)
+    open_events: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def partitions(self) -> int:
+        """As the database was set up, else as the settings say."""
+        kept = self.tables.partitions if self.tables is not None else None
+        return self.settings.ferryman_partitions if kept is None else kept
+
+
+def off(settings: Settings) -> tuple[list[str], dict[str, str], dict[str, str]]:
+    """(the workers that run with *settings*, why other workers do not, why sources are not served)."""
+    running, workers_off = enabled(settings)
+    names = [worker.name for worker in running]
+    workers_off |= {
+        w.name: "FERRYMAN_WORKERS does not name it" for w in WORKERS if w.name not in (*names, *workers_off)
+    }
+    sources_off = {
+        source.name: f"set {' or '.join(name.upper() for name in source.secrets)}"
+        for source in SOURCES
+        if source.name not in settings.ferryman_allow_unsigned
+        and not any(getattr(settings, name) for name in source.secrets)
+    }
+    return names, workers_off, sources_off
+
+
+async def gathered(settings: Settings, *, counted: bool = False) -> Facts:
+    """Look at everything; what cannot be looked at is left out. *counted*: count the open events too, which takes a
+    while on a long journal."""
+    running, workers_off, sources_off = off(settings)
+    facts = Facts(
+        version=_version(),
+        settings=settings,
+        now=datetime.now(UTC),
+        workers=tuple(running),
+        workers_off=workers_off,
+        sources_off=sources_off,
+        port=await port_at(settings.ferryman_host, settings.ferryman_port),
+    )
+    try:
+        async with located_stores(settings, join=True) as addresses:
+            facts.disk = disk_at(settings.ferryman_data_dir)
+            await _postgres(facts, addresses, counted)
+            await _redis(facts, addresses)
+    except (StartError, EmbeddedError) as exc:
+        facts.away["the stores"] = str(exc)
+    return facts
+
+
+def _version() -> str:
+    try:
+        return metadata.version("ferryman")
+    except metadata.PackageNotFoundError:
+        return "of a checkout"
+
+
+def disk_at(path: Path) -> tuple[int, int] | None:
+    """(bytes used, bytes in all) of the file system that *path* is on, or would be."""
+    there = next((place for place in (path, *path.resolve().parents) if place.exists()), None)
+    if there is None:
+        return None
+    usage = shutil.disk_usage(there)
+    return usage.total - usage.free, usage.total
+
+
+async def port_at(host: str, port: int) -> Port:
+    """What is at *host*:*port*."""
+    if port == 0:
+        return "any"
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, proto) as probe:
+            if os.name == "posix":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen()
+    except socket.gaierror:
+        return "no such address"
+    except OSError as exc:
+        if exc.errno == errno.EADDRINUSE:
+            return await _who_is(host, port)
+        return "not allowed" if exc.errno == errno.EACCES else "no such address"
+    return "free"
+
+
+async def _who_is(host: str, port: int) -> Port:
+    place = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    try:
+        async with (
+            ClientSession(timeout=ClientTimeout(total=PATIENCE_S)) as session,
+            session.get(f"http://{place}:{port}/readyz") as answer,
+        ):
+            document = await answer.json(content_type=None)
+    except (ClientError, OSError, TimeoutError, ValueError):
+        return "taken"
+    if not isinstance(document, dict) or not {"ready", "leases"} <= document.keys():
+        return "taken"
+    return "ready" if document["ready"] else "not ready"
+
+
+@asynccontextmanager
+async def _bounded(facts: Facts, store: str, place: str) -> AsyncIterator[None]:
+    """Notes that *store* is away when the look fails or takes too long."""
+    try:
+        async with asyncio.timeout(8 * PATIENCE_S):
+            yield
+    except Exception as exc:
+        known = isinstance(exc, (*StreamErrors, asyncpg.PostgresError))
+        if not known and not store_is_down(exc):
+            raise
+        facts.away[store] = f"{store} at {masked_address(place)} cannot be used ({type(exc).__name__})"
+
+
+async def _postgres(facts: Facts, addresses: Addresses, counted: bool) -> None:
+    async with (
+        _bounded(facts, "Postgres", addresses.database_url),
+        connect(addresses.database_url, size=1, name="ferryman-cli") as pool,
+    ):
+        async with pool.acquire() as conn:
+            facts.postgres = await server.look(conn, time.time())
+            if facts.postgres.pending:
+                return
+            facts.tables = await server.tables(conn)
+        facts.paused = await pauses.paused(pool)
+        if counted:
+            handles = {worker.name: sorted(worker.types) for worker in WORKERS}
+            facts.open_events = await server.open_events(pool, handles)
+
+
+async def _redis(facts: Facts, addresses: Addresses) -> None:
+    client = streams.client(addresses.redis_url, timeout_s=PATIENCE_S, connections=2)
+    try:
+        async with _bounded(facts, "Redis", addresses.redis_url):
+            found = await redis_server.look(client)
+            facts.redis, facts.nodes, facts.silent_nodes = found.whole, found.nodes, found.silent
+            facts.leases = await lease_table.look(client)
+            bus = Streams(client, facts.partitions)
+            for worker in WORKERS:
+                keys = [stream_key(topic, p) for topic in worker.reads for p in range(facts.partitions)]
+                since = await redis_server.waiting_since(client, worker.name, keys)
+                age = None if since is None else max(0.0, time.time() + facts.redis.skew_s - since)
+                facts.backlogs[worker.name] = Backlog(*(await bus.lag(worker.name, keys)), age)
+    finally:
+        await client.aclose()

@@ -1,0 +1,1 @@
+"""The settings: one frozen record, read once, every problem reported together."""

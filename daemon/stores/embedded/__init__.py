@@ -1,0 +1,1 @@
+"""Embedded servers: Valkey and PostgreSQL from wheels, under the data directory."""

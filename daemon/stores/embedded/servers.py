@@ -1,0 +1,271 @@
+"""Real Valkey and PostgreSQL servers below one data directory, for who has none: they live as long as we do.
+
+    data_dir/lock                  one owner at a time
+             valkey/               the append-only file
+             postgres/             the database cluster
+             *.log                 what the servers say
+             *.running             locked while a server, or what is left of one, has the data
+
+The sockets are in a private temporary directory: the path of a socket holds about 100 bytes, and a
+data directory may have a longer one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import re
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import structlog
+
+from daemon.stores.embedded.binaries import temporary_directories, valkey_binary
+from daemon.stores.embedded.postgres import Postgres, database_url, postgres_account
+from daemon.stores.embedded.processes import (
+    Account,
+    Command,
+    EmbeddedError,
+    EmbeddedUnavailable,
+    Server,
+    find_setpriv,
+    lock_now,
+)
+
+__all__ = ["EmbeddedError", "EmbeddedUnavailable", "Server", "Servers", "embedded"]
+
+_SOCKETS_PREFIX: Final = "ferryman-"
+_MAX_SOCKET_DIRECTORY: Final = 70  # bytes; macOS allows 103 for the whole path
+_LOOK_S: Final = 0.5
+_STEADY_S: Final = 10.0
+"""A server that lives for so long after its start has no lasting fault."""
+
+_LONGEST_PAUSE_S: Final = 4.0  # below _STEADY_S, so that a death soon after a start is known as such
+_OWNER_GRACE_S: Final = 1.0  # a killed owner holds its lock for a moment longer
+
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """What runs, with its addresses; None for what was not asked for.
+
+    *redis_url* `unix:///…`, *database_url* `postgresql://…?host=…`: valid until the context ends, also over a
+    restart of `valkey` or `postgres`.
+    """
+
+    redis_url: str | None
+    database_url: str | None
+    valkey: Server | None
+    postgres: Server | None
+
+
+@asynccontextmanager
+async def embedded(
+    data_dir: Path, *, redis: bool = True, postgres: bool = True, fsync: bool = True
+) -> AsyncIterator[Servers]:
+    """Run the servers on the data below *data_dir*, made when missing, until the context ends.
+
+    Enter it from the main thread: on Linux the servers end with the thread that started them. With *fsync* every
+    accepted write is on disk before its answer; without, a power loss loses data (tests). As root, postgres runs
+    as another user.
+    Raises: EmbeddedUnavailable when there is no server program for this platform; EmbeddedError
+    when the directory is in use or not usable, or a server does not start. Each with one line that says what to do.
+    """
+    async with AsyncExitStack() as stack:
+        with _usable(data_dir):
+            servers = await _run(stack, data_dir, redis, postgres, fsync)
+        yield servers
+
+
+async def keep_up(servers: Servers) -> None:
+    """Start a server again that has died, for as long as this runs. Enter it from the main thread, like `embedded`.
+
+    One that dies soon after every start, as on a full disk, is given longer and longer pauses and spoken of once.
+    """
+    async with asyncio.TaskGroup() as group:
+        for server in (servers.valkey, servers.postgres):
+            if server is not None:
+                group.create_task(_keep_up(server))
+
+
+async def _keep_up(server: Server) -> None:
+    pause_s, started, failed = _LOOK_S, -math.inf, ""
+    while True:
+        await asyncio.sleep(pause_s)
+        soon = time.monotonic() - started < _STEADY_S
+        if server.pid is not None:
+            if not soon and pause_s > _LOOK_S:
+                pause_s, failed = _LOOK_S, ""
+                log.info("store.steady_again", store=server.name)
+            continue
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S) if soon else _LOOK_S
+        if not soon:
+            log.error("store.died", store=server.name)
+        elif pause_s == 2 * _LOOK_S:
+            log.error("store.dies_again_and_again", store=server.name)
+        try:
+            await server.start()
+        except (EmbeddedError, OSError) as exc:
+            if str(exc) != failed:
+                failed = str(exc)
+                log.error("store.not_started", store=server.name, error=failed)
+        else:
+            if not soon:
+                log.info("store.started_again", store=server.name)
+        started = time.monotonic()
+
+
+def in_use(data_dir: Path) -> Servers | None:
+    """The servers that another process of ours runs on *data_dir*, or None. They are its own: end nothing of them."""
+    try:
+        lock = open(data_dir / "lock", "r+")  # noqa: SIM115 - closed just below
+    except OSError:
+        return None
+    with lock:
+        if lock_now(lock):
+            return None
+        sockets = Path([*lock.read().splitlines(), "", ""][1])
+    return Servers(f"unix://{sockets}/valkey.sock", database_url(sockets / "postgres"), None, None)
+
+
+async def _run(stack: AsyncExitStack, data_dir: Path, redis: bool, postgres: bool, fsync: bool) -> Servers:
+    """Start what is asked for; *stack* ends it, in the reverse order."""
+    setpriv = find_setpriv()
+    lock = stack.enter_context(_owned(data_dir))
+    home = data_dir.resolve()  # noqa: ASYNC240 - a look at a local directory
+    account = postgres_account(home, setpriv) if postgres else None
+    sockets = stack.enter_context(_sockets(lock, account))
+    servers = Servers(
+        f"unix://{sockets}/valkey.sock" if redis else None,
+        database_url(sockets / "postgres") if postgres else None,
+        _valkey(home, sockets, fsync, setpriv) if redis else None,
+        Postgres(home, sockets / "postgres", account, fsync, setpriv).server() if postgres else None,
+    )
+    running = [server for server in (servers.valkey, servers.postgres) if server is not None]
+    stack.push_async_callback(_stop, running)
+    await _start(running)
+    return servers
+
+
+async def _stop(servers: list[Server]) -> None:
+    await asyncio.gather(*(server.stop() for server in servers))
+
+
+async def _start(servers: list[Server]) -> None:
+    """Start them side by side; the first that fails ends the others' start, and its error is ours."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for server in servers:
+                group.create_task(server.start())
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+def _valkey(home: Path, sockets: Path, fsync: bool, setpriv: str | None) -> Server:
+    """Valkey as a durable store: every write in the append-only file, no snapshots, no eviction."""
+    program, data, socket = valkey_binary(), home / "valkey", sockets / "valkey.sock"
+    options = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "700",
+        "dir": str(data),
+        "save": "",
+        "appendonly": "yes",
+        "appendfsync": "always" if fsync else "no",
+        "maxmemory-policy": "noeviction",
+    }
+    argv = (str(program), *(word for name, value in options.items() for word in (f"--{name}", value)))
+
+    async def prepare(_held: IO[Any]) -> Command:
+        data.mkdir(mode=0o700, exist_ok=True)
+        return Command(argv, home / "valkey.log", signal.SIGTERM, setpriv)
+
+    async def answers() -> bool:
+        return await _pong(socket)
+
+    return Server("valkey", home / "valkey.running", prepare, answers)
+
+
+async def _pong(socket: Path) -> bool:
+    """Whether the server answers PING; not while it reads its file back (LOADING)."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(str(socket))
+    except OSError:
+        return False
+    try:
+        writer.write(b"PING\r\n")
+        async with asyncio.timeout(5):
+            return (await reader.readline()).startswith(b"+PONG")
+    except (OSError, TimeoutError):
+        return False
+    finally:
+        writer.close()
+
+
+@contextmanager
+def _usable(data_dir: Path) -> Iterator[None]:
+    """Turn what the file system refuses, for as long as the servers start, into one line."""
+    try:
+        yield
+    except OSError as exc:
+        raise EmbeddedError(f"the data directory {data_dir} cannot be used ({exc}): set FERRYMAN_DATA_DIR") from exc
+
+
+@contextmanager
+def _owned(data_dir: Path) -> Iterator[IO[str]]:
+    """The lock of *data_dir*. It holds our process id and, as its second line, the directory of our sockets."""
+    if not data_dir.exists():
+        data_dir.mkdir(parents=True)
+        # postgres run by root is another user, who may pass here and see nothing
+        data_dir.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    with os.fdopen(os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600), "r+") as lock:
+        give_up = time.monotonic() + _OWNER_GRACE_S
+        while not lock_now(lock):
+            if time.monotonic() > give_up:
+                owner = lock.readline().strip() or "unknown"
+                raise EmbeddedError(
+                    f"another ferryman uses this data directory (pid {owner}): stop it, or set FERRYMAN_DATA_DIR"
+                )
+            time.sleep(0.02)
+        yield lock
+
+
+@contextmanager
+def _sockets(lock: IO[str], account: Account | None) -> Iterator[Path]:
+    """A private directory for the sockets, with one below it for postgres; both are gone afterwards."""
+    former = Path([*lock.read().splitlines(), "", ""][1])
+    place = next((path for path in temporary_directories(account) if _fits(path)), None)
+    if place is None:
+        raise EmbeddedError("no temporary directory fits a socket's path: set TMPDIR to a short one")
+    sockets = Path(tempfile.mkdtemp(prefix=_SOCKETS_PREFIX, dir=place))
+    try:
+        lock.seek(0)
+        lock.truncate()
+        lock.write(f"{os.getpid()}\n{sockets}\n")
+        lock.flush()
+        if former.name.startswith(_SOCKETS_PREFIX) and not former.is_symlink():
+            shutil.rmtree(former, ignore_errors=True)  # of an owner that was killed
+        postgres = sockets / "postgres"
+        postgres.mkdir(mode=0o700)
+        if account is not None:
+            os.chown(postgres, account.uid, account.gid)
+            sockets.chmod(0o711)
+        yield sockets
+    finally:
+        shutil.rmtree(sockets, ignore_errors=True)
+
+
+def _fits(place: Path) -> bool:
+    """Whether sockets below *place* have short paths, and such as need no quoting anywhere."""
+    longest = len(os.fsencode(place)) + len(_SOCKETS_PREFIX) + 8
+    return longest <= _MAX_SOCKET_DIRECTORY and re.fullmatch(r"[\w./-]+", str(place), re.ASCII) is not None

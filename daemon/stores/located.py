@@ -1,0 +1,106 @@
+"""Where the stores are: the ones that the settings name, or servers of our own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import asyncpg
+from redis import exceptions as redis_errors
+
+from adapters.postgres.migrate import migrate, pending
+from adapters.postgres.pool import store_is_down
+from adapters.redis.client import AddressError
+from daemon.lifecycle import StartError
+from daemon.settings.load import masked_address
+from daemon.settings.model import Settings
+from daemon.stores.embedded.servers import Servers, embedded, in_use, keep_up
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the stores are. *private*: nobody else can be using them (embedded servers under our lock)."""
+
+    redis_url: str
+    database_url: str
+    private: bool
+
+
+@asynccontextmanager
+async def located_stores(settings: Settings, *, join: bool = False) -> AsyncIterator[Addresses]:
+    """The stores that *settings* name; where they name none, embedded servers under FERRYMAN_DATA_DIR.
+
+    *join*: use the embedded servers of a daemon that is running there, if one is.
+    Raises: StartError or EmbeddedError, one line each.
+    """
+    redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
+    database_url = settings.database_url.get_secret_value() if settings.database_url else None
+    if redis_url and database_url:
+        with _reached(redis_url, database_url):
+            yield Addresses(redis_url, database_url, private=False)
+        return
+    there = in_use(settings.ferryman_data_dir) if join else None
+    if there is not None and there.redis_url and there.database_url:
+        joined = redis_url or there.redis_url, database_url or there.database_url
+        with _reached(*joined):
+            yield Addresses(*joined, private=False)
+        return
+    async with (
+        embedded(settings.ferryman_data_dir, redis=redis_url is None, postgres=database_url is None) as servers,
+        _kept_up(servers),
+    ):
+        redis_here, database_here = redis_url or servers.redis_url, database_url or servers.database_url
+        assert redis_here is not None
+        assert database_here is not None
+        if database_url is None:
+            await _apply(database_here)
+        with _reached(redis_here, database_here):
+            yield Addresses(redis_here, database_here, private=redis_url is None)
+
+
+@asynccontextmanager
+async def _kept_up(servers: Servers) -> AsyncIterator[None]:
+    task = asyncio.create_task(keep_up(servers), name="embedded")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+@contextmanager
+def _reached(redis_url: str, database_url: str) -> Iterator[None]:
+    """Turns "the store is away" at start into one line that names it, without its password."""
+    try:
+        yield
+    except AddressError as exc:
+        raise StartError(f"REDIS_URL cannot be used: {exc}") from exc
+    except redis_errors.RedisError as exc:
+        place = masked_address(redis_url)
+        raise StartError(f"cannot use Redis at {place} ({type(exc).__name__}): check REDIS_URL") from exc
+    except Exception as exc:
+        if not isinstance(exc, asyncpg.PostgresError) and not store_is_down(exc):
+            raise
+        place = masked_address(database_url)
+        raise StartError(f"cannot use Postgres at {place} ({type(exc).__name__}): check DATABASE_URL") from exc
+
+
+async def _apply(database_url: str) -> list[str]:
+    connection = await asyncpg.connect(database_url, timeout=10)
+    try:
+        return await migrate(connection)
+    finally:
+        await connection.close()
+
+
+async def require_schema(database_url: str) -> None:
+    """Raises: StartError when the database lacks migrations."""
+    connection = await asyncpg.connect(database_url, timeout=10)
+    try:
+        missing = await pending(connection)
+    finally:
+        await connection.close()
+    if missing:
+        raise StartError(f"the database lacks {len(missing)} migrations ({missing[0]} …): run `ferryman migrate` first")

@@ -1,0 +1,1 @@
+"""The HTTP side of the process: webhooks in, health and metrics out."""

@@ -1,0 +1,283 @@
+"""Orders, contacts and identities on a real Postgres: batches, repeats, races, and which order is the
+newest."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from random import Random
+from typing import Any, cast
+
+import asyncpg
+import pytest
+
+from adapters.postgres import contacts, orders
+from adapters.postgres.contacts import Buyer
+from adapters.postgres.orders import LONGEST_ERROR, Syncing, SyncResult, row_of
+from adapters.postgres.pool import Connection, Pool
+from daemon.contacts.sync import record
+from daemon.sandbox.orders import make_order
+from schemas.orders import Order, order_from
+from schemas.phone import Phone
+
+NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def an_order(n: int = 1, **overrides: Any) -> Order:
+    return order_from(json.dumps(make_order(Random(n), n, **overrides)).encode(), NOW)
+
+
+def a_buyer(n: int = 1, **changes: Any) -> Buyer:
+    given: dict[str, Any] = {
+        "phone": Phone(f"+97250555{n:04d}"),
+        "age": (NOW, NOW, f"IL{n}"),
+        "synced_at": NOW,
+        "name": f"Buyer {n}",
+        "email": f"buyer{n}@example.com",
+        "cgb_id": f"97250555{n:04d}",
+    }
+    return Buyer(**given | changes)
+
+
+async def recorded(db: Pool, *rows: object) -> None:
+    async with db.acquire() as conn, conn.transaction():
+        await record(conn, [row_of(row) if isinstance(row, Order) else row for row in rows])
+
+
+async def kept_row(db: Pool, order_id: str) -> asyncpg.Record:
+    row = await db.fetchrow("SELECT * FROM orders WHERE order_id = $1", order_id)
+    assert row is not None
+    return row
+
+
+async def test_every_field_of_an_order_is_kept(db: Pool) -> None:
+    order = an_order(country="india", branch="il", amount=420.5, phone={"code": "972", "number": "050-555-0142"})
+    await recorded(db, order)
+    row = await kept_row(db, order.order_id)
+    for name in Order.__slots__:
+        if name in ("phone", "received_at", "stay_limit"):
+            continue
+        value, kept = getattr(order, name), row[name]
+        if kept is not None and (name.endswith("_data") or name == "client_phone_raw"):
+            assert json.loads(kept) == json.loads(json.dumps(value, default=float)), name
+        else:
+            assert kept == value, name
+    assert (row["client_phone"], row["client_phone_e164"]) == ("972505550142", "+972505550142")
+    assert row["amount"] == Decimal("420.5")
+    assert isinstance(row["entry_date"], date)
+    assert row["webhook_received_at"] == NOW
+    assert row["cgb_sync_status"] == "pending"
+
+
+async def test_numbers_in_json_are_kept_as_they_came(db: Pool) -> None:
+    body = make_order(Random(1), 1, order_id="IL1")
+    text = json.dumps(body).replace('"meta": {', '"meta": {"huge": 123456789012345678901234567890, "price": 0.10, ')
+    await recorded(db, order_from(text.encode(), NOW))
+    kept = json.loads((await kept_row(db, "IL1"))["form_meta_data"])
+    assert (kept["huge"], kept["price"]) == (123456789012345678901234567890, 0.1)
+
+
+async def test_a_result_counts_before_a_beginning_and_says_whose_the_order_is(db: Pool) -> None:
+    result = SyncResult(order_id="IL1", status="synced", at=NOW, contact_id="c", contact_exists=False)
+    await recorded(db, an_order(order_id="IL1"), result, Syncing("IL1", NOW, False), a_buyer(1))
+    row = await kept_row(db, "IL1")
+    assert (row["cgb_sync_status"], row["cgb_contact_id"], row["cgb_contact_exists"]) == ("synced", "c", False)
+    assert row["cbb_contact_uuid"] == await db.fetchval("SELECT id FROM contacts")
+    assert (row["cgb_sync_completed_at"], row["processed_at"]) == (NOW, NOW)
+
+
+async def test_every_destination_can_be_stored_in_one_batch(db: Pool) -> None:
+    batch = [an_order(n) for n in range(1, 60)]
+    await recorded(db, *batch)
+    assert await db.fetchval("SELECT count(*) FROM orders") == len({order.order_id for order in batch})
+
+
+async def test_an_order_that_comes_again_keeps_its_first_data_and_its_sync(db: Pool) -> None:
+    first = an_order(order_id="IL1", name="First")
+    result = SyncResult(order_id="IL1", status="synced", at=NOW, contact_id="c", has_whatsapp=True)
+    await recorded(db, first, result)
+    before = await kept_row(db, "IL1")
+    await recorded(db, an_order(2, order_id="IL1", name="Second"), an_order(3, order_id="IL1", name="Third"))
+    assert await kept_row(db, "IL1") == before
+
+
+async def test_one_order_twice_in_a_batch_is_stored_as_it_first_came(db: Pool) -> None:
+    await recorded(db, an_order(1, order_id="IL1", name="First"), an_order(2, order_id="IL1", name="Second"))
+    assert (await kept_row(db, "IL1"))["client_name"] == "First"
+
+
+async def test_an_applicant_is_found_by_the_index_on_applicants(db: Pool) -> None:
+    batch = [an_order(n, order_id=f"IL{n}") for n in range(1, 40)]
+    await recorded(db, *batch)
+    assert batch[7].applicants_data is not None
+    wanted = json.dumps([batch[7].applicants_data[0]["id"]])
+    query = "SELECT order_id FROM orders WHERE jsonb_path_query_array(applicants_data, '$[*].id') @> $1::jsonb"
+    async with db.acquire() as conn, conn.transaction():
+        assert [row[0] for row in await conn.fetch(query, wanted)] == ["IL8"]
+        await conn.execute("SET LOCAL enable_seqscan = off")
+        plan = "\n".join(row[0] for row in await conn.fetch(f"EXPLAIN {query}", wanted))
+    assert "idx_orders_applicant_ids" in plan
+
+
+@pytest.mark.parametrize("applicants", [None, "", [], ["text", 1, None], [{"name": "no id"}], [{"id": {"a": 1}}]])
+async def test_applicants_of_any_shape_can_be_kept(db: Pool, applicants: object) -> None:
+    body = make_order(Random(1), 1, order_id="IL1")
+    body["form"]["applicants"] = applicants
+    await recorded(db, order_from(json.dumps(body).encode(), NOW))
+    assert await db.fetchval("SELECT count(*) FROM orders") == 1
+
+
+async def test_whether_the_contact_was_there_is_what_the_first_look_said(db: Pool) -> None:
+    order = an_order(order_id="IL1")
+    await recorded(db, order, Syncing("IL1", NOW, False))
+    row = await kept_row(db, "IL1")
+    assert (row["cgb_sync_status"], row["cgb_contact_exists"]) == ("syncing", False)
+    assert (row["cgb_sync_attempted_at"], row["cgb_sync_completed_at"]) == (NOW, None)
+    later = NOW + DAY
+    await recorded(db, order, Syncing("IL1", later, True))
+    await recorded(db, SyncResult(order_id="IL1", status="synced", at=later, contact_id="c", contact_exists=True))
+    row = await kept_row(db, "IL1")
+    assert (row["cgb_sync_status"], row["cgb_contact_exists"]) == ("synced", False)
+    assert (row["cgb_sync_attempted_at"], row["cgb_sync_completed_at"]) == (later, later)
+    assert row["cgb_contact_id"] == "c"
+
+
+async def test_a_failed_sync_says_when_and_why_and_is_not_complete(db: Pool) -> None:
+    await recorded(db, an_order(order_id="IL1"), SyncResult(order_id="IL1", status="failed", at=NOW, error="x" * 900))
+    row = await kept_row(db, "IL1")
+    assert (row["cgb_sync_status"], row["cgb_sync_attempted_at"], row["cgb_sync_completed_at"]) == (
+        "failed",
+        NOW,
+        None,
+    )
+    assert row["cgb_sync_error"] == "x" * LONGEST_ERROR
+    await recorded(db, SyncResult(order_id="IL1", status="synced", at=NOW + DAY, contact_id="c"))
+    row = await kept_row(db, "IL1")
+    assert (row["cgb_sync_error"], row["cgb_sync_completed_at"]) == (None, NOW + DAY)
+
+
+@pytest.mark.parametrize(
+    ("learned", "then", "kept"),
+    [(True, None, True), (None, None, None), (False, True, True), (True, False, False)],
+)
+async def test_what_was_learned_of_whatsapp_is_not_forgotten(
+    db: Pool, learned: bool | None, then: bool | None, kept: bool | None
+) -> None:
+    await recorded(db, an_order(order_id="IL1"))
+    for answer in (learned, then):
+        await recorded(db, SyncResult(order_id="IL1", status="synced", at=NOW, has_whatsapp=answer))
+    assert (await kept_row(db, "IL1"))["cgb_has_whatsapp"] is kept
+
+
+async def test_marks_of_unknown_orders_are_passed_over(db: Pool) -> None:
+    await recorded(db, Syncing("nope", NOW, True), SyncResult(order_id="nope", status="failed", at=NOW))
+    assert await db.fetchval("SELECT count(*) FROM orders") == 0
+
+
+async def test_a_buyer_becomes_one_person_with_all_identities(db: Pool) -> None:
+    order = an_order(order_id="IL1")
+    await recorded(db, order, a_buyer(1))
+    await recorded(db, order, a_buyer(1))
+    person = await db.fetchrow("SELECT * FROM contacts")
+    assert person is not None
+    assert (person["name"], person["newest_order_id"], person["cgb_synced_at"]) == ("Buyer 1", "IL1", NOW)
+    identities = await db.fetch("SELECT kind, value FROM contact_identities ORDER BY kind")
+    assert [tuple(row) for row in identities] == [
+        ("cgb", "972505550001"),
+        ("email", "buyer1@example.com"),
+        ("phone", "+972505550001"),
+    ]
+    assert (await kept_row(db, "IL1"))["cbb_contact_uuid"] == person["id"]
+
+
+async def test_an_identity_of_somebody_else_stays_theirs(db: Pool) -> None:
+    await recorded(db, a_buyer(1, email="shared@example.com"))
+    await recorded(db, a_buyer(2, email="Shared@example.com", cgb_id="972505550001"))
+    owners = await db.fetch(
+        "SELECT kind, c.name FROM contact_identities i JOIN contacts c ON c.id = i.contact_id ORDER BY 1, 2"
+    )
+    assert [tuple(row) for row in owners] == [
+        ("cgb", "Buyer 1"),
+        ("email", "Buyer 1"),
+        ("phone", "Buyer 1"),
+        ("phone", "Buyer 2"),
+    ]
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("backwards", [True, False])
+async def test_the_newest_order_wins_in_whatever_order_they_come(db: Pool, together: bool, backwards: bool) -> None:
+    buyers = [a_buyer(1, age=(NOW + DAY * n, NOW, f"IL{n}"), name=f"Name {n}") for n in range(3)]
+    if backwards:
+        buyers.reverse()
+    if together:
+        await recorded(db, *buyers)
+    else:
+        for buyer in buyers:
+            await recorded(db, buyer)
+    person = await db.fetchrow("SELECT name, newest_order_id, newest_order_at FROM contacts")
+    assert person is not None
+    assert tuple(person) == ("Name 2", "IL2", NOW + DAY * 2)
+
+
+async def test_a_newer_order_without_name_leaves_the_known_one(db: Pool) -> None:
+    await recorded(db, a_buyer(1))
+    await recorded(db, a_buyer(1, age=(NOW + DAY, NOW, "IL2"), name=None, email=None))
+    person = await db.fetchrow("SELECT name, email, newest_order_id FROM contacts")
+    assert person is not None
+    assert tuple(person) == ("Buyer 1", "buyer1@example.com", "IL2")
+
+
+async def test_newest_orders_answers_for_many_phones_at_once(db: Pool) -> None:
+    await recorded(db, a_buyer(1), a_buyer(2))
+    answer = await contacts.newest_orders(db, ["+972505550001", "+972505550002", "+972505550009", "+972505550001"])
+    assert answer == {"+972505550001": (NOW, NOW, "IL1"), "+972505550002": (NOW, NOW, "IL2")}
+    assert await contacts.newest_orders(db, []) == {}
+
+
+async def test_a_person_without_a_synced_order_has_no_newest(db: Pool) -> None:
+    async with db.acquire() as conn, conn.transaction():
+        await contacts.ensure(conn, ["+972505550001"])
+    assert await contacts.newest_orders(db, ["+972505550001"]) == {}
+
+
+async def test_the_same_people_made_by_many_at_once_are_made_once(db: Pool) -> None:
+    rng = Random(3)
+
+    async def a_process(place: int) -> None:
+        buyers = [a_buyer(n, age=(NOW + DAY * place, NOW, f"IL{n}-{place}")) for n in range(20)]
+        rng.shuffle(buyers)
+        for start in range(0, 20, 7):
+            await recorded(db, *buyers[start : start + 7])
+
+    await asyncio.gather(*(a_process(place) for place in range(6)))
+    assert await db.fetchval("SELECT count(*) FROM contacts") == 20
+    assert await db.fetchval("SELECT count(*) FROM contact_identities") == 60
+    assert await db.fetchval("SELECT count(*) FROM contacts WHERE newest_order_id LIKE '%-5'") == 20
+
+
+async def test_a_second_process_waits_for_the_first_and_takes_its_person(db: Pool) -> None:
+    async with db.acquire() as one, db.acquire() as other:
+        async with one.transaction():
+            made = await contacts.ensure(one, ["+972505550001"])
+            task = asyncio.create_task(_ensured(cast(Connection, other), "+972505550001"))
+            await asyncio.sleep(0.2)
+            assert not task.done()
+        assert await task == made
+    assert await db.fetchval("SELECT count(*) FROM contacts") == 1
+
+
+async def _ensured(conn: Connection, phone: str) -> object:
+    async with conn.transaction():
+        return await contacts.ensure(conn, [phone])
+
+
+async def test_an_empty_batch_writes_nothing(db: Pool) -> None:
+    async with db.acquire() as conn:
+        await orders.store(conn, [])
+        await orders.mark(conn, [], {})
+        assert await contacts.remember(conn, []) == {}
+        assert await contacts.ensure(conn, []) == {}

@@ -1,0 +1,206 @@
+"""What the doctor and the status see of real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+from aiohttp import web
+from redis.asyncio import Redis
+
+from adapters.postgres.bus import outbox
+from adapters.postgres.operator import inspect as server
+from adapters.postgres.pool import Pool
+from adapters.redis import inspect as redis_server
+from adapters.redis import lease_table
+from adapters.redis.lease_table import LeaseTable
+from adapters.redis.streams import Streams, stream_key
+from daemon.operator.doctor import examined
+from daemon.operator.inspection import gathered, port_at
+from daemon.settings.model import Settings
+from tests.support.bus import make_event
+from tests.support.daemons import free_port
+
+
+def settings(redis_url: str, database_url: str, **more: Any) -> Settings:
+    given: dict[str, Any] = {"redis_url": redis_url, "database_url": database_url, "ferryman_port": 0} | more
+    return Settings(**given)
+
+
+async def test_the_look_at_the_servers_finds_versions_durability_and_clocks(
+    redis: Redis, redis_url: str, database_url: str
+) -> None:
+    found = await gathered(settings(redis_url, database_url))
+    assert found.away == {}
+    assert found.redis is not None
+    assert found.redis.appendonly is True
+    assert found.redis.policy == "noeviction"
+    assert abs(found.redis.skew_s) < 0.5
+    assert found.redis.failing == ()
+    assert found.postgres is not None
+    assert found.postgres.major >= 15
+    assert found.postgres.pending == ()
+    assert abs(found.postgres.skew_s) < 0.5
+    assert found.postgres.free_connections > 0
+    assert found.tables is not None
+    assert found.tables.spool == 0
+    assert found.leases is not None
+    assert found.leases.members == {}
+    assert found.disk is not None
+    errors = [finding for finding in examined(found) if finding.level == "error"]
+    assert errors == []
+
+
+async def test_stores_that_are_away_are_named_without_their_passwords(redis: Redis, redis_url: str) -> None:
+    away = f"postgresql://user:hunter2@127.0.0.1:{free_port()}/x"
+    found = await gathered(settings(redis_url, away))
+    assert list(found.away) == ["Postgres"]
+    assert found.redis is not None
+    found = await gathered(settings(f"redis://user:hunter2@127.0.0.1:{free_port()}/0", away))
+    assert sorted(found.away) == ["Postgres", "Redis"]
+    text = "\n".join(str(finding) for finding in examined(found))
+    assert "hunter2" not in text
+    assert text.count("error") == 2
+
+
+async def test_an_empty_database_lacks_its_migrations(redis: Redis, redis_url: str, empty_database_url: str) -> None:
+    found = await gathered(settings(redis_url, empty_database_url))
+    assert found.postgres is not None
+    assert found.postgres.pending
+    assert any("ferryman migrate" in finding.do for finding in examined(found))
+
+
+async def test_backlogs_leases_and_open_events_are_counted(
+    redis: Redis, redis_url: str, database_url: str, db: Pool
+) -> None:
+    bus = Streams(redis, 16)
+    keys = [stream_key("orders", p) for p in range(16)]
+    await bus.ensure_groups("contact-sync", keys)
+    await bus.append([make_event(f"key-{n}", n) for n in range(5)])
+    await bus.read("contact-sync", {keys[p]: ">" for p in range(8)}, count=100, epochs={})
+    await outbox.spool(db, [make_event("key-9")])
+    table = LeaseTable(redis, "m1", ["contact-sync"], 30)
+    await table.tick([], [])
+    await table.acquire([("contact-sync", 3)])
+    found = await gathered(settings(redis_url, database_url), counted=True)
+    backlog = found.backlogs["contact-sync"]
+    assert backlog.unread + backlog.pending == 5
+    assert backlog.pending > 0
+    assert backlog.oldest_s is not None
+    assert 0 <= backlog.oldest_s < 30
+    assert found.open_events == {"journal": 1, "contact-sync": 1}
+    assert found.tables is not None
+    assert found.tables.spool == 1
+    assert found.leases is not None
+    assert found.leases.members == {"m1": frozenset({"contact-sync"})}
+    assert found.leases.owners == {("contact-sync", 3): "m1"}
+
+
+async def test_nothing_waits_where_everything_is_acknowledged(redis: Redis) -> None:
+    bus, keys = Streams(redis, 1), [stream_key("orders", 0)]
+    assert await redis_server.waiting_since(redis, "g", keys) is None
+    await bus.ensure_groups("g", keys)
+    await bus.append([make_event("key-1")])
+    assert await redis_server.waiting_since(redis, "g", keys) is not None
+    (entry,) = await bus.read("g", {keys[0]: ">"}, count=9, epochs={})
+    assert await redis_server.waiting_since(redis, "g", keys) is not None
+    await bus.ack("g", [(entry.key, entry.id)])
+    assert await redis_server.waiting_since(redis, "g", keys) is None
+
+
+async def test_the_look_at_the_leases_leaves_out_what_has_run_out_and_changes_nothing(redis: Redis) -> None:
+    table = LeaseTable(redis, "m1", ["w"], 0.2)
+    await table.tick([], [])
+    await table.acquire([("w", 1)])
+    await table.retire()
+    await asyncio.sleep(0)
+    before = await redis.hgetall(lease_table.LEASES)
+    assert (await lease_table.look(redis)).owners == {("w", 1): "m1"}
+    await asyncio.sleep(0.3)
+    gone = await lease_table.look(redis)
+    assert (gone.members, gone.owners) == ({}, {})
+    assert await redis.hgetall(lease_table.LEASES) == before
+
+
+async def test_stray_rows_are_seen(redis: Redis, redis_url: str, database_url: str, db: Pool) -> None:
+    await db.execute(
+        "INSERT INTO inbox (worker, event_id, outcome, data_hash, at) VALUES ('w', 'e', 'done', '', '2001-01-01')"
+    )
+    found = await gathered(settings(redis_url, database_url))
+    assert found.tables is not None
+    assert found.tables.stray["inbox"] == 1
+
+
+@asynccontextmanager
+async def answering(document: object) -> AsyncIterator[int]:
+    """A program with a /readyz."""
+
+    async def readyz(request: web.Request) -> web.Response:
+        return web.json_response(document)
+
+    app = web.Application()
+    app.router.add_get("/readyz", readyz)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield port
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"ready": True, "leases": {}}, "ready"),
+        ({"ready": False, "leases": {}}, "not ready"),
+        ({"ok": True}, "taken"),
+        ([1], "taken"),
+    ],
+)
+async def test_a_daemon_of_ours_is_told_from_another_program(document: object, expected: str) -> None:
+    async with answering(document) as port:
+        assert await port_at("127.0.0.1", port) == expected
+        assert await port_at("0.0.0.0", port) == expected
+
+
+async def test_ports_that_are_free_silent_or_elsewhere() -> None:
+    assert await port_at("127.0.0.1", free_port()) == "free"
+    assert await port_at("127.0.0.1", 0) == "any"
+    assert await port_at("192.0.2.1", 8080) == "no such address"
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        assert await port_at("127.0.0.1", silent.getsockname()[1]) == "taken"
+
+
+async def test_a_managed_server_that_forbids_config_is_looked_at_all_the_same(redis: Redis, redis_url: str) -> None:
+    await redis.acl_setuser(
+        "limited", enabled=True, passwords=["+pw"], keys=["*"], categories=["+@all"], commands=["-config"]
+    )
+    limited = Redis.from_url(redis_url, username="limited", password="pw", legacy_responses=False)
+    try:
+        looked = await redis_server.look(limited)
+    finally:
+        await limited.aclose()
+        await redis.acl_deluser("limited")
+    (found,) = looked.nodes
+    assert found == looked.whole
+    assert found.policy == "noeviction"
+    assert found.appendonly is True
+    assert found.appendfsync is None
+
+
+async def test_open_events_of_each_worker(database_url: str, db: Pool) -> None:
+    conn = await asyncpg.connect(database_url)
+    try:
+        assert (await server.look(conn, 0.0)).skew_s > 1e9
+    finally:
+        await conn.close()
+    assert await server.open_events(db, {"a": ["order.received"], "b": []}) == {"a": 0, "b": 0}

@@ -1,0 +1,63 @@
+"""Looking an event up in the inbox reads the index, however much history there is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from adapters.postgres.bus import inbox
+from adapters.postgres.bus.inbox import InboxRow
+from adapters.postgres.bus.journal import ensure_days
+from adapters.postgres.pool import Pool
+from tests.support.bus import make_events
+
+ROWS = 20_000
+_FILL = (
+    "INSERT INTO inbox (worker, event_id, outcome, data_hash)"
+    " SELECT 'toy', gen_random_uuid()::text, 'done', '' FROM generate_series(1, $1)"
+)
+
+
+def nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """*plan* and all that is below it."""
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from nodes(part)
+
+
+@pytest.mark.parametrize("lookup", ["_SEEN", "_INSERT"])
+async def test_no_lookup_reads_a_whole_day(db: Pool, lookup: str) -> None:
+    await ensure_days(db)
+    await db.execute(_FILL, ROWS)
+    await db.execute("ANALYZE inbox")
+    events = make_events(500, 1)
+    ids, replays = [event.id for event in events], [""] * len(events)
+    arguments: tuple[Any, ...] = ("toy", ids, replays)
+    if lookup == "_INSERT":
+        n = len(events)
+        arguments += (["done"] * n, [None] * n, [0] * n, [b""] * n)
+    found = json.loads(await db.fetchval(f"EXPLAIN (FORMAT JSON) {getattr(inbox, lookup)}", *arguments))
+    today = await db.fetchval("SELECT tableoid::regclass::text FROM inbox LIMIT 1")
+    reads = [node for node in nodes(found[0]["Plan"]) if node.get("Relation Name") == today]
+    kinds = {node["Node Type"] for node in reads} - {"ModifyTable"}
+    assert kinds
+    assert kinds <= {"Index Scan", "Index Only Scan"}, kinds
+
+
+async def test_an_end_is_found_and_kept_from_being_written_twice(db: Pool) -> None:
+    await ensure_days(db)
+    old, new = make_events(2, 1)
+    await db.execute(
+        "INSERT INTO inbox (worker, event_id, outcome, data_hash, at)"
+        " VALUES ('toy', $1, 'done', 'x', now() - interval '20 days')",
+        old.id,
+    )
+    assert await inbox.seen(db, "toy", [new, old]) == {1: b"x"}
+    assert await inbox.seen(db, "other", [new, old]) == {}
+    rows = [InboxRow(event.id, "", "done", None, 0, b"y") for event in (old, new)]
+    async with db.acquire() as conn:
+        assert await inbox.insert(conn, "toy", rows) == {(new.id, "")}
+        assert await inbox.insert(conn, "toy", rows) == set()

@@ -1,0 +1,313 @@
+"""A store whose disk is full, under load: what was accepted is effected once and in order, quietly, once there is room.
+
+With `appendfsync always` Valkey ends when it cannot write, and again at its first write after each start; else it
+lives and refuses with MISCONF. Postgres refuses with 53100, or panics and recovers where it is its log that is full.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import io
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, Final, Protocol
+
+import pytest
+import structlog
+
+from adapters.redis import streams
+from daemon.stores.embedded.processes import Command
+from daemon.stores.embedded.servers import Server, Servers, embedded, keep_up
+from tests.chaos.rig import Lab, Load, forgiving, open_lab, sending
+from tests.support.daemons import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="tmpfs and prlimit are Linux's")]
+
+FULL_S: Final = 6.0
+PEOPLE: Final = 20
+EACH: Final = 15
+LINES: Final = 12
+CPU_SHARE: Final = 0.25
+
+
+class Disk(Protocol):
+    """Where a server has its data."""
+
+    def fill(self) -> None:
+        """Leave no room."""
+        ...
+
+    def free(self) -> None:
+        """Make room again."""
+        ...
+
+
+class Mounted:
+    """A small file system, and a file in it that takes what room there is."""
+
+    def __init__(self, root: Path) -> None:
+        self._ballast = root / "ballast"
+
+    def fill(self) -> None:
+        with self._ballast.open("ab", buffering=0) as ballast:
+            for size in (1_000_000, 4096, 1):
+                while self._fits(ballast, size):
+                    continue
+
+    @staticmethod
+    def _fits(ballast: io.FileIO, size: int) -> bool:
+        try:
+            return ballast.write(bytes(size)) == size
+        except OSError as exc:
+            if exc.errno != errno.ENOSPC:
+                raise
+            return False
+
+    def free(self) -> None:
+        self._ballast.unlink()
+
+
+class Limited:
+    """For who may not mount: a limit on the size of Valkey's files. Its writes end short and then fail, as on a full
+    disk; of the error only the number differs."""
+
+    def __init__(self, valkey: Server) -> None:
+        self._valkey = valkey
+        self._prepare = valkey._prepare
+        self._blocks: int | None = None
+        valkey._prepare = self._prepare_limited
+
+    async def _prepare_limited(self, held: IO[Any]) -> Command:
+        command = await self._prepare(held)
+        limit = "" if self._blocks is None else f"ulimit -S -f {self._blocks};"
+        return replace(command, argv=("/bin/sh", "-c", f'trap "" XFSZ;{limit} exec "$@"', "sh", *command.argv))
+
+    def fill(self) -> None:
+        largest = max(file.stat().st_size for file in (self._valkey._held.parent / "valkey").rglob("*.aof"))
+        self._blocks = largest // 512 + 1
+        self._limit(self._blocks * 512)
+
+    def free(self) -> None:
+        self._blocks = None
+        self._limit(resource.RLIM_INFINITY)
+
+    def _limit(self, size: int) -> None:
+        if (pid := self._valkey.pid) is not None:
+            _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard if size == resource.RLIM_INFINITY else size, hard))
+
+
+@contextmanager
+def mounted(root: Path, size: str) -> Iterator[bool]:
+    """A file system of *size* at *root*; false where this user may not mount."""
+    root.mkdir(parents=True)
+    if shutil.which("mount") is None or os.geteuid() != 0:
+        yield False
+        return
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0711", "tmpfs", root], capture_output=True)
+    try:
+        yield done.returncode == 0
+    finally:
+        if done.returncode == 0:
+            subprocess.run(["umount", "-l", root], check=True)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Two servers, each with a disk of its own; *disk* is None where none can be filled."""
+
+    servers: Servers
+    valkey_disk: Disk
+    postgres_disk: Disk | None
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """Servers that nobody else uses, which sync before they answer."""
+    with ExitStack() as outer:
+        directory = Path(outer.enter_context(tempfile.TemporaryDirectory(prefix="ferryman-disk-")))
+        directory.chmod(0o711)  # postgres run by root is another user
+        small = outer.enter_context(mounted(directory / "v", "24m"))
+        large = outer.enter_context(mounted(directory / "p", "256m"))
+        runner = outer.enter_context(asyncio.Runner(loop_factory=asyncio.new_event_loop))
+        stack = AsyncExitStack()
+        try:
+            one = runner.run(stack.enter_async_context(embedded(directory / "v" / "data", postgres=False)))
+            two = runner.run(stack.enter_async_context(embedded(directory / "p" / "data", redis=False)))
+            assert one.valkey is not None
+            servers = Servers(one.redis_url, two.database_url, one.valkey, two.postgres)
+            disk = Mounted(directory / "v") if small else Limited(one.valkey)
+            if not small:
+                runner.run(_again(one.valkey))
+            yield Site(servers, disk, Mounted(directory / "p") if large else None)
+        finally:
+            runner.run(stack.aclose())
+
+
+@pytest.fixture
+def one_disk() -> Iterator[Site]:
+    """As `site`, with both servers on one disk."""
+    with ExitStack() as outer:
+        directory = Path(outer.enter_context(tempfile.TemporaryDirectory(prefix="ferryman-disk-")))
+        directory.chmod(0o711)
+        if not outer.enter_context(mounted(directory / "both", "256m")):
+            pytest.skip("a small file system needs the right to mount")
+        runner = outer.enter_context(asyncio.Runner(loop_factory=asyncio.new_event_loop))
+        stack = AsyncExitStack()
+        try:
+            servers = runner.run(stack.enter_async_context(embedded(directory / "both" / "data")))
+            disk = Mounted(directory / "both")
+            yield Site(servers, disk, disk)
+        finally:
+            runner.run(stack.aclose())
+
+
+async def _again(server: Server) -> None:
+    await server.stop()
+    await server.start()
+
+
+class Watch:
+    """What a process says and what it costs while a disk is full."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._here = lab.fleet.running[0]
+        self._began, self._lines, self._cpu = time.monotonic(), len(self._here.lines), self._cpu_s()
+
+    def _cpu_s(self) -> float:
+        fields = Path(f"/proc/{self._here.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def quiet(self) -> None:
+        """It neither spun nor filled its log."""
+        took = time.monotonic() - self._began
+        said = [line for line in self._here.lines[self._lines :] if '"event.settled"' not in line]
+        cpu = (self._cpu_s() - self._cpu) / took
+        print(f"{len(said)} lines and {cpu:.0%} CPU over {took:.1f} s")
+        assert len(said) <= LINES, "\n".join(said)
+        assert cpu <= CPU_SHARE
+
+
+async def suffer(
+    site: Site,
+    disk: Disk,
+    failed: Callable[[Lab], Awaitable[bool]],
+    config: str,
+    *,
+    meanwhile: Callable[[Lab, Load], Awaitable[None]] | None = None,
+) -> Counter[str]:
+    """A load; *disk* is full for a while in its middle. Looks at what became of it.
+
+    *failed*: whether the store has noticed. *meanwhile*: what to see until there is room again (orders that are
+    accepted, if not given). Returns what the keeper of the embedded servers has logged, and how often.
+    """
+    keeping: asyncio.Task[None] | None = None
+    with structlog.testing.capture_logs() as kept:
+        try:
+            async with open_lab(site.servers) as lab:
+                await lab.redis.config_set("appendfsync", config)
+                await lab.fleet.start(0)
+                keeping = asyncio.create_task(keep_up(site.servers))
+                load = lab.load(1, PEOPLE, EACH)
+                async with sending(load):
+                    await under_way(lab, load, load.total // 4)
+                    disk.fill()
+                    load.release(load.total // 4)
+                    try:
+                        await until(lambda: failed(lab), "a store without room")
+                        await (meanwhile or full_for_a_while)(lab, load)
+                    finally:
+                        disk.free()
+                found = await lab.verdict(patience_s=60)
+                assert found.good, found.details()
+                assert lab.fleet.said("redis.lost_data") == 0
+                assert await lab.fleet.end(0) == 0
+        finally:
+            if keeping is not None:
+                keeping.cancel()
+                await asyncio.gather(keeping, return_exceptions=True)
+    return Counter(entry["event"] for entry in kept)
+
+
+async def under_way(lab: Lab, load: Load, count: int) -> None:
+    load.release(count)
+
+    async def some() -> bool:
+        return len(load.accepted) >= count // 2 and await lab.ended() > 0
+
+    await until(forgiving(some), "orders under way")
+
+
+async def full_for_a_while(lab: Lab, load: Load) -> None:
+    """Orders are accepted all the same; nobody spins, and what is wrong is said once."""
+    watch, due = Watch(lab), time.monotonic() + FULL_S
+    load.release(load.total // 4)
+
+    async def accepted() -> bool:
+        return len(load.accepted) >= load.total * 3 // 4
+
+    await until(accepted, "orders accepted with a disk full")
+    await asyncio.sleep(max(0.0, due - time.monotonic()))  # the rest of the outage
+    watch.quiet()
+
+
+async def test_valkey_that_ends_when_its_disk_is_full_loses_and_doubles_nothing(site: Site) -> None:
+    async def died(lab: Lab) -> bool:
+        return site.servers.valkey is not None and site.servers.valkey.pid is None
+
+    kept = await suffer(site, site.valkey_disk, died, "always")
+    assert kept["store.died"] == kept["store.started_again"] == 1  # though it dies again and again
+    assert kept["store.dies_again_and_again"] <= 1
+
+
+async def test_valkey_that_refuses_when_its_disk_is_full_loses_and_doubles_nothing(site: Site) -> None:
+    async def refuses(lab: Lab) -> bool:
+        try:
+            await lab.redis.ping()
+        except streams.StreamErrors as exc:
+            return "MISCONF" in str(exc)
+        return False
+
+    kept = await suffer(site, site.valkey_disk, refuses, "everysec")
+    assert not kept
+
+
+async def test_postgres_whose_disk_is_full_pauses_the_work_and_buries_nothing(site: Site) -> None:
+    if site.postgres_disk is None:
+        pytest.skip("a small file system for Postgres needs the right to mount")
+
+    async def down(lab: Lab) -> bool:
+        return lab.fleet.said("postgres.down") > 0
+
+    await suffer(site, site.postgres_disk, down, "always")
+
+
+async def test_with_both_stores_on_one_full_disk_nothing_is_accepted_that_is_lost(one_disk: Site) -> None:
+    """Promise: what neither store can keep is answered 503 with Retry-After, and goes on once there is room."""
+    refused = 0
+
+    async def neither(lab: Lab) -> bool:
+        return lab.loads[0].refused > 0
+
+    async def refused_all_along(lab: Lab, load: Load) -> None:
+        nonlocal refused
+        watch, due = Watch(lab), time.monotonic() + FULL_S
+        load.release(load.total // 4)
+        await asyncio.sleep(max(0.0, due - time.monotonic()))  # the length of the outage
+        watch.quiet()
+        refused = load.refused
+        assert load.no_retry_after == 0
+
+    await suffer(one_disk, one_disk.valkey_disk, neither, "always", meanwhile=refused_all_along)
+    assert refused > 0

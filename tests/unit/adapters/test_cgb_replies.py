@@ -1,0 +1,201 @@
+"""What odd answers of CGB mean: the provider's replies are canned, nothing listens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, ServerDisconnectedError
+from aioresponses import aioresponses
+
+from adapters.cgb.client import clean
+from adapters.cgb.field_values import documented_value, live_value, text_of
+from adapters.cgb.live_directory import LiveCgb
+from adapters.http import open_session
+from adapters.redis.limits import RateLimiter
+from schemas.contacts import ContactDraft, FieldValue
+from schemas.errors import ChannelDown, FerrymanError, Malformed, Refused, Transient, Uncertain
+from schemas.phone import Phone
+
+API = "http://cgb.test/api"
+PHONE = Phone("+972505550142")
+CONTACT = f"{API}/contacts/{PHONE.digits}"
+DRAFT = ContactDraft(phone=PHONE, name="Noa Example", email="noa@example.com", fields={"OrderNumber": "IL1"})
+TOKEN = "1000.secret-token"
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[ClientSession]:
+    async with open_session() as made:
+        yield made
+
+
+@pytest.fixture
+def cgb(session: ClientSession) -> LiveCgb:
+    limiter = RateLimiter(None, per_minute=None)
+    return LiveCgb(session=session, base_url=API, api_key=TOKEN, timeout_s=5, cache_s=60, limiter=limiter)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "error"),
+    [
+        (200, "[1", {}, Transient),
+        (200, "", {}, Transient),
+        (200, '"ok"', {}, Transient),
+        (200, "<html></html>", {}, Transient),
+        (500, '{"error": "x"}', {}, Transient),
+        (503, "", {"Retry-After": "9"}, Transient),
+        (408, "", {}, Transient),
+        (301, "", {"Location": "https://elsewhere.test/"}, ChannelDown),
+        (400, '{"message": "bad"}', {}, Refused),
+        (401, "", {}, ChannelDown),
+        (402, "{}", {}, ChannelDown),
+        (403, "<html></html>", {}, ChannelDown),
+        (200, '{"success": false, "error": "Invalid token"}', {}, ChannelDown),
+        (200, '{"error": {"code": 401, "message": "?"}}', {}, ChannelDown),
+        (400, '{"error": {"message": "You have no access to this account"}}', {}, ChannelDown),
+        (200, '{"success": false, "message": "nope"}', {}, Refused),
+        (200, '{"error": {"code": 100, "message": "nope"}}', {}, Refused),
+        (422, '{"error": null, "message": "nope"}', {}, Refused),
+    ],
+)
+async def test_an_answer_to_a_read_is_classified(
+    cgb: LiveCgb, status: int, body: str, headers: dict[str, str], error: type[FerrymanError]
+) -> None:
+    with aioresponses() as canned:
+        canned.get(CONTACT, status=status, body=body, headers=headers)
+        with pytest.raises(error) as caught:
+            await cgb.find(PHONE)
+    if isinstance(caught.value, Transient):
+        assert not caught.value.limited
+        assert caught.value.retry_after_s == (9.0 if headers else None)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(500, "{}"), (502, "<html></html>"), (503, ""), (504, ""), (200, ""), (200, '{"suc'), (201, "<html>")],
+)
+async def test_a_broken_answer_to_a_write_is_uncertain(cgb: LiveCgb, status: int, body: str) -> None:
+    with aioresponses() as canned:
+        canned.post(f"{API}/contacts", status=status, body=body)
+        with pytest.raises(Uncertain):
+            await cgb.create(DRAFT)
+
+
+@pytest.mark.parametrize("failure", [ServerDisconnectedError(), ConnectionResetError(), TimeoutError()])
+async def test_a_connection_lost_under_a_write_is_uncertain(cgb: LiveCgb, failure: Exception) -> None:
+    with aioresponses() as canned:
+        canned.post(f"{API}/contacts", exception=failure)
+        with pytest.raises(Uncertain):
+            await cgb.create(DRAFT)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (429, ""),
+        (429, "<html>"),
+        (200, '{"error": {"code": 429, "message": "?"}}'),
+        (200, '{"error": {"code": "429", "message": "?"}}'),
+        (200, '{"success": false, "error": "You exceeded 100 requests per 60 seconds"}'),
+        (400, '{"error": {"code": 4, "message": "account exceeded the limit: 100 requests per 60 seconds"}}'),
+    ],
+)
+@pytest.mark.parametrize("wait", [None, "12"])
+async def test_a_rate_refusal_is_transient_and_limited_in_every_form(
+    session: ClientSession, status: int, body: str, wait: str | None
+) -> None:
+    limiter = RateLimiter(None, per_minute=90, max_wait_s=0.05)
+    cgb = LiveCgb(session=session, base_url=API, api_key=TOKEN, timeout_s=5, cache_s=60, limiter=limiter)
+    with aioresponses() as canned:
+        canned.post(f"{API}/contacts", status=status, body=body, headers={"Retry-After": wait} if wait else {})
+        with pytest.raises(Transient) as caught:
+            await cgb.create(DRAFT)
+        assert caught.value.limited
+        assert caught.value.retry_after_s == (float(wait) if wait else None)
+        with pytest.raises(Transient) as held:  # nothing is asked while the pause lasts
+            await cgb.find(PHONE)
+    assert held.value.limited
+    assert held.value.retry_after_s == pytest.approx(12 if wait else 4, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"success": True, "data": {"id": 972505550142}},
+        {"id": "972505550142"},
+        {"contact_id": 972505550142},
+        {},
+    ],
+)
+async def test_the_id_is_text_wherever_the_answer_has_it(cgb: LiveCgb, answer: dict[str, Any]) -> None:
+    with aioresponses() as canned:
+        canned.post(f"{API}/contacts", payload=answer)
+        assert await cgb.create(DRAFT) == PHONE.digits
+
+
+async def test_an_id_beyond_53_bits_keeps_every_digit(cgb: LiveCgb) -> None:
+    with aioresponses() as canned:
+        canned.get(CONTACT, body='{"id": 9223372036854775807, "phone": "972505550142", "first_name": ""}')
+        found = await cgb.find(PHONE)
+    assert found is not None
+    assert found.id == "9223372036854775807"
+
+
+@pytest.mark.parametrize(
+    "body", ['{"id": 1, "phone": "", "first_name": ""}', '{"phone": null}', "{}", "[]", '{"error": null}']
+)
+async def test_a_ghost_is_no_contact(cgb: LiveCgb, body: str) -> None:
+    with aioresponses() as canned:
+        canned.get(CONTACT, body=body)
+        assert await cgb.find(PHONE) is None
+
+
+async def test_an_error_text_keeps_the_reason_and_drops_what_we_sent(cgb: LiveCgb) -> None:
+    said = f"noa EXAMPLE <noa@example.com>, +972 50-555-0142, 972505550142, {TOKEN} and IL1: invalid gender\n\x00"
+    with aioresponses() as canned:
+        canned.post(f"{API}/contacts", payload={"success": False, "error": said})
+        with pytest.raises(Refused) as caught:
+            await cgb.create(DRAFT)
+    text = str(caught.value)
+    assert "invalid gender" in text
+    assert not any(part in text for part in ("noa", "EXAMPLE", "555", "9725", TOKEN, "IL1", "\n", "\x00"))
+
+
+def test_a_long_message_is_cut() -> None:
+    assert len(clean("word " * 500, ())) <= 200
+
+
+@pytest.mark.parametrize(
+    ("value", "live", "documented"),
+    [
+        ("ключ", "ключ", "ключ"),
+        (True, "1", True),
+        (False, "0", False),
+        (2, "2", 2),
+        (100.0, "100", 100.0),
+        (99.5, "99.5", 99.5),
+        (date(2025, 8, 20), "1755648000", "2025-08-20"),
+        (datetime(2025, 8, 20, 10, 30, tzinfo=UTC), "1755685800", "2025-08-20T10:30:00+00:00"),
+        (datetime(2025, 8, 20, 10, 30), "1755685800", "2025-08-20T10:30:00+00:00"),  # noqa: DTZ001
+        (
+            datetime(2025, 8, 20, 12, 30, tzinfo=timezone(timedelta(hours=2))),
+            "1755685800",
+            "2025-08-20T12:30:00+02:00",
+        ),
+    ],
+)
+def test_values_are_encoded_as_each_style_takes_them(value: FieldValue, live: str, documented: object) -> None:
+    assert live_value(value) == live
+    assert documented_value(value) == documented
+    assert type(documented_value(value)) is type(documented)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_none_is_malformed(value: float) -> None:
+    for encode in (live_value, documented_value):
+        with pytest.raises(Malformed):
+            encode(value)
+    assert text_of(value) is None

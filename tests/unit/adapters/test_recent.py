@@ -1,0 +1,78 @@
+"""What was published a moment ago can be had again, as it was and in its order, for a while and up to a size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.redis import recent
+from adapters.redis.recent import KEPT_S, Recent
+from schemas.envelope import Event, to_fields
+from tests.support.bus import make_event
+
+batches = st.lists(
+    st.lists(st.builds(make_event, st.text("ab+1", min_size=1), st.integers(0, 9)), min_size=1, max_size=4), max_size=4
+)
+
+
+class Clock:
+    """Monotonic seconds that pass when told."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(recent, "time", clock)
+    return clock
+
+
+def added(kept: Recent, *events: Event) -> None:
+    kept.add([to_fields(event) for event in events])
+
+
+@given(batches)
+def test_what_was_published_comes_back_as_it_was_and_in_its_order(published: list[list[Event]]) -> None:
+    kept = Recent()
+    for batch in published:
+        added(kept, *batch)
+    assert kept.events() == [event for batch in published for event in batch]
+
+
+def test_what_is_older_than_the_time_kept_is_gone(clock: Clock) -> None:
+    kept, old, new = Recent(), make_event("a", 1), make_event("a", 2)
+    added(kept, old)
+    clock.now += KEPT_S
+    added(kept, new)
+    assert kept.events() == [old, new]
+    clock.now += 0.1
+    assert kept.events() == [new]
+
+
+def test_nothing_ages_while_held(clock: Clock) -> None:
+    kept, old, new = Recent(), make_event("a", 1), make_event("a", 2)
+    added(kept, old)
+    kept.hold()
+    clock.now += 10 * KEPT_S
+    added(kept, new)
+    assert kept.events() == [old, new]
+    kept.release()
+    assert kept.events() == [new]
+
+
+def test_the_oldest_go_first_when_it_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent, "KEPT_BYTES", 10_000)
+    kept = Recent()
+    events = [replace(make_event("a", n), data=b"x" * 1000) for n in range(30)]
+    for event in events:
+        added(kept, event)
+    left = kept.events()
+    assert 5 < len(left) < 10
+    assert left == events[-len(left) :]

@@ -1,0 +1,59 @@
+"""What a start imports: each command what it needs, since that is what most of its start is spent on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from daemon.cli.main import VERBS, commands
+
+SHOW = "import sys; from daemon.cli.main import commands; [commands(v) for v in sys.argv[1:]]; print(*sys.modules)"
+
+
+def imported(*verbs: str) -> set[str]:
+    """The modules of a fresh interpreter that is about to run *verbs*."""
+    done = subprocess.run([sys.executable, "-c", SHOW, *verbs], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def names(app: typer.Typer) -> list[str]:
+    found = [command.name for command in app.registered_commands] + [group.name for group in app.registered_groups]
+    return [name for name in found if isinstance(name, str)]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_is_there_alone(verb: str) -> None:
+    assert names(commands(verb)) == [verb]
+
+
+@pytest.mark.parametrize("misspelled", ["", "--help", "runn"])
+def test_the_help_and_what_is_misspelled_know_every_verb(misspelled: str) -> None:
+    assert sorted(names(commands(misspelled))) == sorted(VERBS)
+
+
+def test_run_imports_nothing_of_the_demo_or_of_the_operators_verbs() -> None:
+    found = imported("run")
+    assert "daemon.app" in found
+    assert not {name for name in found if name.startswith("daemon.sandbox")}
+    others = {
+        "daemon.demo",
+        "daemon.operator.doctor",
+        "daemon.operator.inspection",
+        "daemon.operator.trail",
+        "daemon.operator.dead_letters",
+    }
+    assert not others & found
+    assert {name for name in found if name.startswith("daemon.cli.")} == {
+        "daemon.cli.main",
+        "daemon.cli.context",
+        "daemon.cli.run",
+    }
+
+
+def test_verbs_on_the_tables_import_neither_the_daemon_nor_a_web_server() -> None:
+    found = imported("audit", "events", "dead-letters", "pause", "resume", "migrate", "config")
+    assert "daemon.cli.events" in found
+    assert not {"daemon.app", "daemon.web.listener", "aiohttp", "daemon.sandbox"} & found

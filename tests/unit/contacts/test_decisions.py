@@ -1,0 +1,130 @@
+"""What becomes of an order's contact, as a table."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from random import Random
+
+import pytest
+
+from daemon.contacts.decisions import Create, Keep, Outdated, Plan, Update, decide, differing, due
+from daemon.sandbox.orders import make_order
+from schemas.contacts import DirectoryContact, FieldValue
+from schemas.orders import Order, order_from
+
+NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
+BODY = make_order(
+    Random(1), 7, country="uk", branch="il", urgency="none", quantity=2, name="Noa", email="noa@example.com"
+)
+ORDER: Order = order_from(json.dumps(BODY).encode(), NOW)
+HELD = {
+    "Email": "noa@example.com",
+    "OrderNumber": ORDER.order_id,
+    "customer_name": "Noa",
+    "order_urgent": "0",
+    "visa_country": "uk",
+    "visa_quantity": "2",
+    "visa_type": "eta",
+}
+OLDER = (ORDER.ordered_at - timedelta(days=1), NOW, "IL0")
+NEWER = (ORDER.ordered_at + timedelta(days=1), NOW, "IL9")
+
+
+@pytest.mark.parametrize(
+    ("found", "newest", "expected"),
+    [
+        (DirectoryContact(id="c", fields=HELD), None, Keep("c")),
+        (DirectoryContact(id="c", fields=HELD), OLDER, Keep("c")),
+        (DirectoryContact(id="c", fields=HELD), ORDER.age, Keep("c")),
+        (DirectoryContact(id="c", fields=HELD), NEWER, Outdated("c")),
+        (
+            DirectoryContact(id="c", fields=HELD | {"visa_quantity": "1"}),
+            None,
+            Update("c", {"visa_quantity": 2}),
+        ),
+        (DirectoryContact(id="c", fields=HELD | {"visa_quantity": "1"}), NEWER, Outdated("c")),
+        (DirectoryContact(id="c", fields=HELD | {"other": "kept"}), None, Keep("c")),
+    ],
+)
+def test_only_a_difference_from_a_newest_order_is_written(
+    found: DirectoryContact, newest: tuple[datetime, datetime, str] | None, expected: Plan
+) -> None:
+    assert ORDER.phone is not None
+    assert decide(ORDER, ORDER.phone, found, newest, None) == expected
+
+
+@pytest.mark.parametrize("newest", [None, OLDER, NEWER])
+def test_a_missing_contact_is_made_whatever_was_synced_before(
+    newest: tuple[datetime, datetime, str] | None,
+) -> None:
+    assert ORDER.phone is not None
+    plan = decide(ORDER, ORDER.phone, None, newest, frozenset({"OrderNumber", "visa_type"}))
+    assert isinstance(plan, Create)
+    assert plan.draft.fields == {"OrderNumber": ORDER.order_id, "visa_type": "eta"}
+    assert (plan.draft.phone, plan.draft.name, plan.draft.email) == (ORDER.phone, "Noa", "noa@example.com")
+
+
+def test_of_two_orders_placed_at_once_the_later_arrival_is_the_newer() -> None:
+    assert ORDER.phone is not None
+    found = DirectoryContact(id="c", fields={})
+    later = (ORDER.ordered_at, NOW + timedelta(seconds=1), "IL0")
+    assert decide(ORDER, ORDER.phone, found, later, None) == Outdated("c")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "held", "same"),
+    [
+        (True, "1", True),
+        (True, "true", True),
+        (True, "True", True),
+        (True, "0", False),
+        (True, "", False),
+        (False, "0", True),
+        (False, "false", True),
+        (False, "", False),
+        (2, "2", True),
+        (2, "2.0", True),
+        (2, " 2 ", True),
+        (2, "3", False),
+        (2, "two", False),
+        (2, "nan", False),
+        (2, "snan", False),
+        (420.5, "420.50", True),
+        (date(2031, 4, 1), "1932768000", True),
+        (date(2031, 4, 1), "2031-04-01", True),
+        (date(2031, 4, 1), "2031-04-02", False),
+        (date(2031, 4, 1), "soon", False),
+        (date(2031, 4, 1), "inf", False),
+        (NOW, str(int(NOW.timestamp())), True),
+        (NOW, "2031-03-01T12:00:00Z", True),
+        (NOW, "2031-03-01T13:00:00+01:00", True),
+        (NOW, "0", False),
+        ("eta", "eta", True),
+        ("eta", "ETA", False),
+        ("0501", "501", False),
+    ],
+)
+def test_a_value_is_compared_as_what_it_means(wanted: FieldValue, held: str, same: bool) -> None:
+    assert differing({"field": wanted}, {"field": held}) == ({} if same else {"field": wanted})
+
+
+def test_a_field_that_the_directory_does_not_tell_is_written() -> None:
+    assert differing({"field": False}, {}) == {"field": False}
+
+
+@pytest.mark.parametrize(
+    ("placed", "delay_ms", "expected"),
+    [
+        (NOW, 0, None),
+        (NOW, 2000, NOW + timedelta(seconds=2)),
+        (NOW - timedelta(seconds=2), 2000, None),
+        (NOW - timedelta(seconds=1), 2000, NOW + timedelta(seconds=1)),
+        (NOW + timedelta(hours=5), 2000, NOW + timedelta(seconds=2)),
+        (NOW + timedelta(hours=5), 0, None),
+    ],
+)
+def test_the_delay_counts_from_arrival_and_is_never_longer(
+    placed: datetime, delay_ms: int, expected: datetime | None
+) -> None:
+    assert due(placed, delay_ms, NOW) == expected

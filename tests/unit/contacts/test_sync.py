@@ -1,0 +1,336 @@
+"""The contact-sync worker with a directory in memory: which calls it makes, which rows it leaves."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from adapters.postgres.contacts import Buyer
+from adapters.postgres.orders import OrderRow, Syncing, SyncResult
+from daemon.bus.outcome import Done, Later, Outcome, Turn
+from daemon.contacts.sync import NO_PHONE, WORKER, buried, handle
+from daemon.deps import Deps
+from daemon.sandbox import orders as maker
+from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
+from schemas.envelope import Event
+from schemas.errors import ChannelDown, FerrymanError, Malformed, Permanent, Refused, Transient, Uncertain
+from schemas.phone import Phone
+
+NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
+SOUND = maker.make_order(Random(1), 142, country="uk", branch="il", name="Noa", email="noa@example.com")
+PHONE = "+972505550142"
+
+
+@dataclass
+class Directory:
+    """CGB as a dict of contacts by phone digits; *fail* holds the errors of the next calls by method name."""
+
+    contacts: dict[str, dict[str, str]] = field(default_factory=dict)
+    whatsapp: bool | None = None
+    known: frozenset[str] | None = None
+    fail: dict[str, FerrymanError] = field(default_factory=dict)
+    late: int = 0  # finds that do not show a contact yet
+    calls: list[str] = field(default_factory=list)
+
+    def _called(self, name: str) -> None:
+        self.calls.append(name)
+        if name in self.fail:
+            raise self.fail.pop(name)
+
+    async def find(self, phone: Phone) -> DirectoryContact | None:
+        self._called("find")
+        if self.late:
+            self.late -= 1
+            return None
+        held = self.contacts.get(phone.digits)
+        return None if held is None else DirectoryContact(id=phone.digits, fields=held)
+
+    async def create(self, draft: ContactDraft) -> str:
+        doubt = self.fail.pop("create", None) if isinstance(self.fail.get("create"), Uncertain) else None
+        self._called("create")
+        if draft.phone.digits in self.contacts:
+            raise Refused("it exists")
+        self.contacts[draft.phone.digits] = {name: _encoded(value) for name, value in draft.fields.items()}
+        if doubt:
+            raise doubt
+        return draft.phone.digits
+
+    async def update(self, contact_id: str, fields: Mapping[str, FieldValue]) -> None:
+        self._called("update")
+        self.contacts[contact_id] |= {name: _encoded(value) for name, value in fields.items()}
+
+    async def field_names(self) -> frozenset[str] | None:
+        return self.known
+
+    async def has_whatsapp(self, phone: Phone) -> bool | None:
+        self._called("has_whatsapp")
+        return self.whatsapp
+
+
+def _encoded(value: FieldValue) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+class World:
+    """A worker's surroundings: the directory, the settings, the metrics, and the newest order of
+    everybody."""
+
+    def __init__(self, directory: Directory | None = None, **settings: Any) -> None:
+        self.directory = directory or Directory()
+        self.counts: Counter[str] = Counter()
+        self.durations: list[float] = []
+        self.newest: tuple[datetime, datetime, str] | None = None
+        chosen = {"cgb_sync_enabled": True, "cgb_sync_dry_run": False, "cgb_sync_delay_ms": 0} | settings
+        metrics = SimpleNamespace(
+            inc=lambda name, labels=None, n=1: self.counts.update({name: n}),
+            observe=lambda name, value, labels=None: self.durations.append(value),
+        )
+        stand_in = SimpleNamespace(
+            settings=SimpleNamespace(**chosen),
+            directory=self.directory,
+            metrics=metrics,
+            newest_order=self._newest_order,
+        )
+        self.deps = cast(Deps, stand_in)
+
+    async def _newest_order(self, phone: str) -> tuple[datetime, datetime, str] | None:
+        assert phone.startswith("+")
+        return self.newest
+
+    async def run(self, event: Event, **turn: Any) -> tuple[Done, list[object]]:
+        """Follow the steps to the end, as the bus would; the rows of all of them."""
+        rows: list[object] = []
+        outcome: Outcome = await handle(event, self.deps, Turn(now=NOW, **turn))
+        while isinstance(outcome, Later):
+            rows += outcome.rows
+            now = max(NOW, outcome.at)
+            outcome = await handle(event, self.deps, Turn(now=now, step=outcome.step, memo=outcome.memo))
+        return outcome, rows + list(outcome.rows)
+
+
+def received(body: object = SOUND, time: datetime = NOW) -> Event:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Event(id="e", type="order.received", source="vizi", subject=PHONE, time=time, data=data)
+
+
+def results(rows: list[object]) -> list[SyncResult]:
+    return [row for row in rows if isinstance(row, SyncResult)]
+
+
+async def test_a_new_buyer_is_created_once_and_announced() -> None:
+    world = World()
+    done, rows = await world.run(received())
+    assert world.directory.calls == ["find", "has_whatsapp", "create"]
+    assert Syncing(SOUND["order"]["id"], NOW, False) in rows
+    (result,) = results(rows)
+    assert (result.status, result.contact_id, result.contact_exists) == ("synced", "972505550142", False)
+    assert (result.has_whatsapp, result.error) == (None, None)
+    (buyer,) = [row for row in rows if isinstance(row, Buyer)]
+    assert (buyer.phone.e164, buyer.email, buyer.cgb_id) == (PHONE, "noa@example.com", "972505550142")
+    assert (buyer.language, buyer.order_id) == ("he", SOUND["order"]["id"])
+    (event,) = done.emit
+    assert (event.type, event.subject) == ("contact.synced", PHONE)
+    assert event.json() == {
+        "order_id": SOUND["order"]["id"],
+        "contact_id": "972505550142",
+        "action": "created",
+        "status": "synced",
+        "has_whatsapp": None,
+    }
+    assert world.counts == {"cgb_sync_total": 1, "cgb_sync_success": 1, "cgb_contacts_created": 1}
+    assert len(world.durations) == 1
+
+
+async def test_an_existing_contact_gets_only_the_fields_that_differ() -> None:
+    world = World()
+    await world.run(received())
+    world.directory.contacts["972505550142"] |= {"visa_country": "india", "own": "kept"}
+    done, rows = await world.run(received())
+    assert world.directory.calls[3:] == ["find", "has_whatsapp", "update"]
+    assert world.directory.contacts["972505550142"]["visa_country"] == "uk"
+    assert world.directory.contacts["972505550142"]["own"] == "kept"
+    assert results(rows)[0].contact_exists is True
+    assert done.emit[0].json()["action"] == "updated"
+    assert world.counts["cgb_contacts_updated"] == 1
+
+
+async def test_a_contact_that_says_it_all_is_not_written() -> None:
+    world = World()
+    await world.run(received())
+    done, rows = await world.run(received())
+    assert world.directory.calls.count("create") + world.directory.calls.count("update") == 1
+    assert done.emit[0].json()["action"] == "unchanged"
+    assert results(rows)[0].status == "synced"
+
+
+async def test_an_order_older_than_the_newest_writes_no_field() -> None:
+    world = World(Directory(contacts={"972505550142": {"OrderNumber": "IL9"}}))
+    world.newest = (NOW + timedelta(days=900), NOW, "IL9")
+    done, rows = await world.run(received())
+    assert world.directory.contacts == {"972505550142": {"OrderNumber": "IL9"}}
+    assert "update" not in world.directory.calls
+    (result,) = results(rows)
+    assert (result.status, result.contact_id, result.contact_exists) == ("synced", "972505550142", True)
+    assert done.emit[0].json()["action"] == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "metric"),
+    [
+        (True, "synced", "cgb_whatsapp_available"),
+        (False, "no_whatsapp", "cgb_whatsapp_unavailable"),
+        (None, "synced", None),
+    ],
+)
+async def test_whatsapp_is_recorded_where_it_can_be_told(answer: bool | None, status: str, metric: str | None) -> None:
+    world = World(Directory(whatsapp=answer))
+    _, rows = await world.run(received())
+    (result,) = results(rows)
+    assert (result.status, result.has_whatsapp) == (status, answer)
+    assert {name for name in world.counts if "whatsapp" in name} == ({metric} if metric else set())
+
+
+async def test_a_directory_that_cannot_tell_of_whatsapp_costs_no_contact() -> None:
+    world = World(Directory(fail={"has_whatsapp": Permanent("no such call")}))
+    _, rows = await world.run(received())
+    assert results(rows)[0].has_whatsapp is None
+    assert "972505550142" in world.directory.contacts
+
+
+async def test_the_sync_waits_for_its_delay_with_the_order_kept() -> None:
+    world = World(cgb_sync_delay_ms=2000)
+    outcome = await handle(received(), world.deps, Turn(now=NOW))
+    assert isinstance(outcome, Later)
+    assert (outcome.at, outcome.step) == (NOW + timedelta(seconds=2), "sync")
+    assert [type(row) for row in outcome.rows] == [OrderRow]
+    assert world.directory.calls == []
+    _, rows = await world.run(received())
+    assert results(rows)[0].status == "synced"
+
+
+async def test_the_contact_s_former_absence_is_recorded_before_the_write() -> None:
+    world = World()
+    kept = await handle(received(), world.deps, Turn(now=NOW))
+    assert isinstance(kept, Later)
+    outcome = await handle(received(), world.deps, Turn(now=NOW, step=kept.step, memo=kept.memo))
+    assert isinstance(outcome, Later)
+    assert outcome.step == "write"
+    assert Syncing(SOUND["order"]["id"], NOW, False) in outcome.rows
+    assert world.directory.contacts == {}
+
+
+async def test_a_create_in_doubt_is_not_repeated() -> None:
+    world = World(Directory(fail={"create": Uncertain("no answer")}))
+    with pytest.raises(Uncertain):
+        await world.run(received())
+    assert world.counts["cgb_sync_failures"] == 1
+    done, _ = await world.run(received(), attempt=2)
+    assert world.directory.calls.count("create") == 1
+    assert done.emit[0].json()["contact_id"] == "972505550142"
+    assert world.counts["cgb_sync_total"] == 2
+
+
+async def test_a_contact_that_appears_between_look_and_write_is_updated() -> None:
+    world = World(Directory(contacts={"972505550142": {"visa_country": "india"}}, late=1))
+    done, rows = await world.run(received())
+    assert world.directory.calls == ["find", "has_whatsapp", "create", "find", "update"]
+    assert results(rows)[0].contact_exists is False
+    assert done.emit[0].json()["action"] == "updated"
+
+
+async def test_a_refused_draft_stays_refused() -> None:
+    world = World(Directory(fail={"create": Refused("bad e-mail")}))
+    with pytest.raises(Refused):
+        await world.run(received())
+
+
+@pytest.mark.parametrize("error", [Transient("503"), ChannelDown("token", channel="cgb"), Permanent("400")])
+@pytest.mark.parametrize("call", ["find", "create", "has_whatsapp"])
+async def test_what_the_directory_raises_reaches_the_bus(error: FerrymanError, call: str) -> None:
+    if call == "has_whatsapp" and isinstance(error, Permanent):
+        return
+    world = World(Directory(fail={call: error}))
+    with pytest.raises(type(error)):
+        await world.run(received())
+    assert world.counts["cgb_sync_failures"] == 1
+    assert world.counts["cgb_sync_success"] == 0
+
+
+async def test_fields_that_the_account_has_not_are_not_sent() -> None:
+    world = World(Directory(known=frozenset({"OrderNumber", "visa_flag"})))
+    await world.run(received())
+    assert world.directory.contacts["972505550142"] == {
+        "OrderNumber": SOUND["order"]["id"],
+        "visa_flag": "🇬🇧",
+    }
+
+
+async def test_an_order_without_a_phone_fails_without_a_call() -> None:
+    world = World(cgb_sync_delay_ms=2000)
+    done, rows = await world.run(received(maker.make_order(Random(1), 1, phone=None)))
+    assert done.skipped == "no phone"
+    (result,) = results(rows)
+    assert (result.status, result.error, result.at) == ("failed", NO_PHONE, NOW)
+    assert not [row for row in rows if isinstance(row, Buyer)]
+    assert world.directory.calls == []
+
+
+async def test_a_test_order_leaves_no_row_even_without_a_form() -> None:
+    world = World()
+    done, rows = await world.run(received(maker.vizi_test(Random(1), 1)))
+    assert (done.skipped, rows, world.directory.calls) == ("test order", [], [])
+
+
+async def test_a_sync_switched_off_keeps_the_order_pending() -> None:
+    world = World(cgb_sync_enabled=False)
+    done, rows = await world.run(received())
+    assert done.skipped == "sync disabled"
+    assert [type(row) for row in rows] == [OrderRow]
+    assert world.directory.calls == []
+
+
+@pytest.mark.parametrize("held", [None, {}, {"visa_country": "india"}])
+async def test_a_dry_run_looks_and_writes_nothing(held: dict[str, str] | None) -> None:
+    contacts = {} if held is None else {"972505550142": held}
+    world = World(Directory(contacts=contacts), cgb_sync_dry_run=True)
+    done, rows = await world.run(received())
+    assert done.skipped == f"dry run: would {'create' if held is None else 'update'}"
+    assert [type(row) for row in rows] == [OrderRow]
+    assert world.directory.calls == ["find"]
+    assert done.emit == ()
+
+
+@pytest.mark.parametrize(
+    "body", [b"[]", b"{}", {"form": {"client": 1}, "order": {"id": "IL1"}}, {"order": {"id": "x"}}]
+)
+async def test_a_payload_with_parts_of_the_wrong_kind_is_malformed(body: object) -> None:
+    with pytest.raises(Malformed):
+        await World().run(received(body))
+    assert buried(received(body), Malformed("x"), Turn(now=NOW)) == ()
+
+
+def test_a_dead_letter_leaves_the_order_failed_with_its_reason() -> None:
+    order, result = buried(received(), Transient("the service is away"), Turn(now=NOW))
+    assert isinstance(order, OrderRow)
+    assert isinstance(result, SyncResult)
+    assert (result.status, result.error) == ("failed", "the service is away")
+
+
+async def test_the_same_handling_emits_the_same_event() -> None:
+    first, _ = await World().run(received())
+    second, _ = await World().run(received())
+    assert [event.id for event in first.emit] == [event.id for event in second.emit]
+
+
+def test_the_worker_reads_orders_and_retries_what_is_in_doubt() -> None:
+    assert (WORKER.name, WORKER.reads) == ("contact-sync", ("orders",))
+    assert WORKER.types == {"order.received"}
+    assert (WORKER.provider, WORKER.on_uncertain) == ("cgb", "retry")

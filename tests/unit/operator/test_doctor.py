@@ -1,0 +1,209 @@
+"""Facts in, findings out: a row for each thing that the doctor can say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.postgres.operator.inspect import Postgres, Tables
+from adapters.redis.inspect import RedisServer
+from adapters.redis.lease_table import Table
+from daemon.cli.status import document
+from daemon.operator.doctor import Finding, examined, loss_window
+from daemon.operator.inspection import Backlog, Facts, disk_at, off
+from daemon.settings.model import Settings
+
+NOW = datetime(2031, 3, 1, 12, tzinfo=UTC)
+REDIS = RedisServer(
+    name="Valkey",
+    version="9.1.0",
+    durability="always",
+    appendonly=True,
+    appendfsync="always",
+    policy="noeviction",
+    used_memory=5_000_000,
+    max_memory=0,
+    failing=(),
+    role="master",
+    replicas=0,
+    skew_s=0.01,
+)
+POSTGRES = Postgres("16.2", 16, True, "on", True, 90, 0.02, ())
+TABLES = Tables(16, {"inbox": 0, "event_journal": 0}, {}, 0, None, 0, None)
+LEASES = Table({"m1": frozenset({"journal"})}, {("journal", p): "m1" for p in range(16)})
+
+
+def nodes(**of_the_last: Any) -> tuple[RedisServer, ...]:
+    """A cluster; its last node, a replica, is another than the others."""
+    two = [replace(REDIS, address=f"h:{n}", role=role) for n, role in ((1, "master"), (2, "slave"))]
+    return (*two, replace(REDIS, address="h:3", role="slave", **of_the_last))
+
+
+def facts(**changed: Any) -> Facts:
+    """A healthy installation, but for what is *changed*."""
+    healthy: dict[str, Any] = {
+        "version": "1",
+        "settings": Settings(),
+        "now": NOW,
+        "workers": ("journal",),
+        "port": "ready",
+        "disk": (40, 100),
+        "redis": REDIS,
+        "nodes": (REDIS,),
+        "postgres": POSTGRES,
+        "tables": TABLES,
+        "leases": LEASES,
+        "backlogs": {"journal": Backlog(0, 0, None)},
+    }
+    if "redis" in changed:
+        changed = {"nodes": () if changed["redis"] is None else (changed["redis"],)} | changed
+    return Facts(**healthy | changed)
+
+
+def said(**changed: Any) -> list[Finding]:
+    """What is not ok with it."""
+    return [finding for finding in examined(facts(**changed)) if finding.level != "ok"]
+
+
+def test_a_healthy_installation_has_nothing_but_ok() -> None:
+    assert said() == []
+    assert all(str(finding).startswith("ok ") for finding in examined(facts()))
+
+
+@pytest.mark.parametrize(
+    ("changed", "level", "text", "do"),
+    [
+        ({"redis": replace(REDIS, name="Redis", version="6.2.14")}, "error", "too old", "Redis 7"),
+        ({"redis": replace(REDIS, policy="allkeys-lru")}, "error", "drop accepted events", "noeviction"),
+        ({"redis": replace(REDIS, policy=None)}, "warn", "maxmemory-policy", "noeviction"),
+        ({"redis": replace(REDIS, used_memory=85, max_memory=100)}, "warn", "85%", "maxmemory"),
+        ({"redis": replace(REDIS, used_memory=97, max_memory=100)}, "error", "97%", "maxmemory"),
+        ({"redis": replace(REDIS, failing=("aof_last_write_status",))}, "error", "aof_last_write_status", "room"),
+        ({"redis": replace(REDIS, role="slave")}, "error", "replica", "primary"),
+        (
+            {"nodes": nodes(policy="allkeys-lru")},
+            "error",
+            "maxmemory-policy of the node h:3 is allkeys-lru",
+            "noeviction",
+        ),
+        ({"nodes": nodes(appendonly=False)}, "warn", "the node h:3 has no append-only file", "appendonly yes"),
+        ({"nodes": nodes(version="8.1.0")}, "warn", "different versions: 8.1.0, 9.1.0", "one"),
+        ({"nodes": nodes(used_memory=97, max_memory=100)}, "error", "the node h:3 has 97%", "maxmemory"),
+        ({"nodes": nodes(failing=("aof_last_write_status",))}, "error", "the node h:3 cannot write", "room"),
+        ({"nodes": nodes(skew_s=9.0)}, "warn", "the clock of the node h:3 is 9.0 s ahead", "clocks"),
+        ({"nodes": nodes(), "silent_nodes": ("h:4",)}, "warn", "the node h:4 does not answer", "start it"),
+        ({"redis": replace(REDIS, skew_s=-4.0)}, "warn", "Redis is 4.0 s behind ours", "clocks"),
+        ({"redis": replace(REDIS, durability="none", appendonly=False)}, "warn", "last snapshot", "appendonly yes"),
+        ({"postgres": replace(POSTGRES, skew_s=90.0)}, "error", "Postgres is 90.0 s ahead of ours", "clocks"),
+        ({"postgres": replace(POSTGRES, version="14.9", major=14)}, "error", "too old", "15"),
+        ({"postgres": replace(POSTGRES, pending=("0009_x",))}, "error", "0009_x", "ferryman migrate"),
+        ({"postgres": replace(POSTGRES, free_connections=3)}, "warn", "3 connections", "max_connections"),
+        ({"postgres": replace(POSTGRES, full_page_writes=False)}, "warn", "full_page_writes", "on"),
+        ({"postgres": replace(POSTGRES, fsync=False)}, "warn", "fsync is off", "fsync on"),
+        ({"disk": (81, 100)}, "warn", "81% full", "room"),
+        ({"disk": (96, 100)}, "error", "96% full", "room"),
+        ({"port": "taken"}, "error", "another program has 127.0.0.1:8080", "FERRYMAN_PORT"),
+        ({"port": "not ready"}, "warn", "takes no events", "stores"),
+        ({"port": "not allowed"}, "error", "may not listen", "1024"),
+        ({"port": "no such address"}, "error", "no address of this machine", "FERRYMAN_HOST"),
+        ({"sources_off": {"orders": "set ORDERS_API_KEY"}}, "warn", "orders is not served", "ORDERS_API_KEY"),
+        ({"workers_off": {"contact-sync": "no key"}}, "warn", "contact-sync is off: no key", "set"),
+        ({"paused": frozenset({"cgb"})}, "warn", "cgb is paused", "ferryman resume cgb"),
+        ({"settings": Settings(ferryman_allow_unsigned="orders")}, "warn", "anybody", "FERRYMAN_ALLOW_UNSIGNED"),
+        ({"leases": Table({}, {})}, "warn", "no daemon runs", "ferryman run"),
+        ({"leases": replace(LEASES, owners={})}, "warn", "16 of 16 partitions of journal", "log"),
+        ({"tables": replace(TABLES, partitions=8)}, "error", "set up with 8 partitions", "set it to 8"),
+        ({"tables": replace(TABLES, stray={"inbox": 3})}, "warn", "3 rows of inbox", "daemon"),
+        ({"tables": replace(TABLES, dead_letters={"journal": 2})}, "warn", "2 open dead letters of journal", "list"),
+        (
+            {"tables": replace(TABLES, spool=5, spool_since=NOW - timedelta(minutes=3))},
+            "warn",
+            "5 events wait in the spool, the oldest for 3 min",
+            "Redis",
+        ),
+        ({"backlogs": {"journal": Backlog(9, 1, 3 * 3600.0)}}, "warn", "journal has waited for 3 h", "status"),
+        (
+            {"away": {"Redis": "Redis at redis://h cannot be used"}, "redis": None, "leases": None},
+            "error",
+            "redis://h",
+            "REDIS_URL",
+        ),
+    ],
+)
+def test_what_is_wrong_is_one_finding_that_says_what_to_do(
+    changed: dict[str, Any], level: str, text: str, do: str
+) -> None:
+    findings = said(**changed)
+    found = [finding for finding in findings if text in finding.text]
+    assert [(finding.level, do in finding.do) for finding in found] == [(level, True)], findings
+    assert len(findings) == 1, findings
+    assert "\n" not in str(found[0])
+
+
+def test_every_node_of_a_cluster_has_a_line_with_its_settings() -> None:
+    lines = [str(finding) for finding in examined(facts(nodes=nodes())) if "h:" in finding.text]
+    assert lines == [
+        "ok     h:1 primary: Valkey 9.1.0, append-only file, fsync always, 5 MB used and no limit",
+        "ok     h:2 replica: Valkey 9.1.0, append-only file, fsync always, 5 MB used and no limit",
+        "ok     h:3 replica: Valkey 9.1.0, append-only file, fsync always, 5 MB used and no limit",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("redis", "postgres", "loses"),
+    [
+        ({}, {}, "loses nothing that was answered 202"),
+        ({"durability": "waitaof", "appendfsync": "everysec"}, {}, "loses nothing that was answered 202"),
+        ({"durability": "none", "appendfsync": "everysec"}, {}, "up to a second"),
+        ({"durability": "none", "appendfsync": "no"}, {}, "not on its disk yet"),
+        ({"durability": "none", "appendonly": None, "appendfsync": None}, {}, "not on its disk yet"),
+        ({"durability": "none", "appendonly": False}, {}, "since its last snapshot"),
+        ({"replicas": 1}, {}, "a failover of Redis loses"),
+        ({}, {"fsync": False}, "may lose all of it"),
+        ({}, {"synchronous_commit": "off"}, "up to its last second"),
+    ],
+)
+def test_the_loss_window_is_one_sentence(redis: dict[str, Any], postgres: dict[str, Any], loses: str) -> None:
+    text, do = loss_window(replace(REDIS, **redis), replace(POSTGRES, **postgres))
+    assert loses in text
+    assert text.count(".") == 1
+    assert bool(do) == ("nothing that was answered" not in text)
+
+
+def test_what_is_off_is_said_with_the_names_that_switch_it_on() -> None:
+    running, workers, sources = off(Settings())
+    assert running == ["journal"]
+    assert workers == {"contact-sync": "CGB_API_KEY is not set"}
+    assert sources == {"orders": "set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET"}
+    _, workers, sources = off(Settings(cgb_api_key="k" * 20, orders_api_key="a" * 20, ferryman_workers="journal"))
+    assert workers == {"contact-sync": "FERRYMAN_WORKERS does not name it"}
+    assert sources == {}
+
+
+def test_the_disk_of_a_directory_that_is_not_there_yet_is_that_of_its_parent(tmp_path: Path) -> None:
+    assert disk_at(tmp_path / "a" / "b") is not None
+
+
+def test_the_status_says_what_is_known_and_null_where_nothing_is() -> None:
+    known = document(facts(open_events={"journal": 4}, tables=replace(TABLES, dead_letters={"journal": 2})))
+    assert known["workers"]["journal"] == {
+        "state": "running",
+        "owned": 16,
+        "lag": 0,
+        "pending": 0,
+        "open": 4,
+        "dead": 2,
+        "oldest_seconds": None,
+    }
+    assert known["members"] == {"m1": {"journal": list(range(16))}}
+    blind = document(facts(redis=None, leases=None, backlogs={}, workers_off={"contact-sync": "no key"}))
+    assert blind["members"] is None
+    assert blind["workers"]["journal"]["state"] == "not known"
+    assert blind["workers"]["journal"]["lag"] is None
+    assert blind["workers"]["contact-sync"]["state"] == "off: no key"
+    assert document(facts(leases=Table({}, {})))["workers"]["journal"]["state"] == "no process runs it"
+    assert document(facts(paused=frozenset({"journal"})))["workers"]["journal"]["state"] == "paused"
