@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import structlog
 from pydantic import SecretStr
-from redis.asyncio import Redis
 
 from adapters.cgb import STYLES
 from adapters.http import open_session
@@ -19,6 +18,7 @@ from adapters.postgres import contacts
 from adapters.postgres.bus import journal, meta
 from adapters.postgres.pool import Pool, connect
 from adapters.redis import durability, lease_table, streams
+from adapters.redis.client import Redis
 from adapters.redis.lease_table import LeaseTable, Pair
 from adapters.redis.limits import RateLimiter
 from adapters.redis.streams import Streams
@@ -42,7 +42,7 @@ from daemon.stores.located import Addresses
 from daemon.telemetry.metrics import Metrics
 from daemon.web.listener import Listener
 from daemon.web.refusals import Refusals
-from daemon.workers import WORKERS
+from daemon.workers import WORKERS, enabled
 
 COMMAND_TIMEOUT_S: Final = 2.0
 READ_TIMEOUT_S: Final = 6.0  # longer than any BLOCK of ours
@@ -54,13 +54,6 @@ log = structlog.get_logger(__name__)
 def utc_now() -> datetime:
     """The clock of the process."""
     return datetime.now(UTC)
-
-
-def enabled(settings: Settings) -> tuple[list[Worker], dict[str, str]]:
-    """The workers that run with *settings*, and why the others do not."""
-    chosen = [w for w in WORKERS if not settings.ferryman_workers or w.name in settings.ferryman_workers]
-    off = {worker.name: reason for worker in chosen if (reason := worker.off(settings)) is not None}
-    return [worker for worker in chosen if worker.name not in off], off
 
 
 @asynccontextmanager
@@ -78,7 +71,7 @@ async def assembled(settings: Settings, addresses: Addresses) -> AsyncIterator[D
         commands = _client(stack, addresses, COMMAND_TIMEOUT_S, 64)
         bus = Streams(commands, partitions, await _checked_redis(commands))
         await finish(pool, commands)
-        workers, off = enabled(settings)
+        workers, off = enabled(settings, WORKERS)
         for name, reason in off.items():
             log.warning("worker.off", worker=name, reason=reason)
         await journal.ensure_days(pool)

@@ -1,6 +1,21 @@
-"""The workers of Ferryman. A new one is a file here and a line in WORKERS; its name is its consumer group."""
+"""The workers of Ferryman. A new one is a file in its domain's folder and a line in WORKERS; its name is its consumer
+group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
 
 from daemon.bus import journal
-from daemon.contacts import sync as contact_sync
+from daemon.bus.outcome import Worker
+from daemon.contacts import sync
+from daemon.settings.model import Settings
 
-WORKERS = (journal.WORKER, contact_sync.WORKER)
+WORKERS: Final[tuple[Worker, ...]] = (journal.WORKER, sync.WORKER)
+
+
+def enabled(settings: Settings, workers: Sequence[Worker] = WORKERS) -> tuple[list[Worker], dict[str, str]]:
+    """Of *workers*, those that run with *settings*, and why others that FERRYMAN_WORKERS names do not."""
+    chosen = [w for w in workers if not settings.ferryman_workers or w.name in settings.ferryman_workers]
+    off = {worker.name: reason for worker in chosen if (reason := worker.off(settings)) is not None}
+    return [worker for worker in chosen if worker.name not in off], off

@@ -10,6 +10,9 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 Record: TypeAlias = asyncpg.Record
+PostgresError = asyncpg.PostgresError
+"""Whatever the server answers that is not a result."""
+
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
@@ -17,6 +20,8 @@ COMMAND_TIMEOUT_S = 10.0
 """Longest wait for one statement. asyncpg has none by default, and a frozen server then holds the caller for ever."""
 
 ACQUIRE_TIMEOUT_S = 5.0
+
+CONNECT_TIMEOUT_S: Final = 10.0
 
 IDLE_TRANSACTION_MS: Final = 3000
 """How long a process may sleep in the middle of a transaction: the next owner waits for the rows that it holds."""
@@ -43,6 +48,17 @@ async def connect(dsn: str, *, size: int = 10, name: str = "ferryman") -> AsyncI
         yield pool
     finally:
         pool.terminate()
+
+
+@asynccontextmanager
+async def single_connection(dsn: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """One connection on *dsn*, closed on exit: for what must not run within a pool's limits, as migrations. Raises as
+    `connect`."""
+    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 StoreErrors: Final = (

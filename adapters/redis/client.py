@@ -20,6 +20,21 @@ from redis.asyncio.cluster import ClusterNode, ClusterPipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+__all__ = [
+    "AddressError",
+    "Cluster",
+    "ClusterAway",
+    "Command",
+    "Redis",
+    "ask_each",
+    "client",
+    "cluster",
+    "fails_over",
+    "packed",
+    "ping",
+    "serving",
+]
+
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 CONNECT_S: Final = 2.0

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import orjson
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from adapters.postgres.pool import connect
 from daemon.cli.context import read_settings, run_async
-from daemon.operator.audit import audit_workers, table
+from daemon.operator.audit import Audit, audit_workers
 from daemon.settings.model import Settings
 from daemon.stores.located import located_stores
 from daemon.workers import WORKERS
@@ -28,6 +30,17 @@ async def _audit(settings: Settings, json: bool) -> None:
     if json:
         typer.echo(orjson.dumps(found.document(), option=orjson.OPT_INDENT_2))
     else:
-        Console().print(table(found))
+        Console().print(balance_table(found))
     if not found.balanced:
         raise typer.Exit(1)
+
+
+def balance_table(found: Audit) -> Table:
+    """For a person."""
+    shown = Table("worker", "accepted", "done", "skipped", "dead", "uncertain", "open", title="Balance")
+    for name, sums in found.workers.items():
+        shown.add_row(name, *(str(n) for n in asdict(sums).values()))
+    for name, faults in found.faults.items():
+        for fault, ids in faults.items():
+            shown.add_row(f"{name}: {fault}", *([""] * 5), ", ".join(ids))
+    return shown

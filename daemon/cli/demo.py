@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from daemon.cli.audit import balance_table
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.progress import progress
 from daemon.demo import Result, Stage, perform, staged
 from daemon.lifecycle import stop_on_signals
-from daemon.operator import audit as accounting
 from daemon.telemetry import logs
 
 
@@ -58,7 +58,7 @@ def _show(screen: Console, result: Result) -> None:
         status = str(shipment.reply.status) if shipment.reply else "none"
         table.add_row(shipment.order_id, shipment.what, status, shipment.outcome)
     screen.print(table)
-    screen.print(accounting.table(result.audit))
+    screen.print(balance_table(result.audit))
     duplicates = sum(s.duplicate for s in result.shipments)
     screen.print(
         f"CGB was asked {result.requests} times: {result.writes} writes, {len(result.made)} contacts made;"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import asyncpg
 import typer
 
 from adapters.postgres.migrate import migrate as apply_migrations
 from adapters.postgres.migrate import pending
+from adapters.postgres.pool import single_connection
 from daemon.cli.context import read_settings, run_async
 from daemon.settings.model import Settings
 from daemon.stores.located import located_stores
@@ -22,12 +22,11 @@ def migrate(
 
 
 async def _migrate(settings: Settings, dry_run: bool) -> None:
-    async with located_stores(settings, join=True) as addresses:
-        connection = await asyncpg.connect(addresses.database_url, timeout=10)
-        try:
-            names = await (pending(connection) if dry_run else apply_migrations(connection))
-        finally:
-            await connection.close()
+    async with (
+        located_stores(settings, join=True) as addresses,
+        single_connection(addresses.database_url) as connection,
+    ):
+        names = await (pending(connection) if dry_run else apply_migrations(connection))
     verb = "would apply" if dry_run else "applied"
     for name in names:
         typer.echo(f"{verb} {name}")

@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager, nullcontext
 from typing import Annotated, Any, Final
 
 import typer
-from redis.asyncio import Redis
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from adapters.postgres.pool import Pool
 from adapters.redis import lease_table, streams
+from adapters.redis.client import Redis
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.progress import progress
 from daemon.cli.tools import confirm, opened, print_json, ranges

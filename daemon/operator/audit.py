@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.table import Table
-
 from adapters.postgres.operator import audit as accounting
 from adapters.postgres.operator.audit import Sums
 from adapters.postgres.pool import Pool
@@ -44,14 +42,3 @@ async def audit_workers(pool: Pool, workers: Sequence[Worker]) -> Audit:
     counted = {w.name: await accounting.sums(pool, w.name, sorted(w.types)) for w in workers}
     faults = {w.name: found for w in workers if (found := await accounting.anomalies(pool, w.name))}
     return Audit(counted, faults)
-
-
-def table(found: Audit) -> Table:
-    """For a person."""
-    shown = Table("worker", "accepted", "done", "skipped", "dead", "uncertain", "open", title="Balance")
-    for name, sums in found.workers.items():
-        shown.add_row(name, *(str(n) for n in asdict(sums).values()))
-    for name, faults in found.faults.items():
-        for fault, ids in faults.items():
-            shown.add_row(f"{name}: {fault}", *([""] * 5), ", ".join(ids))
-    return shown

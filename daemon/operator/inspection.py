@@ -16,26 +16,24 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-import asyncpg
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from adapters.postgres.bus import pauses
 from adapters.postgres.operator import inspect as server
 from adapters.postgres.operator.inspect import Postgres, Tables
-from adapters.postgres.pool import connect, store_is_down
+from adapters.postgres.pool import PostgresError, connect, store_is_down
 from adapters.redis import inspect as redis_server
 from adapters.redis import lease_table, streams
 from adapters.redis.inspect import RedisServer
 from adapters.redis.lease_table import Table
 from adapters.redis.streams import StreamErrors, Streams, stream_key
 from adapters.registry import SOURCES
-from daemon.app import enabled
 from daemon.lifecycle import StartError
 from daemon.settings.load import masked_address
 from daemon.settings.model import Settings
 from daemon.stores.embedded.servers import EmbeddedError
 from daemon.stores.located import Addresses, located_stores
-from daemon.workers import WORKERS
+from daemon.workers import WORKERS, enabled
 
 PATIENCE_S: Final = 5.0
 
@@ -182,7 +180,7 @@ async def _bounded(facts: Facts, store: str, place: str) -> AsyncIterator[None]:
         async with asyncio.timeout(8 * PATIENCE_S):
             yield
     except Exception as exc:
-        known = isinstance(exc, (*StreamErrors, asyncpg.PostgresError))
+        known = isinstance(exc, (*StreamErrors, PostgresError))
         if not known and not store_is_down(exc):
             raise
         facts.away[store] = f"{store} at {masked_address(place)} cannot be used ({type(exc).__name__})"

@@ -11,14 +11,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from redis.asyncio import Redis
-
 from adapters.postgres.bus import meta, payloads
 from adapters.postgres.operator import partitions
 from adapters.postgres.operator.partitions import Left
 from adapters.postgres.pool import Connection, Pool
 from adapters.redis import lease_table, stream_states
-from adapters.redis.client import cluster, fails_over, serving
+from adapters.redis.client import Redis, cluster, fails_over, serving
 from adapters.redis.lease_table import Table
 from adapters.redis.stream_states import Entry, StreamState
 from adapters.redis.streams import partition_in, stream_key

@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-import asyncpg
 from redis import exceptions as redis_errors
 
 from adapters.postgres.migrate import migrate, pending
-from adapters.postgres.pool import store_is_down
+from adapters.postgres.pool import PostgresError, single_connection, store_is_down
 from adapters.redis.client import AddressError
 from daemon.lifecycle import StartError
 from daemon.settings.load import masked_address
@@ -81,26 +80,20 @@ def _reached(redis_url: str, database_url: str) -> Iterator[None]:
         place = masked_address(redis_url)
         raise StartError(f"cannot use Redis at {place} ({type(exc).__name__}): check REDIS_URL") from exc
     except Exception as exc:
-        if not isinstance(exc, asyncpg.PostgresError) and not store_is_down(exc):
+        if not isinstance(exc, PostgresError) and not store_is_down(exc):
             raise
         place = masked_address(database_url)
         raise StartError(f"cannot use Postgres at {place} ({type(exc).__name__}): check DATABASE_URL") from exc
 
 
 async def _apply(database_url: str) -> list[str]:
-    connection = await asyncpg.connect(database_url, timeout=10)
-    try:
+    async with single_connection(database_url) as connection:
         return await migrate(connection)
-    finally:
-        await connection.close()
 
 
 async def require_schema(database_url: str) -> None:
     """Raises: StartError when the database lacks migrations."""
-    connection = await asyncpg.connect(database_url, timeout=10)
-    try:
+    async with single_connection(database_url) as connection:
         missing = await pending(connection)
-    finally:
-        await connection.close()
     if missing:
         raise StartError(f"the database lacks {len(missing)} migrations ({missing[0]} …): run `ferryman migrate` first")
