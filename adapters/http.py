@@ -27,7 +27,7 @@ from aiohttp import (
 from aiohttp.connector import Connection
 from aiohttp.hdrs import CONTENT_ENCODING
 
-from adapters import fence
+from adapters import permit
 from schemas.errors import Refused, Transient, Uncertain
 
 MAX_BODY_BYTES: Final = 1024 * 1024
@@ -35,9 +35,12 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 
 MAX_RETRY_AFTER_S: Final = 3600.0
 
+READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing on the other side."""
+
+
 _LONGEST_CONNECT_S: Final = 10.0
 _IDLE_S: Final = 15.0  # below what servers and proxies keep, so that they rarely close a connection under a request
-_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _SECONDS: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 
 
@@ -50,12 +53,12 @@ class Reply:
     body: bytes
 
 
-class _Fenced(ClientRequest):
-    """A request that asks the fence when it has its connection, before the first byte."""
+class _Permitted(ClientRequest):
+    """A request that asks the handler's permit when it has its connection, before the first byte."""
 
     async def send(self, conn: Connection) -> ClientResponse:
-        """See ClientRequest. Raises besides: what the fence raises."""
-        fence.check.get()()
+        """See ClientRequest. Raises besides: LeaseLost."""
+        permit.may_send()
         return await super().send(conn)
 
 
@@ -70,7 +73,7 @@ async def open_session(*, connections: int = 128, per_host: int = 32) -> AsyncIt
     connector = TCPConnector(limit=connections, limit_per_host=per_host, keepalive_timeout=_IDLE_S)
     async with ClientSession(
         connector=connector,
-        request_class=_Fenced,
+        request_class=_Permitted,
         cookie_jar=DummyCookieJar(),
         trust_env=False,
         json_serialize=_dump,
@@ -105,7 +108,7 @@ async def exchange(
         Uncertain: a write may have been sent and no whole answer came (disconnect, reset, timeout, cut or
         endless body).
         Refused: the address is not one.
-        What `adapters.fence` raises: nothing was sent.
+        LeaseLost: the event is another process's by now; nothing was sent.
     """
     try:
         async with session.request(
@@ -125,9 +128,9 @@ async def exchange(
     except InvalidURL:
         raise Refused(f"{system}: the address is not a valid URL") from None
     except TimeoutError:
-        raise lost(f"{system}: no answer in time", write=method not in _READS) from None
+        raise lost(f"{system}: no answer in time", write=method not in READS) from None
     except (ClientError, OSError):
-        raise lost(f"{system}: the connection broke before the answer", write=method not in _READS) from None
+        raise lost(f"{system}: the connection broke before the answer", write=method not in READS) from None
 
 
 def lost(text: str, *, write: bool) -> Transient | Uncertain:

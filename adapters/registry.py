@@ -1,5 +1,39 @@
-"""The systems of Ferryman by what they offer. A new webhook source is a file in its system's folder and a line here."""
+"""The outside systems of Ferryman by what they offer: a new one is a file in its system's folder and a line here.
+
+What needs an HTTP client is imported when it is made: a verb that only reads tables must not load one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
 
 from adapters.vizi import source as orders
 
-SOURCES = (orders.SOURCE,)
+if TYPE_CHECKING:
+    from adapters.ports import DirectoryStyle
+
+SOURCES: Final = (orders.SOURCE,)
+"""The webhook sources."""
+
+CHANNELS: Final = ("cgb", "chatwoot", "meta", "twilio", "whapi")
+"""The channels by name: what an operator can pause, and what a message can go through."""
+
+
+def _cgb_live() -> DirectoryStyle:
+    from adapters.cgb.live_directory import LiveCgb
+
+    return LiveCgb
+
+
+def _cgb_documented() -> DirectoryStyle:
+    from adapters.cgb.documented_directory import DocumentedCgb
+
+    return DocumentedCgb
+
+
+DIRECTORIES: Final[Mapping[str, Callable[[], DirectoryStyle]]] = {
+    "live": _cgb_live,
+    "documented": _cgb_documented,
+}
+"""The styles of CGB's contact directory, by CGB_API_STYLE."""

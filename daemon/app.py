@@ -5,55 +5,46 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
 import structlog
 from pydantic import SecretStr
 
-from adapters.cgb import STYLES
+from adapters.channel import Channels
 from adapters.http import open_session
-from adapters.postgres import contacts
 from adapters.postgres.bus import journal, meta
 from adapters.postgres.pool import Pool, connect
 from adapters.redis import durability, lease_table, streams
 from adapters.redis.client import Redis
 from adapters.redis.lease_table import LeaseTable, Pair
-from adapters.redis.limits import RateLimiter
 from adapters.redis.streams import Streams
-from adapters.registry import SOURCES
-from daemon.bus.batcher import Batcher
-from daemon.bus.breakers import Provider
+from adapters.registry import CHANNELS, SOURCES
 from daemon.bus.consumer import Consumer
 from daemon.bus.intake import Intake
 from daemon.bus.leases import LeaseKeeper
-from daemon.bus.outcome import Worker
+from daemon.bus.metrics import METRICS as BUS_METRICS
 from daemon.bus.recovery import Recovery
+from daemon.bus.shared import Shared
 from daemon.bus.upkeep import Maintenance, publish_left
-from daemon.deps import Deps
-from daemon.guarded import GuardedDirectory
+from daemon.bus.worker import AnyWorker, Domain, Outside, utc_now
 from daemon.lifecycle import StartError
 from daemon.operator.partitions import finish
 from daemon.process import Daemon
 from daemon.settings.model import Settings
 from daemon.stores.health import Stores
 from daemon.stores.located import Addresses
+from daemon.telemetry.declared import Declared
 from daemon.telemetry.metrics import Metrics
 from daemon.web.listener import Listener
+from daemon.web.metrics import METRICS as WEB_METRICS
 from daemon.web.refusals import Refusals
 from daemon.workers import WORKERS, enabled
 
 COMMAND_TIMEOUT_S: Final = 2.0
 READ_TIMEOUT_S: Final = 6.0  # longer than any BLOCK of ours
-PROVIDERS: Final = ("cgb", "chatwoot", "meta", "twilio", "whapi")
 
 log = structlog.get_logger(__name__)
-
-
-def utc_now() -> datetime:
-    """The clock of the process."""
-    return datetime.now(UTC)
 
 
 @asynccontextmanager
@@ -83,26 +74,40 @@ async def assembled(settings: Settings, addresses: Addresses) -> AsyncIterator[D
         intake.verify = recovery.check
 
         metrics = Metrics(
-            workers=[w.name for w in WORKERS], sources=[s.name for s in SOURCES], providers=list(PROVIDERS)
+            declared(WORKERS),
+            workers=[worker.name for worker in WORKERS],
+            sources=[source.name for source in SOURCES],
+            providers=CHANNELS,
         )
-        cgb = Provider("cgb")
-        deps = await _deps(stack, settings, pool, commands, metrics, cgb)
+        channels = Channels()
         by_name: dict[str, Consumer] = {}
         keeper = _keeper(settings, pool, bus, workers, by_name)
+        shared = Shared(
+            settings=settings,
+            pool=pool,
+            streams=bus,
+            leases=keeper,
+            channels=channels,
+            metrics=metrics,
+            now=utc_now,
+            suspect=recovery.suspect,
+        )
+        outside = Outside(
+            settings=settings,
+            pool=pool,
+            redis=commands,
+            session=await stack.enter_async_context(open_session()),
+            channels=channels,
+            metrics=metrics,
+            now=utc_now,
+        )
+        deps = await _opened(stack, workers, outside)
         for worker in workers:
-            by_name[worker.name] = Consumer(
-                worker,
-                reads=Streams(_client(stack, addresses, READ_TIMEOUT_S, 2), partitions),
-                commands=bus,
-                pool=pool,
-                leases=keeper,
-                deps=deps,
-                provider=cgb if worker.provider == cgb.name else None,
-                suspect=recovery.suspect,
-            )
+            reads = Streams(_client(stack, addresses, READ_TIMEOUT_S, 2), partitions)
+            by_name[worker.name] = Consumer(worker, deps.get(worker.domain), shared, reads)
         consumers = list(by_name.values())
         refusals = Refusals(pool)
-        maintenance = Maintenance(settings, pool, bus, consumers, [cgb], metrics)
+        maintenance = Maintenance(settings, pool, bus, consumers, channels, metrics)
         await publish_left(pool, bus, older_than_s=0)
         yield Daemon(
             settings,
@@ -126,7 +131,7 @@ def _client(stack: AsyncExitStack, addresses: Addresses, timeout_s: float, conne
 
 
 def _keeper(
-    settings: Settings, pool: Pool, bus: Streams, workers: Sequence[Worker], consumers: Mapping[str, Consumer]
+    settings: Settings, pool: Pool, bus: Streams, workers: Sequence[AnyWorker], consumers: Mapping[str, Consumer]
 ) -> LeaseKeeper:
     """The keeper of this process's leases. *consumers* may be filled later: they are asked at a hand-over."""
     me = uuid.uuid4().hex
@@ -154,6 +159,7 @@ def _listener(settings: Settings, intake: Intake, refusals: Refusals, metrics: M
         secrets={name: [_plain(secret) for secret in getattr(settings, name)] for name in names},
         unsigned=settings.ferryman_allow_unsigned,
         body_cap=settings.ferryman_max_body_bytes,
+        public_url=settings.ferryman_public_url or "",
         now=utc_now,
     )
     for source in SOURCES:
@@ -165,30 +171,18 @@ def _listener(settings: Settings, intake: Intake, refusals: Refusals, metrics: M
     return listener
 
 
-async def _deps(
-    stack: AsyncExitStack, settings: Settings, pool: Pool, redis: Any, metrics: Metrics, cgb: Provider
-) -> Deps:
-    directory = None
-    if settings.cgb_api_key is not None:
-        session = await stack.enter_async_context(open_session())
-        directory = GuardedDirectory(
-            STYLES[settings.cgb_api_style](
-                session=session,
-                base_url=settings.cgb_api_url,
-                api_key=_plain(settings.cgb_api_key),
-                timeout_s=settings.cgb_timeout / 1000,
-                cache_s=settings.cgb_cache_timeout,
-                limiter=RateLimiter(redis, per_minute=settings.cgb_rate_per_minute),
-            ),
-            cgb,
-        )
+def declared(workers: Sequence[AnyWorker]) -> list[Declared]:
+    """Every metric of a process that runs *workers*."""
+    domains = dict.fromkeys(worker.domain for worker in workers if worker.domain is not None)
+    return [*BUS_METRICS, *WEB_METRICS, *(metric for domain in domains for metric in domain.metrics)]
 
-    async def newest(phones: list[str]) -> list[tuple[datetime, datetime, str] | None]:
-        found = await contacts.newest_orders(pool, phones)
-        return [found.get(phone) for phone in phones]
 
-    lookups: Batcher[str, tuple[datetime, datetime, str] | None] = Batcher(newest)
-    return Deps(settings=settings, metrics=metrics, now=utc_now, newest_order=lookups.submit, directory=directory)
+async def _opened(
+    stack: AsyncExitStack, workers: Sequence[AnyWorker], outside: Outside
+) -> dict[Domain[Any] | None, Any]:
+    """What the handlers of each domain of *workers* are given."""
+    domains = dict.fromkeys(worker.domain for worker in workers if worker.domain is not None)
+    return {domain: await stack.enter_async_context(domain.opened(outside)) for domain in domains}
 
 
 def _plain(secret: SecretStr | str) -> str:

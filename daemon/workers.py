@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from daemon.bus import journal
-from daemon.bus.outcome import Worker
+from daemon.bus.worker import AnyWorker
 from daemon.contacts import sync
 from daemon.settings.model import Settings
 
-WORKERS: Final[tuple[Worker, ...]] = (journal.WORKER, sync.WORKER)
+WORKERS: Final[tuple[AnyWorker, ...]] = (journal.WORKER, sync.WORKER)
 
 
-def enabled(settings: Settings, workers: Sequence[Worker] = WORKERS) -> tuple[list[Worker], dict[str, str]]:
+def enabled(settings: Settings, workers: Sequence[AnyWorker] = WORKERS) -> tuple[list[AnyWorker], dict[str, str]]:
     """Of *workers*, those that run with *settings*, and why others that FERRYMAN_WORKERS names do not."""
     chosen = [w for w in workers if not settings.ferryman_workers or w.name in settings.ferryman_workers]
     off = {worker.name: reason for worker in chosen if (reason := worker.off(settings)) is not None}

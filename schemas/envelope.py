@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha1
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -53,6 +53,10 @@ def event_id(source: str, *identity: str) -> str:
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
+InboxKey: TypeAlias = tuple[str, str]
+"""(event id, replay id): what a worker counts an event by. A replay is another one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One fact, past tense. *subject* is the key: it chooses the partition and the lane, and may be a phone number."""
@@ -71,6 +75,11 @@ class Event:
     """Where the payload is when it is too large for a stream entry (then *data* is empty until it is fetched)."""
     target: str = ""
     """The one worker that this delivery is for; every other one lets it pass. Empty: all of them."""
+
+    @property
+    def inbox_key(self) -> InboxKey:
+        """What the inbox counts it by."""
+        return self.id, self.replayid
 
     def with_reference(self, dataref: str) -> Event:
         """This event as it goes over the bus when its payload is kept elsewhere."""

@@ -4,6 +4,10 @@ FerrymanError
 ├── Transient        nothing happened; try again, after retry_after_s if given
 ├── Uncertain        it may have happened; look before trying again
 ├── ChannelDown      account, token, payment, credit: stop this channel, alert once
+├── NotSent          we sent nothing: wait, at no cost
+│   ├── ChannelClosed    the channel's breaker is open, or an operator paused it: wait until it is back
+│   ├── LeaseLost        another process may own the event by now: leave it
+│   └── StoreAway        a store of ours did not answer: try again
 └── Permanent        it will fail the same way every time
     ├── Malformed    the bytes or their shape cannot be understood
     └── Refused      the other side understood and said no
@@ -13,12 +17,20 @@ Texts never carry a phone, a name, a message or a token: they reach logs, tables
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
+Operation: TypeAlias = Literal["read", "write"]
+"""The two kinds of calls to an outside system: a read can be repeated without harm."""
+
 
 class FerrymanError(Exception):
     """Base of every error that the bus knows how to act on."""
 
-    operation: str | None = None
-    """The kind of call that it ended ("read", "write"), where a provider's breaker let one through."""
+    channel: str | None = None
+    """The channel (an outside system's account) whose call ended in this error; None: no call did."""
+
+    operation: Operation | None = None
+    """The kind of that call."""
 
 
 class Transient(FerrymanError):
@@ -44,6 +56,26 @@ class ChannelDown(FerrymanError):
     def __init__(self, text: str, *, channel: str) -> None:
         super().__init__(text)
         self.channel = channel
+
+
+class NotSent(FerrymanError):
+    """We sent nothing. The event waits, and that costs no attempt."""
+
+
+class ChannelClosed(NotSent):
+    """*channel* is not called now: its breaker is open, or an operator has paused it."""
+
+    def __init__(self, text: str, *, channel: str) -> None:
+        super().__init__(text)
+        self.channel = channel
+
+
+class LeaseLost(NotSent):
+    """The lease of the event's partition has run out: another process may be handling the event."""
+
+
+class StoreAway(NotSent):
+    """A store of ours did not answer the handler: a fault of neither the event nor an outside system."""
 
 
 class Permanent(FerrymanError):

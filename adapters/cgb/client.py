@@ -1,4 +1,4 @@
-"""One call to CGB, in either style: its rate limit, its deadline, and what its answer means.
+"""One call to CGB, in either style, and what its answer means.
 
 CGB reports failures inside HTTP 200 as well, in two shapes (observed on the running service and on its
 sibling hosts): `{"success": false, "error" | "message": "…"}` and `{"error": {"code": …, "message": "…"}}`.
@@ -10,18 +10,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import orjson
-from aiohttp import ClientSession
 
-from adapters.http import Reply, exchange, lost, retry_after
-from adapters.ports import ContactDirectory
-from adapters.redis.limits import RateLimiter
+from adapters.gate import Gate
+from adapters.http import Reply, lost, retry_after
 from schemas.errors import ChannelDown, FerrymanError, Refused, Transient
-
-SCOPE: Final = "cgb:account"
-"""CGB limits the account as a whole: 100 requests in 60 seconds (as its refusals say)."""
 
 _CHANNEL: Final = "cgb"
 _LONGEST_TEXT: Final = 200
@@ -58,41 +53,13 @@ class Rejection(Refused):
         return "409" in (str(self.status), self.code) or _EXISTS.search(str(self)) is not None
 
 
-class Style(Protocol):
-    """How a directory of either style is built."""
-
-    def __call__(
-        self,
-        *,
-        session: ClientSession,
-        base_url: str,
-        api_key: str,
-        timeout_s: float,
-        cache_s: float,
-        limiter: RateLimiter,
-    ) -> ContactDirectory: ...
-
-
 class CgbCalls:
-    """The calls of one account.
+    """The calls of one account. *base_url* ends in `/api`; *headers* carry the key; all calls go through *gate*."""
 
-    *base_url* ends in `/api`; *headers* carry the key; *timeout_s* bounds each call.
-    """
-
-    def __init__(
-        self,
-        *,
-        session: ClientSession,
-        base_url: str,
-        headers: Mapping[str, str],
-        timeout_s: float,
-        limiter: RateLimiter,
-    ) -> None:
-        self._session = session
+    def __init__(self, gate: Gate, base_url: str, headers: Mapping[str, str]) -> None:
+        self._gate = gate
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers)
-        self._timeout_s = timeout_s
-        self._limiter = limiter
 
     async def ask(
         self,
@@ -105,28 +72,16 @@ class CgbCalls:
     ) -> Any:
         """One request; its JSON object or array when it succeeded ({} where HTTP says that it has no body).
 
-        Raises: Transient, Uncertain, ChannelDown, Rejection as `judge` tells; Transient (limited) before
-        sending when the account's rate leaves no place in time. A refusal for rate pauses every process.
+        Raises: Transient, Uncertain, ChannelDown, Rejection as `judge` tells; what the gate raises without a request.
         """
-        await self._limiter.acquire(SCOPE)
-        reply = await exchange(
-            self._session,
-            method,
-            self._base_url + path,
-            system="CGB",
-            timeout_s=self._timeout_s,
-            headers=self._headers,
-            params=params,
-            json=json,
-            form=form,
-        )
-        private = _Private(self._headers, json, params, form)
-        try:
+
+        def judged(reply: Reply) -> Any:
+            private = _Private(self._headers, json, params, form)
             return judge(reply, write=method != "GET", private=private, now=datetime.now(UTC))
-        except Transient as error:
-            if error.limited:
-                await self._limiter.pause(SCOPE, error.retry_after_s)
-            raise
+
+        return await self._gate.request(
+            method, self._base_url + path, judged, headers=self._headers, params=params, json=json, form=form
+        )
 
 
 class _Private:

@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from aiohttp import ClientSession
-
 from adapters.cgb.client import CgbCalls, Rejection
 from adapters.cgb.field_values import documented_value, text_of
-from adapters.ports import Question
-from adapters.redis.limits import RateLimiter
+from adapters.gate import Gate
 from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
 from schemas.phone import Phone
 
@@ -19,28 +16,12 @@ from schemas.phone import Phone
 class DocumentedCgb:
     """The `ContactDirectory` of a gateway built to the documents.
 
-    *api_key* goes into `Authorization: Bearer`; *timeout_s*: per call; *cache_s* is not used, there is
-    nothing to keep.
+    *api_key* goes into `Authorization: Bearer`; *cache_s* is not used, as there is nothing to
+    keep.
     """
 
-    def __init__(
-        self,
-        *,
-        session: ClientSession,
-        base_url: str,
-        api_key: str,
-        timeout_s: float,
-        cache_s: float,
-        limiter: RateLimiter,
-    ) -> None:
-        headers = {"Authorization": f"Bearer {api_key}"}
-        self._calls = CgbCalls(
-            session=session, base_url=base_url, headers=headers, timeout_s=timeout_s, limiter=limiter
-        )
-
-    def asks(self, question: Question) -> bool:
-        """See ContactDirectory."""
-        return question == "has_whatsapp"
+    def __init__(self, gate: Gate, *, base_url: str, api_key: str, cache_s: float) -> None:
+        self._calls = CgbCalls(gate, base_url, {"Authorization": f"Bearer {api_key}"})
 
     async def find(self, phone: Phone) -> DirectoryContact | None:
         """The contact of *phone*; one call. 404, and a contact that says nothing of itself, are None."""

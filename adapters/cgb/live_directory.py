@@ -10,12 +10,9 @@ from contextvars import Context
 from typing import Any, Final
 from urllib.parse import quote
 
-from aiohttp import ClientSession
-
 from adapters.cgb.client import CgbCalls, Rejection
 from adapters.cgb.field_values import live_value, text_of
-from adapters.ports import Question
-from adapters.redis.limits import RateLimiter
+from adapters.gate import Gate
 from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
 from schemas.errors import Refused, Transient
 from schemas.phone import Phone
@@ -27,34 +24,17 @@ _ABOUT_FIELDS: Final = re.compile(r"field|contact|user", re.I)
 class LiveCgb:
     """The `ContactDirectory` of the running service.
 
-    *api_key*: the account's access token, sent in `X-ACCESS-TOKEN` and nowhere else. *timeout_s*: per call.
-    *cache_s*: how long the account's list of custom fields is believed. The id of a WhatsApp contact is its
-    phone's digits.
+    *api_key*: the account's access token, sent in `X-ACCESS-TOKEN` and nowhere else. *cache_s*: how long the account's
+    list of custom fields is believed. The id of a WhatsApp contact is its phone's digits.
     """
 
-    def __init__(
-        self,
-        *,
-        session: ClientSession,
-        base_url: str,
-        api_key: str,
-        timeout_s: float,
-        cache_s: float,
-        limiter: RateLimiter,
-    ) -> None:
-        headers = {"X-ACCESS-TOKEN": api_key}
-        self._calls = CgbCalls(
-            session=session, base_url=base_url, headers=headers, timeout_s=timeout_s, limiter=limiter
-        )
+    def __init__(self, gate: Gate, *, base_url: str, api_key: str, cache_s: float) -> None:
+        self._calls = CgbCalls(gate, base_url, {"X-ACCESS-TOKEN": api_key})
         self._cache_s = cache_s
         self._fields: dict[str, str] = {}
         self._fields_until = 0.0
         self._fetching: asyncio.Task[dict[str, str]] | None = None
         self._field_by_field = False
-
-    def asks(self, question: Question) -> bool:
-        """See ContactDirectory."""
-        return question == "field_names" and time.monotonic() >= self._fields_until
 
     async def find(self, phone: Phone) -> DirectoryContact | None:
         """The contact of *phone*; one call.
@@ -159,7 +139,7 @@ class LiveCgb:
         if time.monotonic() < self._fields_until:
             return self._fields
         if self._fetching is None:
-            # For everybody, so in no caller's context: one event's fence must not keep the answer from the others.
+            # For every caller, so in no caller's context: one event's permit must not keep the answer from the others.
             self._fetching = asyncio.create_task(self._fetch_fields(), name="cgb-custom-fields", context=Context())
             self._fetching.add_done_callback(self._fetched)
         # Shielded: one caller's cancellation must not fail the others.

@@ -1,7 +1,10 @@
 """A rate limit and a pause that all processes share through Redis.
 
-Why not the `limits` package: its moving window runs on each client's own clock, and the pause would be a
-second round trip. Here one script answers both questions on the server's clock, and tells how long to wait.
+Why not the `limits` package: its moving window runs on each client's own clock, and the pause would be a second round
+trip. Here one script answers both questions on the server's clock, and tells how long to wait.
+
+There are two ways to wait for a place. `acquire` sleeps. `take` never does: it hands out a ticket, and calls the
+tickets of one scope one after the other, in the order in which they were handed out.
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any, Final
 
 import structlog
@@ -25,10 +30,13 @@ LONGEST_PAUSE_S: Final = 60.0
 LONGEST_WAIT_S: Final = 30.0
 """How long a call waits for its place before its lane is given back."""
 
+NEXT_S: Final = 0.1
+"""How long a ticket that was called and takes no place holds up the next one: its event may wait for a slot."""
+
 _FORGET_S: Final = 120.0
-_REDIS_REST_S: Final = (
-    2.0  # how long Redis is left alone after it failed, so that calls don't each wait for its timeout
-)
+_REDIS_REST_S: Final = 2.0
+"""How long Redis is left alone after it failed, so that calls do not each wait for its timeout."""
+
 _SHORTEST_SLEEP_S: Final = 0.005
 _MOST_SCOPES: Final = 4096
 _RedisAway: Final = (redis_errors.RedisError, OSError, TimeoutError)
@@ -67,6 +75,14 @@ if ms <= left then return left end
 redis.call('SET', KEYS[1], '1', 'PX', string.format('%.0f', ms))
 return math.floor(ms)
 """
+
+
+@dataclass(slots=True, order=True)
+class Ticket:
+    """A place in the line of a scope. *called* is done when it is worth asking again. Cancel it to leave the line."""
+
+    number: int
+    called: asyncio.Future[None] = field(compare=False)
 
 
 class RateLimiter:
@@ -120,6 +136,23 @@ class RateLimiter:
                 await self._sleep(max(wait_s, _SHORTEST_SLEEP_S))
         finally:
             here.turn.release()
+
+    async def take(self, scope: str, ticket: Ticket | None = None) -> Ticket | None:
+        """Take a place at once (then None), or get in line (then the ticket). Never sleeps.
+
+        *ticket*: the caller's own, once it was called. A caller without one that finds others in line goes behind them.
+        """
+        here = self._here(scope)
+        its_turn = ticket is not None and ticket.called.done()
+        if not its_turn and here.in_line():
+            return here.join(None)
+        wait_s = await self._place(scope, here)
+        if wait_s <= 0:
+            here.call_next_in(0.0)
+            return None
+        ticket = here.join(ticket if its_turn else None)
+        here.call_next_in(max(wait_s, _SHORTEST_SLEEP_S))
+        return ticket
 
     async def pause(self, scope: str, seconds: float | None) -> None:
         """Hold every process's requests of *scope* for *seconds*: the other side said that we ask too often.
@@ -182,14 +215,46 @@ class RateLimiter:
 
 
 class _Scope:
-    """What this process knows of a scope: its own places, the pause, and whose turn it is to ask."""
+    """What this process knows of a scope: its own places, the pause, the sleepers' turn and the line of tickets."""
 
     def __init__(self) -> None:
         self.turn = asyncio.Lock()
         self.paused_until = 0.0
+        self._line: list[Ticket] = []
+        self._issued = 0
+        self._timer: asyncio.TimerHandle | None = None
         self._taken: deque[float] = deque()
         self._refusals = 0
         self._refused_at = -_FORGET_S
+
+    def in_line(self) -> bool:
+        """Whether a ticket waits to be called."""
+        while self._line and self._line[0].called.done():  # its holder has left
+            heappop(self._line)
+        return bool(self._line)
+
+    def join(self, ticket: Ticket | None) -> Ticket:
+        """A ticket in the line: behind all others, or where *ticket*, which was called in vain, was before."""
+        if ticket is None:
+            self._issued += 1
+        number = self._issued if ticket is None else ticket.number
+        made = Ticket(number, asyncio.get_running_loop().create_future())
+        heappush(self._line, made)
+        return made
+
+    def call_next_in(self, delay_s: float) -> None:
+        """Call the first ticket of the line after *delay_s*, and the others one by one behind it."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.in_line():
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._call_next)
+
+    def _call_next(self) -> None:
+        self._timer = None
+        if self.in_line():
+            heappop(self._line).called.set_result(None)
+            self.call_next_in(NEXT_S)
 
     def take(self, now: float, amount: int) -> None:
         self._taken.append(now)
@@ -199,7 +264,11 @@ class _Scope:
     def idle(self, now: float, window_s: float) -> bool:
         """Whether forgetting it changes nothing."""
         latest = self._taken[-1] + window_s if self._taken else 0.0
-        return not self.turn.locked() and max(latest, self.paused_until, self._refused_at + _FORGET_S) < now
+        return (
+            not self.turn.locked()
+            and not self.in_line()
+            and max(latest, self.paused_until, self._refused_at + _FORGET_S) < now
+        )
 
     def full_for(self, now: float, amount: int, window_s: float) -> float:
         """Seconds until this process has a place by its own count, which holds when Redis fails or returns."""

@@ -15,10 +15,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
+import standardwebhooks
 from multidict import istr
-from standardwebhooks import Webhook
 
-from adapters.source import NoIdentity, Source
+from adapters.ports import NoIdentity, Secrets, Source, Webhook
 from schemas.envelope import Event, event_id
 from schemas.identity import key
 from schemas.phone import parse_phone
@@ -33,19 +33,20 @@ _SIGNATURE, _ID, _TIMESTAMP = istr("Webhook-Signature"), istr("Webhook-Id"), ist
 _KEY, _AUTHORIZATION = istr("X-API-Key"), istr("Authorization")
 
 
-def verify(headers: Mapping[str, str], body: bytes, secrets: Mapping[str, Sequence[str]]) -> bool:
+def verify(request: Webhook, secrets: Secrets) -> bool:
     """X-API-Key, or `Authorization: Bearer` with the same key, or a Standard Webhooks signature over the raw body."""
-    return _is_signed(headers, body, secrets.get("orders_webhook_secret", ())) or _has_key(
-        headers, secrets.get("orders_api_key", ())
+    return _is_signed(request, secrets.get("orders_webhook_secret", ())) or _has_key(
+        request.headers, secrets.get("orders_api_key", ())
     )
 
 
-def _is_signed(headers: Mapping[str, str], body: bytes, secrets: Sequence[str]) -> bool:
+def _is_signed(request: Webhook, secrets: Sequence[str]) -> bool:
+    headers = request.headers
     signatures = headers.get(_SIGNATURE)
     if not signatures:
         return False
     message, stamp = headers.get(_ID, ""), headers.get(_TIMESTAMP, "")
-    return any(_signature(secret).proves(message, stamp, signatures, body) for secret in secrets)
+    return any(_signature(secret).proves(message, stamp, signatures, request.body) for secret in secrets)
 
 
 def _has_key(headers: Mapping[str, str], keys: Sequence[str]) -> bool:
@@ -61,7 +62,7 @@ def _same(given: str, wanted: str) -> bool:
     return hmac.compare_digest(given.encode(errors="surrogatepass"), wanted.encode())
 
 
-class _Signature(Webhook):
+class _Signature(standardwebhooks.Webhook):
     """The package's secret, over a body as bytes: its own check takes text alone, and spends more on that than on the
     digest. A body that is not UTF-8 may be authentic; it is refused later as no JSON."""
 
@@ -83,7 +84,7 @@ def _signature(secret: str) -> _Signature:
     return _Signature(secret)
 
 
-def parse(body: bytes, doc: Mapping[str, Any], now: datetime) -> list[Event]:
+def parse(request: Webhook, doc: Mapping[str, Any], now: datetime) -> list[Event]:
     """One `order.received`. Takes no decision: odd shapes go on and fail visibly in the worker.
 
     Raises: NoIdentity when there is no `order.id`.
@@ -103,7 +104,7 @@ def parse(body: bytes, doc: Mapping[str, Any], now: datetime) -> list[Event]:
             source="orders",
             subject=_key(doc, order, order_id),
             time=now,
-            data=body,
+            data=request.body,
         )
     ]
 

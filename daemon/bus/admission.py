@@ -13,10 +13,10 @@ from adapters.postgres.bus import inbox, payloads
 from adapters.postgres.pool import Pool, store_is_down
 from adapters.redis.streams import Delivery, StreamErrors, Streams, partition_in
 from daemon.bus.committer import Committer, Settled, body_hash
-from daemon.bus.lanes import Held, Lanes
-from daemon.bus.outcome import Worker
+from daemon.bus.lanes import Entry, EntryRef, Lanes
 from daemon.bus.settle import Finish
-from schemas.envelope import Event, event_id, from_fields
+from daemon.bus.worker import AnyWorker
+from schemas.envelope import Event, InboxKey, event_id, from_fields
 from schemas.errors import Malformed
 
 PAUSE_S: Final = 0.5
@@ -29,7 +29,7 @@ class Admission:
 
     def __init__(
         self,
-        worker: Worker,
+        worker: AnyWorker,
         streams: Streams,
         pool: Pool,
         lanes: Lanes,
@@ -45,23 +45,24 @@ class Admission:
 
     async def admit(self, found: Sequence[Delivery], epochs: Mapping[int, int], *, history: bool) -> None:
         """Put into lanes what is this worker's to do; acknowledge what is done already or none of its business."""
-        entries: list[Held] = []
-        copies: list[tuple[Held, Event]] = []
+        entries: list[Entry] = []
+        copies: list[tuple[Entry, Event]] = []
         for delivery in found:
-            if self._lanes.holds(delivery.key, delivery.id):
+            ref = EntryRef(delivery.key, delivery.id)
+            if self._lanes.holds(ref):
                 continue  # read again: of the history, or because its group was made anew
-            held = self._held(delivery, epochs)
-            if held is None:
-                self._committer.ack([(delivery.key, delivery.id)])
-            elif isinstance(held, Settled):
-                self._lanes.add(held.held, decided=True)
-                self._committer.submit(held)
-            elif (first := self._lanes.first(held.event)) is not None:
+            entry = self._entry(ref, delivery, epochs)
+            if entry is None:
+                self._committer.ack([ref])
+            elif isinstance(entry, Settled):
+                self._lanes.add(entry.entry, decided=True)
+                self._committer.submit(entry)
+            elif (first := self._lanes.first(entry.event)) is not None:
                 # before anything is awaited: the first one may end meanwhile, unseen by a query that began before
-                self._lanes.add(held)
-                copies.append((held, first.event))
+                self._lanes.add(entry)
+                copies.append((entry, first.event))
             else:
-                entries.append(held)
+                entries.append(entry)
         while entries or copies:
             try:
                 await self._admit_events(entries, copies, history)
@@ -73,24 +74,24 @@ class Admission:
                     return  # they stay pending, and the next start reads them
                 await asyncio.sleep(PAUSE_S)
 
-    def _held(self, delivery: Delivery, epochs: Mapping[int, int]) -> Held | Settled | None:
-        partition = partition_in(delivery.key)
+    def _entry(self, ref: EntryRef, delivery: Delivery, epochs: Mapping[int, int]) -> Entry | Settled | None:
+        """The entry as the lanes hold it; its end, where it cannot be read; None where it is not this worker's."""
+        partition = partition_in(ref.key)
         epoch = epochs.get(partition, 0)
         if not delivery.fields:
-            log.error("bus.entry_lost", worker=self._worker.name, stream=delivery.key, entry=delivery.id)
+            log.error("bus.entry_lost", worker=self._worker.name, stream=ref.key, entry=ref.id)
             return None
         try:
             event = from_fields(delivery.fields)
         except Malformed as exc:
-            event = _unreadable(delivery)
-            held = Held(delivery.key, partition, delivery.id, event, epoch=epoch)
-            return Settled(held, Finish("dead", "Malformed", error=exc), datetime.now(UTC))
-        return Held(delivery.key, partition, delivery.id, event, epoch=epoch) if self._worker.concerns(event) else None
+            entry = Entry(ref, partition, _unreadable(delivery), epoch)
+            return Settled(entry, Finish("dead", "Malformed", error=exc), datetime.now(UTC))
+        return Entry(ref, partition, event, epoch) if self._worker.concerns(event) else None
 
-    async def _admit_events(self, entries: list[Held], copies: list[tuple[Held, Event]], history: bool) -> None:
+    async def _admit_events(self, entries: list[Entry], copies: list[tuple[Entry, Event]], history: bool) -> None:
         name = self._worker.name
         await self._fetch([*entries, *(copy for copy, _ in copies)])
-        events = [held.event for held in entries]
+        events = [entry.event for entry in entries]
         seen = await inbox.seen(self._pool, name, events)
         tried = await inbox.attempts(self._pool, name, events) if history else {}
         deliveries = await self._deliveries(entries) if history else {}
@@ -100,35 +101,36 @@ class Admission:
             await inbox.conflicts(self._pool, others)
             for event, _ in others:
                 log.warning("event.same_id_other_body", worker=name, event_id=event.id, source=event.source)
-        self._committer.ack([(held.key, held.id) for i, held in enumerate(entries) if i in seen])
-        for i, held in enumerate(entries):
+        self._committer.ack([entry.ref for i, entry in enumerate(entries) if i in seen])
+        for i, entry in enumerate(entries):
             if i not in seen:
-                held.attempts, held.begun = tried.get((held.event.id, held.event.replayid), (0, 0))
-                held.failures = held.attempts
-                held.deliveries = deliveries.get((held.key, held.id), 1)
-                self._lanes.add(held)
+                if history:
+                    entry.attempts, entry.begun = tried.get(entry.event.inbox_key, (0, 0))
+                    entry.failures = entry.attempts
+                    entry.deliveries = deliveries.get(entry.ref, 1)
+                self._lanes.add(entry)
 
-    async def _deliveries(self, entries: Sequence[Held]) -> dict[tuple[str, str], int]:
+    async def _deliveries(self, entries: Sequence[Entry]) -> Mapping[tuple[str, str], int]:
         try:
-            return await self._streams.deliveries(self._worker.name, [(held.key, held.id) for held in entries])
+            return await self._streams.deliveries(self._worker.name, [entry.ref for entry in entries])
         except StreamErrors:
             return {}  # the count only warns
 
-    async def _fetch(self, entries: list[Held]) -> None:
+    async def _fetch(self, entries: list[Entry]) -> None:
         """Put the payloads of large events back in their place."""
-        wanted = [held for held in entries if held.event.dataref]
+        wanted = [entry for entry in entries if entry.event.dataref]
         if not wanted:
             return
-        found = await payloads.fetch(self._pool, [(held.event.id, held.event.dataref) for held in wanted])
-        for held in wanted:
-            held.event = held.event.with_data(found.get((held.event.id, held.event.dataref), b""))
+        found = await payloads.fetch(self._pool, [(entry.event.id, entry.event.dataref) for entry in wanted])
+        for entry in wanted:
+            entry.event = entry.event.with_data(found.get((entry.event.id, entry.event.dataref), b""))
 
 
-def _other_bodies(events: Sequence[Event], copies: Sequence[tuple[Held, Event]]) -> list[tuple[Event, bytes]]:
+def _other_bodies(events: Sequence[Event], copies: Sequence[tuple[Entry, Event]]) -> list[tuple[Event, bytes]]:
     """Of the copies of events that are in hand or in *events* themselves: those with another body, and its digest."""
-    firsts: dict[tuple[str, str], Event] = {}
+    firsts: dict[InboxKey, Event] = {}
     pairs = [(copy.event, first) for copy, first in copies]
-    pairs += [(event, firsts.setdefault((event.id, event.replayid), event)) for event in events]
+    pairs += [(event, firsts.setdefault(event.inbox_key, event)) for event in events]
     return [
         (event, digest)
         for event, first in pairs

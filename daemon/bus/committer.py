@@ -19,13 +19,13 @@ import structlog
 from adapters.postgres.bus import epochs as leases
 from adapters.postgres.bus import inbox, outbox, payloads
 from adapters.postgres.operator import dead_letters
-from adapters.postgres.pool import ACQUIRE_TIMEOUT_S, Connection, Pool, store_is_down
-from adapters.redis.streams import NotDurable, StreamErrors, Streams
-from daemon.bus.lanes import Held
-from daemon.bus.leases import Leases
-from daemon.bus.outcome import Worker
+from adapters.postgres.pool import ACQUIRE_TIMEOUT_S, Connection, store_is_down
+from adapters.redis.streams import NotDurable, StreamErrors
+from daemon.bus.lanes import Entry, EntryRef
 from daemon.bus.settle import Finish, Retry, Wait
-from schemas.envelope import Event
+from daemon.bus.shared import Shared
+from daemon.bus.worker import AnyWorker
+from schemas.envelope import Event, InboxKey
 from schemas.errors import Permanent
 
 LARGEST: Final = 500
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 class Settled:
     """An entry, and what was decided about it at *now*."""
 
-    held: Held
+    entry: Entry
     verdict: Finish | Wait | Retry
     now: datetime
 
@@ -56,31 +56,31 @@ def body_hash(event: Event) -> bytes:
 class Committer:
     """Writes what one worker's handlers returned.
 
-    *committed* hears of every entry whose verdict is in Postgres, *fenced* of partitions that another owner has taken.
+    *committed* hears of the entries whose verdicts are in Postgres, and returns what may be acknowledged. *lease_lost*
+    hears of partitions that another owner has taken.
     """
 
     def __init__(
         self,
-        worker: Worker,
-        pool: Pool,
-        streams: Streams,
-        held_leases: Leases,
-        committed: Callable[[Sequence[Settled]], list[tuple[str, str]]],
-        fenced: Callable[[set[int]], None],
+        worker: AnyWorker,
+        shared: Shared,
+        committed: Callable[[Sequence[Settled]], Sequence[EntryRef]],
+        lease_lost: Callable[[set[int]], None],
     ) -> None:
         self._worker = worker
-        self._pool = pool
-        self._streams = streams
-        self._leases = held_leases
+        self._pool = shared.pool
+        self._streams = shared.streams
+        self._leases = shared.leases
         self._committed = committed
-        self._fenced = fenced
+        self._lease_lost = lease_lost
         self._settled: list[Settled] = []
-        self._acks: list[tuple[str, str]] = []
-        self._acking: list[tuple[str, str]] = []
+        self._acks: list[EntryRef] = []
+        self._acking: list[EntryRef] = []
         self._outbox: list[tuple[int, Event]] = []
         self._wake = asyncio.Event()
         self._wake_after = asyncio.Event()
         self._closing = False
+        self._closed = False  # everything submitted is committed: what follows the commits may end
         self.store_up = asyncio.Event()
         self.store_up.set()
 
@@ -89,14 +89,15 @@ class Committer:
         self._settled.append(settled)
         self._wake.set()
 
-    def ack(self, entries: Sequence[tuple[str, str]]) -> None:
+    def ack(self, refs: Sequence[EntryRef]) -> None:
         """Acknowledge entries that need no commit (seen before, or not this worker's business)."""
-        self._acks.extend(entries)
-        self._wake_after.set()
+        if refs:
+            self._acks.extend(refs)
+            self._wake_after.set()
 
     def unacknowledged(self) -> Counter[str]:
         """How many entries of each stream are done with and may still be pending."""
-        return Counter(key for key, _ in (*self._acks, *self._acking))
+        return Counter(ref.key for ref in (*self._acks, *self._acking))
 
     def close(self) -> None:
         """Let `run` end once everything submitted is written."""
@@ -117,7 +118,7 @@ class Committer:
                     batch, self._settled = self._settled[:LARGEST], self._settled[LARGEST:]
                     await self._commit(batch)
         finally:
-            self._closing = True
+            self._closed = True
             self._wake_after.set()
             await asyncio.wait({after}, timeout=3)
             after.cancel()
@@ -149,10 +150,14 @@ class Committer:
         """The dead letter of an event whose results Postgres refuses. Named by class: the text may quote the data."""
         name = type(exc).__name__
         log.error(
-            "event.unwritable", worker=self._worker.name, event_id=settled.held.event.id, error_class=name, exc_info=exc
+            "event.unwritable",
+            worker=self._worker.name,
+            event_id=settled.entry.event.id,
+            error_class=name,
+            exc_info=exc,
         )
         error = Permanent(f"its results cannot be written ({name})")
-        return Settled(settled.held, Finish("dead", name, error=error), settled.now)
+        return Settled(settled.entry, Finish("dead", name, error=error), settled.now)
 
     def _store_is(self, up: bool, exc: BaseException | None = None) -> None:
         if up and not self.store_up.is_set():
@@ -165,44 +170,44 @@ class Committer:
     async def _write(self, batch: Sequence[Settled]) -> None:
         epochs = self._leases.held(self._worker.name)
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as conn, conn.transaction():
-            partitions = {s.held.partition for s in batch}
+            partitions = {s.entry.partition for s in batch}
             in_force = await leases.current(conn, self._worker.name, list(partitions))
             lost = {p for p in partitions if p not in epochs or in_force.get(p) != epochs[p]}
-            live = [s for s in batch if s.held.partition not in lost and s.held.epoch == epochs[s.held.partition]]
+            live = [s for s in batch if s.entry.partition not in lost and s.entry.epoch == epochs[s.entry.partition]]
             emitted = await self._write_live(conn, live) if live else []
         if lost:
-            self._fenced(lost)
+            self._lease_lost(lost)
         self._outbox.extend(emitted)
         self._acks.extend(self._committed(live))
         self._wake_after.set()
 
     async def _write_live(self, conn: Connection, live: Sequence[Settled]) -> list[tuple[int, Event]]:
         name = self._worker.name
-        ended = [(s.held, s.verdict) for s in live if isinstance(s.verdict, Finish)]
-        fresh = await inbox.insert(conn, name, [_inbox_row(h, v) for h, v in ended]) if ended else set()
+        ended = [(s.entry, s.verdict) for s in live if isinstance(s.verdict, Finish)]
+        fresh = await inbox.insert(conn, name, [_inbox_row(e, v) for e, v in ended]) if ended else set()
         rows = [row for s in live if not isinstance(s.verdict, Retry) and _counts(s, fresh) for row in s.verdict.rows]
         if rows:
             await self._worker.record(conn, rows)
-        letters = [_letter(h, v) for h, v in ended if v.outcome == "dead" and _identity(h) in fresh]
+        letters = [_letter(e, v) for e, v in ended if v.outcome == "dead" and e.event.inbox_key in fresh]
         if letters:
             await dead_letters.bury(conn, name, letters)
         failures = [
-            _failure(s.held, s.verdict, s.now) for s in live if isinstance(s.verdict, Retry) and s.verdict.counted
+            _failure(s.entry, s.verdict, s.now) for s in live if isinstance(s.verdict, Retry) and s.verdict.counted
         ]
         if failures:
             await inbox.failed(conn, name, failures)
-        if tried := [_identity(h) for h, _ in ended if h.attempts or h.deliveries > 1]:
+        if tried := [e.event.inbox_key for e, _ in ended if e.attempts or e.deliveries > 1]:
             await inbox.forget_attempts(conn, name, tried)
-        emit = [event for h, v in ended if _identity(h) in fresh for event in v.emit]
+        emit = [event for e, v in ended if v.emit and e.event.inbox_key in fresh for event in v.emit]
         emitted = list(zip(await outbox.emit(conn, emit), emit, strict=True)) if emit else []
         # kept by a commit whose answer was lost: not left to the sweeper, or what is emitted next overtakes it
-        old = {event.id: event for h, v in ended if _identity(h) not in fresh for event in v.emit}
+        old = {event.id: event for e, v in ended if v.emit and e.event.inbox_key not in fresh for event in v.emit}
         left = await outbox.kept(conn, list(old)) if old else {}
         return [(seq, old[id]) for id, seq in left.items()] + emitted
 
     async def _run_after(self) -> None:
         """Publish and acknowledge what is committed. Redis away: keep it and try again."""
-        while self._acks or self._outbox or not self._closing:
+        while self._acks or self._outbox or not self._closed:
             await self._wake_after.wait()
             self._wake_after.clear()
             try:
@@ -243,31 +248,26 @@ def _text(text: str) -> str:
     return text[:TEXT_CAP].replace("\x00", "\ufffd").encode(errors="replace").decode()
 
 
-def _identity(held: Held) -> tuple[str, str]:
-    return held.event.id, held.event.replayid
+def _counts(settled: Settled, fresh: set[InboxKey]) -> bool:
+    return not isinstance(settled.verdict, Finish) or settled.entry.event.inbox_key in fresh
 
 
-def _counts(settled: Settled, fresh: set[tuple[str, str]]) -> bool:
-    return not isinstance(settled.verdict, Finish) or _identity(settled.held) in fresh
-
-
-def _inbox_row(held: Held, verdict: Finish) -> inbox.InboxRow:
+def _inbox_row(entry: Entry, verdict: Finish) -> inbox.InboxRow:
+    event = entry.event
     reason = _text(verdict.reason) if verdict.reason else None
-    return inbox.InboxRow(
-        held.event.id, held.event.replayid, verdict.outcome, reason, held.attempts, body_hash(held.event)
-    )
+    return inbox.InboxRow(event.id, event.replayid, verdict.outcome, reason, entry.attempts, body_hash(event))
 
 
-def _letter(held: Held, verdict: Finish) -> dead_letters.DeadLetter:
+def _letter(entry: Entry, verdict: Finish) -> dead_letters.DeadLetter:
     error = verdict.error
-    return dead_letters.DeadLetter(held.event, type(error).__name__, _text(str(error)), held.attempts + 1)
+    return dead_letters.DeadLetter(entry.event, type(error).__name__, _text(str(error)), entry.attempts + 1)
 
 
-def _failure(held: Held, verdict: Retry, now: datetime) -> inbox.Failure:
+def _failure(entry: Entry, verdict: Retry, now: datetime) -> inbox.Failure:
     return inbox.Failure(
-        held.event.id,
-        held.event.replayid,
-        held.attempts,
+        entry.event.id,
+        entry.event.replayid,
+        entry.attempts,
         type(verdict.error).__name__,
         _text(str(verdict.error)),
         now + timedelta(seconds=verdict.delay_s),

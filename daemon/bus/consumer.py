@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from typing import Final
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
 
 import structlog
 
-from adapters import fence
+from adapters import permit
 from adapters.postgres.bus import inbox
-from adapters.postgres.pool import Pool, store_is_down
+from adapters.postgres.pool import store_is_down
 from adapters.redis.streams import StreamErrors, Streams
-from daemon.bus.breakers import Provider
-from daemon.bus.committer import Committer, Settled, outcomes
+from daemon.bus.committer import Committer, Settled
 from daemon.bus.deadline import Deadline
-from daemon.bus.lanes import Held, Lanes
-from daemon.bus.leases import Leases
-from daemon.bus.outcome import Outcome, Row, Turn, Worker
+from daemon.bus.lanes import Entry, EntryRef, Lanes
+from daemon.bus.outcome import Outcome, Row, Turn
 from daemon.bus.reader import Reader
-from daemon.bus.settle import Finish, LeaseOver, Park, Poison, Retry, StoreAway, Unexpected, Wait, decide
-from daemon.deps import Deps
-from schemas.errors import FerrymanError, Uncertain
+from daemon.bus.settle import Finish, Park, Poison, Retry, StandInLine, Unexpected, Verdict, Wait, Yield, decide
+from daemon.bus.shared import Shared
+from daemon.bus.worker import AnyWorker
+from schemas.errors import FerrymanError, LeaseLost, StoreAway, Uncertain
 
 PROBE_LOOK_S: Final = 0.25
 LEASE_LOOK_S: Final = 1.0
 PAUSED_LOOK_S: Final = 1.0
+TELL_S: Final = 60.0
+"""How often a line tells how many events a worker has ended with."""
+
+SLOW_S: Final = 10.0
+"""An event that took longer from the first call of its handler to its end is told at info."""
+
 SUSPICIOUS: Final = 3
 """Deliveries from which on an event might be what kills the process."""
 
@@ -36,51 +43,29 @@ log = structlog.get_logger(__name__)
 
 
 class Consumer:
-    """Runs *worker*. *suspect* hears of signs that Redis has lost something.
+    """Runs *worker*, whose handlers are given *deps*. *reads*: streams on a client of its own.
 
     `run` returns when stopped and drained; what is still waiting then stays pending on the stream.
     """
 
-    def __init__(
-        self,
-        worker: Worker,
-        *,
-        reads: Streams,
-        commands: Streams,
-        pool: Pool,
-        leases: Leases,
-        deps: Deps,
-        provider: Provider | None,
-        suspect: Callable[[], None],
-    ) -> None:
-        settings = deps.settings
+    def __init__(self, worker: AnyWorker, deps: Any, shared: Shared, reads: Streams) -> None:
+        settings = shared.settings
         self.worker = worker
         self.lanes = Lanes()
         self._deps = deps
-        self._leases = leases
-        self._provider = provider
+        self._shared = shared
         self._limit = worker.attempts(settings)
         self._deadline = Deadline(worker.deadline_s(settings))
         self._slots = worker.lanes(settings)
         self._rng = random.Random()  # noqa: S311 - jitter, not a secret
         self._stopping = asyncio.Event()
-        self._busy: dict[int, Held] = {}
-        self._pool = pool
+        self._busy: dict[int, Entry] = {}
         self._poison = settings.ferryman_poison_deliveries
         self._alone = asyncio.Lock()
-
-        self.committer = Committer(worker, pool, commands, leases, self._committed, self._fenced)
-        self.reader = Reader(
-            worker,
-            reads,
-            commands.appends,
-            pool,
-            self.lanes,
-            self.committer,
-            leases,
-            in_flight=settings.ferryman_max_in_flight,
-            suspect=suspect,
-        )
+        self._ended: Counter[str] = Counter()
+        self._took = shared.metrics.observer("ferryman_event_seconds", {"worker": worker.name})
+        self.committer = Committer(worker, shared, self._committed, self._lease_lost)
+        self.reader = Reader(worker, shared, reads, self.lanes, self.committer)
 
     @property
     def name(self) -> str:
@@ -110,7 +95,9 @@ class Consumer:
         commit = asyncio.create_task(self.committer.run(), name=f"{self.worker.name}:commit")
         read = asyncio.create_task(self.reader.run(), name=f"{self.worker.name}:read")
         slots = [asyncio.create_task(self._slot(n), name=f"{self.worker.name}:{n}") for n in range(self._slots)]
-        side = [asyncio.create_task(self._probe(), name=f"{self.worker.name}:probe")] if self._provider else []
+        side = [asyncio.create_task(self._tell(), name=f"{self.worker.name}:tell")]
+        if self.worker.channels:
+            side.append(asyncio.create_task(self._probe(), name=f"{self.worker.name}:probe"))
         stopped = asyncio.create_task(self._stopping.wait())
         try:
             done, _ = await asyncio.wait({commit, read, stopped, *slots, *side}, return_when=asyncio.FIRST_COMPLETED)
@@ -131,6 +118,7 @@ class Consumer:
             for task in everything:
                 task.cancel()
             await asyncio.gather(*everything, return_exceptions=True)
+            self._tell_now()
 
     async def _finish_slots(self, slots: Sequence[asyncio.Task[None]]) -> None:
         """Let the handlers under way come to their end; slots that wait for work end at once."""
@@ -140,39 +128,40 @@ class Consumer:
         await asyncio.wait(set(slots))
 
     async def _slot(self, number: int) -> None:
-        fence.check.set(lambda: self._check_lease(number))
+        mine = permit.Permit(lambda: self._check_lease(number))
+        permit.current.set(mine)
         while not self._stopping.is_set():
-            held = await self.lanes.next()
+            entry = await self.lanes.next()
             if self._stopping.is_set():
                 return
-            if not self._leases.may_begin(self.worker.name, held.partition):
-                self.lanes.again(held, LEASE_LOOK_S)  # Redis is away for longer than the lease: begin nothing
+            if not self._shared.leases.may_begin(self.worker.name, entry.partition):
+                self.lanes.again(entry, LEASE_LOOK_S)  # Redis is away for longer than the lease: begin nothing
                 continue
             if self.paused:
-                self.lanes.again(held, PAUSED_LOOK_S)
+                self.lanes.again(entry, PAUSED_LOOK_S)
                 continue
-            self._busy[number] = held
+            self._busy[number] = entry
             try:
                 if not self.committer.store_up.is_set():
                     await self._until_store_is_up()
                     if self._stopping.is_set():
                         return
-                if held.deliveries < SUSPICIOUS:
-                    await self._turn(held)
-                elif held.begun == 0:
-                    await self._turn_under_suspicion(held)
+                if entry.deliveries < SUSPICIOUS:
+                    await self._turn(entry, mine)
+                elif entry.begun == 0:
+                    await self._turn_under_suspicion(entry, mine)
                 else:
                     async with self._alone:
-                        await self._turn_under_suspicion(held)
+                        await self._turn_under_suspicion(entry, mine)
             finally:
                 del self._busy[number]
             await asyncio.sleep(0)  # a handler that never waits must not keep the listener and the committer waiting
 
     def _check_lease(self, number: int) -> None:
-        """Raises LeaseOver when what slot *number* has in hand may be another process's by now, or is over."""
-        held = self._busy.get(number)
-        if held is None or not self._leases.certain(self.worker.name, held.partition, held.epoch):
-            raise LeaseOver("the lease has run out meanwhile")
+        """Raises LeaseLost when what slot *number* has in hand may be another process's by now, or is over."""
+        entry = self._busy.get(number)
+        if entry is None or not self._shared.leases.certain(self.worker.name, entry.partition, entry.epoch):
+            raise LeaseLost("the lease has run out meanwhile")
 
     async def _until_store_is_up(self) -> None:
         """With Postgres away nothing can be recorded, so nothing is begun."""
@@ -184,74 +173,80 @@ class Consumer:
         for task in left:
             task.cancel()
 
-    async def _turn_under_suspicion(self, held: Held) -> None:
+    async def _turn_under_suspicion(self, entry: Entry, mine: permit.Permit) -> None:
         """Handle an event that has been delivered often: one of these may be what kills the process.
 
-        Deliveries alone prove nothing, since every restart makes one of everything pending. So it is written down
-        before
-        each is begun, and taken back when it is survived. What was under way when a process died is begun alone from
-        then on, one such event at a time: the next death tells which it was.
+        Deliveries alone prove nothing, since every restart makes one of everything pending. So each such event is
+        written down before it is begun, and crossed out when it is survived. What was under way when a process died is
+        begun alone from then on, one such event at a time: the next death tells which it was.
         """
         try:
-            begun = await inbox.begin(self._pool, self.worker.name, held.event)
+            begun = await inbox.begin(self._shared.pool, self.worker.name, entry.event)
         except Exception as exc:
             if not store_is_down(exc):
                 raise
-            self.lanes.again(held, PAUSED_LOOK_S)
+            self.lanes.again(entry, PAUSED_LOOK_S)
             return
         if begun > self._poison - SUSPICIOUS + 1:
             text = f"the process died {begun - 1} times over it, and was restarted before"
-            self._apply(held, Finish("dead", "Poison", error=Poison(text)), self._deps.now())
+            self._apply(entry, Finish("dead", "Poison", error=Poison(text)), self._shared.now())
             return
         try:
-            await self._turn(held)
+            await self._turn(entry, mine)
         finally:  # also when the drain cuts it short: that is no death
-            held.begun = 0
-            await self._survived(held)
+            entry.begun = 0
+            await self._survived(entry)
 
-    async def _survived(self, held: Held) -> None:
+    async def _survived(self, entry: Entry) -> None:
         try:
-            await inbox.survived(self._pool, self.worker.name, held.event)
+            await inbox.survived(self._shared.pool, self.worker.name, entry.event)
         except Exception as exc:
             if not store_is_down(exc):
                 raise
 
-    async def _turn(self, held: Held) -> None:
+    async def _turn(self, entry: Entry, mine: permit.Permit) -> None:
         """Call the handler once and act on how it ended."""
-        if held.dropped:
-            return  # while it waited here its lease was lost: who holds the next one may have ended it by now
+        if entry.dropped:
+            return  # while it waited here its lease was lost: the next lease holder may have ended it by now
         began = time.monotonic()
-        if held.began is None:
-            held.began = began
-        now = self._deps.now()
-        result = await self._handle(held, now)
-        if isinstance(result, LeaseOver):
-            log.warning("lease.over", worker=self.worker.name, event_id=held.event.id, step=held.step)
-            self.lanes.again(held, LEASE_LOOK_S)
-            return
+        if entry.began is None:
+            entry.began = began
+        mine.begin(entry.ticket)
+        entry.ticket = None
+        now = self._shared.now()
+        result = await self._handle(entry, now)
         answers = True
-        if self._provider is not None and isinstance(result, FerrymanError):
-            answers = self._provider.answered_since(held.failed_at if held.failures else began, result)
-            if answers and held.failures == 1 and not held.attempts:
-                held.attempts = 1  # the first failure was the event's own as well: the provider has answered since
+        if isinstance(result, FerrymanError):
+            answers = self._channel_answers(entry, result, began)
         verdict = decide(
             result,
-            attempts=held.attempts,
-            failures=held.failures,
+            attempts=entry.attempts,
+            failures=entry.failures,
             limit=self._limit,
-            provider_answers=answers,
+            channel_answers=answers,
             on_uncertain=self.worker.on_uncertain,
             rng=self._rng,
         )
-        self._deps.metrics.observe("ferryman_event_seconds", time.monotonic() - began, {"worker": self.worker.name})
-        self._apply(held, verdict, now)
+        self._took(time.monotonic() - began)
+        self._apply(entry, verdict, now)
 
-    async def _handle(self, held: Held, now: datetime) -> Outcome | FerrymanError:
-        turn = Turn(now=now, attempt=held.attempts + 1, step=held.step, memo=held.memo)
+    def _channel_answers(self, entry: Entry, error: FerrymanError, began: float) -> bool:
+        """Whether the channel that *error* came from has answered since the event failed before: then the fault is the
+        event's own."""
+        channel = self._shared.channels.get(error.channel)
+        if channel is None:
+            return True
+        answers = channel.answered_since(entry.failed_at if entry.failures else began, error)
+        if answers and entry.failures == 1 and not entry.attempts:
+            entry.attempts = 1  # the first failure was the event's own as well: the channel has answered since
+        return answers
+
+    async def _handle(self, entry: Entry, now: datetime) -> Outcome | FerrymanError:
+        turn = Turn(now=now, attempt=entry.attempts + 1, step=entry.step, memo=entry.memo)
         call = self._deadline.call()
         try:
             with call:
-                return await self.worker.handle(held.event, self._deps, turn)
+                return await self.worker.handle(entry.event, self._deps, turn)
         except FerrymanError as exc:
             return exc
         except Exception as exc:
@@ -259,99 +254,121 @@ class Consumer:
                 return Uncertain("the handler passed its deadline")
             if store_is_down(exc) or isinstance(exc, StreamErrors):
                 return StoreAway(f"a store is away ({type(exc).__name__})")
-            log.exception("event.handler_failed", worker=self.worker.name, event_id=held.event.id)
+            log.exception("event.handler_failed", worker=self.worker.name, event_id=entry.event.id)
             return Unexpected(f"the handler raised {type(exc).__name__}")
 
-    def _apply(self, held: Held, verdict: Finish | Wait | Retry | Park, now: datetime) -> None:
+    def _apply(self, entry: Entry, verdict: Verdict, now: datetime) -> None:
         match verdict:
-            case Park():
-                held.step, held.memo = "", None
-                self.lanes.park(held)
-            case Retry():
-                held.step, held.memo = "", None
-                held.failures += not verdict.limited
-                held.attempts += verdict.counted
-                held.failed_at = time.monotonic()
-                log.warning(
-                    "event.retry",
-                    worker=self.worker.name,
-                    event_id=held.event.id,
-                    attempt=held.attempts,
-                    error_class=type(verdict.error).__name__,
-                    error=str(verdict.error),
-                    delay_s=round(verdict.delay_s, 2),
-                )
-                self.committer.submit(Settled(held, verdict, now))
             case Finish(outcome="dead", error=error) if error is not None:
-                turn = Turn(now=now, attempt=held.attempts + 1, step=held.step, memo=held.memo)
-                rows = self._farewell(held, error, turn)
-                self.committer.submit(Settled(held, Finish("dead", verdict.reason, rows, (), error), now))
-            case _:
-                self.committer.submit(Settled(held, verdict, now))
+                turn = Turn(now=now, attempt=entry.attempts + 1, step=entry.step, memo=entry.memo)
+                rows = self._farewell(entry, error, turn)
+                self.committer.submit(Settled(entry, Finish("dead", verdict.reason, rows, (), error), now))
+            case Finish() | Wait():
+                self.committer.submit(Settled(entry, verdict, now))
+            case Retry():
+                self._fail(entry, verdict)
+                self.committer.submit(Settled(entry, verdict, now))
+            case Park():
+                entry.step, entry.memo = "", None
+                self.lanes.park(entry, verdict.channel)
+            case StandInLine():
+                self.lanes.stand_in_line(entry, verdict.ticket)
+            case Yield():
+                log.warning("lease.over", worker=self.worker.name, event_id=entry.event.id, step=entry.step)
+                self.lanes.again(entry, LEASE_LOOK_S)
 
-    def _farewell(self, held: Held, error: FerrymanError, turn: Turn) -> tuple[Row, ...]:
+    def _fail(self, entry: Entry, verdict: Retry) -> None:
+        """Note that a call of the handler has failed, and begin again at the handler's first step."""
+        entry.step, entry.memo = "", None
+        entry.failures += not verdict.limited
+        entry.attempts += verdict.counted
+        entry.failed_at = time.monotonic()
+        self._ended["retried"] += 1
+        log.warning(
+            "event.retry",
+            worker=self.worker.name,
+            event_id=entry.event.id,
+            attempt=entry.attempts,
+            error_class=type(verdict.error).__name__,
+            error=str(verdict.error),
+            delay_s=round(verdict.delay_s, 2),
+        )
+
+    def _farewell(self, entry: Entry, error: FerrymanError, turn: Turn) -> tuple[Row, ...]:
         """The worker's own rows for a dead letter. A fault in making them must not keep the letter from being
         written."""
         try:
-            return tuple(self.worker.buried(held.event, error, turn))
+            return tuple(self.worker.buried(entry.event, error, turn))
         except Exception:
-            log.exception("event.buried_failed", worker=self.worker.name, event_id=held.event.id)
+            log.exception("event.buried_failed", worker=self.worker.name, event_id=entry.event.id)
             return ()
 
-    def _committed(self, batch: Sequence[Settled]) -> list[tuple[str, str]]:
+    def _committed(self, batch: Sequence[Settled]) -> Sequence[EntryRef]:
         """Let the lanes of *batch* go on; returns what may be acknowledged."""
-        acks: list[tuple[str, str]] = []
+        acks: list[EntryRef] = []
+        ended: Counter[str] = Counter()
         for settled in batch:
-            held, verdict = settled.held, settled.verdict
+            entry, verdict = settled.entry, settled.verdict
             if isinstance(verdict, Finish):
-                acks += self.lanes.done(held)
-                self._report(held, verdict)
+                acks += self.lanes.done(entry)
+                ended[verdict.outcome] += 1
+                self._report(entry, verdict)
             elif isinstance(verdict, Wait):
-                held.step, held.memo = verdict.step, verdict.memo
-                self.lanes.again(held, (verdict.at - self._deps.now()).total_seconds())
+                entry.step, entry.memo = verdict.step, verdict.memo
+                self.lanes.again(entry, (verdict.at - self._shared.now()).total_seconds())
             else:
-                self.lanes.again(held, verdict.delay_s)
-        for outcome, count in outcomes(batch).items():
-            self._deps.metrics.inc("ferryman_events_total", {"worker": self.worker.name, "outcome": outcome}, count)
+                self.lanes.again(entry, verdict.delay_s)
+        self._ended += ended
+        for outcome, count in ended.items():
+            self._shared.metrics.inc("ferryman_events_total", {"worker": self.worker.name, "outcome": outcome}, count)
         return acks
 
-    def _report(self, held: Held, verdict: Finish) -> None:
-        """One line per event; the journal's, which only copies, at debug."""
-        level = "debug" if self.worker.quiet and verdict.outcome == "done" else "info"
-        getattr(log, level)(
+    def _report(self, entry: Entry, verdict: Finish) -> None:
+        """A line for the end of an event. The ordinary end is told at debug: the inbox has it."""
+        took_s = 0.0 if entry.began is None else time.monotonic() - entry.began
+        ordinary = verdict.outcome in ("done", "skipped") and not entry.attempts and took_s < SLOW_S
+        if ordinary and not log.is_enabled_for(logging.DEBUG):
+            return
+        (log.debug if ordinary else log.info)(
             "event.settled",
             worker=self.worker.name,
-            event_id=held.event.id,
-            type=held.event.type,
+            event_id=entry.event.id,
+            type=entry.event.type,
             outcome=verdict.outcome,
             reason=verdict.reason,
-            attempts=held.attempts,
-            took_ms=None if held.began is None else round((time.monotonic() - held.began) * 1000, 1),
+            attempts=entry.attempts,
+            took_ms=None if entry.began is None else round(took_s * 1000, 1),
         )
 
-    def _fenced(self, partitions: set[int]) -> None:
+    async def _tell(self) -> None:
+        """Every minute, a line with how many events have ended how."""
+        while True:
+            await asyncio.sleep(TELL_S)
+            self._tell_now()
+
+    def _tell_now(self) -> None:
+        ended, self._ended = self._ended, Counter()
+        if ended:
+            log.info("worker.counted", worker=self.worker.name, open=len(self.lanes), **ended)
+
+    def _lease_lost(self, partitions: set[int]) -> None:
         for partition in partitions:
-            self._leases.lost(self.worker.name, partition)
+            self._shared.leases.lost(self.worker.name, partition)
         dropped = self.lanes.drop(partitions)
         log.warning("lease.fenced", worker=self.worker.name, partitions=sorted(partitions), dropped=dropped)
 
     async def _probe(self) -> None:
-        """While the provider is away let one waiting lane at a time find out; when it is back, all of them."""
-        assert self._provider is not None
+        """While a channel is away let one of the lanes that wait for it find out; when it is back, all of them."""
         while True:
             await asyncio.sleep(PROBE_LOOK_S)
-            if self.lanes.parked:
-                if self._provider.closed:
-                    self.lanes.unpark()
-                elif self._provider.may_probe:
-                    self.lanes.unpark(1)
+            for name in self.lanes.parked:
+                channel = self._shared.channels[name]
+                if channel.closed:
+                    self.lanes.unpark(name)
+                elif channel.may_probe:
+                    self.lanes.unpark(name, 1)
 
     @property
     def oldest(self) -> datetime | None:
         """Arrival of the oldest event in hand."""
         return self.lanes.oldest()
-
-
-def utc_now() -> datetime:
-    """The wall clock that decisions are given."""
-    return datetime.now(UTC)

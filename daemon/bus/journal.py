@@ -4,16 +4,16 @@ replayed."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Final, cast
 
 from adapters.postgres.bus import journal
 from adapters.postgres.pool import Connection
-from daemon.bus.outcome import Done, Outcome, Row, Turn, Worker
-from daemon.deps import Deps
+from daemon.bus.outcome import Done, Outcome, Row, Turn
+from daemon.bus.worker import Worker
 from schemas.envelope import TOPICS, TYPES, Event
 
 
-async def handle(event: Event, deps: Deps, turn: Turn) -> Outcome:
+async def handle(event: Event, deps: None, turn: Turn) -> Outcome:
     """Every event is to be kept as it is."""
     return Done(rows=(event,))
 
@@ -23,6 +23,6 @@ async def record(conn: Connection, rows: Sequence[Row]) -> None:
     await journal.append(conn, cast("Sequence[Event]", rows))
 
 
-WORKER = Worker(
-    name="journal", reads=TOPICS, types=frozenset(TYPES), handle=handle, record=record, lanes=lambda s: 200, quiet=True
+WORKER: Final[Worker[None]] = Worker(
+    name="journal", reads=TOPICS, types=frozenset(TYPES), handle=handle, record=record, lanes=lambda s: 200
 )

@@ -1,61 +1,71 @@
 """Lanes: order within a key, keys side by side.
 
 A lane holds one key's entries in order; only its head is ever handled, and the next one only when the head has been
-committed. What waits (a delay, a retry, a provider that is down) waits in its lane and takes no slot.
+committed. What waits (for a delay, a retry, a channel that is away, a place within a rate limit) waits in its lane and
+takes no slot.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from schemas.envelope import Event
+from adapters.redis.limits import Ticket
+from schemas.envelope import Event, InboxKey
+
+
+class EntryRef(NamedTuple):
+    """Names an entry: its stream's key, and its id there."""
+
+    key: str
+    id: str
 
 
 @dataclass(slots=True, eq=False)
-class Held:
-    """An entry that was read and is not yet settled. *key* and *id* name it on the stream.
+class Entry:
+    """A stream entry that was read and is not yet settled.
 
-    *attempts*: counted failures. *failures*: failures in a row, counted or not (the backoff grows with it).
-    *failed_at*: loop time of the last one. *copies*: further entries of the same event, acknowledged with it.
-    *deliveries*: how often it has been read, this time included.
-    *begun*: how often a process died over it, or beside it. *active*: in a slot or on its way to Postgres.
-    *dropped*: its lease was lost; who holds the next one, be it ourselves, does it anew, and its result counts no more.
-    *epoch*: of the lease it was read under. Its result counts under no other: it may be on its way when that is lost.
+    *epoch*: of the lease that it was read under; its result counts under no other. *attempts*: counted failures.
+    *failures*: failures in a row, counted or not (the backoff grows with it). *failed_at*: loop time of the last one.
+    *step*, *memo*: what the last Later said. *ticket*: its place in the line for a rate limit. *copies*: further
+    entries of the same event, acknowledged with it. *began*: loop time of the first call of its handler. *active*: in a
+    slot, or on its way to Postgres. *deliveries*: how often it has been read, this time included. *begun*: how often a
+    process died over it, or beside it. *dropped*: its lease was lost; the next lease holder, be it this process, does
+    it anew, and its result counts no more.
     """
 
-    key: str
+    ref: EntryRef
     partition: int
-    id: str
     event: Event
+    epoch: int = 0
     attempts: int = 0
     failures: int = 0
     failed_at: float = float("-inf")
     step: str = ""
     memo: Any = None
-    copies: list[tuple[str, str]] = field(default_factory=list)
+    ticket: Ticket | None = None
+    copies: list[EntryRef] = field(default_factory=list)
     began: float | None = None
     active: bool = False
     deliveries: int = 1
     begun: int = 0
     dropped: bool = False
-    epoch: int = 0
 
 
 class Lanes:
     """The entries that this process holds for one worker."""
 
     def __init__(self) -> None:
-        self._lanes: dict[str, list[Held]] = {}  # most hold one entry, for which a deque takes twelve times the memory
-        self._ready: asyncio.Queue[Held] = asyncio.Queue()
-        self._entries: dict[tuple[str, str], Held] = {}
-        self._events: dict[tuple[str, str], Held] = {}
+        self._lanes: dict[str, list[Entry]] = {}  # most hold one entry, for which a deque takes twelve times the memory
+        self._ready: asyncio.Queue[Entry] = asyncio.Queue()
+        self._entries: dict[EntryRef, Entry] = {}
+        self._events: dict[InboxKey, Entry] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._parked: deque[Held] = deque()
+        self._parked: dict[str, deque[Entry]] = {}
         self.changed = asyncio.Event()
 
     def __len__(self) -> int:
@@ -66,138 +76,160 @@ class Lanes:
         """How many entries may be handled now, and wait for a slot."""
         return self._ready.qsize()
 
-    def holds(self, key: str, entry_id: str) -> bool:
+    def holds(self, ref: EntryRef) -> bool:
         """Whether this entry is in hand."""
-        return (key, entry_id) in self._entries
+        return ref in self._entries
 
-    def first(self, event: Event) -> Held | None:
+    def first(self, event: Event) -> Entry | None:
         """The entry in hand that carries *event*, of which any other one is a copy."""
-        return self._events.get((event.id, event.replayid))
+        return self._events.get(event.inbox_key)
 
-    def add(self, held: Held, *, decided: bool = False) -> None:
-        """Take *held* in, behind what its key already has. *decided*: it is on its way to Postgres, nobody handles it.
+    def add(self, entry: Entry, *, decided: bool = False) -> None:
+        """Take *entry* in, behind what its key already has. *decided*: it is on its way to Postgres, no slot takes it.
 
         A copy of an event in hand only waits for the end of the first one.
         """
-        self._entries[held.key, held.id] = held
-        first = self.first(held.event)
+        self._entries[entry.ref] = entry
+        event_key = entry.event.inbox_key
+        first = self._events.get(event_key)
         if first is not None:
-            first.copies.append((held.key, held.id))
+            first.copies.append(entry.ref)
             return
-        self._events[held.event.id, held.event.replayid] = held
-        held.active = decided
-        lane = self._lanes.get(held.event.subject)
+        self._events[event_key] = entry
+        entry.active = decided
+        lane = self._lanes.get(entry.event.subject)
         if lane is not None:
-            lane.append(held)
+            lane.append(entry)
         else:
-            self._lanes[held.event.subject] = [held]
+            self._lanes[entry.event.subject] = [entry]
             if not decided:
-                self._ready.put_nowait(held)
+                self._ready.put_nowait(entry)
 
-    async def next(self) -> Held:
+    async def next(self) -> Entry:
         """The next entry that may be handled."""
         while True:
-            held = await self._ready.get()
-            if self._has(held):  # else its lease was lost while it was ready
-                held.active = True
-                return held
+            entry = await self._ready.get()
+            if self._has(entry):  # else its lease was lost while it was ready
+                entry.active = True
+                return entry
 
-    def done(self, held: Held) -> list[tuple[str, str]]:
-        """*held* is committed: let the next one of its key go. Returns the entries to acknowledge, copies included."""
-        entries = [(held.key, held.id), *held.copies]
-        if not self._has(held):
-            return entries
-        del self._events[held.event.id, held.event.replayid]
-        for entry in entries:
-            self._entries.pop(entry, None)
-        lane = self._lanes[held.event.subject]
-        del lane[0]
-        if lane:
-            self._ready.put_nowait(lane[0])
+    def done(self, entry: Entry) -> list[EntryRef]:
+        """*entry* is committed: let the next one of its key go. Returns the entries to acknowledge, copies included."""
+        refs = [entry.ref, *entry.copies]
+        if not self._has(entry):
+            return refs
+        del self._events[entry.event.inbox_key]
+        for ref in refs:
+            self._entries.pop(ref, None)
+        lane = self._lanes[entry.event.subject]
+        if len(lane) == 1:
+            del self._lanes[entry.event.subject]
         else:
-            del self._lanes[held.event.subject]
+            del lane[0]
+            self._ready.put_nowait(lane[0])
         self.changed.set()
-        return entries
+        return refs
 
-    def again(self, held: Held, delay_s: float) -> None:
-        """Handle *held* again after *delay_s* seconds."""
-        held.active = False
-        if not self._has(held):
+    def again(self, entry: Entry, delay_s: float) -> None:
+        """Handle *entry* again after *delay_s* seconds."""
+        entry.active = False
+        if not self._has(entry):
             return
         if delay_s <= 0:
-            self._ready.put_nowait(held)
+            self._ready.put_nowait(entry)
             return
-        timer = asyncio.get_running_loop().call_later(delay_s, self._due, held)
-        self._timers[held.event.subject] = timer
+        timer = asyncio.get_running_loop().call_later(delay_s, self._due, entry)
+        self._timers[entry.event.subject] = timer
 
-    def _due(self, held: Held) -> None:
-        self._timers.pop(held.event.subject, None)
-        self._ready.put_nowait(held)
+    def _due(self, entry: Entry) -> None:
+        self._timers.pop(entry.event.subject, None)
+        self._ready.put_nowait(entry)
 
-    def park(self, held: Held) -> None:
-        """*held* waits until its provider is back."""
-        held.active = False
-        if self._has(held):
-            self._parked.append(held)
+    def stand_in_line(self, entry: Entry, ticket: Ticket) -> None:
+        """*entry* waits until *ticket* is called."""
+        entry.active = False
+        entry.ticket = ticket
+        if not self._has(entry):
+            ticket.called.cancel()
+            return
+        ticket.called.add_done_callback(lambda called: None if called.cancelled() else self._ready.put_nowait(entry))
+
+    def park(self, entry: Entry, channel: str) -> None:
+        """*entry* waits until *channel* is back."""
+        entry.active = False
+        if self._has(entry):
+            self._parked.setdefault(channel, deque()).append(entry)
 
     @property
-    def parked(self) -> int:
-        """How many lanes wait for their provider."""
-        return len(self._parked)
+    def parked(self) -> Mapping[str, int]:
+        """Channel -> how many lanes wait for it."""
+        return {channel: len(waiting) for channel, waiting in self._parked.items()}
 
-    def unpark(self, count: int | None = None) -> None:
-        """Let *count* parked lanes go, oldest first (all when None)."""
-        for _ in range(len(self._parked) if count is None else min(count, len(self._parked))):
-            self._ready.put_nowait(self._parked.popleft())
+    def unpark(self, channel: str, count: int | None = None) -> None:
+        """Let *count* lanes parked for *channel* go, oldest first (all when None)."""
+        waiting = self._parked.get(channel, deque())
+        for _ in range(len(waiting) if count is None else min(count, len(waiting))):
+            self._ready.put_nowait(waiting.popleft())
+        if not waiting:
+            self._parked.pop(channel, None)
 
     def drop(self, partitions: Iterable[int]) -> int:
         """Forget what is held of *partitions*: another process owns them now. Returns how many entries that were."""
         gone = set(partitions)
-        return self._forget([held for held in self._entries.values() if held.partition in gone])
+        return self._forget([entry for entry in self._entries.values() if entry.partition in gone])
 
     def drop_waiting(self, partition: int) -> int:
-        """Forget what nobody works on in *partition*; returns how many entries of it are left."""
-        mine = [held for held in self._entries.values() if held.partition == partition]
-        return len(mine) - self._forget([held for held in mine if not held.active])
+        """Forget what is not being worked on in *partition*; returns how many entries of it are left."""
+        mine = [entry for entry in self._entries.values() if entry.partition == partition]
+        return len(mine) - self._forget([entry for entry in mine if not entry.active])
 
-    def _forget(self, dropped: Sequence[Held]) -> int:
+    def _forget(self, dropped: Sequence[Entry]) -> int:
         if not dropped:
             return 0
-        copies: list[tuple[str, str]] = []
-        for held in dropped:
-            held.dropped = True
-            del self._entries[held.key, held.id]
-            identity, subject = (held.event.id, held.event.replayid), held.event.subject
-            if self._events.get(identity) is not held:
+        copies: list[EntryRef] = []
+        for entry in dropped:
+            entry.dropped = True
+            del self._entries[entry.ref]
+            event_key, subject = entry.event.inbox_key, entry.event.subject
+            if self._events.get(event_key) is not entry:
                 continue  # a copy, which stood in no lane
-            del self._events[identity]
-            copies += held.copies
+            del self._events[event_key]
+            copies += entry.copies
             lane = self._lanes[subject]
-            if lane[0] is held and (timer := self._timers.pop(subject, None)) is not None:
+            if lane[0] is entry and (timer := self._timers.pop(subject, None)) is not None:
                 timer.cancel()
-            lane.remove(held)
+            if entry.ticket is not None:
+                entry.ticket.called.cancel()
+            lane.remove(entry)
             if not lane:
                 del self._lanes[subject]
-        for entry in copies:
-            if (copy := self._entries.pop(entry, None)) is not None:
-                self.add(copy)  # it came under another key, and nobody else will do it now
-        self._parked = deque(held for held in self._parked if self._has(held))
+        for ref in copies:
+            if (copy := self._entries.pop(ref, None)) is not None:
+                self.add(copy)  # it came under another key, and no other process will do it now
+        for channel, waiting in list(self._parked.items()):
+            left = deque(entry for entry in waiting if self._has(entry))
+            self._parked[channel] = left
+            if not left:
+                del self._parked[channel]
         self.changed.set()
         return len(dropped)
 
-    def _has(self, held: Held) -> bool:
-        return self._entries.get((held.key, held.id)) is held
+    def _has(self, entry: Entry) -> bool:
+        return self._entries.get(entry.ref) is entry
 
     def by_stream(self) -> Counter[str]:
         """How many entries of each stream are in hand."""
-        return Counter(key for key, _ in self._entries)
+        return Counter(ref.key for ref in self._entries)
 
     def oldest(self) -> datetime | None:
         """When the oldest event in hand arrived."""
-        return min((held.event.time for held in self._entries.values()), default=None)
+        return min((entry.event.time for entry in self._entries.values()), default=None)
 
     def close(self) -> None:
-        """Stop every timer; what waits stays pending on the stream."""
+        """Stop every timer and leave every line; what waits stays pending on the stream."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        for entry in self._entries.values():
+            if entry.ticket is not None:
+                entry.ticket.called.cancel()

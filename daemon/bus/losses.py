@@ -9,7 +9,7 @@ from adapters.postgres.bus import inbox, payloads
 from adapters.postgres.operator import replay
 from adapters.postgres.pool import Connection, Pool
 from adapters.redis.streams import Streams, partition_in, stream_key
-from daemon.bus.outcome import Worker
+from daemon.bus.worker import AnyWorker
 from schemas.envelope import TOPICS, Event, from_fields
 from schemas.errors import Malformed
 from schemas.partitions import partition_of
@@ -20,7 +20,7 @@ PAGE: Final = 500
 class Losses:
     """Of one process. *days*: how far back the journal is looked at."""
 
-    def __init__(self, pool: Pool, streams: Streams, workers: Sequence[Worker], days: int) -> None:
+    def __init__(self, pool: Pool, streams: Streams, workers: Sequence[AnyWorker], days: int) -> None:
         self._pool = pool
         self._streams = streams
         self._workers = workers

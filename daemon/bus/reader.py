@@ -10,19 +10,17 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
 
-from adapters.postgres.pool import Pool
-from adapters.redis.append import Appends
 from adapters.redis.streams import Fenced, StreamErrors, Streams, partition_in, stream_key
 from daemon.bus.admission import Admission
 from daemon.bus.committer import Committer
 from daemon.bus.lanes import Lanes
-from daemon.bus.leases import Leases
-from daemon.bus.outcome import Worker
+from daemon.bus.shared import Shared
+from daemon.bus.worker import AnyWorker
 
 BATCH: Final = 500
 BLOCK_MS: Final = 1000
@@ -40,41 +38,37 @@ log = structlog.get_logger(__name__)
 
 
 class Reader:
-    """Fills *lanes* with what *worker* has to do on the partitions that *leases* gives us."""
+    """Fills *lanes* with what *worker* has to do on the partitions whose leases this process holds. *streams*: on a
+    client of its own, as its reads wait."""
 
     def __init__(
         self,
-        worker: Worker,
+        worker: AnyWorker,
+        shared: Shared,
         streams: Streams,
-        appends: Appends,
-        pool: Pool,
         lanes: Lanes,
         committer: Committer,
-        leases: Leases,
-        *,
-        in_flight: int,
-        suspect: Callable[[], None],
     ) -> None:
         self._worker = worker
         self._streams = streams
-        self._appends = appends
+        self._appends = shared.streams.appends
         self._lanes = lanes
         self._committer = committer
-        self._leases = leases
-        self._in_flight = in_flight
-        self._suspect = suspect
+        self._leases = shared.leases
+        self._in_flight = shared.settings.ferryman_max_in_flight
+        self._suspect = shared.suspect
         self._owned: dict[int, int] = {}
         self._unclaimed: set[int] = set()
         self._history: dict[str, str] = {}
         self._last: dict[str, str] = {}  # beyond these ids nothing was there, or it has been read
         self._woken = False
         self._stopping = asyncio.Event()
-        self._admission = Admission(worker, streams, pool, lanes, committer, self._stopping)
+        self._admission = Admission(worker, streams, shared.pool, lanes, committer, self._stopping)
         self._failing: str | None = None
         self._turn = 0
         self._next_count = 0.0
         self._read_at = -math.inf
-        self._losses = appends.losses
+        self._losses = self._appends.losses
         self.paused = False
         self.reading: frozenset[int] = frozenset()
         """The partitions that the read under way may bring entries of: nobody else may read them before its end."""

@@ -29,7 +29,7 @@ from adapters.postgres.pool import Connection, Pool, store_is_down
 from adapters.redis.client import cluster, fails_over, serving
 from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_key
 from daemon.bus.losses import Losses
-from daemon.bus.outcome import Worker
+from daemon.bus.worker import AnyWorker
 
 MARK: Final = "ferryman:{bus}:mark"
 BEAT: Final = "ferryman:{bus}:beat"
@@ -65,7 +65,7 @@ class Held(Protocol):
 class Recovery:
     """Watches for losses, and mends them. *days*: how far back the journal is looked at."""
 
-    def __init__(self, pool: Pool, streams: Streams, workers: Sequence[Worker], intake: Held, *, days: int) -> None:
+    def __init__(self, pool: Pool, streams: Streams, workers: Sequence[AnyWorker], intake: Held, *, days: int) -> None:
         self._pool = pool
         self._streams = streams
         self._workers = workers

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
+from adapters.gate import NoPlace
+from adapters.redis.limits import Ticket
 from daemon.bus.outcome import Done, Later, Outcome, Row
 from schemas.envelope import Event
-from schemas.errors import ChannelDown, FerrymanError, Permanent, Transient, Uncertain
+from schemas.errors import (
+    ChannelClosed,
+    ChannelDown,
+    FerrymanError,
+    LeaseLost,
+    Permanent,
+    StoreAway,
+    Transient,
+    Uncertain,
+)
 
 BACKOFF_S: Final = 2.0
 BACKOFF_CAP_S: Final = 900.0
@@ -19,20 +30,8 @@ STORE_AWAY_S: Final = 1.0
 RETRY_AFTER_CAP_S: Final = 3600.0
 
 
-class BreakerOpen(FerrymanError):
-    """The provider is paused; nothing was called."""
-
-
 class Poison(Permanent):
     """The event kills the process that handles it."""
-
-
-class LeaseOver(FerrymanError):
-    """The lease of the event's partition has run out, so its handler may send nothing more; nothing was sent."""
-
-
-class StoreAway(FerrymanError):
-    """A store of ours did not answer the handler: no fault of the event's, nor of the provider's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +67,24 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Park:
-    """Wait until the provider is back; costs nothing."""
+    """Wait until *channel* is back; costs nothing."""
+
+    channel: str
 
 
-Verdict: TypeAlias = Finish | Wait | Retry | Park
+@dataclass(frozen=True, slots=True)
+class StandInLine:
+    """Wait until *ticket* is called: our own rate limit has no place now; costs nothing."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Yield:
+    """Begin again in a moment, if the lease is still ours then; costs nothing."""
+
+
+Verdict: TypeAlias = Finish | Wait | Retry | Park | StandInLine | Yield
 
 
 class Unexpected(FerrymanError):
@@ -89,16 +102,15 @@ def decide(
     attempts: int,
     failures: int,
     limit: int,
-    provider_answers: bool,
+    channel_answers: bool,
     on_uncertain: Literal["retry", "hold"],
     rng: random.Random,
 ) -> Verdict:
     """The verdict on one call of a handler.
 
     *attempts*: failures counted before this one; *failures*: failures in a row before this one; *limit*: how many
-    attempts there are. *provider_answers*: the provider has served somebody since this event last failed. While it has
-    not, the fault is the provider's and not the event's, and costs no attempt: so an outage of any length buries
-    nothing.
+    attempts there are. *channel_answers*: the channel has served an event since this one last failed. While it has not,
+    the fault is the channel's and not the event's, and costs no attempt: so an outage of any length buries nothing.
     """
     match result:
         case Done(skipped=None):
@@ -107,8 +119,13 @@ def decide(
             return Finish("skipped", result.skipped, result.rows, result.emit)
         case Later():
             return Wait(result.at, result.rows, result.step, result.memo)
-        case BreakerOpen() | ChannelDown():
-            return Park()
+        case ChannelClosed() | ChannelDown():
+            assert result.channel is not None
+            return Park(result.channel)
+        case NoPlace():
+            return StandInLine(result.ticket)
+        case LeaseLost():
+            return Yield()
         case StoreAway():
             return Retry(STORE_AWAY_S + rng.uniform(0, STORE_AWAY_S), False, result, limited=True)
         case Permanent():
@@ -119,14 +136,9 @@ def decide(
             pause = LIMITED_S if result.retry_after_s is None else result.retry_after_s
             return Retry(max(0.0, min(pause, RETRY_AFTER_CAP_S)) + rng.uniform(0, 0.5), False, result, limited=True)
         case _:
-            counted = provider_answers or isinstance(result, Unexpected)
+            counted = channel_answers or isinstance(result, Unexpected)
             if counted and attempts + 1 >= limit:
                 return Finish("dead", type(result).__name__, error=result)
             delay = backoff(failures + 1, rng, cap_s=BACKOFF_CAP_S if counted else OUTAGE_CAP_S)
             asked = getattr(result, "retry_after_s", None) or 0.0
             return Retry(max(delay, min(asked, RETRY_AFTER_CAP_S)), counted, result)
-
-
-def next_at(now: datetime, delay_s: float) -> datetime:
-    """When a retry is due."""
-    return now + timedelta(seconds=delay_s)

@@ -9,12 +9,12 @@ from typing import Final, Protocol
 
 import structlog
 
+from adapters.channel import Channels
 from adapters.postgres.bus import journal, outbox, pauses, payloads
 from adapters.postgres.operator import metrics
 from adapters.postgres.operator.retention import drop_old_days
 from adapters.postgres.pool import Pool, store_is_down
 from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_key
-from daemon.bus.breakers import Provider
 from daemon.bus.consumer import Consumer
 from daemon.bus.trim import JOURNAL, trim
 from daemon.settings.model import Settings
@@ -42,14 +42,12 @@ async def publish_left(pool: Pool, streams: Streams, *, older_than_s: float) -> 
 
 
 class Pausable(Protocol):
-    """What an operator can stop."""
+    """What an operator can stop, by its name."""
 
     paused: bool
 
     @property
-    def name(self) -> str:
-        """By which he calls it."""
-        ...
+    def name(self) -> str: ...
 
 
 class Maintenance:
@@ -61,14 +59,14 @@ class Maintenance:
         pool: Pool,
         streams: Streams,
         consumers: Sequence[Consumer],
-        providers: Sequence[Provider],
+        channels: Channels,
         measured: Metrics,
     ) -> None:
         self._settings = settings
         self._pool = pool
         self._streams = streams
         self._consumers = consumers
-        self._providers = providers
+        self._channels = channels
         self._metrics = measured
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -100,7 +98,7 @@ class Maintenance:
     async def _follow_pauses(self) -> None:
         """Do as the operator's `pause` and `resume` say."""
         paused = await pauses.paused(self._pool)
-        parts: list[Pausable] = [*self._consumers, *self._providers]
+        parts: list[Pausable] = [*self._consumers, *self._channels.all()]
         for part in parts:
             if part.paused != (part.name in paused):
                 part.paused = not part.paused
@@ -121,8 +119,8 @@ class Maintenance:
             log.warning("days.kept", days=[str(day) for day in kept], reason="there is open work of these days")
 
     async def _measure(self) -> None:
-        for provider in self._providers:
-            self._metrics.set("ferryman_breaker_open", float(not provider.closed), {"provider": provider.name})
+        for channel in self._channels.all():
+            self._metrics.set("ferryman_breaker_open", float(not channel.closed), {"provider": channel.name})
         self._metrics.set("ferryman_spool", await outbox.spool_size(self._pool))
         dead = await metrics.open_dead_letters(self._pool)
         now = datetime.now(UTC)

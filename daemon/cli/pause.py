@@ -36,7 +36,7 @@ def resume(name: Name, dry_run: DryRun = False) -> None:
 
 
 async def _change(settings: Settings, name: str, *, paused: bool, dry_run: bool) -> bool:
-    names = sorted({w.name for w in WORKERS} | {w.provider for w in WORKERS if w.provider})
+    names = sorted({w.name for w in WORKERS} | {channel for w in WORKERS for channel in w.channels})
     if name not in names:
         raise UnknownName(f"there is no worker or provider {name}: there are {', '.join(names)}")
     async with located_stores(settings, join=True) as addresses, connect(addresses.database_url, size=1) as pool:

@@ -24,16 +24,17 @@ from adapters.postgres.contacts import Buyer
 from adapters.postgres.orders import OrderRow, Syncing, SyncResult, row_of
 from adapters.postgres.pool import Connection
 from adapters.redis.limits import LONGEST_WAIT_S
-from daemon.bus.outcome import Done, Later, Outcome, Row, Turn, Worker
+from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
+from daemon.bus.worker import Worker
 from daemon.contacts.decisions import LANGUAGES, Create, Keep, Outdated, Plan, Update, decide, due
+from daemon.contacts.wiring import CGB, CONTACTS, ContactDeps
 from schemas.envelope import Event
-from schemas.errors import FerrymanError, Malformed, Permanent, Refused
+from schemas.errors import FerrymanError, Malformed, NotSent, Permanent, Refused
 from schemas.orders import Order, is_test_order, order_from, order_id_of
 from schemas.phone import Phone
 
 if TYPE_CHECKING:
     from adapters.ports import ContactDirectory
-    from daemon.deps import Deps
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +52,7 @@ class _Seen:
     took_s: float
 
 
-async def handle(event: Event, deps: Deps, turn: Turn) -> Outcome:
+async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
     """One step of an order's sync; the module's docstring has the steps. Raises what the directory raises,
     and Malformed for a payload whose parts have the wrong kind."""
     if turn.step == "write" and isinstance(turn.memo, _Seen):
@@ -64,7 +65,7 @@ async def handle(event: Event, deps: Deps, turn: Turn) -> Outcome:
     if not deps.settings.cgb_sync_enabled:
         return Done(rows=(row_of(order),), skipped="sync disabled")
     if order.phone is None:
-        deps.metrics.inc("cgb_sync_failures")
+        _count(deps, "cgb_sync_failures")
         failed = SyncResult(order_id=order.order_id, status="failed", at=turn.now, error=NO_PHONE)
         return Done(rows=(row_of(order), failed), skipped="no phone")
     if turn.step == "":  # kept before any call, so that it is there also while CGB is away
@@ -73,13 +74,12 @@ async def handle(event: Event, deps: Deps, turn: Turn) -> Outcome:
     return await _look(event, deps, turn, order, order.phone)
 
 
-async def _look(event: Event, deps: Deps, turn: Turn, order: Order, phone: Phone) -> Outcome:
+async def _look(event: Event, deps: ContactDeps, turn: Turn, order: Order, phone: Phone) -> Outcome:
     """Read what there is and decide. Writes nothing outside."""
     directory = _directory(deps)
     if deps.settings.cgb_sync_dry_run:
         plan = await _plan(directory, deps, order, phone)
         return Done(skipped=f"dry run: would {_planned(order, plan)}")
-    deps.metrics.inc("cgb_sync_total")
     with _measured(deps) as clock:
         plan = await _plan(directory, deps, order, phone)
         has_whatsapp = await _has_whatsapp(directory, phone)
@@ -93,7 +93,7 @@ async def _look(event: Event, deps: Deps, turn: Turn, order: Order, phone: Phone
     return Later(turn.now, rows=(Syncing(order.order_id, turn.now, exists),), step="write", memo=seen)
 
 
-async def _plan(directory: ContactDirectory, deps: Deps, order: Order, phone: Phone) -> Plan:
+async def _plan(directory: ContactDirectory, deps: ContactDeps, order: Order, phone: Phone) -> Plan:
     known = await directory.field_names()
     newest = await deps.newest_order(phone.e164)
     return decide(order, phone, await directory.find(phone), newest, known)
@@ -108,7 +108,7 @@ async def _has_whatsapp(directory: ContactDirectory, phone: Phone) -> bool | Non
         return None
 
 
-async def _write(event: Event, deps: Deps, turn: Turn, seen: _Seen) -> Outcome:
+async def _write(event: Event, deps: ContactDeps, turn: Turn, seen: _Seen) -> Outcome:
     """The one request that changes something."""
     directory = _directory(deps)
     with _measured(deps, seen.took_s) as clock:
@@ -117,7 +117,7 @@ async def _write(event: Event, deps: Deps, turn: Turn, seen: _Seen) -> Outcome:
     return _done(event, deps, turn, done, contact_id, action)
 
 
-async def _apply(directory: ContactDirectory, deps: Deps, seen: _Seen) -> tuple[str, str]:
+async def _apply(directory: ContactDirectory, deps: ContactDeps, seen: _Seen) -> tuple[str, str]:
     plan = seen.plan
     if isinstance(plan, Create):
         try:
@@ -137,10 +137,10 @@ async def _apply(directory: ContactDirectory, deps: Deps, seen: _Seen) -> tuple[
     return plan.contact_id, "skipped" if isinstance(plan, Outdated) else "unchanged"
 
 
-def _done(event: Event, deps: Deps, turn: Turn, seen: _Seen, contact_id: str, action: str) -> Done:
+def _done(event: Event, deps: ContactDeps, turn: Turn, seen: _Seen, contact_id: str, action: str) -> Done:
     order, has_whatsapp = seen.order, seen.has_whatsapp
     status: orders.End = "no_whatsapp" if has_whatsapp is False else "synced"
-    deps.metrics.inc("cgb_sync_success")
+    _count(deps, "cgb_sync_success")
     deps.metrics.observe("cgb_sync_duration", seen.took_s)
     if has_whatsapp is not None:
         deps.metrics.inc("cgb_whatsapp_available" if has_whatsapp else "cgb_whatsapp_unavailable")
@@ -172,21 +172,29 @@ def _done(event: Event, deps: Deps, turn: Turn, seen: _Seen, contact_id: str, ac
     return Done(rows=(result, buyer), emit=(synced,))
 
 
-def _directory(deps: Deps) -> ContactDirectory:
+def _directory(deps: ContactDeps) -> ContactDirectory:
     assert deps.directory is not None, "the worker is off without a directory"
     return deps.directory
 
 
 @contextmanager
-def _measured(deps: Deps, before_s: float = 0.0) -> Iterator[_Clock]:
-    """Counts a failed attempt and its duration; yields the clock of one that goes well."""
+def _measured(deps: ContactDeps, before_s: float = 0.0) -> Iterator[_Clock]:
+    """Counts a failed attempt and its duration; yields the clock of one that goes well. Waiting is no attempt."""
     clock = _Clock(before_s)
     try:
         yield clock
+    except NotSent:
+        raise
     except FerrymanError:
-        deps.metrics.inc("cgb_sync_failures")
+        _count(deps, "cgb_sync_failures")
         deps.metrics.observe("cgb_sync_duration", clock())
         raise
+
+
+def _count(deps: ContactDeps, outcome: str) -> None:
+    """Count an attempt once, when it ends: `cgb_sync_total` is the sum of successes and failures."""
+    deps.metrics.inc("cgb_sync_total")
+    deps.metrics.inc(outcome)
 
 
 class _Clock:
@@ -230,14 +238,15 @@ async def record(conn: Connection, rows: Sequence[Row]) -> None:
     await orders.mark(conn, [row for row in rows if isinstance(row, Syncing | SyncResult)], people)
 
 
-WORKER = Worker(
+WORKER: Final[Worker[ContactDeps]] = Worker(
     name="contact-sync",
     reads=("orders",),
     types=frozenset({"order.received"}),
+    domain=CONTACTS,
     handle=handle,
     record=record,
     buried=buried,
-    provider="cgb",
+    channels=(CGB,),
     on_uncertain="retry",
     lanes=lambda s: s.cgb_sync_concurrency,
     attempts=lambda s: max(1, s.cgb_retry_attempts),

@@ -9,7 +9,7 @@ from typing import Any
 from adapters.postgres.operator import audit as accounting
 from adapters.postgres.operator.audit import Sums
 from adapters.postgres.pool import Pool
-from daemon.bus.outcome import Worker
+from daemon.bus.worker import AnyWorker
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Audit:
         return document
 
 
-async def audit_workers(pool: Pool, workers: Sequence[Worker]) -> Audit:
+async def audit_workers(pool: Pool, workers: Sequence[AnyWorker]) -> Audit:
     """Count from the tables."""
     counted = {w.name: await accounting.sums(pool, w.name, sorted(w.types)) for w in workers}
     faults = {w.name: found for w in workers if (found := await accounting.anomalies(pool, w.name))}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from adapters.json_guard import parse_object
+from adapters.ports import Webhook
 from adapters.postgres.operator import dead_letters
 from adapters.postgres.operator.dead_letters import Choice, Kept, Target
 from adapters.postgres.pool import Pool
@@ -49,13 +50,13 @@ def edited(letter: Kept, body: bytes) -> Event:
 
     Raises: NotJson; LetterError when the data name another event than the letter's.
     """
-    doc = parse_object(body)
+    parse_object(body)
     event = replace(letter.event, data=body)
     source = next((source for source in SOURCES if source.name == event.source), None)
     if source is None:
         return event
     try:
-        events = source.parse(body, doc, event.time)
+        events = source.parse(Webhook({}, body, ""), source.decode(body), event.time)
     except Malformed as exc:
         raise LetterError(f"the edited data cannot be an event of {source.name}: {exc}") from exc
     same = next((found for found in events if found.id == event.id), None)

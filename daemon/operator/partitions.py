@@ -20,8 +20,8 @@ from adapters.redis.client import Redis, cluster, fails_over, serving
 from adapters.redis.lease_table import Table
 from adapters.redis.stream_states import Entry, StreamState
 from adapters.redis.streams import partition_in, stream_key
-from daemon.bus.outcome import Worker
 from daemon.bus.recovery import BEAT, MARK, tagged, tags
+from daemon.bus.worker import AnyWorker
 from schemas.envelope import TOPICS, Event, from_fields
 from schemas.errors import FerrymanError, Malformed
 
@@ -48,7 +48,7 @@ class Layout:
     outbox: int
     lost: bool
 
-    def waiting(self, worker: Worker) -> dict[int, tuple[int, int]]:
+    def waiting(self, worker: AnyWorker) -> dict[int, tuple[int, int]]:
         """Partition -> (unread, pending) of *worker*."""
         found: dict[int, tuple[int, int]] = {}
         for key, state in self.streams.items():
@@ -58,7 +58,7 @@ class Layout:
                 found[partition_in(key)] = before[0] + unread, before[1] + pending
         return found
 
-    def waits(self, worker: Worker) -> int:
+    def waits(self, worker: AnyWorker) -> int:
         """How many entries *worker* has before it."""
         return sum(unread + pending for unread, pending in self.waiting(worker).values())
 
@@ -118,7 +118,7 @@ def _servers(redis: Redis, names: Sequence[str]) -> str:
     return serving(redis, [tagged(MARK, tag) for tag in names])
 
 
-def obstacles(layout: Layout, workers: Sequence[Worker], off: Mapping[str, str], *, move: bool) -> list[str]:
+def obstacles(layout: Layout, workers: Sequence[AnyWorker], off: Mapping[str, str], *, move: bool) -> list[str]:
     """Why the number cannot be changed now, and what to do; [] when it can. *off*: worker -> why it does not run.
 
     *move*: what waits for other workers than the journal is carried over.
@@ -153,7 +153,7 @@ def _running(layout: Layout) -> str:
 async def change(
     pool: Pool,
     redis: Redis,
-    workers: Sequence[Worker],
+    workers: Sequence[AnyWorker],
     off: Mapping[str, str],
     to: int,
     *,
@@ -227,7 +227,7 @@ class _Carried:
         pool: Pool,
         redis: Redis,
         layout: Layout,
-        workers: Sequence[Worker],
+        workers: Sequence[AnyWorker],
         report: Callable[[int, int], None],
     ) -> None:
         self._pool = pool
@@ -251,7 +251,7 @@ class _Carried:
                             self.moved += len(page)
                             self._report(self.moved, self._most)
 
-    def _events(self, key: str, worker: Worker, entries: Sequence[Entry]) -> list[Event]:
+    def _events(self, key: str, worker: AnyWorker, entries: Sequence[Entry]) -> list[Event]:
         found = []
         for entry_id, fields in entries:
             event = _event(fields)

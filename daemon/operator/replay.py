@@ -18,7 +18,7 @@ from adapters.postgres.operator import replay
 from adapters.postgres.operator.replay import Filter, Run
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams, stream_key
-from daemon.bus.outcome import Worker
+from daemon.bus.worker import AnyWorker
 from schemas.envelope import Event
 from schemas.errors import FerrymanError
 
@@ -46,7 +46,7 @@ class Plan:
     goes_on: Run | None
 
 
-async def planned(pool: Pool, worker: Worker, chosen: Filter) -> Plan:
+async def planned(pool: Pool, worker: AnyWorker, chosen: Filter) -> Plan:
     """Count what *worker* would get. Raises: ReplayError when the filter names types that it does not handle."""
     types = worker.types if chosen.types is None else frozenset(chosen.types)
     if not types <= worker.types:
@@ -58,7 +58,9 @@ async def planned(pool: Pool, worker: Worker, chosen: Filter) -> Plan:
     return Plan(worker.name, chosen, total, until, ended, await replay.unfinished(pool, worker.name, chosen))
 
 
-async def perform(pool: Pool, streams: Streams, worker: Worker, plan: Plan, report: Callable[[int, int], None]) -> int:
+async def perform(
+    pool: Pool, streams: Streams, worker: AnyWorker, plan: Plan, report: Callable[[int, int], None]
+) -> int:
     """Publish what *plan* says; *report* hears (published, total). Returns how many were published by this run."""
     run = plan.goes_on
     if run is None:
@@ -90,19 +92,19 @@ async def _pages(pool: Pool, chosen: Filter, run: Run) -> AsyncGenerator[list[tu
             await asyncio.gather(following, return_exceptions=True)
 
 
-async def _room(streams: Streams, worker: Worker) -> None:
+async def _room(streams: Streams, worker: AnyWorker) -> None:
     """Wait until the worker has not too much before it."""
     keys = _keys(streams, worker)
     while sum(await streams.lag(worker.name, keys)) > AHEAD:  # noqa: ASYNC110 - another process does the work
         await asyncio.sleep(LOOK_S)
 
 
-def _keys(streams: Streams, worker: Worker) -> Sequence[str]:
+def _keys(streams: Streams, worker: AnyWorker) -> Sequence[str]:
     return [stream_key(topic, p) for topic in worker.reads for p in range(streams.partitions)]
 
 
 async def publish_missing(
-    pool: Pool, streams: Streams, workers: Sequence[Worker], days: int, *, dry_run: bool = False
+    pool: Pool, streams: Streams, workers: Sequence[AnyWorker], days: int, *, dry_run: bool = False
 ) -> int:
     """Publish what the journal has and some worker has not ended with, in the journal's order; returns how many.
 

@@ -14,7 +14,7 @@ from adapters.postgres.operator import trail as paths
 from adapters.postgres.operator.dead_letters import Kept
 from adapters.postgres.operator.trail import Attempts, Ending, Found
 from adapters.postgres.pool import Pool, store_is_down
-from daemon.bus.outcome import Worker
+from daemon.bus.worker import AnyWorker
 from schemas.envelope import Event, event_id
 from schemas.identity import key
 from schemas.phone import parse_phone
@@ -48,13 +48,13 @@ class Way:
         return [worker for worker in self.workers if worker not in ended]
 
 
-def handled(workers: Sequence[Worker]) -> Mapping[str, list[str]]:
-    """Worker -> the types it handles."""
+def handled(workers: Sequence[AnyWorker]) -> Mapping[str, list[str]]:
+    """AnyWorker -> the types it handles."""
     return {worker.name: sorted(worker.types) for worker in workers}
 
 
-def states(workers: Sequence[Worker], found: Found, endings: Sequence[Ending]) -> dict[str, str]:
-    """Worker -> how it ended with the event, "open" where it has not. Replays are left out."""
+def states(workers: Sequence[AnyWorker], found: Found, endings: Sequence[Ending]) -> dict[str, str]:
+    """AnyWorker -> how it ended with the event, "open" where it has not. Replays are left out."""
     ended = {e.worker: e.outcome for e in endings if e.event_id == found.id and not e.replay_id}
     return {w.name: ended.get(w.name, "open") for w in workers if found.type in w.types}
 
@@ -77,7 +77,7 @@ async def find(pool: Pool, text: str) -> list[Found]:
     return await paths.by_keys(pool, keys_of(wanted), MOST) if wanted else []
 
 
-async def way(pool: Pool, workers: Sequence[Worker], found: Found) -> Way | None:
+async def way(pool: Pool, workers: Sequence[AnyWorker], found: Found) -> Way | None:
     """What happened to it. None when it is gone meanwhile."""
     whole = await paths.whole(pool, found.id)
     if whole is None:

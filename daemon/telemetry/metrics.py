@@ -1,7 +1,7 @@
-"""The numbers on /metrics: every name in one table, every label from a closed set.
+"""The numbers on /metrics: every name declared once, every label from a closed set.
 
-A label value outside its set counts as "other", so nothing from outside can make a series. No phone, name or
-id is ever a label.
+A label value outside its set counts as "other", so nothing from outside can make a series. No phone, name or id is
+ever a label.
 """
 
 from __future__ import annotations
@@ -10,92 +10,39 @@ import math
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, product
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
 from aioprometheus.collectors import Counter, Gauge, Histogram, Registry
 from aioprometheus.histogram import Histogram as Buckets
 from aioprometheus.renderer import render
+
+from daemon.telemetry.declared import Declared
 
 OTHER: Final = "other"
 
 Series: TypeAlias = tuple[str, ...]
 """A metric's name and the texts of its labels, in their declared order."""
 
-WEBHOOK_OUTCOMES: Final = ("accepted", "spooled", "refused", "unavailable", "error")
-REFUSAL_REASONS: Final = ("signature", "too_large", "not_json", "malformed", "no_identity", "timeout")
-EVENT_OUTCOMES: Final = ("done", "skipped", "dead", "uncertain", "retried", "later")
-
-_WEBHOOK_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_EVENT_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-_SYNC_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """One metric: its kind, what it tells, its labels. *buckets*: upper bounds in seconds, of a histogram."""
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    help: str
-    labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = ()
-
-
-DECLARED: Final = (
-    Declared("cgb_sync_total", "counter", "Order synchronisations to CGB that were begun."),
-    Declared("cgb_sync_success", "counter", "Order synchronisations to CGB that succeeded."),
-    Declared("cgb_sync_failures", "counter", "Order synchronisations to CGB that failed for good."),
-    Declared("cgb_sync_duration", "histogram", "Seconds of one synchronisation to CGB.", buckets=_SYNC_BUCKETS),
-    Declared("cgb_contacts_created", "counter", "Contacts created in CGB."),
-    Declared("cgb_contacts_updated", "counter", "Contacts updated in CGB."),
-    Declared("cgb_whatsapp_available", "counter", "Numbers found to be on WhatsApp."),
-    Declared("cgb_whatsapp_unavailable", "counter", "Numbers found not to be on WhatsApp."),
-    Declared("ferryman_webhooks_total", "counter", "Webhook requests answered.", ("source", "outcome")),
-    Declared(
-        "ferryman_webhook_seconds",
-        "histogram",
-        "Seconds from a webhook request to its answer.",
-        ("source",),
-        _WEBHOOK_BUCKETS,
-    ),
-    Declared("ferryman_refused_total", "counter", "Webhook requests refused, by reason.", ("source", "reason")),
-    Declared("ferryman_events_total", "counter", "How the handling of events ended.", ("worker", "outcome")),
-    Declared(
-        "ferryman_event_seconds",
-        "histogram",
-        "Seconds of one call of a handler.",
-        ("worker",),
-        _EVENT_BUCKETS,
-    ),
-    Declared("ferryman_lag", "gauge", "Events published that the worker has not settled.", ("worker",)),
-    Declared("ferryman_oldest_seconds", "gauge", "Age of the worker's oldest unsettled event.", ("worker",)),
-    Declared("ferryman_dead_letters", "gauge", "Dead letters that wait for a person.", ("worker",)),
-    Declared("ferryman_uncertain", "gauge", "Sends of which nobody knows the outcome.", ("provider",)),
-    Declared("ferryman_breaker_open", "gauge", "1 while calls to the provider are stopped.", ("provider",)),
-    Declared("ferryman_spool", "gauge", "Accepted events that wait in Postgres for Redis."),
-    Declared("ferryman_loop_lag_seconds", "gauge", "How late the event loop runs what is due."),
-)
-"""Every metric there is."""
-
 
 class Metrics:
     """The metrics of one process, in a registry of their own.
 
-    *workers*, *sources*, *providers*: the values that the labels of these names may have. A name that is not
-    declared, another kind's method or other label names than the declared ones raise ValueError: they are
+    *workers*, *sources*, *providers*: the values that the labels `worker`, `source` and `provider` may have. A name
+    that is not declared, another kind's method or other label names than the declared ones raise ValueError: they are
     mistakes of the code, whatever the data.
     """
 
-    def __init__(self, *, workers: Collection[str], sources: Collection[str], providers: Collection[str]) -> None:
-        allowed = {"worker": workers, "source": sources, "provider": providers, "reason": REFUSAL_REASONS}
-        outcomes = {
-            "ferryman_webhooks_total": WEBHOOK_OUTCOMES,
-            "ferryman_events_total": EVENT_OUTCOMES,
-        }
+    def __init__(
+        self,
+        declared: Sequence[Declared],
+        *,
+        workers: Collection[str] = (),
+        sources: Collection[str] = (),
+        providers: Collection[str] = (),
+    ) -> None:
+        shared = {"worker": workers, "source": sources, "provider": providers}
         self._registry = Registry()
-        self._declared = {metric.name: metric for metric in DECLARED}
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
@@ -104,10 +51,10 @@ class Metrics:
         self._observed: dict[Series, _Buckets] = {}
         # per metric and label: value to the text on the page
         self._values: dict[str, dict[str, dict[str, str]]] = {}
-        for metric in DECLARED:
-            sets = {label: allowed.get(label) or outcomes.get(metric.name, ()) for label in metric.labels}
+        for metric in declared:
             self._values[metric.name] = {
-                label: {value: escaped(value) for value in (*values, OTHER)} for label, values in sets.items()
+                label: {value: escaped(value) for value in (*(metric.values.get(label) or shared[label]), OTHER)}
+                for label in metric.labels
             }
             self._create(metric)
 

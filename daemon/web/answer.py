@@ -12,6 +12,8 @@ import orjson
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 
+from adapters.ports import Answer
+
 _HEAD: Final = (
     "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nDate: {date}\r\n\r\n"
 )
@@ -47,6 +49,13 @@ class Accepted(web.Response):
     def keep_alive(self) -> bool | None:
         """Whether the connection stays open."""
         return True if self._whole else super().keep_alive
+
+
+def plain(answer: Answer) -> web.Response:
+    """*answer* of a source as a response."""
+    if not answer.body:
+        return web.Response(status=answer.status)
+    return web.Response(status=answer.status, body=answer.body, content_type=answer.content_type)
 
 
 @lru_cache(maxsize=1)

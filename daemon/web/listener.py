@@ -11,13 +11,13 @@ from typing import Final
 import structlog
 from aiohttp import StreamReader, web
 
-from adapters.json_guard import NotJson, parse_object
-from adapters.source import NoIdentity, Source
+from adapters.json_guard import NotJson
+from adapters.ports import NoIdentity, Source, Webhook
 from daemon.bus.batcher import Full
 from daemon.bus.intake import Intake, NotAccepted
-from daemon.deps import Clock
+from daemon.bus.worker import Clock
 from daemon.telemetry.metrics import Metrics
-from daemon.web.answer import Accepted
+from daemon.web.answer import Accepted, plain
 from daemon.web.problems import problem
 from daemon.web.refusals import Refusals
 from schemas.errors import Malformed
@@ -49,6 +49,7 @@ class Listener:
         secrets: Mapping[str, Sequence[str]],
         unsigned: Sequence[str],
         body_cap: int,
+        public_url: str = "",
         now: Clock,
     ) -> None:
         self._intake = intake
@@ -57,6 +58,7 @@ class Listener:
         self._secrets = secrets
         self._unsigned = frozenset(unsigned)
         self._body_cap = body_cap
+        self._public_url = public_url
         self._now = now
         self._stopping = False
 
@@ -85,16 +87,29 @@ class Listener:
 
         return handle
 
+    def challenge(self, source: Source) -> Callable[[web.Request], Awaitable[web.Response]]:
+        """The handler of a GET at the path of *source*, by which its sender finds out whether it may send there."""
+
+        async def handle(request: web.Request) -> web.Response:
+            assert source.challenge is not None
+            answer = source.challenge(request.query, self._secrets)
+            if answer is None:
+                self._metrics.inc("ferryman_webhooks_total", {"source": source.name, "outcome": "refused"})
+                return problem(403, f"this is no challenge that can be answered: {source.advice}")
+            return plain(answer)
+
+        return handle
+
     async def _answer(self, source: Source, request: web.Request) -> tuple[str, web.Response]:
         try:
             if self._stopping:
                 return "unavailable", _unavailable("this process is stopping; send it again", 1)
             body = await self._body(request)
-            if source.name not in self._unsigned and not source.verify(request.headers, body, self._secrets):
+            asked = Webhook(request.headers, body, self._public_url + request.path_qs if self._public_url else "")
+            if source.name not in self._unsigned and not source.verify(asked, self._secrets):
                 raise Refusal(401, "signature", f"the sender could not be verified: {source.advice}", body)
-            now = self._now()
             try:
-                events = source.parse(body, parse_object(body), now)
+                events = source.parse(asked, source.decode(body), self._now())
             except NotJson as exc:
                 raise Refusal(400, "not_json", f"{exc}; send one JSON object in UTF-8", body) from exc
             except NoIdentity as exc:
@@ -106,7 +121,9 @@ class Listener:
             return "refused", self._refuse(source, request, refusal)
         except (NotAccepted, Full) as exc:
             return "unavailable", _unavailable(str(exc), exc.retry_after_s or 1)
-        return ("spooled" if spooled else "accepted"), Accepted([event.id for event in events])
+        event_ids = [event.id for event in events]
+        answer = Accepted(event_ids) if source.answer is None else plain(source.answer(event_ids))
+        return ("spooled" if spooled else "accepted"), answer
 
     async def _body(self, request: web.Request) -> bytes:
         cap = self._body_cap

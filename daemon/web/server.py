@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from adapters.ports import Source
 from adapters.registry import SOURCES
 from daemon.telemetry.metrics import Metrics
 from daemon.web.listener import Listener
@@ -52,12 +53,16 @@ async def _problems(
         return problem(exc.status, "the request cannot be served as it is")
 
 
-def application(listener: Listener, health: Health, metrics: Metrics) -> web.Application:
+def application(
+    listener: Listener, health: Health, metrics: Metrics, sources: Sequence[Source] = SOURCES
+) -> web.Application:
     """The routes that are served with the settings at hand."""
     app = web.Application(middlewares=[_problems], client_max_size=2**40)  # the listener has its own cap, by bytes read
-    for source in SOURCES:
+    for source in sources:
         if listener.served(source):
             app.router.add_post(source.path, listener.handler(source))
+            if source.challenge is not None:
+                app.router.add_get(source.path, listener.challenge(source))
 
     async def live(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")

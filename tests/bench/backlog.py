@@ -29,7 +29,7 @@ from daemon.bus.consumer import Consumer
 from daemon.stores.embedded.servers import embedded
 from tests.bench import toy
 from tests.bench.rig import Cores, Figure, helper, main, stores
-from tests.support.bus import FixedLeases, make_deps
+from tests.support.bus import FixedLeases, make_shared
 
 BACKLOG: Final = 1_000_000
 PART: Final = 10_000
@@ -103,16 +103,7 @@ async def consuming(redis_url: str, pool: Pool, owned: FixedLeases) -> AsyncIter
         stack.push_async_callback(reads.redis.aclose)
         stack.push_async_callback(commands.redis.aclose)
         await commands.ensure_groups(toy.NAME, toy.KEYS)
-        consumer = Consumer(
-            toy.worker(),
-            reads=reads,
-            commands=commands,
-            pool=pool,
-            leases=owned,
-            deps=make_deps(max_in_flight=10_000),
-            provider=None,
-            suspect=lambda: None,
-        )
+        consumer = Consumer(toy.worker(), None, make_shared(pool, commands, owned), reads)
         running = asyncio.create_task(consumer.run())
         try:
             yield portion

@@ -23,12 +23,12 @@ from adapters.redis import streams
 from adapters.redis.streams import Streams, stream_key
 from daemon import memory
 from daemon.bus.consumer import Consumer
-from daemon.bus.outcome import Done, Outcome, Row, Turn, Worker
-from daemon.deps import Deps
+from daemon.bus.outcome import Done, Outcome, Row, Turn
+from daemon.bus.worker import Worker
 from schemas.envelope import Event, event_id, to_fields
 from schemas.partitions import partition_of
 from tests.bench.rig import Cores, Figure, Took, clocked, main, stores
-from tests.support.bus import FixedLeases, make_deps
+from tests.support.bus import FixedLeases, make_shared
 
 EVENTS: Final = 10_000
 TIMES: Final = 3
@@ -53,7 +53,7 @@ async def record(conn: Connection, rows: Sequence[Row]) -> None:
     await upsert(conn, cast("Sequence[Event]", rows))
 
 
-async def handle(event: Event, deps: Deps, turn: Turn) -> Outcome:
+async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
     """Nothing to do."""
     return Done(rows=(event,))
 
@@ -111,16 +111,8 @@ async def by_ferryman(redis_url: str, bus: Streams, pool: Pool, batch: list[Even
             await bus.append(batch[start : start + APPEND])
         reads = streams.client(redis_url, timeout_s=6.0, connections=1)
         stack.push_async_callback(reads.aclose)
-        consumer = Consumer(
-            WORKER,
-            reads=Streams(reads, PARTITIONS),
-            commands=bus,
-            pool=pool,
-            leases=FixedLeases(await leases.take(pool, "toy", range(PARTITIONS), "bench")),
-            deps=make_deps(max_in_flight=10_000),
-            provider=None,
-            suspect=lambda: None,
-        )
+        owned = FixedLeases(await leases.take(pool, "toy", range(PARTITIONS), "bench"))
+        consumer = Consumer(WORKER, None, make_shared(pool, bus, owned), Streams(reads, PARTITIONS))
         running = asyncio.create_task(consumer.run())
         while await bus.lag("toy", KEYS) != (0, 0):
             if running.done():

@@ -22,7 +22,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias, cast
 
@@ -31,7 +31,10 @@ from aiohttp import ClientSession, ClientTimeout
 
 from adapters.cgb.field_values import live_value
 from adapters.cgb.live_directory import LiveCgb
+from adapters.channel import Channel, Channels
+from adapters.gate import Gate
 from adapters.http import open_session
+from adapters.ports import Webhook
 from adapters.postgres import contacts, orders
 from adapters.postgres.bus import epochs as leases
 from adapters.postgres.pool import Pool, connect
@@ -40,22 +43,22 @@ from adapters.redis.limits import RateLimiter
 from adapters.redis.streams import Streams, stream_key
 from adapters.vizi.source import parse
 from daemon import memory
+from daemon.app import declared
 from daemon.bus.batcher import Batcher
-from daemon.bus.breakers import Provider
 from daemon.bus.consumer import Consumer
 from daemon.contacts.decisions import Create, decide
 from daemon.contacts.fields import contact_fields
 from daemon.contacts.sync import WORKER
-from daemon.deps import Deps
-from daemon.guarded import GuardedDirectory
+from daemon.contacts.wiring import ContactDeps
 from daemon.sandbox.orders import make_order
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics
+from daemon.workers import WORKERS
 from schemas.contacts import ContactDraft
 from schemas.envelope import Event
 from schemas.orders import Order, order_from
 from tests.bench.rig import Cores, Figure, Took, clocked, helper, main, stores
-from tests.support.bus import FixedLeases
+from tests.support.bus import FixedLeases, make_shared
 
 AT_ONCE: Final = 32
 ORDERS: Final = 1500
@@ -121,12 +124,17 @@ class Rig:
         self.redis_url = redis_url
         self.bus = bus
 
-    def directory(self) -> LiveCgb:
+    def directory(self, channel: Channel) -> LiveCgb:
         """The live adapter without a rate limit."""
-        limiter = RateLimiter(None, per_minute=None)
-        return LiveCgb(
-            session=self.session, base_url=self.url, api_key=KEY, timeout_s=30, cache_s=3600, limiter=limiter
+        gate = Gate(
+            session=self.session,
+            channel=channel,
+            limiter=RateLimiter(None, per_minute=None),
+            scope="bench",
+            system="CGB",
+            timeout_s=30,
         )
+        return LiveCgb(gate, base_url=self.url, api_key=KEY, cache_s=3600)
 
     async def by_hand(self, people: list[Person]) -> None:
         """The limit."""
@@ -165,7 +173,7 @@ class Rig:
 
     async def by_adapter(self, people: list[Person]) -> None:
         """The same calls through our adapter, and four columns."""
-        directory = self.directory()
+        directory = self.directory(Channel("cgb"))
         made: list[tuple[str, str]] = []
 
         async def sync(person: Person) -> None:
@@ -221,27 +229,20 @@ class Rig:
 
         settings = Settings(cgb_sync_delay_ms=0, cgb_sync_concurrency=AT_ONCE)
         lookups: Batcher[str, tuple[datetime, datetime, str] | None] = Batcher(newest)
-        provider = Provider("cgb")
-        deps = Deps(
+        channels = Channels()
+        metrics = Metrics(declared(WORKERS), workers=[WORKER.name], sources=["orders"], providers=["cgb"])
+        deps = ContactDeps(
             settings=settings,
-            metrics=Metrics(workers=[WORKER.name], sources=["orders"], providers=["cgb"]),
-            now=lambda: datetime.now(UTC),
+            metrics=metrics,
             newest_order=lookups.submit,
-            directory=GuardedDirectory(self.directory(), provider),
+            directory=self.directory(channels["cgb"]),
         )
         owned = FixedLeases(await leases.take(self.pool, WORKER.name, range(PARTITIONS), "bench"))
         reads = streams.client(self.redis_url, timeout_s=6.0, connections=1)
         try:
-            yield Consumer(
-                WORKER,
-                reads=Streams(reads, PARTITIONS),
-                commands=self.bus,
-                pool=self.pool,
-                leases=owned,
-                deps=deps,
-                provider=provider,
-                suspect=lambda: None,
-            )
+            shared = make_shared(self.pool, self.bus, owned, settings=settings, channels=channels)
+            shared = replace(shared, metrics=metrics)
+            yield Consumer(WORKER, deps, shared, Streams(reads, PARTITIONS))
         finally:
             await reads.aclose()
 
@@ -252,7 +253,7 @@ def people(first: int, known: frozenset[str]) -> list[Person]:
     for n in range(first, first + ORDERS):
         made = make_order(rng, n, branch="il", order_id=f"BENCH-{n}")
         body = json.dumps(made, ensure_ascii=False, separators=(",", ":")).encode()
-        (event,) = parse(body, made, now)
+        (event,) = parse(Webhook({}, body, ""), made, now)
         order = order_from(body, now)
         assert order.phone is not None
         plan = decide(order, order.phone, None, None, known)
@@ -296,7 +297,7 @@ async def measure() -> list[Figure]:
         )
         await bus.ensure_groups(WORKER.name, [stream_key("orders", p) for p in range(PARTITIONS)])
         rig = Rig((await cgb.ask())["url"], session, pool, addresses.redis_url, bus)
-        rig.known = await rig.directory().field_names()
+        rig.known = await rig.directory(Channel("cgb")).field_names()
         memory.settled()  # as the daemon does at its start; for all kinds alike
         for turn in range(TIMES):
             batch = people(turn * ORDERS, rig.known)

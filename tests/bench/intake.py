@@ -30,10 +30,11 @@ from adapters.postgres.pool import connect
 from adapters.redis import durability, streams
 from adapters.redis.streams import Streams
 from daemon import memory
-from daemon.app import utc_now
 from daemon.bus.intake import Intake
+from daemon.bus.worker import utc_now
 from daemon.telemetry.metrics import Metrics
 from daemon.web.listener import Listener
+from daemon.web.metrics import METRICS as WEB_METRICS
 from daemon.web.refusals import Refusals
 from daemon.web.server import application, serving
 from tests.bench.rig import Addresses, Cores, Figure, Helper, helper, main, stores
@@ -104,7 +105,7 @@ async def ferryman(addresses: Addresses) -> AsyncIterator[tuple[int, Redis]]:
         redis = streams.client(addresses.redis_url, timeout_s=2.0, connections=64)
         stack.push_async_callback(redis.aclose)
         assert await durability.of(redis) == "always"
-        metrics = Metrics(workers=["contact-sync"], sources=["orders"], providers=["cgb"])
+        metrics = Metrics(WEB_METRICS, sources=["orders"])
         intake, refusals, stop = Intake(Streams(redis, 16, "always"), pool), Refusals(pool), asyncio.Event()
         listener = Listener(
             intake,

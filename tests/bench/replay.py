@@ -34,7 +34,7 @@ from schemas.envelope import TOPICS, Event
 from schemas.partitions import partition_of
 from tests.bench import toy
 from tests.bench.rig import Cores, Figure, Took, clocked, main, stores
-from tests.support.bus import FixedLeases, make_deps
+from tests.support.bus import FixedLeases, make_shared
 from tests.support.daemons import until
 
 EVENTS: Final = 100_000
@@ -103,16 +103,8 @@ class Rig:
         """The real worker. Its end, after the last read has waited in vain, is not counted."""
         owned = FixedLeases(await leases.take(self.pool, JOURNAL.name, range(toy.PARTITIONS), "bench"))
         reads = streams.client(self._redis_url, timeout_s=6.0, connections=1)
-        consumer = Consumer(
-            JOURNAL,
-            reads=Streams(reads, toy.PARTITIONS),
-            commands=self.bus,
-            pool=self.pool,
-            leases=owned,
-            deps=make_deps(max_in_flight=10_000),
-            provider=None,
-            suspect=lambda: None,
-        )
+        shared = make_shared(self.pool, self.bus, owned)
+        consumer = Consumer(JOURNAL, None, shared, Streams(reads, toy.PARTITIONS))
         async with clocked(took):
             running = asyncio.create_task(consumer.run())
             while not running.done() and await self.bus.lag(JOURNAL.name, KEYS) != (0, 0):

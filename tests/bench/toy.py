@@ -26,9 +26,9 @@ from adapters.redis.lease_table import Pair
 from adapters.redis.streams import stream_key
 from daemon import app
 from daemon.bus import journal
-from daemon.bus.outcome import Done, Outcome, Row, Turn, Worker
+from daemon.bus.outcome import Done, Outcome, Row, Turn
+from daemon.bus.worker import AnyWorker, Worker
 from daemon.cli.main import main
-from daemon.deps import Deps
 from schemas.envelope import Event, event_id
 from schemas.partitions import partition_of
 from tests.bench.rig import Addresses
@@ -59,10 +59,10 @@ async def record(conn: Connection, rows: Sequence[Row]) -> None:
     await conn.execute(_RECORD, [event.id for event in events], partitions, os.getpid())
 
 
-def worker(nap_s: float = 0.0, lanes: int = 50) -> Worker:
+def worker(nap_s: float = 0.0, lanes: int = 50) -> AnyWorker:
     """The worker."""
 
-    async def handle(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
         if nap_s:
             await asyncio.sleep(nap_s)
         return Done(rows=(event,))

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from asyncpg import transaction
 
-from adapters.redis.limits import RateLimiter
+from adapters.cgb.live_directory import LiveCgb
+from adapters.gate import Gate
 from adapters.redis.streams import Delivery, Streams
 from daemon import app, workers
 from daemon.bus.admission import Admission
@@ -26,8 +27,7 @@ from daemon.bus.outcome import Outcome, Turn
 from daemon.bus.settle import Finish
 from daemon.cli.main import main
 from daemon.contacts import sync as contact_sync
-from daemon.deps import Deps
-from daemon.guarded import GuardedDirectory
+from daemon.contacts.wiring import ContactDeps
 from schemas.envelope import Event
 
 WORKER: Final = contact_sync.WORKER.name
@@ -73,34 +73,34 @@ def after_the_read(death: Death) -> None:
 
 def before_the_handlers_write(death: Death) -> None:
     """It is decided what to write to CGB, and the rate limit has given a place for it."""
-    acquire, writing = RateLimiter.acquire, ContextVar("writing", default=False)
-    create = GuardedDirectory.create
+    take, writing = Gate._take_place, ContextVar("writing", default=False)
+    create = LiveCgb.create
 
-    async def marked(self: GuardedDirectory, draft: Any) -> str:
+    async def marked(self: LiveCgb, draft: Any) -> str:
         token = writing.set(True)
         try:
             return await create(self, draft)
         finally:
             writing.reset(token)
 
-    async def dying(self: RateLimiter, scope: str) -> None:
-        await acquire(self, scope)
+    async def dying(self: Gate) -> None:
+        await take(self)
         if writing.get():
             death.near()
 
-    GuardedDirectory.create, RateLimiter.acquire = marked, dying  # type: ignore[method-assign]
+    LiveCgb.create, Gate._take_place = marked, dying  # type: ignore[method-assign]
 
 
 def after_the_handlers_call(death: Death) -> None:
     """CGB has made the contact, nothing of that is in Postgres."""
-    create = GuardedDirectory.create
+    create = LiveCgb.create
 
-    async def dying(self: GuardedDirectory, draft: Any) -> str:
+    async def dying(self: LiveCgb, draft: Any) -> str:
         made = await create(self, draft)
         death.near()
         return made
 
-    GuardedDirectory.create = dying  # type: ignore[method-assign]
+    LiveCgb.create = dying  # type: ignore[method-assign]
 
 
 def before_the_commit(death: Death) -> None:
@@ -182,7 +182,7 @@ def poison(order_id: str) -> None:
     """Whoever handles this order dies."""
     handle = contact_sync.handle
 
-    async def dying(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def dying(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
         if f'"{order_id}"'.encode() in event.data:
             os.kill(os.getpid(), signal.SIGKILL)
         return await handle(event, deps, turn)

@@ -9,11 +9,11 @@ import pytest
 
 from adapters.cgb.documented_directory import DocumentedCgb
 from adapters.http import open_session
-from adapters.redis.limits import RateLimiter
 from daemon.sandbox.cgb import CgbSandbox
 from schemas.contacts import ContactDraft
 from schemas.errors import Refused
 from schemas.phone import Phone
+from tests.support.gates import gate_on
 
 PHONE = Phone("+447700900123")
 
@@ -27,15 +27,7 @@ async def sandbox() -> AsyncIterator[CgbSandbox]:
 @pytest.fixture
 async def cgb(sandbox: CgbSandbox) -> AsyncIterator[DocumentedCgb]:
     async with open_session() as session:
-        limiter = RateLimiter(None, per_minute=None)
-        yield DocumentedCgb(
-            session=session,
-            base_url=sandbox.url,
-            api_key=sandbox.token,
-            timeout_s=5,
-            cache_s=60,
-            limiter=limiter,
-        )
+        yield DocumentedCgb(gate_on(session), base_url=sandbox.url, api_key=sandbox.token, cache_s=60)
 
 
 async def test_values_keep_their_json_types(cgb: DocumentedCgb, sandbox: CgbSandbox) -> None:

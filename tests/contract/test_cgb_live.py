@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from adapters import fence
+from adapters import permit
 from adapters.cgb.live_directory import LiveCgb
 from adapters.http import open_session
-from adapters.redis.limits import RateLimiter
 from daemon.sandbox.cgb import CgbSandbox
 from schemas.contacts import ContactDraft
 from schemas.errors import Refused, Transient
 from schemas.phone import Phone
+from tests.support.gates import gate_on
 
 PHONE = Phone("+972505550142")
 DRAFT = ContactDraft(phone=PHONE, name="Noa Example", email=None, fields={"OrderNumber": "IL1"})
@@ -29,15 +29,7 @@ async def sandbox() -> AsyncIterator[CgbSandbox]:
 @pytest.fixture
 async def cgb(sandbox: CgbSandbox) -> AsyncIterator[LiveCgb]:
     async with open_session() as session:
-        limiter = RateLimiter(None, per_minute=None)
-        yield LiveCgb(
-            session=session,
-            base_url=sandbox.url,
-            api_key=sandbox.token,
-            timeout_s=5,
-            cache_s=60,
-            limiter=limiter,
-        )
+        yield LiveCgb(gate_on(session), base_url=sandbox.url, api_key=sandbox.token, cache_s=60)
 
 
 async def test_a_404_is_no_contact_as_a_ghost_is(cgb: LiveCgb, sandbox: CgbSandbox) -> None:
@@ -106,8 +98,8 @@ async def test_whether_a_phone_has_whatsapp_is_unknown_without_a_call(cgb: LiveC
     assert sandbox.ledger.entries == []
 
 
-async def test_the_field_names_are_fetched_for_everybody_whoever_asked_first(cgb: LiveCgb) -> None:
-    """Promise: who asked first and has lost his lease meanwhile does not take the field names from the others."""
+async def test_the_field_names_are_fetched_for_every_caller_whichever_asked_first(cgb: LiveCgb) -> None:
+    """Promise: a caller that has lost its lease meanwhile does not take the field names from the others."""
 
     class Over(Exception):
         pass
@@ -115,12 +107,12 @@ async def test_the_field_names_are_fetched_for_everybody_whoever_asked_first(cgb
     def over() -> None:
         raise Over
 
-    async def ask(*, fenced: bool) -> frozenset[str] | None:
-        if fenced:
-            fence.check.set(over)
+    async def ask(*, lost: bool) -> frozenset[str] | None:
+        if lost:
+            permit.current.set(permit.Permit(over))
         return await cgb.field_names()
 
-    tasks = [asyncio.create_task(ask(fenced=fenced)) for fenced in (True, False)]
+    tasks = [asyncio.create_task(ask(lost=lost)) for lost in (True, False)]
     for names in await asyncio.gather(*tasks):
         assert names is not None
         assert "OrderNumber" in names
@@ -148,15 +140,7 @@ async def test_a_failed_list_of_fields_is_asked_again(cgb: LiveCgb, sandbox: Cgb
 
 async def test_an_old_list_of_fields_is_asked_for_anew(sandbox: CgbSandbox) -> None:
     async with open_session() as session:
-        limiter = RateLimiter(None, per_minute=None)
-        cgb = LiveCgb(
-            session=session,
-            base_url=sandbox.url,
-            api_key=sandbox.token,
-            timeout_s=5,
-            cache_s=0,
-            limiter=limiter,
-        )
+        cgb = LiveCgb(gate_on(session), base_url=sandbox.url, api_key=sandbox.token, cache_s=0)
         await cgb.field_names()
         sandbox.account.fields["new_field"] = (1, 0)
         assert "new_field" in await cgb.field_names()

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from adapters.cgb import STYLES
+from adapters.channel import Channel
 from adapters.http import open_session
 from adapters.ports import ContactDirectory
 from adapters.redis.limits import RateLimiter
+from adapters.registry import DIRECTORIES
 from daemon.sandbox.cgb import CgbSandbox, Style
 from schemas.contacts import ContactDraft
 from schemas.errors import ChannelDown, FerrymanError, Refused, Transient, Uncertain
 from schemas.phone import Phone
+from tests.support.gates import gate_on
 
 PHONE = Phone("+972505550142")
 DRAFT = ContactDraft(
@@ -29,7 +31,7 @@ DRAFT = ContactDraft(
 PRIVATE = ("972505550142", "5550142", "Noa", "Example", "noa@", "IL310214GB7", "sandbox")
 
 
-@pytest.fixture(params=list(STYLES))
+@pytest.fixture(params=list(DIRECTORIES))
 def style(request: pytest.FixtureRequest) -> Style:
     chosen: Style = request.param
     return chosen
@@ -54,14 +56,18 @@ def directory(
     base_url: str | None = None,
     api_key: str | None = None,
     limiter: RateLimiter | None = None,
+    channel: Channel | None = None,
 ) -> ContactDirectory:
-    return STYLES[sandbox.style](
-        session=session,
+    return DIRECTORIES[sandbox.style]()(
+        gate_on(
+            session,
+            limiter=limiter or RateLimiter(None, per_minute=None, max_wait_s=0.05),
+            channel=channel,
+            timeout_s=0.5,
+        ),
         base_url=base_url or sandbox.url,
         api_key=api_key or sandbox.token,
-        timeout_s=0.5,
         cache_s=60.0,
-        limiter=limiter or RateLimiter(None, per_minute=None, max_wait_s=0.05),
     )
 
 

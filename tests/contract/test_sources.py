@@ -17,9 +17,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from adapters.json_guard import parse_object
+from adapters.ports import NoIdentity, Source, Webhook
 from adapters.registry import SOURCES
-from adapters.source import NoIdentity, Source
 from adapters.vizi.source import SOURCE as ORDERS
 from daemon.sandbox.orders import make_order, same_person_twice, trunk_zero
 from schemas.envelope import TYPES, Event
@@ -41,7 +40,7 @@ def all_secrets(source: Source) -> dict[str, Sequence[str]]:
 
 def taken(source: Source, body: bytes, now: datetime = NOW) -> list[Event]:
     """The way of the listener: guard, then source."""
-    return source.parse(body, parse_object(body), now)
+    return source.parse(Webhook({}, body, ""), source.decode(body), now)
 
 
 def one(doc: object) -> Event:
@@ -114,7 +113,7 @@ odd_values = st.one_of(
 def test_verify_never_raises_and_believes_no_stranger(
     source: Source, headers: list[tuple[str, str]], body: bytes
 ) -> None:
-    assert source.verify(CIMultiDict(headers), body, all_secrets(source)) is False
+    assert source.verify(Webhook(CIMultiDict(headers), body, ""), all_secrets(source)) is False
 
 
 @every_source
@@ -134,14 +133,14 @@ def test_verify_never_raises_over_odd_headers_beside_a_sound_timestamp(
         {"Webhook-Id": identity, "Webhook-Timestamp": str(int(time.time())), "Webhook-Signature": signature}
     )
     headers[header] = identity
-    assert source.verify(headers, body, all_secrets(source)) is False
+    assert source.verify(Webhook(headers, body, ""), all_secrets(source)) is False
 
 
 @every_source
 def test_without_secrets_nothing_verifies(source: Source) -> None:
     for secrets in ({}, dict.fromkeys(source.secrets, ())):
         for headers in ({}, {"X-API-Key": ""}, {"X-API-Key": KEYS[0]}, {"Authorization": "Bearer "}, signed(BODY)):
-            assert not source.verify(CIMultiDict(headers), BODY, secrets)
+            assert not source.verify(Webhook(CIMultiDict(headers), BODY, ""), secrets)
 
 
 @every_source
@@ -169,7 +168,7 @@ def signed(
 
 
 def believed(headers: Mapping[str, str], body: bytes = BODY, secrets: Mapping[str, Sequence[str]] = SECRETS) -> bool:
-    return ORDERS.verify(CIMultiDict(headers), body, secrets)
+    return ORDERS.verify(Webhook(CIMultiDict(headers), body, ""), secrets)
 
 
 @pytest.mark.parametrize(

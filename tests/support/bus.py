@@ -14,20 +14,23 @@ from typing import Any, Final, Literal, TypeAlias, cast
 import orjson
 from redis.asyncio import Redis
 
+from adapters.channel import Channels
 from adapters.postgres.bus import epochs, journal
 from adapters.postgres.pool import Connection, Pool
 from adapters.redis import streams
 from adapters.redis.client import ask_each, cluster
 from adapters.redis.lease_table import LeaseTable, Pair
 from adapters.redis.streams import POLL_S, Delivery, StreamErrors, Streams, stream_key
-from daemon.bus.breakers import Provider
+from daemon.app import declared
 from daemon.bus.consumer import Consumer
 from daemon.bus.leases import LeaseKeeper, Leases
-from daemon.bus.outcome import Done, Outcome, Row, Turn, Worker
+from daemon.bus.outcome import Done, Outcome, Row, Turn
+from daemon.bus.shared import Shared
 from daemon.bus.upkeep import Maintenance, publish_left
-from daemon.deps import Deps
+from daemon.bus.worker import AnyWorker, Worker, utc_now
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics
+from daemon.workers import WORKERS
 from schemas.envelope import Event, event_id, to_fields
 from schemas.errors import FerrymanError
 from schemas.partitions import partition_of
@@ -37,7 +40,7 @@ TOPIC: Final = "orders"
 TYPE: Final = "order.received"
 NOON: Final = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
 
-Handle: TypeAlias = Callable[[Event, Deps, Turn], Awaitable[Outcome]]
+Handle: TypeAlias = Callable[[Event, Any, Turn], Awaitable[Outcome]]
 Record: TypeAlias = Callable[[Connection, Sequence[Row]], Awaitable[None]]
 
 _EFFECTS: Final = (
@@ -83,7 +86,7 @@ async def record(conn: Connection, rows: Sequence[Row]) -> None:
     )
 
 
-async def succeed(event: Event, deps: Deps, turn: Turn) -> Outcome:
+async def succeed(event: Event, deps: object, turn: Turn) -> Outcome:
     """A handler that has one effect per event."""
     return Done(rows=(effect(event),))
 
@@ -91,7 +94,7 @@ async def succeed(event: Event, deps: Deps, turn: Turn) -> Outcome:
 def failing(error: Exception) -> Handle:
     """A handler that always raises *error*."""
 
-    async def handle(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
         raise error
 
     return handle
@@ -100,7 +103,7 @@ def failing(error: Exception) -> Handle:
 def napping(seconds: float) -> Handle:
     """A handler that has its effect after *seconds*."""
 
-    async def handle(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
         await asyncio.sleep(seconds)
         return await succeed(event, deps, turn)
 
@@ -110,7 +113,7 @@ def napping(seconds: float) -> Handle:
 def gated(gate: asyncio.Event) -> Handle:
     """A handler that waits at *gate*, and then has its effect."""
 
-    async def handle(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
         await gate.wait()
         return await succeed(event, deps, turn)
 
@@ -131,7 +134,7 @@ class Broken:
             raise self.error
 
 
-async def emit_one(event: Event, deps: Deps, turn: Turn) -> Outcome:
+async def emit_one(event: Event, deps: object, turn: Turn) -> Outcome:
     """A handler that has one effect and emits one event."""
     made = event.emit("contact.synced", 0, {"n": event.json()["n"]}, time=turn.now)
     return Done(rows=(effect(event),), emit=(made,))
@@ -183,25 +186,36 @@ class FixedLeases:
         self.owned.pop(partition, None)
 
 
-async def no_order(phone: str) -> None:
-    """Nobody has ordered anything."""
-    return
+def make_metrics() -> Metrics:
+    """Every metric of the process, for the toy worker."""
+    return Metrics(declared(WORKERS), workers=[TOY], sources=["test"], providers=["test", "other"])
 
 
-def make_deps(*, max_in_flight: int = 10_000) -> Deps:
-    """The outside of a worker that needs none."""
-    return Deps(
-        settings=Settings(ferryman_max_in_flight=max_in_flight),
-        metrics=Metrics(workers=[TOY], sources=["test"], providers=["test"]),
-        now=lambda: datetime.now(UTC),
-        newest_order=no_order,
+def make_shared(
+    pool: Pool,
+    bus: Streams,
+    leases: Leases,
+    *,
+    settings: Settings | None = None,
+    channels: Channels | None = None,
+    suspect: Callable[[], None] = lambda: None,
+) -> Shared:
+    """What the consumers of a process share."""
+    return Shared(
+        settings=settings or Settings(),
+        pool=pool,
+        streams=bus,
+        leases=leases,
+        channels=channels or Channels(),
+        metrics=make_metrics(),
+        now=utc_now,
+        suspect=suspect,
     )
 
 
 def make_maintenance(pool: Pool, bus: Streams) -> Maintenance:
     """What runs beside the workers of a process."""
-    outside = make_deps()
-    return Maintenance(outside.settings, pool, bus, [], [], outside.metrics)
+    return Maintenance(Settings(), pool, bus, [], Channels(), make_metrics())
 
 
 class Bench:
@@ -237,8 +251,9 @@ class Bench:
         attempts: int = 8,
         deadline_s: float = 60.0,
         on_uncertain: Literal["retry", "hold"] = "hold",
+        channels: tuple[str, ...] = (),
         buried: Callable[[Event, FerrymanError, Turn], Sequence[Row]] = lambda event, error, turn: (),
-    ) -> Worker:
+    ) -> AnyWorker:
         """A toy worker that reads one topic."""
         return Worker(
             name=TOY,
@@ -251,6 +266,7 @@ class Bench:
             attempts=lambda settings: attempts,
             deadline_s=lambda settings: deadline_s,
             on_uncertain=on_uncertain,
+            channels=channels,
         )
 
     async def take_leases(self, owner: str = "me") -> FixedLeases:
@@ -260,33 +276,33 @@ class Bench:
     @asynccontextmanager
     async def consumer(
         self,
-        worker: Worker | None = None,
+        worker: AnyWorker | None = None,
         *,
         leases: Leases | None = None,
         max_in_flight: int = 10_000,
-        provider: Provider | None = None,
+        channels: Channels | None = None,
+        deps: object = None,
     ) -> AsyncIterator[Consumer]:
         """A consumer of *worker*, not yet running."""
         async with AsyncExitStack() as stack:
             reads = streams.client(self.redis_url, timeout_s=6.0, connections=1)
             stack.push_async_callback(reads.aclose)
-            yield Consumer(
-                worker or self.worker(),
-                reads=Streams(reads, self.partitions),
-                commands=self.bus,
-                pool=self.pool,
-                leases=leases or await self.take_leases(),
-                deps=make_deps(max_in_flight=max_in_flight),
-                provider=provider,
+            shared = make_shared(
+                self.pool,
+                self.bus,
+                leases or await self.take_leases(),
+                settings=Settings(ferryman_max_in_flight=max_in_flight),
+                channels=channels,
                 suspect=self.suspect,
             )
+            yield Consumer(worker or self.worker(), deps, shared, Streams(reads, self.partitions))
 
     def suspect(self) -> None:
         """Mends as the daemon's recovery does where nothing but groups is gone."""
         self._mending.append(asyncio.ensure_future(self.bus.ensure_groups(TOY, self.keys)))
 
     @asynccontextmanager
-    async def running(self, worker: Worker | None = None, **options: Any) -> AsyncIterator[Consumer]:
+    async def running(self, worker: AnyWorker | None = None, **options: Any) -> AsyncIterator[Consumer]:
         """A consumer at work; stopped and drained in the end. An error of its parts is the test's."""
         async with self.consumer(worker, **options) as consumer, run(consumer, self.redis):
             yield consumer
@@ -438,7 +454,7 @@ class Member:
     def _drained(self, pair: Pair) -> bool:
         return self.consumer is None or pair[0] != TOY or self.consumer.hand_over(pair[1])
 
-    async def start(self, worker: Worker | None = None) -> None:
+    async def start(self, worker: AnyWorker | None = None) -> None:
         """Take part; with *worker*, work as well."""
         if worker is not None:
             self.consumer = await self._stack.enter_async_context(self.bench.consumer(worker, leases=self.keeper))
@@ -510,7 +526,7 @@ class Journaled:
         self.most = 0
         self._then = then
 
-    async def __call__(self, event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def __call__(self, event: Event, deps: object, turn: Turn) -> Outcome:
         self.calls.append((event.subject, int(event.json()["n"])))
         self.turns.append(turn)
         self.active += 1

@@ -19,13 +19,13 @@ from adapters.redis import streams
 from adapters.redis.streams import Delivery, Streams, stream_key
 from daemon.bus import journal
 from daemon.bus.consumer import Consumer
-from daemon.bus.outcome import Done, Outcome, Row, Turn, Worker
+from daemon.bus.outcome import Done, Outcome, Row, Turn
 from daemon.bus.upkeep import publish_left
-from daemon.deps import Deps
+from daemon.bus.worker import AnyWorker
 from daemon.settings.model import Settings
 from schemas.envelope import TOPICS, Event
 from schemas.errors import Refused, Transient
-from tests.support.bus import TOY, Bench, Effect, effect, make_deps, record
+from tests.support.bus import TOY, Bench, Effect, effect, make_shared, record
 
 ATTEMPTS: Final = 3
 JOURNAL: Final = journal.WORKER.name
@@ -171,7 +171,7 @@ class Process:
         self._running: list[asyncio.Task[None]] = []
 
     @property
-    def worker(self) -> Worker:
+    def worker(self) -> AnyWorker:
         """The toy worker of this process."""
         toy = self._bench.worker(self._handle, record=self._record, lanes=6, attempts=ATTEMPTS)
         return replace(toy, buried=lambda event, error, turn: ())
@@ -197,22 +197,14 @@ class Process:
         client = streams.client(self._bench.redis_url, timeout_s=6.0, connections=10)
         self._stack.push_async_callback(client.aclose)
         bus = MortalStreams(Streams(client, self._bench.partitions), self.life)
-        deps = replace(make_deps(), settings=Settings(ferryman_poison_deliveries=1000))  # who dies here is no poison
+        settings = Settings(ferryman_poison_deliveries=1000)  # a process that dies here is no poison's victim
+        shared = make_shared(self._bench.pool, bus, self.grip, settings=settings, suspect=self._bench.suspect)
         for worker in (self.worker, replace(journal.WORKER, lanes=lambda settings: 6)):
-            consumer = Consumer(
-                worker,
-                reads=bus,
-                commands=bus,
-                pool=self._bench.pool,
-                leases=self.grip,
-                deps=deps,
-                provider=None,
-                suspect=self._bench.suspect,
-            )
+            consumer = Consumer(worker, None, shared, bus)
             self._consumers.append(consumer)
             self._running.append(asyncio.create_task(consumer.run()))
 
-    async def _handle(self, event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def _handle(self, event: Event, deps: object, turn: Turn) -> Outcome:
         if (event.id, event.replayid) in self._ended:
             self.again.append(event)
         self.calls += 1

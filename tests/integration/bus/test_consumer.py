@@ -13,16 +13,14 @@ from typing import Final
 import pytest
 from redis.asyncio import Redis
 
-from adapters import fence
+from adapters import permit
 from adapters.postgres.bus import outbox
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
-from daemon.bus.consumer import utc_now
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
-from daemon.bus.settle import LeaseOver
-from daemon.deps import Deps
+from daemon.bus.worker import utc_now
 from schemas.envelope import TYPES, Event, event_id
-from schemas.errors import Permanent, Refused, Transient, Uncertain
+from schemas.errors import LeaseLost, Permanent, Refused, Transient, Uncertain
 from tests.support.bus import (
     TOPIC,
     TOY,
@@ -92,12 +90,12 @@ async def test_a_handler_whose_lease_has_run_out_sends_nothing_more_and_that_cos
     """Promise: what it had decided before goes out only if the event is certainly still its own."""
     leases, sent = await bench.take_leases(), 0
 
-    async def send(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def send(event: Event, deps: object, turn: Turn) -> Outcome:
         nonlocal sent
         if turn.step == "":
             return Later(turn.now, step="write", memo=turn.attempt)
         await gate.wait()
-        fence.check.get()()
+        permit.may_send()
         sent += 1
         assert (turn.step, turn.memo) == ("write", 1)  # the lease was nobody else's: what was found still holds
         return Done()
@@ -123,11 +121,11 @@ async def test_what_a_handler_leaves_behind_sends_nothing_once_it_is_over(bench:
 
     async def linger() -> None:
         await over.wait()
-        fence.check.get()()
+        permit.may_send()
 
     left: list[asyncio.Task[None]] = []
 
-    async def leave(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def leave(event: Event, deps: object, turn: Turn) -> Outcome:
         left.append(asyncio.create_task(linger()))
         return Done()
 
@@ -135,7 +133,7 @@ async def test_what_a_handler_leaves_behind_sends_nothing_once_it_is_over(bench:
         await bench.publish([ONE])
         await until(bench.settled)
         over.set()
-        with pytest.raises(LeaseOver):
+        with pytest.raises(LeaseLost):
             await left[0]
 
 
@@ -202,7 +200,7 @@ async def test_spacing_and_the_order_of_members_make_no_other_body(bench: Bench)
 async def test_events_of_a_key_are_handled_in_order_whatever_fails_or_takes_long(bench: Bench, seed: int) -> None:
     rng = random.Random(seed)
 
-    async def rough(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def rough(event: Event, deps: object, turn: Turn) -> Outcome:
         await asyncio.sleep(rng.random() * 0.004)
         if rng.random() < 0.08:
             raise Transient("busy", limited=True, retry_after_s=0.0)  # comes again within half a second
@@ -220,7 +218,7 @@ async def test_events_of_a_key_are_handled_in_order_whatever_fails_or_takes_long
 
 
 async def test_nothing_newer_overtakes_an_event_that_fails_twice(bench: Bench) -> None:
-    async def first_fails(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def first_fails(event: Event, deps: object, turn: Turn) -> Outcome:
         if event.json()["n"] == 0 and turn.attempt <= 2:
             raise Transient("away")
         return Done(rows=(effect(event, str(turn.attempt)),))
@@ -235,7 +233,7 @@ async def test_nothing_newer_overtakes_an_event_that_fails_twice(bench: Bench) -
 
 
 async def test_a_key_that_fails_on_and_on_does_not_slow_the_others(bench: Bench) -> None:
-    async def one_fails(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def one_fails(event: Event, deps: object, turn: Turn) -> Outcome:
         if event.subject == "key-0":
             raise Transient("busy", limited=True, retry_after_s=0.05)
         return await succeed(event, deps, turn)
@@ -254,7 +252,7 @@ async def test_what_is_due_later_waits_in_its_lane_and_other_keys_do_not(bench: 
     due = utc_now() + timedelta(seconds=1.5)
     seen: list[tuple[str, object]] = []
 
-    async def in_steps(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def in_steps(event: Event, deps: object, turn: Turn) -> Outcome:
         if event.subject == "key-0" and event.json()["n"] == 0:
             seen.append((turn.step, turn.memo))
             if turn.step == "":
@@ -309,7 +307,7 @@ async def test_rows_inbox_and_outbox_are_written_together_or_not_at_all(bench: B
 async def test_of_a_batch_only_the_event_whose_rows_are_refused_becomes_a_dead_letter(bench: Bench) -> None:
     gate = asyncio.Event()
 
-    async def one_bad(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def one_bad(event: Event, deps: object, turn: Turn) -> Outcome:
         await gate.wait()
         good = effect(event)
         bad = Effect(good.event_id, good.subject, -1)
@@ -333,7 +331,7 @@ async def test_of_a_batch_only_the_event_whose_rows_are_refused_becomes_a_dead_l
 
 
 async def test_an_error_that_quotes_what_postgres_cannot_keep_is_kept_without_it(bench: Bench) -> None:
-    async def rude(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def rude(event: Event, deps: object, turn: Turn) -> Outcome:
         if event.subject == "key-1" and turn.attempt == 1:
             raise Transient("they said \x00 and \ud800")
         if event.subject == "key-2":
@@ -395,7 +393,7 @@ async def test_an_entry_that_was_deleted_while_pending_does_not_stop_the_rest(be
 async def test_emitted_events_are_published_once_where_they_belong_with_ids_that_follow_from_the_cause(
     bench: Bench,
 ) -> None:
-    async def emit_some(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def emit_some(event: Event, deps: object, turn: Turn) -> Outcome:
         return Done(
             emit=(
                 event.emit("contact.synced", 0, {}, time=turn.now),
@@ -457,7 +455,7 @@ async def test_a_dead_letter_has_the_event_the_error_and_how_often_it_was_tried(
 
 
 async def test_a_dead_letter_lets_the_next_of_its_key_go(bench: Bench) -> None:
-    async def first_refused(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def first_refused(event: Event, deps: object, turn: Turn) -> Outcome:
         if event.json()["n"] == 0:
             raise Refused("no")
         return await succeed(event, deps, turn)
@@ -501,7 +499,7 @@ async def test_uncertain_ends_uncertain_where_it_must_not_be_repeated(bench: Ben
 async def test_a_handler_that_passes_its_deadline_is_stopped_and_leaves_it_open_what_happened(
     bench: Bench, on_uncertain: str
 ) -> None:
-    async def stuck(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def stuck(event: Event, deps: object, turn: Turn) -> Outcome:
         if turn.attempt == 1:
             await asyncio.Event().wait()
         return await succeed(event, deps, turn)
@@ -543,7 +541,7 @@ async def test_no_more_keys_are_handled_side_by_side_than_the_worker_has_lanes(b
 async def test_a_stop_finishes_what_is_in_a_slot_and_leaves_the_rest_as_it_was(bench: Bench) -> None:
     gate = asyncio.Event()
 
-    async def slow(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def slow(event: Event, deps: object, turn: Turn) -> Outcome:
         if event.subject == "key-9":
             return Later(turn.now + timedelta(hours=1), step="much later")
         await gate.wait()

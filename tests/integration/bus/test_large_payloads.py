@@ -14,7 +14,6 @@ from adapters.postgres.operator.replay import Filter
 from adapters.postgres.pool import Pool, connect
 from daemon.bus.outcome import Done, Outcome, Turn
 from daemon.bus.upkeep import publish_left
-from daemon.deps import Deps
 from daemon.operator.replay import perform, planned, publish_missing
 from schemas.envelope import Event
 from tests.support.bus import TOPIC, Bench, Journaled, effect, make_event, open_bench, until
@@ -29,7 +28,7 @@ async def bench(redis: Redis, redis_url: str, db: Pool) -> AsyncIterator[Bench]:
         yield made
 
 
-async def whole(event: Event, deps: Deps, turn: Turn) -> Outcome:
+async def whole(event: Event, deps: object, turn: Turn) -> Outcome:
     """Has its effect, which says how much data came."""
     return Done(rows=(effect(event, str(len(event.data))),))
 

@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 from adapters.postgres.pool import Pool
 from adapters.redis.lease_table import Pair
 from adapters.redis.streams import Streams
-from daemon.bus.outcome import Done, Outcome, Turn, Worker
-from daemon.deps import Deps
+from daemon.bus.outcome import Done, Outcome, Turn
+from daemon.bus.worker import AnyWorker
 from schemas.envelope import Event
 from tests.support.bus import TOY, Bench, Journaled, Member, effect, home_of, make_event, open_bench, until
 
@@ -173,13 +173,13 @@ class Signed:
         self.stuck = stuck
         self.gate = asyncio.Event()
 
-    async def __call__(self, event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def __call__(self, event: Event, deps: object, turn: Turn) -> Outcome:
         if event.subject in self.stuck:
             await self.gate.wait()
         return Done(rows=(effect(event, self.name),))
 
 
-def worker(bench: Bench, handler: Journaled) -> Worker:
+def worker(bench: Bench, handler: Journaled) -> AnyWorker:
     return bench.worker(handler, lanes=20)
 
 

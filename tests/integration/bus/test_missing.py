@@ -13,7 +13,7 @@ from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
 from daemon.bus.journal import WORKER as JOURNAL
 from daemon.bus.losses import Losses
-from daemon.bus.outcome import Worker
+from daemon.bus.worker import Worker
 from schemas.envelope import Event
 from tests.support.bus import TOY, TYPE, make_events, succeed
 

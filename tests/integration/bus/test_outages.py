@@ -20,7 +20,6 @@ from adapters.postgres.migrate import migrate
 from adapters.postgres.pool import store_is_down
 from adapters.redis.streams import StreamErrors
 from daemon.bus.outcome import Done, Outcome, Turn
-from daemon.deps import Deps
 from daemon.stores.embedded.servers import Server, Servers, embedded
 from schemas.envelope import Event
 from tests.support.bus import Bench, Journaled, Member, effect, make_events, make_maintenance, open_bench, until
@@ -135,7 +134,7 @@ class Load:
         self.appended = 0
         self.handler = Journaled(self._handle)
 
-    async def _handle(self, event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def _handle(self, event: Event, deps: object, turn: Turn) -> Outcome:
         await asyncio.sleep(0.001)
         return Done(rows=(effect(event),), emit=(event.emit("contact.synced", 0, event.json(), time=turn.now),))
 
@@ -292,7 +291,7 @@ async def test_what_handlers_finish_while_postgres_is_away_is_written_when_it_is
 ) -> None:
     gate = asyncio.Event()
 
-    async def slow(event: Event, deps: Deps, turn: Turn) -> Outcome:
+    async def slow(event: Event, deps: object, turn: Turn) -> Outcome:
         await gate.wait()
         return Done(rows=(effect(event),))
 

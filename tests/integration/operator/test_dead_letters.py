@@ -18,7 +18,6 @@ from adapters.postgres.operator import dead_letters
 from adapters.postgres.operator.dead_letters import Choice
 from adapters.postgres.pool import Pool
 from daemon.bus.outcome import Outcome, Turn
-from daemon.deps import Deps
 from daemon.operator import dead_letters as letters
 from daemon.operator.dead_letters import LetterError
 from schemas.envelope import Event, event_id
@@ -34,7 +33,7 @@ async def bench(redis: Redis, redis_url: str, db: Pool) -> AsyncIterator[Bench]:
         yield made
 
 
-async def refuse(event: Event, deps: Deps, turn: Turn) -> Outcome:
+async def refuse(event: Event, deps: object, turn: Turn) -> Outcome:
     raise Refused(f"blocked by {event.json().get('by', 'the account')}")
 
 

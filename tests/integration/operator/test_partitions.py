@@ -17,9 +17,9 @@ from adapters.redis import stream_states
 from adapters.redis.lease_table import LeaseTable, forget_all
 from adapters.redis.streams import stream_key
 from daemon.bus import journal
-from daemon.bus.outcome import Worker
 from daemon.bus.recovery import MARK, tagged, tags
 from daemon.bus.upkeep import publish_left
+from daemon.bus.worker import AnyWorker
 from daemon.cli.replay import _bus as replay_bus
 from daemon.lifecycle import StartError
 from daemon.operator import partitions as changing
@@ -45,7 +45,7 @@ async def bench(redis: Redis, redis_url: str, db: Pool) -> AsyncIterator[Bench]:
         yield made
 
 
-def workers(bench: Bench) -> Sequence[Worker]:
+def workers(bench: Bench) -> Sequence[AnyWorker]:
     return journal.WORKER, bench.worker()
 
 

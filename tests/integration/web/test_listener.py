@@ -22,10 +22,11 @@ from adapters.registry import SOURCES
 from daemon.bus.batcher import Full
 from daemon.bus.intake import Intake, NotAccepted
 from daemon.sandbox.orders import make_order
-from daemon.telemetry.metrics import REFUSAL_REASONS, WEBHOOK_OUTCOMES, Metrics
+from daemon.telemetry.metrics import Metrics
 from daemon.web import listener
 from daemon.web import server as http
 from daemon.web.listener import Listener
+from daemon.web.metrics import METRICS, OUTCOMES, REASONS
 from daemon.web.refusals import PER_WINDOW, WINDOW_S, Refusals
 from daemon.web.server import application, serving
 from schemas.envelope import Event, event_id, from_fields
@@ -123,7 +124,7 @@ def open_rig(redis: Redis, db: Pool) -> Open:
         *, secrets: Mapping[str, Sequence[str]] | None = None, unsigned: Sequence[str] = ()
     ) -> AsyncIterator[Rig]:
         clock, streams, refusals, stop = Clock(), Streams(redis, 4), Refusals(db), asyncio.Event()
-        metrics = Metrics(workers=["contact-sync"], sources=[source.name for source in SOURCES], providers=["cgb"])
+        metrics = Metrics(METRICS, sources=[source.name for source in SOURCES])
         intake = Intake(streams, db)
         served = Listener(
             intake,
@@ -621,8 +622,8 @@ async def test_webhooks_are_counted_under_closed_labels_whatever_comes(rig: Rig)
     assert CANARY not in page
     sources = [*(source.name for source in SOURCES), "other"]
     for name, label, values in (
-        ("ferryman_webhooks_total", "outcome", WEBHOOK_OUTCOMES),
-        ("ferryman_refused_total", "reason", REFUSAL_REASONS),
+        ("ferryman_webhooks_total", "outcome", OUTCOMES),
+        ("ferryman_refused_total", "reason", REASONS),
     ):
         found = {line.rsplit(" ", 1)[0] for line in page.splitlines() if line.startswith(f"{name}{{")}
         assert found == {

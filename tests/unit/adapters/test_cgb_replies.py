@@ -18,6 +18,7 @@ from adapters.redis.limits import RateLimiter
 from schemas.contacts import ContactDraft, FieldValue
 from schemas.errors import ChannelDown, FerrymanError, Malformed, Refused, Transient, Uncertain
 from schemas.phone import Phone
+from tests.support.gates import gate_on
 
 API = "http://cgb.test/api"
 PHONE = Phone("+972505550142")
@@ -34,8 +35,7 @@ async def session() -> AsyncIterator[ClientSession]:
 
 @pytest.fixture
 def cgb(session: ClientSession) -> LiveCgb:
-    limiter = RateLimiter(None, per_minute=None)
-    return LiveCgb(session=session, base_url=API, api_key=TOKEN, timeout_s=5, cache_s=60, limiter=limiter)
+    return LiveCgb(gate_on(session), base_url=API, api_key=TOKEN, cache_s=60)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ async def test_a_rate_refusal_is_transient_and_limited_in_every_form(
     session: ClientSession, status: int, body: str, wait: str | None
 ) -> None:
     limiter = RateLimiter(None, per_minute=90, max_wait_s=0.05)
-    cgb = LiveCgb(session=session, base_url=API, api_key=TOKEN, timeout_s=5, cache_s=60, limiter=limiter)
+    cgb = LiveCgb(gate_on(session, limiter=limiter), base_url=API, api_key=TOKEN, cache_s=60)
     with aioresponses() as canned:
         canned.post(f"{API}/contacts", status=status, body=body, headers={"Retry-After": wait} if wait else {})
         with pytest.raises(Transient) as caught:

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters import fence
+from adapters import permit
 from adapters.http import exchange, open_session, retry_after
 from schemas.errors import Refused, Transient, Uncertain
 
@@ -108,7 +108,7 @@ async def test_waiting_for_a_free_connection_is_transient_for_a_write() -> None:
         await server.close()
 
 
-async def test_the_fence_is_asked_once_there_is_a_connection_and_then_nothing_is_sent() -> None:
+async def test_the_permit_is_asked_once_there_is_a_connection_and_then_nothing_is_sent() -> None:
     """Promise: whatever a request had to wait for, the last question before it goes out is whether it still may."""
     asked: list[str] = []
     release, closed = asyncio.Event(), False
@@ -131,7 +131,7 @@ async def test_the_fence_is_asked_once_there_is_a_connection_and_then_nothing_is
         async with open_session(per_host=1) as session:
 
             async def send(path: str) -> int:
-                fence.check.set(check)
+                permit.current.set(permit.Permit(check))
                 return (await exchange(session, "POST", str(server.make_url(path)), system="X", timeout_s=20)).status
 
             first = asyncio.create_task(send("/first"))

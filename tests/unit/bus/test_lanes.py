@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from adapters.redis.streams import stream_key
-from daemon.bus.lanes import Held, Lanes
+from daemon.bus.lanes import Entry, EntryRef, Lanes
 from tests.support.bus import TOPIC, FakeLoop, make_event
 
 
-def entry(subject: str, number: int, *, event: str = "", partition: int = 0) -> Held:
+def entry(subject: str, number: int, *, event: str = "", partition: int = 0) -> Entry:
     """The entry *number* of the stream; entries of one event have one *event*."""
     made = make_event(subject, number, id=event or f"event-{number}")
-    return Held(stream_key(TOPIC, partition), partition, f"{number}-0", made)
+    return Entry(EntryRef(stream_key(TOPIC, partition), f"{number}-0"), partition, made)
 
 
-async def handed_out(lanes: Lanes) -> Held | None:
+async def handed_out(lanes: Lanes) -> Entry | None:
     """What a slot gets that asks now, or None when it would wait."""
     asking = asyncio.create_task(lanes.next())
     for _ in range(3):
@@ -47,7 +47,7 @@ async def test_entries_of_a_key_are_handed_out_one_after_another_in_order(lanes:
     for held in entries:
         assert await handed_out(lanes) is held
         assert await handed_out(lanes) is None  # until it is committed
-        assert lanes.done(held) == [(held.key, held.id)]
+        assert lanes.done(held) == [held.ref]
     assert len(lanes) == 0
 
 
@@ -80,15 +80,15 @@ async def test_what_is_parked_waits_for_its_provider_oldest_first(lanes: Lanes) 
     for held in entries:
         lanes.add(held)
         assert await handed_out(lanes) is held
-        lanes.park(held)
-    assert lanes.parked == 4
+        lanes.park(held, "test")
+    assert lanes.parked == {"test": 4}
     assert await handed_out(lanes) is None
-    lanes.unpark(1)
+    lanes.unpark("test", 1)
     assert await handed_out(lanes) is entries[0]
     assert await handed_out(lanes) is None
-    lanes.unpark()
+    lanes.unpark("test")
     assert [await handed_out(lanes) for _ in range(4)] == [*entries[1:], None]
-    assert lanes.parked == 0
+    assert lanes.parked == {}
 
 
 async def test_copies_of_an_event_are_acknowledged_with_the_first_and_handed_out_never(lanes: Lanes) -> None:
@@ -97,8 +97,8 @@ async def test_copies_of_an_event_are_acknowledged_with_the_first_and_handed_out
     for held in (first, *copies, after):
         lanes.add(held)
     assert await handed_out(lanes) is first
-    assert all(lanes.holds(held.key, held.id) for held in copies)
-    assert lanes.done(first) == [(held.key, held.id) for held in (first, *copies)]
+    assert all(lanes.holds(held.ref) for held in copies)
+    assert lanes.done(first) == [held.ref for held in (first, *copies)]
     assert await handed_out(lanes) is after
     assert len(lanes) == 1
 
@@ -111,7 +111,7 @@ async def test_a_copy_of_another_key_is_still_handled_when_the_first_is_lost(lan
     assert await handed_out(lanes) is first
     lanes.drop({0})
     assert await handed_out(lanes) is copy
-    assert lanes.done(copy) == [(copy.key, copy.id)]
+    assert lanes.done(copy) == [copy.ref]
     assert len(lanes) == 0
 
 
@@ -119,8 +119,8 @@ async def test_an_entry_that_is_decided_already_is_held_and_never_handed_out(lan
     decided = entry("key-1", 1)
     lanes.add(decided, decided=True)
     assert await handed_out(lanes) is None
-    assert lanes.holds(decided.key, decided.id)
-    assert lanes.done(decided) == [(decided.key, decided.id)]
+    assert lanes.holds(decided.ref)
+    assert lanes.done(decided) == [decided.ref]
     assert len(lanes) == 0
 
 
@@ -136,21 +136,21 @@ async def test_an_entry_dropped_and_read_again_is_handed_out_once_wherever_it_wa
     if way == "delayed":
         lanes.again(old, 0.01)
     elif way in ("parked", "unparked"):
-        lanes.park(old)
+        lanes.park(old, "test")
     if way == "unparked":
-        lanes.unpark()
+        lanes.unpark("test")
     assert lanes.drop({0}) == 1
     lanes.add(new)
     assert await handed_out(lanes) is new
     # what the slot of the old one does now means nothing any more
-    lanes.park(old)
+    lanes.park(old, "test")
     lanes.again(old, 0)
     lanes.again(old, 0.01)
     lanes.done(old)
-    lanes.unpark()
+    lanes.unpark("test")
     await asyncio.sleep(0.05)  # time enough for a timer that should not be
     assert await handed_out(lanes) is None
-    assert lanes.holds(new.key, new.id)
+    assert lanes.holds(new.ref)
     lanes.done(new)
     assert await handed_out(lanes) is None
     assert len(lanes) == 0
@@ -163,10 +163,10 @@ async def test_drop_waiting_leaves_what_is_being_worked_on(lanes: Lanes) -> None
         lanes.add(held)
     assert await handed_out(lanes) is active
     assert lanes.drop_waiting(0) == 1
-    assert lanes.holds(active.key, active.id)
-    assert not lanes.holds(behind.key, behind.id)
-    assert not lanes.holds(other.key, other.id)
-    assert lanes.done(active) == [(active.key, active.id)]
+    assert lanes.holds(active.ref)
+    assert not lanes.holds(behind.ref)
+    assert not lanes.holds(other.ref)
+    assert lanes.done(active) == [active.ref]
     assert lanes.drop_waiting(0) == 0
     assert await handed_out(lanes) is elsewhere
 
@@ -179,7 +179,7 @@ async def test_closing_stops_the_timers(lanes: Lanes) -> None:
     lanes.close()
     await asyncio.sleep(0.05)
     assert await handed_out(lanes) is None
-    assert lanes.holds(held.key, held.id)
+    assert lanes.holds(held.ref)
 
 
 # --- against a model ---------------------------------------------------------
@@ -191,10 +191,10 @@ State = Literal["ready", "active", "delayed", "parked"]
 class Modelled:
     """An entry as the model sees it. *behind*: copies that end with it."""
 
-    held: Held
+    held: Entry
     state: State = "ready"
     due: float = 0.0
-    behind: list[Held] = field(default_factory=list)
+    behind: list[Entry] = field(default_factory=list)
 
 
 SUBJECTS: Final = {"a": 0, "b": 0, "c": 1, "d": 1}
@@ -210,7 +210,7 @@ class LanesAgainstModel(RuleBasedStateMachine):
         self.loop = FakeLoop()
         self.lanes = self.loop.run_until_complete(self._make())
         self.keys: dict[str, list[Modelled]] = {subject: [] for subject in SUBJECTS}
-        self.lost: list[Held] = []
+        self.lost: list[Entry] = []
         self.number = 0
 
     async def _make(self) -> Lanes:
@@ -224,7 +224,7 @@ class LanesAgainstModel(RuleBasedStateMachine):
         for lane in self.keys.values():
             yield from lane
 
-    def mine(self, held: Held) -> Modelled | None:
+    def mine(self, held: Entry) -> Modelled | None:
         return next((m for m in self.everything() if m.held is held), None)
 
     def heads(self, state: State) -> list[Modelled]:
@@ -250,11 +250,11 @@ class LanesAgainstModel(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def read_a_lost_one_again(self, data: st.DataObject) -> None:
-        gone = [h for h in self.lost if not self.lanes.holds(h.key, h.id)]
+        gone = [h for h in self.lost if not self.lanes.holds(h.ref)]
         if not gone:
             return
         old = data.draw(st.sampled_from(gone))
-        again = entry(old.event.subject, int(old.id.split("-")[0]), event=old.event.id, partition=old.partition)
+        again = entry(old.event.subject, int(old.ref.id.split("-")[0]), event=old.event.id, partition=old.partition)
         self.lanes.add(again)
         first = next((m for m in self.everything() if m.held.event.id == old.event.id), None)
         if first is None:
@@ -276,16 +276,16 @@ class LanesAgainstModel(RuleBasedStateMachine):
         return held
 
     @rule(held=consumes(active))
-    def commit(self, held: Held) -> None:
+    def commit(self, held: Entry) -> None:
         known = self.mine(held)
         acks = set(self.lanes.done(held))
-        assert (held.key, held.id) in acks
+        assert held.ref in acks
         if known is not None:
-            assert {(h.key, h.id) for h in known.behind} <= acks
+            assert {h.ref for h in known.behind} <= acks
             self.keys[held.event.subject].remove(known)
 
     @rule(held=consumes(active), delay=st.sampled_from([0.0, 1.0, 5.0]))
-    def wait(self, held: Held, delay: float) -> None:
+    def wait(self, held: Entry, delay: float) -> None:
         self.loop.call_soon(self.lanes.again, held, delay)
         self.loop.run_until_complete(asyncio.sleep(0))
         if (known := self.mine(held)) is not None:
@@ -293,14 +293,14 @@ class LanesAgainstModel(RuleBasedStateMachine):
             known.due = self.loop.now + delay
 
     @rule(held=consumes(active))
-    def park(self, held: Held) -> None:
-        self.lanes.park(held)
+    def park(self, held: Entry) -> None:
+        self.lanes.park(held, "test")
         if (known := self.mine(held)) is not None:
             known.state = "parked"
 
     @rule()
     def unpark(self) -> None:
-        self.lanes.unpark()
+        self.lanes.unpark("test")
         for known in self.heads("parked"):
             known.state = "ready"
 
@@ -337,8 +337,8 @@ class LanesAgainstModel(RuleBasedStateMachine):
     def they_hold_the_same(self) -> None:
         entries = [h for m in self.everything() for h in (m.held, *m.behind)]
         assert len(self.lanes) == len(entries)
-        assert all(self.lanes.holds(h.key, h.id) for h in entries)
-        assert self.lanes.parked == len(self.heads("parked"))
+        assert all(self.lanes.holds(h.ref) for h in entries)
+        assert sum(self.lanes.parked.values()) == len(self.heads("parked"))
 
 
 LanesAgainstModel.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)

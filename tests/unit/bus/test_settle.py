@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from datetime import timedelta
 from typing import Any, Final, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.gate import NoPlace
+from adapters.redis.limits import Ticket
 from daemon.bus.outcome import Done, Later
 from daemon.bus.settle import (
     BACKOFF_CAP_S,
@@ -17,20 +19,30 @@ from daemon.bus.settle import (
     LIMITED_S,
     OUTAGE_CAP_S,
     RETRY_AFTER_CAP_S,
-    BreakerOpen,
     Finish,
     Park,
     Retry,
-    StoreAway,
+    StandInLine,
     Unexpected,
     Verdict,
     Wait,
+    Yield,
     backoff,
     decide,
-    next_at,
 )
-from schemas.errors import ChannelDown, FerrymanError, Malformed, Permanent, Refused, Transient, Uncertain
-from tests.support.bus import NOON, make_event
+from schemas.errors import (
+    ChannelClosed,
+    ChannelDown,
+    FerrymanError,
+    LeaseLost,
+    Malformed,
+    Permanent,
+    Refused,
+    StoreAway,
+    Transient,
+    Uncertain,
+)
+from tests.support.bus import NOON, FakeLoop, make_event
 
 LIMIT: Final = 3
 FRESH: Final = {"attempts": 0, "failures": 0}
@@ -48,7 +60,7 @@ def verdict(
     result: Any, *, answers: bool = True, on_uncertain: Literal["retry", "hold"] = "retry", **given: int
 ) -> Verdict:
     numbers = {"attempts": 0, "failures": 0, "limit": LIMIT} | given
-    return decide(result, provider_answers=answers, on_uncertain=on_uncertain, rng=random.Random(7), **numbers)
+    return decide(result, channel_answers=answers, on_uncertain=on_uncertain, rng=random.Random(7), **numbers)
 
 
 def told(made: Verdict) -> tuple[object, ...]:
@@ -60,15 +72,21 @@ def told(made: Verdict) -> tuple[object, ...]:
         case Retry():
             return ("retry", "counted" if made.counted else "free")
         case Park():
-            return ("park",)
+            return ("park", made.channel)
+        case StandInLine():
+            return ("in line", made.ticket.number)
+        case Yield():
+            return ("yield",)
 
 
 ALWAYS: Final[dict[str, tuple[Any, tuple[object, ...]]]] = {
     "done": (Done(), ("done", None)),
     "skipped": (Done(skipped="no phone"), ("skipped", "no phone")),
     "later": (Later(NOON, step="again"), ("wait", "again")),
-    "breaker open": (BreakerOpen("paused"), ("park",)),
-    "channel down": (ChannelDown("token", channel="test"), ("park",)),
+    "channel closed": (ChannelClosed("paused", channel="test"), ("park", "test")),
+    "channel down": (ChannelDown("token", channel="test"), ("park", "test")),
+    "no place": (NoPlace(Ticket(3, asyncio.Future(loop=FakeLoop()))), ("in line", 3)),
+    "lease lost": (LeaseLost("run out"), ("yield",)),
     "a store away": (StoreAway("away"), ("retry", "free")),
     "permanent": (Permanent("no"), ("dead", "Permanent")),
     "malformed": (Malformed("no"), ("dead", "Malformed")),
@@ -200,7 +218,3 @@ def test_no_delay_is_negative_or_longer_than_what_was_asked_or_the_cap(
     cap = LIMITED_S if limited else BACKOFF_CAP_S if answers else OUTAGE_CAP_S
     assert 0 <= made.delay_s <= max(cap, bounded) + 0.5
     assert made.delay_s >= bounded
-
-
-def test_a_retry_is_due_after_its_delay() -> None:
-    assert next_at(NOON, 1.5) == NOON + timedelta(seconds=1.5)

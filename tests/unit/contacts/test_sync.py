@@ -17,7 +17,7 @@ from adapters.postgres.contacts import Buyer
 from adapters.postgres.orders import OrderRow, Syncing, SyncResult
 from daemon.bus.outcome import Done, Later, Outcome, Turn
 from daemon.contacts.sync import NO_PHONE, WORKER, buried, handle
-from daemon.deps import Deps
+from daemon.contacts.wiring import ContactDeps
 from daemon.sandbox import orders as maker
 from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
 from schemas.envelope import Event
@@ -99,7 +99,7 @@ class World:
             metrics=metrics,
             newest_order=self._newest_order,
         )
-        self.deps = cast(Deps, stand_in)
+        self.deps = cast(ContactDeps, stand_in)
 
     async def _newest_order(self, phone: str) -> tuple[datetime, datetime, str] | None:
         assert phone.startswith("+")
@@ -333,4 +333,4 @@ async def test_the_same_handling_emits_the_same_event() -> None:
 def test_the_worker_reads_orders_and_retries_what_is_in_doubt() -> None:
     assert (WORKER.name, WORKER.reads) == ("contact-sync", ("orders",))
     assert WORKER.types == {"order.received"}
-    assert (WORKER.provider, WORKER.on_uncertain) == ("cgb", "retry")
+    assert (WORKER.channels, WORKER.on_uncertain) == (("cgb",), "retry")

@@ -10,13 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.telemetry.metrics import DECLARED, REFUSAL_REASONS, Metrics
+from daemon.app import declared
+from daemon.telemetry.metrics import Metrics
+from daemon.web.metrics import REASONS
+from daemon.workers import WORKERS
 
 AWKWARD = 'a"b\\c\nd'
 
 
 def make(workers: Iterable[str] = ("contact-sync", "journal")) -> Metrics:
-    return Metrics(workers=tuple(workers), sources=("orders", "meta"), providers=("cgb",))
+    return Metrics(declared(WORKERS), workers=tuple(workers), sources=("orders", "meta"), providers=("cgb",))
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -69,7 +72,7 @@ def test_counting_setting_and_observing_show_on_the_page() -> None:
 def test_every_declared_name_has_its_type_and_help_on_the_page() -> None:
     page, content_type = make().render("text/plain")
     assert content_type.startswith("text/plain; version=0.0.4")
-    for metric in DECLARED:
+    for metric in declared(WORKERS):
         assert f"# TYPE {metric.name} {metric.kind}\n" in page.decode()
         assert f"# HELP {metric.name} {metric.help}\n" in page.decode()
 
@@ -111,7 +114,7 @@ def test_a_mistake_of_the_code_is_told_at_once() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.text() | st.sampled_from(REFUSAL_REASONS), st.text()), max_size=20))
+@given(st.lists(st.tuples(st.text() | st.sampled_from(REASONS), st.text()), max_size=20))
 def test_random_label_values_keep_the_page_readable_and_the_number_of_series(
     labels: list[tuple[str, str]],
 ) -> None:

@@ -11,9 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from daemon.bus.breakers import DOWN_PROBE_S, FAILURES_TO_OPEN, PROBE_S, Breaker
-from daemon.bus.settle import BreakerOpen, LeaseOver
-from schemas.errors import ChannelDown, FerrymanError, Malformed, Permanent, Refused, Transient, Uncertain
+from adapters.channel import DOWN_PROBE_S, FAILURES_TO_OPEN, PROBE_S, Breaker
+from schemas.errors import (
+    ChannelClosed,
+    ChannelDown,
+    FerrymanError,
+    LeaseLost,
+    Malformed,
+    Permanent,
+    Refused,
+    Transient,
+    Uncertain,
+)
 
 AWAY: Final = Transient("connection refused")
 LIMITED: Final = Transient("429", limited=True)
@@ -51,7 +60,7 @@ class Bed:
         before = self.calls
         try:
             await self.call()
-        except BreakerOpen:
+        except ChannelClosed:
             assert self.calls == before
             return True
         return False
@@ -108,13 +117,13 @@ async def test_being_asked_for_patience_is_neither_a_failure_nor_an_answer(bed: 
     assert not bed.closed()
 
 
-async def test_what_the_fence_kept_back_is_neither_a_failure_nor_an_answer(bed: Bed) -> None:
-    await bed.fail(LeaseOver("run out"), FAILURES_TO_OPEN * 3)
+async def test_what_was_not_sent_is_neither_a_failure_nor_an_answer(bed: Bed) -> None:
+    await bed.fail(LeaseLost("run out"), FAILURES_TO_OPEN * 3)
     assert bed.closed()
     assert bed.breaker.answered_at == float("-inf")
     await bed.fail(AWAY, FAILURES_TO_OPEN)
     bed.now += PROBE_S
-    await bed.fail(LeaseOver("run out"))
+    await bed.fail(LeaseLost("run out"))
     assert not bed.closed()
 
 

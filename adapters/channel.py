@@ -1,0 +1,163 @@
+"""A channel: one account at an outside system, and the circuit breakers that stop calls to it while it is away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import structlog
+
+from schemas.errors import ChannelClosed, ChannelDown, FerrymanError, NotSent, Operation, Transient, Uncertain
+
+T = TypeVar("T")
+
+FAILURES_TO_OPEN: Final = 5
+"""Failures in a row that open a breaker."""
+
+PROBE_S: Final = 5.0
+"""At most one call in this many seconds finds out whether the system is back."""
+
+DOWN_PROBE_S: Final = 30.0
+"""A channel whose account is at fault waits for a person, so it is asked less often."""
+
+log = structlog.get_logger(__name__)
+
+
+class Breaker:
+    """Guards one kind of calls on one channel, in this process. Half-open it lets one probe through at a time."""
+
+    def __init__(self, channel: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._channel = channel
+        self._clock = clock
+        self._failures = 0
+        self._open = False
+        self._down = False
+        self._probing = False
+        self._next_probe = 0.0
+        self.answered_at = float("-inf")
+        """When (by *clock*) the system last answered, be it with a refusal."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether calls go through freely."""
+        return not self._open
+
+    @property
+    def may_probe(self) -> bool:
+        """Whether one call may now find out if the system is back."""
+        return not self._probing and self._clock() >= self._next_probe
+
+    def check(self) -> None:
+        """Raises: ChannelClosed where a call would be stopped now."""
+        if self._open and not self.may_probe:
+            raise ChannelClosed(f"{self._channel} is paused: it did not answer", channel=self._channel)
+
+    async def call(self, make: Callable[[], Awaitable[T]]) -> T:
+        """Await what *make* returns. Raises: ChannelClosed without a call, else what *make* raises."""
+        self.check()
+        probe = self._open
+        if probe:
+            self._probing = True
+            self._next_probe = self._clock() + PROBE_S
+        try:
+            result = await make()
+        except FerrymanError as exc:
+            self._failed(exc)
+            raise
+        else:
+            self._answered()
+            return result
+        finally:
+            if probe:
+                self._probing = False
+
+    def _answered(self) -> None:
+        self.answered_at = self._clock()
+        self._failures = 0
+        if self._open:
+            self._open = self._down = False
+            log.info("provider.back", provider=self._channel)
+
+    def _failed(self, exc: FerrymanError) -> None:
+        if isinstance(exc, ChannelDown):
+            self._next_probe = self._clock() + DOWN_PROBE_S
+            self._open = True
+            if not self._down:
+                self._down = True
+                log.error("provider.down", provider=self._channel, error=str(exc), probe_every_s=DOWN_PROBE_S)
+        elif isinstance(exc, NotSent) or (isinstance(exc, Transient) and exc.limited):
+            pass  # it was not asked, or it asks for patience: neither a failure nor a sign of life
+        elif isinstance(exc, Transient | Uncertain):
+            self._failures += 1
+            if not self._open and self._failures >= FAILURES_TO_OPEN:
+                self._open = True
+                self._next_probe = self._clock() + PROBE_S
+                log.warning("provider.paused", provider=self._channel, error=str(exc), probe_every_s=PROBE_S)
+        else:
+            self._answered()  # it understood and said no
+
+
+class Channel:
+    """Reads and writes of a channel have a breaker each: while reading works and writing does not, the one must not
+    hide the outage of the other.
+
+    *paused*: an operator has stopped the channel; nothing is called until the operator resumes it.
+    """
+
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._name = name
+        self.paused = False
+        self._breakers: dict[Operation, Breaker] = {"read": Breaker(name, clock), "write": Breaker(name, clock)}
+
+    @property
+    def name(self) -> str:
+        """The channel's name."""
+        return self._name
+
+    @property
+    def closed(self) -> bool:
+        """Whether calls of every kind go through freely."""
+        return not self.paused and all(breaker.closed for breaker in self._breakers.values())
+
+    @property
+    def may_probe(self) -> bool:
+        """Whether one waiting event may now find out if the system is back."""
+        return not self.paused and any(b.may_probe for b in self._breakers.values() if not b.closed)
+
+    def check(self, operation: Operation) -> None:
+        """Raises: ChannelClosed where a call would be stopped now."""
+        if self.paused:
+            raise ChannelClosed(f"{self.name} is paused by an operator", channel=self.name)
+        self._breakers[operation].check()
+
+    async def call(self, operation: Operation, make: Callable[[], Awaitable[T]]) -> T:
+        """As `Breaker.call`. What it raises tells the channel and the operation."""
+        try:
+            self.check(operation)
+            return await self._breakers[operation].call(make)
+        except FerrymanError as exc:
+            exc.channel, exc.operation = self.name, operation
+            raise
+
+    def answered_since(self, moment: float, error: FerrymanError) -> bool:
+        """Whether calls of the kind that *error* ended have been answered after *moment* (of the clock)."""
+        return error.operation is None or self._breakers[error.operation].answered_at > moment
+
+
+class Channels:
+    """The channels of this process by name; one is made when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._channels: dict[str, Channel] = {}
+
+    def __getitem__(self, name: str) -> Channel:
+        return self._channels.setdefault(name, Channel(name))
+
+    def get(self, name: str | None) -> Channel | None:
+        """The channel of that name, if there is one."""
+        return None if name is None else self._channels.get(name)
+
+    def all(self) -> list[Channel]:
+        """Every channel that was asked for."""
+        return list(self._channels.values())

@@ -1,0 +1,33 @@
+"""What the bus counts and measures."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daemon.telemetry.declared import Declared
+
+OUTCOMES: Final = ("done", "skipped", "dead", "uncertain")
+
+METRICS: Final = (
+    Declared(
+        "ferryman_events_total",
+        "counter",
+        "How the handling of events ended.",
+        ("worker", "outcome"),
+        values={"outcome": OUTCOMES},
+    ),
+    Declared(
+        "ferryman_event_seconds",
+        "histogram",
+        "Seconds of one call of a handler.",
+        ("worker",),
+        (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+    ),
+    Declared("ferryman_lag", "gauge", "Events published that the worker has not settled.", ("worker",)),
+    Declared("ferryman_oldest_seconds", "gauge", "Age of the worker's oldest unsettled event.", ("worker",)),
+    Declared("ferryman_dead_letters", "gauge", "Dead letters that wait for a person.", ("worker",)),
+    Declared("ferryman_uncertain", "gauge", "Sends whose outcome is not known.", ("provider",)),
+    Declared("ferryman_breaker_open", "gauge", "1 while calls to the provider are stopped.", ("provider",)),
+    Declared("ferryman_spool", "gauge", "Accepted events that wait in Postgres for Redis."),
+    Declared("ferryman_loop_lag_seconds", "gauge", "How late the event loop runs what is due."),
+)

@@ -1,0 +1,29 @@
+"""What the consumers of one process share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from adapters.channel import Channels
+from adapters.postgres.pool import Pool
+from adapters.redis.streams import Streams
+from daemon.bus.leases import Leases
+from daemon.bus.worker import Clock
+from daemon.settings.model import Settings
+from daemon.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """*streams*: for appends and acknowledgements; each reader has a client of its own. *suspect* is called at a sign
+    that Redis has lost something."""
+
+    settings: Settings
+    pool: Pool
+    streams: Streams
+    leases: Leases
+    channels: Channels
+    metrics: Metrics
+    now: Clock
+    suspect: Callable[[], None]

@@ -1,0 +1,104 @@
+"""What a worker is, and the domain that it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+
+from adapters.postgres.pool import Connection, Pool
+from daemon.bus.outcome import Outcome, Row, Turn
+from daemon.telemetry.declared import Declared
+from schemas.envelope import Event
+from schemas.errors import FerrymanError
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+    from adapters.channel import Channels
+    from adapters.redis.client import Redis
+    from daemon.settings.model import Settings
+    from daemon.telemetry.metrics import Metrics
+
+Clock: TypeAlias = Callable[[], datetime]
+"""Tells the time, with its zone."""
+
+
+def utc_now() -> datetime:
+    """The clock of the process."""
+    return datetime.now(UTC)
+
+
+D = TypeVar("D")
+"""What a domain's handlers are given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What the composition root hands to a domain, for it to build what its handlers need."""
+
+    settings: Settings
+    pool: Pool
+    redis: Redis
+    session: ClientSession
+    channels: Channels
+    metrics: Metrics
+    now: Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain(Generic[D]):
+    """Workers that share what they need of the outside. *opened* builds it, and closes it with the process. *metrics*:
+    what the domain counts."""
+
+    name: str
+    opened: Callable[[Outside], AbstractAsyncContextManager[D]]
+    metrics: tuple[Declared, ...] = ()
+
+
+def _no_rows(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
+    return ()
+
+
+async def _record_nothing(conn: Connection, rows: Sequence[Row]) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker(Generic[D]):
+    """One concern. Its *name* is the consumer group: renaming it replays the stream.
+
+    reads: topics. types: the event types it handles; others on those topics are not its business and count nowhere.
+    domain: builds what *handle* is given; None: it is given nothing.
+    record: writes a batch of rows in the committer's transaction; sorts what it locks; a repeat is harmless.
+    buried: rows that go with an event's dead letter, in the same transaction.
+    channels: what it calls; while one is away only the events that need it wait.
+    on_uncertain: "retry" only where the handler looks before it acts.
+    lanes: how many keys run side by side. attempts: handler calls that may fail before the event is a dead letter.
+    off: why the worker cannot run with these settings, or None.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    types: frozenset[str]
+    handle: Callable[[Event, D, Turn], Awaitable[Outcome]]
+    domain: Domain[D] | None = None
+    record: Callable[[Connection, Sequence[Row]], Awaitable[None]] = _record_nothing
+    buried: Callable[[Event, FerrymanError, Turn], Sequence[Row]] = _no_rows
+    channels: tuple[str, ...] = ()
+    on_uncertain: Literal["retry", "hold"] = "hold"
+    lanes: Callable[[Settings], int] = lambda settings: 50
+    attempts: Callable[[Settings], int] = lambda settings: 8
+    off: Callable[[Settings], str | None] = lambda settings: None
+    deadline_s: Callable[[Settings], float] = lambda settings: 60.0
+
+    def concerns(self, event: Event) -> bool:
+        """Whether *event* is this worker's business: a replay and an operator's retry are for one worker alone."""
+        replayed_elsewhere = event.replayid and not event.replayid.startswith(f"{self.name}:")
+        return event.type in self.types and not replayed_elsewhere and event.target in ("", self.name)
+
+
+AnyWorker: TypeAlias = Worker[Any]
+"""A worker, whatever its handlers are given."""

@@ -1,0 +1,98 @@
+"""What the contacts domain needs of the outside, and what it counts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from adapters.postgres import contacts
+from adapters.registry import DIRECTORIES
+from daemon.bus.batcher import Batcher
+from daemon.bus.worker import Domain, Outside
+from daemon.telemetry.declared import Declared
+
+if TYPE_CHECKING:
+    from adapters.ports import ContactDirectory
+    from daemon.settings.model import Settings
+    from daemon.telemetry.metrics import Metrics
+
+CGB: Final = "cgb"
+"""The channel of the contact directory."""
+
+CGB_SCOPE: Final = "cgb:account"
+"""CGB limits the account as a whole: 100 requests in 60 seconds (as its refusals say)."""
+
+Age: TypeAlias = tuple[datetime, datetime, str]
+"""When an order was placed, when it arrived, and its id: what sorts a person's orders from old to new."""
+
+METRICS: Final = (
+    Declared("cgb_sync_total", "counter", "Order synchronisations to CGB that have ended."),
+    Declared("cgb_sync_success", "counter", "Order synchronisations to CGB that succeeded."),
+    Declared("cgb_sync_failures", "counter", "Order synchronisations to CGB that failed."),
+    Declared(
+        "cgb_sync_duration",
+        "histogram",
+        "Seconds of one synchronisation to CGB.",
+        buckets=(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0),
+    ),
+    Declared("cgb_contacts_created", "counter", "Contacts created in CGB."),
+    Declared("cgb_contacts_updated", "counter", "Contacts updated in CGB."),
+    Declared("cgb_whatsapp_available", "counter", "Numbers found to be on WhatsApp."),
+    Declared("cgb_whatsapp_unavailable", "counter", "Numbers found not to be on WhatsApp."),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactDeps:
+    """The outside as the handlers of this domain see it. *newest_order*: of the person with an E.164 phone, None where
+    nothing was synced yet. *directory*: None where no key is set; then the workers that need it are off."""
+
+    settings: Settings
+    metrics: Metrics
+    newest_order: Callable[[str], Awaitable[Age | None]]
+    directory: ContactDirectory | None = None
+
+
+@asynccontextmanager
+async def _opened(outside: Outside) -> AsyncIterator[ContactDeps]:
+    async def newest(phones: list[str]) -> list[Age | None]:
+        found = await contacts.newest_orders(outside.pool, phones)
+        return [found.get(phone) for phone in phones]
+
+    lookups: Batcher[str, Age | None] = Batcher(newest)
+    yield ContactDeps(
+        settings=outside.settings,
+        metrics=outside.metrics,
+        newest_order=lookups.submit,
+        directory=_directory(outside),
+    )
+
+
+def _directory(outside: Outside) -> ContactDirectory | None:
+    from adapters.gate import Gate
+    from adapters.redis.limits import RateLimiter
+
+    settings = outside.settings
+    if settings.cgb_api_key is None:
+        return None
+    gate = Gate(
+        session=outside.session,
+        channel=outside.channels[CGB],
+        limiter=RateLimiter(outside.redis, per_minute=settings.cgb_rate_per_minute),
+        scope=CGB_SCOPE,
+        system="CGB",
+        timeout_s=settings.cgb_timeout / 1000,
+    )
+    make = DIRECTORIES[settings.cgb_api_style]()
+    return make(
+        gate,
+        base_url=settings.cgb_api_url,
+        api_key=settings.cgb_api_key.get_secret_value(),
+        cache_s=settings.cgb_cache_timeout,
+    )
+
+
+CONTACTS: Final[Domain[ContactDeps]] = Domain(name="contacts", opened=_opened, metrics=METRICS)
