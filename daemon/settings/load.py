@@ -18,7 +18,7 @@ from daemon.settings.model import TEMPLATE_PREFIX, Settings
 from daemon.settings.values import parse_words, unknown_entries
 from schemas.errors import FerrymanError
 
-NAMES: Final = tuple(name.upper() for name in Settings.model_fields if name != "cgb_templates")
+NAMES: Final = tuple(name.upper() for name in Settings.model_fields if name not in ("cgb_templates", "origins"))
 """Every environment name, in the order of the groups; CGB_TEMPLATE_<NAME> stands for any number more."""
 
 _PREFIXES: Final = (
@@ -85,10 +85,9 @@ def load_settings(
     problems += _missing(raw)
     if known_workers is not None:
         problems += _unknown_workers(raw, known_workers)
-    settings = _parsed(raw, problems)
+    settings = _parsed(raw, origins, problems)
     if problems or settings is None:
         raise SettingsError(problems)
-    settings._origins = origins
     return settings
 
 
@@ -182,10 +181,11 @@ def _missing(raw: Mapping[str, str]) -> list[str]:
     return problems
 
 
-def _parsed(raw: Mapping[str, str], problems: list[str]) -> Settings | None:
+def _parsed(raw: Mapping[str, str], origins: Mapping[str, str], problems: list[str]) -> Settings | None:
     """The settings of *raw*, or None after adding a line to *problems* for each malformed one."""
     templates = {name: text for name, text in raw.items() if name not in NAMES}
     values: dict[str, object] = {name.lower(): text for name, text in raw.items() if name in NAMES}
+    values["origins"] = origins
     if templates:
         keys = (name.removeprefix(TEMPLATE_PREFIX).lower() for name in templates)
         values["cgb_templates"] = dict(zip(keys, templates.values(), strict=True))

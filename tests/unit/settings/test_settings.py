@@ -50,6 +50,17 @@ def test_settings_cannot_be_changed() -> None:
         Settings().ferryman_port = 1  # type: ignore[misc]
 
 
+def test_every_default_passes_its_own_check_unchanged() -> None:
+    checked = Settings.model_validate(Settings().model_dump())
+    assert checked == Settings()
+    assert repr(checked) == repr(Settings())  # types too: 10.0 == 10
+
+
+def test_a_name_that_is_not_a_setting_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"ferryman_prt": 8080})
+
+
 def test_the_process_environment_is_not_read_behind_the_loaders_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FERRYMAN_PORT", "9999")
     assert Settings().ferryman_port == 8080
