@@ -1,12 +1,12 @@
-"""Reading the settings: every problem in one message, and no value in any of them.
+"""Reads the settings from the environment and the `.env` file, and reports all problems in one message.
 
-The environment wins over the `.env` file. An empty value counts as not given.
+The environment wins over the file. An empty value counts as not given. No problem repeats a value.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
@@ -18,9 +18,10 @@ from daemon.settings.model import TEMPLATE_PREFIX, Settings
 from daemon.settings.values import parse_words, unknown_entries
 from schemas.errors import FerrymanError
 
-NAMES: Final = tuple(name.upper() for name in Settings.model_fields if name != "cgb_templates")
-"""Every environment name, in the order of the groups; CGB_TEMPLATE_<NAME> stands for any number more."""
+NAMES: Final = tuple(name.upper() for name in Settings.model_fields if name not in ("cgb_templates", "origins"))
+"""Every environment name but those of the form CGB_TEMPLATE_<NAME>, in the order of `Settings`."""
 
+# an unknown name in the environment is a problem only when it starts with one of these
 _PREFIXES: Final = (
     "FERRYMAN_",
     "CGB_",
@@ -36,18 +37,20 @@ _PREFIXES: Final = (
     "AUTO_SYNC_",
 )
 _TEMPLATE: Final = re.compile(rf"{TEMPLATE_PREFIX}[A-Z0-9_]+")
-# what Kubernetes sets in every pod for a Service that is called, say, ferryman or chatwoot
+# Kubernetes sets these in every pod for each Service, which may be called ferryman or chatwoot
 _SERVICE_LINK: Final = re.compile(
     r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
 _SERVICE_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://")
 
+# each group is given whole or not at all
 _TOGETHER: Final = (
     ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN"),
     ("META_ACCESS_TOKEN", "META_PHONE_NUMBER_ID"),
     ("CHATWOOT_BASE_URL", "CHATWOOT_API_ACCESS_TOKEN", "CHATWOOT_ACCOUNT_ID"),
     ("GCS_CLIENT_EMAIL", "GCS_PRIVATE_KEY"),
 )
+# name: the other name that it needs
 _NEEDS: Final = {
     "TWILIO_WHATSAPP_NUMBER": "TWILIO_ACCOUNT_SID",
     "SYNC_UPSTREAM_TOKEN": "SYNC_UPSTREAM_URL",
@@ -55,7 +58,7 @@ _NEEDS: Final = {
 
 
 class SettingsError(FerrymanError):
-    """The settings cannot be used. *problems*: a line each: what is wrong, what to do, and no value."""
+    """The settings cannot be used. *problems*: one line each, saying what is wrong and what to do, without values."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
@@ -69,61 +72,71 @@ def load_settings(
     *,
     known_workers: Collection[str] | None = None,
 ) -> Settings:
-    """The settings that *environ* and the file *dotenv* give; a file that is not there gives none.
+    """The settings that *environ* and the file *dotenv* give. The file may be missing.
 
     *known_workers*: the names that FERRYMAN_WORKERS may hold; None leaves them unchecked.
     Raises: SettingsError with every problem at once.
     """
     problems: list[str] = []
-    filed = _filed(dotenv, problems) if dotenv is not None else {}
-    problems += _unknown(environ, filed)
-    # what Kubernetes put there was not meant for us, so it does not hide what the file says either
-    given = {name: text.strip() for name, text in environ.items() if not _is_service_link(name, text)}
-    origins = {name: ".env" for name, text in filed.items() if text and _is_setting(name)}
-    origins |= {name: "env" for name, text in given.items() if text and _is_setting(name)}
-    raw = {name: given[name] if origin == "env" else filed[name] for name, origin in origins.items()}
+    from_file = _read_dotenv(dotenv, problems) if dotenv is not None else {}
+    # service links are dropped first, so that they do not win over the file
+    from_env = {name: text.strip() for name, text in environ.items() if not _is_service_link(name, text)}
+    problems += _unknown_in_environment(from_env)
+    raw: dict[str, str] = {}
+    origins: dict[str, str] = {}
+    for origin, texts in ((".env", from_file), ("env", from_env)):
+        given = {name: text for name, text in texts.items() if text and _is_setting(name)}
+        raw |= given
+        origins |= dict.fromkeys(given, origin)
     problems += _missing(raw)
     if known_workers is not None:
         problems += _unknown_workers(raw, known_workers)
-    settings = _parsed(raw, problems)
+    settings = _validated(raw, origins, problems)
     if problems or settings is None:
         raise SettingsError(problems)
-    settings._origins = origins
     return settings
 
 
 def shown(settings: Settings) -> list[tuple[str, str, str]]:
-    """Every setting as (name, text of its value, where it is from: "default", "env" or ".env").
+    """Every setting as (name, text of its value, origin). The origin is "default", "env" or ".env".
 
-    Secrets read `***`, passwords in addresses too, what is not given `unset`.
+    The text is `***` for a secret and for a password in an address, and `unset` for a setting that is not given.
     """
     values = {name: getattr(settings, name.lower()) for name in NAMES}
     values |= {TEMPLATE_PREFIX + name.upper(): text for name, text in settings.cgb_templates.items()}
-    return [(name, _text(name, value), settings.origins.get(name, "default")) for name, value in values.items()]
+    return [(name, _masked_text(name, value), settings.origins.get(name, "default")) for name, value in values.items()]
 
 
 def masked_address(address: str) -> str:
-    """*address* without its password: the user, host, port and path stay."""
+    """*address* with `***` for its password and for secrets in its query. User, host, port and path stay."""
     scheme, _, rest = address.partition("://")
-    # up to the last @: whatever a badly quoted password holds is masked with it
+    # split at the last @, because a password that is not percent-encoded may hold one too
     user, at, place = rest.rpartition("@")
     name, colon, _ = user.partition(":")
     place = re.sub(r"([?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*", r"\1***", place, flags=re.IGNORECASE)
     return f"{scheme}://{name}{':***' if colon else ''}{at}{place}"
 
 
-def _filed(path: Path, problems: list[str]) -> dict[str, str]:
-    """The names and texts of the file *path*, taken literally: a password may hold a dollar sign."""
+def _read_dotenv(path: Path, problems: list[str]) -> dict[str, str]:
+    """The names and texts of the file *path*, none when it is missing. Adds a line to *problems* for each wrong line.
+
+    Texts are taken literally: a dollar sign in a password is not a reference to a variable.
+    """
     if not path.is_file():
         return {}
     found: dict[str, str] = {}
     try:
         with path.open(encoding="utf-8-sig") as lines:
             for binding in parse_stream(lines):
-                if binding.error or (binding.key is not None and binding.value is None):
-                    problems.append(f"line {binding.original.line} of {path.name}: write it as NAME=value")
-                elif binding.key is not None and binding.value is not None:
-                    found[binding.key] = binding.value.strip()
+                name, text = binding.key, binding.value
+                line = f"line {binding.original.line} of {path.name}"
+                if binding.error or (name is not None and text is None):
+                    problems.append(f"{line}: write it as NAME=value")
+                elif name is not None and text is not None:
+                    found[name] = text.strip()
+                    if not _is_setting(name):
+                        unnamed = f"{line} is not a setting; remove it, or put the value it belongs to in double quotes"
+                        problems.append(_unknown(name, path.name, unnamed))
     except (OSError, UnicodeDecodeError):
         problems.append(f"{path.name} cannot be read: make it a UTF-8 file that this user may read")
     return found
@@ -139,56 +152,55 @@ def _is_service_link(name: str, text: str) -> bool:
     return not _is_setting(name) and _SERVICE_LINK.fullmatch(name) is not None
 
 
-def _unknown(environ: Mapping[str, str], filed: Mapping[str, str]) -> list[str]:
-    """A line for each name that is no setting: any in the file, those like ours in the environment."""
-    strangers = dict.fromkeys(filed, ".env")
-    strangers |= {
-        name: "the environment"
-        for name, text in environ.items()
-        if name.upper().startswith(_PREFIXES) and not _is_service_link(name, text)
-    }
-    return [
-        _described(name, place, get_close_matches(name.upper(), NAMES, n=1, cutoff=0.75))
-        for name, place in sorted(strangers.items())
-        if not _is_setting(name)
-    ]
+def _unknown_in_environment(names: Iterable[str]) -> list[str]:
+    problems = []
+    for name in sorted(names):
+        prefix = next((prefix for prefix in _PREFIXES if name.upper().startswith(prefix)), None)
+        if prefix is not None and not _is_setting(name):
+            unnamed = f"a name in the environment that starts with {prefix} is not a setting; remove it"
+            problems.append(_unknown(name, "the environment", unnamed))
+    return problems
 
 
-def _described(name: str, place: str, near: Sequence[str]) -> str:
-    # a line of an unquoted key or token may pass for a name: then it is not repeated
-    if not near and not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", name):
-        return f"a line of {place} is no NAME=value of ours; put values of several lines in double quotes"
-    return f"{name} in {place} is not a setting; " + (f"did you mean {near[0]}?" if near else "remove it")
+def _unknown(name: str, place: str, unnamed: str) -> str:
+    """The problem of a *name* in *place* that is not a setting; *unnamed* when the name may not be repeated."""
+    near = get_close_matches(name.upper(), NAMES, n=1, cutoff=0.75)
+    if near:
+        return f"{name} in {place} is not a setting; did you mean {near[0]}?"
+    # a line of a key or token that is not in quotes may look like a name
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", name):
+        return unnamed
+    return f"{name} in {place} is not a setting; remove it"
 
 
 def _unknown_workers(raw: Mapping[str, str], known: Collection[str]) -> list[str]:
     words = parse_words(raw.get("FERRYMAN_WORKERS", ""))
     problem = None if words == ("all",) else unknown_entries(words, known)
-    return [f"FERRYMAN_WORKERS: {problem}"] if problem else []
+    return [f"FERRYMAN_WORKERS {problem}"] if problem else []
 
 
 def _missing(raw: Mapping[str, str]) -> list[str]:
+    """A line for each name that is not in *raw* and that a name in *raw* needs."""
     problems = []
     if "REDIS_URL" in raw and "DATABASE_URL" in raw and "FERRYMAN_ADMIN_TOKEN" not in raw:
         problems.append("FERRYMAN_ADMIN_TOKEN is missing: with REDIS_URL and DATABASE_URL set it must be set too")
     for group in _TOGETHER:
-        there = [name for name in group if name in raw]
-        if there:
-            lacking = (name for name in group if name not in raw)
-            problems += [f"{name} is missing: {there[0]} works only with it" for name in lacking]
+        given = [name for name in group if name in raw]
+        if given:
+            missing = (name for name in group if name not in raw)
+            problems += [f"{name} is missing: {given[0]} works only with it" for name in missing]
     for name, needed in _NEEDS.items():
         if name in raw and needed not in raw:
             problems.append(f"{needed} is missing: {name} works only with it")
     return problems
 
 
-def _parsed(raw: Mapping[str, str], problems: list[str]) -> Settings | None:
+def _validated(raw: Mapping[str, str], origins: Mapping[str, str], problems: list[str]) -> Settings | None:
     """The settings of *raw*, or None after adding a line to *problems* for each malformed one."""
     templates = {name: text for name, text in raw.items() if name not in NAMES}
     values: dict[str, object] = {name.lower(): text for name, text in raw.items() if name in NAMES}
-    if templates:
-        keys = (name.removeprefix(TEMPLATE_PREFIX).lower() for name in templates)
-        values["cgb_templates"] = dict(zip(keys, templates.values(), strict=True))
+    values["cgb_templates"] = {name.removeprefix(TEMPLATE_PREFIX).lower(): text for name, text in templates.items()}
+    values["origins"] = origins
     try:
         return Settings.model_validate(values)
     except ValidationError as invalid:
@@ -199,7 +211,7 @@ def _parsed(raw: Mapping[str, str], problems: list[str]) -> Settings | None:
     return None
 
 
-def _text(name: str, value: object) -> str:
+def _masked_text(name: str, value: object) -> str:
     if value is None or value == "":
         return "unset"
     if value == ():

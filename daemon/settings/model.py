@@ -1,18 +1,16 @@
-"""All knobs, one frozen record. An attribute is the environment name in lower case; README.md says the rest.
+"""Every setting, in one frozen record. An attribute is the environment name in lower case.
 
-Units are in the names, or in the comment beside them. Nothing is read here: `daemon.settings.load` reads the
-environment and the `.env` file, and tests give values by name: `Settings(ferryman_port=0)`.
+deploy/SETTINGS.md says what each one means. Units are in the names, or in a comment on the line. This module reads
+no environment and no file: `daemon.settings.load` does. Tests give values by name: `Settings(ferryman_port=0)`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import Field, PrivateAttr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from daemon.settings.values import (
     Directory,
@@ -52,16 +50,17 @@ ConflictStrategy: TypeAlias = Annotated[
 ]
 
 
-class Settings(BaseSettings):
-    """Every setting, checked. Secrets and DSNs are SecretStr, so neither repr nor a dump shows them.
+class Settings(BaseModel):
+    """Every setting, with the given values checked. Defaults are used as written here; a test checks them.
 
-    An empty tuple means: none given. `ferryman_workers == ()` means all workers. HTTP addresses have no slash
-    at the end. Raises: pydantic.ValidationError, without the values, when a value is out of its range.
+    Secrets and store addresses are SecretStr: repr and dumps mask them. None and an empty tuple mean: not given;
+    `ferryman_workers == ()` means all workers. HTTP addresses do not end with a slash.
+    Raises: pydantic.ValidationError, whose text has no values, when a value is malformed or a name is unknown.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    # stores; None: an embedded server under ferryman_data_dir
+    # stores; None: an embedded server, its data under ferryman_data_dir
     redis_url: RedisAddress | None = None
     database_url: PostgresAddress | None = None
 
@@ -74,7 +73,7 @@ class Settings(BaseSettings):
     ferryman_partitions: Annotated[int, whole(1, 1024)] = 16
     ferryman_lease_seconds: Annotated[float, seconds(2, 3600)] = 10.0
     ferryman_drain_seconds: Annotated[float, seconds(0.1, 3600)] = 25.0
-    ferryman_max_in_flight: Annotated[int, whole(1, 10_000_000)] = 10_000  # events of one process
+    ferryman_max_in_flight: Annotated[int, whole(1, 10_000_000)] = 10_000  # events, for each process
     ferryman_max_body_bytes: Annotated[int, whole(1, 1_000_000_000)] = 4_000_000
     ferryman_inbox_days: Annotated[int, whole(1, 3650)] = 30
     ferryman_stream_hours: Annotated[int, whole(1, 87_600)] = 72
@@ -87,7 +86,7 @@ class Settings(BaseSettings):
     ferryman_secret_key: FernetKeys = ()  # the first encrypts, all decrypt
     ferryman_allow_unsigned: Sources = ()
 
-    # webhook secrets: any entry of a list proves the sender
+    # webhook secrets: a sender may prove itself by any entry of its list
     orders_webhook_secret: SigningSecrets = ()
     orders_api_key: Tokens = ()
     chatwoot_webhook_secret: Tokens = ()
@@ -111,7 +110,7 @@ class Settings(BaseSettings):
     cgb_sync_concurrency: Annotated[int, whole(1, 1000)] = 5
     cgb_sync_delay_ms: Annotated[int, whole(0, 3_600_000)] = 2000
     cgb_sync_coalesce: Switch = False
-    cgb_templates: Annotated[Mapping[str, Plain], Field(default_factory=lambda: MappingProxyType({}))]
+    cgb_templates: Mapping[str, Plain] = Field(default_factory=dict)  # template name in lower case: flow id
 
     # Chatwoot
     chatwoot_base_url: HttpAddress | None = None
@@ -123,7 +122,7 @@ class Settings(BaseSettings):
     # senders
     twilio_account_sid: Plain | None = None
     twilio_auth_token: Token | None = None
-    twilio_whatsapp_number: Phone | None = None  # without whatsapp: in front
+    twilio_whatsapp_number: Phone | None = None  # without the prefix "whatsapp:"
     twilio_api_url: HttpAddress = "https://api.twilio.com"
     meta_graph_url: HttpAddress = "https://graph.facebook.com/v23.0"
     meta_phone_number_id: Plain | None = None
@@ -133,14 +132,14 @@ class Settings(BaseSettings):
     whapi_token: Token | None = None
     messages_default_provider: Provider = "cgb"
 
-    # archive; without a service account or emulator: files under ferryman_data_dir
+    # archive; neither a service account nor an emulator: files under ferryman_data_dir
     gcs_project_id: Plain | None = None
     gcs_bucket_prefix: Plain = "pacelane-whatsapp"
     gcs_client_email: Plain | None = None
-    gcs_private_key: PemKey | None = None  # with real newlines, however it was given
+    gcs_private_key: PemKey | None = None  # line ends are newlines, also where \n was given
     gcs_private_key_id: Plain | None = None
     gcs_token_url: HttpAddress = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
-    storage_emulator_host: Emulator | None = None  # with http:// in front, however it was given
+    storage_emulator_host: Emulator | None = None  # starts with http:// or https://, also where neither was given
     openai_api_key: Token | None = None
     openai_base_url: HttpAddress = "https://api.openai.com/v1"
     openai_transcription_model: Plain = "whisper-1"
@@ -154,21 +153,5 @@ class Settings(BaseSettings):
     sync_retention_days: Annotated[int, whole(1, 3650)] = 30
     sync_conflict_strategy: ConflictStrategy = "newest"
 
-    _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is given: the loader reads the environment, and so can tell all its problems together."""
-        return (init_settings,)
-
-    @property
-    def origins(self) -> Mapping[str, str]:
-        """Environment name to "env" or ".env", for what was given; all other names have their defaults."""
-        return self._origins
+    # environment name: "env" or ".env", for what the loader read; a name that is not here has its default
+    origins: Mapping[str, str] = Field(default_factory=dict, repr=False, exclude=True)

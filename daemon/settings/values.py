@@ -1,7 +1,8 @@
-"""What a setting's text may say.
+"""Types and parsers for the values of settings.
 
-Every parser takes the text, or a value already of its type, as code and tests give it. It raises ValueError
-with what is allowed, never with what was given: the value may be a secret.
+A parser takes the text of a setting, or a value that has the final type already, as code and tests give it.
+It raises ValueError that says what is allowed, in words that follow the name of the setting. The error never
+repeats the given value, because that may be a secret.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import BeforeValidator, SecretStr
 
 SOURCES: Final = ("orders", "issues", "chatwoot", "cgb", "meta", "360dialog", "twilio", "whapi")
-"""Names of the webhook sources, as in their paths."""
+"""Names of the webhook sources, as in their URL paths."""
 
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off"})
@@ -39,8 +40,8 @@ def whole(low: int, high: int) -> BeforeValidator:
 
 
 def seconds(low: float, high: float) -> BeforeValidator:
-    """Seconds from *low* to *high*, decimals allowed, in ASCII digits."""
-    allowed = f"must be seconds, a number from {low:g} to {high:g}"
+    """A number of seconds from *low* to *high*, with or without decimals, in ASCII digits."""
+    allowed = f"must be a number of seconds from {low:g} to {high:g}"
 
     def parse(value: object) -> float:
         if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
@@ -53,7 +54,7 @@ def seconds(low: float, high: float) -> BeforeValidator:
 
 
 def one_of(*words: str) -> BeforeValidator:
-    """One of *words*, in any case of letters."""
+    """One of *words*; upper and lower case are equal."""
     allowed = "must be one of: " + ", ".join(words)
 
     def parse(value: object) -> str:
@@ -75,7 +76,7 @@ def _switch(value: object) -> bool:
 
 
 def parse_words(value: object) -> tuple[str, ...]:
-    """A comma-separated list; spaces around the entries and empty entries do not count."""
+    """The entries of a comma-separated list, without the spaces around them and without empty entries."""
     if isinstance(value, str):
         return tuple(word for part in value.split(",") if (word := part.strip()))
     if isinstance(value, tuple | list) and all(isinstance(word, str) for word in value):
@@ -84,11 +85,11 @@ def parse_words(value: object) -> tuple[str, ...]:
 
 
 def unknown_entries(words: Collection[str], known: Collection[str]) -> str | None:
-    """What is wrong with *words* when some are not in *known*, else None. Names places, not the words."""
-    wrong = [str(place) for place, word in enumerate(words, 1) if word not in known]
+    """The problem with *words* when some are not in *known*, else None. It gives their positions, not the words."""
+    wrong = [str(position) for position, word in enumerate(words, 1) if word not in known]
     if not wrong:
         return None
-    return f"entry {', '.join(wrong)} of the list is not known; allowed: {', '.join(sorted(known))}"
+    return f"has an unknown name as entry {', '.join(wrong)} of its list; allowed: {', '.join(sorted(known))}"
 
 
 def _sources(value: object) -> tuple[str, ...]:
@@ -104,7 +105,7 @@ def _workers(value: object) -> tuple[str, ...]:
 
 
 def _plain(value: object) -> str:
-    """Printable ASCII on one line: it travels in a header or a URL."""
+    """Printable ASCII on one line, because the value is sent in a header or a URL."""
     if not isinstance(value, str) or not value.strip() or not (value.isascii() and value.isprintable()):
         raise ValueError("must be printable ASCII characters on one line")
     return value.strip()
@@ -130,20 +131,22 @@ def _signing(text: str) -> str:
     except ValueError:
         decoded = b""
     if not decoded:
-        raise ValueError("every entry must be base64, with or without whsec_ in front")
+        raise ValueError("must be a comma-separated list of base64 secrets, each with or without whsec_ in front")
     return text
 
 
 def _fernet(text: str) -> str:
-    # urlsafe_b64decode alone would skip foreign characters instead of refusing them
+    # the regular expression is needed: urlsafe_b64decode skips characters that are not base64
     decoded = base64.urlsafe_b64decode(text) if re.fullmatch(r"[A-Za-z0-9_-]{43}=", text) else b""
     if len(decoded) != 32:
-        raise ValueError("every entry must be a Fernet key: 32 bytes in URL-safe base64, 44 characters")
+        raise ValueError(
+            "must be a comma-separated list of Fernet keys, each 32 bytes in URL-safe base64 (44 characters)"
+        )
     return text
 
 
-def _ports_are_good(netloc: str) -> bool:
-    """Whether every host of *netloc* (several are separated by commas) has no port or a possible one."""
+def _has_valid_ports(netloc: str) -> bool:
+    """Whether each host of *netloc* (commas separate several) has no port, or one of at most 65535."""
     for host in netloc.rpartition("@")[2].split(","):
         port = re.fullmatch(r"(?:\[[0-9A-Fa-f:.%]+\]|[^:\[\]\s]*)(?::([0-9]{0,5}))?", host)
         if port is None or int(port[1] or 0) > 65535:
@@ -151,26 +154,30 @@ def _ports_are_good(netloc: str) -> bool:
     return True
 
 
-def _split(value: object, schemes: Collection[str]) -> SplitResult:
+def _split_address(value: object, schemes: Collection[str]) -> SplitResult:
     allowed = "must be an address that starts with " + " or ".join(f"{scheme}://" for scheme in sorted(schemes))
-    if not isinstance(value, str) or "://" not in value or re.search(r"\s", value) or not value.isprintable():
+    if not isinstance(value, str) or "://" not in value:
         raise ValueError(allowed)
+    if re.search(r"\s", value) or not value.isprintable():
+        raise ValueError(
+            "must be an address without spaces and control characters; in a password, write a space as %20"
+        )
     try:
         parts = urlsplit(value)
     except ValueError:
-        raise ValueError("must be an address whose host can be read") from None
+        raise ValueError("must be an address with a valid host; in a password, write [ ] as %5B %5D") from None
     if parts.scheme not in schemes:
         raise ValueError(allowed)
-    if not _ports_are_good(parts.netloc):
-        raise ValueError("must be an address with a port from 1 to 65535; in a password, / ? # are written %2F %3F %23")
+    if not _has_valid_ports(parts.netloc):
+        raise ValueError("must be an address with a port from 1 to 65535; in a password, write / ? # as %2F %3F %23")
     return parts
 
 
 def _http(value: object) -> str:
-    parts = _split(value, ("http", "https"))
+    parts = _split_address(value, ("http", "https"))
     if not parts.hostname:
         raise ValueError("must be an address that names a host")
-    # printed by `config show` and joined with paths: neither a secret nor a query belongs in it
+    # `config show` prints it, so it may hold no secret; paths are appended to it, so it may hold no query
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError("must be an address without user, password, query and fragment")
     return parts.geturl().rstrip("/")
@@ -184,10 +191,11 @@ def _emulator(value: object) -> str:
 def _dsn(schemes: Collection[str]) -> Callable[[object], SecretStr]:
     def parse(value: object) -> SecretStr:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        parts = _split(text.strip() if isinstance(text, str) else text, schemes)
-        # Postgres may name its socket directory in the query
+        parts = _split_address(text.strip() if isinstance(text, str) else text, schemes)
+        # a Postgres address may give its socket directory in the query
         if not (parts.hostname or parts.path.strip("/") or parts.query):
             raise ValueError("must be an address that names a host or a socket")
+        # geturl() drops the // of an address without a host
         return SecretStr(parts.geturl() if parts.netloc else str(text).strip())
 
     return parse
@@ -196,14 +204,14 @@ def _dsn(schemes: Collection[str]) -> Callable[[object], SecretStr]:
 def _phone(value: object) -> str:
     text = value.strip().removeprefix("whatsapp:") if isinstance(value, str) else ""
     if not re.fullmatch(r"\+[1-9][0-9]{6,14}", text):
-        raise ValueError("must be a number like +15550001234, with or without whatsapp: in front")
+        raise ValueError("must be a phone number like +15550001234, with or without whatsapp: in front")
     return text
 
 
 def _pem(value: object) -> SecretStr:
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
     if not isinstance(text, str) or "PRIVATE KEY-----" not in text:
-        raise ValueError(r"must be a PEM private key, its line ends as newlines or as \n")
+        raise ValueError(r"must be a PEM private key, with its line ends as newlines or written as \n")
     return SecretStr(text.replace("\\n", "\n"))
 
 
