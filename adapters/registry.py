@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 SOURCES: Final = (orders.SOURCE,)
 """The webhook sources."""
 
-CHANNELS: Final = ("cgb", "chatwoot", "meta", "twilio", "whapi")
-"""The channels by name: what an operator can pause, and what a message can go through."""
-
 
 def _cgb_live() -> DirectoryStyle:
     from adapters.cgb.live_directory import LiveCgb

@@ -13,13 +13,14 @@ from pydantic import SecretStr
 
 from adapters.channel import Channels
 from adapters.http import open_session
+from adapters.ports import Source
 from adapters.postgres.bus import journal, meta
 from adapters.postgres.pool import Pool, connect
 from adapters.redis import durability, lease_table, streams
 from adapters.redis.client import Redis
 from adapters.redis.lease_table import LeaseTable, Pair
 from adapters.redis.streams import Streams
-from adapters.registry import CHANNELS, SOURCES
+from adapters.registry import SOURCES
 from daemon.bus.consumer import Consumer
 from daemon.bus.intake import Intake
 from daemon.bus.leases import LeaseKeeper
@@ -48,8 +49,16 @@ log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def assembled(settings: Settings, addresses: Addresses) -> AsyncIterator[Daemon]:
+async def assembled(
+    settings: Settings,
+    addresses: Addresses,
+    *,
+    workers: Sequence[AnyWorker] | None = None,
+    sources: Sequence[Source] = SOURCES,
+) -> AsyncIterator[Daemon]:
     """The daemon, put together and connected, with its streams, groups and partitions in place.
+
+    *workers*, *sources*: those of the installation, of which the settings choose; the registries' where none are given.
 
     Raises: StartError, one line, when the stores cannot be used as they are.
     """
@@ -62,26 +71,27 @@ async def assembled(settings: Settings, addresses: Addresses) -> AsyncIterator[D
         commands = _client(stack, addresses, COMMAND_TIMEOUT_S, 64)
         bus = Streams(commands, partitions, await _checked_redis(commands))
         await finish(pool, commands)
-        workers, off = enabled(settings, WORKERS)
+        known = WORKERS if workers is None else tuple(workers)
+        running, off = enabled(settings, known)
         for name, reason in off.items():
             log.warning("worker.off", worker=name, reason=reason)
         await journal.ensure_days(pool)
         if addresses.private:
             await lease_table.forget_all(commands)
         intake = Intake(bus, pool, alone=addresses.private)
-        recovery = Recovery(pool, bus, workers, intake, days=settings.ferryman_inbox_days)
+        recovery = Recovery(pool, bus, running, intake, days=settings.ferryman_inbox_days)
         await recovery.begin()
         intake.verify = recovery.check
 
         metrics = Metrics(
-            declared(WORKERS),
-            workers=[worker.name for worker in WORKERS],
-            sources=[source.name for source in SOURCES],
-            providers=CHANNELS,
+            declared(known),
+            workers=[worker.name for worker in known],
+            sources=[source.name for source in sources],
+            providers=sorted({channel for worker in known for channel in worker.channels}),
         )
         channels = Channels()
         by_name: dict[str, Consumer] = {}
-        keeper = _keeper(settings, pool, bus, workers, by_name)
+        keeper = _keeper(settings, pool, bus, running, by_name)
         shared = Shared(
             settings=settings,
             pool=pool,
@@ -101,8 +111,8 @@ async def assembled(settings: Settings, addresses: Addresses) -> AsyncIterator[D
             metrics=metrics,
             now=utc_now,
         )
-        deps = await _opened(stack, workers, outside)
-        for worker in workers:
+        deps = await _opened(stack, running, outside)
+        for worker in running:
             reads = Streams(_client(stack, addresses, READ_TIMEOUT_S, 2), partitions)
             by_name[worker.name] = Consumer(worker, deps.get(worker.domain), shared, reads)
         consumers = list(by_name.values())
@@ -112,7 +122,7 @@ async def assembled(settings: Settings, addresses: Addresses) -> AsyncIterator[D
         yield Daemon(
             settings,
             intake=intake,
-            listener=_listener(settings, intake, refusals, metrics),
+            listener=_listener(settings, intake, refusals, metrics, sources),
             refusals=refusals,
             stores=stores,
             keeper=keeper,
@@ -150,19 +160,22 @@ def _keeper(
     )
 
 
-def _listener(settings: Settings, intake: Intake, refusals: Refusals, metrics: Metrics) -> Listener:
-    names = {name for source in SOURCES for name in source.secrets}
+def _listener(
+    settings: Settings, intake: Intake, refusals: Refusals, metrics: Metrics, sources: Sequence[Source]
+) -> Listener:
+    names = {name for source in sources for name in source.secrets}
     listener = Listener(
         intake,
         refusals,
         metrics,
+        sources=sources,
         secrets={name: [_plain(secret) for secret in getattr(settings, name)] for name in names},
         unsigned=settings.ferryman_allow_unsigned,
         body_cap=settings.ferryman_max_body_bytes,
         public_url=settings.ferryman_public_url or "",
         now=utc_now,
     )
-    for source in SOURCES:
+    for source in sources:
         if not listener.served(source):
             wanted = " or ".join(name.upper() for name in source.secrets)
             log.warning("source.off", source=source.name, reason=f"set {wanted}")

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from adapters.registry import SOURCES
 from daemon.settings.load import load_settings
 from daemon.settings.model import Settings
 from daemon.workers import WORKERS
@@ -17,7 +18,11 @@ T = TypeVar("T")
 
 def read_settings() -> Settings:
     """The settings of the environment and of `.env`. Raises: SettingsError with every problem at once."""
-    return load_settings(os.environ, Path(".env"), known_workers={worker.name for worker in WORKERS})
+    known = {
+        "FERRYMAN_WORKERS": [worker.name for worker in WORKERS],
+        "FERRYMAN_ALLOW_UNSIGNED": [source.name for source in SOURCES],
+    }
+    return load_settings(os.environ, Path(".env"), known=known)
 
 
 def run_async(main: Coroutine[Any, Any, T]) -> T:

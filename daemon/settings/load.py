@@ -9,13 +9,14 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from dotenv.parser import parse_stream
 from pydantic import SecretStr, ValidationError
 
 from daemon.settings.model import TEMPLATE_PREFIX, Settings
-from daemon.settings.values import parse_words, unknown_entries
+from daemon.settings.values import parse_words
 from schemas.errors import FerrymanError
 
 NAMES: Final = tuple(name.upper() for name in Settings.model_fields if name not in ("cgb_templates", "origins"))
@@ -70,11 +71,11 @@ def load_settings(
     environ: Mapping[str, str],
     dotenv: Path | None = Path(".env"),
     *,
-    known_workers: Collection[str] | None = None,
+    known: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> Settings:
     """The settings that *environ* and the file *dotenv* give. The file may be missing.
 
-    *known_workers*: the names that FERRYMAN_WORKERS may hold; None leaves them unchecked.
+    *known*: for a setting that is a list of names, the names that it may hold. Other lists are not checked.
     Raises: SettingsError with every problem at once.
     """
     problems: list[str] = []
@@ -89,8 +90,8 @@ def load_settings(
         raw |= given
         origins |= dict.fromkeys(given, origin)
     problems += _missing(raw)
-    if known_workers is not None:
-        problems += _unknown_workers(raw, known_workers)
+    for name, names in known.items():
+        problems += _unknown_entries(raw, name, names)
     settings = _validated(raw, origins, problems)
     if problems or settings is None:
         raise SettingsError(problems)
@@ -173,10 +174,14 @@ def _unknown(name: str, place: str, unnamed: str) -> str:
     return f"{name} in {place} is not a setting; remove it"
 
 
-def _unknown_workers(raw: Mapping[str, str], known: Collection[str]) -> list[str]:
-    words = parse_words(raw.get("FERRYMAN_WORKERS", ""))
-    problem = None if words == ("all",) else unknown_entries(words, known)
-    return [f"FERRYMAN_WORKERS {problem}"] if problem else []
+def _unknown_entries(raw: Mapping[str, str], name: str, known: Collection[str]) -> list[str]:
+    """The problem of the list *name*, if it holds a name that is not in *known*. It gives positions, not entries."""
+    words = parse_words(raw.get(name, ""))
+    wrong = [str(position) for position, word in enumerate(words, 1) if word not in known]
+    if not wrong or words == ("all",):
+        return []
+    entries = ", ".join(wrong)
+    return [f"{name} has an unknown name as entry {entries} of its list; allowed: {', '.join(sorted(known))}"]
 
 
 def _missing(raw: Mapping[str, str]) -> list[str]:

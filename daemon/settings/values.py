@@ -16,9 +16,6 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BeforeValidator, SecretStr
 
-SOURCES: Final = ("orders", "issues", "chatwoot", "cgb", "meta", "360dialog", "twilio", "whapi")
-"""Names of the webhook sources, as in their URL paths."""
-
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off"})
 _REDIS_SCHEMES: Final = frozenset({"redis", "rediss", "unix", "redis+sentinel", "redis+cluster"})
@@ -82,21 +79,6 @@ def parse_words(value: object) -> tuple[str, ...]:
     if isinstance(value, tuple | list) and all(isinstance(word, str) for word in value):
         return tuple(value)
     raise ValueError("must be a comma-separated list")
-
-
-def unknown_entries(words: Collection[str], known: Collection[str]) -> str | None:
-    """The problem with *words* when some are not in *known*, else None. It gives their positions, not the words."""
-    wrong = [str(position) for position, word in enumerate(words, 1) if word not in known]
-    if not wrong:
-        return None
-    return f"has an unknown name as entry {', '.join(wrong)} of its list; allowed: {', '.join(sorted(known))}"
-
-
-def _sources(value: object) -> tuple[str, ...]:
-    words = parse_words(value)
-    if problem := unknown_entries(words, SOURCES):
-        raise ValueError(problem)
-    return words
 
 
 def _workers(value: object) -> tuple[str, ...]:
@@ -236,5 +218,5 @@ RedisAddress: TypeAlias = Annotated[SecretStr, BeforeValidator(_dsn(_REDIS_SCHEM
 PostgresAddress: TypeAlias = Annotated[SecretStr, BeforeValidator(_dsn(_POSTGRES_SCHEMES))]
 Phone: TypeAlias = Annotated[str, BeforeValidator(_phone)]
 Directory: TypeAlias = Annotated[Path, BeforeValidator(_directory)]
-Sources: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_sources)]
+Sources: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(parse_words)]
 Workers: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_workers)]

@@ -38,7 +38,7 @@ class Refusal(Exception):
 
 
 class Listener:
-    """Serves the webhook sources."""
+    """Serves the webhook *sources*."""
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class Listener:
         refusals: Refusals,
         metrics: Metrics,
         *,
+        sources: Sequence[Source],
         secrets: Mapping[str, Sequence[str]],
         unsigned: Sequence[str],
         body_cap: int,
@@ -55,6 +56,7 @@ class Listener:
         self._intake = intake
         self._refusals = refusals
         self._metrics = metrics
+        self.sources = sources
         self._secrets = secrets
         self._unsigned = frozenset(unsigned)
         self._body_cap = body_cap

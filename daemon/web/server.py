@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -12,8 +12,6 @@ import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from adapters.ports import Source
-from adapters.registry import SOURCES
 from daemon.telemetry.metrics import Metrics
 from daemon.web.listener import Listener
 from daemon.web.problems import problem
@@ -53,12 +51,10 @@ async def _problems(
         return problem(exc.status, "the request cannot be served as it is")
 
 
-def application(
-    listener: Listener, health: Health, metrics: Metrics, sources: Sequence[Source] = SOURCES
-) -> web.Application:
+def application(listener: Listener, health: Health, metrics: Metrics) -> web.Application:
     """The routes that are served with the settings at hand."""
     app = web.Application(middlewares=[_problems], client_max_size=2**40)  # the listener has its own cap, by bytes read
-    for source in sources:
+    for source in listener.sources:
         if listener.served(source):
             app.router.add_post(source.path, listener.handler(source))
             if source.challenge is not None:

@@ -29,6 +29,7 @@ from redis.asyncio import Redis
 from adapters.postgres.pool import connect
 from adapters.redis import durability, streams
 from adapters.redis.streams import Streams
+from adapters.registry import SOURCES
 from daemon import memory
 from daemon.bus.intake import Intake
 from daemon.bus.worker import utc_now
@@ -111,6 +112,7 @@ async def ferryman(addresses: Addresses) -> AsyncIterator[tuple[int, Redis]]:
             intake,
             refusals,
             metrics,
+            sources=SOURCES,
             secrets={"orders_webhook_secret": [SECRET], "orders_api_key": [KEY]},
             unsigned=(),
             body_cap=4_000_000,

@@ -9,10 +9,11 @@ import pytest
 
 from adapters import permit
 from adapters.cgb.live_directory import LiveCgb
+from adapters.channel import FAILURES_TO_OPEN, PROBE_S, Channel
 from adapters.http import open_session
 from daemon.sandbox.cgb import CgbSandbox
 from schemas.contacts import ContactDraft
-from schemas.errors import Refused, Transient
+from schemas.errors import ChannelClosed, Refused, Transient
 from schemas.phone import Phone
 from tests.support.gates import gate_on
 
@@ -116,6 +117,47 @@ async def test_the_field_names_are_fetched_for_every_caller_whichever_asked_firs
     for names in await asyncio.gather(*tasks):
         assert names is not None
         assert "OrderNumber" in names
+
+
+async def test_names_at_hand_neither_hide_an_outage_nor_end_it(sandbox: CgbSandbox) -> None:
+    """Promise: what is answered from memory is no sign of life of the service."""
+    now = 100.0
+    channel = Channel("cgb", clock=lambda: now)
+    async with open_session() as session:
+        cgb = LiveCgb(gate_on(session, channel=channel), base_url=sandbox.url, api_key=sandbox.token, cache_s=60)
+        await cgb.field_names()
+        began = now
+        sandbox.faults.add("html", status=502)
+        for _ in range(FAILURES_TO_OPEN):
+            now += 0.01
+            assert "OrderNumber" in await cgb.field_names()
+            with pytest.raises(Transient) as caught:
+                await cgb.find(PHONE)
+            assert not channel.answered_since(began, caught.value)
+        assert not channel.closed
+        asked = len(sandbox.ledger.entries)
+        assert "OrderNumber" in await cgb.field_names()
+        with pytest.raises(ChannelClosed):
+            await cgb.find(PHONE)
+        assert len(sandbox.ledger.entries) == asked
+        assert not channel.closed
+        sandbox.faults.clear()
+        now += PROBE_S
+        await cgb.find(PHONE)
+        assert channel.closed
+
+
+async def test_names_that_must_be_asked_for_are_asked_through_the_gate(sandbox: CgbSandbox) -> None:
+    channel = Channel("cgb", clock=lambda: 100.0)
+    async with open_session() as session:
+        cgb = LiveCgb(gate_on(session, channel=channel), base_url=sandbox.url, api_key=sandbox.token, cache_s=60)
+        sandbox.faults.add("html", status=502)
+        for _ in range(FAILURES_TO_OPEN):
+            with pytest.raises(Transient):
+                await cgb.field_names()
+        with pytest.raises(ChannelClosed):
+            await cgb.field_names()
+    assert len(sandbox.ledger.entries) == FAILURES_TO_OPEN
 
 
 async def test_one_caller_giving_up_does_not_take_the_field_names_from_the_others(

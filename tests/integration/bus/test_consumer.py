@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final
 
 import pytest
-from redis.asyncio import Redis
 
 from adapters import permit
 from adapters.postgres.bus import outbox
-from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import utc_now
@@ -38,19 +36,12 @@ from tests.support.bus import (
     make_events,
     make_maintenance,
     napping,
-    open_bench,
     run,
     succeed,
     until,
 )
 
 ONE = make_event("key-1")
-
-
-@pytest.fixture
-async def bench(redis: Redis, redis_url: str, db: Pool) -> AsyncIterator[Bench]:
-    async with open_bench(redis_url, db) as made:
-        yield made
 
 
 async def test_an_event_delivered_twice_in_one_batch_is_handled_once(bench: Bench) -> None:

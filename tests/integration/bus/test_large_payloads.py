@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
 import pytest
-from redis.asyncio import Redis
 
 from adapters.postgres.bus import journal, outbox, payloads
 from adapters.postgres.operator.replay import Filter
-from adapters.postgres.pool import Pool, connect
+from adapters.postgres.pool import connect
 from daemon.bus.outcome import Done, Outcome, Turn
 from daemon.bus.upkeep import publish_left
 from daemon.operator.replay import perform, planned, publish_missing
 from schemas.envelope import Event
-from tests.support.bus import TOPIC, Bench, Journaled, effect, make_event, open_bench, until
+from tests.support.bus import TOPIC, Bench, Journaled, effect, make_event, until
 
 LARGE: Final = make_event("key-1", 1, filler="x" * (payloads.LARGE_BYTES + 1))
 SMALL: Final = make_event("key-1", 2)
-
-
-@pytest.fixture
-async def bench(redis: Redis, redis_url: str, db: Pool) -> AsyncIterator[Bench]:
-    async with open_bench(redis_url, db) as made:
-        yield made
 
 
 async def whole(event: Event, deps: object, turn: Turn) -> Outcome:

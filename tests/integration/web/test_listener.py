@@ -130,6 +130,7 @@ def open_rig(redis: Redis, db: Pool) -> Open:
             intake,
             refusals,
             metrics,
+            sources=SOURCES,
             secrets={"orders_api_key": [KEY]} if secrets is None else secrets,
             unsigned=unsigned,
             body_cap=CAP,

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from adapters.redis.limits import RateLimiter
+from adapters.redis.limits import RateLimiter, Ticket
 from adapters.redis.streams import client
 from schemas.errors import Transient
 
@@ -101,6 +101,54 @@ async def test_a_shorter_pause_does_not_shorten_a_longer_one(clock: Clock) -> No
     await limit.pause(SCOPE, 1)
     await limit.acquire(SCOPE)
     assert clock.slept == [pytest.approx(20)]
+
+
+async def test_a_place_is_taken_at_once_or_a_ticket_is_called_in_its_turn() -> None:
+    limit = RateLimiter(None, per_minute=1, window_s=0.1)
+    assert await limit.take(SCOPE) is None
+    tickets = [await limit.take(SCOPE) for _ in range(5)]
+    served: list[int] = []
+
+    async def wait_for_it(number: int, ticket: Ticket | None) -> None:
+        while ticket is not None:
+            await ticket.called
+            ticket = await limit.take(SCOPE, ticket)
+        served.append(number)
+
+    waiting = [asyncio.create_task(wait_for_it(n, ticket)) for n, ticket in enumerate(tickets)]
+    late = await limit.take(SCOPE)  # comes while others stand in line
+    waiting.append(asyncio.create_task(wait_for_it(5, late)))
+    async with asyncio.timeout(10):
+        await asyncio.gather(*waiting)
+    assert served == [0, 1, 2, 3, 4, 5]
+    assert await limit.take("other") is None
+
+
+async def test_a_ticket_whose_holder_left_or_does_not_come_holds_up_nobody_for_long() -> None:
+    limit = RateLimiter(None, per_minute=2, window_s=0.1)
+    for _ in range(2):
+        assert await limit.take(SCOPE) is None
+    left, absent, last = [await limit.take(SCOPE) for _ in range(3)]
+    assert left is not None
+    assert absent is not None
+    assert last is not None
+    left.called.cancel()
+    async with asyncio.timeout(10):
+        await last.called  # although the holder of the one before never asked
+        assert absent.called.done()
+        assert await limit.take(SCOPE, last) is None
+
+
+async def test_a_pause_holds_the_line_and_nothing_sleeps(clock: Clock) -> None:
+    limit = limiter(clock, 90)
+    await limit.pause(SCOPE, 30)
+    first, second = await limit.take(SCOPE), await limit.take(SCOPE)
+    assert first is not None
+    assert second is not None
+    assert first < second
+    assert clock.slept == []
+    first.called.cancel()
+    second.called.cancel()
 
 
 async def test_an_unreachable_redis_fails_no_call_and_the_process_limits_itself(clock: Clock) -> None:

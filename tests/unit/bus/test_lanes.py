@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
+from adapters.redis.limits import Ticket
 from adapters.redis.streams import stream_key
 from daemon.bus.lanes import Entry, EntryRef, Lanes
 from tests.support.bus import TOPIC, FakeLoop, make_event
@@ -180,6 +181,36 @@ async def test_closing_stops_the_timers(lanes: Lanes) -> None:
     await asyncio.sleep(0.05)
     assert await handed_out(lanes) is None
     assert lanes.holds(held.ref)
+
+
+async def test_what_stands_in_line_is_handed_out_when_its_ticket_is_called(lanes: Lanes) -> None:
+    waiting, other = entry("key-1", 1), entry("key-2", 2)
+    ticket = Ticket(1, asyncio.get_running_loop().create_future())
+    for held in (waiting, other):
+        lanes.add(held)
+    assert await handed_out(lanes) is waiting
+    lanes.stand_in_line(waiting, ticket)
+    assert await handed_out(lanes) is other
+    assert await handed_out(lanes) is None
+    ticket.called.set_result(None)
+    assert await handed_out(lanes) is waiting
+    assert waiting.ticket is ticket
+
+
+@pytest.mark.parametrize("how", ["dropped", "dropped before", "closed"])
+async def test_what_is_dropped_or_closed_leaves_the_line(lanes: Lanes, how: str) -> None:
+    held, ticket = entry("key-1", 1), Ticket(1, asyncio.get_running_loop().create_future())
+    lanes.add(held)
+    assert await handed_out(lanes) is held
+    if how == "dropped before":
+        lanes.drop({0})
+    lanes.stand_in_line(held, ticket)
+    if how == "dropped":
+        assert lanes.drop_waiting(0) == 0
+    if how == "closed":
+        lanes.close()
+    assert ticket.called.cancelled()
+    assert await handed_out(lanes) is None
 
 
 # --- against a model ---------------------------------------------------------

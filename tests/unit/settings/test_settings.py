@@ -111,7 +111,6 @@ def test_an_empty_value_counts_as_not_set() -> None:
         ("FERRYMAN_LEASE_SECONDS", "nan"),
         ("FERRYMAN_DRAIN_SECONDS", "0"),
         ("FERRYMAN_LOG_LEVEL", "loud"),
-        ("FERRYMAN_ALLOW_UNSIGNED", "orders,telegram"),
         ("FERRYMAN_ADMIN_TOKEN", "né"),
         ("FERRYMAN_PUBLIC_URL", "ferryman.example"),
         ("CGB_SYNC_DELAY_MS", "-1"),
@@ -295,14 +294,20 @@ def test_a_setting_that_needs_another_is_a_problem_without_it(given: str, missin
     assert problems({given: "x"}) == (f"{missing} is missing: {given} works only with it",)
 
 
-def test_an_unknown_worker_is_a_problem_that_lists_the_known_ones() -> None:
+def test_an_unknown_worker_or_source_is_a_problem_that_lists_the_known_ones() -> None:
     environ = {"FERRYMAN_WORKERS": "journal,contact-sink"}
     with pytest.raises(SettingsError) as caught:
-        load_settings(environ, None, known_workers=("journal", "contact-sync"))
+        load_settings(environ, None, known={"FERRYMAN_WORKERS": ("journal", "contact-sync")})
     assert caught.value.problems == (
         "FERRYMAN_WORKERS has an unknown name as entry 2 of its list; allowed: contact-sync, journal",
     )
-    assert load_settings({"FERRYMAN_WORKERS": "all"}, None, known_workers=("journal",)).ferryman_workers == ()
+    unsigned = {"FERRYMAN_ALLOW_UNSIGNED": "orders,telegram"}
+    with pytest.raises(SettingsError, match="entry 2 of its list; allowed: orders"):
+        load_settings(unsigned, None, known={"FERRYMAN_ALLOW_UNSIGNED": ("orders",)})
+    assert (
+        load_settings({"FERRYMAN_WORKERS": "all"}, None, known={"FERRYMAN_WORKERS": ("journal",)}).ferryman_workers
+        == ()
+    )
 
 
 def test_all_problems_come_in_one_message_without_any_value(tmp_path: Path) -> None:
@@ -316,7 +321,7 @@ def test_all_problems_come_in_one_message_without_any_value(tmp_path: Path) -> N
         "FERRYMAN_WORKERS": "hunter2",
     }
     with pytest.raises(SettingsError) as caught:
-        load_settings(environ, path, known_workers=("journal",))
+        load_settings(environ, path, known={"FERRYMAN_WORKERS": ("journal",)})
     text = str(caught.value)
     for name in (
         *environ,

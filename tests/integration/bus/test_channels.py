@@ -1,0 +1,163 @@
+"""A worker that calls several channels: what one of them cannot do now delays nothing of another, and takes no slot."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
+
+from adapters.channel import Channels
+from adapters.gate import Gate
+from adapters.http import Reply, open_session
+from adapters.redis.limits import RateLimiter
+from daemon.bus.outcome import Done, Outcome, Turn
+from schemas.envelope import Event
+from schemas.errors import Transient
+from tests.support.bus import Bench, effect, make_event, make_events, until
+from tests.support.gates import gate_on
+
+
+class System:
+    """An outside system on loopback that notes what it is asked, and may be away."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.asked: list[str] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        if self.away:
+            return web.Response(status=503)
+        self.asked.append(request.query["subject"])
+        return web.Response()
+
+
+@asynccontextmanager
+async def serving(*systems: System) -> AsyncIterator[list[str]]:
+    """Their addresses."""
+    app = web.Application()
+    for number, system in enumerate(systems):
+        app.router.add_post(f"/{number}", system.answer)
+    async with TestServer(app) as server:
+        yield [str(server.make_url(f"/{number}")) for number in range(len(systems))]
+
+
+def judge(reply: Reply) -> None:
+    if reply.status == 503:
+        raise Transient("503")
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[ClientSession]:
+    async with open_session() as made:
+        yield made
+
+
+Call = Callable[[str], Awaitable[None]]
+
+
+def calling(gate: Gate, url: str) -> Call:
+    async def call(subject: str) -> None:
+        await gate.request("POST", url, judge, params={"subject": subject})
+
+    return call
+
+
+def by_subject(calls: dict[str, Call]) -> Callable[[Event, object, Turn], Awaitable[Outcome]]:
+    """A handler that calls the system which the subject begins with, if any, and then has its effect."""
+
+    async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
+        for name, call in calls.items():
+            if event.subject.startswith(name):
+                await call(event.subject)
+        return Done(rows=(effect(event),))
+
+    return handle
+
+
+async def test_a_channel_that_is_away_delays_nothing_of_another(
+    bench: Bench, session: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: with as few as two slots, and twenty events before it that need the channel which is away."""
+    monkeypatch.setattr("adapters.channel.PROBE_S", 0.2)
+    monkeypatch.setattr("daemon.bus.settle.OUTAGE_CAP_S", 0.05)
+    monkeypatch.setattr("daemon.bus.settle.BACKOFF_S", 0.05)
+    away, sound = System(), System()
+    away.away = True
+    channels = Channels()
+    async with serving(away, sound) as (away_url, sound_url):
+        worker = bench.worker(
+            by_subject(
+                {
+                    "away": calling(gate_on(session, channel=channels["test"]), away_url),
+                    "sound": calling(gate_on(session, channel=channels["other"]), sound_url),
+                }
+            ),
+            lanes=2,
+            channels=("test", "other"),
+        )
+        async with bench.running(worker, channels=channels) as consumer:
+            await bench.publish([make_event(f"away-{n}") for n in range(20)])
+            await until(lambda: consumer.lanes.parked.get("test") == 20)
+            await bench.publish([make_event(f"sound-{n}") for n in range(50)])
+            await until(lambda: len(sound.asked) == 50)
+            assert not channels["test"].closed
+            assert channels["other"].closed
+            assert consumer.lanes.parked["test"] >= 19  # one may be probing
+            assert set(await bench.outcomes()) == {make_event(f"sound-{n}").id for n in range(50)}
+            away.away = False
+            await until(bench.settled)
+    assert sorted(away.asked) == sorted(f"away-{n}" for n in range(20))
+    assert await bench.attempts() == {}
+
+
+async def test_what_stands_in_line_for_a_rate_limit_takes_no_slot_and_is_served_in_order(
+    bench: Bench, session: ClientSession
+) -> None:
+    """Promise: with one slot, what needs no place passes, and those in line get their places as they came."""
+    system = System()
+    limiter = RateLimiter(None, per_minute=2, window_s=0.4)
+    async with serving(system) as (url,):
+        gate = gate_on(session, limiter=limiter)
+        worker = bench.worker(by_subject({"limited": calling(gate, url)}), lanes=1)
+        async with bench.running(worker) as consumer:
+            await bench.publish([make_event(f"limited-{n}") for n in range(10)])
+            await until(lambda: len(system.asked) >= 2)
+            await bench.publish(make_events(keys=30, each=1))
+            await until(lambda: bench.is_ended(32))
+            assert len(system.asked) < 10
+            await until(bench.settled)
+            assert len(consumer.lanes) == 0
+    arrived = [name for p in range(bench.partitions) for name in await _stream_of(bench, p)]
+    for p in range(bench.partitions):
+        mine = await _stream_of(bench, p)
+        assert [name for name in system.asked if name in mine] == mine
+    assert sorted(system.asked) == sorted(arrived)
+    assert await bench.attempts() == {}
+
+
+async def _stream_of(bench: Bench, partition: int) -> list[str]:
+    """The subjects that need a place, in the order of the stream of *partition*."""
+    entries = await bench.entries("orders")
+    return [fields["subject"] for p, fields in entries if p == partition and fields["subject"].startswith("limited")]
+
+
+async def test_a_further_request_of_one_call_waits_for_its_place_and_does_not_begin_again(
+    bench: Bench, session: ClientSession
+) -> None:
+    system = System()
+    limiter = RateLimiter(None, per_minute=1, window_s=0.2)
+    async with serving(system) as (url,):
+        call = calling(gate_on(session, limiter=limiter), url)
+
+        async def twice(event: Event, deps: object, turn: Turn) -> Outcome:
+            await call(f"{event.subject} first")
+            await call(f"{event.subject} second")
+            return Done(rows=(effect(event),))
+
+        async with bench.running(bench.worker(twice)):
+            await bench.publish([make_event("a"), make_event("b")])
+            await until(bench.settled)
+    assert sorted(system.asked) == ["a first", "a second", "b first", "b second"]
