@@ -9,16 +9,19 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import typer.main
 import yaml  # type: ignore[import-untyped]
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from daemon.cli.main import commands
 from daemon.stores.embedded.binaries import valkey_binary
 
 REPOSITORY: Final = Path(__file__).parents[2]
@@ -181,3 +184,23 @@ def test_the_constraints_fix_every_direct_dependency_within_its_range() -> None:
         name = canonicalize_name(requirement.name)
         if name != project["name"]:
             assert requirement.specifier.contains(fixed[name], prereleases=True), requirement
+
+
+def verbs(command: Any, name: str = "") -> Iterator[tuple[str, set[str]]]:
+    """Every verb below *command*, with its options."""
+    if hasattr(command, "commands"):  # a group; its class is one of typer's own
+        for inner in command.commands.values():
+            yield from verbs(inner, f"{name} {inner.name}".strip())
+        return
+    yield name, {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+
+
+def test_the_table_of_commands_is_that_of_the_program() -> None:
+    page = (DEPLOY / "README.md").read_text()
+    section = page.partition("\n## Commands\n")[2].partition("\n## ")[0]
+    told: dict[str, set[str]] = {}
+    for line in re.findall(r"^\| `ferryman ([^`]+)` \|", section, flags=re.M):
+        verb = re.match(r"[a-z-]+(?: [a-z]+)?", line)
+        assert verb is not None
+        told.setdefault(verb[0], set()).update(re.findall(r"--[a-z-]+", line))
+    assert told == dict(verbs(typer.main.get_command(commands(""))))

@@ -1,4 +1,4 @@
-"""The settings in the code, in README.md and in the example file are the same ones."""
+"""The settings in the code, in deploy/SETTINGS.md and in the example file are the same ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from daemon.settings.load import NAMES, load_settings, shown
 from daemon.settings.model import Settings
 
-ROOT = Path(__file__).parents[3]
+DEPLOY = Path(__file__).parents[3] / "deploy"
 TEMPLATES = "CGB_TEMPLATE_<NAME>"
 
 
@@ -16,21 +16,19 @@ def in_code() -> dict[str, str]:
     return {name: text for name, text, _ in shown(Settings())} | {TEMPLATES: "unset"}
 
 
-def in_readme() -> list[tuple[str, str]]:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = re.search(r"^## Settings$(.*?)(?=^## |\Z)", text, flags=re.M | re.S)
-    assert section is not None, "README.md has no section Settings"
-    rows = re.findall(r"^\| `([A-Z0-9_<>]+)` \| (.*?) \| .+ \|$", section[1], flags=re.M)
+def on_the_page() -> list[tuple[str, str]]:
+    text = (DEPLOY / "SETTINGS.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([A-Z0-9_<>]+)` \| (.*?) \| .+ \|$", text, flags=re.M)
     return [(name, default.strip("`")) for name, default in rows]
 
 
 def in_example() -> list[tuple[str, str]]:
-    text = (ROOT / "deploy" / "ferryman.env.example").read_text(encoding="utf-8")
+    text = (DEPLOY / "ferryman.env.example").read_text(encoding="utf-8")
     return re.findall(r"^#?([A-Z0-9_<>]+)=(.*)$", text, flags=re.M)
 
 
-def test_every_setting_is_in_the_readme_once_with_its_default() -> None:
-    rows = in_readme()
+def test_every_setting_is_on_the_page_once_with_its_default() -> None:
+    rows = on_the_page()
     assert len(rows) == len(NAMES) + 1
     assert dict(rows) == in_code()
 
@@ -42,4 +40,4 @@ def test_every_setting_is_in_the_example_file_once_with_its_default() -> None:
 
 
 def test_the_example_file_can_be_used_as_it_is() -> None:
-    assert load_settings({}, ROOT / "deploy" / "ferryman.env.example") == Settings()
+    assert load_settings({}, DEPLOY / "ferryman.env.example") == Settings()

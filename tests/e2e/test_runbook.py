@@ -1,0 +1,530 @@
+"""deploy/README.md is true: every command of it is run here, and what it says you see is what is seen.
+
+Each section of the runbook has a test that brings its symptom about. A row's `run` is repeated until its output has the
+row's `you see` in it (`N`: a number, `…`: anything); then the `ferryman` commands of its `do` are run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+import shlex
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from redis.asyncio import Redis
+
+from adapters.postgres.pool import Pool
+from adapters.redis.inspect import RedisServer
+from adapters.redis.streams import stream_key
+from daemon.cli.main import VERBS
+from daemon.operator.doctor import examined
+from daemon.operator.inspection import Facts
+from daemon.sandbox import orders
+from daemon.sandbox.cgb import TOKEN, CgbSandbox
+from daemon.settings.model import Settings
+from daemon.stores.embedded.servers import embedded
+from tests.support.daemons import (
+    API_KEY,
+    ROOT,
+    Running,
+    digits_of,
+    ended,
+    environment,
+    ferryman,
+    free_port,
+    running,
+    some_orders,
+    synced,
+    until,
+)
+
+PAGE: Final = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
+ELSEWHERE: Final = {"run", "demo"}
+"""Verbs that run in the background of these tests, and in the README's quick start."""
+
+PAUSE_S: Final = 0.2
+NEW_KEY: Final = "n" * 24
+BROKEN: Final = {"form": {"client": "nobody"}}
+
+
+def section(title: str, level: str = "##") -> str:
+    """The text below a heading of the page, up to the next one of its level."""
+    found = re.search(rf"^{level} {re.escape(title)}\n(.*?)(?=^#{{2,{len(level)}}} |\Z)", PAGE, flags=re.M | re.S)
+    assert found is not None, f"deploy/README.md has no section {title}"
+    return found[1]
+
+
+def commands(text: str) -> list[str]:
+    """What *text* says to run, without the program's name."""
+    verbs = "|".join(VERBS)
+    found = re.findall(rf"(?<![\w-])ferryman ((?:{verbs})\b[^`\n]*)", text)
+    return [command.split("  #")[0].strip() for command in found]
+
+
+def spans(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+@dataclass(frozen=True)
+class Row:
+    """*run*: what to run. *see*: parts of its output. *do*: what to run then."""
+
+    run: str
+    see: tuple[str, ...]
+    do: tuple[str, ...]
+
+
+def rows(title: str) -> list[Row]:
+    table = [line for line in section(title, "###").splitlines() if line.startswith("| ")][2:]
+    assert table, f"{title} has no table"
+    cells = [line.strip("| ").split(" | ") for line in table]
+    assert all(len(row) == 4 for row in cells), title
+    return [Row(spans(run)[0], tuple(spans(see)), tuple(commands(do))) for run, see, _, do in cells]
+
+
+def in_it(phrase: str, output: str) -> bool:
+    parts = re.split(r"(\bN\b|…)", phrase)
+    pattern = "".join({"N": r"\d+(?:\.\d+)?", "…": ".*"}.get(part, re.escape(part)) for part in parts)
+    return re.search(pattern, re.sub(r"[^\S\n│]*[│ ][^\S\n│]*", " ", output)) is not None
+
+
+@dataclass
+class Operator:
+    """Runs what the page says, with the settings of an installation."""
+
+    cwd: Path
+    settings: Mapping[str, Any]
+    db: Pool | None = None
+    here: Running | None = None
+    names: dict[str, str] = field(default_factory=dict)
+
+    def beside(self, here: Running) -> Operator:
+        """This operator, on the host of the daemon *here*."""
+        port = here.url.rpartition(":")[2]
+        return replace(self, here=here, settings=dict(self.settings) | {"FERRYMAN_PORT": port})
+
+    @property
+    def told(self) -> str:
+        """The last lines of the daemon's log, for who has to find out what went wrong."""
+        return "" if self.here is None else "\n".join(["", *self.here.lines[-40:]])
+
+    async def verb(self, command: str) -> tuple[int, str]:
+        """Exit code, and all it says."""
+        argv = [self.names.get(word, word) for word in shlex.split(command)]
+        env = environment(**{"ORDERS_API_KEY": API_KEY, "COLUMNS": 250} | dict(self.settings))
+        code, out, err = await ferryman(*argv, cwd=self.cwd, env=env)
+        return code, out + err
+
+    async def run(self, command: str) -> tuple[int, str]:
+        """As `verb`, of whatever the page may name."""
+        program, _, rest = command.partition(" ")
+        match program:
+            case "ferryman":
+                return await self.verb(rest)
+            case "psql":
+                assert self.db is not None
+                records = await self.db.fetch(shlex.split(rest)[0])
+                return 0, "\n".join(" ".join(str(value) for value in record.values()) for record in records)
+            case "curl":
+                assert self.here is not None
+                path = rest.removeprefix("-s 127.0.0.1:8080")
+                async with self.here.session.get(f"{self.here.url}{path}") as answer:
+                    return 0, await answer.text()
+        assert command == "journalctl -u ferryman", f"the page says to run {command}"
+        assert self.here is not None
+        return 0, "\n".join(self.here.lines)
+
+
+class Section:
+    """One section of the runbook, whose rows are followed one after the other."""
+
+    def __init__(self, title: str) -> None:
+        self._rows = {row.see[0]: row for row in rows(title)}
+        assert len(self._rows) == len(rows(title)), f"{title} says the same twice"
+
+    async def follow(self, phrase: str, operator: Operator, *, code: int = 0, then: int = 0, **names: object) -> None:
+        """Run the row that says *phrase*, until it is true; then what it says to do. *code*, *then*: the exit codes."""
+        row = self._rows.pop(phrase)
+        who = replace(operator, names={name: str(value) for name, value in names.items()})
+        last = ""
+
+        async def seen() -> bool:
+            nonlocal last
+            found, last = await who.run(row.run)
+            right = found == code and all(in_it(part, last) for part in row.see)
+            await asyncio.sleep(0 if right else PAUSE_S)
+            return right
+
+        try:
+            await until(seen, phrase)
+        except AssertionError as exc:
+            raise AssertionError(f"{row.run} does not show {row.see}, but: {last[-3000:]}{who.told}") from exc
+        for command in row.do:
+            found, said = await who.verb(command)
+            assert found == then, f"{command}: {said}"
+
+    def shown(self, phrase: str, output: str) -> None:
+        """The row that says *phrase* is true of *output*; it says nothing to do."""
+        row = self._rows.pop(phrase)
+        assert not row.do
+        assert all(in_it(part, output) for part in row.see), output
+
+    @property
+    def left(self) -> list[str]:
+        return list(self._rows)
+
+
+@contextmanager
+def following(title: str) -> Iterator[Section]:
+    """The section *title*, of which every row has to be followed."""
+    page = Section(title)
+    yield page
+    assert page.left == [], f"rows of {title} that nothing was done with"
+
+
+@pytest.fixture
+def operator(tmp_path: Path, settings: dict[str, Any], db: Pool) -> Operator:
+    return Operator(tmp_path, settings, db)
+
+
+async def letters(db: Pool, count: int) -> list[int]:
+    """The numbers of *count* open dead letters, oldest first."""
+
+    async def there() -> list[int]:
+        found = await db.fetch("SELECT id FROM dead_letters WHERE state = 'open' ORDER BY id")
+        return [row["id"] for row in found] if len(found) == count else []
+
+    return await until(there, f"{count} dead letters")
+
+
+def id_of(order: Mapping[str, Any]) -> str:
+    return str(order["order"]["id"])
+
+
+def test_every_section_of_the_runbook_is_followed() -> None:
+    titles = re.findall(r"^### (.+)$", section("Runbook"), flags=re.M)
+    followed = re.findall(r'following\("(.+?)"\)', Path(__file__).read_text(encoding="utf-8"))
+    assert sorted(followed) == sorted(titles)
+
+
+async def test_the_commands_outside_the_runbook_run_in_their_order(
+    tmp_path: Path, settings: dict[str, Any], empty_database_url: str, redis: Redis
+) -> None:
+    text = PAGE.replace(section("Runbook"), "").replace(section("Commands"), "")
+    found = [command for command in commands(text) if command.split()[0] not in ELSEWHERE]
+    assert {command.split()[0] for command in found} == {"migrate", "doctor", "status", "audit"}
+    fresh = Operator(tmp_path, settings | {"DATABASE_URL": empty_database_url, "FERRYMAN_PORT": free_port()})
+    assert (await fresh.verb("doctor"))[0] == 1
+    for command in [*(c for c in found if c.startswith("migrate")), *found]:
+        code, said = await fresh.verb(command)
+        assert code == 0, f"{command}: {said}"
+
+
+async def test_orders_that_do_not_reach_cgb(operator: Operator, db: Pool) -> None:
+    synced_one, waiting, dead, disabled, dry = some_orders(5)
+    no_phone = orders.missing_phone(random.Random(1), 77)
+    with following("Orders do not reach CGB") as page, following("A worker or provider must stand still") as pauses:
+        async with running(operator.cwd, **operator.settings) as here:
+            at = operator.beside(here)
+            await page.follow("no event that is kept has this id, order or key", at, code=1, ORDER="IL-nothing")
+            for order in (synced_one, no_phone, dead | BROKEN):
+                assert (await here.post(order))[0] == 202
+            await page.follow("contact-sync: done", at, ORDER=id_of(synced_one))
+            await page.follow("contact-sync: skipped (no phone)", at, ORDER=id_of(no_phone))
+            await page.follow("contact-sync: dead letter N after N attempts", at, ORDER=id_of(dead))
+            await at.verb("pause contact-sync")
+            await until(lambda: heard(here, "operator.paused"), "the pause")
+            await here.post(waiting)
+            await page.follow("contact-sync: open", at, ORDER=id_of(waiting))
+            await page.follow("contact-sync paused", at)
+            await pauses.follow("cgb is paused", at)
+            await page.follow("cgb is paused", at)
+            await at.verb("pause cgb")
+            await pauses.follow("cgb goes on", at)
+            await synced(db, 2)
+            await page.follow("synced N", at)
+            assert await here.stop() == 0
+        await page.follow("no daemon runs", operator)
+        without = {name: value for name, value in operator.settings.items() if name != "CGB_API_KEY"}
+        await page.follow("contact-sync off: CGB_API_KEY is not set", replace(operator, settings=without))
+        async with running(operator.cwd, **operator.settings, CGB_SYNC_ENABLED="false") as here:
+            await here.post(disabled)
+            await page.follow("contact-sync: skipped (sync disabled)", operator, ORDER=id_of(disabled))
+        async with running(operator.cwd, **operator.settings, CGB_SYNC_DRY_RUN="true") as here:
+            await here.post(dry)
+            await page.follow("contact-sync: skipped (dry run: would create)", operator, ORDER=id_of(dry))
+
+
+async def heard(here: Running, event: str) -> bool:
+    return any(f'"{event}"' in line for line in here.lines)
+
+
+async def test_cgb_away(operator: Operator, cgb: CgbSandbox, db: Pool) -> None:
+    sent = some_orders(14)
+    with following("CGB is away or refuses us") as page:
+        async with running(operator.cwd, **operator.settings) as here:
+            at = operator.beside(here)
+            cgb.faults.add("limited", times=1, retry_after="1")
+            await here.post(sent[0])
+            await page.follow('"event":"limits.paused"', at)
+            await ended(db, 1)
+            cgb.faults.add("html", status=502)
+            for order in sent[1:10]:
+                await here.post(order)
+            await page.follow('"event":"provider.paused"', at)
+            await page.follow("contact-sync running N 0 N N 0", at)
+            cgb.faults.clear()
+            await page.follow('"event":"provider.back"', at)
+            await ended(db, 10)
+            cgb.faults.add("bad_token")
+            await here.post(sent[10])
+            await page.follow('"event":"provider.down"', at)
+    assert await db.fetchval("SELECT count(*) FROM dead_letters") == 0
+
+
+async def test_a_growing_lag(operator: Operator, cgb: CgbSandbox, redis: Redis) -> None:
+    three_hours_ago = int((datetime.now(UTC) - timedelta(hours=3)).timestamp() * 1000)
+    await redis.xadd(stream_key("orders", 0), {"odd": "entry"}, id=f"{three_hours_ago}-0")
+    await operator.verb("pause contact-sync")
+    with following("The lag grows") as page:
+        async with running(operator.cwd, **operator.settings) as here:
+            at = operator.beside(here)
+            await page.follow("the oldest open event of contact-sync has waited for N h", at)
+            cgb.faults.add("hang")
+            await at.verb("resume contact-sync")
+            for order in some_orders(8):
+                await here.post(order)
+            await page.follow("contact-sync running N 0 N", at)
+            await page.follow("ferryman_loop_lag_seconds N", at)
+
+
+async def test_dead_letters(operator: Operator, cgb: CgbSandbox, db: Pool) -> None:
+    malformed, rejected, *others = some_orders(5)
+    corrected = operator.cwd / "order.json"
+    corrected.write_text(json.dumps(malformed))
+    with following("Dead letters") as page:
+        async with running(operator.cwd, **operator.settings) as here:
+            at = operator.beside(here)
+            for count, order in enumerate((malformed, *others), start=1):
+                await here.post(order | BROKEN)
+                await ended(db, count)
+            number, *odd = await letters(db, 4)
+            for letter, name in zip(odd, ("Uncertain", "Unexpected", "Poison"), strict=True):
+                await db.execute("UPDATE dead_letters SET error_class = $1 WHERE id = $2", name, letter)
+            await page.follow("N contact-sync Malformed", at, NUMBER=number, FILE=corrected)
+            await page.follow("N contact-sync Uncertain", at)
+            await page.follow("N contact-sync Unexpected", at)
+            await page.follow("N contact-sync Poison", at, NUMBER=odd[-1])
+            cgb.faults.add(
+                "error", method="POST", contact=digits_of(rejected), message="blocked by the account", times=1
+            )
+            await here.post(rejected)
+            await page.follow("N contact-sync Rejection", at)
+            await synced(db, 2)
+            await page.follow("contact-sync N N N N N N", at)
+
+
+async def test_every_path_is_served_and_secrets_are_changed_without_a_gap(operator: Operator) -> None:
+    first, second = some_orders(2)
+    paths = re.findall(r"`(GET|POST) (/[\w/]+)`", section("HTTP"))
+    with following("Secrets are changed") as page:
+        who = replace(operator, settings=dict(operator.settings) | {"ORDERS_API_KEY": f"{NEW_KEY},{API_KEY}"})
+        async with running(who.cwd, **who.settings) as here:
+            assert (await here.post(first))[0] == 202
+            assert (await here.post(second, **{"X-API-Key": NEW_KEY}))[0] == 202
+            await page.follow("ORDERS_API_KEY ***,*** env", who)
+            await page.follow("0", who)
+            assert paths[0] == ("POST", "/webhooks/orders")
+            assert len(paths) == 5
+            for _, path in paths[1:]:
+                async with here.session.get(here.url + path) as answer:
+                    assert answer.status == 200, path
+
+
+async def test_refused_webhooks(operator: Operator) -> None:
+    (order,) = some_orders(1)
+    with following("Webhooks are refused") as page:
+        async with running(operator.cwd, **operator.settings, FERRYMAN_MAX_BODY_BYTES=20_000) as here:
+            at = operator.beside(here)
+            path = f"{here.url}/webhooks/orders"
+            assert (await here.post(order, **{"X-API-Key": NEW_KEY}))[0] == 401
+            for body, status in ((b"[1", 400), (b"{}", 400), (b" " * 30_000, 413)):
+                async with here.session.post(path, data=body, headers={"X-API-Key": API_KEY}) as answer:
+                    assert answer.status == status
+            for phrase in ("401 signature", "400 not_json", "400 no_identity", "413 too_large"):
+                await page.follow(f"orders {phrase} N", at)
+            await page.follow('ferryman_refused_total{reason="signature",source="orders"} N', at)
+            await page.follow('"ready":true', at)
+            unset = replace(at, settings=dict(at.settings) | {"ORDERS_API_KEY": ""})
+            phrase = "source orders is not served: set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET"
+            await page.follow(phrase, unset)
+
+
+async def test_stores_that_are_away(memory_path: Path, tmp_path: Path, cgb: CgbSandbox) -> None:
+    first, second, third = some_orders(3)
+    async with embedded(memory_path / "data", fsync=False) as servers:
+        valkey, postgres = servers.valkey, servers.postgres
+        assert valkey is not None
+        assert postgres is not None
+        settings: dict[str, Any] = {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url}
+        settings |= {"FERRYMAN_ADMIN_TOKEN": "e2e-admin-token", "CGB_API_URL": cgb.url, "CGB_API_KEY": TOKEN}
+        operator = Operator(tmp_path, settings)
+        assert (await operator.verb("migrate"))[0] == 0
+        with following("Redis is away") as redis_page, following("Postgres is away") as postgres_page:
+            async with running(tmp_path, **settings) as here:
+                at = operator.beside(here)
+                assert (await here.post(first))[0] == 202
+                await valkey.stop()
+                assert (await here.post(second))[0] == 202
+                await redis_page.follow('"accepting":"spool"', at)
+                await redis_page.follow("Redis at … cannot be used", at, code=1)
+                await redis_page.follow('"event":"intake.redis_away"', at)
+                await valkey.start()
+                await redis_page.follow('"event":"intake.spool_drained"', at)
+                await until(lambda: made(cgb, 2), "two contacts")  # then nothing is left in the spool
+                await postgres.stop()
+                await postgres_page.follow('"accepting":"redis"', at)
+                assert (await here.post(third))[0] == 202
+                await postgres_page.follow("Postgres at … cannot be used", at, code=1)
+                await valkey.stop()
+                await postgres_page.follow('"accepting":"no"', at)
+                await postgres.start()
+                await valkey.start()
+                await postgres_page.follow('"event":"store.up"', at)
+                await until(lambda: made(cgb, 3), "three contacts")
+                assert await here.stop() == 0
+
+
+async def made(cgb: CgbSandbox, count: int) -> bool:
+    return len(cgb.ledger.contacts_made()) == count
+
+
+def test_a_full_disk() -> None:
+    server = RedisServer(
+        name="Valkey",
+        version="9.1.0",
+        durability="always",
+        appendonly=True,
+        appendfsync="always",
+        policy="noeviction",
+        used_memory=97,
+        max_memory=100,
+        failing=("aof_last_write_status",),
+        role="master",
+        replicas=0,
+        skew_s=0.0,
+    )
+    facts = Facts(version="1", settings=Settings(), now=datetime.now(UTC), nodes=(server,), disk=(97, 100))
+    said = "\n".join(str(finding) for finding in examined(facts))
+    with following("A disk is full") as page:
+        for phrase in page.left:
+            page.shown(phrase, said)
+
+
+async def test_lost_data_of_redis(operator: Operator, db: Pool, redis: Redis) -> None:
+    sent = some_orders(6)
+    with following("Redis has lost data") as page:
+        async with running(operator.cwd, **operator.settings) as here:
+            at = operator.beside(here)
+            for order in sent[:3]:
+                await here.post(order)
+            await redis.flushall()
+            for order in sent[3:]:
+                assert (await here.post(order))[0] == 202
+            await page.follow('"event":"redis.lost_data"', at)
+            await synced(db, 6)
+            await page.follow("contact-sync N N N N N 0", at)
+            await page.follow("N events are missing somewhere", at)
+            assert await here.stop() == 0
+        await redis.flushall()
+        await page.follow("Redis has lost data since it was last used: the next start mends that", operator)
+
+
+async def test_a_partition_without_an_owner(operator: Operator) -> None:
+    with following("A partition has no owner") as page:
+        async with running(operator.cwd, **operator.settings, FERRYMAN_WORKERS="journal") as here:
+            at = operator.beside(here)
+            for phrase in page.left:
+                await page.follow(phrase, at)
+
+
+async def test_a_killed_process(operator: Operator, db: Pool) -> None:
+    with following("A process was killed") as page:
+        settings = operator.settings
+        async with running(operator.cwd, **settings) as first, running(operator.cwd, **settings) as second:
+            at = operator.beside(second)
+            for order in some_orders(4):
+                await first.post(order)
+            await first.stop(signal.SIGKILL)
+            await page.follow("process …: contact-sync 0-15", at)
+            await page.follow('"event":"lease.taken"', at)
+            await synced(db, 4)
+            await page.follow("contact-sync N N N N N 0", at)
+
+
+async def test_another_number_of_partitions(operator: Operator, db: Pool) -> None:
+    with following("The number of partitions is changed") as page:
+        async with running(operator.cwd, **operator.settings) as here:
+            await here.post(some_orders(1)[0])
+            await ended(db, 1)
+            phrase = "the partitions stay as they are: … stop every process"
+            await page.follow(phrase, operator.beside(here), code=1)
+            assert await here.stop() == 0
+        await page.follow("would change the partitions from 16 to 32", operator)
+        await page.follow("partitions 32, processes 0", operator)
+        async with running(operator.cwd, **operator.settings, FERRYMAN_PARTITIONS=32) as here:
+
+            async def owned() -> bool:
+                return len((await here.ready())["leases"]["contact-sync"]) == 32
+
+            await until(owned, "an owner of 32 partitions")
+
+
+async def test_events_that_are_run_again(operator: Operator, cgb: CgbSandbox, db: Pool) -> None:
+    day = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
+    with following("Events are to be run again") as page:
+        async with running(operator.cwd, **operator.settings) as here:
+            at = operator.beside(here)
+            answers = [await here.post(order) for order in some_orders(3)]
+            await synced(db, 3)
+            writes = len(cgb.ledger.writes())
+            await page.follow("N events of the journal for contact-sync", at, DAY=day)
+            await page.follow("1 events of the journal for contact-sync", at, EVENT=answers[0][1]["event_ids"][0])
+
+            async def replayed() -> bool:
+                return bool(await db.fetchval("SELECT count(*) = 4 FROM inbox WHERE replay_id <> ''"))
+
+            await until(replayed, "four replayed events")
+            assert len(cgb.ledger.writes()) == writes
+
+
+async def test_a_refused_start(operator: Operator, redis: Redis, empty_database_url: str) -> None:
+    with following("A start is refused") as page:
+
+        def with_(**changed: object) -> Operator:
+            return replace(operator, settings=dict(operator.settings) | {"FERRYMAN_PORT": free_port()} | changed)
+
+        wrong = with_(FERRYMAN_PROT=1, CGB_TIMEOUT="soon")
+        await page.follow("N problems in the settings", wrong, code=2)
+        await page.follow("the database lacks N migrations", with_(DATABASE_URL=empty_database_url), code=1)
+        async with running(operator.cwd, **operator.settings) as here:
+            await page.follow("cannot listen on …", operator.beside(here), code=1)
+        phrase = "this database was set up with 16 partitions and FERRYMAN_PARTITIONS says 8"
+        await page.follow(phrase, with_(FERRYMAN_PARTITIONS=8), code=1)
+        await redis.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            phrase = "Redis has maxmemory-policy allkeys-lru and would drop accepted events"
+            await page.follow(phrase, with_(), code=1)
+        finally:
+            await redis.config_set("maxmemory-policy", "noeviction")
+        nowhere = with_(REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+        await page.follow("cannot use Redis at … check REDIS_URL", nowhere, code=1, then=1)
