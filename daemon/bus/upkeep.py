@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from adapters.postgres.bus import journal, outbox, pauses, payloads
+from adapters.postgres.bus import journal, outbox, pauses, payloads, spool
 from adapters.postgres.operator import metrics
 from adapters.postgres.operator.retention import drop_old_days
 from adapters.postgres.pool import Pool, store_is_down
@@ -123,7 +123,7 @@ class Maintenance:
     async def _measure(self) -> None:
         for provider in self._providers:
             self._metrics.set("ferryman_breaker_open", float(not provider.closed), {"provider": provider.name})
-        self._metrics.set("ferryman_spool", await outbox.spool_size(self._pool))
+        self._metrics.set("ferryman_spool", await spool.size(self._pool))
         dead = await metrics.open_dead_letters(self._pool)
         now = datetime.now(UTC)
         for consumer in self._consumers:

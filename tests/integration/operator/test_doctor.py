@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from adapters.postgres.bus import outbox
+from adapters.postgres.bus import spool
 from adapters.postgres.operator import inspect as server
 from adapters.postgres.pool import Pool
 from adapters.redis import inspect as redis_server
@@ -83,7 +83,7 @@ async def test_backlogs_leases_and_open_events_are_counted(
     await bus.ensure_groups("contact-sync", keys)
     await bus.append([make_event(f"key-{n}", n) for n in range(5)])
     await bus.read("contact-sync", {keys[p]: ">" for p in range(8)}, count=100, epochs={})
-    await outbox.spool(db, [make_event("key-9")])
+    await spool.append(db, [make_event("key-9")])
     table = LeaseTable(redis, "m1", ["contact-sync"], 30)
     await table.tick([], [])
     await table.acquire([("contact-sync", 3)])

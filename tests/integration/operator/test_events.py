@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from adapters.postgres.bus import inbox, journal, outbox
+from adapters.postgres.bus import inbox, journal, outbox, spool
 from adapters.postgres.bus.inbox import InboxRow
 from adapters.postgres.operator import dead_letters
 from adapters.postgres.operator import trail as paths
@@ -78,7 +78,7 @@ async def test_a_key_finds_all_its_events_and_nothing_finds_nothing(db: Pool) ->
 
 
 async def test_an_event_is_found_before_it_is_on_the_stream_and_after_the_journal_forgot_it(db: Pool) -> None:
-    await outbox.spool(db, [ORDER])
+    await spool.append(db, [ORDER])
     async with db.acquire() as conn, conn.transaction():
         await outbox.emit(conn, [SYNCED])
         await dead_letters.bury(conn, "contact-sync", [DeadLetter(OTHER, "Refused", "no", 1)])
@@ -132,7 +132,7 @@ async def test_the_list_is_newest_first_and_filtered(db: Pool) -> None:
 
 async def test_what_waits_in_the_spool_is_listed_first_and_a_retry_is_no_event_of_its_own(db: Pool) -> None:
     await journaled(db, OTHER)
-    await outbox.spool(db, [ORDER])
+    await spool.append(db, [ORDER])
     async with db.acquire() as conn, conn.transaction():
         await dead_letters.bury(conn, "contact-sync", [DeadLetter(OTHER, "Refused", "no", 1)])
     (letter,) = await dead_letters.find(db, None, OTHER.id)

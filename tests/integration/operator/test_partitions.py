@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 from redis.asyncio import Redis
 
-from adapters.postgres.bus import epochs, meta, outbox, payloads
+from adapters.postgres.bus import epochs, meta, outbox, payloads, spool
 from adapters.postgres.operator import partitions
 from adapters.postgres.pool import Pool
 from adapters.redis import stream_states
@@ -131,7 +131,7 @@ async def test_what_waits_is_refused_and_named(bench: Bench) -> None:
 
 
 async def test_spool_outbox_processes_and_a_loss_are_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    await outbox.spool(bench.pool, [make_event("key-1")])
+    await spool.append(bench.pool, [make_event("key-1")])
     assert "1 events wait in the spool and 0 in the outbox" in await refused(bench, move=True)
     await bench.pool.execute("TRUNCATE spool")
     async with bench.pool.acquire() as conn:
