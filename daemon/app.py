@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from adapters.cgb import STYLES
 from adapters.http import open_session
 from adapters.postgres import contacts
-from adapters.postgres.bus import journal, meta
+from adapters.postgres.bus import days, meta
 from adapters.postgres.pool import Pool, connect
 from adapters.redis import durability, lease_table, streams
 from adapters.redis.client import Redis
@@ -34,7 +34,7 @@ from daemon.bus.upkeep import Maintenance, publish_left
 from daemon.deps import Deps
 from daemon.guarded import GuardedDirectory
 from daemon.lifecycle import StartError
-from daemon.operator.partitions import finish
+from daemon.operator.repartition import finish
 from daemon.process import Daemon
 from daemon.settings.model import Settings
 from daemon.stores.health import Stores
@@ -74,7 +74,7 @@ async def assembled(settings: Settings, addresses: Addresses) -> AsyncIterator[D
         workers, off = enabled(settings, WORKERS)
         for name, reason in off.items():
             log.warning("worker.off", worker=name, reason=reason)
-        await journal.ensure_days(pool)
+        await days.ensure_days(pool)
         if addresses.private:
             await lease_table.forget_all(commands)
         intake = Intake(bus, pool, alone=addresses.private)

@@ -16,9 +16,8 @@ from typing import Final
 import orjson
 import structlog
 
+from adapters.postgres.bus import burials, inbox, outbox, payloads
 from adapters.postgres.bus import epochs as leases
-from adapters.postgres.bus import inbox, outbox, payloads
-from adapters.postgres.operator import dead_letters
 from adapters.postgres.pool import ACQUIRE_TIMEOUT_S, Connection, Pool, store_is_down
 from adapters.redis.streams import NotDurable, StreamErrors, Streams
 from daemon.bus.lanes import Held
@@ -185,7 +184,7 @@ class Committer:
             await self._worker.record(conn, rows)
         letters = [_letter(h, v) for h, v in ended if v.outcome == "dead" and _identity(h) in fresh]
         if letters:
-            await dead_letters.bury(conn, name, letters)
+            await burials.bury(conn, name, letters)
         failures = [
             _failure(s.held, s.verdict, s.now) for s in live if isinstance(s.verdict, Retry) and s.verdict.counted
         ]
@@ -258,9 +257,9 @@ def _inbox_row(held: Held, verdict: Finish) -> inbox.InboxRow:
     )
 
 
-def _letter(held: Held, verdict: Finish) -> dead_letters.DeadLetter:
+def _letter(held: Held, verdict: Finish) -> burials.DeadLetter:
     error = verdict.error
-    return dead_letters.DeadLetter(held.event, type(error).__name__, _text(str(error)), held.attempts + 1)
+    return burials.DeadLetter(held.event, type(error).__name__, _text(str(error)), held.attempts + 1)
 
 
 def _failure(held: Held, verdict: Retry, now: datetime) -> inbox.Failure:

@@ -1,8 +1,4 @@
-"""The number of partitions, who keeps it from changing, and the change itself.
-
-Every process holds a shared advisory lock while it lives; who changes the number holds it alone. Both belong to a
-connection, so they end with it, however the process ends.
-"""
+"""The change of the number of partitions: one transaction, and what it leaves to do in Redis."""
 
 from __future__ import annotations
 
@@ -14,20 +10,15 @@ import orjson
 
 from adapters.postgres.bus import meta
 from adapters.postgres.bus.events import COLUMNS, UNNEST, arrays
+from adapters.postgres.bus.partitions import NUMBER
 from adapters.postgres.pool import Connection, Pool
 from schemas.envelope import Event
 
-NUMBER: Final = "partitions"
-LEFT: Final = "partitions.left"
-NOBODY: Final = "nobody: the partitions changed"
+OLD_STREAMS: Final = "partitions.left"
+"""The key of `ferryman_meta`."""
 
-_LOCK: Final = "26213, 1"  # any two numbers that are only ours
-_HOLDERS: Final = """
-SELECT mode, count(*) AS n FROM pg_locks
-WHERE locktype = 'advisory' AND granted AND classid = 26213 AND objid = 1 AND objsubid = 2 AND pid <> pg_backend_pid()
-    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-GROUP BY mode
-"""
+NO_OWNER: Final = "nobody: the partitions changed"
+
 _MOVE: Final = f"""
 INSERT INTO outbox ({COLUMNS}, replayid, target)
 SELECT * FROM {UNNEST[:-1]}, $10::text[], $11::text[])
@@ -36,35 +27,12 @@ _BEHIND: Final = "SELECT (SELECT count(*) FROM spool) AS spool, (SELECT count(*)
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """What a change has still to do in Redis. *was*: the number before. *streams*: the streams that go, and the last
-    entry id of each when it was looked at: what comes later is not touched."""
+class OldStreams:
+    """The streams that a change leaves to be removed from Redis. *was*: the number before. *streams*: key -> its last
+    entry id when it was looked at; later entries stay."""
 
     was: int
     streams: Mapping[str, str]
-
-
-async def take_part(conn: Connection) -> bool:
-    """Keep the number from changing for as long as *conn* is open; false while somebody changes it."""
-    return bool(await conn.fetchval(f"SELECT pg_try_advisory_lock_shared({_LOCK})"))
-
-
-async def be_alone(conn: Connection) -> bool:
-    """Keep every process from starting until *conn* goes back to its pool; false while one lives, or another changes
-    the number."""
-    return bool(await conn.fetchval(f"SELECT pg_try_advisory_lock({_LOCK})"))
-
-
-async def holders(conn: Connection | Pool) -> tuple[int, bool]:
-    """(processes that hold the number as it is, whether somebody changes it)."""
-    held = {row["mode"]: row["n"] for row in await conn.fetch(_HOLDERS)}
-    return held.get("ShareLock", 0), "ExclusiveLock" in held
-
-
-async def number(conn: Connection | Pool) -> int | None:
-    """The number in force; None before it was first used."""
-    kept = await meta.value(conn, NUMBER)
-    return None if kept is None else int(kept)
 
 
 async def behind(conn: Connection | Pool) -> tuple[int, int]:
@@ -74,36 +42,41 @@ async def behind(conn: Connection | Pool) -> tuple[int, int]:
     return int(row["spool"]), int(row["outbox"])
 
 
-async def left(conn: Connection | Pool) -> Left | None:
-    """What a change that was cut short has still to do in Redis."""
-    kept = await meta.value(conn, LEFT)
-    return None if kept is None else Left(**orjson.loads(kept))
+async def old_streams(conn: Connection | Pool) -> OldStreams | None:
+    """The streams that a change has left and that may still be in Redis."""
+    kept = await meta.value(conn, OLD_STREAMS)
+    return None if kept is None else OldStreams(**orjson.loads(kept))
 
 
-async def done(conn: Connection | Pool) -> None:
-    """Nothing is left to do."""
-    await conn.execute("DELETE FROM ferryman_meta WHERE key = $1", LEFT)
+async def old_streams_removed(conn: Connection | Pool) -> None:
+    """Forget the old streams: they are gone from Redis."""
+    await conn.execute("DELETE FROM ferryman_meta WHERE key = $1", OLD_STREAMS)
 
 
 async def change(
-    conn: Connection, to: int, left_over: Left, moved: AsyncIterable[Sequence[Event]], facts: Mapping[str, str | None]
+    conn: Connection,
+    to: int,
+    old: OldStreams,
+    moved: AsyncIterable[Sequence[Event]],
+    meta_values: Mapping[str, str | None],
 ) -> bool:
-    """Make *to* the number, in one transaction with everything that must change with it; false, and nothing done,
-    when something has come into the spool or the outbox meanwhile.
+    """Make *to* the number, in one transaction with everything that must change with it. Returns false, with nothing
+    changed, when the spool or the outbox is not empty.
 
-    *moved* goes into the outbox, from where the next start publishes it before anything else. *facts*: keys of
-    ferryman_meta and their new values, None: gone. Epochs go up, so that nobody who slept through it writes anything.
+    *moved* goes into the outbox; the next start publishes that before anything else. *meta_values*: keys of
+    `ferryman_meta` and their new values, None: deleted. Epochs go up, so that a process which slept through the
+    change can write nothing.
     """
     async with conn.transaction():
         await conn.execute("LOCK TABLE spool, outbox IN SHARE ROW EXCLUSIVE MODE")
         if await behind(conn) != (0, 0):
             return False
-        await conn.execute("UPDATE leases SET epoch = epoch + 1, owner = $1, acquired_at = now()", NOBODY)
+        await conn.execute("UPDATE leases SET epoch = epoch + 1, owner = $1, acquired_at = now()", NO_OWNER)
         async for events in moved:
             await conn.execute(_MOVE, *arrays(events), [e.replayid for e in events], [e.target for e in events])
         await meta.put(conn, NUMBER, str(to))
-        await meta.put(conn, LEFT, orjson.dumps({"was": left_over.was, "streams": left_over.streams}).decode())
-        for key, value in facts.items():
+        await meta.put(conn, OLD_STREAMS, orjson.dumps({"was": old.was, "streams": old.streams}).decode())
+        for key, value in meta_values.items():
             if value is None:
                 await conn.execute("DELETE FROM ferryman_meta WHERE key = $1", key)
             else:
