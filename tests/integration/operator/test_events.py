@@ -16,7 +16,17 @@ from adapters.postgres.operator import dead_letters, trail
 from adapters.postgres.operator.trail import EventFilter, FoundEvent, WorkerEnding
 from adapters.postgres.pool import Pool
 from daemon.operator.keys import keys_meant
-from daemon.operator.trail import EventTrail, find, follow, handled_types, states, trail_of
+from daemon.operator.trail import (
+    EventTrail,
+    NoSuchEvent,
+    find,
+    follow,
+    handled_types,
+    list_events,
+    show,
+    states,
+    trail_of,
+)
 from daemon.workers import WORKERS
 from schemas.envelope import Event, event_id
 from tests.support.bus import NOON
@@ -128,6 +138,25 @@ async def test_the_list_is_newest_first_and_filtered(db: Pool) -> None:
     assert await listed(db, worker="contact-sync", outcome="open") == [OTHER.id]
     assert await listed(db, key=PHONE) == [SYNCED.id, ORDER.id]
     assert await listed(db, since=NOON + timedelta(seconds=30)) == [OTHER.id]
+
+
+async def test_lists_mask_keys_and_the_one_event_that_fits_is_shown_whole(db: Pool) -> None:
+    await journaled(db, ORDER, SYNCED)
+    await ended(db, ORDER, "done")
+    listed = await list_events(db, WORKERS, EventFilter(key="972505550001"), 10)
+    assert [(one["id"], one["key"], one["workers"]) for one in listed] == [
+        (SYNCED.id, "+…01", {"journal": "done"}),
+        (ORDER.id, "+…01", {"journal": "done", "contact-sync": "done"}),
+    ]
+    assert await show(db, WORKERS, PHONE) == listed[::-1]
+    one = await show(db, WORKERS, "IL-1")
+    assert isinstance(one, EventTrail)
+    document = one.document()
+    assert (document["id"], document["data"], document["subject"]) == (ORDER.id, '{"n": 1}', PHONE)
+    assert [caused["key"] for caused in document["caused"]] == ["+…01"]
+    assert "causationid" not in document
+    with pytest.raises(NoSuchEvent, match="ferryman events list"):
+        await show(db, WORKERS, "IL-3")
 
 
 async def test_what_waits_in_the_spool_is_listed_first_and_a_retry_is_no_event_of_its_own(db: Pool) -> None:
