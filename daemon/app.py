@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from adapters.channel import Channels
 from adapters.http import open_session
 from adapters.ports import Source
-from adapters.postgres.bus import journal, meta
+from adapters.postgres.bus import days, meta
 from adapters.postgres.pool import Pool, connect
 from adapters.redis import durability, lease_table, streams
 from adapters.redis.client import Redis
@@ -30,7 +30,7 @@ from daemon.bus.shared import Shared
 from daemon.bus.upkeep import Maintenance, publish_left
 from daemon.bus.worker import AnyWorker, Domain, Outside, utc_now
 from daemon.lifecycle import StartError
-from daemon.operator.partitions import finish
+from daemon.operator.repartition import finish
 from daemon.process import Daemon
 from daemon.settings.model import Settings
 from daemon.stores.health import Stores
@@ -75,7 +75,7 @@ async def assembled(
         running, off = enabled(settings, known)
         for name, reason in off.items():
             log.warning("worker.off", worker=name, reason=reason)
-        await journal.ensure_days(pool)
+        await days.ensure_days(pool)
         if addresses.private:
             await lease_table.forget_all(commands)
         intake = Intake(bus, pool, alone=addresses.private)

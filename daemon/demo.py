@@ -18,7 +18,7 @@ from aiohttp import ClientError
 from pydantic import SecretStr
 
 from adapters.http import open_session
-from adapters.postgres.operator import demo as tables
+from adapters.postgres.operator import demo
 from adapters.postgres.pool import Pool, connect
 from adapters.redis import streams
 from adapters.redis.streams import Streams, stream_key
@@ -174,7 +174,7 @@ async def perform(stage: Stage, count: int, seed: int, report: Report) -> Result
     sent = shipments(count, seed)
     stage.cgb.faults.add("limited", for_s=BAD_MOMENT_S, retry_after="1")
     stage.cgb.faults.add("html", after_s=BAD_MOMENT_S, for_s=BAD_MOMENT_S, status=502)
-    known = set(await tables.ended(stage.pool, "contact-sync"))
+    known = set(await demo.ended(stage.pool, "contact-sync"))
     first = sent.index(next(s for s in sent if s.what == "the same webhook again"))
     await asyncio.gather(*(_post(stage.vizi, shipment) for shipment in sent[:first]))
     for shipment in sent[first:]:
@@ -209,7 +209,7 @@ async def _wait_for_end(stage: Stage, accepted: Sequence[str], report: Report) -
     """Until every accepted event has ended for every worker, and the groups have nothing left to read."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
-        ended = {w.name: set(await tables.ended(stage.pool, w.name, accepted)) for w in WORKERS}
+        ended = {w.name: set(await demo.ended(stage.pool, w.name, accepted)) for w in WORKERS}
         report(len(ended["contact-sync"]), len(accepted))
         if all(ids.issuperset(accepted) for ids in ended.values()) and await _quiet(stage):
             return
@@ -221,13 +221,13 @@ async def _quiet(stage: Stage) -> bool:
         keys = [stream_key(topic, p) for topic in worker.reads for p in range(stage.bus.partitions)]
         if await stage.bus.lag(worker.name, keys) != (0, 0):
             return False
-    return await tables.outbox_is_empty(stage.pool)
+    return await demo.outbox_is_empty(stage.pool)
 
 
 async def _judge(stage: Stage, result: Result, accepted: Sequence[str], known: set[str]) -> None:
     """Compare what the tables say with what was answered and with what the simulator was asked."""
-    rows = await tables.orders(stage.pool, [s.order_id for s in result.shipments])
-    endings = await tables.endings(stage.pool, accepted)
+    rows = await demo.orders(stage.pool, [s.order_id for s in result.shipments])
+    endings = await demo.endings(stage.pool, accepted)
     for shipment in result.shipments:
         shipment.outcome = _outcome(shipment, rows.get(shipment.order_id), endings)
     wrong = result.disagreements
@@ -244,7 +244,7 @@ async def _judge(stage: Stage, result: Result, accepted: Sequence[str], known: s
         wrong.append(f"everything was a duplicate, and yet there were {result.writes} writes")
 
 
-def _outcome(shipment: Shipment, row: tables.OrderRow | None, endings: dict[str, tables.Ending]) -> str:
+def _outcome(shipment: Shipment, row: demo.OrderRow | None, endings: dict[str, demo.SyncEnding]) -> str:
     """What became of it, in words; with a ? in front where that is not what should have."""
     reply = shipment.reply
     if reply is None or reply.status != 202:

@@ -59,7 +59,7 @@ class RedisServers:
     silent: tuple[str, ...] = ()
 
 
-async def look(redis: Redis) -> RedisServers:
+async def inspect_redis(redis: Redis) -> RedisServers:
     """Ask the server; of a cluster every node. Raises: StreamErrors, also when a primary does not answer."""
     durability = await durabilities.of(redis)
     if (parted := cluster(redis)) is None:

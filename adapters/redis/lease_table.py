@@ -141,7 +141,7 @@ async def forget_all(redis: Redis) -> None:
     await redis.delete(MEMBERS, LEASES)
 
 
-async def look(redis: Redis) -> Table:
+async def read_table(redis: Redis) -> Table:
     """The table as it is, of those who live; changes nothing. Raises redis errors, OSError or TimeoutError."""
     (seconds, micros), listed, flat = await cast("Any", redis).eval(_LOOK, 2, MEMBERS, LEASES)
     now_ms = int(seconds) * 1000 + int(micros) // 1000

@@ -16,9 +16,7 @@ from typing import Final
 import orjson
 import structlog
 
-from adapters.postgres.bus import epochs as leases
-from adapters.postgres.bus import inbox, outbox, payloads
-from adapters.postgres.operator import dead_letters
+from adapters.postgres.bus import burials, epochs, inbox, outbox, payloads
 from adapters.postgres.pool import ACQUIRE_TIMEOUT_S, Connection, store_is_down
 from adapters.redis.streams import NotDurable, StreamErrors
 from daemon.bus.lanes import Entry, EntryRef
@@ -168,12 +166,12 @@ class Committer:
             self.store_up.clear()
 
     async def _write(self, batch: Sequence[Settled]) -> None:
-        epochs = self._leases.held(self._worker.name)
+        held = self._leases.held(self._worker.name)
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as conn, conn.transaction():
             partitions = {s.entry.partition for s in batch}
-            in_force = await leases.current(conn, self._worker.name, list(partitions))
-            lost = {p for p in partitions if p not in epochs or in_force.get(p) != epochs[p]}
-            live = [s for s in batch if s.entry.partition not in lost and s.entry.epoch == epochs[s.entry.partition]]
+            in_force = await epochs.current(conn, self._worker.name, list(partitions))
+            lost = {p for p in partitions if p not in held or in_force.get(p) != held[p]}
+            live = [s for s in batch if s.entry.partition not in lost and s.entry.epoch == held[s.entry.partition]]
             emitted = await self._write_live(conn, live) if live else []
         if lost:
             self._lease_lost(lost)
@@ -190,7 +188,7 @@ class Committer:
             await self._worker.record(conn, rows)
         letters = [_letter(e, v) for e, v in ended if v.outcome == "dead" and e.event.inbox_key in fresh]
         if letters:
-            await dead_letters.bury(conn, name, letters)
+            await burials.bury(conn, name, letters)
         failures = [
             _failure(s.entry, s.verdict, s.now) for s in live if isinstance(s.verdict, Retry) and s.verdict.counted
         ]
@@ -258,9 +256,9 @@ def _inbox_row(entry: Entry, verdict: Finish) -> inbox.InboxRow:
     return inbox.InboxRow(event.id, event.replayid, verdict.outcome, reason, entry.attempts, body_hash(event))
 
 
-def _letter(entry: Entry, verdict: Finish) -> dead_letters.DeadLetter:
+def _letter(entry: Entry, verdict: Finish) -> burials.DeadLetter:
     error = verdict.error
-    return dead_letters.DeadLetter(entry.event, type(error).__name__, _text(str(error)), entry.attempts + 1)
+    return burials.DeadLetter(entry.event, type(error).__name__, _text(str(error)), entry.attempts + 1)
 
 
 def _failure(entry: Entry, verdict: Retry, now: datetime) -> inbox.Failure:

@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 import structlog
 
-from adapters.postgres.bus import outbox, payloads
+from adapters.postgres.bus import payloads, spool
 from adapters.postgres.pool import Pool, store_is_down
 from adapters.redis.client import ping
 from adapters.redis.streams import NotDurable, StreamErrors, Streams
@@ -118,7 +118,7 @@ class Intake:
     async def _ask(self) -> bool | None:
         """Whether the spool holds something; None where Postgres does not answer."""
         try:
-            return await outbox.spool_holds_something(self._pool)
+            return await spool.holds_something(self._pool)
         except Exception as exc:
             if not store_is_down(exc):
                 raise
@@ -127,7 +127,7 @@ class Intake:
     async def _spool(self, events: list[Event]) -> None:
         was_empty, self._spool_empty = self._spool_empty, False
         try:
-            await outbox.spool(self._pool, events)
+            await spool.append(self._pool, events)
             self._stores_up = True
         except Exception as exc:
             if not store_is_down(exc):
@@ -184,10 +184,10 @@ class Intake:
             self._stores_up = True
 
     async def _move_oldest(self) -> int:
-        rows = await outbox.spooled(self._pool, DRAIN_BATCH)
+        rows = await spool.oldest(self._pool, DRAIN_BATCH)
         if rows:
             await self._streams.append(await payloads.set_aside(self._pool, [event for _, event in rows]))
-            await outbox.unspool(self._pool, [seq for seq, _ in rows])
+            await spool.remove(self._pool, [seq for seq, _ in rows])
             log.info("intake.spool_drained", count=len(rows))
         return len(rows)
 

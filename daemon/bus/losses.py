@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from adapters.postgres.bus import inbox, payloads
-from adapters.postgres.operator import replay
+from adapters.postgres.bus import inbox, missing, payloads
 from adapters.postgres.pool import Connection, Pool
 from adapters.redis.streams import Streams, partition_in, stream_key
 from daemon.bus.worker import AnyWorker
@@ -30,7 +29,7 @@ class Losses:
         """What the journal has and some worker has not ended with, in the journal's order."""
         found: list[Event] = []
         after = 0
-        while page := await replay.missing(conn, self._types(), after, days=self._days, limit=PAGE):
+        while page := await missing.events(conn, self._types(), after, days=self._days, limit=PAGE):
             found += [event for _, event in page]
             after = page[-1][0]
         return found

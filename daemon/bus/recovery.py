@@ -23,8 +23,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from adapters.postgres.bus import meta
-from adapters.postgres.operator import partitions
+from adapters.postgres.bus import meta, partitions
 from adapters.postgres.pool import Connection, Pool, store_is_down
 from adapters.redis.client import cluster, fails_over, serving
 from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_key

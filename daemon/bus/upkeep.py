@@ -10,9 +10,7 @@ from typing import Final, Protocol
 import structlog
 
 from adapters.channel import Channels
-from adapters.postgres.bus import journal, outbox, pauses, payloads
-from adapters.postgres.operator import metrics
-from adapters.postgres.operator.retention import drop_old_days
+from adapters.postgres.bus import burials, days, outbox, pauses, payloads, spool
 from adapters.postgres.pool import Pool, store_is_down
 from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_key
 from daemon.bus.consumer import Consumer
@@ -110,9 +108,9 @@ class Maintenance:
             log.info("streams.trimmed", entries=gone)
 
     async def _turn_of_days(self) -> None:
-        await journal.ensure_days(self._pool)
+        await days.ensure_days(self._pool)
         types = {c.worker.name: sorted(c.worker.types) for c in self._consumers if c.worker.name != JOURNAL}
-        dropped, kept = await drop_old_days(self._pool, self._settings.ferryman_inbox_days, types)
+        dropped, kept = await days.drop_old_days(self._pool, self._settings.ferryman_inbox_days, types)
         if dropped:
             log.info("days.dropped", days=[str(day) for day in dropped])
         if kept:
@@ -121,8 +119,8 @@ class Maintenance:
     async def _measure(self) -> None:
         for channel in self._channels.all():
             self._metrics.set("ferryman_breaker_open", float(not channel.closed), {"provider": channel.name})
-        self._metrics.set("ferryman_spool", await outbox.spool_size(self._pool))
-        dead = await metrics.open_dead_letters(self._pool)
+        self._metrics.set("ferryman_spool", await spool.size(self._pool))
+        dead = await burials.open_letters(self._pool)
         now = datetime.now(UTC)
         for consumer in self._consumers:
             worker = consumer.worker

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from daemon.cli.context import read_settings
+from daemon.cli.tools import Json, print_json
 from daemon.settings.load import shown
 
 app = typer.Typer(help="The settings in force.", no_args_is_help=True)
@@ -21,12 +19,11 @@ def _group() -> None:
 
 
 @app.command()
-def show(json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:
-    """Every setting with its value and where it came from; secrets are masked."""
+def show(json: Json = False) -> None:
+    """Every setting with its value and its origin; secrets are masked."""
     rows = shown(read_settings())
     if json:
-        document = {name: {"value": value, "from": origin} for name, value, origin in rows}
-        typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+        print_json({name: {"value": value, "from": origin} for name, value, origin in rows})
         return
     table = Table("setting", "value", "from", box=None, pad_edge=False)
     for row in rows:

@@ -1,4 +1,4 @@
-"""What every verb begins with: the settings, and an event loop that is fast where uvloop is installed."""
+"""What every verb begins with: the settings, and an event loop (uvloop where it is installed)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_settings() -> Settings:
 
 
 def run_async(main: Coroutine[Any, Any, T]) -> T:
-    """Run *main* to its end, on uvloop where it is installed."""
+    """Run *main* to its end, on uvloop where it is installed; returns its result."""
     try:
         import uvloop
     except ImportError:

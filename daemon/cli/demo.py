@@ -6,7 +6,6 @@ import asyncio
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +13,7 @@ from rich.table import Table
 from daemon.cli.audit import balance_table
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.progress import progress
+from daemon.cli.tools import print_json
 from daemon.demo import Result, Stage, perform, staged
 from daemon.lifecycle import stop_on_signals
 from daemon.telemetry import logs
@@ -42,7 +42,7 @@ async def _demo(data_dir: Path, orders: int, seed: int, json: bool, keep: bool) 
         with progress(screen, "orders have come to their end") as report:
             result = await perform(stage, orders, seed, report)
         if json:
-            typer.echo(orjson.dumps(result.document(), option=orjson.OPT_INDENT_2))
+            print_json(result.document())
         else:
             _show(screen, result)
         if keep:

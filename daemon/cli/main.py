@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Final
 
 import typer
@@ -12,15 +14,55 @@ from daemon.settings.load import SettingsError
 from daemon.stores.embedded.processes import EmbeddedError
 from schemas.errors import FerrymanError
 
-VERBS: Final = (
-    *("run", "migrate", "demo", "doctor", "status", "audit", "replay", "partitions", "pause", "resume"),
-    *("dead-letters", "events", "config"),
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A first word of the command line.
+
+    *source*: "module:attribute" in `daemon.cli`, imported when the verb is used: a function, or, of a *group*, the
+    Typer that holds its verbs.
+    """
+
+    name: str
+    source: str
+    group: bool = False
+
+    def add_to(self, app: typer.Typer) -> None:
+        """Import the verb, and add it to *app*."""
+        module, _, attribute = self.source.partition(":")
+        found = getattr(import_module(f"daemon.cli.{module}"), attribute)
+        if self.group:
+            app.add_typer(found, name=self.name)
+        else:
+            app.command(self.name)(found)
+
+
+_TABLE: Final = (
+    Verb("run", "run:run"),
+    Verb("migrate", "migrate:migrate"),
+    Verb("demo", "demo:demo"),
+    Verb("doctor", "doctor:doctor"),
+    Verb("status", "status:status"),
+    Verb("audit", "audit:audit"),
+    Verb("replay", "replay:replay"),
+    Verb("partitions", "partitions:partitions"),
+    Verb("pause", "pause:pause"),
+    Verb("resume", "pause:resume"),
+    Verb("dead-letters", "dead_letters:app", group=True),
+    Verb("events", "events:app", group=True),
+    Verb("config", "config:app", group=True),
 )
 
+VERBS: Final = {verb.name: verb for verb in _TABLE}
+"""Every verb by its name, in the order of the help."""
 
-def commands(verb: str) -> typer.Typer:
-    """The command line. Where *verb* is one, it is there alone and has imported what it needs, which is what most of
-    a start is spent on; else all are there, for the help and for what is misspelled."""
+
+def commands(name: str) -> typer.Typer:
+    """The command line with the verb *name* alone, or with every verb where there is no such one.
+
+    Most of a start is spent on imports, so a start imports what its own verb needs. The help and the answer to a
+    misspelled verb need all of them.
+    """
     app = typer.Typer(
         name="ferryman",
         help="One daemon between an order system, a CRM and WhatsApp channels.",
@@ -29,65 +71,13 @@ def commands(verb: str) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_group)
-    for name in [verb] if verb in VERBS else VERBS:
-        _add(app, name)
+    for verb in [VERBS[name]] if name in VERBS else VERBS.values():
+        verb.add_to(app)
     return app
 
 
 def _group() -> None:
-    """Keeps a verb a verb where it is the only one."""
-
-
-def _add(app: typer.Typer, verb: str) -> None:
-    match verb:
-        case "run":
-            from daemon.cli.run import run
-
-            app.command(verb)(run)
-        case "migrate":
-            from daemon.cli.migrate import migrate
-
-            app.command(verb)(migrate)
-        case "demo":
-            from daemon.cli.demo import demo
-
-            app.command(verb)(demo)
-        case "doctor":
-            from daemon.cli.doctor import doctor
-
-            app.command(verb)(doctor)
-        case "status":
-            from daemon.cli.status import status
-
-            app.command(verb)(status)
-        case "audit":
-            from daemon.cli.audit import audit
-
-            app.command(verb)(audit)
-        case "replay":
-            from daemon.cli.replay import replay
-
-            app.command(verb)(replay)
-        case "partitions":
-            from daemon.cli.partitions import partitions
-
-            app.command(verb)(partitions)
-        case "pause" | "resume":
-            from daemon.cli import pause
-
-            app.command(verb)(pause.pause if verb == "pause" else pause.resume)
-        case "dead-letters":
-            from daemon.cli import dead_letters
-
-            app.add_typer(dead_letters.app, name=verb)
-        case "events":
-            from daemon.cli import events
-
-            app.add_typer(events.app, name=verb)
-        case "config":
-            from daemon.cli import config
-
-            app.add_typer(config.app, name=verb)
+    """Without a callback, Typer would take a verb that is alone for the command itself."""
 
 
 def main() -> None:

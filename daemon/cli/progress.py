@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 @contextmanager
 def progress(screen: Console, what: str) -> Iterator[Callable[[int, int], None]]:
-    """Yields what hears (done, of how many)."""
+    """Yields the function to call with (done, of how many)."""
     if not screen.is_terminal:
         last = -1
 

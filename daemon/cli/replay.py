@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from adapters.postgres.operator import partitions
-from adapters.postgres.operator.replay import Filter
-from adapters.postgres.pool import Pool, connect
-from adapters.redis import durability, streams
-from adapters.redis.streams import Streams
+from adapters.postgres.operator.replay import ReplayFilter
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.progress import progress
-from daemon.operator.replay import Plan, ReplayError, perform, planned, publish_missing
+from daemon.cli.tools import DryRun, Yes, confirm, opened, utc
+from daemon.operator.replay import make_plan, open_bus, perform, publish_missing, worker_named
 from daemon.settings.model import Settings
-from daemon.stores.located import located_stores
 from daemon.workers import WORKERS
 from schemas.phone import Phone
 
@@ -35,12 +28,10 @@ def replay(
     missing: Annotated[
         bool, typer.Option("--missing", help="Publish what some worker has not ended with; asks nothing.")
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be delivered, and deliver nothing.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
-    """Deliver events of the journal again, to one worker. The same command goes on where an interrupted one was."""
+    """Deliver events of the journal again, to one worker. The same command continues an interrupted one."""
     settings = read_settings()
     if missing:
         count = run_async(_missing(settings, dry_run))
@@ -50,69 +41,29 @@ def replay(
         raise typer.BadParameter("name a worker with --worker, or use --missing")
     if key is not None and key.startswith("+"):
         Phone.parse_e164(key)
-    chosen = Filter(types=tuple(type) if type else None, since=_utc(since), until=_utc(until), key=key, event_id=event)
+    types = tuple(type) if type else None
+    chosen = ReplayFilter(types=types, since=utc(since), until=utc(until), key=key, event_id=event)
     run_async(_replay(settings, worker, chosen, dry_run, yes))
 
 
-def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.replace(tzinfo=UTC)
-
-
-async def _replay(settings: Settings, name: str, chosen: Filter, dry_run: bool, yes: bool) -> None:
-    worker = next((w for w in WORKERS if w.name == name), None)
-    if worker is None:
-        raise ReplayError(f"there is no worker {name}: there are {', '.join(w.name for w in WORKERS)}")
-    async with (
-        located_stores(settings, join=True) as addresses,
-        connect(addresses.database_url, size=2) as pool,
-    ):
-        plan = await planned(pool, worker, chosen)
-        screen = Console(soft_wrap=True)
-        _show(screen, plan)
+async def _replay(settings: Settings, name: str, chosen: ReplayFilter, dry_run: bool, yes: bool) -> None:
+    worker = worker_named(WORKERS, name)
+    async with opened(settings) as (addresses, pool):
+        plan = await make_plan(pool, worker, chosen)
+        for line in plan.lines():
+            typer.echo(line)
         if dry_run or not plan.total:
             return
-        _confirm(plan, yes)
-        async with _bus(pool, settings, addresses.redis_url) as bus:
-            with progress(screen, "replayed") as report:
+        confirm(f"deliver {plan.total} events to {name} again?", f"deliver {plan.total} events again", yes=yes)
+        async with open_bus(pool, addresses.redis_url, settings.ferryman_partitions) as bus:
+            with progress(Console(soft_wrap=True), "replayed") as report:
                 count = await perform(pool, bus, worker, plan, report)
-        screen.print(f"{count} events are on their way to {name}")
-
-
-@asynccontextmanager
-async def _bus(pool: Pool, settings: Settings, redis_url: str) -> AsyncIterator[Streams]:
-    """The streams, in the number of partitions that is in force and stays so meanwhile."""
-    async with pool.acquire() as conn:
-        if not await partitions.take_part(conn):
-            raise ReplayError("the partitions are being changed: try again when `ferryman partitions` has ended")
-        number = await partitions.number(conn) or settings.ferryman_partitions
-        client = streams.client(redis_url, timeout_s=5)
-        try:
-            yield Streams(client, number, await durability.of(client))
-        finally:
-            await client.aclose()
+    typer.echo(f"{count} events are on their way to {name}")
 
 
 async def _missing(settings: Settings, dry_run: bool) -> int:
     async with (
-        located_stores(settings, join=True) as addresses,
-        connect(addresses.database_url, size=2) as pool,
-        _bus(pool, settings, addresses.redis_url) as bus,
+        opened(settings) as (addresses, pool),
+        open_bus(pool, addresses.redis_url, settings.ferryman_partitions) as bus,
     ):
         return await publish_missing(pool, bus, WORKERS, settings.ferryman_inbox_days, dry_run=dry_run)
-
-
-def _show(screen: Console, plan: Plan) -> None:
-    screen.print(f"{plan.total} events of the journal for {plan.worker}")
-    for outcome, count in sorted(plan.ended.items()):
-        screen.print(f"  {count} ended the first time as: {outcome}")
-    if plan.goes_on is not None:
-        screen.print(f"  {plan.goes_on.published} of {plan.goes_on.total} were delivered before an interruption")
-
-
-def _confirm(plan: Plan, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise ReplayError(f"this would deliver {plan.total} events again: add --yes, or --dry-run to look only")
-    if not typer.confirm(f"deliver {plan.total} events to {plan.worker} again?"):
-        raise typer.Abort

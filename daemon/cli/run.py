@@ -42,7 +42,8 @@ async def _run(settings: Settings) -> None:
 
 
 def _admin_token(data_dir: Path) -> Path:
-    """The file that keeps the token of an installation that was given none; made once, for its owner only."""
+    """The file with the admin token of an installation whose settings name none: made once, readable by its owner
+    alone."""
     path = data_dir / "admin-token"
     if not path.exists():
         path.touch(mode=0o600)

@@ -1,4 +1,4 @@
-"""What the operator's verbs share: opened stores, questions, and how things are shown."""
+"""What the operator's verbs share: opened stores, options, questions, and how values are shown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import orjson
 import typer
@@ -18,6 +18,10 @@ from daemon.settings.model import Settings
 from daemon.stores.located import Addresses, located_stores, require_schema
 from schemas.errors import FerrymanError
 
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
 
 class NotConfirmed(FerrymanError):
     """There is no terminal to ask on, and no --yes."""
@@ -25,7 +29,7 @@ class NotConfirmed(FerrymanError):
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[tuple[Addresses, Pool]]:
-    """The stores, also of a daemon on embedded servers, and a small pool. Raises: StartError or EmbeddedError."""
+    """The stores, also the embedded ones of a running daemon, and a small pool. Raises: StartError or EmbeddedError."""
     async with located_stores(settings, join=True) as addresses:
         await require_schema(addresses.database_url)
         async with connect(addresses.database_url, size=2, name="ferryman-cli") as pool:
@@ -33,9 +37,9 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Addresses, Pool]]:
 
 
 def confirm(question: str, would: str, *, yes: bool, ask: bool = True) -> None:
-    """Go on only with *yes*, or a yes on the terminal; *ask* false: a terminal is enough.
+    """Return only with *yes*, or after a yes on the terminal. *ask* false: being on a terminal is enough.
 
-    Raises: NotConfirmed ("this *would* …") where there is no terminal; typer.Abort on a no.
+    Raises: NotConfirmed ("this would *would* …") where there is no terminal; typer.Abort on a no.
     """
     if yes:
         return
@@ -46,24 +50,21 @@ def confirm(question: str, would: str, *, yes: bool, ask: bool = True) -> None:
 
 
 def operator() -> str:
-    """Who runs this command, for the record."""
+    """The user who runs this command, for the record."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid {os.geteuid()}"
 
 
-def moment(at: datetime | None) -> str:
-    """UTC, to the second."""
+def shown_time(at: datetime | None) -> str:
+    """UTC, to the second; "" for None."""
     return "" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def masked_key(key: str) -> str:
-    """A key as it may stand in a list: its kind and its last two characters."""
-    kind, colon, rest = key.partition(":")
-    if colon:
-        return f"{kind}:…{rest[-2:]}"
-    return f"{key[:1] if key.startswith('+') else ''}…{key[-2:]}"
+def utc(typed: datetime | None) -> datetime | None:
+    """A time that an operator typed without a zone: it is UTC."""
+    return None if typed is None else typed.replace(tzinfo=UTC)
 
 
 def print_json(document: Any) -> None:
@@ -72,14 +73,14 @@ def print_json(document: Any) -> None:
 
 
 def shown_json(data: bytes) -> str:
-    """Event data for a person: indented, with its characters as they are."""
+    """Event data for reading: indented, with its characters as they are."""
     try:
         return orjson.dumps(orjson.loads(data), option=orjson.OPT_INDENT_2).decode()
     except orjson.JSONDecodeError:
         return data.decode(errors="replace")
 
 
-def ranges(partitions: list[int]) -> str:
+def shown_ranges(partitions: list[int]) -> str:
     """[0, 1, 2, 5] as 0-2,5."""
     runs: list[list[int]] = []
     for p in sorted(partitions):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from adapters.postgres.operator import audit as accounting
+from adapters.postgres.operator import audit
 from adapters.postgres.operator.audit import Sums
 from adapters.postgres.pool import Pool
 from daemon.bus.worker import AnyWorker
@@ -38,7 +38,7 @@ class Audit:
 
 
 async def audit_workers(pool: Pool, workers: Sequence[AnyWorker]) -> Audit:
-    """Count from the tables."""
-    counted = {w.name: await accounting.sums(pool, w.name, sorted(w.types)) for w in workers}
-    faults = {w.name: found for w in workers if (found := await accounting.anomalies(pool, w.name))}
+    """Count the tables."""
+    counted = {w.name: await audit.sums(pool, w.name, sorted(w.types)) for w in workers}
+    faults = {w.name: found for w in workers if (found := await audit.anomalies(pool, w.name))}
     return Audit(counted, faults)

@@ -1,36 +1,80 @@
-"""What an operator does with dead letters: send them again, also with other data, or settle them."""
+"""What an operator does with dead letters: read them, send them again, also with other data, or discard them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Final
+from dataclasses import asdict, replace
+from typing import Any, Final
 
 from adapters.json_guard import parse_object
 from adapters.ports import Webhook
 from adapters.postgres.operator import dead_letters
-from adapters.postgres.operator.dead_letters import Choice, Kept, Target
+from adapters.postgres.operator.dead_letters import ChosenLetter, LetterFilter, StoredLetter
 from adapters.postgres.pool import Pool
 from adapters.registry import SOURCES
+from daemon.telemetry.redaction import redact_text
 from schemas.envelope import Event
 from schemas.errors import FerrymanError, Malformed
 
 PAGE: Final = 200
+"""Letters that are sent again in one transaction."""
 
 
 class LetterError(FerrymanError):
     """What was asked for cannot be done with these letters."""
 
 
-async def chosen(pool: Pool, choice: Choice) -> list[Target]:
+async def list_groups(pool: Pool, wanted: LetterFilter) -> list[dict[str, Any]]:
+    """The open letters that fit as JSON, grouped by worker and error, error texts redacted; the largest group
+    first."""
+    groups = await dead_letters.groups(pool, wanted)
+    return [asdict(group) | {"error_text": redact_text(group.error_text)} for group in groups]
+
+
+async def find(pool: Pool, text: str) -> list[StoredLetter]:
+    """The letter with the number *text*, or every letter of the event with the id *text*. Raises: LetterError when
+    there is none."""
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    found = await dead_letters.find(pool, number, text)
+    if not found:
+        raise LetterError(f"there is no dead letter {text}: see `ferryman dead-letters list`")
+    return found
+
+
+def document(letter: StoredLetter) -> dict[str, Any]:
+    """*letter* as JSON, with its event's data."""
+    event = letter.event
+    return {
+        "number": letter.id,
+        "state": letter.state,
+        "worker": letter.worker,
+        "error_class": letter.error_class,
+        "error_text": letter.error_text,
+        "attempts": letter.attempts,
+        "buried_at": letter.buried_at,
+        "retries": letter.retries,
+        "settled_at": letter.settled_at,
+        "settled_by": letter.settled_by,
+        "edited_at": letter.edited_at,
+        "event_id": event.id,
+        "replay_id": event.replayid or None,
+        "type": event.type,
+        "source": event.source,
+        "key": event.subject,
+        "time": event.time,
+        "data": event.data.decode(),
+    }
+
+
+async def choose(pool: Pool, wanted: LetterFilter) -> list[ChosenLetter]:
     """The open letters that fit, in the order of their events' times.
 
-    Raises: LetterError when one of the ids is not an open letter; nothing is done then.
+    Raises: LetterError when one of the filter's ids is not an open letter that fits.
     """
-    found = await dead_letters.targets(pool, choice)
-    if choice.ids is None:
+    found = await dead_letters.chosen(pool, wanted)
+    if wanted.ids is None:
         return found
-    for missing in sorted(set(choice.ids) - {target.id for target in found}):
+    for missing in sorted(set(wanted.ids) - {letter.id for letter in found}):
         raise LetterError(await _why_not(pool, missing))
     return found
 
@@ -45,7 +89,13 @@ async def _why_not(pool: Pool, letter_id: int) -> str:
     return f"dead letter {letter_id} was {letter.state} at {letter.settled_at:%Y-%m-%d %H:%M:%S} UTC and is not open"
 
 
-def edited(letter: Kept, body: bytes) -> Event:
+async def edited_event(pool: Pool, letter_id: int, body: bytes) -> Event:
+    """The event of an existing letter with other data. Raises as `edited`."""
+    (letter,) = await dead_letters.find(pool, letter_id, None)
+    return edited(letter, body)
+
+
+def edited(letter: StoredLetter, body: bytes) -> Event:
     """The event of *letter* with *body*, a JSON object, as its data: the same id, the key that the new data name.
 
     Raises: NotJson; LetterError when the data name another event than the letter's.
@@ -68,8 +118,10 @@ def edited(letter: Kept, body: bytes) -> Event:
 async def retry(
     pool: Pool, ids: Sequence[int], who: str, report: Callable[[int, int], None], *, event: Event | None = None
 ) -> int:
-    """Send these letters again, in this order; *event*: with its data and key, for a single one. Returns how many were
-    still open. *report* hears (done, of how many)."""
+    """Send these letters again, in this order; returns how many were still open.
+
+    *event*: of a single letter, its event with other data. *report* is called with (done, of how many).
+    """
     new = None if event is None else (event.data.decode(), event.subject)
     count = 0
     for start in range(0, len(ids), PAGE):
@@ -80,6 +132,6 @@ async def retry(
 
 
 async def discard(pool: Pool, ids: Sequence[int], who: str) -> int:
-    """Settle these letters without another run. Returns how many were still open."""
+    """Close these letters without another run; returns how many were still open."""
     async with pool.acquire() as conn, conn.transaction():
         return await dead_letters.discard(conn, ids, who)

@@ -1,14 +1,14 @@
-"""The doctor: facts in, findings out. Every check is a plain function."""
+"""The doctor: an inspection in, findings out. Every check is a plain function."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, TypeAlias
 
-from adapters.postgres.operator.inspect import Postgres
 from adapters.redis.inspect import RedisServer
-from daemon.operator.inspection import Facts
+from daemon.operator.inspection import Inspection
+from daemon.operator.loss_window import loss_window
 
 Level: TypeAlias = Literal["ok", "warn", "error"]
 
@@ -17,14 +17,15 @@ SKEW_ERROR_S: Final = 60.0
 FULL_WARN: Final = 0.8
 FULL_ERROR: Final = 0.95
 CONNECTIONS: Final = 15
-"""What one process may open at most."""
+"""Connections to Postgres that one process may open at most."""
 
 OLD_S: Final = 900.0
+"""The age from which a waiting event is a finding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: what is so, and, unless all is well, what to *do*."""
+    """One line: what was found, and what to *do* about it, "" when nothing."""
 
     level: Level
     text: str
@@ -37,25 +38,35 @@ class Finding:
 Findings: TypeAlias = Iterator[Finding]
 
 
-def examined(facts: Facts) -> list[Finding]:
+def examine(inspection: Inspection) -> list[Finding]:
     """Every finding, in the order of the checks."""
-    return [finding for check in CHECKS for finding in check(facts)]
+    return [finding for check in CHECKS for finding in check(inspection)]
 
 
-def stores(facts: Facts) -> Findings:
+def healthy(findings: Sequence[Finding]) -> bool:
+    """Whether no finding is an error."""
+    return all(finding.level != "error" for finding in findings)
+
+
+def document(findings: Sequence[Finding]) -> dict[str, Any]:
+    """The findings as JSON."""
+    return {"ok": healthy(findings), "findings": [asdict(finding) for finding in findings]}
+
+
+def stores(inspection: Inspection) -> Findings:
     """Stores that cannot be used."""
-    for why in facts.away.values():
+    for why in inspection.away.values():
         yield Finding("error", why, "see that it runs, and check REDIS_URL and DATABASE_URL")
 
 
-def redis(facts: Facts) -> Findings:
-    """Version, role, append-only file, eviction, memory and disk errors of Redis, of a cluster for every node."""
-    for server in facts.nodes:
+def redis(inspection: Inspection) -> Findings:
+    """Version, role, append-only file, eviction, memory and disk errors of Redis, or of every node of a cluster."""
+    for server in inspection.nodes:
         yield from _server(server)
-    versions = sorted({server.version for server in facts.nodes})
+    versions = sorted({server.version for server in inspection.nodes})
     if len(versions) > 1:
         yield Finding("warn", f"the nodes run different versions: {', '.join(versions)}", "bring them to one")
-    for address in facts.silent_nodes:
+    for address in inspection.silent_nodes:
         yield Finding("warn", f"the node {address} does not answer", "start it: nothing takes over for its partner")
 
 
@@ -84,7 +95,7 @@ def _server(server: RedisServer) -> Findings:
 
 
 def _file(server: RedisServer) -> str:
-    """The state of its append-only file."""
+    """The state of the server's append-only file."""
     if server.appendonly is None:
         return "append-only file not known"
     if not server.appendonly:
@@ -92,9 +103,9 @@ def _file(server: RedisServer) -> str:
     return f"append-only file, fsync {server.appendfsync or 'not known'}"
 
 
-def postgres(facts: Facts) -> Findings:
+def postgres(inspection: Inspection) -> Findings:
     """Version, schema and connections of Postgres."""
-    server = facts.postgres
+    server = inspection.postgres
     if server is None:
         return
     yield Finding("ok", f"PostgreSQL {server.version}, {server.free_connections} connections free")
@@ -112,48 +123,19 @@ def postgres(facts: Facts) -> Findings:
         yield Finding("warn", "full_page_writes is off: a power failure can damage tables", "set it to on")
 
 
-def loss(facts: Facts) -> Findings:
-    """The loss window of this configuration."""
-    if facts.redis is None or facts.postgres is None:
+def loss(inspection: Inspection) -> Findings:
+    """How much a crash could lose with this configuration."""
+    if inspection.redis is None or inspection.postgres is None:
         return
-    text, do = loss_window(facts.redis, facts.postgres)
+    text, do = loss_window(inspection.redis, inspection.postgres)
     yield Finding("warn" if do else "ok", text, do)
 
 
-def loss_window(server: RedisServer, database: Postgres) -> tuple[str, str]:
-    """(one sentence: what a crash could lose of what was answered 202, what to do about it: "" when it is nothing)."""
-    lost, todo = [], []
-    if server.durability == "none":
-        lost.append(f"a crash of Redis loses {_redis_loses(server)}")
-        todo.append("set appendonly yes and appendfsync always")
-    if server.replicas:
-        lost.append("a failover of Redis loses what its replica did not have yet and the journal neither")
-        todo.append("see that replicas keep up")
-    if not database.fsync:
-        lost.append("a power failure of Postgres may lose all of it (fsync is off)")
-        todo.append("set fsync on")
-    elif database.synchronous_commit == "off":
-        lost.append("a crash of Postgres loses the results of up to its last second, which are not worked out again")
-        todo.append("set synchronous_commit on")
-    if lost:
-        return f"Loss window: {'; '.join(lost)}; a crash of Ferryman alone loses nothing.", ", ".join(todo)
-    how = "every event is on Redis's disk before its answer" if server.durability == "always" else "WAITAOF confirms it"
-    return f"Loss window: a crash of Redis, Postgres or Ferryman loses nothing that was answered 202: {how}.", ""
-
-
-def _redis_loses(server: RedisServer) -> str:
-    if server.appendonly is False:
-        return "every event since its last snapshot that the journal has not copied yet"
-    if server.appendfsync == "everysec":
-        return "up to a second of events that the journal has not copied yet"
-    return "the events that were not on its disk yet and not in the journal: as many as the system holds back"
-
-
-def clocks(facts: Facts) -> Findings:
-    """Clock skew of the stores against ours."""
-    skews = {f"the node {node.address}" if node.address else "Redis": node.skew_s for node in facts.nodes}
-    if facts.postgres is not None:
-        skews["Postgres"] = facts.postgres.skew_s
+def clocks(inspection: Inspection) -> Findings:
+    """The clocks of the stores against ours."""
+    skews = {f"the node {node.address}" if node.address else "Redis": node.skew_s for node in inspection.nodes}
+    if inspection.postgres is not None:
+        skews["Postgres"] = inspection.postgres.skew_s
     for store, skew in skews.items():
         if abs(skew) > SKEW_WARN_S:
             level: Level = "error" if abs(skew) > SKEW_ERROR_S else "warn"
@@ -161,34 +143,34 @@ def clocks(facts: Facts) -> Findings:
             yield Finding(level, f"the clock of {store} is {abs(skew):.1f} s {side} ours", "synchronise the clocks")
 
 
-def disk(facts: Facts) -> Findings:
-    """Room where the data directory is."""
-    if facts.disk is None or facts.disk[1] == 0:
+def disk(inspection: Inspection) -> Findings:
+    """Free space on the disk of the data directory."""
+    if inspection.disk is None or inspection.disk[1] == 0:
         return
-    share = facts.disk[0] / facts.disk[1]
-    text = f"the disk of {facts.settings.ferryman_data_dir} is {share:.0%} full"
+    share = inspection.disk[0] / inspection.disk[1]
+    text = f"the disk of {inspection.settings.ferryman_data_dir} is {share:.0%} full"
     if share > FULL_WARN:
         yield Finding("error" if share > FULL_ERROR else "warn", text, "make room")
     else:
         yield Finding("ok", text)
 
 
-def switched_off(facts: Facts) -> Findings:
+def switched_off(inspection: Inspection) -> Findings:
     """Sources and workers that are off, and why."""
-    for name, why in facts.sources_off.items():
+    for name, why in inspection.sources_off.items():
         yield Finding("warn", f"the source {name} is not served: nothing proves its sender", why)
-    for name in facts.settings.ferryman_allow_unsigned:
+    for name in inspection.settings.ferryman_allow_unsigned:
         yield Finding("warn", f"anybody may send to the source {name}", "take it out of FERRYMAN_ALLOW_UNSIGNED")
-    for name, why in facts.workers_off.items():
+    for name, why in inspection.workers_off.items():
         yield Finding("warn", f"the worker {name} is off: {why}", "set what it needs, or leave it so")
-    for name in sorted(facts.paused):
+    for name in sorted(inspection.paused):
         yield Finding("warn", f"{name} is paused", f"`ferryman resume {name}`")
 
 
-def port(facts: Facts) -> Findings:
+def port(inspection: Inspection) -> Findings:
     """Whether a daemon could listen here."""
-    place = f"{facts.settings.ferryman_host}:{facts.settings.ferryman_port}"
-    match facts.port:
+    place = f"{inspection.settings.ferryman_host}:{inspection.settings.ferryman_port}"
+    match inspection.port:
         case "free":
             yield Finding("ok", f"{place} is free")
         case "ready":
@@ -203,50 +185,54 @@ def port(facts: Facts) -> Findings:
             yield Finding("error", f"{place} is no address of this machine", "set FERRYMAN_HOST")
 
 
-def owners(facts: Facts) -> Findings:
-    """Whether everything has an owner."""
-    if facts.leases is None:
+def owners(inspection: Inspection) -> Findings:
+    """Partitions without an owner."""
+    if inspection.leases is None:
         return
-    if not facts.leases.members:
+    if not inspection.leases.members:
         yield Finding("warn", "no daemon runs: events wait", "`ferryman run`")
         return
-    for worker in facts.workers:
-        lacking = [p for p in range(facts.partitions) if (worker, p) not in facts.leases.owners]
+    for worker in inspection.workers:
+        lacking = [p for p in range(inspection.partitions) if (worker, p) not in inspection.leases.owners]
         if lacking:
-            text = f"{len(lacking)} of {facts.partitions} partitions of {worker} have no owner"
+            text = f"{len(lacking)} of {inspection.partitions} partitions of {worker} have no owner"
             yield Finding("warn", text, "look again in a moment; then see the log of the daemon")
 
 
-def tables(facts: Facts) -> Findings:
-    """What the tables say that somebody should look at."""
-    found = facts.tables
+def tables(inspection: Inspection) -> Findings:
+    """Counts of the tables that an operator should look at."""
+    found = inspection.tables
     if found is None:
         return
-    wanted = facts.settings.ferryman_partitions
+    wanted = inspection.settings.ferryman_partitions
     if found.partitions not in (None, wanted):
         text = f"the database was set up with {found.partitions} partitions, and FERRYMAN_PARTITIONS says {wanted}"
         yield Finding("error", text, f"set it to {found.partitions}, or `ferryman partitions {wanted}`")
     for table, rows in found.stray.items():
         if rows:
-            text = f"{rows} rows of {table} are of days that have no partition of their own"
-            yield Finding("warn", text, "keep a daemon running, which makes the days")
+            text = f"{rows} rows of {table} are of days that have no day table"
+            yield Finding("warn", text, "keep a daemon running: it makes the day tables")
     if found.spool and found.spool_since is not None:
-        age = _age((facts.now - found.spool_since).total_seconds())
+        age = _age((inspection.now - found.spool_since).total_seconds())
         yield Finding("warn", f"{found.spool} events wait in the spool, the oldest for {age}", "see Redis, above")
     for worker, count in sorted(found.dead_letters.items()):
         yield Finding("warn", f"{count} open dead letters of {worker}", "`ferryman dead-letters list`")
 
 
-def backlog(facts: Facts) -> Findings:
-    """How long events have waited."""
-    for worker, found in facts.backlogs.items():
-        if worker in facts.workers and found.oldest_s is not None and found.oldest_s > OLD_S + _delay_s(facts):
+def backlog(inspection: Inspection) -> Findings:
+    """Workers whose oldest event has waited for too long."""
+    for worker, found in inspection.backlogs.items():
+        if (
+            worker in inspection.workers
+            and found.oldest_s is not None
+            and found.oldest_s > OLD_S + _delay_s(inspection)
+        ):
             text = f"the oldest open event of {worker} has waited for {_age(found.oldest_s)}"
             yield Finding("warn", text, "`ferryman status`, and the daemon's log")
 
 
-def _delay_s(facts: Facts) -> float:
-    return facts.settings.cgb_sync_delay_ms / 1000
+def _delay_s(inspection: Inspection) -> float:
+    return inspection.settings.cgb_sync_delay_ms / 1000
 
 
 def _age(seconds: float) -> str:
@@ -260,7 +246,7 @@ def _major(version: str) -> int:
     return int(head) if head.isdigit() else 99
 
 
-CHECKS: Final[tuple[Callable[[Facts], Findings], ...]] = (
+CHECKS: Final[tuple[Callable[[Inspection], Findings], ...]] = (
     stores,
     redis,
     postgres,

@@ -1,4 +1,4 @@
-"""What can be seen of an installation from outside its processes: settings, stores, leases, backlogs, disk, port."""
+"""What is visible of an installation from outside its processes: settings, stores, leases, backlogs, disk, port."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from adapters.postgres.bus import pauses
-from adapters.postgres.operator import inspect as server
-from adapters.postgres.operator.inspect import Postgres, Tables
+from adapters.postgres.operator.inspect import (
+    PostgresServer,
+    TableCounts,
+    count_tables,
+    inspect_server,
+    open_events,
+)
 from adapters.postgres.pool import PostgresError, connect, store_is_down
-from adapters.redis import inspect as redis_server
 from adapters.redis import lease_table, streams
-from adapters.redis.inspect import RedisServer
+from adapters.redis.inspect import RedisServer, inspect_redis, waiting_since
 from adapters.redis.lease_table import Table
 from adapters.redis.streams import StreamErrors, Streams, stream_key
 from adapters.registry import SOURCES
@@ -36,15 +40,19 @@ from daemon.stores.located import Addresses, located_stores
 from daemon.workers import WORKERS, enabled
 
 PATIENCE_S: Final = 5.0
+"""Longest wait for one answer of a store or of a daemon."""
+
+STORE_PATIENCE_S: Final = 8 * PATIENCE_S
+"""Longest wait for all answers of one store."""
 
 Port: TypeAlias = Literal["free", "any", "ready", "not ready", "taken", "not allowed", "no such address"]
-"""What is at our address: nothing, a daemon of ours (taking events or not), or somebody else."""
+"""What is at the address of the settings: nothing, a daemon of ours (accepting events or not), or another program."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """A worker's entries on its streams: *unread* and *pending* (read, not acknowledged), -1 where the server cannot
-    tell; *oldest_s*: seconds that the oldest of them has been on its stream."""
+    """A worker's entries on its streams: *unread* and *pending* (read, not acknowledged), -1 where the server does not
+    tell. *oldest_s*: how long the oldest of them has been on its stream, in seconds."""
 
     unread: int
     pending: int
@@ -52,8 +60,9 @@ class Backlog:
 
 
 @dataclass(slots=True, kw_only=True)
-class Facts:
-    """None or empty: not known. *away*: store -> why it cannot be used. *workers_off*, *sources_off*: name -> why."""
+class Inspection:
+    """None or empty: not known. *away*: store -> why it cannot be used. *workers_off*, *sources_off*: name -> why.
+    *open_events*: worker -> accepted events that it has not ended with."""
 
     version: str
     settings: Settings
@@ -67,10 +76,10 @@ class Facts:
     away: dict[str, str] = field(default_factory=dict)
     redis: RedisServer | None = None
     nodes: tuple[RedisServer, ...] = ()
-    """Of a cluster each node, else the one server; *redis* is what holds for all of them."""
+    """Each node of a cluster, else the one server; *redis* is what holds for all of them."""
     silent_nodes: tuple[str, ...] = ()
-    postgres: Postgres | None = None
-    tables: Tables | None = None
+    postgres: PostgresServer | None = None
+    tables: TableCounts | None = None
     paused: frozenset[str] = frozenset()
     leases: Table | None = None
     backlogs: dict[str, Backlog] = field(default_factory=dict)
@@ -78,13 +87,21 @@ class Facts:
 
     @property
     def partitions(self) -> int:
-        """As the database was set up, else as the settings say."""
+        """The number in force, else the number of the settings."""
         kept = self.tables.partitions if self.tables is not None else None
         return self.settings.ferryman_partitions if kept is None else kept
 
 
-def off(settings: Settings) -> tuple[list[str], dict[str, str], dict[str, str]]:
-    """(the workers that run with *settings*, why other workers do not, why sources are not served)."""
+class Switches(NamedTuple):
+    """What the settings switch on and off. *running*: workers. *workers_off*, *sources_off*: name -> why."""
+
+    running: list[str]
+    workers_off: dict[str, str]
+    sources_off: dict[str, str]
+
+
+def switches(settings: Settings) -> Switches:
+    """Which workers run with *settings*, and why other workers do not run and sources are not served."""
     running, workers_off = enabled(settings)
     names = [worker.name for worker in running]
     workers_off |= {
@@ -96,14 +113,14 @@ def off(settings: Settings) -> tuple[list[str], dict[str, str], dict[str, str]]:
         if source.name not in settings.ferryman_allow_unsigned
         and not any(getattr(settings, name) for name in source.secrets)
     }
-    return names, workers_off, sources_off
+    return Switches(names, workers_off, sources_off)
 
 
-async def gathered(settings: Settings, *, counted: bool = False) -> Facts:
-    """Look at everything; what cannot be looked at is left out. *counted*: count the open events too, which takes a
-    while on a long journal."""
-    running, workers_off, sources_off = off(settings)
-    facts = Facts(
+async def inspect_installation(settings: Settings, *, count_open: bool = False) -> Inspection:
+    """Inspect everything that can be reached; the rest is left out. *count_open*: count the open events too, which
+    takes a while on a long journal."""
+    running, workers_off, sources_off = switches(settings)
+    inspection = Inspection(
         version=_version(),
         settings=settings,
         now=datetime.now(UTC),
@@ -114,12 +131,12 @@ async def gathered(settings: Settings, *, counted: bool = False) -> Facts:
     )
     try:
         async with located_stores(settings, join=True) as addresses:
-            facts.disk = disk_at(settings.ferryman_data_dir)
-            await _postgres(facts, addresses, counted)
-            await _redis(facts, addresses)
+            inspection.disk = disk_at(settings.ferryman_data_dir)
+            await _inspect_postgres(inspection, addresses, count_open)
+            await _inspect_redis(inspection, addresses)
     except (StartError, EmbeddedError) as exc:
-        facts.away["the stores"] = str(exc)
-    return facts
+        inspection.away["the stores"] = str(exc)
+    return inspection
 
 
 def _version() -> str:
@@ -153,12 +170,12 @@ async def port_at(host: str, port: int) -> Port:
         return "no such address"
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
-            return await _who_is(host, port)
+            return await _daemon_at(host, port)
         return "not allowed" if exc.errno == errno.EACCES else "no such address"
     return "free"
 
 
-async def _who_is(host: str, port: int) -> Port:
+async def _daemon_at(host: str, port: int) -> Port:
     place = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     try:
         async with (
@@ -174,46 +191,46 @@ async def _who_is(host: str, port: int) -> Port:
 
 
 @asynccontextmanager
-async def _bounded(facts: Facts, store: str, place: str) -> AsyncIterator[None]:
-    """Notes that *store* is away when the look fails or takes too long."""
+async def _bounded(inspection: Inspection, store: str, place: str) -> AsyncIterator[None]:
+    """Records that *store* is away when its inspection fails or takes too long."""
     try:
-        async with asyncio.timeout(8 * PATIENCE_S):
+        async with asyncio.timeout(STORE_PATIENCE_S):
             yield
     except Exception as exc:
         known = isinstance(exc, (*StreamErrors, PostgresError))
         if not known and not store_is_down(exc):
             raise
-        facts.away[store] = f"{store} at {masked_address(place)} cannot be used ({type(exc).__name__})"
+        inspection.away[store] = f"{store} at {masked_address(place)} cannot be used ({type(exc).__name__})"
 
 
-async def _postgres(facts: Facts, addresses: Addresses, counted: bool) -> None:
+async def _inspect_postgres(inspection: Inspection, addresses: Addresses, count_open: bool) -> None:
     async with (
-        _bounded(facts, "Postgres", addresses.database_url),
+        _bounded(inspection, "Postgres", addresses.database_url),
         connect(addresses.database_url, size=1, name="ferryman-cli") as pool,
     ):
         async with pool.acquire() as conn:
-            facts.postgres = await server.look(conn, time.time())
-            if facts.postgres.pending:
+            inspection.postgres = await inspect_server(conn, time.time())
+            if inspection.postgres.pending:
                 return
-            facts.tables = await server.tables(conn)
-        facts.paused = await pauses.paused(pool)
-        if counted:
+            inspection.tables = await count_tables(conn)
+        inspection.paused = await pauses.paused(pool)
+        if count_open:
             handles = {worker.name: sorted(worker.types) for worker in WORKERS}
-            facts.open_events = await server.open_events(pool, handles)
+            inspection.open_events = await open_events(pool, handles)
 
 
-async def _redis(facts: Facts, addresses: Addresses) -> None:
+async def _inspect_redis(inspection: Inspection, addresses: Addresses) -> None:
     client = streams.client(addresses.redis_url, timeout_s=PATIENCE_S, connections=2)
     try:
-        async with _bounded(facts, "Redis", addresses.redis_url):
-            found = await redis_server.look(client)
-            facts.redis, facts.nodes, facts.silent_nodes = found.whole, found.nodes, found.silent
-            facts.leases = await lease_table.look(client)
-            bus = Streams(client, facts.partitions)
+        async with _bounded(inspection, "Redis", addresses.redis_url):
+            found = await inspect_redis(client)
+            inspection.redis, inspection.nodes, inspection.silent_nodes = found.whole, found.nodes, found.silent
+            inspection.leases = await lease_table.read_table(client)
+            bus = Streams(client, inspection.partitions)
             for worker in WORKERS:
-                keys = [stream_key(topic, p) for topic in worker.reads for p in range(facts.partitions)]
-                since = await redis_server.waiting_since(client, worker.name, keys)
-                age = None if since is None else max(0.0, time.time() + facts.redis.skew_s - since)
-                facts.backlogs[worker.name] = Backlog(*(await bus.lag(worker.name, keys)), age)
+                keys = [stream_key(topic, p) for topic in worker.reads for p in range(inspection.partitions)]
+                since = await waiting_since(client, worker.name, keys)
+                age = None if since is None else max(0.0, time.time() + inspection.redis.skew_s - since)
+                inspection.backlogs[worker.name] = Backlog(*(await bus.lag(worker.name, keys)), age)
     finally:
         await client.aclose()

@@ -1,44 +1,56 @@
-"""Finding an event by what an operator has in hand, and following what happens."""
+"""The trail of an event: found by what an operator has in hand, then from its arrival to the end of every worker."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, TypeAlias
 
-from adapters.postgres.operator import dead_letters
-from adapters.postgres.operator import trail as paths
-from adapters.postgres.operator.dead_letters import Kept
-from adapters.postgres.operator.trail import Attempts, Ending, Found
+from adapters.postgres.operator import dead_letters, trail
+from adapters.postgres.operator.dead_letters import StoredLetter
+from adapters.postgres.operator.trail import EventFilter, FailedAttempts, FoundEvent, WorkerEnding
 from adapters.postgres.pool import Pool, store_is_down
 from daemon.bus.worker import AnyWorker
+from daemon.operator.keys import keys_meant, masked_key
 from schemas.envelope import Event, event_id
-from schemas.identity import key
-from schemas.phone import parse_phone
+from schemas.errors import FerrymanError
+
+OUTCOMES: Final = ("done", "skipped", "dead", "uncertain", "open")
+"""How a worker may have ended with an event; "open": not yet."""
 
 MOST: Final = 200
-LOOK_S: Final = 0.5
+"""Events that one search returns at most."""
+
+POLL_S: Final = 0.5
 BEHIND: Final = timedelta(seconds=15)
-"""How late a commit may become visible after its time was taken, and still be told of."""
+"""How long after its time an ending may still become visible: its transaction takes the time and commits later."""
 
 NUMBERS_BEHIND: Final = 1000
+"""The same for arrivals, in journal numbers."""
+
+ENDINGS_AT_ONCE: Final = 100_000
+_EndingId: TypeAlias = tuple[str, str, str, datetime]
 _PREFIX: Final = re.compile(r"[0-9a-f][0-9a-f-]{3,35}")
 
 
+class NoSuchEvent(FerrymanError):
+    """No stored event has the id, order or key that was asked for."""
+
+
 @dataclass(frozen=True, slots=True)
-class Way:
+class EventTrail:
     """All that is known of one event. *workers*: those that handle its type, in the order of their registration."""
 
     event: Event
     journaled_at: datetime | None
     workers: tuple[str, ...]
-    endings: Sequence[Ending]
-    attempts: Sequence[Attempts]
-    letters: Sequence[Kept]
-    caused: Sequence[Found]
+    endings: Sequence[WorkerEnding]
+    attempts: Sequence[FailedAttempts]
+    letters: Sequence[StoredLetter]
+    caused: Sequence[FoundEvent]
     conflicts: int
 
     @property
@@ -47,63 +59,115 @@ class Way:
         ended = {ending.worker for ending in self.endings if not ending.replay_id}
         return [worker for worker in self.workers if worker not in ended]
 
+    def document(self) -> dict[str, Any]:
+        """As JSON, with the event's data; attributes of the event that are empty are left out."""
+        event = asdict(self.event) | {"data": self.event.data.decode(errors="replace")}
+        return {name: value for name, value in event.items() if value not in ("", None)} | {
+            "journaled_at": self.journaled_at,
+            "endings": [asdict(ending) for ending in self.endings],
+            "attempts": [asdict(failed) for failed in self.attempts],
+            "open": self.open,
+            "dead_letters": [_letter_document(letter) for letter in self.letters],
+            "caused": [_masked(found) for found in self.caused],
+            "other_bodies": self.conflicts,
+        }
 
-def handled(workers: Sequence[AnyWorker]) -> Mapping[str, list[str]]:
-    """AnyWorker -> the types it handles."""
+
+def _letter_document(letter: StoredLetter) -> dict[str, Any]:
+    return {
+        "number": letter.id,
+        "worker": letter.worker,
+        "state": letter.state,
+        "error_class": letter.error_class,
+        "error_text": letter.error_text,
+        "attempts": letter.attempts,
+        "buried_at": letter.buried_at,
+        "retries": letter.retries,
+        "settled_at": letter.settled_at,
+    }
+
+
+def _masked(found: FoundEvent) -> dict[str, Any]:
+    return asdict(found) | {"key": masked_key(found.key)}
+
+
+def handled_types(workers: Sequence[AnyWorker]) -> Mapping[str, list[str]]:
+    """Worker -> the types it handles."""
     return {worker.name: sorted(worker.types) for worker in workers}
 
 
-def states(workers: Sequence[AnyWorker], found: Found, endings: Sequence[Ending]) -> dict[str, str]:
-    """AnyWorker -> how it ended with the event, "open" where it has not. Replays are left out."""
+def states(workers: Sequence[AnyWorker], found: FoundEvent, endings: Sequence[WorkerEnding]) -> dict[str, str]:
+    """Worker -> how it ended with the event, "open" where it has not. Replays are left out."""
     ended = {e.worker: e.outcome for e in endings if e.event_id == found.id and not e.replay_id}
     return {w.name: ended.get(w.name, "open") for w in workers if found.type in w.types}
 
 
-def keys_of(text: str) -> list[str]:
-    """The keys that *text* may mean: itself, a phone in E.164 with or without its plus, an e-mail, an order's id."""
-    phone = parse_phone(text if text.startswith("+") else f"+{text}")
-    named = [key(phone=phone)] if phone else []
-    return list(dict.fromkeys([text, *named, key(email=text), key(order_id=text)]))
+async def list_events(
+    pool: Pool, workers: Sequence[AnyWorker], wanted: EventFilter, limit: int
+) -> list[dict[str, Any]]:
+    """The newest events that fit as JSON, newest first, keys masked, each with the state of its workers. The filter's
+    key may be anything that `keys_meant` understands."""
+    found: list[FoundEvent] = []
+    for key in [None] if wanted.key is None else keys_meant(wanted.key):
+        found += await trail.listed(pool, replace(wanted, key=key), handled_types(workers), limit)
+    return await _with_states(pool, workers, found[:limit])
 
 
-async def find(pool: Pool, text: str) -> list[Found]:
-    """The events that *text* means: an event's id or the beginning of it, an order's id, or a key; at most MOST."""
+async def _with_states(pool: Pool, workers: Sequence[AnyWorker], found: Sequence[FoundEvent]) -> list[dict[str, Any]]:
+    endings = await trail.endings(pool, [one.id for one in found])
+    return [_masked(one) | {"workers": states(workers, one, endings)} for one in found]
+
+
+async def find(pool: Pool, text: str) -> list[FoundEvent]:
+    """The events that *text* means: an event's id or its beginning, an order's id, or a key; at most MOST."""
     wanted = text.strip()
-    exact = await paths.by_ids(pool, [wanted.lower(), event_id("orders", wanted)], MOST)
+    exact = await trail.by_ids(pool, [wanted.lower(), event_id("orders", wanted)], MOST)
     if exact:
         return exact
-    if _PREFIX.fullmatch(wanted.lower()) and (found := await paths.by_prefix(pool, wanted.lower(), MOST)):
+    if _PREFIX.fullmatch(wanted.lower()) and (found := await trail.by_prefix(pool, wanted.lower(), MOST)):
         return found
-    return await paths.by_keys(pool, keys_of(wanted), MOST) if wanted else []
+    return await trail.by_keys(pool, keys_meant(wanted), MOST) if wanted else []
 
 
-async def way(pool: Pool, workers: Sequence[AnyWorker], found: Found) -> Way | None:
-    """What happened to it. None when it is gone meanwhile."""
-    whole = await paths.whole(pool, found.id)
+async def show(pool: Pool, workers: Sequence[AnyWorker], text: str) -> EventTrail | list[dict[str, Any]]:
+    """The trail of the one event that *text* means; of several, the same list as `list_events`. Raises: NoSuchEvent."""
+    found = await find(pool, text)
+    if len(found) > 1:
+        return await _with_states(pool, workers, found)
+    whole = await trail_of(pool, workers, found[0]) if found else None
+    if whole is None:
+        raise NoSuchEvent("no event that is kept has this id, order or key: see `ferryman events list`")
+    return whole
+
+
+async def trail_of(pool: Pool, workers: Sequence[AnyWorker], found: FoundEvent) -> EventTrail | None:
+    """Everything that happened to *found*; None when the event was deleted meanwhile."""
+    whole = await trail.whole(pool, found.id)
     if whole is None:
         return None
     event, journaled_at = whole
-    return Way(
+    return EventTrail(
         event,
         journaled_at,
         tuple(worker.name for worker in workers if event.type in worker.types),
-        await paths.endings(pool, [event.id]),
-        await paths.attempts(pool, event.id),
+        await trail.endings(pool, [event.id]),
+        await trail.attempts(pool, event.id),
         await dead_letters.find(pool, None, event.id),
-        await paths.caused(pool, event.id, MOST),
-        await paths.conflicts(pool, event.id),
+        await trail.caused(pool, event.id, MOST),
+        await trail.conflicts(pool, event.id),
     )
 
 
-async def follow(pool: Pool) -> AsyncIterator[Found | Ending]:
-    """Every event as it is journaled and every ending, from now on. A store that is away is asked again."""
-    number, at = await paths.newest(pool)
-    numbers: set[int] = {n for n, _ in await paths.arrived(pool, number - NUMBERS_BEHIND, NUMBERS_BEHIND)}
-    told: dict[tuple[str, str, str], datetime] = {_name(e): e.at for e in await paths.ended(pool, at - BEHIND, 100_000)}
+async def follow(pool: Pool) -> AsyncIterator[FoundEvent | WorkerEnding]:
+    """Every event when it is journaled and every ending, from now on, once each. While Postgres is away there is
+    nothing; what happened meanwhile follows."""
+    number, at = await trail.newest(pool)
+    numbers: set[int] = {n for n, _ in await trail.arrived(pool, number - NUMBERS_BEHIND, NUMBERS_BEHIND)}
+    known: dict[_EndingId, datetime] = {_id(e): e.at for e in await trail.ended(pool, at - BEHIND, ENDINGS_AT_ONCE)}
     while True:
         try:
-            arrivals = await paths.arrived(pool, number - NUMBERS_BEHIND, 10 * NUMBERS_BEHIND)
-            endings = await paths.ended(pool, at - BEHIND, 100_000)
+            arrivals = await trail.arrived(pool, number - NUMBERS_BEHIND, 10 * NUMBERS_BEHIND)
+            endings = await trail.ended(pool, at - BEHIND, ENDINGS_AT_ONCE)
         except Exception as exc:
             if not store_is_down(exc):
                 raise
@@ -112,15 +176,15 @@ async def follow(pool: Pool) -> AsyncIterator[Found | Ending]:
             if n not in numbers:
                 yield found
         for ending in endings:
-            if _name(ending) not in told:
+            if _id(ending) not in known:
                 yield ending
         number = max((n for n, _ in arrivals), default=number)
         at = max((e.at for e in endings), default=at)
         numbers |= {n for n, _ in arrivals}
         numbers = {n for n in numbers if n > number - NUMBERS_BEHIND}
-        told = {name: when for name, when in told.items() if when > at - BEHIND} | {_name(e): e.at for e in endings}
-        await asyncio.sleep(LOOK_S)
+        known = {id: when for id, when in known.items() if when > at - BEHIND} | {_id(e): e.at for e in endings}
+        await asyncio.sleep(POLL_S)
 
 
-def _name(ending: Ending) -> tuple[str, str, str]:
-    return ending.event_id, ending.worker, f"{ending.replay_id} {ending.at.isoformat()}"
+def _id(ending: WorkerEnding) -> _EndingId:
+    return ending.event_id, ending.worker, ending.replay_id, ending.at

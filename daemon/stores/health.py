@@ -13,7 +13,7 @@ import asyncpg
 import structlog
 from redis.asyncio import Redis
 
-from adapters.postgres.operator import partitions
+from adapters.postgres.bus import partitions
 from adapters.postgres.pool import store_is_down
 from adapters.redis.client import ping
 from adapters.redis.streams import StreamErrors

@@ -21,15 +21,15 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from adapters.postgres.bus import epochs as leases
+from adapters.postgres.bus.days import ensure_days
 from adapters.postgres.bus.events import COLUMNS
-from adapters.postgres.bus.journal import ensure_days
-from adapters.postgres.operator.replay import Filter
+from adapters.postgres.operator.replay import ReplayFilter
 from adapters.postgres.pool import Pool, connect
 from adapters.redis import streams
 from adapters.redis.streams import Streams, stream_key
 from daemon.bus.consumer import Consumer
 from daemon.bus.journal import WORKER as JOURNAL
-from daemon.operator.replay import perform, planned
+from daemon.operator.replay import make_plan, perform
 from schemas.envelope import TOPICS, Event
 from schemas.partitions import partition_of
 from tests.bench import toy
@@ -129,7 +129,7 @@ class Rig:
         """The real replay."""
         worker = toy.worker()
         async with clocked(took):
-            plan = await planned(self.pool, worker, Filter())
+            plan = await make_plan(self.pool, worker, ReplayFilter())
             assert await perform(self.pool, self.bus, worker, plan, lambda published, total: None) == EVENTS
 
     async def count(self, table: str) -> int:

@@ -15,9 +15,10 @@ from typing import Any, Final
 import pytest
 from redis.asyncio import Redis
 
-from adapters.postgres.operator import partitions
+from adapters.postgres.bus import partitions
+from adapters.postgres.operator import repartition
 from adapters.postgres.pool import Pool
-from daemon.operator.partitions import look
+from daemon.operator.partitions import read_layout
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import CgbSandbox
 from daemon.workers import WORKERS
@@ -69,7 +70,7 @@ async def drained(db: Pool, redis: Redis, number: int, names: Sequence[str] = ("
 
     async def nothing_waits() -> bool:
         async with db.acquire() as conn:
-            layout = await look(conn, redis, number)
+            layout = await read_layout(conn, redis, number)
         return layout.outbox == 0 and not any(layout.waits(worker) for worker in WORKERS if worker.name in names)
 
     await until(nothing_waits, "a drained bus")
@@ -141,14 +142,14 @@ async def test_what_waits_for_a_worker_that_is_off_is_carried_over_also_when_the
         assert await partitions.number(db) == 16
         assert "12 waiting events are in the outbox" in await verb("5", "--move", "--yes", partitions=16)
     assert await partitions.number(db) == 5
-    assert (await partitions.behind(db))[1] == 12
+    assert (await repartition.behind(db))[1] == 12
     async with running(tmp_path, **settings, FERRYMAN_PARTITIONS=5) as here:
         await post_all(here, [newer for _, newer in pairs])
         await ended(db, 2 * PEOPLE)
         await drained(db, redis, 5)
         assert await here.stop() == 0
         assert not any("redis.lost_data" in line for line in here.lines)
-    assert await partitions.left(db) is None
+    assert await repartition.old_streams(db) is None
     await in_order_and_balanced(verb, db, pairs)
     assert set(cgb.ledger.creates_by_contact().values()) == {1}
 
@@ -177,4 +178,4 @@ async def test_a_process_that_starts_during_a_change_waits_for_it_or_refuses(
     assert await asyncio.wait_for(process.wait(), 30) == 0
     code, _, err = await starting
     assert (code, "set up with 5 partitions" in err) == (1, True)
-    assert await partitions.left(db) is None
+    assert await repartition.old_streams(db) is None

@@ -26,8 +26,8 @@ from adapters.postgres.pool import Pool
 from adapters.redis.inspect import RedisServer
 from adapters.redis.streams import stream_key
 from daemon.cli.main import VERBS
-from daemon.operator.doctor import examined
-from daemon.operator.inspection import Facts
+from daemon.operator.doctor import examine
+from daemon.operator.inspection import Inspection
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
 from daemon.settings.model import Settings
@@ -423,8 +423,8 @@ def test_a_full_disk() -> None:
         replicas=0,
         skew_s=0.0,
     )
-    facts = Facts(version="1", settings=Settings(), now=datetime.now(UTC), nodes=(server,), disk=(97, 100))
-    said = "\n".join(str(finding) for finding in examined(facts))
+    inspection = Inspection(version="1", settings=Settings(), now=datetime.now(UTC), nodes=(server,), disk=(97, 100))
+    said = "\n".join(str(finding) for finding in examine(inspection))
     with following("A disk is full") as page:
         for phrase in page.left:
             page.shown(phrase, said)

@@ -15,7 +15,7 @@ import orjson
 from redis.asyncio import Redis
 
 from adapters.channel import Channels
-from adapters.postgres.bus import epochs, journal
+from adapters.postgres.bus import days, epochs
 from adapters.postgres.pool import Connection, Pool
 from adapters.redis import streams
 from adapters.redis.client import ask_each, cluster
@@ -422,7 +422,7 @@ async def open_bench(redis_url: str, pool: Pool, *, partitions: int = 4) -> Asyn
     try:
         bench = Bench(redis_url, pool, commands, partitions)
         await pool.execute(_EFFECTS)
-        await journal.ensure_days(pool)
+        await days.ensure_days(pool)
         await bench.bus.ensure_groups(TOY, bench.keys)
         yield bench
     finally:

@@ -10,11 +10,15 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from adapters.postgres.operator import partitions
+from adapters.postgres.operator import repartition
 from adapters.redis import stream_states
 from daemon.cli.main import main
 
-DYING: Final[dict[str, Any]] = {"change": partitions, "forget": stream_states, "done": partitions}
+DYING: Final[dict[str, Any]] = {
+    "change": repartition,
+    "forget": stream_states,
+    "old_streams_removed": repartition,
+}
 
 
 def deadly(call: Callable[..., Awaitable[Any]], when: str, number: signal.Signals) -> Callable[..., Awaitable[Any]]:

@@ -16,8 +16,9 @@ from typing import Final
 
 import pytest
 
+from daemon.app import declared
 from daemon.settings.load import NAMES
-from daemon.telemetry.metrics import DECLARED
+from daemon.workers import WORKERS
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = ("schemas", "adapters", "daemon")
@@ -95,7 +96,7 @@ def test_every_setting_metric_and_log_line_that_a_page_names_is_there(page: str)
     events -= {word for word in events if exists(page, word)}
     events |= set(re.findall(r'"event":"([a-z_.]+)"', text_of(page)))
     assert settings - set(NAMES) == set()
-    assert metrics - {metric.name for metric in DECLARED} - {"ferryman_meta"} == set()
+    assert metrics - {metric.name for metric in declared(WORKERS)} - {"ferryman_meta"} == set()
     assert {event for event in events if f'"{event}"' not in code()} == set()
 
 

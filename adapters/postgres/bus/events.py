@@ -1,4 +1,4 @@
-"""Columns shared by every table that keeps whole events, and their arrays for `unnest`."""
+"""The columns that every table of whole events shares, as arrays for `unnest` and back as events."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def arrays(events: Sequence[Event]) -> tuple[list[Any], ...]:
 
 
 def event_of(row: Record) -> Event:
-    """The event of a row that holds COLUMNS."""
+    """The event of a row that holds COLUMNS; its *replayid* and *target* too, where the row has them."""
     return Event(
         id=row["id"],
         type=row["type"],
@@ -42,4 +42,6 @@ def event_of(row: Record) -> Event:
         traceparent=row["traceparent"],
         causationid=row["causationid"],
         schemaversion=row["schemaversion"],
+        replayid=row.get("replayid", ""),
+        target=row.get("target", ""),
     )

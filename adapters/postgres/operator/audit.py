@@ -1,4 +1,4 @@
-"""The sums that prove that nothing vanished."""
+"""The counts that prove that no accepted event is lost or counted twice."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Sums:
     open: int
 
 
-# What was accepted is known from the journal, from the spool, and from what a worker has already ended.
+# An accepted event is in the journal, in the spool, or in the inbox of a worker that was faster than the journal.
 _SUMS: Final = """
 WITH known AS (
     SELECT id FROM event_journal WHERE type = ANY($2::text[])
@@ -60,7 +60,7 @@ WHERE d.worker = $1 AND d.state = 'open' AND NOT EXISTS (
 ORDER BY 1 LIMIT $2
 """
 
-# The journal worker ended with it, and yet the journal does not have it.
+# The journal worker ended with the event, but the journal does not have it.
 _NOT_JOURNALED: Final = """
 SELECT i.event_id FROM inbox i
 WHERE i.worker = 'journal' AND i.outcome = 'done' AND $1 = 'journal'
@@ -74,7 +74,7 @@ CHECKS: Final = {
     "a dead letter without its end": _LETTER_NOT_DEAD,
     "done and not in the journal": _NOT_JOURNALED,
 }
-"""What must never be, and the query that finds it."""
+"""Fault -> the query that finds it. None may ever find anything."""
 
 
 async def sums(pool: Pool, worker: str, types: Sequence[str]) -> Sums:
@@ -85,7 +85,7 @@ async def sums(pool: Pool, worker: str, types: Sequence[str]) -> Sums:
 
 
 async def anomalies(pool: Pool, worker: str) -> dict[str, list[str]]:
-    """What does not balance for *worker*: the kind of fault, and the first event ids that show it."""
+    """Fault -> the first event ids of *worker* that show it; {} when all is well."""
     found = {}
     for fault, query in CHECKS.items():
         if rows := await pool.fetch(query, worker, SAMPLE):

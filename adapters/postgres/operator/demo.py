@@ -1,4 +1,4 @@
-"""What the demonstration reads back from the tables."""
+"""What the demonstration reads from the tables to check its result."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ class OrderRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """How contact-sync ended with an event."""
+class SyncEnding:
+    """How contact-sync ended with an event. *reason*: why it was skipped or failed."""
 
     outcome: str
     reason: str | None
 
 
 async def ended(pool: Pool, worker: str, among: Sequence[str] | None = None) -> list[str]:
-    """Ids of the events that *worker* has ended with, *among* these or of all."""
+    """Ids of the events that *worker* has ended with; *among*: only of these."""
     rows = await pool.fetch(
         "SELECT event_id FROM inbox WHERE worker = $1 AND ($2::text[] IS NULL OR event_id = ANY($2))", worker, among
     )
     return [row["event_id"] for row in rows]
 
 
-async def endings(pool: Pool, ids: Sequence[str]) -> dict[str, Ending]:
+async def endings(pool: Pool, ids: Sequence[str]) -> dict[str, SyncEnding]:
     """How contact-sync ended with each of *ids*."""
     rows = await pool.fetch(
         "SELECT event_id, outcome, reason FROM inbox WHERE worker = 'contact-sync' AND event_id = ANY($1)", ids
     )
-    return {row["event_id"]: Ending(row["outcome"], row["reason"]) for row in rows}
+    return {row["event_id"]: SyncEnding(row["outcome"], row["reason"]) for row in rows}
 
 
 async def orders(pool: Pool, order_ids: Sequence[str]) -> dict[str, OrderRow]:
-    """The rows of *order_ids*, as far as there are any."""
+    """Order id -> its row, for those of *order_ids* that have one."""
     rows = await pool.fetch(
         "SELECT order_id, cgb_sync_status, cgb_sync_error, cgb_contact_id, cgb_contact_exists"
         " FROM orders WHERE order_id = ANY($1)",
@@ -58,5 +58,5 @@ async def orders(pool: Pool, order_ids: Sequence[str]) -> dict[str, OrderRow]:
 
 
 async def outbox_is_empty(pool: Pool) -> bool:
-    """Whether everything emitted is on the stream."""
+    """Whether every emitted event is on the stream."""
     return not await pool.fetchval("SELECT EXISTS (SELECT FROM outbox)")

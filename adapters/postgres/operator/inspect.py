@@ -1,4 +1,4 @@
-"""What the Postgres server and this database say of themselves. Reads only."""
+"""The state of the Postgres server and of this database. Reads only."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from adapters.postgres.bus import burials
 from adapters.postgres.migrate import pending
 from adapters.postgres.pool import Connection, Pool
 
 
 @dataclass(frozen=True, slots=True)
-class Postgres:
-    """*skew_s*: its clock minus ours. *free_connections*: what is left for this user's role. *pending*: migrations."""
+class PostgresServer:
+    """*skew_s*: its clock minus ours. *free_connections*: how many more it admits. *pending*: migrations to apply."""
 
     version: str
     major: int
@@ -26,9 +27,9 @@ class Postgres:
 
 
 @dataclass(frozen=True, slots=True)
-class Tables:
-    """Counts of this database. *partitions*: the number that it was set up with. *stray*: rows of inbox and journal on
-    days that have no partition. *spool*, *outbox*: events not yet on a stream, and since when."""
+class TableCounts:
+    """Counts of this database. *partitions*: the number in force, None before the first start. *stray*: rows of inbox
+    and journal on days that have no day table. *spool*, *outbox*: events not yet on a stream, and since when."""
 
     partitions: int | None
     stray: Mapping[str, int]
@@ -52,7 +53,6 @@ SELECT (SELECT value FROM ferryman_meta WHERE key = 'partitions') AS partitions,
     (SELECT count(*) FROM spool) AS spool, (SELECT min(spooled_at) FROM spool) AS spool_since,
     (SELECT count(*) FROM outbox) AS outbox, (SELECT min(created_at) FROM outbox) AS outbox_since
 """
-_OPEN_LETTERS: Final = "SELECT worker, count(*) AS n FROM dead_letters WHERE state = 'open' GROUP BY worker"
 _OPEN: Final = """
 SELECT w.worker, count(*) AS n
 FROM unnest($1::text[], $2::text[]) AS w (worker, type)
@@ -62,12 +62,12 @@ GROUP BY w.worker
 """
 
 
-async def look(conn: Connection, now: float) -> Postgres:
-    """The server's version and settings. *now*: our clock, Unix seconds, just before the call."""
+async def inspect_server(conn: Connection, now: float) -> PostgresServer:
+    """The server's version, settings and clock. *now*: our clock, Unix seconds, just before the call."""
     theirs = await conn.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
     row = await conn.fetchrow(_SETTINGS)
     assert row is not None
-    return Postgres(
+    return PostgresServer(
         version=row["version"],
         major=conn.get_server_version().major,
         fsync=row["fsync"] == "on",
@@ -79,14 +79,14 @@ async def look(conn: Connection, now: float) -> Postgres:
     )
 
 
-async def tables(conn: Connection | Pool) -> Tables:
-    """The counts. Needs the whole schema."""
+async def count_tables(conn: Connection | Pool) -> TableCounts:
+    """The counts. Needs a database without pending migrations."""
     row = await conn.fetchrow(_TABLES)
     assert row is not None
-    return Tables(
+    return TableCounts(
         None if row["partitions"] is None else int(row["partitions"]),
         {"inbox": row["inbox"], "event_journal": row["journal"]},
-        {letter["worker"]: letter["n"] for letter in await conn.fetch(_OPEN_LETTERS)},
+        await burials.open_letters(conn),
         row["spool"],
         row["spool_since"],
         row["outbox"],
@@ -95,7 +95,7 @@ async def tables(conn: Connection | Pool) -> Tables:
 
 
 async def open_events(pool: Pool, handles: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Worker -> events that were accepted and that it has not ended with. *handles*: worker -> the types it handles."""
+    """Worker -> how many accepted events it has not ended with. *handles*: worker -> the types it handles."""
     pairs = [(worker, type_) for worker, types in handles.items() for type_ in types]
     rows = await pool.fetch(_OPEN, [pair[0] for pair in pairs], [pair[1] for pair in pairs], timeout=30)
     return dict.fromkeys(handles, 0) | {row["worker"]: row["n"] for row in rows}

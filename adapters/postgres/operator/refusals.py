@@ -1,4 +1,4 @@
-"""Requests that were not accepted, and why."""
+"""Refused webhook requests, each with its reason."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from adapters.postgres.pool import Pool
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedRequest:
-    """*headers*: JSON text of the masked headers. *suppressed*: how many like it were refused and not kept before
-    this one."""
+    """A request and why it was refused. *headers*: JSON text of the masked headers. *suppressed*: how many similar
+    requests were refused before this one and have no row."""
 
     source: str
     reason: str
@@ -34,7 +34,7 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::jsonb[],
 
 
 async def insert(pool: Pool, refused: Sequence[RefusedRequest]) -> None:
-    """Keep *refused*."""
+    """Insert *refused*."""
     await pool.execute(
         _INSERT,
         [r.source for r in refused],

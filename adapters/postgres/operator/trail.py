@@ -1,4 +1,4 @@
-"""An event's way: where it was kept, and how each worker ended with it. Reads only."""
+"""The trail of an event: where it is stored, and how each worker ended with it. Reads only."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from schemas.envelope import Event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Which events; None: any. *outcome*: how some worker, or the named one, ended with it; "open": it has not.
-
-    *since*: when the event arrived.
-    """
+class EventFilter:
+    """Which events; None: any. *outcome*: how *worker*, or any worker, ended with the event; "open": it has not ended.
+    *since*: the event arrived then or later."""
 
     type: str | None = None
     source: str | None = None
@@ -28,8 +26,8 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """An event without its data. *place*: journal, or spool or outbox while it is not on the stream, or dead letter."""
+class FoundEvent:
+    """An event without its data. *place*: journal; spool or outbox while it is not on the stream; dead letter."""
 
     id: str
     type: str
@@ -40,8 +38,8 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """How *worker* ended with an event. *replay_id*: of the replay that brought it, "" the first time."""
+class WorkerEnding:
+    """How *worker* ended with an event. *replay_id*: of the replay that delivered it, "" the first time."""
 
     event_id: str
     worker: str
@@ -53,8 +51,9 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempts:
-    """Failed attempts of an event that a worker has not ended with; the last error, and when it is tried again."""
+class FailedAttempts:
+    """How often a worker that has not ended with an event has failed with it, and the last error. *at*: of the last
+    failure. *next_at*: of the next attempt."""
 
     worker: str
     replay_id: str
@@ -70,7 +69,7 @@ WITH handles AS (SELECT * FROM unnest($1::text[], $2::text[]) AS h (worker, type
 SELECT id, type, source, subject, time, 'journal' AS place FROM event_journal j
 WHERE {where} ORDER BY seq DESC LIMIT $3
 """
-# One condition for each part of a filter, so that the planner sees only those that are asked for.
+# One condition for each part of a filter: a query contains only those that its filter names, for the planner.
 _CONDITIONS: Final[Mapping[str, str]] = {
     "type": "j.type = {n}",
     "source": "j.source = {n}",
@@ -82,7 +81,7 @@ _DONE: Final = """
 EXISTS (SELECT FROM inbox i WHERE i.event_id = j.id AND i.replay_id = '' AND i.outcome = {n}
     AND ({w}::text IS NULL OR i.worker = {w}))
 """
-# Few events have these ends: they are gathered first, and not looked for at each event of the journal.
+# Few events end like this: their ids are collected first, instead of probing the inbox for each event of the journal.
 _ENDED_AS: Final = """
 j.id = ANY (ARRAY(
     SELECT event_id FROM inbox WHERE replay_id = '' AND outcome = {n} AND ({w}::text IS NULL OR worker = {w})))
@@ -145,56 +144,56 @@ WHERE at > $1 AND worker <> 'journal' ORDER BY at LIMIT $2
 """
 
 
-async def listed(pool: Pool, chosen: Filter, handles: Mapping[str, Sequence[str]], limit: int) -> list[Found]:
-    """The newest events that fit, newest first; those not yet on the stream before the others, and of these only such
-    as no worker can have ended with. *handles*: worker -> the types it handles."""
+async def listed(pool: Pool, wanted: EventFilter, handles: Mapping[str, Sequence[str]], limit: int) -> list[FoundEvent]:
+    """The newest events that fit, newest first. Those not yet on the stream come before the others, and only where the
+    filter admits open events of any worker. *handles*: worker -> the types it handles."""
     waiting = []
-    if chosen.worker is None and chosen.outcome in (None, "open"):
-        rows = await pool.fetch(_WAITING, chosen.type, chosen.source, chosen.key, chosen.since, limit)
-        waiting = [Found(*row) for row in rows]
-    query, arguments = _query(chosen)
+    if wanted.worker is None and wanted.outcome in (None, "open"):
+        rows = await pool.fetch(_WAITING, wanted.type, wanted.source, wanted.key, wanted.since, limit)
+        waiting = [FoundEvent(*row) for row in rows]
+    query, arguments = _query(wanted)
     pairs = [(worker, type_) for worker, types in handles.items() for type_ in types]
     rows = await pool.fetch(query, [p[0] for p in pairs], [p[1] for p in pairs], limit, *arguments, timeout=30)
     seen = {row["id"] for row in rows}
-    return [*(found for found in waiting if found.id not in seen), *(Found(*row) for row in rows)][:limit]
+    return [*(found for found in waiting if found.id not in seen), *(FoundEvent(*row) for row in rows)][:limit]
 
 
-def _query(chosen: Filter) -> tuple[str, list[object]]:
-    """The query of *chosen*, and its arguments from $4 on."""
+def _query(wanted: EventFilter) -> tuple[str, list[object]]:
+    """The query of *wanted*, and its arguments from $4 on."""
     arguments: list[object] = []
     conditions = ["true"]
     for name, condition in _CONDITIONS.items():
-        if (value := getattr(chosen, name)) is not None:
+        if (value := getattr(wanted, name)) is not None:
             arguments.append(value)
             conditions.append(condition.format(n=f"${len(arguments) + 3}"))
-    if chosen.outcome is not None:
-        arguments += [chosen.outcome, chosen.worker]
-        condition = {"open": _NOT_ENDED, "done": _DONE}.get(chosen.outcome, _ENDED_AS)
+    if wanted.outcome is not None:
+        arguments += [wanted.outcome, wanted.worker]
+        condition = {"open": _NOT_ENDED, "done": _DONE}.get(wanted.outcome, _ENDED_AS)
         conditions.append(condition.format(n=f"${len(arguments) + 2}", w=f"${len(arguments) + 3}"))
     return _LIST.format(where=" AND ".join(conditions)), arguments
 
 
-async def by_ids(pool: Pool, ids: Sequence[str], limit: int) -> list[Found]:
-    """The events with these ids, wherever they are kept."""
-    return [Found(*row) for row in await pool.fetch(_BY_ID, ids, limit)]
+async def by_ids(pool: Pool, ids: Sequence[str], limit: int) -> list[FoundEvent]:
+    """The events with these ids, wherever they are stored."""
+    return [FoundEvent(*row) for row in await pool.fetch(_BY_ID, ids, limit)]
 
 
-async def by_prefix(pool: Pool, prefix: str, limit: int) -> list[Found]:
-    """The events whose ids begin so. *prefix*: the beginning of a UUID in lower case."""
+async def by_prefix(pool: Pool, prefix: str, limit: int) -> list[FoundEvent]:
+    """The events whose ids begin with *prefix*, the beginning of a UUID in lower case."""
     # a range of whole UUIDs: any collation sorts these alike, so the primary key serves
     low, high = (prefix + form[len(prefix) :] for form in _UUIDS)
-    return [Found(*row) for row in await pool.fetch(_BY_PREFIX, low, limit, high)]
+    return [FoundEvent(*row) for row in await pool.fetch(_BY_PREFIX, low, limit, high)]
 
 
-async def by_keys(pool: Pool, keys: Sequence[str], limit: int) -> list[Found]:
+async def by_keys(pool: Pool, keys: Sequence[str], limit: int) -> list[FoundEvent]:
     """The events of these keys, in the order of their times."""
-    found = [Found(*row) for row in await pool.fetch(_BY_KEY, keys, limit)]
+    found = [FoundEvent(*row) for row in await pool.fetch(_BY_KEY, keys, limit)]
     return sorted(found, key=lambda one: one.time)
 
 
-async def caused(pool: Pool, event_id: str, limit: int) -> list[Found]:
-    """The events that handling this one brought about."""
-    return [Found(*row) for row in await pool.fetch(_BY_CAUSE, event_id, limit)]
+async def caused(pool: Pool, event_id: str, limit: int) -> list[FoundEvent]:
+    """The events that were emitted by handling this one."""
+    return [FoundEvent(*row) for row in await pool.fetch(_BY_CAUSE, event_id, limit)]
 
 
 async def whole(pool: Pool, event_id: str) -> tuple[Event, datetime | None] | None:
@@ -203,18 +202,18 @@ async def whole(pool: Pool, event_id: str) -> tuple[Event, datetime | None] | No
     return None if row is None else (event_of(row), row["recorded_at"])
 
 
-async def endings(pool: Pool, ids: Sequence[str]) -> list[Ending]:
-    """How workers ended with these events, in the order of time."""
-    return [Ending(*row) for row in await pool.fetch(_ENDINGS, ids)]
+async def endings(pool: Pool, ids: Sequence[str]) -> list[WorkerEnding]:
+    """How workers ended with these events, earliest first."""
+    return [WorkerEnding(*row) for row in await pool.fetch(_ENDINGS, ids)]
 
 
-async def attempts(pool: Pool, event_id: str) -> list[Attempts]:
-    """Failed attempts of workers that have not ended with the event."""
-    return [Attempts(*row) for row in await pool.fetch(_ATTEMPTS, event_id)]
+async def attempts(pool: Pool, event_id: str) -> list[FailedAttempts]:
+    """The failed attempts of workers that have not ended with the event."""
+    return [FailedAttempts(*row) for row in await pool.fetch(_ATTEMPTS, event_id)]
 
 
 async def conflicts(pool: Pool, event_id: str) -> int:
-    """How many other bodies came under this id."""
+    """How many other bodies arrived under this id."""
     return int(await pool.fetchval(_CONFLICTS, event_id))
 
 
@@ -225,12 +224,12 @@ async def newest(pool: Pool) -> tuple[int, datetime]:
     return row["seq"], row["at"]
 
 
-async def arrived(pool: Pool, after: int, limit: int) -> list[tuple[int, Found]]:
-    """Events journaled after number *after*, with their numbers. A number may become visible after a later one."""
+async def arrived(pool: Pool, after: int, limit: int) -> list[tuple[int, FoundEvent]]:
+    """Events with a journal number above *after*, with their numbers. A number may become visible after a later one."""
     rows = await pool.fetch(_ARRIVED, after, limit)
-    return [(row["seq"], Found(*tuple(row)[:6])) for row in rows]
+    return [(row["seq"], FoundEvent(*tuple(row)[:6])) for row in rows]
 
 
-async def ended(pool: Pool, after: datetime, limit: int) -> list[Ending]:
-    """Endings since *after*, but the journal's. An ending may become visible after a later one."""
-    return [Ending(*row) for row in await pool.fetch(_ENDED, after, limit)]
+async def ended(pool: Pool, after: datetime, limit: int) -> list[WorkerEnding]:
+    """Endings later than *after*, but the journal worker's. An ending may become visible after a later one."""
+    return [WorkerEnding(*row) for row in await pool.fetch(_ENDED, after, limit)]

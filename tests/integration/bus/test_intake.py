@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from adapters.postgres import pool
-from adapters.postgres.bus import outbox, payloads
+from adapters.postgres.bus import payloads, spool
 from adapters.postgres.migrate import migrate
 from adapters.redis import append, durability, streams
 from adapters.redis.streams import NotDurable, Streams, stream_key
@@ -113,7 +113,7 @@ async def on_stream(redis: Redis) -> list[int]:
 
 
 async def spooled(db: pool.Pool) -> list[int]:
-    return [int(found.traceparent) for _, found in await outbox.spooled(db, 10_000)]
+    return [int(found.traceparent) for _, found in await spool.oldest(db, 10_000)]
 
 
 def once(numbers: list[int]) -> list[int]:
@@ -187,9 +187,9 @@ async def test_with_redis_down_events_are_spooled_and_reach_the_stream_in_order_
 async def test_the_spool_is_drained_also_while_new_events_never_stop_coming(
     redis: Redis, db: pool.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await outbox.spool(db, [event(0)])
+    await spool.append(db, [event(0)])
     intake = Intake(Streams(redis, 1), db)
-    look, looks, coming = outbox.spooled, 0, list[asyncio.Task[bool]]()
+    look, looks, coming = spool.oldest, 0, list[asyncio.Task[bool]]()
 
     async def one_more_each_time(pool: pool.Pool, limit: int) -> list[tuple[int, Event]]:
         nonlocal looks
@@ -199,7 +199,7 @@ async def test_the_spool_is_drained_also_while_new_events_never_stop_coming(
             await asyncio.wait(coming[-1:], timeout=0.05)  # spooled by then, unless it must wait for the drain
         return await look(pool, limit)
 
-    monkeypatch.setattr(outbox, "spooled", one_more_each_time)
+    monkeypatch.setattr(spool, "oldest", one_more_each_time)
     async with running(intake):
         await asyncio.wait(coming)
         assert looks < 5
@@ -321,7 +321,7 @@ async def pool_is_empty(db: pool.Pool) -> bool:
 
 
 async def test_a_start_with_a_spool_brings_it_over_before_anything_newer(redis: Redis, db: pool.Pool) -> None:
-    await outbox.spool(db, [event(n) for n in range(450)])  # more than two batches
+    await spool.append(db, [event(n) for n in range(450)])  # more than two batches
     intake = Intake(Streams(redis, 1), db)
     assert intake.accepting == "spool"
     assert await intake.append([event(450)]) is True  # behind them, though Redis answers
@@ -334,7 +334,7 @@ async def test_a_start_with_a_spool_brings_it_over_before_anything_newer(redis: 
 
 
 async def test_a_start_with_a_spool_and_without_redis_waits_for_it(redis: Redis, db: pool.Pool, valkey: Server) -> None:
-    await outbox.spool(db, [event(0)])
+    await spool.append(db, [event(0)])
     await valkey.stop()
     async with running(Intake(Streams(redis, 1), db)) as intake:
         assert await intake.append([event(1)]) is True
@@ -348,7 +348,7 @@ async def test_a_large_payload_is_replaced_by_a_reference_also_on_its_way_throug
     redis: Redis, db: pool.Pool
 ) -> None:
     whole = b'{"order":"' + b"x" * payloads.LARGE_BYTES + b'"}'
-    await outbox.spool(db, [event(0, data=whole), event(1)])
+    await spool.append(db, [event(0, data=whole), event(1)])
     async with running(Intake(Streams(redis, 1), db)) as intake:
         await until(lambda: intake.accepting == "redis")
         await intake.append([event(2, data=whole), event(3)])

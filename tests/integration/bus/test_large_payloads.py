@@ -9,11 +9,11 @@ from typing import Final
 import pytest
 
 from adapters.postgres.bus import journal, outbox, payloads
-from adapters.postgres.operator.replay import Filter
+from adapters.postgres.operator.replay import ReplayFilter
 from adapters.postgres.pool import connect
 from daemon.bus.outcome import Done, Outcome, Turn
 from daemon.bus.upkeep import publish_left
-from daemon.operator.replay import perform, planned, publish_missing
+from daemon.operator.replay import make_plan, perform, publish_missing
 from schemas.envelope import Event
 from tests.support.bus import TOPIC, Bench, Journaled, effect, make_event, until
 
@@ -40,7 +40,7 @@ async def journaled(bench: Bench) -> None:
 async def replay(bench: Bench) -> None:
     await journaled(bench)
     worker = bench.worker()
-    plan = await planned(bench.pool, worker, Filter())
+    plan = await make_plan(bench.pool, worker, ReplayFilter())
     assert await perform(bench.pool, bench.bus, worker, plan, lambda done, of: None) == 2
 
 

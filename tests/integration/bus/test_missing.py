@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 from redis.asyncio import Redis
 
-from adapters.postgres.bus import journal
-from adapters.postgres.operator import replay
+from adapters.postgres.bus import days, journal
+from adapters.postgres.bus import missing as queries
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
 from daemon.bus.journal import WORKER as JOURNAL
@@ -41,7 +41,7 @@ async def missing(
     """The ids, over all pages."""
     found: list[str] = []
     after = 0
-    while page := await replay.missing(db, dict.fromkeys(workers, types), after, days=DAYS, limit=limit):
+    while page := await queries.events(db, dict.fromkeys(workers, types), after, days=DAYS, limit=limit):
         assert len(page) <= limit
         assert page == sorted(page, key=lambda numbered: numbered[0])
         after = page[-1][0]
@@ -51,8 +51,8 @@ async def missing(
 
 @pytest.fixture(autouse=True)
 async def short_stretches(db: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    await journal.ensure_days(db)
-    monkeypatch.setattr(replay, "STRETCH", 4)
+    await days.ensure_days(db)
+    monkeypatch.setattr(queries, "STRETCH", 4)
 
 
 async def test_what_is_open_is_found_behind_stretches_of_what_has_ended(db: Pool) -> None:

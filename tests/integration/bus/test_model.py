@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from adapters.postgres import pool as pools
-from adapters.postgres.operator.replay import Filter
+from adapters.postgres.operator.replay import ReplayFilter
 from daemon.bus.trim import trim
 from daemon.bus.worker import utc_now
 from daemon.operator import replay
@@ -166,11 +166,11 @@ class BusAgainstModel(RuleBasedStateMachine):
     def replay_everything(self, broken_off: bool) -> None:
         self.everything_comes_to_rest()
         process = self.alive[self.owner]
-        plan = self.run(replay.planned(self.pool, process.worker, Filter()))
+        plan = self.run(replay.make_plan(self.pool, process.worker, ReplayFilter()))
         assert (plan.total, plan.goes_on) == (len(self.model.events), None)
         if broken_off:
             self.run(self._perform_and_die(process, plan))
-            plan = self.run(replay.planned(self.pool, process.worker, Filter()))
+            plan = self.run(replay.make_plan(self.pool, process.worker, ReplayFilter()))
             assert plan.goes_on is not None
         self.run(replay.perform(self.pool, self.bench.bus, process.worker, plan, lambda published, total: None))
         run_id = self.run(self.pool.fetchval("SELECT id FROM replays ORDER BY started_at DESC LIMIT 1"))

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from adapters.postgres.operator import partitions
+from adapters.postgres.bus import partitions
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
 from daemon.bus import recovery

@@ -13,18 +13,17 @@ from redis.asyncio import Redis
 
 from adapters.json_guard import NotJson
 from adapters.postgres.bus import epochs, outbox
-from adapters.postgres.operator import audit as accounting
-from adapters.postgres.operator import dead_letters
-from adapters.postgres.operator.dead_letters import Choice
+from adapters.postgres.operator import audit
+from adapters.postgres.operator.dead_letters import LetterFilter, find, groups
 from adapters.postgres.pool import Pool
 from daemon.bus.outcome import Outcome, Turn
-from daemon.operator import dead_letters as letters
+from daemon.operator import dead_letters
 from daemon.operator.dead_letters import LetterError
 from schemas.envelope import Event, event_id
 from schemas.errors import Refused
 from tests.support.bus import NOON, TOY, TYPE, Bench, FixedLeases, Journaled, make_event, open_bench, succeed, until
 
-ANY = Choice()
+ANY = LetterFilter()
 
 
 @pytest.fixture
@@ -51,20 +50,20 @@ async def sweep(bench: Bench) -> None:
     await outbox.published(bench.pool, [seq for seq, _ in rows])
 
 
-async def retry(bench: Bench, choice: Choice = ANY, **options: Event) -> int:
-    found = await letters.chosen(bench.pool, choice)
+async def retry(bench: Bench, choice: LetterFilter = ANY, **options: Event) -> int:
+    found = await dead_letters.choose(bench.pool, choice)
     heard: list[tuple[int, int]] = []
-    count = await letters.retry(
+    count = await dead_letters.retry(
         bench.pool, [t.id for t in found], "tester", lambda done, of: heard.append((done, of)), **options
     )
     assert not found or heard[-1] == (len(found), len(found))
     return count
 
 
-async def balanced(bench: Bench) -> accounting.Sums:
-    sums = await accounting.sums(bench.pool, TOY, [TYPE])
+async def balanced(bench: Bench) -> audit.Sums:
+    sums = await audit.sums(bench.pool, TOY, [TYPE])
     assert sums.accepted == sums.done + sums.skipped + sums.dead + sums.uncertain + sums.open
-    assert await accounting.anomalies(bench.pool, TOY) == {}
+    assert await audit.anomalies(bench.pool, TOY) == {}
     return sums
 
 
@@ -83,7 +82,7 @@ async def test_a_retry_runs_again_and_the_accounts_balance_before_during_and_aft
     assert (await balanced(bench)).dead == 1
     assert await retry(bench) == 1
     await balanced(bench)
-    (letter,) = await dead_letters.find(bench.pool, None, one.id)
+    (letter,) = await find(bench.pool, None, one.id)
     assert (letter.state, letter.settled_by, letter.retries) == ("retried", "tester", 1)
     handler = Journaled()
     async with bench.running(bench.worker(handler)):
@@ -110,14 +109,14 @@ async def test_a_retry_starts_with_all_its_attempts(bench: Bench) -> None:
 
 async def test_retrying_twice_without_a_new_burial_says_so_and_sends_nothing(bench: Bench) -> None:
     await bury(bench, [make_event("key-1")])
-    (target,) = await letters.chosen(bench.pool, Choice())
-    assert await retry(bench, Choice(ids=(target.id,))) == 1
+    (target,) = await dead_letters.choose(bench.pool, LetterFilter())
+    assert await retry(bench, LetterFilter(ids=(target.id,))) == 1
     with pytest.raises(LetterError, match="was retried at"):
-        await letters.chosen(bench.pool, Choice(ids=(target.id,)))
-    assert await letters.retry(bench.pool, [target.id], "another", lambda done, of: None) == 0
+        await dead_letters.choose(bench.pool, LetterFilter(ids=(target.id,)))
+    assert await dead_letters.retry(bench.pool, [target.id], "another", lambda done, of: None) == 0
     assert await bench.count("outbox") == 1
     with pytest.raises(LetterError, match="there is no dead letter 999"):
-        await letters.chosen(bench.pool, Choice(ids=(999,)))
+        await dead_letters.choose(bench.pool, LetterFilter(ids=(999,)))
 
 
 async def test_a_letter_that_is_buried_again_is_open_again_and_can_be_retried_again(bench: Bench) -> None:
@@ -130,7 +129,7 @@ async def test_a_letter_that_is_buried_again_is_open_again_and_can_be_retried_ag
             await sweep(bench)
             await until(lambda: _is_open(bench))
         assert len(handler.calls) == 1
-        (letter,) = await dead_letters.find(bench.pool, None, one.id)
+        (letter,) = await find(bench.pool, None, one.id)
         assert (letter.state, letter.retries) == ("open", turn)
         assert (await balanced(bench)).dead == 1
 
@@ -139,7 +138,7 @@ async def test_a_group_is_retried_in_the_order_of_its_events(bench: Bench) -> No
     events = [replace(make_event("key-1", n), time=NOON + timedelta(minutes=n)) for n in (4, 0, 3, 1, 2)]
     await bury(bench, events)
     handler = Journaled()
-    assert await retry(bench, Choice(worker=TOY, error_class="Refused", text="by the acc")) == 5
+    assert await retry(bench, LetterFilter(worker=TOY, error_class="Refused", text="by the acc")) == 5
     async with bench.running(bench.worker(handler)):
         await sweep(bench)
         await until(lambda: _count_is(bench, "inbox", 5))
@@ -148,27 +147,27 @@ async def test_a_group_is_retried_in_the_order_of_its_events(bench: Bench) -> No
 
 async def test_groups_are_by_worker_class_and_text(bench: Bench) -> None:
     await bury(bench, [make_event(f"key-{n}", by="Meta" if n % 3 else "CGB") for n in range(6)])
-    first, second = await dead_letters.groups(bench.pool, Choice())
+    first, second = await groups(bench.pool, LetterFilter())
     assert (first.error_text, first.count, second.count) == ("blocked by Meta", 4, 2)
     assert first.worker == TOY
     assert first.error_class == "Refused"
     assert first.oldest <= first.newest
     assert len(first.ids) == 4
-    assert await retry(bench, Choice(text="CGB")) == 2
-    assert [group.count for group in await dead_letters.groups(bench.pool, Choice())] == [4]
-    assert await letters.chosen(bench.pool, Choice(worker="nobody")) == []
+    assert await retry(bench, LetterFilter(text="CGB")) == 2
+    assert [group.count for group in await groups(bench.pool, LetterFilter())] == [4]
+    assert await dead_letters.choose(bench.pool, LetterFilter(worker="nobody")) == []
     with pytest.raises(LetterError, match="not of that worker"):
-        await letters.chosen(bench.pool, Choice(ids=(first.ids[0],), worker="nobody"))
+        await dead_letters.choose(bench.pool, LetterFilter(ids=(first.ids[0],), worker="nobody"))
 
 
 async def test_another_worker_lets_a_retry_pass_even_when_it_has_never_ended_with_the_event(bench: Bench) -> None:
     one = make_event("key-1")
     await bury(bench, [one])
-    (target,) = await letters.chosen(bench.pool, Choice())
-    (letter,) = await dead_letters.find(bench.pool, target.id, None)
+    (target,) = await dead_letters.choose(bench.pool, LetterFilter())
+    (letter,) = await find(bench.pool, target.id, None)
     await bench.redis.delete(*bench.keys)  # as after FERRYMAN_STREAM_HOURS
     await bench.bus.ensure_groups(TOY, bench.keys)
-    await retry(bench, event=letters.edited(letter, b'{"n": 7}'))
+    await retry(bench, event=dead_letters.edited(letter, b'{"n": 7}'))
     mine, other = Journaled(), Journaled()
     async with bench.running(bench.worker(mine)), another_worker(bench, other):
         await sweep(bench)
@@ -183,12 +182,12 @@ async def test_another_worker_lets_a_retry_pass_even_when_it_has_never_ended_wit
 async def test_an_edited_retry_has_the_same_id_and_is_remembered_as_edited(bench: Bench) -> None:
     one = make_event("key-1", 1)
     await bury(bench, [one])
-    (letter,) = await dead_letters.find(bench.pool, None, one.id)
-    await retry(bench, Choice(ids=(letter.id,)), event=letters.edited(letter, b'{"n": 2}'))
+    (letter,) = await find(bench.pool, None, one.id)
+    await retry(bench, LetterFilter(ids=(letter.id,)), event=dead_letters.edited(letter, b'{"n": 2}'))
     async with bench.running(bench.worker(Journaled(refuse))):
         await sweep(bench)
         await until(lambda: _is_open(bench))
-    (again,) = await dead_letters.find(bench.pool, letter.id, None)
+    (again,) = await find(bench.pool, letter.id, None)
     assert (again.event.id, again.event.data) == (one.id, b'{"n": 2}')
     assert again.edited_at is not None
     await balanced(bench)
@@ -203,15 +202,15 @@ async def test_an_edited_order_gets_the_key_of_its_new_data_and_must_stay_the_sa
     id = event_id("orders", "IL-1")
     event = Event(id=id, type=TYPE, source="orders", subject="order:IL-1", time=NOON, data=order_body("IL-1", "1"))
     await bury(bench, [event])
-    (letter,) = await dead_letters.find(bench.pool, None, id)
-    fixed = letters.edited(letter, order_body("IL-1", "0505550001"))
+    (letter,) = await find(bench.pool, None, id)
+    fixed = dead_letters.edited(letter, order_body("IL-1", "0505550001"))
     assert (fixed.id, fixed.subject, fixed.time) == (id, "+972505550001", NOON)
     with pytest.raises(LetterError, match="another event"):
-        letters.edited(letter, order_body("IL-2", "0505550001"))
+        dead_letters.edited(letter, order_body("IL-2", "0505550001"))
     with pytest.raises(LetterError, match=r"order\.id"):
-        letters.edited(letter, b"{}")
+        dead_letters.edited(letter, b"{}")
     with pytest.raises(NotJson):
-        letters.edited(letter, b"[1]")
+        dead_letters.edited(letter, b"[1]")
 
 
 async def test_a_retry_of_a_replayed_event_keeps_its_replay_id(bench: Bench) -> None:
@@ -234,23 +233,23 @@ async def test_a_retry_of_a_replayed_event_keeps_its_replay_id(bench: Bench) -> 
 
 async def test_a_discarded_letter_is_settled_and_its_event_stays_dead(bench: Bench) -> None:
     await bury(bench, [make_event("key-1"), make_event("key-2")])
-    first, second = await letters.chosen(bench.pool, Choice())
-    assert await letters.discard(bench.pool, [first.id], "tester") == 1
-    assert await letters.discard(bench.pool, [first.id], "tester") == 0
-    assert [target.id for target in await letters.chosen(bench.pool, Choice())] == [second.id]
-    (letter,) = await dead_letters.find(bench.pool, first.id, None)
+    first, second = await dead_letters.choose(bench.pool, LetterFilter())
+    assert await dead_letters.discard(bench.pool, [first.id], "tester") == 1
+    assert await dead_letters.discard(bench.pool, [first.id], "tester") == 0
+    assert [target.id for target in await dead_letters.choose(bench.pool, LetterFilter())] == [second.id]
+    (letter,) = await find(bench.pool, first.id, None)
     assert (letter.state, letter.settled_by) == ("discarded", "tester")
     assert letter.settled_at is not None
     assert (await balanced(bench)).dead == 2
     with pytest.raises(LetterError, match="was discarded at"):
-        await letters.chosen(bench.pool, Choice(ids=(first.id,)))
+        await dead_letters.choose(bench.pool, LetterFilter(ids=(first.id,)))
 
 
 async def test_an_entry_that_nobody_could_read_is_a_letter_that_cannot_run(bench: Bench) -> None:
     await bench.publish_fields(0, {"junk": "1"})
     async with bench.running(bench.worker(succeed)):
         await until(lambda: _count_is(bench, "dead_letters", 1))
-    (target,) = await letters.chosen(bench.pool, Choice())
+    (target,) = await dead_letters.choose(bench.pool, LetterFilter())
     assert not target.runnable
 
 
@@ -259,7 +258,7 @@ async def _count_is(bench: Bench, table: str, count: int) -> bool:
 
 
 async def _is_open(bench: Bench) -> bool:
-    return bool(await letters.chosen(bench.pool, Choice()))
+    return bool(await dead_letters.choose(bench.pool, LetterFilter()))
 
 
 async def _settled_for(bench: Bench, worker: str) -> bool:

@@ -13,15 +13,15 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from adapters.postgres.bus import outbox
-from adapters.postgres.operator import inspect as server
+from adapters.postgres.bus import spool
+from adapters.postgres.operator.inspect import inspect_server, open_events
 from adapters.postgres.pool import Pool
-from adapters.redis import inspect as redis_server
 from adapters.redis import lease_table
+from adapters.redis.inspect import inspect_redis, waiting_since
 from adapters.redis.lease_table import LeaseTable
 from adapters.redis.streams import Streams, stream_key
-from daemon.operator.doctor import examined
-from daemon.operator.inspection import gathered, port_at
+from daemon.operator.doctor import examine
+from daemon.operator.inspection import inspect_installation, port_at
 from daemon.settings.model import Settings
 from tests.support.bus import make_event
 from tests.support.daemons import free_port
@@ -35,7 +35,7 @@ def settings(redis_url: str, database_url: str, **more: Any) -> Settings:
 async def test_the_look_at_the_servers_finds_versions_durability_and_clocks(
     redis: Redis, redis_url: str, database_url: str
 ) -> None:
-    found = await gathered(settings(redis_url, database_url))
+    found = await inspect_installation(settings(redis_url, database_url))
     assert found.away == {}
     assert found.redis is not None
     assert found.redis.appendonly is True
@@ -52,27 +52,27 @@ async def test_the_look_at_the_servers_finds_versions_durability_and_clocks(
     assert found.leases is not None
     assert found.leases.members == {}
     assert found.disk is not None
-    errors = [finding for finding in examined(found) if finding.level == "error"]
+    errors = [finding for finding in examine(found) if finding.level == "error"]
     assert errors == []
 
 
 async def test_stores_that_are_away_are_named_without_their_passwords(redis: Redis, redis_url: str) -> None:
     away = f"postgresql://user:hunter2@127.0.0.1:{free_port()}/x"
-    found = await gathered(settings(redis_url, away))
+    found = await inspect_installation(settings(redis_url, away))
     assert list(found.away) == ["Postgres"]
     assert found.redis is not None
-    found = await gathered(settings(f"redis://user:hunter2@127.0.0.1:{free_port()}/0", away))
+    found = await inspect_installation(settings(f"redis://user:hunter2@127.0.0.1:{free_port()}/0", away))
     assert sorted(found.away) == ["Postgres", "Redis"]
-    text = "\n".join(str(finding) for finding in examined(found))
+    text = "\n".join(str(finding) for finding in examine(found))
     assert "hunter2" not in text
     assert text.count("error") == 2
 
 
 async def test_an_empty_database_lacks_its_migrations(redis: Redis, redis_url: str, empty_database_url: str) -> None:
-    found = await gathered(settings(redis_url, empty_database_url))
+    found = await inspect_installation(settings(redis_url, empty_database_url))
     assert found.postgres is not None
     assert found.postgres.pending
-    assert any("ferryman migrate" in finding.do for finding in examined(found))
+    assert any("ferryman migrate" in finding.do for finding in examine(found))
 
 
 async def test_backlogs_leases_and_open_events_are_counted(
@@ -83,11 +83,11 @@ async def test_backlogs_leases_and_open_events_are_counted(
     await bus.ensure_groups("contact-sync", keys)
     await bus.append([make_event(f"key-{n}", n) for n in range(5)])
     await bus.read("contact-sync", {keys[p]: ">" for p in range(8)}, count=100, epochs={})
-    await outbox.spool(db, [make_event("key-9")])
+    await spool.append(db, [make_event("key-9")])
     table = LeaseTable(redis, "m1", ["contact-sync"], 30)
     await table.tick([], [])
     await table.acquire([("contact-sync", 3)])
-    found = await gathered(settings(redis_url, database_url), counted=True)
+    found = await inspect_installation(settings(redis_url, database_url), count_open=True)
     backlog = found.backlogs["contact-sync"]
     assert backlog.unread + backlog.pending == 5
     assert backlog.pending > 0
@@ -103,14 +103,14 @@ async def test_backlogs_leases_and_open_events_are_counted(
 
 async def test_nothing_waits_where_everything_is_acknowledged(redis: Redis) -> None:
     bus, keys = Streams(redis, 1), [stream_key("orders", 0)]
-    assert await redis_server.waiting_since(redis, "g", keys) is None
+    assert await waiting_since(redis, "g", keys) is None
     await bus.ensure_groups("g", keys)
     await bus.append([make_event("key-1")])
-    assert await redis_server.waiting_since(redis, "g", keys) is not None
+    assert await waiting_since(redis, "g", keys) is not None
     (entry,) = await bus.read("g", {keys[0]: ">"}, count=9, epochs={})
-    assert await redis_server.waiting_since(redis, "g", keys) is not None
+    assert await waiting_since(redis, "g", keys) is not None
     await bus.ack("g", [(entry.key, entry.id)])
-    assert await redis_server.waiting_since(redis, "g", keys) is None
+    assert await waiting_since(redis, "g", keys) is None
 
 
 async def test_the_look_at_the_leases_leaves_out_what_has_run_out_and_changes_nothing(redis: Redis) -> None:
@@ -120,9 +120,9 @@ async def test_the_look_at_the_leases_leaves_out_what_has_run_out_and_changes_no
     await table.retire()
     await asyncio.sleep(0)
     before = await redis.hgetall(lease_table.LEASES)
-    assert (await lease_table.look(redis)).owners == {("w", 1): "m1"}
+    assert (await lease_table.read_table(redis)).owners == {("w", 1): "m1"}
     await asyncio.sleep(0.3)
-    gone = await lease_table.look(redis)
+    gone = await lease_table.read_table(redis)
     assert (gone.members, gone.owners) == ({}, {})
     assert await redis.hgetall(lease_table.LEASES) == before
 
@@ -131,7 +131,7 @@ async def test_stray_rows_are_seen(redis: Redis, redis_url: str, database_url: s
     await db.execute(
         "INSERT INTO inbox (worker, event_id, outcome, data_hash, at) VALUES ('w', 'e', 'done', '', '2001-01-01')"
     )
-    found = await gathered(settings(redis_url, database_url))
+    found = await inspect_installation(settings(redis_url, database_url))
     assert found.tables is not None
     assert found.tables.stray["inbox"] == 1
 
@@ -186,7 +186,7 @@ async def test_a_managed_server_that_forbids_config_is_looked_at_all_the_same(re
     )
     limited = Redis.from_url(redis_url, username="limited", password="pw", legacy_responses=False)
     try:
-        looked = await redis_server.look(limited)
+        looked = await inspect_redis(limited)
     finally:
         await limited.aclose()
         await redis.acl_deluser("limited")
@@ -200,7 +200,7 @@ async def test_a_managed_server_that_forbids_config_is_looked_at_all_the_same(re
 async def test_open_events_of_each_worker(database_url: str, db: Pool) -> None:
     conn = await asyncpg.connect(database_url)
     try:
-        assert (await server.look(conn, 0.0)).skew_s > 1e9
+        assert (await inspect_server(conn, 0.0)).skew_s > 1e9
     finally:
         await conn.close()
-    assert await server.open_events(db, {"a": ["order.received"], "b": []}) == {"a": 0, "b": 0}
+    assert await open_events(db, {"a": ["order.received"], "b": []}) == {"a": 0, "b": 0}

@@ -9,14 +9,24 @@ from datetime import timedelta
 
 import pytest
 
-from adapters.postgres.bus import inbox, journal, outbox
+from adapters.postgres.bus import burials, inbox, journal, outbox, spool
+from adapters.postgres.bus.burials import DeadLetter
 from adapters.postgres.bus.inbox import InboxRow
-from adapters.postgres.operator import dead_letters
-from adapters.postgres.operator import trail as paths
-from adapters.postgres.operator.dead_letters import DeadLetter
-from adapters.postgres.operator.trail import Ending, Filter, Found
+from adapters.postgres.operator import dead_letters, trail
+from adapters.postgres.operator.trail import EventFilter, FoundEvent, WorkerEnding
 from adapters.postgres.pool import Pool
-from daemon.operator.trail import Way, find, follow, handled, keys_of, states, way
+from daemon.operator.keys import keys_meant
+from daemon.operator.trail import (
+    EventTrail,
+    NoSuchEvent,
+    find,
+    follow,
+    handled_types,
+    list_events,
+    show,
+    states,
+    trail_of,
+)
 from daemon.workers import WORKERS
 from schemas.envelope import Event, event_id
 from tests.support.bus import NOON
@@ -48,13 +58,13 @@ async def ids(db: Pool, text: str) -> list[str]:
 
 
 async def listed(db: Pool, limit: int = 10, **chosen: object) -> list[str]:
-    fitting = Filter(**chosen)  # type: ignore[arg-type]
-    return [found.id for found in await paths.listed(db, fitting, handled(WORKERS), limit)]
+    fitting = EventFilter(**chosen)  # type: ignore[arg-type]
+    return [found.id for found in await trail.listed(db, fitting, handled_types(WORKERS), limit)]
 
 
-async def the_way(db: Pool, event: Event) -> Way:
+async def the_way(db: Pool, event: Event) -> EventTrail:
     (found,) = await find(db, event.id)
-    known = await way(db, WORKERS, found)
+    known = await trail_of(db, WORKERS, found)
     assert known is not None
     return known
 
@@ -78,10 +88,10 @@ async def test_a_key_finds_all_its_events_and_nothing_finds_nothing(db: Pool) ->
 
 
 async def test_an_event_is_found_before_it_is_on_the_stream_and_after_the_journal_forgot_it(db: Pool) -> None:
-    await outbox.spool(db, [ORDER])
+    await spool.append(db, [ORDER])
     async with db.acquire() as conn, conn.transaction():
         await outbox.emit(conn, [SYNCED])
-        await dead_letters.bury(conn, "contact-sync", [DeadLetter(OTHER, "Refused", "no", 1)])
+        await burials.bury(conn, "contact-sync", [DeadLetter(OTHER, "Refused", "no", 1)])
     places = {found.id: found.place for event in (ORDER, SYNCED, OTHER) for found in await find(db, event.id)}
     assert places == {ORDER.id: "spool", SYNCED.id: "outbox", OTHER.id: "dead letter"}
     for event in (ORDER, SYNCED, OTHER):
@@ -102,7 +112,7 @@ async def test_the_way_of_an_event_has_its_endings_attempts_letters_and_effects(
     await ended(db, ORDER, "dead", "Refused")
     await ended(db, ORDER, "done", replay="contact-sync:1")
     async with db.acquire() as conn, conn.transaction():
-        await dead_letters.bury(conn, "contact-sync", [DeadLetter(ORDER, "Refused", "no", 3)])
+        await burials.bury(conn, "contact-sync", [DeadLetter(ORDER, "Refused", "no", 3)])
     known = await the_way(db, ORDER)
     assert known.open == []
     assert [(e.worker, e.outcome, e.replay_id) for e in known.endings] == [
@@ -130,11 +140,30 @@ async def test_the_list_is_newest_first_and_filtered(db: Pool) -> None:
     assert await listed(db, since=NOON + timedelta(seconds=30)) == [OTHER.id]
 
 
+async def test_lists_mask_keys_and_the_one_event_that_fits_is_shown_whole(db: Pool) -> None:
+    await journaled(db, ORDER, SYNCED)
+    await ended(db, ORDER, "done")
+    listed = await list_events(db, WORKERS, EventFilter(key="972505550001"), 10)
+    assert [(one["id"], one["key"], one["workers"]) for one in listed] == [
+        (SYNCED.id, "+…01", {"journal": "done"}),
+        (ORDER.id, "+…01", {"journal": "done", "contact-sync": "done"}),
+    ]
+    assert await show(db, WORKERS, PHONE) == listed[::-1]
+    one = await show(db, WORKERS, "IL-1")
+    assert isinstance(one, EventTrail)
+    document = one.document()
+    assert (document["id"], document["data"], document["subject"]) == (ORDER.id, '{"n": 1}', PHONE)
+    assert [caused["key"] for caused in document["caused"]] == ["+…01"]
+    assert "causationid" not in document
+    with pytest.raises(NoSuchEvent, match="ferryman events list"):
+        await show(db, WORKERS, "IL-3")
+
+
 async def test_what_waits_in_the_spool_is_listed_first_and_a_retry_is_no_event_of_its_own(db: Pool) -> None:
     await journaled(db, OTHER)
-    await outbox.spool(db, [ORDER])
+    await spool.append(db, [ORDER])
     async with db.acquire() as conn, conn.transaction():
-        await dead_letters.bury(conn, "contact-sync", [DeadLetter(OTHER, "Refused", "no", 1)])
+        await burials.bury(conn, "contact-sync", [DeadLetter(OTHER, "Refused", "no", 1)])
     (letter,) = await dead_letters.find(db, None, OTHER.id)
     async with db.acquire() as conn, conn.transaction():
         await dead_letters.retry(conn, [letter.id], "tester")
@@ -143,17 +172,17 @@ async def test_what_waits_in_the_spool_is_listed_first_and_a_retry_is_no_event_o
 
 
 def test_states_tell_of_the_workers_that_handle_the_type_alone() -> None:
-    found = Found("1", "contact.synced", "ferryman", PHONE, NOON, "journal")
-    endings: Sequence[Ending] = [Ending("1", "journal", "", "done", None, 0, NOON)]
+    found = FoundEvent("1", "contact.synced", "ferryman", PHONE, NOON, "journal")
+    endings: Sequence[WorkerEnding] = [WorkerEnding("1", "journal", "", "done", None, 0, NOON)]
     assert states(WORKERS, found, endings) == {"journal": "done"}
     assert states(WORKERS, replace(found, type="order.received"), endings)["contact-sync"] == "open"
-    assert keys_of("IL-1")[0] == "IL-1"
+    assert keys_meant("IL-1")[0] == "IL-1"
 
 
 async def test_the_tail_tells_every_arrival_and_ending_once_and_only_new_ones(db: Pool) -> None:
     await journaled(db, ORDER)
     await ended(db, ORDER, "done")
-    told: list[Found | Ending] = []
+    told: list[FoundEvent | WorkerEnding] = []
 
     async def listen() -> None:
         async for one in follow(db):
@@ -173,7 +202,7 @@ async def test_the_tail_tells_every_arrival_and_ending_once_and_only_new_ones(db
     await _until(told, 3)
     await asyncio.sleep(1.2)
     task.cancel()
-    assert [one.id if isinstance(one, Found) else one.outcome for one in told] == [OTHER.id, "skipped", SYNCED.id]
+    assert [one.id if isinstance(one, FoundEvent) else one.outcome for one in told] == [OTHER.id, "skipped", SYNCED.id]
 
 
 async def _until(told: Sequence[object], count: int) -> None:

@@ -10,8 +10,8 @@ from typing import Any, Final
 import pytest
 from redis.asyncio import Redis
 
-from adapters.postgres.bus import epochs, meta, outbox, payloads
-from adapters.postgres.operator import partitions
+from adapters.postgres.bus import epochs, meta, outbox, partitions, payloads, spool
+from adapters.postgres.operator import repartition
 from adapters.postgres.pool import Pool
 from adapters.redis import stream_states
 from adapters.redis.lease_table import LeaseTable, forget_all
@@ -20,12 +20,10 @@ from daemon.bus import journal
 from daemon.bus.recovery import MARK, tagged, tags
 from daemon.bus.upkeep import publish_left
 from daemon.bus.worker import AnyWorker
-from daemon.cli.replay import _bus as replay_bus
 from daemon.lifecycle import StartError
-from daemon.operator import partitions as changing
-from daemon.operator.partitions import Changed, NotNow, change, look
-from daemon.operator.replay import ReplayError
-from daemon.settings.model import Settings
+from daemon.operator.partitions import read_layout
+from daemon.operator.repartition import Changed, NotNow, _prepare_marks, change, finish
+from daemon.operator.replay import ReplayError, open_bus
 from daemon.stores import health as stores
 from schemas.envelope import TOPICS
 from tests.support.bus import TOPIC, TOY, Bench, fields_of, make_event, make_events, open_bench, until
@@ -113,7 +111,7 @@ async def test_a_drained_bus_changes_and_its_streams_begin_anew(bench: Bench, re
     assert [key async for key in bench.redis.scan_iter("ferryman:*:orders")] == []
     assert {await bench.redis.get(key) for key in marks(bench, 4)} == {b"m"}
     assert len([key async for key in bench.redis.scan_iter("ferryman:*:mark")]) == len(marks(bench, 4))
-    assert await partitions.left(bench.pool) is None
+    assert await repartition.old_streams(bench.pool) is None
     now = await epochs.take(bench.pool, TOY, range(WAS), "another")
     assert all(now[p] > was[p] + 1 for p in range(WAS)), "who slept through it may write nothing"
     assert await to(bench, 4) == Changed(4, 4)
@@ -131,7 +129,7 @@ async def test_what_waits_is_refused_and_named(bench: Bench) -> None:
 
 
 async def test_spool_outbox_processes_and_a_loss_are_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    await outbox.spool(bench.pool, [make_event("key-1")])
+    await spool.append(bench.pool, [make_event("key-1")])
     assert "1 events wait in the spool and 0 in the outbox" in await refused(bench, move=True)
     await bench.pool.execute("TRUNCATE spool")
     async with bench.pool.acquire() as conn:
@@ -164,7 +162,7 @@ async def test_one_verb_at_a_time_and_no_process_or_replay_starts_meanwhile(
         with pytest.raises(StartError, match="being changed"):
             await starting.take_part()
         with pytest.raises(ReplayError, match="being changed"):
-            async with replay_bus(bench.pool, Settings(), redis_url):
+            async with open_bus(bench.pool, redis_url, WAS):
                 pass
     await starting.take_part()
     assert "processes are starting" in await refused(bench)
@@ -261,11 +259,11 @@ class Death(Exception):
 
 
 DEATHS: Final[dict[str, tuple[Any, str, bool]]] = {
-    "before the transaction": (partitions, "change", False),
-    "after the transaction": (partitions, "change", True),
+    "before the transaction": (repartition, "change", False),
+    "after the transaction": (repartition, "change", True),
     "before the streams go": (stream_states, "forget", False),
     "after the streams went": (stream_states, "forget", True),
-    "before it is done": (partitions, "done", False),
+    "before it is done": (repartition, "old_streams_removed", False),
 }
 
 
@@ -288,8 +286,8 @@ async def test_a_death_at_any_point_leaves_one_number_and_can_be_repeated(
     if not changed or then == "the verb again":
         assert (await to(bench, 4, move=True)) == (Changed(4, 4) if changed else Changed(WAS, 4, len(waiting)))
     else:
-        await asyncio.gather(*(changing.finish(bench.pool, bench.redis) for _ in range(2)))
-    assert await partitions.left(bench.pool) is None
+        await asyncio.gather(*(finish(bench.pool, bench.redis) for _ in range(2)))
+    assert await repartition.old_streams(bench.pool) is None
     found = await worked_off(bench, redis_url, 4)
     assert sum(map(len, found.values())) == len(waiting)
     assert all(numbers == sorted(set(numbers)) for numbers in found.values())
@@ -324,14 +322,12 @@ async def test_a_removal_that_comes_late_touches_nothing_newer(bench: Bench) -> 
 async def test_what_comes_into_the_outbox_in_the_last_moment_stops_the_change(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare = changing._prepare_marks
-
     async def late(*args: Any) -> Any:
         async with bench.pool.acquire() as conn:
             await outbox.emit(conn, [make_event("key-1")])
-        return await prepare(*args)
+        return await _prepare_marks(*args)
 
-    monkeypatch.setattr(changing, "_prepare_marks", late)
+    monkeypatch.setattr("daemon.operator.repartition._prepare_marks", late)
     assert "something has just come into the outbox" in await refused(bench)
     async with bench.pool.acquire() as conn:
-        assert (await look(conn, bench.redis, WAS)).outbox == 1
+        assert (await read_layout(conn, bench.redis, WAS)).outbox == 1

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from adapters.postgres.bus import inbox
+from adapters.postgres.bus.days import ensure_days
 from adapters.postgres.bus.inbox import InboxRow
-from adapters.postgres.bus.journal import ensure_days
 from adapters.postgres.pool import Pool
 from tests.support.bus import make_events
 

@@ -14,8 +14,8 @@ import pytest
 
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import stream_key
-from daemon.operator.doctor import examined
-from daemon.operator.inspection import Facts, gathered
+from daemon.operator.doctor import examine
+from daemon.operator.inspection import Inspection, inspect_installation
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
 from daemon.settings.model import Settings
@@ -237,8 +237,8 @@ async def test_with_all_nodes_away_the_process_lives_and_takes_orders_into_the_s
 async def test_the_doctor_asks_every_node(settings: dict[str, Any], nodes: ClusterNodes) -> None:
     read = Settings(redis_url=settings["REDIS_URL"], database_url=settings["DATABASE_URL"], ferryman_port=0)
 
-    async def all_six() -> Facts | None:
-        seen = await gathered(read)
+    async def all_six() -> Inspection | None:
+        seen = await inspect_installation(read)
         return seen if len(seen.nodes) == 6 else None  # the map leaves a replica out that has had nothing to copy
 
     found = await until(all_six, "a map with all nodes")
@@ -252,15 +252,15 @@ async def test_the_doctor_asks_every_node(settings: dict[str, Any], nodes: Clust
     await bare.ask("CONFIG SET", "appendonly", "no")
     await gone.kill()
 
-    async def five() -> Facts | None:
-        seen = await gathered(read)
+    async def five() -> Inspection | None:
+        seen = await inspect_installation(read)
         return seen if len(seen.nodes) == 5 and seen.silent_nodes else None
 
     found = await until(five, "a map without the node that is gone")
     assert found is not None
     assert found.redis is not None
     assert (found.redis.durability, found.redis.policy, found.redis.appendonly) == ("none", "allkeys-lru", False)
-    said = {finding.text: finding.level for finding in examined(found)}
+    said = {finding.text: finding.level for finding in examine(found)}
     assert said[f"maxmemory-policy of the node 127.0.0.1:{evicting.port} is allkeys-lru: it would drop accepted events"]
     assert said[f"the node 127.0.0.1:{bare.port} has no append-only file"] == "warn"
     assert said[f"the node 127.0.0.1:{gone.port} does not answer"] == "warn"

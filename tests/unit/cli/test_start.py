@@ -8,7 +8,7 @@ import sys
 import pytest
 import typer
 
-from daemon.cli.main import VERBS, commands
+from daemon.cli.main import VERBS, Verb, commands
 
 SHOW = "import sys; from daemon.cli.main import commands; [commands(v) for v in sys.argv[1:]]; print(*sys.modules)"
 
@@ -32,6 +32,15 @@ def test_a_verb_is_there_alone(verb: str) -> None:
 @pytest.mark.parametrize("misspelled", ["", "--help", "runn"])
 def test_the_help_and_what_is_misspelled_know_every_verb(misspelled: str) -> None:
     assert sorted(names(commands(misspelled))) == sorted(VERBS)
+
+
+@pytest.mark.parametrize(
+    "added", [Verb("made-up", "config:show"), Verb("made-up", "config:app", group=True)], ids=["command", "group"]
+)
+def test_a_new_verb_is_one_line_of_the_table(added: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(VERBS, added.name, added)
+    assert names(commands("made-up")) == ["made-up"]
+    assert "made-up" in names(commands("--help"))
 
 
 def test_run_imports_nothing_of_the_demo_or_of_the_operators_verbs() -> None:

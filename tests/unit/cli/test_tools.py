@@ -10,23 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from daemon.cli.main import commands
-from daemon.cli.tools import NotConfirmed, confirm, masked_key, moment, ranges, shown_json
+from daemon.cli.tools import NotConfirmed, confirm, shown_json, shown_ranges, shown_time
 from tests.support.bus import NOON
-
-
-@pytest.mark.parametrize(
-    ("key", "shown"),
-    [
-        ("+972505550001", "+…01"),
-        ("email:ann@b.example", "email:…le"),
-        ("order:IL-1", "order:…-1"),
-        ("unreadable:ferryman:{1}:orders:1-0", "unreadable:…-0"),
-        ("x", "…x"),
-        ("", "…"),
-    ],
-)
-def test_a_key_in_a_list_shows_its_kind_and_its_end(key: str, shown: str) -> None:
-    assert masked_key(key) == shown
 
 
 def terminal(monkeypatch: pytest.MonkeyPatch, is_one: bool, answer: bool = False) -> list[str]:
@@ -64,15 +49,15 @@ def test_on_a_terminal_a_no_ends_it_and_a_single_one_is_not_asked_about(monkeypa
 def test_data_are_shown_indented_and_whatever_they_are() -> None:
     assert shown_json('{"name":"Ä"}'.encode()) == '{\n  "name": "Ä"\n}'
     assert shown_json(b"\xff junk") == "\ufffd junk"
-    assert moment(NOON) == "2031-03-01 12:00:00"
-    assert moment(None) == ""
+    assert shown_time(NOON) == "2031-03-01 12:00:00"
+    assert shown_time(None) == ""
 
 
 @pytest.mark.parametrize(
     ("numbers", "text"), [([], "nothing"), ([3], "3"), ([2, 0, 1, 5], "0-2,5"), ([1, 3, 4, 9, 10], "1,3-4,9-10")]
 )
 def test_partitions_are_shown_as_ranges(numbers: list[int], text: str) -> None:
-    assert ranges(numbers) == text
+    assert shown_ranges(numbers) == text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Facts in, findings out: a row for each thing that the doctor can say."""
+"""An inspection in, findings out: a row for each thing that the doctor can say; and the status of the same."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from adapters.postgres.operator.inspect import Postgres, Tables
+from adapters.postgres.operator.inspect import PostgresServer, TableCounts
 from adapters.redis.inspect import RedisServer
 from adapters.redis.lease_table import Table
-from daemon.cli.status import document
-from daemon.operator.doctor import Finding, examined, loss_window
-from daemon.operator.inspection import Backlog, Facts, disk_at, off
+from daemon.operator.doctor import Finding, examine
+from daemon.operator.inspection import Backlog, Inspection, disk_at, switches
+from daemon.operator.loss_window import loss_window
+from daemon.operator.status import document
 from daemon.settings.model import Settings
 
 NOW = datetime(2031, 3, 1, 12, tzinfo=UTC)
@@ -32,8 +33,8 @@ REDIS = RedisServer(
     replicas=0,
     skew_s=0.01,
 )
-POSTGRES = Postgres("16.2", 16, True, "on", True, 90, 0.02, ())
-TABLES = Tables(16, {"inbox": 0, "event_journal": 0}, {}, 0, None, 0, None)
+POSTGRES = PostgresServer("16.2", 16, True, "on", True, 90, 0.02, ())
+TABLES = TableCounts(16, {"inbox": 0, "event_journal": 0}, {}, 0, None, 0, None)
 LEASES = Table({"m1": frozenset({"journal"})}, {("journal", p): "m1" for p in range(16)})
 
 
@@ -43,7 +44,7 @@ def nodes(**of_the_last: Any) -> tuple[RedisServer, ...]:
     return (*two, replace(REDIS, address="h:3", role="slave", **of_the_last))
 
 
-def facts(**changed: Any) -> Facts:
+def inspection(**changed: Any) -> Inspection:
     """A healthy installation, but for what is *changed*."""
     healthy: dict[str, Any] = {
         "version": "1",
@@ -61,17 +62,17 @@ def facts(**changed: Any) -> Facts:
     }
     if "redis" in changed:
         changed = {"nodes": () if changed["redis"] is None else (changed["redis"],)} | changed
-    return Facts(**healthy | changed)
+    return Inspection(**healthy | changed)
 
 
 def said(**changed: Any) -> list[Finding]:
     """What is not ok with it."""
-    return [finding for finding in examined(facts(**changed)) if finding.level != "ok"]
+    return [finding for finding in examine(inspection(**changed)) if finding.level != "ok"]
 
 
 def test_a_healthy_installation_has_nothing_but_ok() -> None:
     assert said() == []
-    assert all(str(finding).startswith("ok ") for finding in examined(facts()))
+    assert all(str(finding).startswith("ok ") for finding in examine(inspection()))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_what_is_wrong_is_one_finding_that_says_what_to_do(
 
 
 def test_every_node_of_a_cluster_has_a_line_with_its_settings() -> None:
-    lines = [str(finding) for finding in examined(facts(nodes=nodes())) if "h:" in finding.text]
+    lines = [str(finding) for finding in examine(inspection(nodes=nodes())) if "h:" in finding.text]
     assert lines == [
         "ok     h:1 primary: Valkey 9.1.0, append-only file, fsync always, 5 MB used and no limit",
         "ok     h:2 replica: Valkey 9.1.0, append-only file, fsync always, 5 MB used and no limit",
@@ -175,11 +176,11 @@ def test_the_loss_window_is_one_sentence(redis: dict[str, Any], postgres: dict[s
 
 
 def test_what_is_off_is_said_with_the_names_that_switch_it_on() -> None:
-    running, workers, sources = off(Settings())
+    running, workers, sources = switches(Settings())
     assert running == ["journal"]
     assert workers == {"contact-sync": "CGB_API_KEY is not set"}
     assert sources == {"orders": "set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET"}
-    _, workers, sources = off(Settings(cgb_api_key="k" * 20, orders_api_key="a" * 20, ferryman_workers="journal"))
+    _, workers, sources = switches(Settings(cgb_api_key="k" * 20, orders_api_key="a" * 20, ferryman_workers="journal"))
     assert workers == {"contact-sync": "FERRYMAN_WORKERS does not name it"}
     assert sources == {}
 
@@ -189,7 +190,7 @@ def test_the_disk_of_a_directory_that_is_not_there_yet_is_that_of_its_parent(tmp
 
 
 def test_the_status_says_what_is_known_and_null_where_nothing_is() -> None:
-    known = document(facts(open_events={"journal": 4}, tables=replace(TABLES, dead_letters={"journal": 2})))
+    known = document(inspection(open_events={"journal": 4}, tables=replace(TABLES, dead_letters={"journal": 2})))
     assert known["workers"]["journal"] == {
         "state": "running",
         "owned": 16,
@@ -200,10 +201,10 @@ def test_the_status_says_what_is_known_and_null_where_nothing_is() -> None:
         "oldest_seconds": None,
     }
     assert known["members"] == {"m1": {"journal": list(range(16))}}
-    blind = document(facts(redis=None, leases=None, backlogs={}, workers_off={"contact-sync": "no key"}))
+    blind = document(inspection(redis=None, leases=None, backlogs={}, workers_off={"contact-sync": "no key"}))
     assert blind["members"] is None
     assert blind["workers"]["journal"]["state"] == "not known"
     assert blind["workers"]["journal"]["lag"] is None
     assert blind["workers"]["contact-sync"]["state"] == "off: no key"
-    assert document(facts(leases=Table({}, {})))["workers"]["journal"]["state"] == "no process runs it"
-    assert document(facts(paused=frozenset({"journal"})))["workers"]["journal"]["state"] == "paused"
+    assert document(inspection(leases=Table({}, {})))["workers"]["journal"]["state"] == "no process runs it"
+    assert document(inspection(paused=frozenset({"journal"})))["workers"]["journal"]["state"] == "paused"

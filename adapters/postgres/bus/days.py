@@ -1,0 +1,79 @@
+"""Day tables: the daily partitions of inbox and journal, made ahead and dropped when they are old.
+
+A day (UTC) is dropped whole, in both tables at once. A day with open work stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Final
+
+import asyncpg
+
+from adapters.postgres.pool import Connection, Pool, Record
+
+DAYS_AHEAD: Final = 14
+
+_OLD: Final = """
+SELECT to_date(right(relname, 8), 'YYYYMMDD') AS day FROM pg_class
+WHERE relkind = 'r' AND relname ~ '^event_journal_p\\d{8}$'
+  AND to_date(right(relname, 8), 'YYYYMMDD') < current_date - $1::int
+ORDER BY 1
+"""
+
+_OPEN: Final = """
+SELECT EXISTS (
+    SELECT FROM {table} j JOIN unnest($1::text[], $2::text[]) AS w (worker, type) ON w.type = j.type
+    WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = j.id AND i.worker = w.worker AND i.replay_id = ''))
+"""
+
+
+async def ensure_days(pool: Pool) -> None:
+    """Make the day tables for today and the DAYS_AHEAD days to come."""
+    async with pool.acquire() as conn, conn.transaction():
+        await conn.execute("SELECT pg_advisory_xact_lock(hashtext('ferryman.ensure_days'))")
+        have = {row["relname"] for row in await conn.fetch("SELECT relname FROM pg_class WHERE relname ~ '_p\\d{8}$'")}
+        days = await conn.fetch(
+            "SELECT d::date AS day, (d + interval '1 day')::date AS next FROM"
+            " generate_series(date_trunc('day', now()), now() + make_interval(days => $1), interval '1 day') AS d",
+            DAYS_AHEAD,
+        )
+        for table in ("inbox", "event_journal"):
+            for row in days:
+                name = f"{table}_p{row['day']:%Y%m%d}"
+                if name not in have:
+                    await _make_day(conn, name, table, row)
+
+
+async def _make_day(conn: Connection, name: str, table: str, row: Record) -> None:
+    """Make one day table. A day that has rows in the default partition already stays there."""
+    bounds = f"FROM ('{row['day']}') TO ('{row['next']}')"
+    with contextlib.suppress(asyncpg.CheckViolationError):
+        async with conn.transaction():
+            await conn.execute(f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES {bounds}")
+
+
+async def drop_old_days(pool: Pool, days: int, workers: Mapping[str, Sequence[str]]) -> tuple[list[date], list[date]]:
+    """Drop the day tables of more than *days* days ago, and the payloads of those days. Returns (dropped, kept for
+    open work).
+
+    *workers*: name -> the types it handles. Days go oldest first, up to the first one with open work: without the
+    inbox rows of a day, its events would look new.
+    """
+    pairs = [(worker, type_) for worker, types in workers.items() for type_ in types]
+    old = [row["day"] for row in await pool.fetch(_OLD, days)]
+    dropped: list[date] = []
+    for day in old:
+        name = f"{day:%Y%m%d}"
+        query = _OPEN.format(table=f"event_journal_p{name}")
+        if await pool.fetchval(query, [p[0] for p in pairs], [p[1] for p in pairs]):
+            break
+        async with pool.acquire() as conn, conn.transaction():
+            await conn.execute("SET LOCAL lock_timeout = '5s'")
+            await conn.execute(f"DROP TABLE event_journal_p{name}")
+            await conn.execute(f"DROP TABLE IF EXISTS inbox_p{name}")
+            await conn.execute("DELETE FROM payloads WHERE created_at < $1::date + 1", day)
+        dropped.append(day)
+    return dropped, [day for day in old if day not in dropped]

@@ -1,0 +1,29 @@
+"""Pausing and resuming: what changes, what would, and what there is to pause."""
+
+from __future__ import annotations
+
+import pytest
+
+from adapters.postgres.bus import pauses
+from adapters.postgres.pool import Pool
+from daemon.operator.pauses import UnknownName, set_paused
+from daemon.workers import WORKERS
+
+
+@pytest.mark.parametrize("name", ["contact-sync", "cgb"])
+async def test_a_pause_and_a_resume_say_whether_they_change_anything(db: Pool, name: str) -> None:
+    assert await set_paused(db, WORKERS, name, paused=True, dry_run=True)
+    assert await pauses.paused(db) == frozenset()
+    assert await set_paused(db, WORKERS, name, paused=True)
+    assert not await set_paused(db, WORKERS, name, paused=True)
+    assert not await set_paused(db, WORKERS, name, paused=True, dry_run=True)
+    assert await pauses.paused(db) == {name}
+    assert await set_paused(db, WORKERS, name, paused=False)
+    assert not await set_paused(db, WORKERS, name, paused=False)
+    assert await pauses.paused(db) == frozenset()
+
+
+async def test_a_name_that_is_neither_a_worker_nor_a_provider_is_refused_with_those_that_are(db: Pool) -> None:
+    with pytest.raises(UnknownName, match="cgb, contact-sync, journal"):
+        await set_paused(db, WORKERS, "contact-snyc", paused=True)
+    assert await pauses.paused(db) == frozenset()
