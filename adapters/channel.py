@@ -152,7 +152,9 @@ class Channels:
         self._channels: dict[str, Channel] = {}
 
     def __getitem__(self, name: str) -> Channel:
-        return self._channels.setdefault(name, Channel(name))
+        if name not in self._channels:
+            self._channels[name] = Channel(name)
+        return self._channels[name]
 
     def get(self, name: str | None) -> Channel | None:
         """The channel of that name, if there is one."""

@@ -83,13 +83,16 @@ async def assembled(
         await recovery.begin()
         intake.verify = recovery.check
 
-        metrics = Metrics(
-            declared(known),
-            workers=[worker.name for worker in known],
-            sources=[source.name for source in sources],
-            providers=sorted({channel for worker in known for channel in worker.channels}),
+        metrics, channels = _metrics(known, sources), Channels()
+        outside = Outside(
+            settings=settings,
+            pool=pool,
+            redis=commands,
+            session=await stack.enter_async_context(open_session()),
+            channels=channels,
+            metrics=metrics,
+            now=utc_now,
         )
-        channels = Channels()
         by_name: dict[str, Consumer] = {}
         keeper = _keeper(settings, pool, bus, running, by_name)
         shared = Shared(
@@ -101,15 +104,6 @@ async def assembled(
             metrics=metrics,
             now=utc_now,
             suspect=recovery.suspect,
-        )
-        outside = Outside(
-            settings=settings,
-            pool=pool,
-            redis=commands,
-            session=await stack.enter_async_context(open_session()),
-            channels=channels,
-            metrics=metrics,
-            now=utc_now,
         )
         deps = await _opened(stack, running, outside)
         for worker in running:
@@ -184,18 +178,30 @@ def _listener(
     return listener
 
 
+def _domains(workers: Sequence[AnyWorker]) -> list[Domain[Any]]:
+    """The domains of *workers*, each once."""
+    return list(dict.fromkeys(worker.domain for worker in workers if worker.domain is not None))
+
+
 def declared(workers: Sequence[AnyWorker]) -> list[Declared]:
     """Every metric of a process that runs *workers*."""
-    domains = dict.fromkeys(worker.domain for worker in workers if worker.domain is not None)
-    return [*BUS_METRICS, *WEB_METRICS, *(metric for domain in domains for metric in domain.metrics)]
+    return [*BUS_METRICS, *WEB_METRICS, *(metric for domain in _domains(workers) for metric in domain.metrics)]
+
+
+def _metrics(workers: Sequence[AnyWorker], sources: Sequence[Source]) -> Metrics:
+    return Metrics(
+        declared(workers),
+        workers=[worker.name for worker in workers],
+        sources=[source.name for source in sources],
+        providers=sorted({channel for worker in workers for channel in worker.channels}),
+    )
 
 
 async def _opened(
     stack: AsyncExitStack, workers: Sequence[AnyWorker], outside: Outside
 ) -> dict[Domain[Any] | None, Any]:
     """What the handlers of each domain of *workers* are given."""
-    domains = dict.fromkeys(worker.domain for worker in workers if worker.domain is not None)
-    return {domain: await stack.enter_async_context(domain.opened(outside)) for domain in domains}
+    return {domain: await stack.enter_async_context(domain.opened(outside)) for domain in _domains(workers)}
 
 
 def _plain(secret: SecretStr | str) -> str:

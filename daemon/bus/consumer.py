@@ -95,9 +95,10 @@ class Consumer:
         commit = asyncio.create_task(self.committer.run(), name=f"{self.worker.name}:commit")
         read = asyncio.create_task(self.reader.run(), name=f"{self.worker.name}:read")
         slots = [asyncio.create_task(self._slot(n), name=f"{self.worker.name}:{n}") for n in range(self._slots)]
-        side = [asyncio.create_task(self._tell(), name=f"{self.worker.name}:tell")]
-        if self.worker.channels:
-            side.append(asyncio.create_task(self._probe(), name=f"{self.worker.name}:probe"))
+        side = [
+            asyncio.create_task(self._tell(), name=f"{self.worker.name}:tell"),
+            asyncio.create_task(self._probe(), name=f"{self.worker.name}:probe"),
+        ]
         stopped = asyncio.create_task(self._stopping.wait())
         try:
             done, _ = await asyncio.wait({commit, read, stopped, *slots, *side}, return_when=asyncio.FIRST_COMPLETED)
@@ -367,8 +368,3 @@ class Consumer:
                     self.lanes.unpark(name)
                 elif channel.may_probe:
                     self.lanes.unpark(name, 1)
-
-    @property
-    def oldest(self) -> datetime | None:
-        """Arrival of the oldest event in hand."""
-        return self.lanes.oldest()

@@ -74,7 +74,7 @@ class Worker(Generic[D]):
     domain: builds what *handle* is given; None: it is given nothing.
     record: writes a batch of rows in the committer's transaction; sorts what it locks; a repeat is harmless.
     buried: rows that go with an event's dead letter, in the same transaction.
-    channels: what it calls; while one is away only the events that need it wait.
+    channels: what it calls, by name: for the operator who pauses one, and for the metrics.
     on_uncertain: "retry" only where the handler looks before it acts.
     lanes: how many keys run side by side. attempts: handler calls that may fail before the event is a dead letter.
     off: why the worker cannot run with these settings, or None.

@@ -94,9 +94,12 @@ class Listener:
 
         async def handle(request: web.Request) -> web.Response:
             assert source.challenge is not None
-            answer = source.challenge(request.query, self._secrets)
+            try:
+                answer = source.challenge(request.query, self._secrets)
+            except Exception:
+                log.exception("webhook.failed", source=source.name)
+                return problem(500, "this failed here; ask again")
             if answer is None:
-                self._metrics.inc("ferryman_webhooks_total", {"source": source.name, "outcome": "refused"})
                 return problem(403, f"this is no challenge that can be answered: {source.advice}")
             return plain(answer)
 

@@ -90,6 +90,8 @@ FORM: Final = Source(
 
 
 def challenge(query: Mapping[str, str], secrets: Secrets) -> Answer | None:
+    if query.get("hub.mode") == "break":
+        raise RuntimeError("a fault of the source")
     if query.get("hub.verify_token") not in secrets.get("orders_api_key", ()):
         return None
     return Answer(200, query.get("hub.challenge", "").encode())
@@ -275,7 +277,7 @@ async def test_a_made_up_one_of_each_is_served_by_the_whole_daemon(daemon_url: t
         assert "made_up_sent 1" in page
         assert 'ferryman_webhooks_total{outcome="accepted",source="made-up"} 3' in page
         assert 'ferryman_events_total{outcome="done",worker="made-up"} 1' in page
-        assert 'ferryman_breaker_open{provider="made-up-sender"} 0' in page or "ferryman_breaker_open" not in page
+        assert 'ferryman_breaker_open{provider="made-up-sender"} 0' in page
         async with session.get(f"{url}/readyz") as answer:
             assert "made-up" in (await answer.json())["leases"]
 
@@ -289,5 +291,8 @@ async def test_a_challenge_is_answered_where_its_token_is_ours(daemon_url: tuple
                 assert answer.status == expected[0]
                 if expected[1] is not None:
                     assert await answer.text() == expected[1]
+        async with session.get(f"{url}/webhooks/challenging", params={"hub.mode": "break"}) as answer:
+            assert answer.status == 500
+            assert answer.content_type == "application/problem+json"
         async with session.get(f"{url}/webhooks/made-up") as answer:
             assert answer.status == 405

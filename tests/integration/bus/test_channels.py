@@ -83,7 +83,6 @@ async def test_a_channel_that_is_away_delays_nothing_of_another(
     """Promise: with as few as two slots, and twenty events before it that need the channel which is away."""
     monkeypatch.setattr("adapters.channel.PROBE_S", 0.2)
     monkeypatch.setattr("daemon.bus.settle.OUTAGE_CAP_S", 0.05)
-    monkeypatch.setattr("daemon.bus.settle.BACKOFF_S", 0.05)
     away, sound = System(), System()
     away.away = True
     channels = Channels()
@@ -161,3 +160,22 @@ async def test_a_further_request_of_one_call_waits_for_its_place_and_does_not_be
             await bench.publish([make_event("a"), make_event("b")])
             await until(bench.settled)
     assert sorted(system.asked) == ["a first", "a second", "b first", "b second"]
+
+
+async def test_what_is_parked_goes_on_although_the_worker_did_not_declare_its_channel(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.bus.consumer.PROBE_LOOK_S", 0.02)
+    channels = Channels()
+    channels["test"].paused = True
+
+    async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
+        channels["test"].check("write")
+        return Done(rows=(effect(event),))
+
+    async with bench.running(bench.worker(handle), channels=channels) as consumer:
+        await bench.publish([make_event("key-1")])
+        await until(lambda: consumer.lanes.parked == {"test": 1})
+        channels["test"].paused = False
+        await until(bench.settled)
+    assert await bench.numbers() == {"key-1": [0]}

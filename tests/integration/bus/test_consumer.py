@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapters import permit
 from adapters.postgres.bus import outbox
@@ -699,3 +700,32 @@ async def test_what_a_crash_left_in_the_outbox_is_swept_in_order_and_younger_row
         mine = [event.id for event in left if event.subject == key]
         assert [id for id in found if id in mine] == mine
     assert len(found) == 300
+
+
+async def test_ordinary_ends_are_told_at_debug_and_counted_once_a_minute(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: at info there is one line for many events, and one each for what failed, was retried or took long."""
+    refused, retried, slow = make_event("refused"), make_event("retried"), make_event("slow")
+
+    async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
+        if event.id == refused.id:
+            raise Refused("no")
+        if event.id == retried.id and turn.attempt == 1:
+            raise Transient("once")
+        if event.id == slow.id:
+            await asyncio.sleep(1.6)
+        return await succeed(event, deps, turn)
+
+    monkeypatch.setattr("daemon.bus.consumer.SLOW_S", 1.5)
+    with capture_logs() as lines:
+        async with bench.running(bench.worker(handle)):
+            await bench.publish([*make_events(keys=5, each=2), refused, retried, slow])
+            await until(bench.settled)
+    told = [line for line in lines if line["log_level"] != "debug"]
+    ends = {line["event_id"]: line["outcome"] for line in told if line["event"] == "event.settled"}
+    assert ends == {refused.id: "dead", retried.id: "done", slow.id: "done"}
+    assert [line["event_id"] for line in told if line["event"] == "event.retry"] == [retried.id]
+    (counted,) = [line for line in told if line["event"] == "worker.counted"]
+    assert (counted["done"], counted["dead"], counted["retried"], counted["open"]) == (12, 1, 1, 0)
+    assert not {"key-0", "refused"} & {str(value) for line in lines for value in line.values()}

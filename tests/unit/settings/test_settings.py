@@ -304,6 +304,8 @@ def test_an_unknown_worker_or_source_is_a_problem_that_lists_the_known_ones() ->
     unsigned = {"FERRYMAN_ALLOW_UNSIGNED": "orders,telegram"}
     with pytest.raises(SettingsError, match="entry 2 of its list; allowed: orders"):
         load_settings(unsigned, None, known={"FERRYMAN_ALLOW_UNSIGNED": ("orders",)})
+    with pytest.raises(SettingsError, match="entry 1 of its list"):
+        load_settings({"FERRYMAN_ALLOW_UNSIGNED": "all"}, None, known={"FERRYMAN_ALLOW_UNSIGNED": ("orders",)})
     assert (
         load_settings({"FERRYMAN_WORKERS": "all"}, None, known={"FERRYMAN_WORKERS": ("journal",)}).ferryman_workers
         == ()
