@@ -128,8 +128,10 @@ class LeaseKeeper:
             log.debug("lease.retire_failed", error_class=type(exc).__name__)
 
     async def run(self) -> None:
-        """Tick until stopped. A tick that fails is repeated: the lease runs on, and out."""
-        while not self._stopping.is_set():
+        """Tick until stopped or cancelled. A tick that fails is repeated: the lease runs on, and out."""
+        task = asyncio.current_task()
+        assert task is not None
+        while not self._stopping.is_set() and not task.cancelling():  # redis-py now and then swallows a cancellation
             try:
                 await self._tick()
             except (*StreamErrors, NotDurable) as exc:

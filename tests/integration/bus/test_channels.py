@@ -101,7 +101,8 @@ async def test_a_channel_that_is_away_delays_nothing_of_another(
             await bench.publish([make_event(f"away-{n}") for n in range(20)])
             await until(lambda: consumer.lanes.parked.get("test") == 20)
             await bench.publish([make_event(f"sound-{n}") for n in range(50)])
-            await until(lambda: len(sound.asked) == 50)
+            await until(lambda: bench.is_ended(50))
+            assert len(sound.asked) == 50
             assert not channels["test"].closed
             assert channels["other"].closed
             assert consumer.lanes.parked["test"] >= 19  # one may be probing
