@@ -135,8 +135,8 @@ class Consumer:
             entry = await self.lanes.next()
             if self._stopping.is_set():
                 return
-            if not self._shared.leases.may_begin(self.worker.name, entry.partition):
-                self.lanes.again(entry, LEASE_LOOK_S)  # Redis is away for longer than the lease: begin nothing
+            if not self._may_begin(entry):
+                self.lanes.again(entry, LEASE_LOOK_S)
                 continue
             if self.paused:
                 self.lanes.again(entry, PAUSED_LOOK_S)
@@ -157,6 +157,12 @@ class Consumer:
             finally:
                 del self._busy[number]
             await asyncio.sleep(0)  # a handler that never waits must not keep the listener and the committer waiting
+
+    def _may_begin(self, entry: Entry) -> bool:
+        """False while Redis is away for longer than the lease, and for what was read under an earlier lease than the
+        one that is held now: another process may have ended it in between. The reader drops it at its next round."""
+        leases, worker = self._shared.leases, self.worker.name
+        return leases.may_begin(worker, entry.partition) and leases.certain(worker, entry.partition, entry.epoch)
 
     def _check_lease(self, number: int) -> None:
         """Raises LeaseLost when what slot *number* has in hand may be another process's by now, or is over."""

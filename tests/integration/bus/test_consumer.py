@@ -26,6 +26,7 @@ from tests.support.bus import (
     Bench,
     Broken,
     Effect,
+    FixedLeases,
     Journaled,
     effect,
     emit_one,
@@ -729,3 +730,37 @@ async def test_ordinary_ends_are_told_at_debug_and_counted_once_a_minute(
     (counted,) = [line for line in told if line["event"] == "worker.counted"]
     assert (counted["done"], counted["dead"], counted["retried"], counted["open"]) == (12, 1, 1, 0)
     assert not {"key-0", "refused"} & {str(value) for line in lines for value in line.values()}
+
+
+async def test_what_was_read_under_an_earlier_lease_is_not_begun_under_a_later_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: the process has lost its lease and has it again, and its reader has not noticed yet."""
+    monkeypatch.setattr("daemon.bus.consumer.LEASE_LOOK_S", 0.02)
+
+    async def in_two_steps(event: Event, deps: object, turn: Turn) -> Outcome:
+        if turn.step == "":
+            return Later(turn.now + timedelta(seconds=0.1), step="second")
+        return await succeed(event, deps, turn)
+
+    class Watched(FixedLeases):
+        refused = 0
+
+        def certain(self, worker: str, partition: int, epoch: int) -> bool:
+            held = super().certain(worker, partition, epoch)
+            self.refused += not held
+            return held
+
+    handler, leases = Journaled(in_two_steps), Watched((await bench.take_leases()).owned)
+    async with bench.running(bench.worker(handler), leases=leases) as consumer:
+        follow = consumer.reader._follow_leases
+        await bench.publish([make_event("key-1")])
+        await until(lambda: len(handler.calls) == 1)
+        monkeypatch.setattr(consumer.reader, "_follow_leases", lambda: None)
+        leases.owned = (await bench.take_leases()).owned
+        await until(lambda: leases.refused >= 3)
+        assert len(handler.calls) == 1
+        monkeypatch.setattr(consumer.reader, "_follow_leases", follow)
+        await until(bench.settled)
+    assert [turn.step for turn in handler.turns] == ["", "", "second"]
+    assert await bench.numbers() == {"key-1": [0]}
