@@ -30,15 +30,16 @@ from daemon.bus.intake import Intake
 from daemon.bus.leases import LeaseKeeper
 from daemon.bus.outcome import Worker
 from daemon.bus.recovery import Recovery
-from daemon.bus.upkeep import Maintenance, publish_left
+from daemon.bus.upkeep import Upkeep, publish_left
 from daemon.deps import Deps
 from daemon.guarded import GuardedDirectory
 from daemon.lifecycle import StartError
 from daemon.operator.partitions import finish
 from daemon.process import Daemon
 from daemon.settings.model import Settings
-from daemon.stores.health import Stores
+from daemon.stores.health import Stores, postgres_watch, redis_watch
 from daemon.stores.located import Addresses
+from daemon.stores.membership import Membership
 from daemon.telemetry.metrics import Metrics
 from daemon.web.listener import Listener
 from daemon.web.refusals import Refusals
@@ -64,10 +65,12 @@ async def assembled(settings: Settings, addresses: Addresses) -> AsyncIterator[D
     """
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(connect(addresses.database_url))
-        stores = Stores(_client(stack, addresses, COMMAND_TIMEOUT_S, 2), addresses.database_url)
-        stack.callback(stores.close)
-        await stores.take_part()
-        partitions = stores.partitions = await _settled_partitions(pool, settings)
+        membership = Membership(addresses.database_url)
+        stack.callback(membership.close)
+        await membership.take_part()
+        partitions = await _settled_partitions(pool, settings)
+        membership.insist_on(partitions)
+        stores = Stores(redis_watch(_client(stack, addresses, COMMAND_TIMEOUT_S, 2)), postgres_watch(membership.look))
         commands = _client(stack, addresses, COMMAND_TIMEOUT_S, 64)
         bus = Streams(commands, partitions, await _checked_redis(commands))
         await finish(pool, commands)
@@ -77,10 +80,10 @@ async def assembled(settings: Settings, addresses: Addresses) -> AsyncIterator[D
         await journal.ensure_days(pool)
         if addresses.private:
             await lease_table.forget_all(commands)
-        intake = Intake(bus, pool, alone=addresses.private)
+        intake = Intake(bus, pool, stores, alone=addresses.private)
         recovery = Recovery(pool, bus, workers, intake, days=settings.ferryman_inbox_days)
         await recovery.begin()
-        intake.verify = recovery.check
+        intake.check_before_draining(recovery.check)
 
         metrics = Metrics(
             workers=[w.name for w in WORKERS], sources=[s.name for s in SOURCES], providers=list(PROVIDERS)
@@ -102,10 +105,10 @@ async def assembled(settings: Settings, addresses: Addresses) -> AsyncIterator[D
             )
         consumers = list(by_name.values())
         refusals = Refusals(pool)
-        maintenance = Maintenance(settings, pool, bus, consumers, [cgb], metrics)
+        upkeep = Upkeep(settings, pool, bus, consumers, [cgb], metrics)
         await publish_left(pool, bus, older_than_s=0)
         yield Daemon(
-            settings,
+            settings=settings,
             intake=intake,
             listener=_listener(settings, intake, refusals, metrics),
             refusals=refusals,
@@ -113,7 +116,7 @@ async def assembled(settings: Settings, addresses: Addresses) -> AsyncIterator[D
             keeper=keeper,
             consumers=consumers,
             recovery=recovery,
-            maintenance=maintenance,
+            upkeep=upkeep,
             metrics=metrics,
         )
 

@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from adapters.postgres import pool as pools
 from adapters.postgres.operator.replay import Filter
 from daemon.bus.consumer import utc_now
-from daemon.bus.trim import trim
+from daemon.bus.upkeep import trim
 from daemon.operator import replay
 from tests.support.bus import Bench, make_event, open_bench, until
 from tests.support.bus_model import Model
