@@ -27,14 +27,15 @@ from daemon.bus.leases import LeaseKeeper
 from daemon.bus.metrics import METRICS as BUS_METRICS
 from daemon.bus.recovery import Recovery
 from daemon.bus.shared import Shared
-from daemon.bus.upkeep import Maintenance, publish_left
+from daemon.bus.upkeep import Upkeep, publish_left
 from daemon.bus.worker import AnyWorker, Domain, Outside, utc_now
 from daemon.lifecycle import StartError
 from daemon.operator.repartition import finish
 from daemon.process import Daemon
 from daemon.settings.model import Settings
-from daemon.stores.health import Stores
+from daemon.stores.health import Stores, postgres_watch, redis_watch
 from daemon.stores.located import Addresses
+from daemon.stores.membership import Membership
 from daemon.telemetry.declared import Declared
 from daemon.telemetry.metrics import Metrics
 from daemon.web.listener import Listener
@@ -64,10 +65,12 @@ async def assembled(
     """
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(connect(addresses.database_url))
-        stores = Stores(_client(stack, addresses, COMMAND_TIMEOUT_S, 2), addresses.database_url)
-        stack.callback(stores.close)
-        await stores.take_part()
-        partitions = stores.partitions = await _settled_partitions(pool, settings)
+        membership = Membership(addresses.database_url)
+        stack.callback(membership.close)
+        await membership.take_part()
+        partitions = await _settled_partitions(pool, settings)
+        membership.insist_on(partitions)
+        stores = Stores(redis_watch(_client(stack, addresses, COMMAND_TIMEOUT_S, 2)), postgres_watch(membership.look))
         commands = _client(stack, addresses, COMMAND_TIMEOUT_S, 64)
         bus = Streams(commands, partitions, await _checked_redis(commands))
         await finish(pool, commands)
@@ -78,10 +81,10 @@ async def assembled(
         await days.ensure_days(pool)
         if addresses.private:
             await lease_table.forget_all(commands)
-        intake = Intake(bus, pool, alone=addresses.private)
+        intake = Intake(bus, pool, stores, alone=addresses.private)
         recovery = Recovery(pool, bus, running, intake, days=settings.ferryman_inbox_days)
         await recovery.begin()
-        intake.verify = recovery.check
+        intake.check_before_draining(recovery.check)
 
         metrics, channels = _metrics(known, sources), Channels()
         outside = Outside(
@@ -111,10 +114,10 @@ async def assembled(
             by_name[worker.name] = Consumer(worker, deps.get(worker.domain), shared, reads)
         consumers = list(by_name.values())
         refusals = Refusals(pool)
-        maintenance = Maintenance(settings, pool, bus, consumers, channels, metrics)
+        upkeep = Upkeep(settings, pool, bus, consumers, channels, metrics)
         await publish_left(pool, bus, older_than_s=0)
         yield Daemon(
-            settings,
+            settings=settings,
             intake=intake,
             listener=_listener(settings, intake, refusals, metrics, sources),
             refusals=refusals,
@@ -122,7 +125,7 @@ async def assembled(
             keeper=keeper,
             consumers=consumers,
             recovery=recovery,
-            maintenance=maintenance,
+            upkeep=upkeep,
             metrics=metrics,
         )
 

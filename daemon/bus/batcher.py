@@ -1,7 +1,7 @@
 """Group commit: calls that arrive together share one round trip.
 
-While at most *at_once* batches are under way, what arrives waits; the next batch takes all of it. So the batch grows
-with the load by itself, and a lone call waits for nobody.
+While *at_once* batches are under way, calls wait; the next batch takes all of them. So a batch grows with the load by
+itself, and a lone call does not wait.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Batcher(Generic[Item, Result]):
     async def _flush(self) -> None:
         try:
             await self._run_all()
-        finally:  # at once and not by a callback later: who submits in between must find that nobody is under way
+        finally:  # at once and not by a callback later: a call that comes in between must find no batch under way
             self._tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     async def _run_all(self) -> None:
@@ -79,7 +79,7 @@ class Batcher(Generic[Item, Result]):
                     raise
             else:
                 for future, result in zip(futures, results, strict=True):
-                    if not future.done():  # its caller went away
+                    if not future.done():  # else its caller went away
                         future.set_result(result)
 
     async def idle(self) -> None:

@@ -16,19 +16,21 @@ import structlog
 from adapters.postgres.bus import payloads, spool
 from adapters.postgres.pool import Pool, store_is_down
 from adapters.redis.client import ping
-from adapters.redis.streams import NotDurable, StreamErrors, Streams
+from adapters.redis.streams import NotDurable, StreamErrors, Streams, Unverified
 from daemon.bus.batcher import Batcher
+from daemon.lifecycle import Periodic
+from daemon.stores.health import Stores, store_away
 from schemas.envelope import Event
 from schemas.errors import Transient
 
 DRAIN_BATCH: Final = 200
 LOOK_S: Final = 0.25
 ASK_S: Final = 0.5
-"""Longest wait for Postgres to say whether the spool is empty. With Postgres away nobody puts anything there."""
+"""Longest wait for Postgres to say whether the spool is empty. While Postgres is away no process can spool."""
 
 FRESH_S: Final = 0.05
-"""How long an answer that the spool is empty holds. Who spools keeps its sender waiting for longer than that: when the
-sender goes on, with the next event, to another process, that one's answer is of after the spooling."""
+"""How long the answer "the spool is empty" holds. A process that spools answers its sender later than that: when the
+sender goes on with the next event at another process, that process asks again and sees the spooled one."""
 
 _NOT_CONNECTED: Final = (ConnectionRefusedError, FileNotFoundError)  # the latter over a socket file
 
@@ -41,40 +43,46 @@ class NotAccepted(Transient):
     """Neither store took the event: nothing of it is kept, and the sender must come again."""
 
 
-class Intake:
-    """Takes events in. Requests that come together share one round trip.
+class Intake(Periodic):
+    """Takes events in. Requests that come together share one round trip. As a service it drains the spool.
 
-    *alone*: no other process uses these stores. Else another one may have spooled the event before of the same key, and
-    told its sender: so before an append Postgres is asked for that, unless it was a moment ago.
+    *alone*: no other process uses these stores. Otherwise another process may have spooled the event before of the same
+    key, and told its sender; so before an append the intake asks Postgres for that, unless it did a moment ago.
     """
 
-    def __init__(self, streams: Streams, pool: Pool, *, alone: bool = False) -> None:
+    def __init__(self, streams: Streams, pool: Pool, stores: Stores, *, alone: bool = False) -> None:
+        super().__init__("intake", self._look, every_s=LOOK_S, skip=store_away)
         self._streams = streams
         self._pool = pool
+        self._stores = stores
         self._batcher: Batcher[Event, bool] = Batcher(self._keep)
         self._spooling = True  # until the first look says that the spool is empty
         self._spool_tail = asyncio.Lock()
         self._spool_empty = False  # as far as this process knows
-        self._stores_up = True
         self._held = False
         self._alone = alone
         self._unanswered: set[asyncio.Task[bool | None]] = set()
         self._empty_until = -math.inf
-        self.verify: Callable[[], Awaitable[None]] | None = None
-        """Awaited before the spool is drained: should Redis have lost something, that goes first."""
-        self._stopping = asyncio.Event()
+        self._check: Callable[[], Awaitable[None]] | None = None
         self.looked = asyncio.Event()
+        """Set after the first look at the spool."""
 
     @property
     def accepting(self) -> Accepting:
         """Where the next event goes."""
-        if not self._stores_up:
-            return "no"
-        return "spool" if self._spooling else "redis"
+        if not self._spooling and self._stores.redis.up:
+            return "redis"
+        return "spool" if self._stores.postgres.up else "no"
+
+    def check_before_draining(self, check: Callable[[], Awaitable[None]]) -> None:
+        """Await *check* before each drain of the spool: what Redis may have lost goes before what waited for it."""
+        self._check = check
 
     async def append(self, events: Sequence[Event]) -> bool:
-        """Make *events* durable; returns true when they are in the spool. Raises: NotAccepted; batcher.Full when
-        flooded."""
+        """Make *events* durable; returns true when they are in the spool.
+
+        Raises: NotAccepted; batcher.Full when too many wait.
+        """
         if len(events) == 1:
             return await self._batcher.submit(events[0])
         return any(await asyncio.gather(*[self._batcher.submit(event) for event in events]))
@@ -83,16 +91,11 @@ class Intake:
         while True:
             if not self._spooling and await self._others_spool():
                 self._spooling = True
-            if not self._spooling:
-                try:
-                    await self._streams.append(await payloads.set_aside(self._pool, events))
-                    self._stores_up = True
-                    return [False] * len(events)
-                except (*StreamErrors, NotDurable) as exc:
-                    log.warning("intake.redis_away", error_class=type(exc).__name__)
-                    self._spooling = True
+            if not self._spooling and await self._put_on_stream(events):
+                return [False] * len(events)
             async with self._spool_tail:
-                spooled = self._spooling  # else the spool was drained while we waited: nobody would look at it again
+                # after the wait for the lock the spool may be drained: what is spooled then would wait for nothing
+                spooled = self._spooling
                 if spooled:
                     await self._spool(events)
             if spooled:
@@ -100,8 +103,25 @@ class Intake:
                     await asyncio.sleep(1.2 * FRESH_S)
                 return [True] * len(events)
 
+    async def _put_on_stream(self, events: list[Event]) -> bool:
+        """Append *events*; false, and the intake spools from now on, when Redis does not take them."""
+        try:
+            await self._streams.append(await payloads.set_aside(self._pool, events))
+        except (*StreamErrors, NotDurable) as exc:
+            if not isinstance(exc, Unverified):  # the server answers: recovery looks what it has lost
+                self._stores.redis.noticed(exc)
+            if not self._spooling:
+                log.warning("intake.spools", error_class=type(exc).__name__)
+            self._spooling = True
+            return False
+        self._stores.redis.answered()
+        return True
+
     async def _others_spool(self) -> bool:
-        """Whether something is in the spool. False while Postgres does not say, as it then takes nothing either."""
+        """Whether something is in the spool. False while Postgres does not say, as no process can spool then.
+
+        Asks Postgres itself and not its watcher, which may have lost a Postgres that serves other processes.
+        """
         now = asyncio.get_running_loop().time()
         if self._alone or self._unanswered or now < self._empty_until:
             return False
@@ -128,13 +148,13 @@ class Intake:
         was_empty, self._spool_empty = self._spool_empty, False
         try:
             await spool.append(self._pool, events)
-            self._stores_up = True
         except Exception as exc:
             if not store_is_down(exc):
                 raise
-            self._stores_up = False
+            self._stores.postgres.noticed(exc)
             self._spool_empty = was_empty and isinstance(exc, _NOT_CONNECTED)  # else it may have been written
             raise NotAccepted("no store can take it now", retry_after_s=2.0) from exc
+        self._stores.postgres.answered()
 
     def hold(self) -> None:
         """Spool whatever comes, until `release`: something older has to be published first."""
@@ -144,34 +164,25 @@ class Intake:
         """Go on, behind what is in the spool."""
         self._held = False
 
-    def stop(self) -> None:
-        """End `run`."""
-        self._stopping.set()
-
     async def drained(self) -> None:
         """Wait until everything taken in so far is settled."""
         await self._batcher.idle()
 
-    async def run(self) -> None:
-        """Keep looking for spooled events and bring them to the stream, oldest first."""
-        while not self._stopping.is_set():
+    async def _look(self) -> None:
+        """Bring what is in the spool to the stream, oldest first, and new events behind it."""
+        try:
             if self._spooling and not self._held:
-                try:
-                    await self._drain()
-                except Exception as exc:
-                    if not isinstance(exc, (*StreamErrors, NotDurable)) and not store_is_down(exc):
-                        raise
-                    # an OSError or TimeoutError may be of either store: ask
-                    self._stores_up = await self._postgres_answers() or await self._redis_answers_alone()
+                await self._drain()
+        except Exception as exc:
+            if store_away(exc):
+                self._pass_by_the_spool()
+            raise
+        finally:
             self.looked.set()
-            try:
-                await asyncio.wait_for(self._stopping.wait(), LOOK_S)
-            except TimeoutError:
-                continue
 
     async def _drain(self) -> None:
-        if self.verify is not None:
-            await self.verify()
+        if self._check is not None:
+            await self._check()
         # up to a short batch: one that is empty may never come while new events go behind the spool
         while await self._move_oldest() == DRAIN_BATCH:
             pass
@@ -181,7 +192,8 @@ class Intake:
             await ping(self._streams.redis)
             self._spooling = self._held
             self._spool_empty = True
-            self._stores_up = True
+            self._stores.redis.answered()
+            self._stores.postgres.answered()
 
     async def _move_oldest(self) -> int:
         rows = await spool.oldest(self._pool, DRAIN_BATCH)
@@ -191,24 +203,8 @@ class Intake:
             log.info("intake.spool_drained", count=len(rows))
         return len(rows)
 
-    async def _postgres_answers(self) -> bool:
-        try:
-            await self._pool.fetchval("SELECT 1")
-        except Exception as exc:
-            if not store_is_down(exc):
-                raise
-            return False
-        return True
-
-    async def _redis_answers_alone(self) -> bool:
-        """With Postgres away the spool cannot be drained. If nothing can be in it, the stream may take events all the
-        same."""
-        if not self._spool_empty:
-            return False
-        try:
-            await ping(self._streams.redis)
-        except StreamErrors:
-            return False
-        if self._spool_empty:  # still, after the wait
+    def _pass_by_the_spool(self) -> None:
+        """While Postgres is away the spool cannot be drained. If nothing can be in it, the stream takes events again as
+        soon as Redis does."""
+        if self._spool_empty and self._stores.redis.up and not self._stores.postgres.up:
             self._spooling = self._held
-        return self._spool_empty

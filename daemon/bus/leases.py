@@ -1,14 +1,14 @@
-"""Leases: which (worker, partition) pairs are ours, for how long, and under which epoch.
+"""Leases: which (worker, partition) pairs this process holds, for how long, and under which epoch.
 
-A lease lives in Redis and is renewed there; its epoch lives in Postgres and is checked inside the transaction that
-writes
-results. The first keeps two processes from working on the same thing, the second keeps a process that slept past its
-lease from writing anything.
+A lease lives in Redis and is renewed there. Its epoch lives in Postgres and is checked inside the transaction that
+writes results. The lease keeps two processes from working on the same partition; the epoch keeps a process that slept
+past its lease from writing anything.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol
@@ -16,13 +16,19 @@ from typing import Final, Protocol
 import structlog
 
 from adapters.postgres.bus import epochs
-from adapters.postgres.pool import Pool, store_is_down
+from adapters.postgres.pool import Pool
 from adapters.redis.lease_table import LeaseTable, Pair, Table
-from adapters.redis.streams import NotDurable, StreamErrors
+from adapters.redis.streams import StreamErrors
 from daemon.bus.assign import plan
+from daemon.lifecycle import Periodic
+from daemon.stores.health import store_away
 
 MARGIN: Final = 0.1
 """Part of the lease's time that is not used: the clocks of two machines do not run exactly alike."""
+
+TICK_S: Final = 0.5
+BUSY_TICK_S: Final = 0.2
+"""While partitions are handed over, or none is held yet."""
 
 log = structlog.get_logger(__name__)
 
@@ -31,11 +37,12 @@ class Leases(Protocol):
     """What the bus needs to know of leases."""
 
     def held(self, worker: str) -> Mapping[int, int]:
-        """Partition -> epoch of what is ours as far as we know: what results may be written under."""
+        """Partition -> epoch of what this process holds as far as it knows: results may be written under these."""
         ...
 
     def readable(self, worker: str) -> Mapping[int, int]:
-        """The part of `held` that is certainly still ours and not being handed over: what may be read and begun."""
+        """The part of `held` whose leases have certainly not run out and that is not being handed over: entries of
+        these may be read and begun."""
         ...
 
     def may_begin(self, worker: str, partition: int) -> bool:
@@ -43,19 +50,20 @@ class Leases(Protocol):
         ...
 
     def certain(self, worker: str, partition: int, epoch: int) -> bool:
-        """Whether it is certainly still ours under *epoch*, be it on its way to another: what may act outside."""
+        """Whether *partition* is certainly still held under *epoch*, also while it is being handed over: its handler
+        may act outside."""
         ...
 
     def lost(self, worker: str, partition: int, epoch: int = 0) -> None:
-        """A store says that another owner has taken it, Redis also under which *epoch*."""
+        """A store says that another process has taken *partition*; Redis also says under which *epoch*."""
         ...
 
 
-class LeaseKeeper:
-    """Keeps this process's share of the pairs.
+class LeaseKeeper(Periodic):
+    """Keeps this process's share of the pairs. As a service it renews the leases, and takes and hands over pairs.
 
     *drain*: asked for every pair that is to be handed over; answers whether nothing of it is in hand any more.
-    *publish_left*: publishes the outbox; called once nobody else can write to it for what is taken.
+    *publish_left*: publishes the outbox; called when no other process can write to it for the pairs that are taken.
     """
 
     def __init__(
@@ -69,6 +77,8 @@ class LeaseKeeper:
         drain: Callable[[Pair], bool],
         publish_left: Callable[[], Awaitable[None]],
     ) -> None:
+        # a tick that fails is repeated: the leases run on meanwhile, and out
+        super().__init__("leases", self._tick, every_s=self._until_tick_s, skip=store_away)
         self._table = table
         self._pool = pool
         self._me = me
@@ -84,8 +94,8 @@ class LeaseKeeper:
         self._cautious_until = 0.0
         self._retired = False
         self._taking: asyncio.Task[None] | None = None
-        self._stopping = asyncio.Event()
         self.settled = asyncio.Event()
+        """Set when the pairs that were free at the start are taken."""
 
     def held(self, worker: str) -> Mapping[int, int]:
         """See Leases."""
@@ -113,41 +123,17 @@ class LeaseKeeper:
         self._epochs.pop((worker, partition), None)
         self._giving.pop((worker, partition), None)
 
-    def stop(self) -> None:
-        """End `run`."""
-        self._stopping.set()
-
     async def retire(self) -> None:
-        """Take nothing more and hand over each pair as soon as nothing of it is in hand."""
+        """Take nothing more and hand over each pair as soon as nothing of it is in hand. Tells the other processes,
+        where Redis answers."""
         self._retired = True
         now = time.monotonic()
         self._giving.update((pair, now) for pair in self._epochs if pair not in self._giving)
-        try:
+        with contextlib.suppress(*StreamErrors):
             await self._table.retire()
-        except StreamErrors as exc:
-            log.debug("lease.retire_failed", error_class=type(exc).__name__)
 
-    async def run(self) -> None:
-        """Tick until stopped or cancelled. A tick that fails is repeated: the lease runs on, and out."""
-        task = asyncio.current_task()
-        assert task is not None
-        while not self._stopping.is_set() and not task.cancelling():  # redis-py now and then swallows a cancellation
-            try:
-                await self._tick()
-            except (*StreamErrors, NotDurable) as exc:
-                log.debug("lease.tick_failed", error_class=type(exc).__name__)
-            except Exception as exc:
-                if not store_is_down(exc):
-                    raise
-                log.debug("lease.tick_failed", error_class=type(exc).__name__)
-            try:
-                await asyncio.wait_for(self._stopping.wait(), self._interval_s)
-            except TimeoutError:
-                continue
-
-    @property
-    def _interval_s(self) -> float:
-        return min(self._ttl_s / 4, 0.2 if self._giving or not self._epochs else 0.5)
+    def _until_tick_s(self) -> float:
+        return min(self._ttl_s / 4, BUSY_TICK_S if self._giving or not self._epochs else TICK_S)
 
     async def _tick(self) -> None:
         began = time.monotonic()
@@ -157,14 +143,15 @@ class LeaseKeeper:
             self._epochs.pop(pair, None)
         table = await self._table.tick(list(self._epochs), release, certain=began <= self._valid_until)
         self._valid_until = began + self._ttl_s * (1 - MARGIN)
-        self._look_at_the_name(table.born)
+        self._note_birth(table.born)
         for pair in [pair for pair in self._epochs if table.owners.get(pair) != self._me]:
             log.warning("lease.lost", worker=pair[0], partition=pair[1])
             self.lost(*pair)
         await self._follow(table)
 
-    def _look_at_the_name(self, born: str) -> None:
-        """Where the table was lost, everybody writes down again what is his; until then nothing is free for certain."""
+    def _note_birth(self, born: str) -> None:
+        """After Redis lost the table, each process enters again what it holds. Until all have, no pair is free for
+        certain."""
         if self._born not in (None, born):
             log.warning("lease.table_lost")
             self._cautious_until = time.monotonic() + self._ttl_s
@@ -182,10 +169,10 @@ class LeaseKeeper:
         for pair in share.give - self._giving.keys():
             self._giving[pair] = time.monotonic()
         if self._taking is not None and not self._taking.done():
-            return  # Postgres is slow: what we hold must be renewed meanwhile
+            return  # Postgres is slow: what is held must be renewed meanwhile
         taking, self._taking = self._taking, None
         if taking is not None and (exc := taking.exception()) is not None:
-            raise exc  # for `run`: a store that is away is asked again at the next tick
+            raise exc  # a store that is away is asked again at the next tick
         orphans = [pair for pair, owner in table.owners.items() if owner == self._me and pair not in self._epochs]
         taken = [*orphans, *(await self._table.acquire(sorted(share.take)) if share.take else ())]
         self._taking = asyncio.create_task(self._take(taken)) if taken else None
@@ -193,7 +180,7 @@ class LeaseKeeper:
             self.settled.set()
 
     async def _take(self, pairs: Sequence[Pair]) -> None:
-        """Make the epochs of newly acquired *pairs* ours: from here on nobody else can write results of theirs."""
+        """Take new epochs for newly acquired *pairs*: from then on no other process can write results of these."""
         by_worker: dict[str, list[int]] = {}
         for worker, partition in pairs:
             by_worker.setdefault(worker, []).append(partition)
@@ -202,13 +189,13 @@ class LeaseKeeper:
             after = {p: epoch for (w, p), epoch in self._seen.items() if w == worker}
             mine = await epochs.take(self._pool, worker, partitions, self._me, after=after)
             taken.update(((worker, partition), epoch) for partition, epoch in mine.items())
-        await self._publish_left()  # what the former owner has committed goes before anything that we emit
+        await self._publish_left()  # what the former owner has committed goes before anything that this one emits
         self._epochs.update(taken)
         if pairs:
             log.info("lease.taken", pairs={worker: sorted(ps) for worker, ps in by_worker.items()})
 
     async def leave(self) -> None:
-        """Release everything at once, so that others take over without waiting for the lease to run out."""
+        """Release everything at once, so that other processes take over without waiting for the leases to run out."""
         if self._taking is not None:
             self._taking.cancel()
         held = [*self._epochs]

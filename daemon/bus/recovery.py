@@ -24,11 +24,13 @@ from typing import Final, Protocol
 import structlog
 
 from adapters.postgres.bus import meta, partitions
-from adapters.postgres.pool import Connection, Pool, store_is_down
+from adapters.postgres.pool import Connection, Pool
 from adapters.redis.client import cluster, fails_over, serving
 from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_key
 from daemon.bus.losses import Losses
 from daemon.bus.worker import AnyWorker
+from daemon.lifecycle import Periodic
+from daemon.stores.health import store_away
 
 MARK: Final = "ferryman:{bus}:mark"
 BEAT: Final = "ferryman:{bus}:beat"
@@ -105,26 +107,21 @@ class Recovery:
         raise NotDurable("Redis does not confirm its append-only file: run `ferryman doctor`")
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look once a second until *stop*."""
-        while not stop.is_set():
-            suspected = self._suspect.is_set()
-            self._suspect.clear()
-            try:
-                await self._look(groups=suspected)
-                self._go_on()
-            except (*StreamErrors, NotDurable) as exc:
-                self._wait()
-                log.debug("recovery.redis_away", error_class=type(exc).__name__)
-            except Exception as exc:
-                if not store_is_down(exc):
-                    raise
-                log.debug("recovery.postgres_away", error_class=type(exc).__name__)
-            waits = {asyncio.create_task(stop.wait()), asyncio.create_task(self._suspect.wait())}
-            _, left = await asyncio.wait(waits, timeout=EVERY_S, return_when=asyncio.FIRST_COMPLETED)
-            for task in left:
-                task.cancel()
-            if self._suspect.is_set():
+        """Look once a second until *stop*, and at once after `suspect`."""
+
+        async def look() -> None:
+            if rounds.woken:
                 await asyncio.sleep(0.05)  # many readers see the same sign at once
+                self._suspect.clear()
+            try:
+                await self._look(groups=rounds.woken)
+                self._go_on()
+            except (*StreamErrors, NotDurable):
+                self._wait()
+                raise
+
+        rounds = Periodic("recovery", look, every_s=EVERY_S, skip=store_away, wake=self._suspect)
+        await rounds.run(stop)
 
     def _wait(self) -> None:
         """Another server may be taking over, without what was written last: nothing newer may go before that."""

@@ -1,8 +1,11 @@
-"""What has to happen now and then: publish what a crash left in the outbox, make tomorrow's partitions, measure."""
+"""Upkeep: what a process does from time to time beside its workers, each duty by itself.
+
+The duties publish what a crash left in the outbox, follow the operator's pauses, measure, trim the streams, and make
+and drop the tables of days.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -11,45 +14,44 @@ import structlog
 
 from adapters.channel import Channels
 from adapters.postgres.bus import burials, days, outbox, pauses, payloads, spool
-from adapters.postgres.pool import Pool, store_is_down
-from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_key
+from adapters.postgres.pool import Pool
+from adapters.redis.streams import Streams, stream_key
 from daemon.bus.consumer import Consumer
 from daemon.bus.trim import JOURNAL, trim
+from daemon.lifecycle import Periodic
 from daemon.settings.model import Settings
+from daemon.stores.health import store_away
 from daemon.telemetry.metrics import Metrics
 from schemas.envelope import TOPICS
 
-SWEEP_S: Final = 1.0
+SWEEP_EVERY_S: Final = 1.0
+PAUSES_EVERY_S: Final = 1.0
+LAG_EVERY_S: Final = 1.0
+MEASURE_EVERY_S: Final = 10.0
+TRIM_EVERY_S: Final = 60.0
+DAYS_EVERY_S: Final = 3600.0
+
 OUTBOX_AGE_S: Final = 5.0
 """Younger rows are about to be published by the process that wrote them."""
 
-MEASURE_EVERY: Final = 10
-TRIM_EVERY: Final = 60
-DAYS_EVERY: Final = 3600
 BATCH: Final = 200
 
 log = structlog.get_logger(__name__)
 
 
-async def publish_left(pool: Pool, streams: Streams, *, older_than_s: float) -> None:
-    """Publish what is in the outbox and older than that, oldest first. Twice is harmless."""
-    while rows := await outbox.left(pool, older_than_s=older_than_s, limit=BATCH):
-        await streams.append(await payloads.set_aside(pool, [event for _, event in rows]))
-        await outbox.published(pool, [seq for seq, _ in rows])
-        log.info("outbox.swept", count=len(rows))
-
-
 class Pausable(Protocol):
-    """What an operator can stop, by its name."""
+    """What an operator can pause."""
 
     paused: bool
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What the operator calls it."""
+        ...
 
 
-class Maintenance:
-    """Runs beside the workers of one process; several processes may do the same work without harm."""
+class Upkeep:
+    """The duties of one process. Several processes may do the same duty at the same time without harm."""
 
     def __init__(
         self,
@@ -66,32 +68,19 @@ class Maintenance:
         self._consumers = consumers
         self._channels = channels
         self._metrics = measured
+        self._lag = Periodic("loop-lag", self._measure_loop, every_s=LAG_EVERY_S, at_once=False)
+        self.duties: Final[Sequence[Periodic]] = (
+            self._lag,
+            Periodic("outbox", self._publish_left, every_s=SWEEP_EVERY_S, skip=store_away),
+            Periodic("pauses", self._follow_pauses, every_s=PAUSES_EVERY_S, skip=store_away),
+            Periodic("measures", self._measure, every_s=MEASURE_EVERY_S, skip=store_away),
+            Periodic("trim", self._trim, every_s=TRIM_EVERY_S, skip=store_away),
+            Periodic("days", self._turn_of_days, every_s=DAYS_EVERY_S, skip=store_away),
+        )
+        """Services, one per duty: a duty that waits for a store delays no other."""
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Work until *stop*. A store that is away is asked again at the next round."""
-        loop, rounds = asyncio.get_running_loop(), 0
-        while not stop.is_set():
-            try:
-                await publish_left(self._pool, self._streams, older_than_s=OUTBOX_AGE_S)
-                await self._follow_pauses()
-                if rounds % MEASURE_EVERY == 0:
-                    await self._measure()
-                if rounds % TRIM_EVERY == 1:
-                    await self._trim()
-                if rounds % DAYS_EVERY == 1:
-                    await self._turn_of_days()
-            except (*StreamErrors, NotDurable) as exc:
-                log.debug("maintenance.redis_away", error_class=type(exc).__name__)
-            except Exception as exc:
-                if not store_is_down(exc):
-                    raise
-                log.debug("maintenance.postgres_away", error_class=type(exc).__name__)
-            rounds += 1
-            due = loop.time() + SWEEP_S
-            try:
-                await asyncio.wait_for(stop.wait(), SWEEP_S)
-            except TimeoutError:
-                self._metrics.set("ferryman_loop_lag_seconds", max(0.0, loop.time() - due))
+    async def _publish_left(self) -> None:
+        await publish_left(self._pool, self._streams, older_than_s=OUTBOX_AGE_S)
 
     async def _follow_pauses(self) -> None:
         """Do as the operator's `pause` and `resume` say."""
@@ -108,6 +97,7 @@ class Maintenance:
             log.info("streams.trimmed", entries=gone)
 
     async def _turn_of_days(self) -> None:
+        """Make the tables of the days to come, and drop those that are too old and hold no open work."""
         await days.ensure_days(self._pool)
         types = {c.worker.name: sorted(c.worker.types) for c in self._consumers if c.worker.name != JOURNAL}
         dropped, kept = await days.drop_old_days(self._pool, self._settings.ferryman_inbox_days, types)
@@ -115,6 +105,9 @@ class Maintenance:
             log.info("days.dropped", days=[str(day) for day in dropped])
         if kept:
             log.warning("days.kept", days=[str(day) for day in kept], reason="there is open work of these days")
+
+    async def _measure_loop(self) -> None:
+        self._metrics.set("ferryman_loop_lag_seconds", self._lag.late_s)
 
     async def _measure(self) -> None:
         for channel in self._channels.all():
@@ -133,3 +126,11 @@ class Maintenance:
             unread, pending = await self._streams.lag(worker.name, keys)
             if unread >= 0:
                 self._metrics.set("ferryman_lag", unread + pending, labels)
+
+
+async def publish_left(pool: Pool, streams: Streams, *, older_than_s: float) -> None:
+    """Publish what is in the outbox and older than that, oldest first. Publishing twice is harmless."""
+    while rows := await outbox.left(pool, older_than_s=older_than_s, limit=BATCH):
+        await streams.append(await payloads.set_aside(pool, [event for _, event in rows]))
+        await outbox.published(pool, [seq for seq, _ in rows])
+        log.info("outbox.swept", count=len(rows))

@@ -1,128 +1,114 @@
-"""Whether the stores answer, asked once a second on connections of their own.
-
-The connection to Postgres also says that this process lives: while it is open, nobody changes the number of
-partitions.
-"""
+"""One watcher per store: whether it serves this process. The other parts ask the watcher; only it logs an outage."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Literal
+import math
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
 
-import asyncpg
 import structlog
 from redis.asyncio import Redis
 
-from adapters.postgres.bus import partitions
-from adapters.postgres.pool import store_is_down
+from adapters.postgres.pool import PostgresError, store_is_down
 from adapters.redis.client import ping
-from adapters.redis.streams import StreamErrors
-from daemon.lifecycle import StartError
+from adapters.redis.streams import NotDurable, StreamErrors
+from daemon.lifecycle import Periodic, Skip, any_set
 
 EVERY_S: Final = 1.0
+EVERY_WHILE_DOWN_S: Final = 0.25
 PATIENCE_S: Final = 2.0
-CHANGE_S: Final = 5.0
-"""Longest wait at the start for a change of the partitions: most are over sooner."""
+"""Longest wait for the answer to one look."""
 
-LOOK_S: Final = 0.1
+QUIET_S: Final = 1.0
+"""How long no user may have met an error before a look ends an outage. A store can answer looks and still refuse work
+(a full disk); a user that tries again more often than this keeps the outage one outage."""
 
 log = structlog.get_logger(__name__)
 
 
-class Stores:
-    """The health of Redis and Postgres as seen from here. *partitions*: as this process knows them, once it does."""
+class StoreWatch(Periodic):
+    """Whether one store serves this process: looks once a second, and hears from the parts that use the store.
 
-    def __init__(self, redis: Redis, database_url: str) -> None:
-        self._redis = redis
-        self._database_url = database_url
-        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
-        self._takes_part = False
-        self.partitions: int | None = None
-        self.redis_up = True
-        self.postgres_up = True
+    *look*: raises when the store does not answer. *away*: which of its errors mean that; any other error ends the
+    service. The store counts as up until the first look.
+    """
 
-    async def take_part(self) -> None:
-        """Keep the number of partitions from changing for as long as this process lives.
+    def __init__(self, name: str, look: Callable[[], Awaitable[None]], away: Skip) -> None:
+        super().__init__(name, self._round, every_s=lambda: EVERY_S if self.up else EVERY_WHILE_DOWN_S)
+        self._look = look
+        self._away = away
+        self._is_up = asyncio.Event()
+        self._is_up.set()
+        self._error_at = -math.inf
+        self._down_since = 0.0
 
-        Raises: StartError while somebody changes it; what Postgres raises when it is away.
-        """
-        give_up = asyncio.get_running_loop().time() + CHANGE_S
-        while True:
-            await self._ask()
-            if self._takes_part:
-                return
-            if asyncio.get_running_loop().time() > give_up:
-                raise StartError("the partitions are being changed: start again when `ferryman partitions` has ended")
-            await asyncio.sleep(LOOK_S)
+    @property
+    def up(self) -> bool:
+        """Whether the store served at the last look, and no user has met an error since."""
+        return self._is_up.is_set()
 
-    def close(self) -> None:
-        """Let go of the connection."""
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
+    async def wait_up(self, until: asyncio.Event | None = None) -> None:
+        """Return when the store is up, or when *until* is set."""
+        await any_set(self._is_up, *([until] if until else []))
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Ask until *stop*. Raises: StartError when the number of partitions has changed behind our back."""
-        try:
-            while not stop.is_set():
-                redis_up, postgres_up = await asyncio.gather(self._ask_redis(), self._ask_postgres())
-                self._note("redis", self.redis_up, redis_up)
-                self._note("postgres", self.postgres_up, postgres_up)
-                self.redis_up, self.postgres_up = redis_up, postgres_up
-                try:
-                    await asyncio.wait_for(stop.wait(), EVERY_S)
-                except TimeoutError:
-                    continue
-        finally:
-            self.close()
+    def noticed(self, exc: BaseException) -> None:
+        """A user met *exc*, which is an error of this store: it is down from now on, and looked at now."""
+        self._error_at = time.monotonic()
+        if self.up:
+            self._down(exc)
+            self.wake()
 
-    @staticmethod
-    def _note(store: str, before: bool, now: bool) -> None:
-        if before and not now:
-            log.error("store.down", store=store)
-        elif now and not before:
-            log.info("store.up", store=store)
+    def answered(self) -> None:
+        """A user's work has succeeded: the store is up, whatever was noticed before."""
+        self._error_at = -math.inf
+        if not self.up:
+            self._is_up.set()
+            log.info("store.up", store=self.name, down_s=round(time.monotonic() - self._down_since, 1))
 
-    async def _ask_redis(self) -> bool:
+    def _down(self, exc: BaseException) -> None:
+        if self.up:
+            self._is_up.clear()
+            self._down_since = time.monotonic()
+            log.error("store.down", store=self.name, error_class=type(exc).__name__)
+
+    async def _round(self) -> None:
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await ping(self._redis)
-        except StreamErrors:
-            return False
-        return True
-
-    async def _ask_postgres(self) -> bool:
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                await self._ask()
+                await self._look()
         except Exception as exc:
-            if not store_is_down(exc) and not isinstance(exc, asyncpg.PostgresError):
+            if not self._away(exc):
                 raise
-            self.close()
-            return False
-        return True
-
-    async def _ask(self) -> None:
-        if self._connection is None or self._connection.is_closed():
-            self._takes_part = False
-            self._connection = await asyncpg.connect(
-                self._database_url, timeout=PATIENCE_S, server_settings={"application_name": "ferryman"}
-            )
-        if self._takes_part:
-            await self._connection.fetchval("SELECT 1", timeout=PATIENCE_S)
+            self._down(exc)
             return
-        self._takes_part = await partitions.take_part(self._connection)
-        if self._takes_part and self.partitions is not None:
-            await self._compare(self._connection, self.partitions)
-
-    @staticmethod
-    async def _compare(connection: asyncpg.Connection[asyncpg.Record], known: int) -> None:
-        """The connection was lost, so the number may have changed meanwhile; going on would write to wrong streams."""
-        kept = await partitions.number(connection)
-        if kept != known:
-            raise StartError(f"the partitions were changed from {known} to {kept} meanwhile: start this process again")
+        if time.monotonic() - self._error_at >= QUIET_S:
+            self.answered()
 
 
-def up(answers: bool) -> Literal["up", "down"]:
-    """The word for /readyz."""
-    return "up" if answers else "down"
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The watchers of the two stores."""
+
+    redis: StoreWatch
+    postgres: StoreWatch
+
+
+def redis_watch(redis: Redis) -> StoreWatch:
+    """The watcher of Redis. *redis*: a client of the watcher's own, so that no user's call delays a look."""
+    return StoreWatch("redis", lambda: ping(redis), lambda exc: isinstance(exc, StreamErrors))
+
+
+def postgres_watch(look: Callable[[], Awaitable[None]]) -> StoreWatch:
+    """The watcher of Postgres. *look*: makes a query on a connection of its own."""
+    return StoreWatch("postgres", look, lambda exc: store_is_down(exc) or isinstance(exc, PostgresError))
+
+
+def store_away(exc: Exception) -> bool:
+    """The policy of a periodic duty (`Periodic(skip=store_away)`): skip the round while either store is away.
+
+    The duty logs nothing, as the store's watcher does. Also tells, outside of a Periodic, whether *exc* speaks of a
+    store and not of the data.
+    """
+    return isinstance(exc, (*StreamErrors, NotDurable)) or store_is_down(exc)

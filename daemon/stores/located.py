@@ -1,8 +1,7 @@
-"""Where the stores are: the ones that the settings name, or servers of our own."""
+"""Where the stores are: the servers that the settings name, or embedded ones."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from adapters.redis.client import AddressError
 from daemon.lifecycle import StartError
 from daemon.settings.load import masked_address
 from daemon.settings.model import Settings
-from daemon.stores.embedded.servers import Servers, embedded, in_use, keep_up
+from daemon.stores.embedded.servers import embedded, in_use, kept_up
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the stores are. *private*: nobody else can be using them (embedded servers under our lock)."""
+    """Where the stores are. *private*: no other process uses this Redis (it is embedded, under this process's lock)."""
 
     redis_url: str
     database_url: str
@@ -31,8 +30,8 @@ class Addresses:
 async def located_stores(settings: Settings, *, join: bool = False) -> AsyncIterator[Addresses]:
     """The stores that *settings* name; where they name none, embedded servers under FERRYMAN_DATA_DIR.
 
-    *join*: use the embedded servers of a daemon that is running there, if one is.
-    Raises: StartError or EmbeddedError, one line each.
+    *join*: use the embedded servers of a daemon that runs there, if one does. Raises: StartError or EmbeddedError, one
+    line each.
     """
     redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
     database_url = settings.database_url.get_secret_value() if settings.database_url else None
@@ -48,7 +47,7 @@ async def located_stores(settings: Settings, *, join: bool = False) -> AsyncIter
         return
     async with (
         embedded(settings.ferryman_data_dir, redis=redis_url is None, postgres=database_url is None) as servers,
-        _kept_up(servers),
+        kept_up(servers),
     ):
         redis_here, database_here = redis_url or servers.redis_url, database_url or servers.database_url
         assert redis_here is not None
@@ -59,19 +58,9 @@ async def located_stores(settings: Settings, *, join: bool = False) -> AsyncIter
             yield Addresses(redis_here, database_here, private=redis_url is None)
 
 
-@asynccontextmanager
-async def _kept_up(servers: Servers) -> AsyncIterator[None]:
-    task = asyncio.create_task(keep_up(servers), name="embedded")
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-
-
 @contextmanager
 def _reached(redis_url: str, database_url: str) -> Iterator[None]:
-    """Turns "the store is away" at start into one line that names it, without its password."""
+    """Turn the error of a store that is away at the start into one line that names the store, without its password."""
     try:
         yield
     except AddressError as exc:

@@ -1,10 +1,8 @@
-"""Keeps refused requests, so that "why was my webhook refused" has an answer; bounded, so that a flood costs
-nothing."""
+"""Keeps refused requests, to answer "why was my webhook refused". Bounded, so that a flood of them costs nothing."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,15 +14,19 @@ import structlog
 
 from adapters.postgres.operator import refusals
 from adapters.postgres.operator.refusals import RefusedRequest
-from adapters.postgres.pool import Pool, store_is_down
+from adapters.postgres.pool import Pool
+from daemon.lifecycle import Background, Periodic
+from daemon.stores.health import store_away
 from daemon.telemetry.redaction import redact_text
 
 PER_WINDOW: Final = 60
-"""Kept per source and reason in WINDOW_S; the rest is counted in the next row that is kept."""
+"""Rows kept per source and reason in WINDOW_S seconds; the next row that is kept counts the rest."""
 
 WINDOW_S: Final = 60.0
 WRITE_EVERY_S: Final = 0.25
 WAITING: Final = 1000
+"""Most rows that wait for Postgres."""
+
 VALUE_CAP: Final = 200
 
 _PLAIN: Final = frozenset({
@@ -36,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 
 def masked(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers as they may be kept: the ones that tell about the transport in clear, of all others only the length."""
+    """Headers as they may be kept: those about the transport in clear, of all others the name and the length."""
     return {
         name[:80]: redact_text(value[:VALUE_CAP]).replace("\x00", "")
         if name.lower() in _PLAIN
@@ -47,7 +49,7 @@ def masked(headers: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Uncounted:
-    """Refusals of one kind since the row that was kept last: how many, and the last of them."""
+    """Refusals of one kind since the last row that was kept: their number, and the last of them."""
 
     count: int
     status: int
@@ -55,10 +57,12 @@ class _Uncounted:
     at: datetime
 
 
-class Refusals:
-    """Collects refused requests and writes them in batches. Rows and what they suppressed add up to all of them."""
+class Refusals(Background):
+    """Collects refused requests; as a service it writes them in batches. The rows and the counts in their column
+    `suppressed` add up to all refusals."""
 
     def __init__(self, pool: Pool) -> None:
+        super().__init__("refusals", self.run)
         self._pool = pool
         self._waiting: list[RefusedRequest] = []
         self._window: dict[tuple[str, str], tuple[float, int]] = {}
@@ -101,17 +105,14 @@ class Refusals:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Write what was noted until *stop*, and then what is left, also what was only counted."""
-        while not stop.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), WRITE_EVERY_S)
-            await self._write()
+        """Write what is noted until *stop*; then what is left, also what was only counted."""
+        await Periodic(self.name, self._write, every_s=WRITE_EVERY_S).run(stop)
         self._count_the_rest()
         await self._write()
         _tell_lost(self._waiting)
 
     def _count_the_rest(self) -> None:
-        """A row for each kind of refusal that no kept row has counted yet, with what is known of the last of them."""
+        """Make a row for each kind of refusal that no kept row has counted, with what is known of the last of them."""
         for (source, reason), rest in self._suppressed.items():
             self._waiting.append(
                 RefusedRequest(
@@ -135,7 +136,7 @@ class Refusals:
         try:
             await refusals.insert(self._pool, batch)
         except Exception as exc:
-            if not store_is_down(exc):
+            if not store_away(exc):
                 raise
             if len(self._waiting) + len(batch) > WAITING:
                 _tell_lost(batch)

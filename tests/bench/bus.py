@@ -21,10 +21,10 @@ from adapters.postgres.bus import epochs as leases
 from adapters.postgres.pool import Connection, Pool, connect
 from adapters.redis import streams
 from adapters.redis.streams import Streams, stream_key
-from daemon import memory
 from daemon.bus.consumer import Consumer
 from daemon.bus.outcome import Done, Outcome, Row, Turn
 from daemon.bus.worker import Worker
+from daemon.process import settle_memory
 from schemas.envelope import Event, event_id, to_fields
 from schemas.partitions import partition_of
 from tests.bench.rig import Cores, Figure, Took, clocked, main, stores
@@ -132,7 +132,7 @@ async def measure() -> list[Figure]:
         redis = streams.client(addresses.redis_url, timeout_s=5.0, connections=16)
         bus = Streams(redis, PARTITIONS)
         await pool.execute("CREATE TABLE bench_results (id text PRIMARY KEY, subject text, data text)")
-        memory.settled()  # as the daemon does at its start; for both alike
+        settle_memory()  # as the daemon does at its start; for both alike
         for turn in range(TIMES):
             for kind, group in (("by hand", "hand"), ("ferryman", "toy")):
                 await redis.flushall()

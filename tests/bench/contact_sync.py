@@ -42,7 +42,6 @@ from adapters.redis import streams
 from adapters.redis.limits import RateLimiter
 from adapters.redis.streams import Streams, stream_key
 from adapters.vizi.source import parse
-from daemon import memory
 from daemon.app import declared
 from daemon.bus.batcher import Batcher
 from daemon.bus.consumer import Consumer
@@ -50,6 +49,7 @@ from daemon.contacts.decisions import Create, decide
 from daemon.contacts.fields import contact_fields
 from daemon.contacts.sync import WORKER
 from daemon.contacts.wiring import ContactDeps
+from daemon.process import settle_memory
 from daemon.sandbox.orders import make_order
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics
@@ -298,7 +298,7 @@ async def measure() -> list[Figure]:
         await bus.ensure_groups(WORKER.name, [stream_key("orders", p) for p in range(PARTITIONS)])
         rig = Rig((await cgb.ask())["url"], session, pool, addresses.redis_url, bus)
         rig.known = await rig.directory(Channel("cgb")).field_names()
-        memory.settled()  # as the daemon does at its start; for all kinds alike
+        settle_memory()  # as the daemon does at its start; for all kinds alike
         for turn in range(TIMES):
             batch = people(turn * ORDERS, rig.known)
             for kind, run in (("by hand", rig.by_hand), (BARER[0], rig.by_hand_four), (BARER[1], rig.by_adapter)):

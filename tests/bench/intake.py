@@ -30,15 +30,16 @@ from adapters.postgres.pool import connect
 from adapters.redis import durability, streams
 from adapters.redis.streams import Streams
 from adapters.registry import SOURCES
-from daemon import memory
 from daemon.bus.intake import Intake
 from daemon.bus.worker import utc_now
+from daemon.process import settle_memory
 from daemon.telemetry.metrics import Metrics
 from daemon.web.listener import Listener
 from daemon.web.metrics import METRICS as WEB_METRICS
 from daemon.web.refusals import Refusals
 from daemon.web.server import application, serving
 from tests.bench.rig import Addresses, Cores, Figure, Helper, helper, main, stores
+from tests.support.services import services, unwatched
 
 SECRET: Final = "whsec_" + base64.b64encode(b"a secret of the benchmarks").decode()
 KEY: Final = "bench.0123456789abcdef"
@@ -107,7 +108,7 @@ async def ferryman(addresses: Addresses) -> AsyncIterator[tuple[int, Redis]]:
         stack.push_async_callback(redis.aclose)
         assert await durability.of(redis) == "always"
         metrics = Metrics(WEB_METRICS, sources=["orders"])
-        intake, refusals, stop = Intake(Streams(redis, 16, "always"), pool), Refusals(pool), asyncio.Event()
+        intake, refusals = Intake(Streams(redis, 16, "always"), pool, unwatched()), Refusals(pool)
         listener = Listener(
             intake,
             refusals,
@@ -118,16 +119,11 @@ async def ferryman(addresses: Addresses) -> AsyncIterator[tuple[int, Redis]]:
             body_cap=4_000_000,
             now=utc_now,
         )
-        running = asyncio.gather(intake.run(), refusals.run(stop))
-        await intake.looked.wait()
-        try:
+        async with services(intake, refusals):
+            await intake.looked.wait()
             app = application(listener, _Ready(), metrics)
             async with serving(app, "127.0.0.1", 0, drain_s=1.0) as port:
                 yield port, redis
-        finally:
-            stop.set()
-            intake.stop()
-            await running
 
 
 async def one(load: Helper, port: int, proof: str, *, brief: bool, seconds: float = SECONDS) -> Run:
@@ -162,7 +158,7 @@ async def measure() -> list[Figure]:
         tuned() as tuned_port,
     ):
         cores.measured()
-        memory.settled()  # as `ferryman run` does
+        settle_memory()  # as `ferryman run` does
         for kind_port in (bare_port, tuned_port, port):
             await one(load, kind_port, "signature", brief=True, seconds=0.3)
         for brief, _ in product((True, False), range(TIMES)):

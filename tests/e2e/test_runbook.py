@@ -387,7 +387,7 @@ async def test_stores_that_are_away(memory_path: Path, tmp_path: Path, cgb: CgbS
                 assert (await here.post(second))[0] == 202
                 await redis_page.follow('"accepting":"spool"', at)
                 await redis_page.follow("Redis at … cannot be used", at, code=1)
-                await redis_page.follow('"event":"intake.redis_away"', at)
+                await redis_page.follow('"event":"intake.spools"', at)
                 await valkey.start()
                 await redis_page.follow('"event":"intake.spool_drained"', at)
                 await until(lambda: made(cgb, 2), "two contacts")  # then nothing is left in the spool

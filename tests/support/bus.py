@@ -26,7 +26,7 @@ from daemon.bus.consumer import Consumer
 from daemon.bus.leases import LeaseKeeper, Leases
 from daemon.bus.outcome import Done, Outcome, Row, Turn
 from daemon.bus.shared import Shared
-from daemon.bus.upkeep import Maintenance, publish_left
+from daemon.bus.upkeep import Upkeep, publish_left
 from daemon.bus.worker import AnyWorker, Worker, utc_now
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics
@@ -213,9 +213,9 @@ def make_shared(
     )
 
 
-def make_maintenance(pool: Pool, bus: Streams) -> Maintenance:
+def make_upkeep(pool: Pool, bus: Streams) -> Upkeep:
     """What runs beside the workers of a process."""
-    return Maintenance(Settings(), pool, bus, [], Channels(), make_metrics())
+    return Upkeep(Settings(), pool, bus, [], Channels(), make_metrics())
 
 
 class Bench:
@@ -448,7 +448,6 @@ class Member:
             publish_left=partial(publish_left, bench.pool, bench.bus, older_than_s=0),
         )
         self._stack = AsyncExitStack()
-        self._keeping: asyncio.Task[None] | None = None
         self._working: asyncio.Task[None] | None = None
 
     def _drained(self, pair: Pair) -> bool:
@@ -459,7 +458,7 @@ class Member:
         if worker is not None:
             self.consumer = await self._stack.enter_async_context(self.bench.consumer(worker, leases=self.keeper))
             self._working = asyncio.create_task(self.consumer.run())
-        self._keeping = asyncio.create_task(self.keeper.run())
+        self.keeper.start()
 
     @property
     def epochs(self) -> dict[Pair, int]:
@@ -473,8 +472,7 @@ class Member:
 
     def freeze(self) -> None:
         """Renew nothing any more, and know nothing of it: what a stopped process or a lost network looks like."""
-        assert self._keeping is not None
-        self._keeping.cancel()
+        self.keeper.cut()
 
     async def stop_working(self) -> None:
         """Finish what is in hand. An error of its parts is raised."""
@@ -494,10 +492,11 @@ class Member:
 
     async def end(self) -> None:
         """Leave nothing running. An error of the keeper is raised."""
-        for task in (self._working, self._keeping):
-            if task is not None and not task.done():
-                task.cancel()
-        results = await asyncio.gather(*(t for t in (self._working, self._keeping) if t), return_exceptions=True)
+        if self._working is not None and not self._working.done():
+            self._working.cancel()
+        self.keeper.cut()
+        parts = [self.keeper.stopped(), *([self._working] if self._working else [])]
+        results = await asyncio.gather(*parts, return_exceptions=True)
         await self._stack.aclose()
         for result in results:
             if isinstance(result, Exception):

@@ -1,4 +1,4 @@
-"""Real Valkey and PostgreSQL servers below one data directory, for who has none: they live as long as we do.
+"""Real Valkey and PostgreSQL servers below one data directory, where none are given: they live as long as we do.
 
     data_dir/lock                  one owner at a time
              valkey/               the append-only file
@@ -28,6 +28,7 @@ from typing import IO, Any, Final
 
 import structlog
 
+from daemon.lifecycle import Periodic
 from daemon.stores.embedded.binaries import temporary_directories, valkey_binary
 from daemon.stores.embedded.postgres import Postgres, database_url, postgres_account
 from daemon.stores.embedded.processes import (
@@ -87,42 +88,57 @@ async def embedded(
         yield servers
 
 
-async def keep_up(servers: Servers) -> None:
-    """Start a server again that has died, for as long as this runs. Enter it from the main thread, like `embedded`.
+class KeptUp(Periodic):
+    """A Service that starts *server* again when it has died. Start it from the main thread, like `embedded`.
 
-    One that dies soon after every start, as on a full disk, is given longer and longer pauses and spoken of once.
+    A server that dies soon after every start, as on a full disk, gets longer and longer pauses, and one line in the log
+    for all of these deaths.
     """
-    async with asyncio.TaskGroup() as group:
-        for server in (servers.valkey, servers.postgres):
-            if server is not None:
-                group.create_task(_keep_up(server))
 
+    def __init__(self, server: Server) -> None:
+        super().__init__(f"embedded {server.name}", self._look, every_s=lambda: self._pause_s, at_once=False)
+        self._server = server
+        self._pause_s = _LOOK_S
+        self._started_at = -math.inf
+        self._failed = ""
 
-async def _keep_up(server: Server) -> None:
-    pause_s, started, failed = _LOOK_S, -math.inf, ""
-    while True:
-        await asyncio.sleep(pause_s)
-        soon = time.monotonic() - started < _STEADY_S
-        if server.pid is not None:
-            if not soon and pause_s > _LOOK_S:
-                pause_s, failed = _LOOK_S, ""
-                log.info("store.steady_again", store=server.name)
-            continue
-        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S) if soon else _LOOK_S
+    async def _look(self) -> None:
+        name = self._server.name
+        soon = time.monotonic() - self._started_at < _STEADY_S
+        if self._server.pid is not None:
+            if not soon and self._pause_s > _LOOK_S:
+                self._pause_s, self._failed = _LOOK_S, ""
+                log.info("store.steady_again", store=name)
+            return
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S) if soon else _LOOK_S
         if not soon:
-            log.error("store.died", store=server.name)
-        elif pause_s == 2 * _LOOK_S:
-            log.error("store.dies_again_and_again", store=server.name)
+            log.error("store.died", store=name)
+        elif self._pause_s == 2 * _LOOK_S:
+            log.error("store.dies_again_and_again", store=name)
         try:
-            await server.start()
+            await self._server.start()
         except (EmbeddedError, OSError) as exc:
-            if str(exc) != failed:
-                failed = str(exc)
-                log.error("store.not_started", store=server.name, error=failed)
+            if str(exc) != self._failed:
+                self._failed = str(exc)
+                log.error("store.not_started", store=name, error=self._failed)
         else:
             if not soon:
-                log.info("store.started_again", store=server.name)
-        started = time.monotonic()
+                log.info("store.started_again", store=name)
+        self._started_at = time.monotonic()
+
+
+@asynccontextmanager
+async def kept_up(servers: Servers) -> AsyncIterator[None]:
+    """Start *servers* again when they die, until the context ends. Raises what broke that."""
+    keepers = [KeptUp(server) for server in (servers.valkey, servers.postgres) if server is not None]
+    for keeper in keepers:
+        keeper.start()
+    try:
+        yield
+    finally:
+        for keeper in keepers:
+            keeper.cut()
+        await asyncio.gather(*(keeper.stopped() for keeper in keepers))
 
 
 def in_use(data_dir: Path) -> Servers | None:

@@ -36,12 +36,13 @@ from tests.support.bus import (
     home_of,
     make_event,
     make_events,
-    make_maintenance,
+    make_upkeep,
     napping,
     run,
     succeed,
     until,
 )
+from tests.support.services import services
 
 ONE = make_event("key-1")
 
@@ -690,12 +691,8 @@ async def test_what_a_crash_left_in_the_outbox_is_swept_in_order_and_younger_row
         await conn.execute("UPDATE outbox SET created_at = now() - interval '6 seconds'")
         await outbox.emit(conn, [make_event("young")])
         await conn.execute("UPDATE outbox SET created_at = now() + interval '1 hour' WHERE subject = 'young'")
-    stop = asyncio.Event()
-    maintenance = make_maintenance(bench.pool, bench.bus)
-    task = asyncio.create_task(maintenance.run(stop))
-    await until(lambda: bench.has("outbox", 1))
-    stop.set()
-    await task
+    async with services(*make_upkeep(bench.pool, bench.bus).duties):
+        await until(lambda: bench.has("outbox", 1))
     found = [fields["id"] for _, fields in sorted(await bench.entries(TOPIC), key=lambda entry: entry[0])]
     for key in {event.subject for event in left}:
         mine = [event.id for event in left if event.subject == key]

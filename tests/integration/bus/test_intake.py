@@ -27,7 +27,10 @@ from adapters.redis.streams import NotDurable, Streams, stream_key
 from daemon.bus.batcher import Batcher, Full
 from daemon.bus.intake import Intake, NotAccepted
 from daemon.stores.embedded.servers import Server, Servers, embedded
+from daemon.stores.health import Stores, postgres_watch, redis_watch
+from daemon.stores.membership import Membership
 from schemas.envelope import Event, event_id, from_fields
+from tests.support.services import services
 
 PATIENCE_S = 60.0
 TIME = datetime(2031, 2, 14, 9, 0, tzinfo=UTC)
@@ -94,6 +97,18 @@ async def db(own: Servers, postgres: Server) -> AsyncIterator[pool.Pool]:
         yield connected
 
 
+@pytest.fixture
+async def stores(own: Servers, valkey: Server, postgres: Server) -> AsyncIterator[Stores]:
+    """The watchers of the stores, at work."""
+    client = streams.client(str(own.redis_url), timeout_s=2, connections=2)
+    membership = Membership(str(own.database_url))
+    watched = Stores(redis_watch(client), postgres_watch(membership.look))
+    async with services(watched.redis, watched.postgres):
+        yield watched
+    membership.close()
+    await client.aclose()
+
+
 def event(n: int, *, data: bytes = b'{"order":{}}') -> Event:
     """The *n*-th event; all are about one person, so their order counts."""
     return Event(
@@ -117,7 +132,7 @@ async def spooled(db: pool.Pool) -> list[int]:
 
 
 def once(numbers: list[int]) -> list[int]:
-    """*numbers* without repetitions: who takes events in knows a second copy by its id."""
+    """*numbers* without repetitions: the inbox knows a second copy by its id."""
     return list(dict.fromkeys(numbers))
 
 
@@ -137,20 +152,16 @@ def goes_to(intake: Intake, place: str) -> bool:
 @asynccontextmanager
 async def running(intake: Intake) -> AsyncIterator[Intake]:
     """*intake* with its look at the spool, after the first one."""
-    task = asyncio.create_task(intake.run())
-    try:
+    async with services(intake):
         async with asyncio.timeout(PATIENCE_S):
             await intake.looked.wait()
         yield intake
-        assert not task.done(), task.result()
-    finally:
-        intake.stop()
-        async with asyncio.timeout(PATIENCE_S):
-            await task
 
 
-async def test_with_redis_up_events_go_to_the_stream_and_nothing_is_spooled(redis: Redis, db: pool.Pool) -> None:
-    async with running(Intake(Streams(redis, 1), db)) as intake:
+async def test_with_redis_up_events_go_to_the_stream_and_nothing_is_spooled(
+    redis: Redis, db: pool.Pool, stores: Stores
+) -> None:
+    async with running(Intake(Streams(redis, 1), db, stores)) as intake:
         assert intake.accepting == "redis"
         assert await intake.append([event(n) for n in range(5)]) is False
         assert await on_stream(redis) == [0, 1, 2, 3, 4]
@@ -159,9 +170,9 @@ async def test_with_redis_up_events_go_to_the_stream_and_nothing_is_spooled(redi
 
 @pytest.mark.parametrize("end", ["kill", "stop"])
 async def test_with_redis_down_events_are_spooled_and_reach_the_stream_in_order_when_it_is_back(
-    redis: Redis, db: pool.Pool, valkey: Server, end: str
+    redis: Redis, db: pool.Pool, stores: Stores, valkey: Server, end: str
 ) -> None:
-    async with running(Intake(Streams(redis, 1), db)) as intake:
+    async with running(Intake(Streams(redis, 1), db, stores)) as intake:
         await intake.append([event(0)])
         if end == "kill":
             valkey.kill()
@@ -185,10 +196,10 @@ async def test_with_redis_down_events_are_spooled_and_reach_the_stream_in_order_
 
 
 async def test_the_spool_is_drained_also_while_new_events_never_stop_coming(
-    redis: Redis, db: pool.Pool, monkeypatch: pytest.MonkeyPatch
+    redis: Redis, db: pool.Pool, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await spool.append(db, [event(0)])
-    intake = Intake(Streams(redis, 1), db)
+    intake = Intake(Streams(redis, 1), db, stores)
     look, looks, coming = spool.oldest, 0, list[asyncio.Task[bool]]()
 
     async def one_more_each_time(pool: pool.Pool, limit: int) -> list[tuple[int, Event]]:
@@ -207,8 +218,10 @@ async def test_the_spool_is_drained_also_while_new_events_never_stop_coming(
         assert await on_stream(redis) == list(range(looks + 1))
 
 
-async def test_requests_in_flight_over_an_outage_are_all_kept(redis: Redis, db: pool.Pool, valkey: Server) -> None:
-    async with running(Intake(Streams(redis, 1), db)) as intake:
+async def test_requests_in_flight_over_an_outage_are_all_kept(
+    redis: Redis, db: pool.Pool, stores: Stores, valkey: Server
+) -> None:
+    async with running(Intake(Streams(redis, 1), db, stores)) as intake:
         accepted: list[int] = []
         stop = asyncio.Event()
 
@@ -235,16 +248,16 @@ async def test_requests_in_flight_over_an_outage_are_all_kept(redis: Redis, db: 
         assert await spooled(db) == []
     assert len(accepted) == len(set(accepted))
     assert set(accepted) == set(seen)
-    for first in range(8):  # one sender, who waits for each answer, is never overtaken by itself
+    for first in range(8):  # one sender, which waits for each answer, is never overtaken by itself
         own_numbers = [n for n in seen if n % 100 == first]
         assert own_numbers == sorted(own_numbers)
 
 
 async def test_an_event_that_came_while_the_last_of_the_spool_was_drained_does_not_stay_behind(
-    redis: Redis, db: pool.Pool, monkeypatch: pytest.MonkeyPatch
+    redis: Redis, db: pool.Pool, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bus = Streams(redis, 1)
-    intake = Intake(bus, db)
+    intake = Intake(bus, db, stores)
     late: list[asyncio.Task[bool]] = []
     ping = redis.ping
 
@@ -270,9 +283,9 @@ def on_the_stream(redis: Redis, wanted: set[int]) -> Callable[[], Awaitable[bool
 
 
 async def test_with_both_stores_down_nothing_is_accepted_and_nothing_is_kept(
-    own: Servers, redis: Redis, db: pool.Pool, valkey: Server, postgres: Server
+    own: Servers, redis: Redis, db: pool.Pool, stores: Stores, valkey: Server, postgres: Server
 ) -> None:
-    async with running(Intake(Streams(redis, 1), db)) as intake:
+    async with running(Intake(Streams(redis, 1), db, stores)) as intake:
         await intake.append([event(0)])
         await asyncio.gather(valkey.stop(), postgres.stop())
         for n in (1, 2, 3):
@@ -287,8 +300,10 @@ async def test_with_both_stores_down_nothing_is_accepted_and_nothing_is_kept(
         assert await spooled(db) == []
 
 
-async def test_with_postgres_down_events_still_go_to_the_stream(redis: Redis, db: pool.Pool, postgres: Server) -> None:
-    async with running(Intake(Streams(redis, 1), db)) as intake:
+async def test_with_postgres_down_events_still_go_to_the_stream(
+    redis: Redis, db: pool.Pool, stores: Stores, postgres: Server
+) -> None:
+    async with running(Intake(Streams(redis, 1), db, stores)) as intake:
         await postgres.stop()
         large = event(1, data=b'{"order":"' + b"x" * payloads.LARGE_BYTES + b'"}')
         assert await intake.append([event(0)]) is False
@@ -301,9 +316,9 @@ async def test_with_postgres_down_events_still_go_to_the_stream(redis: Redis, db
 
 
 async def test_redis_back_while_postgres_is_still_down_is_enough_to_accept(
-    redis: Redis, db: pool.Pool, valkey: Server, postgres: Server
+    redis: Redis, db: pool.Pool, stores: Stores, valkey: Server, postgres: Server
 ) -> None:
-    async with running(Intake(Streams(redis, 1), db)) as intake:
+    async with running(Intake(Streams(redis, 1), db, stores)) as intake:
         await postgres.stop()
         await until(lambda: pool_is_empty(db))
         await valkey.stop()
@@ -320,9 +335,11 @@ async def pool_is_empty(db: pool.Pool) -> bool:
     return db.get_size() == 0
 
 
-async def test_a_start_with_a_spool_brings_it_over_before_anything_newer(redis: Redis, db: pool.Pool) -> None:
+async def test_a_start_with_a_spool_brings_it_over_before_anything_newer(
+    redis: Redis, db: pool.Pool, stores: Stores
+) -> None:
     await spool.append(db, [event(n) for n in range(450)])  # more than two batches
-    intake = Intake(Streams(redis, 1), db)
+    intake = Intake(Streams(redis, 1), db, stores)
     assert intake.accepting == "spool"
     assert await intake.append([event(450)]) is True  # behind them, though Redis answers
     assert await on_stream(redis) == []
@@ -333,10 +350,12 @@ async def test_a_start_with_a_spool_brings_it_over_before_anything_newer(redis: 
         assert await spooled(db) == []
 
 
-async def test_a_start_with_a_spool_and_without_redis_waits_for_it(redis: Redis, db: pool.Pool, valkey: Server) -> None:
+async def test_a_start_with_a_spool_and_without_redis_waits_for_it(
+    redis: Redis, db: pool.Pool, stores: Stores, valkey: Server
+) -> None:
     await spool.append(db, [event(0)])
     await valkey.stop()
-    async with running(Intake(Streams(redis, 1), db)) as intake:
+    async with running(Intake(Streams(redis, 1), db, stores)) as intake:
         assert await intake.append([event(1)]) is True
         assert await spooled(db) == [0, 1]
         await valkey.start()
@@ -345,11 +364,11 @@ async def test_a_start_with_a_spool_and_without_redis_waits_for_it(redis: Redis,
 
 
 async def test_a_large_payload_is_replaced_by_a_reference_also_on_its_way_through_the_spool(
-    redis: Redis, db: pool.Pool
+    redis: Redis, db: pool.Pool, stores: Stores
 ) -> None:
     whole = b'{"order":"' + b"x" * payloads.LARGE_BYTES + b'"}'
     await spool.append(db, [event(0, data=whole), event(1)])
-    async with running(Intake(Streams(redis, 1), db)) as intake:
+    async with running(Intake(Streams(redis, 1), db, stores)) as intake:
         await until(lambda: intake.accepting == "redis")
         await intake.append([event(2, data=whole), event(3)])
     entries: Any = await redis.xrange(KEY)
@@ -369,9 +388,11 @@ async def configure(redis: Redis, **settings: str) -> None:
         await redis.config_set(name, value)
 
 
-async def test_an_append_waits_for_the_disk_where_the_server_does_not(redis: Redis, db: pool.Pool) -> None:
+async def test_an_append_waits_for_the_disk_where_the_server_does_not(
+    redis: Redis, db: pool.Pool, stores: Stores
+) -> None:
     await configure(redis, appendfsync="everysec")
-    async with running(Intake(Streams(redis, 1, "waitaof"), db)) as intake:
+    async with running(Intake(Streams(redis, 1, "waitaof"), db, stores)) as intake:
         for n in range(3):
             assert await intake.append([event(n)]) is False
         assert await on_stream(redis) == [0, 1, 2]
@@ -380,10 +401,10 @@ async def test_an_append_waits_for_the_disk_where_the_server_does_not(redis: Red
 
 
 async def test_what_the_server_cannot_confirm_is_spooled_and_accepted(
-    redis: Redis, db: pool.Pool, monkeypatch: pytest.MonkeyPatch
+    redis: Redis, db: pool.Pool, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(append, "_WAITAOF", ("WAITAOF", 1, 0, 20))
-    async with running(Intake(Streams(redis, 1, "waitaof"), db)) as intake:  # runs with appendfsync no
+    async with running(Intake(Streams(redis, 1, "waitaof"), db, stores)) as intake:  # runs with appendfsync no
         await configure(redis, appendfsync="no")
         with pytest.raises(NotDurable):
             await Streams(redis, 1, "waitaof").append([event(0)])
@@ -396,8 +417,10 @@ async def test_what_the_server_cannot_confirm_is_spooled_and_accepted(
     assert once(await on_stream(redis)) == [0, 1]
 
 
-async def test_a_full_redis_that_refuses_writes_makes_the_spool_take_them(redis: Redis, db: pool.Pool) -> None:
-    async with running(Intake(Streams(redis, 1), db)) as intake:
+async def test_a_full_redis_that_refuses_writes_makes_the_spool_take_them(
+    redis: Redis, db: pool.Pool, stores: Stores
+) -> None:
+    async with running(Intake(Streams(redis, 1), db, stores)) as intake:
         await configure(redis, maxmemory="1")
         assert await intake.append([event(0)]) is True
         await configure(redis, maxmemory="0")
@@ -439,11 +462,11 @@ async def forbidden(own: Servers, redis: Redis) -> Redis:
 
 
 async def test_what_one_process_has_spooled_is_not_overtaken_by_what_another_takes_in(
-    redis: Redis, db: pool.Pool
+    redis: Redis, db: pool.Pool, stores: Stores
 ) -> None:
     async with (
-        running(Intake(Streams(redis, 1), db)) as holding,
-        running(Intake(Streams(redis, 1), db)) as other,
+        running(Intake(Streams(redis, 1), db, stores)) as holding,
+        running(Intake(Streams(redis, 1), db, stores)) as other,
     ):
         for n in range(0, 30, 3):
             assert await other.append([event(n)]) is False  # it knows now, and for a while, that the spool is empty
@@ -464,9 +487,9 @@ async def test_the_eviction_policy_is_read_and_unknown_where_it_is_forbidden(own
     await managed.aclose()
 
 
-async def test_stopping_waits_for_what_was_taken_in(redis: Redis, db: pool.Pool) -> None:
+async def test_stopping_waits_for_what_was_taken_in(redis: Redis, db: pool.Pool, stores: Stores) -> None:
     bus = Streams(redis, 1)
-    async with running(Intake(bus, db)) as intake:
+    async with running(Intake(bus, db, stores)) as intake:
         tasks = [asyncio.create_task(intake.append([event(n)])) for n in range(500)]
         await asyncio.sleep(0)  # they have been handed in
         async with asyncio.timeout(PATIENCE_S):
@@ -475,8 +498,8 @@ async def test_stopping_waits_for_what_was_taken_in(redis: Redis, db: pool.Pool)
         assert await asyncio.gather(*tasks) == [False] * 500
 
 
-async def test_a_caller_that_goes_away_takes_no_other_with_it(redis: Redis, db: pool.Pool) -> None:
-    async with running(Intake(Streams(redis, 1), db)) as intake:
+async def test_a_caller_that_goes_away_takes_no_other_with_it(redis: Redis, db: pool.Pool, stores: Stores) -> None:
+    async with running(Intake(Streams(redis, 1), db, stores)) as intake:
         tasks = [asyncio.create_task(intake.append([event(n)])) for n in range(20)]
         await asyncio.sleep(0)
         for gone in tasks[::3]:

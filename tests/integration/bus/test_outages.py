@@ -22,7 +22,8 @@ from adapters.redis.streams import StreamErrors
 from daemon.bus.outcome import Done, Outcome, Turn
 from daemon.stores.embedded.servers import Server, Servers, embedded
 from schemas.envelope import Event
-from tests.support.bus import Bench, Journaled, Member, effect, make_events, make_maintenance, open_bench, until
+from tests.support.bus import Bench, Journaled, Member, effect, make_events, make_upkeep, open_bench, until
+from tests.support.services import services
 
 KEYS: Final = 12
 TTL_S: Final = 3.0
@@ -31,7 +32,7 @@ AWAY_S: Final = 3.0
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[Servers]:
-    """Servers that nobody else uses and that may be killed. They sync before they answer, as in production."""
+    """This module's own servers, which may be killed. They sync before they answer, as in production."""
     with (
         tempfile.TemporaryDirectory(prefix="ferryman-outages-", ignore_cleanup_errors=True) as directory,
         asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner,
@@ -173,25 +174,22 @@ class Load:
 
 @asynccontextmanager
 async def under_load(bench: Bench, each: int) -> AsyncIterator[Load]:
-    """A load on a consumer with leases of its own, and the maintenance beside it; checked in the end."""
+    """A load on a consumer with leases of its own, and the upkeep beside it; checked in the end."""
     load = Load(bench, each)
     member = Member(bench, "a", ttl_s=TTL_S)
-    stop = asyncio.Event()
-    maintenance = asyncio.create_task(make_maintenance(bench.pool, bench.bus).run(stop))
-    await member.start(bench.worker(load.handler, lanes=KEYS))
-    appending = asyncio.create_task(load.append())
-    try:
-        yield load
-        await appending
-        await load.check()
-        assert not maintenance.done()
-        await member.stop()
-    finally:
-        appending.cancel()
-        stop.set()
-        ended = await asyncio.gather(maintenance, appending, return_exceptions=True)
-        await member.end()
-    assert not any(ended)
+    async with services(*make_upkeep(bench.pool, bench.bus).duties):
+        await member.start(bench.worker(load.handler, lanes=KEYS))
+        appending = asyncio.create_task(load.append())
+        try:
+            yield load
+            await appending
+            await load.check()
+            await member.stop()
+        finally:
+            appending.cancel()
+            (ended,) = await asyncio.gather(appending, return_exceptions=True)
+            await member.end()
+        assert not ended
 
 
 def family(pid: int) -> list[int]:

@@ -24,7 +24,9 @@ from daemon.lifecycle import StartError
 from daemon.operator.partitions import read_layout
 from daemon.operator.repartition import Changed, NotNow, _prepare_marks, change, finish
 from daemon.operator.replay import ReplayError, open_bus
-from daemon.stores import health as stores
+from daemon.stores import membership
+from daemon.stores.health import postgres_watch
+from daemon.stores.membership import Membership
 from schemas.envelope import TOPICS
 from tests.support.bus import TOPIC, TOY, Bench, fields_of, make_event, make_events, open_bench, until
 
@@ -154,8 +156,8 @@ async def test_spool_outbox_processes_and_a_loss_are_refused(bench: Bench, monke
 async def test_one_verb_at_a_time_and_no_process_or_replay_starts_meanwhile(
     bench: Bench, database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stores, "CHANGE_S", 0.2)
-    starting = stores.Stores(bench.redis, database_url)
+    monkeypatch.setattr(membership, "CHANGE_S", 0.2)
+    starting = Membership(database_url)
     async with bench.pool.acquire() as conn:
         assert await partitions.be_alone(conn)
         assert "another `ferryman partitions` is at work" in await refused(bench)
@@ -177,11 +179,11 @@ async def test_one_verb_at_a_time_and_no_process_or_replay_starts_meanwhile(
 
 
 async def test_a_process_that_missed_a_change_ends(bench: Bench, database_url: str) -> None:
-    slept = stores.Stores(bench.redis, database_url)
+    slept = Membership(database_url)
     await slept.take_part()
-    slept.partitions = WAS
-    stop = asyncio.Event()
-    running = asyncio.create_task(slept.run(stop))
+    slept.insist_on(WAS)
+    watch = postgres_watch(slept.look)
+    watch.start()
     await meta.put(bench.pool, partitions.NUMBER, "4")
     await bench.pool.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
@@ -189,7 +191,7 @@ async def test_a_process_that_missed_a_change_ends(bench: Bench, database_url: s
     )
     with pytest.raises(StartError, match="from 16 to 4"):
         async with asyncio.timeout(20):
-            await running
+            await watch.stopped()
 
 
 @pytest.mark.parametrize("number_after", [1, 4, 32])

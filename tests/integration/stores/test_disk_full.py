@@ -28,7 +28,7 @@ import structlog
 
 from adapters.redis import streams
 from daemon.stores.embedded.processes import Command
-from daemon.stores.embedded.servers import Server, Servers, embedded, keep_up
+from daemon.stores.embedded.servers import Server, Servers, embedded, kept_up
 from tests.chaos.rig import Lab, Load, forgiving, open_lab, sending
 from tests.support.daemons import until
 
@@ -212,31 +212,25 @@ async def suffer(
     *failed*: whether the store has noticed. *meanwhile*: what to see until there is room again (orders that are
     accepted, if not given). Returns what the keeper of the embedded servers has logged, and how often.
     """
-    keeping: asyncio.Task[None] | None = None
     with structlog.testing.capture_logs() as kept:
-        try:
-            async with open_lab(site.servers) as lab:
-                await lab.redis.config_set("appendfsync", config)
-                await lab.fleet.start(0)
-                keeping = asyncio.create_task(keep_up(site.servers))
-                load = lab.load(1, PEOPLE, EACH)
-                async with sending(load):
-                    await under_way(lab, load, load.total // 4)
-                    disk.fill()
-                    load.release(load.total // 4)
-                    try:
-                        await until(lambda: failed(lab), "a store without room")
-                        await (meanwhile or full_for_a_while)(lab, load)
-                    finally:
-                        disk.free()
-                found = await lab.verdict(patience_s=60)
-                assert found.good, found.details()
-                assert lab.fleet.said("redis.lost_data") == 0
-                assert await lab.fleet.end(0) == 0
-        finally:
-            if keeping is not None:
-                keeping.cancel()
-                await asyncio.gather(keeping, return_exceptions=True)
+        async with AsyncExitStack() as stack, open_lab(site.servers) as lab:
+            await lab.redis.config_set("appendfsync", config)
+            await lab.fleet.start(0)
+            await stack.enter_async_context(kept_up(site.servers))
+            load = lab.load(1, PEOPLE, EACH)
+            async with sending(load):
+                await under_way(lab, load, load.total // 4)
+                disk.fill()
+                load.release(load.total // 4)
+                try:
+                    await until(lambda: failed(lab), "a store without room")
+                    await (meanwhile or full_for_a_while)(lab, load)
+                finally:
+                    disk.free()
+            found = await lab.verdict(patience_s=60)
+            assert found.good, found.details()
+            assert lab.fleet.said("redis.lost_data") == 0
+            assert await lab.fleet.end(0) == 0
     return Counter(entry["event"] for entry in kept)
 
 

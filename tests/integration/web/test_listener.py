@@ -30,6 +30,7 @@ from daemon.web.metrics import METRICS, OUTCOMES, REASONS
 from daemon.web.refusals import PER_WINDOW, WINDOW_S, Refusals
 from daemon.web.server import application, serving
 from schemas.envelope import Event, event_id, from_fields
+from tests.support.services import services, unwatched
 
 PATIENCE_S = 60.0
 PATH = "/webhooks/orders"
@@ -123,9 +124,9 @@ def open_rig(redis: Redis, db: Pool) -> Open:
     async def opened(
         *, secrets: Mapping[str, Sequence[str]] | None = None, unsigned: Sequence[str] = ()
     ) -> AsyncIterator[Rig]:
-        clock, streams, refusals, stop = Clock(), Streams(redis, 4), Refusals(db), asyncio.Event()
+        clock, streams, refusals = Clock(), Streams(redis, 4), Refusals(db)
         metrics = Metrics(METRICS, sources=[source.name for source in SOURCES])
-        intake = Intake(streams, db)
+        intake = Intake(streams, db, unwatched())
         served = Listener(
             intake,
             refusals,
@@ -139,15 +140,11 @@ def open_rig(redis: Redis, db: Pool) -> Open:
         async with (
             serving(application(served, Health(), metrics), "127.0.0.1", 0, drain_s=1.0) as port,
             ClientSession(connector=TCPConnector(limit=0)) as session,
+            services(intake, refusals),
         ):
-            tasks = [asyncio.create_task(intake.run()), asyncio.create_task(refusals.run(stop))]
             async with asyncio.timeout(PATIENCE_S):
                 await intake.looked.wait()
             yield Rig(port, session, redis, db, streams, intake, served, clock)
-            stop.set()
-            intake.stop()
-            async with asyncio.timeout(PATIENCE_S):
-                await asyncio.gather(*tasks)
 
     return opened
 

@@ -41,9 +41,7 @@ async def test_a_cancelled_keeper_ends_although_its_client_swallows_the_cancella
         drain=lambda pair: True,
         publish_left=publish_nothing,
     )
-    running = asyncio.create_task(keeper.run())
+    keeper.start()
     await table.asked.wait()
-    running.cancel()
-    _, late = await asyncio.wait({running}, timeout=5)
-    keeper.stop()
-    assert not late
+    keeper.cut()
+    await asyncio.wait_for(keeper.stopped(), 5)
