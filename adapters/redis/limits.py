@@ -112,6 +112,7 @@ class RateLimiter:
         self._clock = clock
         self._sleep = sleep
         self._redis_back_at = 0.0
+        self._in_process = False
         self._scopes: dict[str, _Scope] = {}
 
     async def acquire(self, scope: str) -> None:
@@ -197,11 +198,15 @@ class RateLimiter:
             return None
         try:
             run: Any = self._redis.eval
-            return await run(script, len(keys), *keys, *args)
+            answer = await run(script, len(keys), *keys, *args)
         except _RedisAway as error:
             self._redis_back_at = self._clock() + _REDIS_REST_S
-            structlog.get_logger().warning("limits.in_process", error=type(error).__name__)
+            if not self._in_process:  # many requests meet the same outage
+                self._in_process = True
+                structlog.get_logger().warning("limits.in_process", error=type(error).__name__)
             return None
+        self._in_process = False
+        return answer
 
     def _here(self, scope: str) -> _Scope:
         if (here := self._scopes.get(scope)) is not None:

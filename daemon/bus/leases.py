@@ -45,8 +45,8 @@ class Leases(Protocol):
         these may be read and begun."""
         ...
 
-    def may_begin(self, worker: str, partition: int) -> bool:
-        """Whether *partition* is in `readable`."""
+    def may_begin(self, worker: str, partition: int, epoch: int) -> bool:
+        """Whether *partition* is in `readable`, under *epoch*."""
         ...
 
     def certain(self, worker: str, partition: int, epoch: int) -> bool:
@@ -107,10 +107,9 @@ class LeaseKeeper(Periodic):
             return {}
         return {p: epoch for p, epoch in self.held(worker).items() if (worker, p) not in self._giving}
 
-    def may_begin(self, worker: str, partition: int) -> bool:
+    def may_begin(self, worker: str, partition: int, epoch: int) -> bool:
         """See Leases."""
-        pair = worker, partition
-        return time.monotonic() <= self._valid_until and pair in self._epochs and pair not in self._giving
+        return self.certain(worker, partition, epoch) and (worker, partition) not in self._giving
 
     def certain(self, worker: str, partition: int, epoch: int) -> bool:
         """See Leases."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, Final
 
 from adapters.json_guard import parse_object
@@ -101,7 +101,7 @@ def edited(letter: StoredLetter, body: bytes) -> Event:
     Raises: NotJson; LetterError when the data name another event than the letter's.
     """
     doc = parse_object(body)
-    event = replace(letter.event, data=body)
+    event = letter.event._replace(data=body)
     source = next((source for source in SOURCES if source.name == event.source), None)
     if source is None or source.decode is not parse_object:
         return event  # its events' data are not its bodies, so the key cannot be read from them
@@ -112,7 +112,7 @@ def edited(letter: StoredLetter, body: bytes) -> Event:
     same = next((found for found in events if found.id == event.id), None)
     if same is None:
         raise LetterError("the edited data name another event: what tells it from others (like order.id) must stay")
-    return replace(event, subject=same.subject)
+    return event._replace(subject=same.subject)
 
 
 async def retry(

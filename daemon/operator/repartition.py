@@ -8,7 +8,7 @@ are carried over go into the outbox within that transaction, and every start pub
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from adapters.postgres.bus import meta, partitions, payloads
@@ -192,7 +192,7 @@ class _Carried:
             if event is None:
                 self.left_out.add((key, entry_id))
             elif worker.concerns(event):
-                found.append(replace(event, target=worker.name))
+                found.append(event._replace(target=worker.name))
         return found
 
     async def _whole(self, events: Sequence[Event]) -> Sequence[Event]:

@@ -102,7 +102,7 @@ async def perform(pool: Pool, bus: Streams, worker: AnyWorker, plan: Plan, repor
     async with aclosing(_pages(pool, plan.chosen, run)) as pages:
         async for page in pages:
             await _wait_for_room(bus, worker)
-            events = [replace(event, replayid=run.id) for _, event in page]
+            events = [event._replace(replayid=run.id) for _, event in page]
             await bus.append(await payloads.set_aside(pool, events))
             published += len(page)
             await replay.advance(pool, run.id, page[-1][0], published)

@@ -61,7 +61,7 @@ class EventTrail:
 
     def document(self) -> dict[str, Any]:
         """As JSON, with the event's data; attributes of the event that are empty are left out."""
-        event = asdict(self.event) | {"data": self.event.data.decode(errors="replace")}
+        event = self.event._asdict() | {"data": self.event.data.decode(errors="replace")}
         return {name: value for name, value in event.items() if value not in ("", None)} | {
             "journaled_at": self.journaled_at,
             "endings": [asdict(ending) for ending in self.endings],

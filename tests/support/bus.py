@@ -176,11 +176,11 @@ class FixedLeases:
     def readable(self, worker: str) -> Mapping[int, int]:
         return {p: epoch for p, epoch in self.owned.items() if p not in self.unreadable}
 
-    def may_begin(self, worker: str, partition: int) -> bool:
-        return partition in self.readable(worker)
+    def may_begin(self, worker: str, partition: int, epoch: int) -> bool:
+        return self.certain(worker, partition, epoch)
 
     def certain(self, worker: str, partition: int, epoch: int) -> bool:
-        return self.readable(worker).get(partition) == epoch
+        return self.owned.get(partition) == epoch and partition not in self.unreadable
 
     def lost(self, worker: str, partition: int, epoch: int = 0) -> None:
         self.owned.pop(partition, None)

@@ -138,8 +138,8 @@ class Grip:
     def readable(self, worker: str) -> Mapping[int, int]:
         return self.held(worker) if self._valid else {}
 
-    def may_begin(self, worker: str, partition: int) -> bool:
-        return partition in self.readable(worker)
+    def may_begin(self, worker: str, partition: int, epoch: int) -> bool:
+        return self.certain(worker, partition, epoch)
 
     def certain(self, worker: str, partition: int, epoch: int) -> bool:
         return self.readable(worker).get(partition) == epoch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import structlog
 from redis.asyncio import Redis
 
 from adapters.redis.limits import RateLimiter, Ticket
@@ -162,6 +163,17 @@ async def test_an_unreachable_redis_fails_no_call_and_the_process_limits_itself(
     await limit.acquire("other")
     assert clock.slept == [pytest.approx(5)]
     await away.aclose()
+
+
+async def test_an_outage_of_redis_is_one_line_of_the_log(clock: Clock) -> None:
+    away = client("redis://127.0.0.1:1", timeout_s=0.5)
+    limit = limiter(clock, 50, redis=away)
+    with structlog.testing.capture_logs() as said:
+        await asyncio.gather(*(limit.acquire(SCOPE) for _ in range(20)))
+        clock.now += 60
+        await limit.acquire(SCOPE)
+    await away.aclose()
+    assert [line["event"] for line in said] == ["limits.in_process"]
 
 
 async def test_scopes_that_nothing_is_known_of_are_forgotten(clock: Clock) -> None:
