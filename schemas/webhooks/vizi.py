@@ -179,7 +179,7 @@ class Form(_Part):
 
 
 class OrderPart(_Part):
-    """The sale. *amount*: in major units, exactly as the JSON text had it. *coupon*: an object, or text in old forms."""
+    """The sale. *amount*: in major units, exactly as the JSON text had it. *coupon*: an object, or old-style text."""
 
     id: Identifier
     form_id: Text = None

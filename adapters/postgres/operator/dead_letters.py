@@ -39,8 +39,8 @@ class LetterGroup:
 
 @dataclass(frozen=True, slots=True)
 class StoredLetter:
-    """A letter as its row has it. *retries*: how often it was sent again. *edited_at*: when its data was last
-    edited."""
+    """A letter as it is stored. *settled_by*: the operator who retried or discarded it last. *retries*: how often it
+    was sent again. *edited_at*: when its data was last edited."""
 
     id: int
     worker: str
@@ -122,7 +122,8 @@ async def retry(conn: Connection, ids: Sequence[int], who: str, *, edited: tuple
     """Send open letters to their workers once more; returns how many were still open. Inside a transaction.
 
     The worker's inbox forgets how each ended, so the worker runs it again. The outbox delivers it to that worker
-    alone, behind what the worker has in hand for its key. *edited*: (data, subject) in place of the letter's own.
+    alone, behind what the worker has in hand for its key. *who*: the operator, for the record. *edited*: (data,
+    subject) in place of the letter's own.
     """
     live = [row["id"] for row in await conn.fetch(_LOCK, ids)]
     if live and edited is not None:
@@ -136,7 +137,8 @@ async def retry(conn: Connection, ids: Sequence[int], who: str, *, edited: tuple
 
 
 async def discard(conn: Connection, ids: Sequence[int], who: str) -> int:
-    """Close open letters without another run; their events stay dead. Returns how many were still open."""
+    """Close open letters without another run; their events stay dead. *who*: the operator, for the record. Returns how
+    many were still open."""
     live = [row["id"] for row in await conn.fetch(_LOCK, ids)]
     await conn.execute(_SETTLE, live, "discarded", who, 0)
     return len(live)
