@@ -160,7 +160,8 @@ def switched_off(inspection: Inspection) -> Findings:
     for name, why in inspection.sources_off.items():
         yield Finding("warn", f"the source {name} is not served: nothing proves its sender", why)
     for name in inspection.settings.ferryman_allow_unsigned:
-        yield Finding("warn", f"anybody may send to the source {name}", "take it out of FERRYMAN_ALLOW_UNSIGNED")
+        text = f"the source {name} accepts webhooks without a proof of their sender"
+        yield Finding("warn", text, "take it out of FERRYMAN_ALLOW_UNSIGNED")
     for name, why in inspection.workers_off.items():
         yield Finding("warn", f"the worker {name} is off: {why}", "set what it needs, or leave it so")
     for name in sorted(inspection.paused):
@@ -196,7 +197,7 @@ def owners(inspection: Inspection) -> Findings:
         lacking = [p for p in range(inspection.partitions) if (worker, p) not in inspection.leases.owners]
         if lacking:
             text = f"{len(lacking)} of {inspection.partitions} partitions of {worker} have no owner"
-            yield Finding("warn", text, "look again in a moment; then see the log of the daemon")
+            yield Finding("warn", text, "run the doctor again in a moment; then see the daemon's log")
 
 
 def tables(inspection: Inspection) -> Findings:
