@@ -160,8 +160,7 @@ def switched_off(inspection: Inspection) -> Findings:
     for name, why in inspection.sources_off.items():
         yield Finding("warn", f"the source {name} is not served: nothing proves its sender", why)
     for name in inspection.settings.ferryman_allow_unsigned:
-        text = f"the source {name} accepts webhooks without a proof of their sender"
-        yield Finding("warn", text, "take it out of FERRYMAN_ALLOW_UNSIGNED")
+        yield Finding("warn", f"anybody may send to the source {name}", "take it out of FERRYMAN_ALLOW_UNSIGNED")
     for name, why in inspection.workers_off.items():
         yield Finding("warn", f"the worker {name} is off: {why}", "set what it needs, or leave it so")
     for name in sorted(inspection.paused):
