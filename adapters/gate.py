@@ -57,7 +57,7 @@ class Gate:
         json: Any = None,
         form: Mapping[str, str] | None = None,
     ) -> T:
-        """One request, and what *judge* makes of its answer.
+        """Send one request; returns what *judge* makes of its answer.
 
         Raises: NoPlace, ChannelClosed, LeaseLost without a request; else what `exchange` and *judge* raise. An answer
         that asks for patience (Transient, limited) pauses the scope in every process.

@@ -99,7 +99,7 @@ async def exchange(
     form: Mapping[str, str] | None = None,
     max_body: int = MAX_BODY_BYTES,
 ) -> Reply:
-    """One request, one answer, whatever its status.
+    """Send one request; returns its answer, whatever the status.
 
     *timeout_s* bounds all of it; *system* names the other side in errors.
 

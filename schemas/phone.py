@@ -222,7 +222,7 @@ def _readings(number: str, code: str, region: str | None) -> Iterator[tuple[str,
         yield (
             f"+{bare[2:]}",
             None,
-        )  # 00 is not the exit code everywhere (Russia: 810), yet everybody writes it
+        )  # 00 is not the exit code everywhere (Russia: 810), yet people write it everywhere
     unpadded = bare.lstrip("0")
     if code and unpadded.startswith(code):
         yield f"+{unpadded}", None

@@ -70,7 +70,7 @@ class CgbCalls:
         json: Any = None,
         form: Mapping[str, str] | None = None,
     ) -> Any:
-        """One request; its JSON object or array when it succeeded ({} where HTTP says that it has no body).
+        """Send one request; returns the JSON object or array of a success ({} where HTTP says that it has no body).
 
         Raises: Transient, Uncertain, ChannelDown, Rejection as `judge` tells; what the gate raises without a request.
         """

@@ -52,7 +52,7 @@ async def connect(dsn: str, *, size: int = 10, name: str = "ferryman") -> AsyncI
 
 @asynccontextmanager
 async def single_connection(dsn: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    """One connection on *dsn*, closed on exit: for what must not run within a pool's limits, as migrations. Raises as
+    """One connection on *dsn*, closed on exit: for work beyond a pool's time limits, like migrations. Raises as
     `connect`."""
     connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
     try:

@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 class Leases(Protocol):
-    """What the bus needs to know of leases."""
+    """What the bus asks about leases."""
 
     def held(self, worker: str) -> Mapping[int, int]:
         """Partition -> epoch of what this process holds as far as it knows: results may be written under these."""

@@ -68,7 +68,7 @@ async def _record_nothing(conn: Connection, rows: Sequence[Row]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker(Generic[D]):
-    """One concern. Its *name* is the consumer group: renaming it replays the stream.
+    """One concern. Its *name* is that of its consumer group: under a new name it gets every event again.
 
     reads: topics. types: the event types it handles; it ignores other events of those topics, and they count nowhere.
     domain: builds what *handle* is given; None: it is given nothing.

@@ -116,24 +116,24 @@ def edited(letter: StoredLetter, body: bytes) -> Event:
 
 
 async def retry(
-    pool: Pool, ids: Sequence[int], who: str, report: Callable[[int, int], None], *, event: Event | None = None
+    pool: Pool, ids: Sequence[int], operator: str, report: Callable[[int, int], None], *, event: Event | None = None
 ) -> int:
     """Send these letters again, in this order; returns how many were still open.
 
-    *who*: the operator, for the record. *event*: of a single letter, its event with other data. *report* is called with
-    (done, of how many).
+    *operator*: the person, for the record. *event*: of a single letter, its event with other data. *report* is called
+    with (done, of how many).
     """
     new = None if event is None else (event.data.decode(), event.subject)
     count = 0
     for start in range(0, len(ids), PAGE):
         async with pool.acquire() as conn, conn.transaction():
-            count += await dead_letters.retry(conn, ids[start : start + PAGE], who, edited=new)
+            count += await dead_letters.retry(conn, ids[start : start + PAGE], operator, edited=new)
         report(min(start + PAGE, len(ids)), len(ids))
     return count
 
 
-async def discard(pool: Pool, ids: Sequence[int], who: str) -> int:
-    """Close these letters without another run; returns how many were still open. *who*: the operator, for the
+async def discard(pool: Pool, ids: Sequence[int], operator: str) -> int:
+    """Close these letters without another run; returns how many were still open. *operator*: the person, for the
     record."""
     async with pool.acquire() as conn, conn.transaction():
-        return await dead_letters.discard(conn, ids, who)
+        return await dead_letters.discard(conn, ids, operator)

@@ -76,10 +76,7 @@ class Switches:
 
 @dataclass(slots=True, kw_only=True)
 class Contact:
-    """One contact.
-
-    *values* by field name; *history*: (when, values) before each write, for the lag of flows.
-    """
+    """One contact. *values*: by field name. *history*: (when, values) before each write, for the lag of flows."""
 
     id: str
     phone: str

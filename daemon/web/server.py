@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 class Health(Protocol):
-    """What the health routes ask."""
+    """What the route /readyz needs."""
 
     def ready(self) -> dict[str, Any]:
         """The document of /readyz; `ready` decides between 200 and 503."""
