@@ -145,7 +145,7 @@ async def _lock(conn: Connection) -> None:
                 await asyncio.sleep(_RETRY_S)
     except TimeoutError:
         raise MigrationError(
-            f"another process has been migrating this database for {LOCK_WAIT_S:.0f} s: wait, then try again"
+            f"another process migrates this database and has not ended in {LOCK_WAIT_S:.0f} s: wait, then try again"
         ) from None
 
 
