@@ -182,8 +182,8 @@ async def serve(
 
     *started* is awaited meanwhile, to announce that all is in place. The drain stops the *work* and awaits
     *begin_stop*; both together may take *drain_s* seconds. The *side* services (leases, health) go on during the drain
-    and are stopped after it. What is late is cut: it stays pending and costs no attempt. Raises the first error of any
-    service.
+    and are stopped after it. A service that is late is cut: what it has in hand stays pending and costs no attempt.
+    Raises the first error of any service.
     """
     services = [*work, *side]
     helpers: list[asyncio.Future[Any]] = [asyncio.create_task(stop.wait(), name="stop")]

@@ -27,7 +27,7 @@ class Later(NamedTuple):
     """Not finished: record *rows*, then call the handler again at *at* (at once if past) with `turn.step == step`.
 
     The event waits in its lane: later events of the same key wait behind it. That costs no attempt. After a crash the
-    handler starts again from step "", so what *rows* say must be harmless to say twice.
+    handler starts again from step "", so it must be harmless to record *rows* twice.
     """
 
     at: datetime

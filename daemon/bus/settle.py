@@ -74,14 +74,14 @@ class StandInLine(NamedTuple):
 
 
 class Yield:
-    """Begin again in a moment, if the lease is still ours then; costs nothing."""
+    """Call the handler again in a moment, if this process still holds the lease then; costs nothing."""
 
 
 Verdict: TypeAlias = Finish | Wait | Retry | Park | StandInLine | Yield
 
 
 class Unexpected(FerrymanError):
-    """The handler raised something that is not one of ours: a fault of the program. Named by its class alone."""
+    """The handler raised an error that is not a FerrymanError: a fault of the program. The text is its class alone."""
 
 
 def backoff(failures: int, rng: random.Random, *, base_s: float = BACKOFF_S, cap_s: float = BACKOFF_CAP_S) -> float:

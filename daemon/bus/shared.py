@@ -16,8 +16,8 @@ from daemon.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """*streams*: for appends and acknowledgements; each reader has a client of its own. *suspect* is called at a sign
-    that Redis has lost something."""
+    """Built once for each process. *streams*: for appends and acknowledgements; each reader has a client of its own.
+    *suspect* is called at a sign that Redis has lost data."""
 
     settings: Settings
     pool: Pool

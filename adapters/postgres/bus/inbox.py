@@ -11,7 +11,7 @@ from schemas.envelope import Event, InboxKey
 
 
 class InboxRow(NamedTuple):
-    """How a worker ended with an event. *data_hash* tells another body under the same id."""
+    """How a worker ended with an event. *data_hash*: of the body, to recognise another body under the same id."""
 
     event_id: str
     replay_id: str
@@ -21,8 +21,8 @@ class InboxRow(NamedTuple):
     data_hash: bytes
 
 
-# LIMIT keeps both from being joins, which the planner would do by reading the whole history, day by day; the bound on
-# `at` leaves the days to come out of it, and is wide enough for a clock that was put back.
+# LIMIT keeps the planner from turning these two queries into joins, which would read the whole history, day by day. The
+# bound on `at` leaves out the tables of coming days, and is wide enough for a clock that was put back.
 _SEEN: Final = """
 SELECT e.event_id, i.data_hash
 FROM unnest($3::text[]) AS e (event_id)
@@ -108,7 +108,7 @@ async def insert(conn: Connection, worker: str, rows: Sequence[InboxRow]) -> set
 
 
 async def attempts(pool: Pool, worker: str, events: Sequence[Event]) -> dict[tuple[str, str], tuple[int, int]]:
-    """(failed attempts so far, times begun and not survived) of those of *events* that have any."""
+    """(event id, replay id) -> (failed attempts, times begun and not survived), for those of *events* that have any."""
     rows = await pool.fetch(_ATTEMPTS, worker, [e.id for e in events], [e.replayid for e in events])
     return {(row["event_id"], row["replay_id"]): (row["attempts"], row["begun"]) for row in rows}
 
@@ -140,12 +140,12 @@ async def failed(conn: Connection, worker: str, failures: Sequence[Failure]) -> 
 
 
 async def begin(pool: Pool, worker: str, event: Event) -> int:
-    """Write down that *event* is being begun; returns how often that was, without a `survived` since."""
+    """Record that *event* is being begun; returns how often it was begun since the last `survived`."""
     return int(await pool.fetchval(_BEGIN, worker, event.id, event.replayid))
 
 
 async def survived(pool: Pool, worker: str, event: Event) -> None:
-    """Handling *event* did not end the process."""
+    """Record that handling *event* did not kill the process."""
     await pool.execute(_SURVIVED, worker, event.id, event.replayid)
 
 
@@ -155,7 +155,7 @@ async def forget_attempts(conn: Connection, worker: str, ids: Sequence[tuple[str
 
 
 async def conflicts(pool: Pool, found: Sequence[tuple[Event, bytes]]) -> None:
-    """Keep bodies that came under the id of an event with another body, with their hashes."""
+    """Keep bodies that came under the id of an event with another body. *found*: (event, hash of its body)."""
     await pool.execute(
         _CONFLICTS,
         [e.id for e, _ in found],
