@@ -171,6 +171,7 @@ async def _consuming(
     keeper = _keeper(base.settings, base.pool, base.bus, running, by_name)
     shared = Shared(
         settings=base.settings,
+        stores=base.stores,
         pool=base.pool,
         streams=base.bus,
         leases=keeper,

@@ -147,8 +147,8 @@ class Consumer:
                 continue
             self._busy[number] = entry
             try:
-                if not self.committer.store_up.is_set():
-                    await self._until_store_is_up()
+                if not self._shared.stores.postgres.up:  # nothing can be recorded, so nothing is begun
+                    await self._shared.stores.postgres.wait_up(self._stopping)
                     if self._stopping.is_set():
                         return
                 if entry.deliveries < SUSPICIOUS:
@@ -174,16 +174,6 @@ class Consumer:
         entry = self._busy.get(number)
         if entry is None or not self._shared.leases.certain(self.worker.name, entry.partition, entry.epoch):
             raise LeaseLost("the lease has run out meanwhile")
-
-    async def _until_store_is_up(self) -> None:
-        """With Postgres away nothing can be recorded, so nothing is begun."""
-        waits = {
-            asyncio.create_task(self.committer.store_up.wait()),
-            asyncio.create_task(self._stopping.wait()),
-        }
-        _, left = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for task in left:
-            task.cancel()
 
     async def _turn_under_suspicion(self, entry: Entry, mine: permit.Permit) -> None:
         """Handle an event that has been delivered often: one of these may be what kills the process.

@@ -11,6 +11,7 @@ from adapters.redis.streams import Streams
 from daemon.bus.leases import Leases
 from daemon.bus.worker import Clock
 from daemon.settings.model import Settings
+from daemon.stores.health import Stores
 from daemon.telemetry.metrics import Metrics
 
 
@@ -20,6 +21,7 @@ class Shared:
     *suspect* is called at a sign that Redis has lost data."""
 
     settings: Settings
+    stores: Stores
     pool: Pool
     streams: Streams
     leases: Leases

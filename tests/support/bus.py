@@ -29,11 +29,13 @@ from daemon.bus.shared import Shared
 from daemon.bus.upkeep import Upkeep, publish_left
 from daemon.bus.worker import AnyWorker, Worker, utc_now
 from daemon.settings.model import Settings
+from daemon.stores.health import Stores
 from daemon.telemetry.metrics import Metrics
 from daemon.workers import WORKERS
 from schemas.envelope import Event, event_id, to_fields
 from schemas.errors import FerrymanError
 from schemas.partitions import partition_of
+from tests.support.services import unwatched
 
 TOY: Final = "toy"
 TOPIC: Final = "orders"
@@ -198,11 +200,13 @@ def make_shared(
     *,
     settings: Settings | None = None,
     channels: Channels | None = None,
+    stores: Stores | None = None,
     suspect: Callable[[], None] = lambda: None,
 ) -> Shared:
     """What the consumers of a process share."""
     return Shared(
         settings=settings or Settings(),
+        stores=stores or unwatched(),
         pool=pool,
         streams=bus,
         leases=leases,
@@ -227,6 +231,7 @@ class Bench:
         self.redis = commands
         self.partitions = partitions
         self.bus = Streams(commands, partitions)
+        self.stores = unwatched()
         self._mending: list[asyncio.Future[None]] = []
 
     @property
@@ -293,6 +298,7 @@ class Bench:
                 leases or await self.take_leases(),
                 settings=Settings(ferryman_max_in_flight=max_in_flight),
                 channels=channels,
+                stores=self.stores,
                 suspect=self.suspect,
             )
             yield Consumer(worker or self.worker(), deps, shared, Streams(reads, self.partitions))
