@@ -23,6 +23,7 @@ from daemon.stores.health import Stores
 from daemon.telemetry.metrics import Metrics
 from daemon.web.health import Readiness
 from daemon.web.listener import Listener
+from daemon.web.place import place
 from daemon.web.refusals import Refusals
 from daemon.web.server import application, serving
 
@@ -84,7 +85,7 @@ class Daemon:
             return await stack.enter_async_context(serving(app, host, port, drain_s=ANSWER_S))
         except OSError as exc:
             raise StartError(
-                f"cannot listen on {host}:{port} ({exc.strerror or 'in use'}): set FERRYMAN_HOST or FERRYMAN_PORT"
+                f"cannot listen on {place(host, port)} ({exc.strerror or 'in use'}): set FERRYMAN_HOST or FERRYMAN_PORT"
             ) from exc
 
     async def _started(self, started: Callable[[int], None], port: int) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 from uuid import uuid4
 
 import asyncpg
+import hypothesis
 import pytest
 from redis.asyncio import Redis
 
@@ -25,8 +26,20 @@ from adapters.redis import client as redis_client
 from daemon.stores.embedded.servers import EmbeddedError, Servers, embedded
 from tests.support.memory import memory
 
+# the time that an example takes is that of this machine: the first example may import and compile what it uses
+hypothesis.settings.register_profile("ferryman", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("ferryman")
+
 _TEMPLATE: Final = f"ferryman_template_{uuid4().hex[:12]}"
 _SLOW: Final = ("e2e", "chaos", "integration", "contract")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Hand tests out one at a time where they run side by side: the long ones come first, so none is left to the
+    last."""
+    if config.pluginmanager.hasplugin("xdist") and config.getoption("maxschedchunk") is None:
+        config.option.maxschedchunk = 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from daemon.cli.context import read_settings, run_async
-from daemon.cli.tools import Json, opened, print_json
+from daemon.cli.screen import show_json, show_table
+from daemon.cli.tools import Json, opened
 from daemon.operator.audit import Audit, audit_workers
 from daemon.settings.model import Settings
 from daemon.workers import WORKERS
@@ -20,9 +19,9 @@ def audit(json: Json = False) -> None:
     not."""
     found = run_async(_audit(read_settings()))
     if json:
-        print_json(found.document())
+        show_json(found.document())
     else:
-        Console().print(balance_table(found))
+        show_balance(found)
     if not found.balanced:
         raise typer.Exit(1)
 
@@ -32,12 +31,10 @@ async def _audit(settings: Settings) -> Audit:
         return await audit_workers(pool, WORKERS)
 
 
-def balance_table(found: Audit) -> Table:
+def show_balance(found: Audit) -> None:
     """The sums as a table, a row for each worker, then one for each fault."""
-    table = Table("worker", "accepted", "done", "skipped", "dead", "uncertain", "open", title="Balance")
-    for name, sums in found.workers.items():
-        table.add_row(name, *(str(n) for n in asdict(sums).values()))
+    rows = [[name, *(str(n) for n in asdict(sums).values())] for name, sums in found.workers.items()]
     for name, faults in found.faults.items():
-        for fault, ids in faults.items():
-            table.add_row(f"{name}: {fault}", *([""] * 5), ", ".join(ids))
-    return table
+        rows += [[f"{name}: {fault}", *([""] * 5), ", ".join(ids)] for fault, ids in faults.items()]
+    columns = ("worker", "accepted", "done", "skipped", "dead", "uncertain", "open")
+    show_table(columns, rows, title="Balance", box=True)

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from adapters.postgres.operator.dead_letters import ChosenLetter, LetterFilter
+from daemon.cli.arguments import MOST_NUMBER, parse_words
 from daemon.cli.context import read_settings, run_async
-from daemon.cli.progress import progress
-from daemon.cli.tools import DryRun, Json, Yes, confirm, opened, operator, print_json, shown_json, shown_time
+from daemon.cli.screen import progress, say, show_json, show_table
+from daemon.cli.tools import DryRun, Json, Text, Yes, confirm, opened, operator, shown_json, shown_time
 from daemon.operator import dead_letters
 from daemon.operator.dead_letters import LetterError
 from daemon.operator.keys import masked_key
@@ -22,10 +20,13 @@ from daemon.settings.model import Settings
 
 app = typer.Typer(help="Events that ended without success: read, send again, discard.", no_args_is_help=True)
 
-Ids = Annotated[list[int] | None, typer.Argument(help="Numbers of letters, as `list` and `show` name them.")]
-OfWorker = Annotated[str | None, typer.Option("--worker", help="Only letters of this worker.")]
-OfClass = Annotated[str | None, typer.Option("--class", help="Only letters of this error class.")]
-OfText = Annotated[str | None, typer.Option("--text", help="Only letters whose error contains this text.")]
+Ids = Annotated[
+    list[int] | None,
+    typer.Argument(help="Numbers of letters, as `list` and `show` name them.", min=1, max=MOST_NUMBER),
+]
+OfWorker = Annotated[str | None, Text("--worker", help="Only letters of this worker.")]
+OfClass = Annotated[str | None, Text("--class", help="Only letters of this error class.")]
+OfText = Annotated[str | None, Text("--text", help="Only letters whose error contains this text.")]
 All = Annotated[bool, typer.Option("--all", help="Every open letter.")]
 
 
@@ -37,7 +38,11 @@ def list_(worker: OfWorker = None, error_class: OfClass = None, text: OfText = N
 
 @app.command()
 def show(
-    letter: Annotated[str, typer.Argument(help="A letter's number, or the id of its event.")], json: Json = False
+    letter: Annotated[
+        str,
+        typer.Argument(help="A letter's number, or the id of its event.", parser=parse_words, metavar="LETTER"),
+    ],
+    json: Json = False,
 ) -> None:
     """One letter in full: the error, and the event with its data."""
     run_async(_show(read_settings(), letter, json))
@@ -88,37 +93,41 @@ def _filter(
 def _content(path: Path) -> bytes:
     try:
         return path.read_bytes().strip()
-    except OSError as exc:
-        raise LetterError(f"{path} cannot be read ({exc.strerror}): name a file with a JSON object") from exc
+    except (OSError, ValueError) as exc:  # ValueError: no file can have such a name
+        why = getattr(exc, "strerror", None) or "no such name"
+        raise LetterError(f"{path} cannot be read ({why}): name a file with a JSON object") from exc
 
 
 async def _list(settings: Settings, wanted: LetterFilter, json: bool) -> None:
     async with opened(settings) as (_, pool):
         groups = await dead_letters.list_groups(pool, wanted)
     if json:
-        print_json(groups)
+        show_json(groups)
         return
-    table = Table("count", "worker", "class", "error", "oldest (UTC)", "newest (UTC)", "numbers", box=None)
+    if not groups:
+        say("no open dead letters")
+        return
+    rows = []
     for group in groups:
         numbers = " ".join(str(n) for n in group["ids"][:5]) + (" …" if group["count"] > 5 else "")
         times = shown_time(group["oldest"]), shown_time(group["newest"])
-        error = Text(group["error_text"])
-        table.add_row(str(group["count"]), group["worker"], group["error_class"], error, *times, numbers)
-    Console(soft_wrap=True).print(table if groups else "no open dead letters")
+        rows.append([str(group["count"]), group["worker"], group["error_class"], group["error_text"], *times, numbers])
+    show_table(("count", "worker", "class", "error", "oldest (UTC)", "newest (UTC)", "numbers"), rows)
 
 
 async def _show(settings: Settings, wanted: str, json: bool) -> None:
     async with opened(settings) as (_, pool):
         documents = [dead_letters.document(letter) for letter in await dead_letters.find(pool, wanted)]
     if json:
-        print_json(documents)
+        show_json(documents)
         return
     for document in documents:
         data = document.pop("data")
         for name, value in document.items():
             if value is not None:
-                typer.echo(f"{name:12} {value}")
-        typer.echo(shown_json(data.encode()) + "\n")
+                say(f"{name:12} {value}")
+        say(shown_json(data.encode()), lines=True)
+        say("")
 
 
 async def _retry(settings: Settings, wanted: LetterFilter, body: bytes | None, dry_run: bool, yes: bool) -> None:
@@ -128,13 +137,13 @@ async def _retry(settings: Settings, wanted: LetterFilter, body: bytes | None, d
         runnable = [letter for letter in found if letter.runnable]
         _say(found, "to send again" + (f", edited, under the key {masked_key(event.subject)}" if event else ""))
         if unreadable := len(found) - len(runnable):
-            typer.echo(f"  {unreadable} hold no event that could run: read them with `show`, then discard them")
+            say(f"  {unreadable} hold no event that could run: read them with `show`, then discard them")
         if dry_run or not runnable:
             return
         confirm(f"send {len(runnable)} again?", f"send {len(runnable)} again", yes=yes, ask=wanted.ids is None)
-        with progress(Console(soft_wrap=True), "sent again") as report:
+        with progress("sent again") as report:
             count = await dead_letters.retry(pool, [letter.id for letter in runnable], operator(), report, event=event)
-    typer.echo(f"{count} on their way: a running daemon delivers them within seconds")
+    say(f"{count} on their way: a running daemon delivers them within seconds")
 
 
 async def _discard(settings: Settings, wanted: LetterFilter, dry_run: bool, yes: bool) -> None:
@@ -145,11 +154,11 @@ async def _discard(settings: Settings, wanted: LetterFilter, dry_run: bool, yes:
             return
         confirm(f"discard {len(found)}?", f"discard {len(found)} letters", yes=yes, ask=wanted.ids is None)
         count = await dead_letters.discard(pool, [letter.id for letter in found], operator())
-    typer.echo(f"{count} discarded")
+    say(f"{count} discarded")
 
 
 def _say(found: Sequence[ChosenLetter], what: str) -> None:
     """How many letters there are *what* (to send again, to discard), in all and of each worker."""
     workers = [letter.worker for letter in found]
     of = ", ".join(f"{workers.count(name)} of {name}" for name in sorted(set(workers)))
-    typer.echo(f"{len(found)} {what}" + (f" ({of})" if of else ""))
+    say(f"{len(found)} {what}" + (f" ({of})" if of else ""))

@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from daemon.cli.audit import balance_table
+from daemon.cli.audit import show_balance
 from daemon.cli.context import read_settings, run_async
-from daemon.cli.progress import progress
-from daemon.cli.tools import print_json
+from daemon.cli.screen import progress, say, show_json, show_table
 from daemon.demo import Result, Stage, perform, staged
 from daemon.lifecycle import stop_on_signals
 from daemon.telemetry import logs
@@ -36,54 +33,50 @@ def demo(
 
 
 async def _demo(data_dir: Path, orders: int, seed: int, json: bool, keep: bool) -> Result:
-    screen = Console(stderr=json, soft_wrap=True)
-    screen.print("starting Valkey, PostgreSQL, a simulated CGB and the daemon …")
+    say("starting Valkey, PostgreSQL, a simulated CGB and the daemon …", err=json)
     async with staged(data_dir) as stage:
-        with progress(screen, "orders have ended") as report:
+        with progress("orders have ended", err=json) as report:
             result = await perform(stage, orders, seed, report)
         if json:
-            print_json(result.document())
+            show_json(result.document())
         else:
-            _show(screen, result)
+            _show(result)
         if keep:
-            await _keep(screen, stage)
+            await _keep(stage, err=json)
     if not json:
-        _where_next(screen, data_dir)
+        _where_next(data_dir)
     return result
 
 
-def _show(screen: Console, result: Result) -> None:
-    table = Table("order", "what it is", "answer", "what became of it", title="Orders")
-    for shipment in result.shipments:
-        status = str(shipment.reply.status) if shipment.reply else "none"
-        table.add_row(shipment.order_id, shipment.what, status, shipment.outcome)
-    screen.print(table)
-    screen.print(balance_table(result.audit))
+def _show(result: Result) -> None:
+    rows = [(s.order_id, s.what, str(s.reply.status) if s.reply else "none", s.outcome) for s in result.shipments]
+    show_table(("order", "what it is", "answer", "what became of it"), rows, title="Orders", box=True)
+    show_balance(result.audit)
     duplicates = sum(s.duplicate for s in result.shipments)
-    screen.print(
+    say(
         f"CGB was asked {result.requests} times: {result.writes} writes, {len(result.made)} contacts made;"
         f" {duplicates} duplicate webhooks; {result.seconds:.1f} s"
     )
     for disagreement in result.disagreements:
-        screen.print(f"[red]does not agree:[/red] {disagreement}")
-    screen.print("the balance holds and the simulator's ledger agrees" if result.ok else "[red]NOT in balance[/red]")
+        say(f"does NOT agree: {disagreement}")
+    say("the balance holds and the simulator's ledger agrees" if result.ok else "NOT in balance")
 
 
-async def _keep(screen: Console, stage: Stage) -> None:
-    screen.print(f"listener   {stage.url}  (/readyz, /metrics, /webhooks/orders)")
-    screen.print(f"CGB        {stage.cgb.url}  ({stage.cgb.root}/_sandbox/ledger)")
-    screen.print(f"Redis      {stage.addresses.redis_url}")
-    screen.print(f"Postgres   {stage.addresses.database_url}")
-    screen.print("running until Ctrl-C")
+async def _keep(stage: Stage, *, err: bool) -> None:
+    say(f"listener   {stage.url}  (/readyz, /metrics, /webhooks/orders)", err=err)
+    say(f"CGB        {stage.cgb.url}  ({stage.cgb.root}/_sandbox/ledger)", err=err)
+    say(f"Redis      {stage.addresses.redis_url}", err=err)
+    say(f"Postgres   {stage.addresses.database_url}", err=err)
+    say("running until Ctrl-C", err=err)
     stop = asyncio.Event()
     stop_on_signals(stop)
     await stop.wait()
 
 
-def _where_next(screen: Console, data_dir: Path) -> None:
-    screen.print("")
-    screen.print("where to look next:")
-    screen.print("  ferryman demo             again: every order is a duplicate, CGB is not called")
-    screen.print("  ferryman demo --keep      keeps running, so that you can look at /readyz, /metrics and the tables")
-    screen.print(f"  {data_dir / 'daemon.log'}   the log of the daemon, one JSON object a line")
-    screen.print("  deploy/README.md          how to install it for real: ferryman run")
+def _where_next(data_dir: Path) -> None:
+    say("")
+    say("where to look next:")
+    say("  ferryman demo             again: every order is a duplicate, CGB is not called")
+    say("  ferryman demo --keep      keeps running, so that you can look at /readyz, /metrics and the tables")
+    say(f"  {data_dir / 'daemon.log'}   the log of the daemon, one JSON object a line")
+    say("  deploy/README.md          how to install it for real: ferryman run")

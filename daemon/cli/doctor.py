@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 from daemon.cli.context import read_settings, run_async
-from daemon.cli.tools import Json, print_json
+from daemon.cli.screen import say, show_json
+from daemon.cli.tools import Json
 from daemon.operator.doctor import Finding, document, examine, healthy
 from daemon.operator.inspection import inspect_installation
 from daemon.settings.load import SettingsError
@@ -20,9 +21,9 @@ def doctor(json: Json = False) -> None:
     else:
         findings = [Finding("ok", "the settings are sound"), *examine(run_async(inspect_installation(settings)))]
     if json:
-        print_json(document(findings))
+        show_json(document(findings))
     else:
         for finding in findings:
-            typer.echo(str(finding))
+            say(str(finding))
     if not healthy(findings):
         raise typer.Exit(1)

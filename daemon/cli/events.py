@@ -8,13 +8,12 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from adapters.postgres.operator.trail import EventFilter, FoundEvent, WorkerEnding
+from daemon.cli.arguments import parse_words, require_known
 from daemon.cli.context import read_settings, run_async
-from daemon.cli.tools import Json, opened, print_json, shown_json, shown_time, utc
+from daemon.cli.screen import say, show_json, show_table
+from daemon.cli.tools import Json, Text, When, opened, shown_json, shown_time
 from daemon.lifecycle import stop_on_signals
 from daemon.operator import trail
 from daemon.operator.keys import masked_key
@@ -30,26 +29,31 @@ app = typer.Typer(help="What was accepted, and what became of it.", no_args_is_h
 @app.command("list")
 def list_(
     type: Annotated[str | None, typer.Option(help="Only events of this type.")] = None,
-    source: Annotated[str | None, typer.Option(help="Only events of this source.")] = None,
+    source: Annotated[str | None, Text("--source", help="Only events of this source.")] = None,
     worker: Annotated[str | None, typer.Option(help="Only events that this worker handles.")] = None,
     outcome: Annotated[str | None, typer.Option(help=f"How a worker ended: {', '.join(OUTCOMES)}.")] = None,
-    key: Annotated[str | None, typer.Option(help="Events of one person: a phone, an e-mail address.")] = None,
-    since: Annotated[datetime | None, typer.Option(help="Events that arrived since then (UTC).")] = None,
+    key: Annotated[str | None, Text("--key", help="Events of one person: a phone, an e-mail address.")] = None,
+    since: Annotated[datetime | None, When("--since", help="Events that arrived since then.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
     json: Json = False,
 ) -> None:
     """The newest events first; keys are masked."""
-    _require("--type", type, list(TYPES))
-    _require("--worker", worker, [w.name for w in WORKERS])
-    _require("--outcome", outcome, OUTCOMES)
-    wanted = EventFilter(type=type, source=source, worker=worker, outcome=outcome, key=key, since=utc(since))
+    require_known("--type", type, list(TYPES))
+    require_known("--worker", worker, [w.name for w in WORKERS])
+    require_known("--outcome", outcome, OUTCOMES)
+    wanted = EventFilter(type=type, source=source, worker=worker, outcome=outcome, key=key, since=since)
     run_async(_list(read_settings(), wanted, limit, json))
 
 
 @app.command()
 def show(
     event: Annotated[
-        str, typer.Argument(help="An event's id or its beginning, an order's id, a phone or an e-mail address.")
+        str,
+        typer.Argument(
+            help="An event's id or its beginning, an order's id, a phone or an e-mail address.",
+            parser=parse_words,
+            metavar="EVENT",
+        ),
     ],
     json: Json = False,
 ) -> None:
@@ -63,11 +67,6 @@ def tail() -> None:
     run_async(_tail(read_settings()))
 
 
-def _require(option: str, value: str | None, names: Sequence[str]) -> None:
-    if value is not None and value not in names:
-        raise typer.BadParameter(f"{value} is none of {', '.join(names)}", param_hint=option)
-
-
 async def _list(settings: Settings, wanted: EventFilter, limit: int, json: bool) -> None:
     async with opened(settings) as (_, pool):
         listed = await trail.list_events(pool, WORKERS, wanted, limit)
@@ -76,14 +75,17 @@ async def _list(settings: Settings, wanted: EventFilter, limit: int, json: bool)
 
 def _print_list(listed: Sequence[dict[str, Any]], json: bool) -> None:
     if json:
-        print_json(listed)
+        show_json(listed)
         return
-    table = Table("time (UTC)", "event", "type", "source", "key", "where", "workers", box=None)
+    if not listed:
+        say("no events")
+        return
+    rows = []
     for one in listed:
-        texts = (Text(one[name]) for name in ("type", "source", "key"))
         states = "  ".join(f"{worker}: {state}" for worker, state in one["workers"].items())
-        table.add_row(shown_time(one["time"]), one["id"], *texts, one["place"], states)
-    Console(soft_wrap=True).print(table if listed else "no events")
+        texts = [one[name] for name in ("id", "type", "source", "key", "place")]
+        rows.append([shown_time(one["time"]), *texts, states])
+    show_table(("time (UTC)", "event", "type", "source", "key", "where", "workers"), rows)
 
 
 async def _show(settings: Settings, wanted: str, json: bool) -> None:
@@ -92,7 +94,7 @@ async def _show(settings: Settings, wanted: str, json: bool) -> None:
     if not isinstance(found, EventTrail):
         _print_list(found, json)
     elif json:
-        print_json(found.document())
+        show_json(found.document())
     else:
         _print_trail(found)
 
@@ -100,19 +102,21 @@ async def _show(settings: Settings, wanted: str, json: bool) -> None:
 def _print_trail(found: EventTrail) -> None:
     event = found.event
     for name, value in (("event", event.id), ("type", event.type), ("source", event.source), ("key", event.subject)):
-        typer.echo(f"{name:8} {value}")
+        say(f"{name:8} {value}")
     if event.causationid:
-        typer.echo(f"cause    {event.causationid}")
-    typer.echo(f"\n{shown_time(event.time)}  arrived")
+        say(f"cause    {event.causationid}")
+    say("")
+    say(f"{shown_time(event.time)}  arrived")
     for at, line in sorted(_steps(found), key=lambda step: step[0]):
-        typer.echo(f"{shown_time(at)}  {line}")
+        say(f"{shown_time(at)}  {line}")
     trying = {failed.worker for failed in found.attempts}
     for worker in found.open:
         if worker not in trying:
-            typer.echo(f"{'':19}  {worker}: open")
+            say(f"{'':19}  {worker}: open")
     if found.conflicts:
-        typer.echo(f"{'':19}  {found.conflicts} other bodies came under this id: the first one counts")
-    typer.echo("\n" + shown_json(event.data))
+        say(f"{'':19}  {found.conflicts} other bodies came under this id: the first one counts")
+    say("")
+    say(shown_json(event.data), lines=True)
 
 
 def _steps(found: EventTrail) -> list[tuple[datetime, str]]:
@@ -151,8 +155,8 @@ async def _tail(settings: Settings) -> None:
 async def _print_each(happening: AsyncIterator[FoundEvent | WorkerEnding]) -> None:
     async for one in happening:
         if isinstance(one, FoundEvent):
-            typer.echo(f"{shown_time(one.time)}  {one.id}  {one.type}  from {one.source}  {masked_key(one.key)}")
+            say(f"{shown_time(one.time)}  {one.id}  {one.type}  from {one.source}  {masked_key(one.key)}")
         else:
             reason = f" ({redact_text(one.reason)})" if one.reason else ""
             replay = " replay" if one.replay_id else ""
-            typer.echo(f"{shown_time(one.at)}  {one.event_id}  {one.worker}: {one.outcome}{reason}{replay}")
+            say(f"{shown_time(one.at)}  {one.event_id}  {one.worker}: {one.outcome}{reason}{replay}")

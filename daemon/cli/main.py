@@ -5,14 +5,20 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
-from daemon.lifecycle import StartError
+from daemon.cli import screen
 from daemon.settings.load import SettingsError
-from daemon.stores.embedded.processes import EmbeddedError
+from daemon.version import version
 from schemas.errors import FerrymanError
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        screen.say(f"ferryman {version()}")
+        raise typer.Exit
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +77,39 @@ def commands(name: str) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_group)
+    if name == "--version":
+        return app
     for verb in [VERBS[name]] if name in VERBS else VERBS.values():
         verb.add_to(app)
     return app
 
 
-def _group() -> None:
-    """Without a callback, Typer would treat a single verb as the command itself."""
+def _group(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="The version.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
     """The entry point of the `ferryman` script."""
+    screen.prepare()
+    code: object
     try:
         commands(sys.argv[1] if len(sys.argv) > 1 else "")()
+        code = 0
+    except SystemExit as end:
+        code = end.code
     except SettingsError as exc:
-        print(f"ferryman: {exc}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
-    except (StartError, EmbeddedError, FerrymanError) as exc:
-        print(f"ferryman: {exc}", file=sys.stderr)  # noqa: T201
-        sys.exit(1)
+        screen.complain(exc)
+        code = 2
+    except FerrymanError as exc:
+        screen.complain(exc)
+        code = 1
+    except OSError as exc:
+        if screen.finished():
+            raise
+        screen.complain(screen.OutputGone(exc))  # typer's own help, which does not pass through `screen`
+        code = 1
+    sys.exit(code if screen.finished() else code or 1)

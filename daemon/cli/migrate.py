@@ -10,6 +10,7 @@ from adapters.postgres.migrate import migrate as apply_migrations
 from adapters.postgres.migrate import pending
 from adapters.postgres.pool import single_connection
 from daemon.cli.context import read_settings, run_async
+from daemon.cli.screen import say
 from daemon.settings.model import Settings
 from daemon.stores.located import located_stores
 
@@ -29,6 +30,6 @@ async def _migrate(settings: Settings, dry_run: bool) -> None:
         names = await (pending(connection) if dry_run else apply_migrations(connection))
     verb = "would apply" if dry_run else "applied"
     for name in names:
-        typer.echo(f"{verb} {name}")
+        say(f"{verb} {name}")
     if not names:
-        typer.echo("the schema is up to date")
+        say("the schema is up to date")

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from adapters.postgres.pool import Pool
 from adapters.redis import lease_table, streams
 from adapters.redis.client import Redis
 from daemon.cli.context import read_settings, run_async
-from daemon.cli.progress import progress
-from daemon.cli.tools import DryRun, Yes, confirm, opened, print_json, shown_ranges
+from daemon.cli.screen import progress, say, show_json, show_table
+from daemon.cli.tools import DryRun, Yes, confirm, opened, shown_ranges
 from daemon.operator.inspection import switches
 from daemon.operator.partitions import document, read_layout
 from daemon.operator.repartition import Changed, NotNow, change, finish, obstacles, plan_text
@@ -48,7 +45,7 @@ def partitions(
         raise typer.BadParameter("--move, --dry-run and --yes go with a number")
     found = run_async(_read(settings))
     if json:
-        print_json(found)
+        show_json(found)
     else:
         _print(found)
 
@@ -79,17 +76,17 @@ async def _change(settings: Settings, to: int, *, move: bool, dry_run: bool, yes
         if layout.number == to:
             if not dry_run:
                 await finish(pool, client)
-            typer.echo(f"there are {to} partitions already")
+            say(f"there are {to} partitions already")
             return
         plan = plan_text(layout, WORKERS, configured, to, move=move)
         if dry_run:
-            typer.echo(f"would {plan}")
+            say(f"would {plan}")
         if reasons := obstacles(layout, WORKERS, why_off, move=move):
             raise NotNow(f"the partitions stay as they are: {'; '.join(reasons)}")
         if dry_run:
             return
         confirm(f"{plan}?", plan, yes=yes)
-        with progress(Console(soft_wrap=True), "carried over") if move else nullcontext(_ignore) as report:
+        with progress("carried over") if move else nullcontext(_ignore) as report:
             done = await change(pool, client, WORKERS, why_off, to, configured=configured, move=move, report=report)
     _print_changed(done, configured)
 
@@ -99,40 +96,38 @@ def _ignore(done: int, of: int) -> None:
 
 
 def _print_changed(done: Changed, configured: int) -> None:
-    typer.echo(f"{done.now} partitions instead of {done.was}")
+    say(f"{done.now} partitions instead of {done.was}")
     if done.moved:
-        typer.echo(f"{done.moved} waiting events are in the outbox: the next start publishes them before anything else")
+        say(f"{done.moved} waiting events are in the outbox: the next start publishes them before anything else")
     if done.left_out:
-        typer.echo(f"{done.left_out} entries were not events: the journal's dead letters have them")
+        say(f"{done.left_out} entries were not events: the journal's dead letters have them")
     if configured != done.now:
-        typer.echo(f"set FERRYMAN_PARTITIONS={done.now} for every process: here it is {configured}")
+        say(f"set FERRYMAN_PARTITIONS={done.now} for every process: here it is {configured}")
 
 
 def _print(found: Mapping[str, Any]) -> None:
     number, configured = found["number"], found["configured"]
-    typer.echo(
+    say(
         f"partitions {configured if number is None else number}, processes {len(found['processes'])},"
         f" spool {found['spool']}, outbox {found['outbox']}"
     )
     if number is None:
-        typer.echo("no process has run yet: the number is that of FERRYMAN_PARTITIONS")
+        say("no process has run yet: the number is that of FERRYMAN_PARTITIONS")
     elif number != configured:
-        typer.echo(f"FERRYMAN_PARTITIONS says {configured} here: a process with that would not start")
+        say(f"FERRYMAN_PARTITIONS says {configured} here: a process with that would not start")
     if found["lost_data"]:
-        typer.echo("Redis has lost data since it was last used: the next start mends that")
+        say("Redis has lost data since it was last used: the next start mends that")
     kept = [f"{topic} {of['streams']} with {of['entries']}" for topic, of in found["streams"].items() if of["streams"]]
-    typer.echo(f"streams and their entries: {', '.join(kept) or 'none yet'}")
-    Console(soft_wrap=True).print(_shares_table(found["workers"]))
+    say(f"streams and their entries: {', '.join(kept) or 'none yet'}")
+    show_table(("worker", "partitions", "owner", "unread", "pending"), _shares(found["workers"]))
 
 
-def _shares_table(workers: Mapping[str, Any]) -> Table:
+def _shares(workers: Mapping[str, Any]) -> Iterator[Sequence[str]]:
     """One row for all partitions of a worker that have the same owner and the same counts."""
-    table = Table("worker", "partitions", "owner", "unread", "pending", box=None)
     for name, shares in workers.items():
         alike: dict[tuple[str, int, int], list[int]] = {}
         for share in shares:
             what = (share["owner"] or "", share["unread"], share["pending"])
             alike.setdefault(what, []).append(share["partition"])
         for (owner, unread, pending), which in alike.items():
-            table.add_row(name, Text(shown_ranges(which)), owner[:8] or "no owner", str(unread), str(pending))
-    return table
+            yield name, shown_ranges(which), owner[:8] or "no owner", str(unread), str(pending)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import sys
 from pathlib import Path
 
 import structlog
@@ -14,14 +16,18 @@ from daemon.lifecycle import stop_on_signals
 from daemon.settings.model import Settings
 from daemon.stores.located import located_stores, require_schema
 from daemon.telemetry import logs
+from daemon.web.place import place
 
 log = structlog.get_logger(__name__)
 
 
 def run() -> None:
-    """Run the daemon until SIGTERM or SIGINT; a second signal ends it at once."""
+    """Run the daemon until SIGTERM or SIGINT; a second signal ends it at once. Its log has lines for people on a
+    terminal, and JSON elsewhere."""
     settings = read_settings()
-    logs.configure(settings.ferryman_log_level)
+    terminal = sys.stdout.isatty()
+    colors = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    logs.configure(settings.ferryman_log_level, human=terminal, colors=colors)
     run_async(_run(settings))
 
 
@@ -30,7 +36,7 @@ async def _run(settings: Settings) -> None:
     stop_on_signals(stop)
 
     def started(port: int) -> None:
-        log.info("daemon.started", url=f"http://{settings.ferryman_host}:{port}")
+        log.info("daemon.started", url=f"http://{place(settings.ferryman_host, port)}")
 
     async with located_stores(settings) as addresses:
         await require_schema(addresses.database_url)

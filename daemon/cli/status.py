@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from daemon.cli.context import read_settings, run_async
-from daemon.cli.tools import Json, print_json, shown_ranges
+from daemon.cli.screen import say, show_json, show_table
+from daemon.cli.tools import Json, shown_ranges
 from daemon.operator.status import read_status
 
 
@@ -19,29 +15,27 @@ def status(json: Json = False) -> None:
     /metrics."""
     found = run_async(read_status(read_settings()))
     if json:
-        print_json(found)
+        show_json(found)
     else:
         _print(found)
 
 
 def _print(found: dict[str, Any]) -> None:
-    typer.echo(f"Ferryman {found['version']}, {_or_away(found['redis'], 'Redis')}, {_postgres(found['postgres'])}")
-    typer.echo(f"partitions {found['partitions']}, spool {_text(found['spool'])}, outbox {_text(found['outbox'])}")
+    say(f"Ferryman {found['version']}, {_or_away(found['redis'], 'Redis')}, {_postgres(found['postgres'])}")
+    say(f"partitions {found['partitions']}, spool {_text(found['spool'])}, outbox {_text(found['outbox'])}")
     for why in found["away"].values():
-        typer.echo(f"away: {why}")
-    table = Table("worker", "state", "owned", "lag", "pending", "open", "dead", "oldest (s)", box=None)
-    for name, worker in found["workers"].items():
-        table.add_row(name, *(Text(_text(value)) for value in worker.values()))
-    Console(soft_wrap=True).print(table)
+        say(f"away: {why}")
+    rows = [[name, *map(_text, worker.values())] for name, worker in found["workers"].items()]
+    show_table(("worker", "state", "owned", "lag", "pending", "open", "dead", "oldest (s)"), rows)
     for member, owned in (found["members"] or {}).items():
         shares = "; ".join(f"{worker} {shown_ranges(partitions)}" for worker, partitions in owned.items())
-        typer.echo(f"process {member[:8]}: {shares}")
+        say(f"process {member[:8]}: {shares}")
     if found["members"] == {}:
-        typer.echo("no daemon runs")
+        say("no daemon runs")
     for source, why in found["sources_off"].items():
-        typer.echo(f"source {source} is not served: {why}")
+        say(f"source {source} is not served: {why}")
     for name in found["paused"]:
-        typer.echo(f"{name} is paused: `ferryman resume {name}`")
+        say(f"{name} is paused: `ferryman resume {name}`")
 
 
 def _text(value: Any) -> str:

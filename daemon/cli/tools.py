@@ -14,6 +14,8 @@ import orjson
 import typer
 
 from adapters.postgres.pool import Pool, connect
+from daemon.cli.arguments import parse_time, parse_words
+from daemon.cli.screen import safe
 from daemon.settings.model import Settings
 from daemon.stores.located import Addresses, located_stores, require_schema
 from schemas.errors import FerrymanError
@@ -21,6 +23,16 @@ from schemas.errors import FerrymanError
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def Text(name: str, *, help: str) -> Any:  # noqa: N802 - declares an option, as typer.Option does
+    """An option whose value is text that a database can be asked for."""
+    return typer.Option(name, help=help, parser=parse_words, metavar="TEXT")
+
+
+def When(name: str, *, help: str) -> Any:  # noqa: N802 - see Text
+    """An option whose value is a point in time."""
+    return typer.Option(name, help=f"{help} UTC, where it has no offset.", parser=parse_time, metavar="TIME")
 
 
 class NotConfirmed(FerrymanError):
@@ -62,22 +74,12 @@ def shown_time(at: datetime | None) -> str:
     return "" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def utc(typed: datetime | None) -> datetime | None:
-    """A time that an operator typed without a zone: it is UTC."""
-    return None if typed is None else typed.replace(tzinfo=UTC)
-
-
-def print_json(document: Any) -> None:
-    """*document* on standard output."""
-    typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
-
-
 def shown_json(data: bytes) -> str:
     """Event data for reading: indented, with its characters as they are."""
     try:
         return orjson.dumps(orjson.loads(data), option=orjson.OPT_INDENT_2).decode()
     except orjson.JSONDecodeError:
-        return data.decode(errors="replace")
+        return safe(data.decode(errors="replace"))
 
 
 def shown_ranges(partitions: list[int]) -> str:

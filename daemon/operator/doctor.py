@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 from adapters.redis.inspect import RedisServer
 from daemon.operator.inspection import Inspection
 from daemon.operator.loss_window import loss_window
+from daemon.web import place as web_place
 
 Level: TypeAlias = Literal["ok", "warn", "error"]
 
@@ -169,7 +170,7 @@ def switched_off(inspection: Inspection) -> Findings:
 
 def port(inspection: Inspection) -> Findings:
     """Whether a daemon could listen here."""
-    place = f"{inspection.settings.ferryman_host}:{inspection.settings.ferryman_port}"
+    place = web_place.place(inspection.settings.ferryman_host, inspection.settings.ferryman_port)
     match inspection.port:
         case "free":
             yield Finding("ok", f"{place} is free")

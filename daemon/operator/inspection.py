@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -37,6 +36,7 @@ from daemon.settings.load import masked_address
 from daemon.settings.model import Settings
 from daemon.stores.embedded.servers import EmbeddedError
 from daemon.stores.located import Addresses, located_stores
+from daemon.version import version
 from daemon.workers import WORKERS, enabled
 
 PATIENCE_S: Final = 5.0
@@ -121,7 +121,7 @@ async def inspect_installation(settings: Settings, *, count_open: bool = False) 
     takes a while on a long journal."""
     running, workers_off, sources_off = switches(settings)
     inspection = Inspection(
-        version=_version(),
+        version=version(),
         settings=settings,
         now=datetime.now(UTC),
         workers=tuple(running),
@@ -137,13 +137,6 @@ async def inspect_installation(settings: Settings, *, count_open: bool = False) 
     except (StartError, EmbeddedError) as exc:
         inspection.away["the stores"] = str(exc)
     return inspection
-
-
-def _version() -> str:
-    try:
-        return metadata.version("ferryman")
-    except metadata.PackageNotFoundError:
-        return "of a checkout"
 
 
 def disk_at(path: Path) -> tuple[int, int] | None:

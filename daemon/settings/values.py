@@ -202,7 +202,10 @@ def _directory(value: object) -> Path:
         return value
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise ValueError("must be the path of a directory")
-    return Path(value.strip()).expanduser()
+    try:
+        return Path(value.strip()).expanduser()
+    except RuntimeError:
+        raise ValueError("must be the path of a directory; it begins with ~, and this user has no home") from None
 
 
 Switch: TypeAlias = Annotated[bool, BeforeValidator(_switch)]

@@ -14,13 +14,14 @@ from aiohttp.web_protocol import RequestHandler
 
 from daemon.telemetry.metrics import Metrics
 from daemon.web.listener import Listener
+from daemon.web.place import EVERY_ADDRESS, dual_stack
 from daemon.web.problems import problem
 
 HEADER_TIMEOUT_S: Final = 30.0
 """How long a connection may stay without a whole request header, whether it is idle or sends its header slowly."""
 
-
 MOST_CONNECTIONS: Final = 2000
+BACKLOG: Final = 1024
 
 log = structlog.get_logger(__name__)
 
@@ -162,7 +163,11 @@ async def serving(app: web.Application, host: str, port: int, *, drain_s: float)
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, backlog=1024, reuse_address=True)
+        both = dual_stack(port, BACKLOG) if host == EVERY_ADDRESS else None
+        if both is None:
+            site: web.BaseSite = web.TCPSite(runner, host, port, backlog=BACKLOG, reuse_address=True)
+        else:
+            site = web.SockSite(runner, both, backlog=BACKLOG)
         await site.start()
         yield int(runner.addresses[0][1])
     finally:
