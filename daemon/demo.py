@@ -146,7 +146,7 @@ async def staged(data_dir: Path) -> AsyncIterator[Stage]:
             orders_api_key=(SecretStr(key),),
         )
         cgb.switches.limit = None
-        async with located_stores(settings) as addresses, assembled(settings, addresses) as daemon:
+        async with located_stores(settings, make=True) as addresses, assembled(settings, addresses) as daemon:
             stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
             running = asyncio.create_task(daemon.run(stop, port.set_result))
             try:

@@ -24,7 +24,7 @@ def migrate(
 
 async def _migrate(settings: Settings, dry_run: bool) -> None:
     async with (
-        located_stores(settings, join=True) as addresses,
+        located_stores(settings, make=not dry_run, join=True) as addresses,
         single_connection(addresses.database_url) as connection,
     ):
         names = await (pending(connection) if dry_run else apply_migrations(connection))

@@ -38,7 +38,7 @@ async def _run(settings: Settings) -> None:
     def started(port: int) -> None:
         log.info("daemon.started", url=f"http://{place(settings.ferryman_host, port)}")
 
-    async with located_stores(settings) as addresses:
+    async with located_stores(settings, make=True) as addresses:
         await require_schema(addresses.database_url)
         if settings.ferryman_admin_token is None:
             log.info("daemon.admin_token", file=str(admin_token(settings.ferryman_data_dir)))

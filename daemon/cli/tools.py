@@ -41,8 +41,9 @@ class NotConfirmed(FerrymanError):
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[tuple[Addresses, Pool]]:
-    """The stores, also the embedded ones of a running daemon, and a small pool. Raises: StartError or EmbeddedError."""
-    async with located_stores(settings, join=True) as addresses:
+    """The stores of an installation, those of a running daemon too, and a small pool. Raises: StartError or
+    EmbeddedError."""
+    async with located_stores(settings, make=False, join=True) as addresses:
         await require_schema(addresses.database_url)
         async with connect(addresses.database_url, size=2, name="ferryman-cli") as pool:
             yield addresses, pool

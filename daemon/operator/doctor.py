@@ -55,7 +55,10 @@ def document(findings: Sequence[Finding]) -> dict[str, Any]:
 
 
 def stores(inspection: Inspection) -> Findings:
-    """Stores that cannot be used."""
+    """Stores that cannot be used, or are not there yet."""
+    if inspection.none_yet:
+        text, _, do = inspection.none_yet.partition(": ")
+        yield Finding("warn", text, do)
     for why in inspection.away.values():
         yield Finding("error", why, "see that it runs, and check REDIS_URL and DATABASE_URL")
 

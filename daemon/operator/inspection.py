@@ -34,8 +34,9 @@ from adapters.registry import SOURCES
 from daemon.lifecycle import StartError
 from daemon.settings.load import masked_address
 from daemon.settings.model import Settings
-from daemon.stores.embedded.servers import EmbeddedError
-from daemon.stores.located import Addresses, located_stores
+from daemon.stores.embedded.installation import require_programs
+from daemon.stores.embedded.processes import EmbeddedError
+from daemon.stores.located import Addresses, NoInstallation, located_stores
 from daemon.version import version
 from daemon.workers import WORKERS, enabled
 
@@ -73,6 +74,8 @@ class Inspection:
     port: Port = "any"
     disk: tuple[int, int] | None = None
     """(bytes used, bytes in all) where the data directory is."""
+    none_yet: str = ""
+    """That there is no installation, in one line; "" where there is one."""
     away: dict[str, str] = field(default_factory=dict)
     redis: RedisServer | None = None
     nodes: tuple[RedisServer, ...] = ()
@@ -130,10 +133,16 @@ async def inspect_installation(settings: Settings, *, count_open: bool = False) 
         port=await port_at(settings.ferryman_host, settings.ferryman_port),
     )
     try:
-        async with located_stores(settings, join=True) as addresses:
+        async with located_stores(settings, make=False, join=True) as addresses:
             inspection.disk = disk_at(settings.ferryman_data_dir)
             await _inspect_postgres(inspection, addresses, count_open)
             await _inspect_redis(inspection, addresses)
+    except NoInstallation as exc:
+        inspection.none_yet = str(exc)
+        try:
+            require_programs(redis=settings.redis_url is None, postgres=settings.database_url is None)
+        except EmbeddedError as lacking:
+            inspection.away["the stores"] = str(lacking)
     except (StartError, EmbeddedError) as exc:
         inspection.away["the stores"] = str(exc)
     return inspection

@@ -18,7 +18,7 @@ async def read_status(settings: Settings) -> dict[str, Any]:
     """Inspect the installation; its status as JSON. Raises: StoresAway."""
     inspection = await inspect_installation(settings, count_open=True)
     if inspection.redis is None and inspection.postgres is None:
-        raise StoresAway("; ".join(inspection.away.values()))
+        raise StoresAway("; ".join(inspection.away.values()) or inspection.none_yet)
     return document(inspection)
 
 

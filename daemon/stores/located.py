@@ -14,6 +14,7 @@ from adapters.redis.client import AddressError
 from daemon.lifecycle import StartError
 from daemon.settings.load import masked_address
 from daemon.settings.model import Settings
+from daemon.stores.embedded.installation import installed
 from daemon.stores.embedded.servers import embedded, in_use, kept_up
 
 
@@ -26,12 +27,16 @@ class Addresses:
     private: bool
 
 
+class NoInstallation(StartError):
+    """The settings name a data directory without an installation, and the command is none that makes one."""
+
+
 @asynccontextmanager
-async def located_stores(settings: Settings, *, join: bool = False) -> AsyncIterator[Addresses]:
+async def located_stores(settings: Settings, *, make: bool, join: bool = False) -> AsyncIterator[Addresses]:
     """The stores that *settings* name; where they name none, embedded servers under FERRYMAN_DATA_DIR.
 
-    *join*: use the embedded servers of a daemon that runs there, if one does. Raises: StartError or EmbeddedError, one
-    line each.
+    *make*: make the installation there if there is none. *join*: use the embedded servers of a daemon that runs there,
+    if one does. Raises: StartError (NoInstallation is one) or EmbeddedError, one line each.
     """
     redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
     database_url = settings.database_url.get_secret_value() if settings.database_url else None
@@ -45,6 +50,11 @@ async def located_stores(settings: Settings, *, join: bool = False) -> AsyncIter
         with _reached(*joined):
             yield Addresses(*joined, private=False)
         return
+    if not make and not installed(settings.ferryman_data_dir, redis=redis_url is None, postgres=database_url is None):
+        raise NoInstallation(
+            f"there is no installation in {settings.ferryman_data_dir}: `ferryman run` makes one;"
+            " if there should be one, correct FERRYMAN_DATA_DIR"
+        )
     async with (
         embedded(settings.ferryman_data_dir, redis=redis_url is None, postgres=database_url is None) as servers,
         kept_up(servers),

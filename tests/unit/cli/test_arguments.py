@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from daemon.cli.arguments import parse_words, time_meant
 from daemon.cli.main import commands
 from schemas.errors import FerrymanError
+from tests.support.verb_forms import FORMS
 
 NOW = datetime(2026, 11, 27, 10, 30, tzinfo=UTC)
 NOWHERE = {
@@ -24,24 +25,6 @@ NOWHERE = {
     "DATABASE_URL": "postgresql://nobody@/none?host=/nowhere",
     "FERRYMAN_ADMIN_TOKEN": "0123456789abcdef0123456789abcdef",
 }
-LIST = ("type", "source", "worker", "outcome", "key", "since", "limit")
-LETTERS = ("worker", "class", "text")
-FORMS = [
-    ["events", "show", "*"],
-    ["dead-letters", "show", "*"],
-    ["pause", "*"],
-    ["resume", "*"],
-    ["partitions", "*"],
-    *(["events", "list", f"--{name}", "*"] for name in LIST),
-    *(["dead-letters", "list", f"--{name}", "*"] for name in LETTERS),
-    *(["dead-letters", verb, "--dry-run", "*"] for verb in ("retry", "discard")),
-    *(["dead-letters", v, "--dry-run", f"--{name}", "*"] for v in ("retry", "discard") for name in LETTERS),
-    ["dead-letters", "retry", "--dry-run", "1", "--edit", "*"],
-    *(["replay", "--dry-run", "--worker", "journal", f"--{n}", "*"] for n in ("from", "to", "type", "key", "event")),
-    ["replay", "--dry-run", "--worker", "*"],
-]
-"""Every argument of every verb, at the place of the asterisk."""
-
 VALUED = {form[-2] for form in FORMS if form[-2].startswith("--") and form[-2] != "--dry-run"}
 
 

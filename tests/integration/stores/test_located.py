@@ -1,0 +1,58 @@
+"""Which commands make an installation, and what the others say where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daemon.cli.main import VERBS
+from daemon.settings.model import Settings
+from daemon.stores.located import NoInstallation, located_stores
+from tests.support.daemons import environment, ferryman
+
+READING = [
+    "audit",
+    "config show",
+    "dead-letters discard --all --dry-run",
+    "dead-letters list",
+    "dead-letters retry --all --dry-run",
+    "dead-letters show 1",
+    "doctor",
+    "events list",
+    "events show IL-1",
+    "events tail",
+    "migrate --dry-run",
+    "partitions",
+    "partitions 4 --yes",
+    "pause cgb",
+    "replay --missing --dry-run",
+    "resume cgb",
+    "status",
+]
+
+
+@pytest.mark.parametrize("argv", READING)
+async def test_a_mistyped_directory_is_said_and_nothing_is_made_there(argv: str, tmp_path: Path) -> None:
+    env = environment(FERRYMAN_DATA_DIR="ferrymna", FERRYMAN_PORT=0)
+    code, out, err = await ferryman(*argv.split(), cwd=tmp_path, env=env)
+    assert list(tmp_path.iterdir()) == []
+    if argv.startswith(("doctor", "config")):
+        assert code == 0
+    else:
+        assert (code, err.count("\n")) == (1, 1)
+    if argv != "config show":
+        assert "no installation in ferrymna" in out + err
+        assert "correct FERRYMAN_DATA_DIR" in out + err
+
+
+def test_every_verb_but_those_that_make_an_installation_is_tried_here() -> None:
+    assert {argv.split()[0] for argv in READING} == VERBS.keys() - {"run", "demo"}
+
+
+async def test_half_an_installation_is_none_where_nothing_may_be_made(tmp_path: Path) -> None:
+    (tmp_path / "valkey").mkdir()
+    with pytest.raises(NoInstallation, match="no installation in"):
+        async with located_stores(Settings(ferryman_data_dir=tmp_path), make=False, join=True):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["valkey"]

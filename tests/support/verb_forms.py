@@ -1,0 +1,21 @@
+"""Every verb with each argument and option that takes a value. No form changes anything, whatever the value is."""
+
+from __future__ import annotations
+
+LIST = ("type", "source", "worker", "outcome", "key", "since", "limit")
+LETTERS = ("worker", "class", "text")
+FORMS = [
+    ["events", "show", "*"],
+    ["dead-letters", "show", "*"],
+    ["pause", "*"],
+    ["resume", "*"],
+    ["partitions", "*"],
+    *(["events", "list", f"--{name}", "*"] for name in LIST),
+    *(["dead-letters", "list", f"--{name}", "*"] for name in LETTERS),
+    *(["dead-letters", verb, "--dry-run", "*"] for verb in ("retry", "discard")),
+    *(["dead-letters", v, "--dry-run", f"--{name}", "*"] for v in ("retry", "discard") for name in LETTERS),
+    ["dead-letters", "retry", "--dry-run", "1", "--edit", "*"],
+    *(["replay", "--dry-run", "--worker", "journal", f"--{n}", "*"] for n in ("from", "to", "type", "key", "event")),
+    ["replay", "--dry-run", "--worker", "*"],
+]
+"""Every argument of every verb, at the place of the asterisk."""
