@@ -22,6 +22,7 @@ from daemon.bus.lanes import Entry, EntryRef
 from daemon.bus.settle import Finish, Retry, Wait
 from daemon.bus.shared import Shared
 from daemon.bus.worker import AnyWorker
+from daemon.telemetry.failures import failure, fields
 from schemas.envelope import Event, InboxKey
 from schemas.errors import Permanent
 
@@ -143,14 +144,9 @@ class Committer:
     def _unwritable(self, settled: Settled, exc: Exception) -> Settled:
         """The dead letter of an event whose results Postgres refuses. Named by class: the text may quote the data."""
         name = type(exc).__name__
-        log.error(
-            "event.unwritable",
-            worker=self._worker.name,
-            event_id=settled.entry.event.id,
-            error_class=name,
-            exc_info=exc,
-        )
-        error = Permanent(f"its results cannot be written ({name})")
+        event_id = settled.entry.event.id
+        log.error("event.unwritable", worker=self._worker.name, event_id=event_id, exc_info=exc, **fields(exc))
+        error = Permanent(f"its results cannot be written ({failure(exc).kind})")
         return Settled(settled.entry, Finish("dead", name, error=error), settled.now)
 
     async def _write(self, batch: Sequence[Settled]) -> None:
@@ -258,8 +254,3 @@ def _failure(entry: Entry, verdict: Retry, now: datetime) -> inbox.Failure:
         _text(str(verdict.error)),
         now + timedelta(seconds=verdict.delay_s),
     )
-
-
-def outcomes(batch: Sequence[Settled]) -> Counter[str]:
-    """How many of *batch* ended how, for the metrics."""
-    return Counter(s.verdict.outcome for s in batch if isinstance(s.verdict, Finish))

@@ -20,6 +20,7 @@ from adapters.redis.streams import NotDurable, StreamErrors, Streams, Unverified
 from daemon.bus.batcher import Batcher
 from daemon.lifecycle import Periodic
 from daemon.stores.health import Stores, store_away
+from daemon.telemetry.failures import fields
 from schemas.envelope import Event
 from schemas.errors import Transient
 
@@ -111,7 +112,7 @@ class Intake(Periodic):
             if not isinstance(exc, Unverified):  # the server answers: recovery looks what it has lost
                 self._stores.redis.noticed(exc)
             if not self._spooling:
-                log.warning("intake.spools", error_class=type(exc).__name__)
+                log.warning("intake.spools", **fields(exc))
             self._spooling = True
             return False
         self._stores.redis.answered()

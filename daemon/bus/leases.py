@@ -22,6 +22,7 @@ from adapters.redis.streams import StreamErrors
 from daemon.bus.assign import plan
 from daemon.lifecycle import Periodic
 from daemon.stores.health import store_away
+from daemon.telemetry.failures import fields
 
 MARGIN: Final = 0.1
 """Part of the lease's time that is not used: the clocks of two machines do not run exactly alike."""
@@ -202,4 +203,4 @@ class LeaseKeeper(Periodic):
         try:
             await self._table.leave(held)
         except StreamErrors as exc:
-            log.warning("lease.left_to_run_out", error_class=type(exc).__name__)
+            log.warning("lease.left_to_run_out", **fields(exc))

@@ -21,6 +21,7 @@ from daemon.bus.committer import Committer
 from daemon.bus.lanes import Lanes
 from daemon.bus.shared import Shared
 from daemon.bus.worker import AnyWorker
+from daemon.telemetry.failures import fields
 
 BATCH: Final = 500
 BLOCK_MS: Final = 1000
@@ -215,7 +216,7 @@ class Reader:
         text = str(exc)
         if text != self._failing:
             self._failing = text
-            log.warning("bus.read_failed", worker=self._worker.name, error_class=type(exc).__name__)
+            log.warning("bus.read_failed", worker=self._worker.name, **fields(exc))
         if "NOGROUP" in text or "UNBLOCKED" in text or "no longer exists" in text:
             self._suspect()  # whoever mends makes the groups again, once everything is in its place
         self._read_at = -math.inf

@@ -107,9 +107,10 @@ def main() -> None:
     except FerrymanError as exc:
         screen.complain(exc)
         code = 1
-    except OSError as exc:
-        if screen.finished():
-            raise
-        screen.complain(screen.OutputGone(exc))  # typer's own help, which does not pass through `screen`
+    except Exception as exc:
+        if isinstance(exc, OSError) and not screen.finished():  # of typer's help, which does not pass through `screen`
+            screen.complain(screen.OutputGone(exc))
+        else:
+            screen.crashed(exc)
         code = 1
     sys.exit(code if screen.finished() else code or 1)

@@ -164,6 +164,14 @@ def complain(exc: FerrymanError) -> None:
         say(f"ferryman: {exc}", lines=True, err=True)
 
 
+def crashed(exc: Exception) -> None:
+    """Show the traceback of a fault of ours on standard error, without the data that its exceptions quote."""
+    from daemon.telemetry.failures import told_traceback
+
+    with suppress(OutputGone):
+        say(told_traceback(exc), lines=True, err=True)
+
+
 def finished() -> bool:
     """Whether all that was printed has left. What has not is dropped: the interpreter would try once more, and fail."""
     whole = True

@@ -37,6 +37,7 @@ from daemon.settings.model import Settings
 from daemon.stores.embedded.installation import require_programs
 from daemon.stores.embedded.processes import EmbeddedError
 from daemon.stores.located import Addresses, NoInstallation, located_stores
+from daemon.telemetry.failures import failure
 from daemon.version import version
 from daemon.workers import WORKERS, enabled
 
@@ -202,7 +203,7 @@ async def _bounded(inspection: Inspection, store: str, place: str) -> AsyncItera
         known = isinstance(exc, (*StreamErrors, PostgresError))
         if not known and not store_is_down(exc):
             raise
-        inspection.away[store] = f"{store} at {masked_address(place)} cannot be used ({type(exc).__name__})"
+        inspection.away[store] = f"{store} at {masked_address(place)} cannot be used ({failure(exc)})"
 
 
 async def _inspect_postgres(inspection: Inspection, addresses: Addresses, count_open: bool) -> None:

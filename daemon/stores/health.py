@@ -16,6 +16,7 @@ from adapters.postgres.pool import PostgresError, store_is_down
 from adapters.redis.client import ping
 from adapters.redis.streams import NotDurable, StreamErrors
 from daemon.lifecycle import Periodic, Skip, any_set
+from daemon.telemetry.failures import fields
 
 EVERY_S: Final = 1.0
 EVERY_WHILE_DOWN_S: Final = 0.25
@@ -73,7 +74,7 @@ class StoreWatch(Periodic):
         if self.up:
             self._is_up.clear()
             self._down_since = time.monotonic()
-            log.error("store.down", store=self.name, error_class=type(exc).__name__)
+            log.error("store.down", store=self.name, **fields(exc))
 
     async def _round(self) -> None:
         try:

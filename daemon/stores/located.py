@@ -16,6 +16,7 @@ from daemon.settings.load import masked_address
 from daemon.settings.model import Settings
 from daemon.stores.embedded.installation import installed
 from daemon.stores.embedded.servers import embedded, in_use, kept_up
+from daemon.telemetry.failures import failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +78,19 @@ def _reached(redis_url: str, database_url: str) -> Iterator[None]:
         raise StartError(f"REDIS_URL cannot be used: {exc}") from exc
     except redis_errors.RedisError as exc:
         place = masked_address(redis_url)
-        raise StartError(f"cannot use Redis at {place} ({type(exc).__name__}): check REDIS_URL") from exc
+        raise StartError(f"cannot use Redis at {place} ({failure(exc)}): check REDIS_URL") from exc
     except Exception as exc:
         if not isinstance(exc, PostgresError) and not store_is_down(exc):
             raise
         place = masked_address(database_url)
-        raise StartError(f"cannot use Postgres at {place} ({type(exc).__name__}): check DATABASE_URL") from exc
+        do = "check DATABASE_URL" if _by_the_address(exc) else "see the log of Postgres"
+        raise StartError(f"cannot use Postgres at {place} ({failure(exc)}): {do}") from exc
+
+
+def _by_the_address(exc: Exception) -> bool:
+    """Whether another address may cure *exc*: no connection, a wrong account or database, a server that is away."""
+    sqlstate = getattr(exc, "sqlstate", None)
+    return not isinstance(sqlstate, str) or sqlstate[:2] in ("08", "28", "3D", "53", "57")
 
 
 async def _apply(database_url: str) -> list[str]:

@@ -17,6 +17,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from daemon.telemetry.failures import exception_formatter
 from daemon.telemetry.redaction import redact, redact_text
 
 _LEVELS: Final = {
@@ -55,8 +56,8 @@ def _processors(*, human: bool, colors: bool) -> list[Processor]:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        # a plain traceback: the frames' local variables are never in it
-        structlog.processors.format_exc_info,
+        # never the frames' local variables, and of a database's error never the text that quotes a row
+        structlog.processors.ExceptionRenderer(exception_formatter),
         _redact_fields,
         _HumanLine(colors=colors) if human else _json_line,
     ]

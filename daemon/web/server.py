@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from daemon.telemetry.failures import fields
 from daemon.telemetry.metrics import Metrics
 from daemon.web.listener import Listener
 from daemon.web.place import EVERY_ADDRESS, dual_stack
@@ -98,7 +99,7 @@ class _Connection(RequestHandler):
     ) -> web.StreamResponse:
         """Answer what the server itself could not read, or could not handle."""
         if status >= 500:
-            log.error("http.failed", error_class=type(exc).__name__)
+            log.error("http.failed", **({} if exc is None else fields(exc)))
         answer = problem(status, "the request cannot be read as HTTP" if status < 500 else "this server failed")
         answer.force_close()
         return answer

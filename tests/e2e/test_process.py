@@ -284,6 +284,7 @@ async def test_an_unreachable_store_is_one_line_without_its_password(
     (line,) = [line for line in err.splitlines() if line]
     assert store in line
     assert "hunter2" not in line
+    assert "connect" in line.lower(), "the sentence that names the cause"
 
 
 async def test_all_problems_of_the_settings_come_in_one_message(tmp_path: Path) -> None:

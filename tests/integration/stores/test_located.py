@@ -56,3 +56,17 @@ async def test_half_an_installation_is_none_where_nothing_may_be_made(tmp_path: 
         async with located_stores(Settings(ferryman_data_dir=tmp_path), make=False, join=True):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["valkey"]
+
+
+@pytest.mark.parametrize("verb", ["status", "audit", "doctor"])
+async def test_what_the_database_itself_says_is_in_the_line(
+    verb: str, redis_url: str, database_url: str, tmp_path: Path
+) -> None:
+    head, slash, name = database_url.partition("?")[0].rpartition("/")
+    nowhere = database_url.replace(f"{slash}{name}", f"{slash}ferrymna", 1)
+    assert nowhere.startswith(head)
+    env = environment(
+        REDIS_URL=redis_url, DATABASE_URL=nowhere, FERRYMAN_ADMIN_TOKEN="0123456789abcdef" * 2, FERRYMAN_PORT=0
+    )
+    _, out, err = await ferryman(verb, cwd=tmp_path, env=env)
+    assert 'InvalidCatalogNameError 3D000: database "ferrymna" does not exist' in out + err
