@@ -9,6 +9,8 @@ from typing import Final, TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from adapters.postgres import address
+
 Record: TypeAlias = asyncpg.Record
 PostgresError = asyncpg.PostgresError
 """Any error that the server answers."""
@@ -30,8 +32,10 @@ IDLE_TRANSACTION_MS: Final = 3000
 @asynccontextmanager
 async def connect(dsn: str, *, size: int = 10, name: str = "ferryman") -> AsyncIterator[Pool]:
     """A pool on *dsn*, closed on exit. Raises OSError or asyncpg.PostgresError when the server cannot be reached."""
+    at = address.read(dsn)
     pool = await asyncpg.create_pool(
-        dsn,
+        at.dsn,
+        ssl=at.tls,
         min_size=1,
         max_size=size,
         timeout=ACQUIRE_TIMEOUT_S,
@@ -54,7 +58,8 @@ async def connect(dsn: str, *, size: int = 10, name: str = "ferryman") -> AsyncI
 async def single_connection(dsn: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """One connection on *dsn*, closed on exit: for work beyond a pool's time limits, like migrations. Raises as
     `connect`."""
-    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
+    at = address.read(dsn)
+    connection = await asyncpg.connect(at.dsn, ssl=at.tls, timeout=CONNECT_TIMEOUT_S)
     try:
         yield connection
     finally:

@@ -20,6 +20,8 @@ from redis.asyncio.cluster import ClusterNode, ClusterPipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from adapters.redis import address
+
 __all__ = [
     "AddressError",
     "Cluster",
@@ -197,6 +199,10 @@ def client(url: str, *, timeout_s: float, connections: int = 16) -> Redis:
         "max_connections": connections,
         "decode_responses": False,
     }
+    try:
+        url = address.read(url).url
+    except ValueError as exc:
+        raise AddressError(f"it {exc}") from exc
     scheme = url.partition("://")[0]
     if scheme == "redis+sentinel":
         return _sentinel_master(url, options)

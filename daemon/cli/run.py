@@ -13,6 +13,7 @@ import structlog
 from daemon.app import assembled
 from daemon.cli.context import read_settings, run_async
 from daemon.lifecycle import stop_on_signals
+from daemon.settings.hints import ignored_options
 from daemon.settings.model import Settings
 from daemon.stores.located import located_stores, require_schema
 from daemon.telemetry import logs
@@ -28,6 +29,8 @@ def run() -> None:
     terminal = sys.stdout.isatty()
     colors = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     logs.configure(settings.ferryman_log_level, human=terminal, colors=colors)
+    for name, option in ignored_options(settings):
+        log.warning("settings.option_ignored", setting=name, option=option)
     run_async(_run(settings))
 
 

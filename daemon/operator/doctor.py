@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 from adapters.redis.inspect import RedisServer
 from daemon.operator.inspection import Inspection
 from daemon.operator.loss_window import loss_window
+from daemon.settings import hints
 from daemon.web import place as web_place
 
 Level: TypeAlias = Literal["ok", "warn", "error"]
@@ -52,6 +53,21 @@ def healthy(findings: Sequence[Finding]) -> bool:
 def document(findings: Sequence[Finding]) -> dict[str, Any]:
     """The findings as JSON."""
     return {"ok": healthy(findings), "findings": [asdict(finding) for finding in findings]}
+
+
+def settings(inspection: Inspection) -> Findings:
+    """Settings that are probably not what was meant."""
+    for name in hints.quoted(inspection.settings):
+        text = f"{name} is in quotes, which are part of the value"
+        yield Finding("warn", text, "take them off: Docker's env files keep quotes, other readers drop them")
+    for name, option in hints.ignored_options(inspection.settings):
+        pooler = option == "pgbouncer"
+        do = (
+            "use the pooler's address for whole sessions, not for transactions"
+            if pooler
+            else "take it out, or leave it"
+        )
+        yield Finding("warn", f"the option {option} of {name} changes nothing here", do)
 
 
 def stores(inspection: Inspection) -> Findings:
@@ -251,6 +267,7 @@ def _major(version: str) -> int:
 
 
 CHECKS: Final[tuple[Callable[[Inspection], Findings], ...]] = (
+    settings,
     stores,
     redis,
     postgres,

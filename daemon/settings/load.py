@@ -108,6 +108,11 @@ def shown(settings: Settings) -> list[tuple[str, str, str]]:
     return [(name, _masked_text(name, value), settings.origins.get(name, "default")) for name, value in values.items()]
 
 
+def in_quotes(text: str) -> bool:
+    """Whether *text* begins and ends with the same quotation mark."""
+    return len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+
+
 def masked_address(address: str) -> str:
     """*address* with `***` for its password and for secrets in its query. User, host, port and path stay."""
     scheme, _, rest = address.partition("://")
@@ -212,7 +217,8 @@ def _validated(raw: Mapping[str, str], origins: Mapping[str, str], problems: lis
         for error in invalid.errors(include_input=False, include_context=False, include_url=False):
             field, *inner = (str(part).upper() for part in error["loc"])
             name = TEMPLATE_PREFIX + inner[0] if field == "CGB_TEMPLATES" and inner else field
-            problems.append(f"{name} {error['msg'].removeprefix('Value error, ')}")
+            hint = "; it is in quotes, which are part of it: take them off" if in_quotes(raw.get(name, "")) else ""
+            problems.append(f"{name} {error['msg'].removeprefix('Value error, ')}{hint}")
     return None
 
 

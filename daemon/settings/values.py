@@ -16,6 +16,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BeforeValidator, SecretStr
 
+from adapters.postgres import address as postgres_address
+from adapters.redis import address as redis_address
+
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off"})
 _REDIS_SCHEMES: Final = frozenset({"redis", "rediss", "unix", "redis+sentinel", "redis+cluster"})
@@ -170,7 +173,7 @@ def _emulator(value: object) -> str:
     return _http(text if "://" in text else f"http://{text}")
 
 
-def _dsn(schemes: Collection[str]) -> Callable[[object], SecretStr]:
+def _dsn(schemes: Collection[str], check: Callable[[str], object]) -> Callable[[object], SecretStr]:
     def parse(value: object) -> SecretStr:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         parts = _split_address(text.strip() if isinstance(text, str) else text, schemes)
@@ -178,7 +181,9 @@ def _dsn(schemes: Collection[str]) -> Callable[[object], SecretStr]:
         if not (parts.hostname or parts.path.strip("/") or parts.query):
             raise ValueError("must be an address that names a host or a socket")
         # geturl() drops the // of an address without a host
-        return SecretStr(parts.geturl() if parts.netloc else str(text).strip())
+        address = parts.geturl() if parts.netloc else str(text).strip()
+        check(address)
+        return SecretStr(address)
 
     return parse
 
@@ -217,8 +222,8 @@ FernetKeys: TypeAlias = Annotated[tuple[SecretStr, ...], BeforeValidator(_secret
 PemKey: TypeAlias = Annotated[SecretStr, BeforeValidator(_pem)]
 HttpAddress: TypeAlias = Annotated[str, BeforeValidator(_http)]
 Emulator: TypeAlias = Annotated[str, BeforeValidator(_emulator)]
-RedisAddress: TypeAlias = Annotated[SecretStr, BeforeValidator(_dsn(_REDIS_SCHEMES))]
-PostgresAddress: TypeAlias = Annotated[SecretStr, BeforeValidator(_dsn(_POSTGRES_SCHEMES))]
+RedisAddress: TypeAlias = Annotated[SecretStr, BeforeValidator(_dsn(_REDIS_SCHEMES, redis_address.read))]
+PostgresAddress: TypeAlias = Annotated[SecretStr, BeforeValidator(_dsn(_POSTGRES_SCHEMES, postgres_address.check))]
 Phone: TypeAlias = Annotated[str, BeforeValidator(_phone)]
 Directory: TypeAlias = Annotated[Path, BeforeValidator(_directory)]
 Sources: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(parse_words)]

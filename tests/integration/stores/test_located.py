@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from daemon.cli.main import VERBS
 from daemon.settings.model import Settings
@@ -70,3 +71,21 @@ async def test_what_the_database_itself_says_is_in_the_line(
     )
     _, out, err = await ferryman(verb, cwd=tmp_path, env=env)
     assert 'InvalidCatalogNameError 3D000: database "ferrymna" does not exist' in out + err
+
+
+async def test_an_address_as_a_provider_hands_it_out_works(
+    redis: Redis, redis_url: str, database_url: str, tmp_path: Path
+) -> None:
+    more = "channel_binding=prefer&connect_timeout=3&pgbouncer=true&application_name=shop"
+    env = environment(
+        REDIS_URL=redis_url + ("&" if "?" in redis_url else "?") + "family=0&decode_responses=true",
+        DATABASE_URL=database_url + ("&" if "?" in database_url else "?") + more,
+        FERRYMAN_ADMIN_TOKEN="0123456789abcdef" * 2,
+        FERRYMAN_PORT=0,
+    )
+    code, out, err = await ferryman("status", cwd=tmp_path, env=env)
+    assert (code, err) == (0, "")
+    assert "away" not in out
+    _, out, _ = await ferryman("doctor", cwd=tmp_path, env=env)
+    assert "the option pgbouncer of DATABASE_URL changes nothing here" in out
+    assert "the option family of REDIS_URL changes nothing here" in out

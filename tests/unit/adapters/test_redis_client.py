@@ -72,7 +72,7 @@ async def test_a_cluster_address_names_some_of_its_nodes(made: Callable[[str], A
         "redis+sentinel://user:hunter2@a.example",
         "redis+sentinel://user:hunter2@a.example/service/hunter2",
         "redis+sentinel://user:hunter2@a.example/service/0/more",
-        "redis+sentinel://user:hunter2@a.example/service?hunter2=1",
+        "redis+sentinel://user:hunter2@a.example/service?odd=hunter2",
         "redis+cluster://user:hunter2@a.example/1",
         "redis+cluster://user:hunter2@,",
         "redis+cluster://user:hunter2@a.example?tls=hunter2",
