@@ -17,6 +17,8 @@ from daemon.settings.values import (
     Emulator,
     FernetKeys,
     HttpAddress,
+    Keys,
+    OwnToken,
     PemKey,
     Phone,
     Plain,
@@ -26,7 +28,6 @@ from daemon.settings.values import (
     Sources,
     Switch,
     Token,
-    Tokens,
     Workers,
     one_of,
     seconds,
@@ -81,20 +82,20 @@ class Settings(BaseModel):
     ferryman_log_level: LogLevel = "info"
 
     # access
-    ferryman_admin_token: Token | None = None
-    ferryman_readonly_token: Token | None = None
+    ferryman_admin_token: OwnToken | None = None
+    ferryman_readonly_token: OwnToken | None = None
     ferryman_secret_key: FernetKeys = ()  # the first encrypts, all decrypt
     ferryman_allow_unsigned: Sources = ()
 
     # webhook secrets: a sender may prove itself by any entry of its list
     orders_webhook_secret: SigningSecrets = ()
-    orders_api_key: Tokens = ()
-    chatwoot_webhook_secret: Tokens = ()
-    cgb_webhook_secret: Tokens = ()
-    meta_app_secret: Tokens = ()
-    meta_verify_token: Tokens = ()
-    whapi_webhook_secret: Tokens = ()
-    dialog360_webhook_secret: Tokens = ()
+    orders_api_key: Keys = ()
+    chatwoot_webhook_secret: Keys = ()
+    cgb_webhook_secret: Keys = ()
+    meta_app_secret: Keys = ()
+    meta_verify_token: Keys = ()
+    whapi_webhook_secret: Keys = ()
+    dialog360_webhook_secret: Keys = ()
 
     # CGB
     cgb_api_url: HttpAddress = "https://app.chatgptbuilder.io/api"

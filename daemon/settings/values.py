@@ -100,6 +100,24 @@ def _token(value: object) -> SecretStr:
     return SecretStr(_plain(value.get_secret_value() if isinstance(value, SecretStr) else value))
 
 
+SHORTEST_KEY: Final = 16
+"""Characters of a key or token that proves who calls us."""
+
+SHORTEST_SIGNING_SECRET: Final = 24
+"""Bytes of a secret that signs webhooks (Standard Webhooks, "Signature scheme")."""
+
+
+def _key(value: object) -> str:
+    text = _plain(value)
+    if len(text) < SHORTEST_KEY:
+        raise ValueError(f"must be at least {SHORTEST_KEY} characters in each entry; `openssl rand -hex 32` makes one")
+    return text
+
+
+def _own_token(value: object) -> SecretStr:
+    return SecretStr(_key(value.get_secret_value() if isinstance(value, SecretStr) else value))
+
+
 def _secret_list(check: Callable[[str], str]) -> Callable[[object], tuple[SecretStr, ...]]:
     def parse(value: object) -> tuple[SecretStr, ...]:
         if isinstance(value, tuple | list):
@@ -115,8 +133,11 @@ def _signing(text: str) -> str:
         decoded = base64.b64decode(text.removeprefix("whsec_"), validate=True)
     except ValueError:
         decoded = b""
-    if not decoded:
-        raise ValueError("must be a comma-separated list of base64 secrets, each with or without whsec_ in front")
+    if len(decoded) < SHORTEST_SIGNING_SECRET:
+        raise ValueError(
+            f"must be a comma-separated list of secrets of at least {SHORTEST_SIGNING_SECRET} bytes in base64,"
+            ' each with or without whsec_ in front; `echo "whsec_$(openssl rand -base64 32)"` makes one'
+        )
     return text
 
 
@@ -216,7 +237,8 @@ def _directory(value: object) -> Path:
 Switch: TypeAlias = Annotated[bool, BeforeValidator(_switch)]
 Plain: TypeAlias = Annotated[str, BeforeValidator(_plain)]
 Token: TypeAlias = Annotated[SecretStr, BeforeValidator(_token)]
-Tokens: TypeAlias = Annotated[tuple[SecretStr, ...], BeforeValidator(_secret_list(_plain))]
+OwnToken: TypeAlias = Annotated[SecretStr, BeforeValidator(_own_token)]
+Keys: TypeAlias = Annotated[tuple[SecretStr, ...], BeforeValidator(_secret_list(_key))]
 SigningSecrets: TypeAlias = Annotated[tuple[SecretStr, ...], BeforeValidator(_secret_list(_signing))]
 FernetKeys: TypeAlias = Annotated[tuple[SecretStr, ...], BeforeValidator(_secret_list(_fernet))]
 PemKey: TypeAlias = Annotated[SecretStr, BeforeValidator(_pem)]

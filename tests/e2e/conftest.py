@@ -22,7 +22,7 @@ async def cgb() -> AsyncIterator[CgbSandbox]:
 @pytest.fixture
 def stores(redis: Redis, redis_url: str, database_url: str) -> dict[str, str]:
     """Settings that name the test's stores."""
-    return {"REDIS_URL": redis_url, "DATABASE_URL": database_url, "FERRYMAN_ADMIN_TOKEN": "e2e-admin-token"}
+    return {"REDIS_URL": redis_url, "DATABASE_URL": database_url, "FERRYMAN_ADMIN_TOKEN": "e2e-admin-token-0123456789"}
 
 
 @pytest.fixture

@@ -208,3 +208,16 @@ def test_the_status_says_what_is_known_and_null_where_nothing_is() -> None:
     assert blind["workers"]["contact-sync"]["state"] == "off: no key"
     assert document(inspection(leases=Table({}, {})))["workers"]["journal"]["state"] == "no process runs it"
     assert document(inspection(paused=frozenset({"journal"})))["workers"]["journal"]["state"] == "paused"
+
+
+def test_quotes_and_options_that_change_nothing_are_hints_and_no_errors() -> None:
+    settings = Settings(
+        orders_api_key=f'"{"k" * 20}"', database_url="postgresql://h/d?pgbouncer=true&connect_timeout=5"
+    )
+    found = said(settings=settings)
+    assert {finding.level for finding in found} == {"warn"}
+    text = "\n".join(map(str, found))
+    assert "ORDERS_API_KEY is in quotes" in text
+    assert "k" * 20 not in text
+    assert "pgbouncer of DATABASE_URL changes nothing here → use the pooler's address for whole sessions" in text
+    assert "connect_timeout of DATABASE_URL" in text

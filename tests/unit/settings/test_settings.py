@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from daemon.settings.hints import ignored_options, quoted
 from daemon.settings.load import SettingsError, load_settings, masked_address, shown
 from daemon.settings.model import Settings
 
@@ -17,6 +18,8 @@ EXTERNAL = {
     "DATABASE_URL": "postgresql://app:hunter2@db:5432/f",
 }
 FERNET = base64.urlsafe_b64encode(bytes(range(200, 232))).decode()
+SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
+SHORT_SECRET = "whsec_" + base64.b64encode(bytes(range(23))).decode()
 
 
 def load(**environ: str) -> Settings:
@@ -75,7 +78,7 @@ def test_texts_become_values() -> None:
         CGB_API_URL="http://localhost:1234/any/path/",
         FERRYMAN_WORKERS="contact-sync, journal,",
         FERRYMAN_ALLOW_UNSIGNED="orders,360dialog",
-        ORDERS_API_KEY="one, two",
+        ORDERS_API_KEY="one-0123456789abcdef, two-0123456789abcdef",
         TWILIO_ACCOUNT_SID="AC1",
         TWILIO_AUTH_TOKEN="t",
         TWILIO_WHATSAPP_NUMBER="whatsapp:+15550001234",
@@ -88,7 +91,10 @@ def test_texts_become_values() -> None:
     assert settings.cgb_api_url == "http://localhost:1234/any/path"
     assert settings.ferryman_workers == ("contact-sync", "journal")
     assert settings.ferryman_allow_unsigned == ("orders", "360dialog")
-    assert [key.get_secret_value() for key in settings.orders_api_key] == ["one", "two"]
+    assert [key.get_secret_value() for key in settings.orders_api_key] == [
+        "one-0123456789abcdef",
+        "two-0123456789abcdef",
+    ]
     assert settings.twilio_whatsapp_number == "+15550001234"
     assert settings.storage_emulator_host == "http://localhost:4443"
 
@@ -127,6 +133,13 @@ def test_an_empty_value_counts_as_not_set() -> None:
         ("DATABASE_URL", "postgresql://user:a/b#c@host/db"),
         ("ORDERS_WEBHOOK_SECRET", "whsec_not base64!"),
         ("ORDERS_WEBHOOK_SECRET", "whsec_"),
+        ("ORDERS_WEBHOOK_SECRET", SHORT_SECRET),
+        ("ORDERS_WEBHOOK_SECRET", f"{SECRET},{SHORT_SECRET}"),
+        ("ORDERS_API_KEY", "a"),
+        ("ORDERS_API_KEY", "0123456789abcdef,0123456789abcde"),
+        ("FERRYMAN_ADMIN_TOKEN", "0123456789abcde"),
+        ("FERRYMAN_READONLY_TOKEN", "0123456789abcde"),
+        ("META_VERIFY_TOKEN", "short"),
         ("FERRYMAN_SECRET_KEY", "c2hvcnQ="),
         ("FERRYMAN_SECRET_KEY", FERNET.replace("=", "!")),
         ("MESSAGES_DEFAULT_PROVIDER", "pigeon"),
@@ -176,8 +189,49 @@ def test_every_kind_of_postgres_address_is_kept_as_given(address: str) -> None:
     assert load(DATABASE_URL=address).database_url == SecretStr(address)
 
 
+@pytest.mark.parametrize(
+    ("name", "short", "sound", "command"),
+    [
+        ("ORDERS_API_KEY", "0123456789abcde", "0123456789abcdef", "openssl rand -hex 32"),
+        ("FERRYMAN_ADMIN_TOKEN", "0123456789abcde", "0123456789abcdef", "openssl rand -hex 32"),
+        ("ORDERS_WEBHOOK_SECRET", SHORT_SECRET, SECRET, "openssl rand -base64 32"),
+    ],
+)
+def test_a_secret_that_can_be_guessed_is_refused_with_the_command_that_makes_one(
+    name: str, short: str, sound: str, command: str
+) -> None:
+    (problem,) = problems({name: short})
+    assert command in problem
+    assert short not in problem
+    assert load(**{name: sound})
+
+
+def test_a_value_that_is_refused_for_its_quotes_says_so() -> None:
+    (problem,) = problems({"FERRYMAN_PORT": '"8080"'})
+    assert "it is in quotes" in problem
+    (problem,) = problems({"FERRYMAN_PORT": "8o8o"})
+    assert "quotes" not in problem
+
+
+def test_values_in_quotes_are_found_and_plain_ones_are_not() -> None:
+    key = "0123456789abcdef"
+    settings = load(ORDERS_API_KEY=f"'{key}'", CGB_API_KEY=f'"{key}"', CHATWOOT_WEBHOOK_SECRET=f'{key}"')
+    assert quoted(settings) == ["ORDERS_API_KEY", "CGB_API_KEY"]
+    assert quoted(load(ORDERS_API_KEY=f'"{key},{key}"')) == ["ORDERS_API_KEY"]
+    assert quoted(Settings()) == []
+
+
+def test_options_of_addresses_that_are_not_known_are_named_and_known_ones_are_listed() -> None:
+    (problem,) = problems({"DATABASE_URL": "postgresql://h/d?colour=blue"})
+    assert "DATABASE_URL has the option colour" in problem
+    (problem,) = problems({"REDIS_URL": "redis://h/abc"})
+    assert "REDIS_URL must end in the number of a database" in problem
+    settings = load(DATABASE_URL="postgresql://h/d?pgbouncer=true")
+    assert list(ignored_options(settings)) == [("DATABASE_URL", "pgbouncer")]
+
+
 def test_webhook_secrets_and_fernet_keys_are_lists_for_rotation() -> None:
-    plain = base64.b64encode(b"0123456789abcdef").decode()
+    plain = base64.b64encode(b"0123456789abcdef01234567").decode()
     settings = load(ORDERS_WEBHOOK_SECRET=f"whsec_{plain},{plain}", FERRYMAN_SECRET_KEY=f"{FERNET}, {FERNET}")
     assert len(settings.orders_webhook_secret) == len(settings.ferryman_secret_key) == 2
 
@@ -276,7 +330,7 @@ def test_an_unknown_name_in_file_and_environment_is_a_problem_of_each(tmp_path: 
 
 def test_external_stores_need_an_admin_token() -> None:
     assert any("FERRYMAN_ADMIN_TOKEN is missing" in line for line in problems(EXTERNAL))
-    assert load_settings(EXTERNAL | {"FERRYMAN_ADMIN_TOKEN": "t"}, None).ferryman_admin_token is not None
+    assert load_settings(EXTERNAL | {"FERRYMAN_ADMIN_TOKEN": "t" * 16}, None).ferryman_admin_token is not None
     assert load(REDIS_URL=EXTERNAL["REDIS_URL"]).ferryman_admin_token is None
 
 
@@ -343,8 +397,8 @@ def with_secrets() -> Settings:
     return load_settings(
         EXTERNAL
         | {
-            "FERRYMAN_ADMIN_TOKEN": "hunter2",
-            "ORDERS_API_KEY": "hunter2,hunter2-old",
+            "FERRYMAN_ADMIN_TOKEN": "hunter2-0123456789",
+            "ORDERS_API_KEY": "hunter2-0123456789,hunter2-0123456789-old",
             "CGB_API_KEY": "hunter2",
             "FERRYMAN_SECRET_KEY": FERNET,
         },
