@@ -10,6 +10,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,7 +87,7 @@ def test_the_image_is_built_in_two_stages_and_runs_without_root_or_a_shell(docke
     assert 'CMD ["run"]' in last_stage
     (health,) = (line for line in last_stage if line.startswith("HEALTHCHECK "))
     assert re.search(r'CMD \["python", "-c", ".*/livez', health)
-    assert any("-c deploy/constraints.txt" in line for line in dockerfile)
+    assert any("--require-hashes -r deploy/requirements.txt" in line for line in dockerfile)
 
 
 def test_the_health_check_of_the_image_is_python(dockerfile: list[str]) -> None:
@@ -103,7 +104,7 @@ def test_the_image_gets_all_that_its_build_copies_and_no_more() -> None:
     rules = [line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     kept = {line[1:] for line in rules if line.startswith("!")}
     assert rules[0] == "*"
-    assert kept == {"pyproject.toml", "README.md", "schemas", "adapters", "daemon", "deploy/constraints.txt"}
+    assert kept == {"pyproject.toml", "README.md", "schemas", "adapters", "daemon", "deploy/requirements.txt"}
 
 
 def test_every_service_is_hardened(services: dict[str, Any]) -> None:
@@ -184,6 +185,54 @@ def test_the_constraints_fix_every_direct_dependency_within_its_range() -> None:
         name = canonicalize_name(requirement.name)
         if name != project["name"]:
             assert requirement.specifier.contains(fixed[name], prereleases=True), requirement
+
+
+def pinned(file: str) -> dict[str, tuple[str, list[str]]]:
+    """The packages of a file of requirements: version, and digests."""
+    lines = [line for line in (DEPLOY / file).read_text().splitlines() if not line.startswith("#")]
+    found = {}
+    for block in re.split(r"\n(?=\S)", "\n".join(lines).strip()):
+        requirement, *digests = re.split(r"\s*\\\n\s+--hash=", block)
+        of = re.fullmatch(r"([a-z0-9-]+)==([^\s;]+)(?: ;.*)?", requirement)
+        assert of is not None, requirement
+        assert all(re.fullmatch("sha256:[0-9a-f]{64}", digest) for digest in digests)
+        found[of[1]] = (of[2], digests)
+    return found
+
+
+def needed(*extras: str) -> set[str]:
+    """The names of all packages that Ferryman with *extras* needs here, by what is installed."""
+    names, seen = [("ferryman", frozenset(extras))], set[tuple[str, frozenset[str]]]()
+    while names:
+        name, of = names.pop()
+        if (name, of) in seen:
+            continue
+        seen.add((name, of))
+        names += [
+            (canonicalize_name(requirement.name), frozenset(requirement.extras))
+            for requirement in map(Requirement, metadata.requires(name) or ())
+            if requirement.marker is None or any(requirement.marker.evaluate({"extra": e}) for e in of or {""})
+        ]
+    return {name for name, _ in seen} - {"ferryman"}
+
+
+def test_a_server_gets_each_package_in_the_tested_version_and_by_its_digest() -> None:
+    lines = (DEPLOY / "constraints.txt").read_text().splitlines()
+    tested = dict(line.split("==") for line in lines if not line.startswith("#"))
+    server, embedded = pinned("requirements.txt"), pinned("requirements-embedded.txt")
+    assert needed("speed", "") <= server.keys()
+    assert needed("embedded", "") <= server.keys() | embedded.keys()
+    assert not server.keys() & embedded.keys()
+    for name, (version, digests) in (server | embedded).items():
+        assert tested[name] == version
+        assert digests, name
+
+
+def test_nothing_is_installed_by_our_bare_name_which_is_not_ours_on_the_public_index() -> None:
+    pages = [REPOSITORY / "README.md", *(path for path in DEPLOY.iterdir() if path.is_file())]
+    for page in pages:
+        for line in re.findall(r"pip install[^\n]*", page.read_text()):
+            assert not re.search(r"\sferryman\b|['\"]ferryman\b", line), f"{page.name}: {line}"
 
 
 def verbs(command: Any, name: str = "") -> Iterator[tuple[str, set[str]]]:
