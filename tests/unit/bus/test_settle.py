@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from adapters.gate import NoPlace
 from adapters.redis.limits import Ticket
+from daemon.bus.metrics import OUTCOMES
 from daemon.bus.outcome import Done, Later
 from daemon.bus.settle import (
     BACKOFF_CAP_S,
@@ -218,3 +219,7 @@ def test_no_delay_is_negative_or_longer_than_what_was_asked_or_the_cap(
     cap = LIMITED_S if limited else BACKOFF_CAP_S if answers else OUTAGE_CAP_S
     assert 0 <= made.delay_s <= max(cap, bounded) + 0.5
     assert made.delay_s >= bounded
+
+
+def test_every_outcome_that_is_exported_can_be_counted_and_no_other() -> None:
+    assert set(OUTCOMES) == set(get_args(get_type_hints(Finish)["outcome"]))

@@ -7,8 +7,10 @@ import sys
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from daemon.cli.main import VERBS, Verb, commands
+from daemon.version import version
 
 SHOW = "import sys; from daemon.cli.main import commands; [commands(v) for v in sys.argv[1:]]; print(*sys.modules)"
 
@@ -41,6 +43,12 @@ def test_a_new_verb_is_one_line_of_the_table(added: Verb, monkeypatch: pytest.Mo
     monkeypatch.setitem(VERBS, added.name, added)
     assert names(commands("made-up")) == ["made-up"]
     assert "made-up" in names(commands("--help"))
+
+
+def test_the_version_is_said_without_importing_any_verb() -> None:
+    answer = CliRunner().invoke(commands("--version"), ["--version"])
+    assert (answer.exit_code, answer.output) == (0, f"ferryman {version()}\n")
+    assert not {name for name in imported("--version") if name.startswith("daemon.operator")}
 
 
 def test_run_imports_nothing_of_the_demo_or_of_the_operators_verbs() -> None:
