@@ -48,7 +48,7 @@ async def test_what_is_paused_waits_and_intake_goes_on(
 
 async def test_pausing_what_does_not_exist_says_what_does(tmp_path: Path, settings: dict[str, Any]) -> None:
     code, _, err = await ferryman("pause", "contact-snyc", cwd=tmp_path, env=environment(**settings))
-    assert code == 1
+    assert code == 2
     assert "contact-sync" in err
 
 
