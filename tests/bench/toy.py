@@ -32,7 +32,8 @@ from daemon.cli.main import main
 from schemas.envelope import Event, event_id
 from schemas.partitions import partition_of
 from tests.bench.rig import Addresses
-from tests.support.daemons import environment, free_port, until
+from tests.support.daemons import environment, free_port
+from tests.support.until import until
 
 NAME: Final = "toy"
 TYPE: Final = "order.received"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from daemon.stores.embedded.servers import Servers
 from tests.chaos.rig import Lab, Load, Verdict, command, forgiving, open_lab, sending
-from tests.support.daemons import until
+from tests.support.until import until
 
 
 @dataclass

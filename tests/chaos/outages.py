@@ -24,8 +24,9 @@ from aiohttp import ClientSession, ClientTimeout
 from adapters.redis.streams import stream_key
 from daemon.stores.embedded.servers import Server, Servers
 from tests.chaos.rig import Lab, Load, Verdict, command, families, forgiving, make_order, open_lab, sending
-from tests.support.daemons import API_KEY, until
+from tests.support.daemons import API_KEY
 from tests.support.proxy import Proxy, proxied
+from tests.support.until import until
 
 CUT_BYTES: Final = 50_000
 LOSS: Final = 0.05

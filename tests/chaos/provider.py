@@ -15,7 +15,7 @@ from typing import Final
 
 from daemon.stores.embedded.servers import Servers
 from tests.chaos.rig import Lab, Load, Verdict, command, forgiving, open_lab, sending
-from tests.support.daemons import until
+from tests.support.until import until
 
 BACK_S: Final = 30.0
 """Longest time to full speed after a provider is back."""

@@ -15,7 +15,7 @@ from typing import Final
 
 from daemon.stores.embedded.servers import Servers
 from tests.chaos.rig import Verdict, command, forgiving, open_lab, sending
-from tests.support.daemons import until
+from tests.support.until import until
 
 DRAIN_S: Final = 10
 SLACK_S: Final = 3.0

@@ -12,7 +12,7 @@ from daemon.stores.embedded.servers import Servers
 from schemas.partitions import partition_of
 from tests.chaos.points import CRASHING
 from tests.chaos.rig import TTL_S, Lab, Verdict, open_lab, sending
-from tests.support.daemons import until
+from tests.support.until import until
 
 PARTITIONS: Final = 16
 

@@ -22,7 +22,8 @@ from daemon.operator.partitions import read_layout
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import CgbSandbox
 from daemon.workers import WORKERS
-from tests.support.daemons import Running, ended, environment, ferryman, free_port, running, synced, until
+from tests.support.daemons import Running, ended, environment, ferryman, free_port, running, synced
+from tests.support.until import until
 
 PEOPLE: Final = 12
 

@@ -15,7 +15,8 @@ from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams, stream_key
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import CgbSandbox
-from tests.support.daemons import environment, ferryman, running, synced, until
+from tests.support.daemons import environment, ferryman, running, synced
+from tests.support.until import until
 
 
 @pytest.mark.parametrize("name", ["contact-sync", "cgb"])

@@ -27,8 +27,8 @@ from tests.support.daemons import (
     free_port,
     running,
     some_orders,
-    until,
 )
+from tests.support.until import until
 
 
 async def test_an_order_becomes_a_row_and_a_contact(
@@ -359,7 +359,7 @@ async def test_the_daemon_starts_again_on_its_embedded_servers_right_after_a_kil
             assert (await here.post(order))[0] == 202
             await here.stop(signal.SIGKILL)
     async with running(memory_path, **embedded):
-        await until(lambda: _made(cgb, 4), "all four contacts", patience_s=8)
+        await until(lambda: _made(cgb, 4), "all four contacts", within_s=8)
     assert set(cgb.ledger.creates_by_contact().values()) == {1}
 
 

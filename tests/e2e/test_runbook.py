@@ -44,8 +44,8 @@ from tests.support.daemons import (
     running,
     some_orders,
     synced,
-    until,
 )
+from tests.support.until import until
 
 PAGE: Final = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
 ELSEWHERE: Final = {"run", "demo"}
@@ -160,13 +160,11 @@ class Section:
         async def seen() -> bool:
             nonlocal last
             found, last = await who.run(row.run)
-            right = found == code and all(in_it(part, last) for part in row.see)
-            await asyncio.sleep(0 if right else PAUSE_S)
-            return right
+            return found == code and all(in_it(part, last) for part in row.see)
 
         try:
-            await until(seen, phrase)
-        except AssertionError as exc:
+            await until(seen, phrase, every_s=PAUSE_S)
+        except TimeoutError as exc:
             raise AssertionError(f"{row.run} does not show {row.see}, but: {last[-3000:]}{who.told}") from exc
         for command in row.do:
             found, said = await who.verb(command)

@@ -13,7 +13,8 @@ from typing import Any
 
 from adapters.postgres.pool import Pool
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
-from tests.support.daemons import digits_of, ended, environment, ferryman, running, some_orders, until
+from tests.support.daemons import digits_of, ended, environment, ferryman, running, some_orders
+from tests.support.until import until
 
 
 class Operator:

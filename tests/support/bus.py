@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -138,20 +137,6 @@ async def emit_one(event: Event, deps: object, turn: Turn) -> Outcome:
     """A handler that has one effect and emits one event."""
     made = event.emit("contact.synced", 0, {"n": event.json()["n"]}, time=turn.now)
     return Done(rows=(effect(event),), emit=(made,))
-
-
-async def until(
-    condition: Callable[[], bool | Awaitable[bool]], *, within_s: float = 30.0, every_s: float = 0.02
-) -> float:
-    """Return when *condition* holds, with the seconds it took. Raises: TimeoutError."""
-    began = time.monotonic()
-    while True:
-        answer = condition()
-        if answer if isinstance(answer, bool) else await answer:
-            return time.monotonic() - began
-        if time.monotonic() - began > within_s:
-            raise TimeoutError(f"not so within {within_s} s: {condition}")
-        await asyncio.sleep(every_s)
 
 
 class FakeLoop(asyncio.SelectorEventLoop):

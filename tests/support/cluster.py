@@ -23,7 +23,8 @@ from redis.crc import key_slot
 
 from adapters.redis.streams import stream_key
 from daemon.stores.embedded.binaries import valkey_binary
-from tests.support.daemons import free_port, until
+from tests.support.daemons import free_port
+from tests.support.until import until
 
 NODE_TIMEOUT_MS: Final = 2000
 SLOTS: Final = 16384

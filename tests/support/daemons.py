@@ -10,34 +10,22 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from aiohttp import ClientError, ClientSession
 
 from adapters.postgres.pool import Pool
 from daemon.sandbox import orders
+from tests.support.until import PATIENCE_S, until
 from tests.support.warm import Warm
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 API_KEY: Final = "vizi_e2e.0123456789abcdef"
-PATIENCE_S: Final = 30.0
-
-T = TypeVar("T")
-
-
-async def until(ask: Callable[[], Awaitable[T]], what: str, patience_s: float = PATIENCE_S) -> T:
-    """The first truthy answer of *ask*."""
-    give_up = time.monotonic() + patience_s
-    while not (answer := await ask()):
-        assert time.monotonic() < give_up, f"waited in vain for: {what}"
-        await asyncio.sleep(0.02)
-    return answer
 
 
 def free_port() -> int:

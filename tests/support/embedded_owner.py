@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +16,7 @@ import asyncpg
 from redis.asyncio import Redis
 
 from daemon.stores.embedded.processes import Account
+from tests.support.until import until
 
 REPOSITORY: Final = Path(__file__).parents[2]
 ORDINARY: Final = Account(1000, 1000)
@@ -98,11 +98,9 @@ def client(url: str | None) -> Redis:
     return redis
 
 
-def wait_until_gone(pids: Sequence[int], deadline_s: float = 30) -> None:
-    end = time.monotonic() + deadline_s
-    while any(runs(pid) for pid in pids):
-        assert time.monotonic() < end, f"still running: {[pid for pid in pids if runs(pid)]}"
-        time.sleep(0.01)
+async def gone(pids: Sequence[int]) -> None:
+    """Wait until none of *pids* runs any more."""
+    await until(lambda: not any(runs(pid) for pid in pids), f"the end of {pids}")
 
 
 def processes() -> dict[int, str]:

@@ -31,6 +31,7 @@ from daemon.stores.health import Stores, postgres_watch, redis_watch
 from daemon.stores.membership import Membership
 from schemas.envelope import Event, event_id, from_fields
 from tests.support.services import services
+from tests.support.until import until
 
 PATIENCE_S = 60.0
 TIME = datetime(2031, 2, 14, 9, 0, tzinfo=UTC)
@@ -134,15 +135,6 @@ async def spooled(db: pool.Pool) -> list[int]:
 def once(numbers: list[int]) -> list[int]:
     """*numbers* without repetitions: the inbox knows a second copy by its id."""
     return list(dict.fromkeys(numbers))
-
-
-async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            answer = condition()
-            if answer if isinstance(answer, bool) else await answer:
-                return
-            await asyncio.sleep(0.01)
 
 
 def goes_to(intake: Intake, place: str) -> bool:
@@ -294,7 +286,7 @@ async def test_with_both_stores_down_nothing_is_accepted_and_nothing_is_kept(
             assert caught.value.retry_after_s
         assert intake.accepting == "no"
         await asyncio.gather(valkey.start(), postgres.start())
-        await until(lambda: intake.accepting == "redis")
+        await until(lambda: goes_to(intake, "redis"))
         assert await intake.append([event(4)]) is False
         assert await on_stream(redis) == [0, 4]
         assert await spooled(db) == []
@@ -325,7 +317,7 @@ async def test_redis_back_while_postgres_is_still_down_is_enough_to_accept(
         with pytest.raises(NotAccepted):
             await intake.append([event(0)])
         await valkey.start()
-        await until(lambda: intake.accepting == "redis")
+        await until(lambda: goes_to(intake, "redis"))
         assert await intake.append([event(1)]) is False
         assert await on_stream(redis) == [1]
 
@@ -344,7 +336,7 @@ async def test_a_start_with_a_spool_brings_it_over_before_anything_newer(
     assert await intake.append([event(450)]) is True  # behind them, though Redis answers
     assert await on_stream(redis) == []
     async with running(intake):
-        await until(lambda: intake.accepting == "redis")
+        await until(lambda: goes_to(intake, "redis"))
         assert await intake.append([event(451)]) is False
         assert await on_stream(redis) == list(range(452))
         assert await spooled(db) == []
@@ -359,7 +351,7 @@ async def test_a_start_with_a_spool_and_without_redis_waits_for_it(
         assert await intake.append([event(1)]) is True
         assert await spooled(db) == [0, 1]
         await valkey.start()
-        await until(lambda: intake.accepting == "redis")
+        await until(lambda: goes_to(intake, "redis"))
         assert await on_stream(redis) == [0, 1]
 
 
@@ -369,7 +361,7 @@ async def test_a_large_payload_is_replaced_by_a_reference_also_on_its_way_throug
     whole = b'{"order":"' + b"x" * payloads.LARGE_BYTES + b'"}'
     await spool.append(db, [event(0, data=whole), event(1)])
     async with running(Intake(Streams(redis, 1), db, stores)) as intake:
-        await until(lambda: intake.accepting == "redis")
+        await until(lambda: goes_to(intake, "redis"))
         await intake.append([event(2, data=whole), event(3)])
     entries: Any = await redis.xrange(KEY)
     found = [from_fields(fields) for _, fields in entries]
@@ -412,7 +404,7 @@ async def test_what_the_server_cannot_confirm_is_spooled_and_accepted(
         assert intake.accepting == "spool"
         assert once(await spooled(db)) == [1]
         await configure(redis, appendfsync="always")
-        await until(lambda: intake.accepting == "redis")
+        await until(lambda: goes_to(intake, "redis"))
         assert await spooled(db) == []
     assert once(await on_stream(redis)) == [0, 1]
 
@@ -424,7 +416,7 @@ async def test_a_full_redis_that_refuses_writes_makes_the_spool_take_them(
         await configure(redis, maxmemory="1")
         assert await intake.append([event(0)]) is True
         await configure(redis, maxmemory="0")
-        await until(lambda: intake.accepting == "redis")
+        await until(lambda: goes_to(intake, "redis"))
         assert await on_stream(redis) == [0]
 
 

@@ -15,7 +15,8 @@ from daemon.bus.outcome import Done, Outcome, Turn
 from daemon.bus.upkeep import publish_left
 from daemon.operator.replay import make_plan, perform, publish_missing
 from schemas.envelope import Event
-from tests.support.bus import TOPIC, Bench, Journaled, effect, make_event, until
+from tests.support.bus import TOPIC, Bench, Journaled, effect, make_event
+from tests.support.until import until
 
 LARGE: Final = make_event("key-1", 1, filler="x" * (payloads.LARGE_BYTES + 1))
 SMALL: Final = make_event("key-1", 2)

@@ -22,8 +22,9 @@ from adapters.redis.streams import StreamErrors
 from daemon.bus.outcome import Done, Outcome, Turn
 from daemon.stores.embedded.servers import Server, Servers, embedded
 from schemas.envelope import Event
-from tests.support.bus import Bench, Journaled, Member, effect, make_events, make_upkeep, open_bench, until
+from tests.support.bus import Bench, Journaled, Member, effect, make_events, make_upkeep, open_bench
 from tests.support.services import services
+from tests.support.until import until
 
 KEYS: Final = 12
 TTL_S: Final = 3.0

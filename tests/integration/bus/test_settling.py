@@ -15,7 +15,7 @@ from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
 from daemon.bus import recovery
 from daemon.bus.recovery import MARK, Recovery
-from tests.support.bus import until
+from tests.support.until import until
 
 
 class Intake:

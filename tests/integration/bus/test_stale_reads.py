@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from adapters.postgres.bus import epochs as leases
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Delivery, Fenced, StreamErrors, Streams, fence_key
-from tests.support.bus import TOY, Bench, Journaled, Member, home_of, make_event, make_events, open_bench, until
+from tests.support.bus import TOY, Bench, Journaled, Member, home_of, make_event, make_events, open_bench
+from tests.support.until import until
 
 PARTITIONS = 4
 

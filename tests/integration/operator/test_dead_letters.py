@@ -21,7 +21,8 @@ from daemon.operator import dead_letters
 from daemon.operator.dead_letters import LetterError
 from schemas.envelope import Event, event_id
 from schemas.errors import Refused
-from tests.support.bus import NOON, TOY, TYPE, Bench, FixedLeases, Journaled, make_event, open_bench, succeed, until
+from tests.support.bus import NOON, TOY, TYPE, Bench, FixedLeases, Journaled, make_event, open_bench, succeed
+from tests.support.until import until
 
 ANY = LetterFilter()
 

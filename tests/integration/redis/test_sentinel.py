@@ -16,7 +16,8 @@ from adapters.redis.client import client, serving
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
 from tests.support.cluster import SentinelNodes, sentinel_trio
-from tests.support.daemons import environment, ferryman, running, until
+from tests.support.daemons import environment, ferryman, running
+from tests.support.until import until
 
 pytestmark = pytest.mark.slow
 

@@ -30,7 +30,7 @@ from adapters.redis import streams
 from daemon.stores.embedded.processes import Command
 from daemon.stores.embedded.servers import Server, Servers, embedded, kept_up
 from tests.chaos.rig import Lab, Load, forgiving, open_lab, sending
-from tests.support.daemons import until
+from tests.support.until import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="tmpfs and prlimit are Linux's")]
 
