@@ -14,7 +14,10 @@ import time
 from dataclasses import dataclass
 
 from daemon.stores.embedded.servers import Servers
-from tests.chaos.rig import Lab, Load, Verdict, command, forgiving, open_lab, sending
+from tests.chaos.lab import Lab, command, open_lab
+from tests.chaos.load import Load, sending
+from tests.chaos.oracle import Verdict
+from tests.support.servers import forgiving
 from tests.support.until import until
 
 
@@ -50,7 +53,7 @@ async def kill_under_load(servers: Servers, *, events: int, keys: int, kills: in
                     )
                     starting[victim] = asyncio.create_task(lab.fleet.start(victim))
             await asyncio.gather(*starting.values())
-            verdict = await lab.verdict(patience_s=60 + events / 50)
+            verdict = await lab.verdict(within_s=60 + events / 50)
             for number in list(lab.fleet.running):
                 assert await lab.fleet.end(number) == 0
         finally:

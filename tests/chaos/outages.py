@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import os
 import random
-import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -23,9 +22,12 @@ from aiohttp import ClientSession, ClientTimeout
 
 from adapters.redis.streams import stream_key
 from daemon.stores.embedded.servers import Server, Servers
-from tests.chaos.rig import Lab, Load, Verdict, command, families, forgiving, make_order, open_lab, sending
+from tests.chaos.lab import Lab, command, open_lab
+from tests.chaos.load import Load, make_order, sending
+from tests.chaos.oracle import Verdict
 from tests.support.daemons import API_KEY
 from tests.support.proxy import Proxy, proxied
+from tests.support.servers import forgiving, frozen
 from tests.support.until import until
 
 CUT_BYTES: Final = 50_000
@@ -92,8 +94,9 @@ async def valkey_killed(here: Scene, seconds: float) -> None:
 async def valkey_cut(here: Scene, seconds: float) -> None:
     """kill -9 of Valkey, and 50 KB of the end of its file are gone, as after a power loss; the daemons live on."""
     await here.go(0.5)
+    home = Path(str((await here.lab.redis.config_get("dir"))["dir"]))
     here.valkey.kill()
-    _cut_tail(_append_only_file(here.valkey), CUT_BYTES)
+    _cut_tail(_append_only_file(home), CUT_BYTES)
     await here.valkey.start()
     await here.go(0.2)
 
@@ -103,10 +106,9 @@ async def valkey_cut(here: Scene, seconds: float) -> None:
     await until(noticed, "a loss that is noticed", 10)
 
 
-def _append_only_file(valkey: Server) -> Path:
-    """The part of the append-only file that grows."""
-    home = valkey._held.parent / "valkey" / "appendonlydir"
-    return max(home.glob("*.incr.aof"), key=lambda file: file.stat().st_mtime)
+def _append_only_file(home: Path) -> Path:
+    """The part of the append-only file that grows, of the Valkey whose data are in *home*."""
+    return max((home / "appendonlydir").glob("*.incr.aof"), key=lambda file: file.stat().st_mtime)
 
 
 def _cut_tail(file: Path, count: int) -> None:
@@ -143,13 +145,8 @@ async def groups_destroyed(here: Scene, seconds: float) -> None:
 async def valkey_frozen(here: Scene, seconds: float) -> None:
     """Valkey is frozen (SIGSTOP); orders are accepted meanwhile."""
     await here.go(0.4)
-    pid = here.valkey.pid
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(here.valkey):
         await here.goes_on(20, time.monotonic() + seconds)
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 async def replies_lost(here: Scene, seconds: float) -> None:
@@ -181,20 +178,8 @@ async def postgres_stopped(here: Scene, seconds: float) -> None:
 async def postgres_frozen(here: Scene, seconds: float) -> None:
     """Postgres is frozen (SIGSTOP); orders are accepted meanwhile."""
     await here.go(0.4)
-    frozen = families(here.postgres.pid)
-    _send(frozen, signal.SIGSTOP)
-    try:
+    with frozen(here.postgres):
         await here.goes_on(60, time.monotonic() + seconds)
-    finally:
-        _send(frozen, signal.SIGCONT)
-
-
-def _send(pids: list[int], number: signal.Signals) -> None:
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            continue  # a child that has ended meanwhile
 
 
 async def backends_terminated(here: Scene, seconds: float) -> None:
@@ -264,7 +249,7 @@ async def suffer(servers: Servers, name: str, *, seed: int, seconds: float, proc
         here = Scene(lab, load, proxy, rng, seed)
         async with sending(load):
             await outage(here, seconds)
-        found = await lab.verdict(patience_s=90)
+        found = await lab.verdict(within_s=90)
         for query in (
             "SELECT order_id AS id FROM orders",
             "SELECT data::jsonb #>> '{order,id}' AS id FROM event_journal",

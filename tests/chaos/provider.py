@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from daemon.stores.embedded.servers import Servers
-from tests.chaos.rig import Lab, Load, Verdict, command, forgiving, open_lab, sending
+from tests.chaos.lab import Lab, command, open_lab
+from tests.chaos.load import Load, sending
+from tests.chaos.oracle import Verdict
+from tests.support.servers import forgiving
 from tests.support.until import until
 
 BACK_S: Final = 30.0

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from daemon.stores.embedded.servers import Servers
-from tests.chaos.rig import Verdict, command, forgiving, open_lab, sending
+from tests.chaos.lab import command, open_lab
+from tests.chaos.load import sending
+from tests.chaos.oracle import Verdict
+from tests.support.servers import forgiving
 from tests.support.until import until
 
 DRAIN_S: Final = 10

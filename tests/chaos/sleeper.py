@@ -10,8 +10,10 @@ from typing import Any, Final
 
 from daemon.stores.embedded.servers import Servers
 from schemas.partitions import partition_of
+from tests.chaos.lab import TTL_S, Lab, open_lab
+from tests.chaos.load import sending
+from tests.chaos.oracle import Verdict
 from tests.chaos.points import CRASHING
-from tests.chaos.rig import TTL_S, Lab, Verdict, open_lab, sending
 from tests.support.until import until
 
 PARTITIONS: Final = 16

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from daemon.stores.embedded.servers import Servers
@@ -11,17 +9,9 @@ from tests.chaos.crashing import POINTS
 from tests.chaos.kills import kill_under_load
 from tests.chaos.points import crash_at, poisoned
 from tests.chaos.restarts import restart_under_load
-from tests.chaos.rig import own_servers
 from tests.chaos.sleeper import oversleep
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def own() -> Iterator[Servers]:
-    """Servers that nobody else uses, which sync before they answer."""
-    with own_servers() as started:
-        yield started
 
 
 async def test_kills_at_random_moments_lose_double_and_invert_nothing(own: Servers) -> None:

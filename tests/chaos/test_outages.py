@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from daemon.stores.embedded.servers import Servers
 from tests.chaos.outages import OUTAGES, suffer
 from tests.chaos.provider import BACK_S, weather
-from tests.chaos.rig import own_servers
 
 pytestmark = pytest.mark.slow
 
 SECONDS = {"replies-lost": 2.0, "postgres-stopped": 3.0, "postgres-frozen": 3.0, "backends-terminated": 3.0}
-
-
-@pytest.fixture(scope="module")
-def own() -> Iterator[Servers]:
-    """Servers that nobody else uses, which sync before they answer."""
-    with own_servers() as started:
-        yield started
 
 
 @pytest.mark.parametrize("outage", sorted(OUTAGES))

@@ -6,7 +6,6 @@ row's `you see` in it (`N`: a number, `…`: anything); then the `ferryman` comm
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import re

@@ -155,6 +155,15 @@ class FixedLeases:
         self.owned = dict(owned)
         self.unreadable: set[int] = set()
 
+    def take(self, owned: Mapping[int, int]) -> None:
+        """Hold *owned* from now on, and nothing else."""
+        self.owned = dict(owned)
+        self.unreadable.clear()
+
+    def run_out(self) -> None:
+        """From now on the owner knows that its leases may be over."""
+        self.unreadable.update(self.owned)
+
     def held(self, worker: str) -> Mapping[int, int]:
         return dict(self.owned)
 

@@ -25,7 +25,7 @@ from daemon.bus.worker import AnyWorker
 from daemon.settings.model import Settings
 from schemas.envelope import TOPICS, Event
 from schemas.errors import Refused, Transient
-from tests.support.bus import TOY, Bench, Effect, effect, make_shared, record
+from tests.support.bus import TOY, Bench, Effect, FixedLeases, effect, make_shared, record
 
 ATTEMPTS: Final = 3
 JOURNAL: Final = journal.WORKER.name
@@ -114,42 +114,8 @@ class MortalStreams(Streams):
         await self._life.near("after the ack")
 
 
-class Grip:
-    """The leases of one process. They run out when somebody says so, and the process need not know."""
-
-    def __init__(self) -> None:
-        self._epochs: dict[str, dict[int, int]] = {}
-        self._valid = False
-
-    def take(self, taken: Mapping[str, Mapping[int, int]]) -> None:
-        self._epochs = {worker: dict(held) for worker, held in taken.items()}
-        self._valid = True
-
-    def run_out(self) -> None:
-        self._valid = False
-
-    def whole(self, partitions: int) -> bool:
-        """Whether it holds everything."""
-        return len(self._epochs) == 2 and all(len(held) == partitions for held in self._epochs.values())
-
-    def held(self, worker: str) -> Mapping[int, int]:
-        return dict(self._epochs.get(worker, {}))
-
-    def readable(self, worker: str) -> Mapping[int, int]:
-        return self.held(worker) if self._valid else {}
-
-    def may_begin(self, worker: str, partition: int) -> bool:
-        return partition in self.readable(worker)
-
-    def certain(self, worker: str, partition: int, epoch: int) -> bool:
-        return self.readable(worker).get(partition) == epoch
-
-    def lost(self, worker: str, partition: int, epoch: int = 0) -> None:
-        self._epochs.get(worker, {}).pop(partition, None)
-
-
 class Process:
-    """One life of a process: two consumers, a gate before the end of its handlers, and a grip on partitions.
+    """One life of a process: two consumers, their leases, and a gate before the end of its handlers.
 
     *ended*: identities of events that must not be handled any more; those that were all the same are in *again*.
     """
@@ -157,7 +123,7 @@ class Process:
     def __init__(self, bench: Bench, name: str, ended: set[tuple[str, str]]) -> None:
         self.name = name
         self.generation = 0
-        self.grip = Grip()
+        self.leases = {TOY: FixedLeases({}), JOURNAL: FixedLeases({})}
         self.gate = asyncio.Event()
         self.gate.set()
         self.life = Life()
@@ -178,16 +144,25 @@ class Process:
 
     async def take(self, generation: int) -> int:
         """Take everything over, as the keeper of the leases does; returns the last effect that was written before."""
-        taken = {
-            name: await epochs.take(self._bench.pool, name, self._partitions, self.name) for name in (TOY, JOURNAL)
-        }
+        taken = {name: await epochs.take(self._bench.pool, name, self._partitions, self.name) for name in self.leases}
         last = await self._bench.pool.fetchval("SELECT coalesce(max(seq), 0) FROM effects")
         await publish_left(self._bench.pool, self._bench.bus, older_than_s=0)
-        self.grip.take(taken)
+        for name, leases in self.leases.items():
+            leases.take(taken[name])
         self.generation = generation
         if not self._running:
             self._start()
         return int(last)
+
+    def leases_run_out(self) -> None:
+        """From now on it knows that its leases may be over."""
+        for leases in self.leases.values():
+            leases.run_out()
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether it holds every partition for both workers."""
+        return all(len(leases.owned) == len(self._partitions) for leases in self.leases.values())
 
     @property
     def _partitions(self) -> Sequence[int]:
@@ -198,8 +173,9 @@ class Process:
         self._stack.push_async_callback(client.aclose)
         bus = MortalStreams(Streams(client, self._bench.partitions), self.life)
         settings = Settings(ferryman_poison_deliveries=1000)  # a process that dies here is no poison's victim
-        shared = make_shared(self._bench.pool, bus, self.grip, settings=settings, suspect=self._bench.suspect)
         for worker in (self.worker, replace(journal.WORKER, lanes=lambda settings: 6)):
+            leases = self.leases[worker.name]
+            shared = make_shared(self._bench.pool, bus, leases, settings=settings, suspect=self._bench.suspect)
             consumer = Consumer(worker, None, shared, bus)
             self._consumers.append(consumer)
             self._running.append(asyncio.create_task(consumer.run()))

@@ -7,8 +7,7 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,14 +63,6 @@ class Owner:
             self.process.kill()
         if self.process.returncode is None:
             self.process.communicate(timeout=30)
-
-
-@contextlib.contextmanager
-def open_directory(place: Path | None = None) -> Iterator[Path]:
-    """A temporary directory that every user may enter; pytest's own are for their owner alone."""
-    with tempfile.TemporaryDirectory(prefix="ft-", dir=place, ignore_cleanup_errors=True) as name:
-        Path(name).chmod(0o711)
-        yield Path(name)
 
 
 async def write(redis_url: str | None, database_url: str | None, count: int = 20) -> None:

@@ -6,11 +6,9 @@ The servers here are this file's own, since they are killed and started again.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -21,15 +19,15 @@ from redis.asyncio import Redis
 
 from adapters.postgres import pool
 from adapters.postgres.bus import payloads, spool
-from adapters.postgres.migrate import migrate
 from adapters.redis import append, durability, streams
 from adapters.redis.streams import NotDurable, Streams, stream_key
 from daemon.bus.batcher import Batcher, Full
 from daemon.bus.intake import Intake, NotAccepted
-from daemon.stores.embedded.servers import Server, Servers, embedded
+from daemon.stores.embedded.servers import Server, Servers
 from daemon.stores.health import Stores, postgres_watch, redis_watch
 from daemon.stores.membership import Membership
 from schemas.envelope import Event, event_id, from_fields
+from tests.support.servers import migrate_at, own_servers
 from tests.support.services import services
 from tests.support.until import until
 
@@ -40,24 +38,10 @@ KEY = stream_key("orders", 0)
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[Servers]:
-    with (
-        tempfile.TemporaryDirectory(prefix="fi-", ignore_cleanup_errors=True) as directory,
-        asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner,
-    ):
-        stack = AsyncExitStack()
-        Path(directory).chmod(0o711)  # postgres run by root is another user
-        servers = runner.run(stack.enter_async_context(embedded(Path(directory) / "data", fsync=False)))
-        try:
-            runner.run(prepared(str(servers.database_url)))
-            yield servers
-        finally:
-            runner.run(stack.aclose())
-
-
-async def prepared(url: str) -> None:
-    conn = await asyncpg.connect(url)
-    await migrate(conn)
-    await conn.close()
+    """Servers of this module alone, which its tests kill. They do not sync, for speed."""
+    with own_servers(fsync=False) as servers, asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(migrate_at(str(servers.database_url)))
+        yield servers
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ class BusAgainstModel(RuleBasedStateMachine):
     @rule(name=st.sampled_from("AB"))
     def take_over(self, name: str) -> None:
         for process in self.alive.values():
-            process.grip.run_out()
+            process.leases_run_out()
         if name not in self.alive:
             self.alive[name] = Process(self.bench, name, self.model.ended)
         self.owner = name
@@ -200,7 +200,7 @@ class BusAgainstModel(RuleBasedStateMachine):
                 self.buried.append(process)
                 self.run(process.stop())
         while not self.run(self.bus.settled()):
-            if not self.alive[self.owner].grip.whole(self.bench.partitions):  # fenced over what it held before
+            if not self.alive[self.owner].holds_all:  # fenced over what it held before
                 self.take_over(self.owner)
             self._until_nothing_moves(lambda: False)
         again = [event for process in (*self.alive.values(), *self.buried) for event in process.again]
@@ -215,7 +215,7 @@ class BusAgainstModel(RuleBasedStateMachine):
             if enough() or await self.bus.settled():
                 return True
             process = self.alive.get(self.owner)
-            if process is None or not process.grip.whole(self.bench.partitions):
+            if process is None or not process.holds_all:
                 return True
             return not process.gate.is_set() and await self.bus.all_read()
 

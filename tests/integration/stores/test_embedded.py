@@ -23,12 +23,11 @@ from tests.support.embedded_owner import (
     client,
     gone,
     kept,
-    open_directory,
     processes,
     runs,
     write,
 )
-from tests.support.memory import memory
+from tests.support.servers import memory, open_directory
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs postgres as somebody else")
 

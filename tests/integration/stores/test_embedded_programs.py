@@ -19,10 +19,9 @@ from daemon.stores.embedded.servers import EmbeddedError, EmbeddedUnavailable, e
 from tests.support.embedded_owner import (
     ORDINARY,
     one_line,
-    open_directory,
     write,
 )
-from tests.support.memory import memory
+from tests.support.servers import memory, open_directory
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs postgres as somebody else")
 

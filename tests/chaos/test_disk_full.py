@@ -14,22 +14,23 @@ import resource
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import Final, Protocol
 
 import pytest
 import structlog
 
 from adapters.redis import streams
-from daemon.stores.embedded.processes import Command
-from daemon.stores.embedded.servers import Server, Servers, embedded, kept_up
-from tests.chaos.rig import Lab, Load, forgiving, open_lab, sending
+from daemon.stores.embedded.binaries import valkey_binary
+from daemon.stores.embedded.servers import Servers, kept_up
+from tests.chaos.lab import Lab, open_lab
+from tests.chaos.load import Load, sending
+from tests.support.servers import forgiving, open_directory, own_servers
 from tests.support.until import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="tmpfs and prlimit are Linux's")]
@@ -79,33 +80,39 @@ class Mounted:
 
 
 class Limited:
-    """For who may not mount: a limit on the size of Valkey's files. Its writes end short and then fail, as on a full
-    disk; of the error only the number differs."""
+    """A limit on the size of Valkey's files, for a user who may not mount. Writes end short and then fail, as on a full
+    disk; only the number of the error differs. Valkey is started by the program that `limited_valkey` writes."""
 
-    def __init__(self, valkey: Server) -> None:
-        self._valkey = valkey
-        self._prepare = valkey._prepare
-        self._blocks: int | None = None
-        valkey._prepare = self._prepare_limited
-
-    async def _prepare_limited(self, held: IO[Any]) -> Command:
-        command = await self._prepare(held)
-        limit = "" if self._blocks is None else f"ulimit -S -f {self._blocks};"
-        return replace(command, argv=("/bin/sh", "-c", f'trap "" XFSZ;{limit} exec "$@"', "sh", *command.argv))
+    def __init__(self, root: Path) -> None:
+        self._root = root
 
     def fill(self) -> None:
-        largest = max(file.stat().st_size for file in (self._valkey._held.parent / "valkey").rglob("*.aof"))
-        self._blocks = largest // 512 + 1
-        self._limit(self._blocks * 512)
+        largest = max(file.stat().st_size for file in (self._root / "data" / "valkey").rglob("*.aof"))
+        blocks = largest // 512 + 1
+        (self._root / "blocks").write_text(str(blocks))  # for the next start
+        self._limit(blocks * 512)
 
     def free(self) -> None:
-        self._blocks = None
+        (self._root / "blocks").unlink()
         self._limit(resource.RLIM_INFINITY)
 
     def _limit(self, size: int) -> None:
-        if (pid := self._valkey.pid) is not None:
+        pid = int((self._root / "pid").read_text())
+        with suppress(ProcessLookupError):  # it has ended on its full disk
             _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard if size == resource.RLIM_INFINITY else size, hard))
+
+
+def limited_valkey(root: Path) -> Path:
+    """A program that becomes Valkey under the limit in the file `blocks`, and writes its process id beside it."""
+    program = root / "valkey"
+    program.write_text(
+        f'#!/bin/sh\ntrap "" XFSZ\necho $$ > {root}/pid\n'
+        f"[ -f {root}/blocks ] && ulimit -S -f $(cat {root}/blocks)\n"
+        f'exec {valkey_binary()} "$@"\n'
+    )
+    program.chmod(0o755)
+    return program
 
 
 @contextmanager
@@ -134,48 +141,31 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    """Servers that nobody else uses, which sync before they answer."""
-    with ExitStack() as outer:
-        directory = Path(outer.enter_context(tempfile.TemporaryDirectory(prefix="ferryman-disk-")))
-        directory.chmod(0o711)  # postgres run by root is another user
-        small = outer.enter_context(mounted(directory / "v", "24m"))
-        large = outer.enter_context(mounted(directory / "p", "256m"))
-        runner = outer.enter_context(asyncio.Runner(loop_factory=asyncio.new_event_loop))
-        stack = AsyncExitStack()
-        try:
-            one = runner.run(stack.enter_async_context(embedded(directory / "v" / "data", postgres=False)))
-            two = runner.run(stack.enter_async_context(embedded(directory / "p" / "data", redis=False)))
-            assert one.valkey is not None
-            servers = Servers(one.redis_url, two.database_url, one.valkey, two.postgres)
-            disk = Mounted(directory / "v") if small else Limited(one.valkey)
-            if not small:
-                runner.run(_again(one.valkey))
-            yield Site(servers, disk, Mounted(directory / "p") if large else None)
-        finally:
-            runner.run(stack.aclose())
+    """Servers of this module alone, each with its disk. They sync before they answer."""
+    with ExitStack() as stack:
+        directory = stack.enter_context(open_directory())
+        small, large = directory / "small", directory / "large"
+        disk: Disk = Mounted(small)
+        if not stack.enter_context(mounted(small, "24m")):
+            disk = Limited(small)
+            patched = stack.enter_context(pytest.MonkeyPatch.context())
+            patched.setattr("daemon.stores.embedded.servers.valkey_binary", lambda: limited_valkey(small))
+        large_one = stack.enter_context(mounted(large, "256m"))
+        one = stack.enter_context(own_servers(small / "data", postgres=False))
+        two = stack.enter_context(own_servers(large / "data", redis=False))
+        servers = Servers(one.redis_url, two.database_url, one.valkey, two.postgres)
+        yield Site(servers, disk, Mounted(large) if large_one else None)
 
 
 @pytest.fixture
 def one_disk() -> Iterator[Site]:
     """As `site`, with both servers on one disk."""
-    with ExitStack() as outer:
-        directory = Path(outer.enter_context(tempfile.TemporaryDirectory(prefix="ferryman-disk-")))
-        directory.chmod(0o711)
-        if not outer.enter_context(mounted(directory / "both", "256m")):
+    with ExitStack() as stack:
+        directory = stack.enter_context(open_directory()) / "both"
+        if not stack.enter_context(mounted(directory, "256m")):
             pytest.skip("a small file system needs the right to mount")
-        runner = outer.enter_context(asyncio.Runner(loop_factory=asyncio.new_event_loop))
-        stack = AsyncExitStack()
-        try:
-            servers = runner.run(stack.enter_async_context(embedded(directory / "both" / "data")))
-            disk = Mounted(directory / "both")
-            yield Site(servers, disk, disk)
-        finally:
-            runner.run(stack.aclose())
-
-
-async def _again(server: Server) -> None:
-    await server.stop()
-    await server.start()
+        disk = Mounted(directory)
+        yield Site(stack.enter_context(own_servers(directory / "data")), disk, disk)
 
 
 class Watch:
@@ -227,7 +217,7 @@ async def suffer(
                     await (meanwhile or full_for_a_while)(lab, load)
                 finally:
                     disk.free()
-            found = await lab.verdict(patience_s=60)
+            found = await lab.verdict(within_s=60)
             assert found.good, found.details()
             assert lab.fleet.said("redis.lost_data") == 0
             assert await lab.fleet.end(0) == 0
