@@ -595,11 +595,11 @@ async def test_a_consumer_that_is_cancelled_ends_though_the_client_swallows_the_
 
 
 async def test_an_error_of_a_part_ends_the_consumer_and_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def faulty(*_: object) -> None:
+    async def faulty(*_: object, **options: object) -> None:
         raise ZeroDivisionError
 
     async with bench.consumer(bench.worker()) as consumer:
-        monkeypatch.setattr(consumer.reader, "_read", faulty)
+        monkeypatch.setattr(Streams, "read", faulty)
         with pytest.raises(ZeroDivisionError):
             async with asyncio.timeout(10):
                 await consumer.run()
@@ -737,8 +737,15 @@ async def test_what_was_read_under_an_earlier_lease_is_not_begun_under_a_later_o
 
     async def in_two_steps(event: Event, deps: object, turn: Turn) -> Outcome:
         if turn.step == "":
-            return Later(turn.now + timedelta(seconds=0.1), step="second")
+            return Later(turn.now + timedelta(seconds=0.3), step="second")
         return await succeed(event, deps, turn)
+
+    waits, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def held_up(self: Streams, after: Mapping[str, str], *, block_ms: int) -> bool:
+        waits.set()
+        await may_go_on.wait()
+        return False
 
     class Watched(FixedLeases):
         refused = 0
@@ -749,15 +756,15 @@ async def test_what_was_read_under_an_earlier_lease_is_not_begun_under_a_later_o
             return held
 
     handler, leases = Journaled(in_two_steps), Watched((await bench.take_leases()).owned)
-    async with bench.running(bench.worker(handler), leases=leases) as consumer:
-        follow = consumer.reader._follow_leases
-        await bench.publish([make_event("key-1")])
-        await until(lambda: len(handler.calls) == 1)
-        monkeypatch.setattr(consumer.reader, "_follow_leases", lambda: None)
+    monkeypatch.setattr(Streams, "wait", held_up)
+    await bench.publish([make_event("key-1")])
+    async with bench.running(bench.worker(handler), leases=leases):
+        await waits.wait()
+        assert len(handler.calls) == 1
         leases.owned = (await bench.take_leases()).owned
         await until(lambda: leases.refused >= 3)
         assert len(handler.calls) == 1
-        monkeypatch.setattr(consumer.reader, "_follow_leases", follow)
+        may_go_on.set()
         await until(bench.settled)
     assert [turn.step for turn in handler.turns] == ["", "", "second"]
     assert await bench.numbers() == {"key-1": [0]}

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 
 from adapters.postgres import pool
 from adapters.postgres.bus import payloads, spool
-from adapters.redis import append, durability, streams
+from adapters.redis import durability, streams
 from adapters.redis.streams import NotDurable, Streams, stream_key
 from daemon.bus.batcher import Batcher, Full
 from daemon.bus.intake import Intake, NotAccepted
@@ -379,7 +379,6 @@ async def test_an_append_waits_for_the_disk_where_the_server_does_not(
 async def test_what_the_server_cannot_confirm_is_spooled_and_accepted(
     redis: Redis, db: pool.Pool, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(append, "_WAITAOF", ("WAITAOF", 1, 0, 20))
     async with running(Intake(Streams(redis, 1, "waitaof"), db, stores)) as intake:  # runs with appendfsync no
         await configure(redis, appendfsync="no")
         with pytest.raises(NotDurable):

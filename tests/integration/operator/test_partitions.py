@@ -22,7 +22,7 @@ from daemon.bus.upkeep import publish_left
 from daemon.bus.worker import AnyWorker
 from daemon.lifecycle import StartError
 from daemon.operator.partitions import read_layout
-from daemon.operator.repartition import Changed, NotNow, _prepare_marks, change, finish
+from daemon.operator.repartition import Changed, NotNow, change, finish
 from daemon.operator.replay import ReplayError, open_bus
 from daemon.stores import membership
 from daemon.stores.health import postgres_watch
@@ -325,12 +325,14 @@ async def test_a_removal_that_comes_late_touches_nothing_newer(bench: Bench) -> 
 async def test_what_comes_into_the_outbox_in_the_last_moment_stops_the_change(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def late(*args: Any) -> Any:
+    commit = repartition.change
+
+    async def late(*args: Any) -> bool:
         async with bench.pool.acquire() as conn:
             await outbox.emit(conn, [make_event("key-1")])
-        return await _prepare_marks(*args)
+        return await commit(*args)
 
-    monkeypatch.setattr("daemon.operator.repartition._prepare_marks", late)
+    monkeypatch.setattr(repartition, "change", late)
     assert "something has just come into the outbox" in await refused(bench)
     async with bench.pool.acquire() as conn:
         assert (await read_layout(conn, bench.redis, WAS)).outbox == 1

@@ -48,7 +48,7 @@ def test_two_files_with_one_number_are_refused(tmp_path: Path) -> None:
     for name in ("0001_one.sql", "0001_two.sql"):
         (tmp_path / name).write_text("SELECT 1")
     with pytest.raises(MigrationError, match="0001"):
-        migrating._read(tmp_path)
+        migrating.read_migrations(tmp_path)
 
 
 async def test_a_fresh_database_gets_all_and_then_nothing(conn: Connection) -> None:

