@@ -199,8 +199,9 @@ class RateLimiter:
             run: Any = self._redis.eval
             return await run(script, len(keys), *keys, *args)
         except _RedisAway as error:
+            if self._clock() >= self._redis_back_at:  # once for all calls that were under way
+                structlog.get_logger().warning("limits.in_process", error=type(error).__name__)
             self._redis_back_at = self._clock() + _REDIS_REST_S
-            structlog.get_logger().warning("limits.in_process", error=type(error).__name__)
             return None
 
     def _here(self, scope: str) -> _Scope:

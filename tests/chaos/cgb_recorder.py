@@ -1,4 +1,4 @@
-"""A simulated CGB that also notes with which order's number each write came."""
+"""A simulated CGB that also notes the order number of each write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from daemon.sandbox.ledger import WRITES, Asked
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A write that the simulated CGB performed: whose, with which order's fields, as what."""
+    """A write that the simulated CGB performed. *order_id*: the order number among its fields."""
 
     contact: str
     order_id: str
@@ -23,7 +23,7 @@ class Written:
 
 
 class Recorder(CgbSandbox):
-    """The simulated CGB; *written* has its writes."""
+    """The simulated CGB; *written* has the writes that it performed."""
 
     def __init__(self) -> None:
         super().__init__("live")

@@ -23,7 +23,7 @@ from tests.support.until import until
 
 @dataclass
 class Killed:
-    """What a run was like."""
+    """How a run went."""
 
     verdict: Verdict
     kills: int
@@ -32,8 +32,8 @@ class Killed:
 
 
 async def kill_under_load(servers: Servers, *, events: int, keys: int, kills: int, seed: int) -> Killed:
-    """One run. The load goes in slices, one a kill; the moment within the slice is drawn: while it is being accepted,
-    or while it is being worked on."""
+    """One run. The load is released in slices, one for each kill. A kill comes at a random moment of its slice: while
+    orders are accepted, or while they are worked on."""
     rng = random.Random(seed)
     began = time.monotonic()
     async with open_lab(servers) as lab:

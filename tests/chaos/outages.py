@@ -1,4 +1,4 @@
-"""Stores that die, freeze, forget and answer into the void, under load on two real processes.
+"""Stores that die, freeze, lose data or answer in vain, under load on two real processes.
 
 python -m tests.chaos.outages --seed 1 --seconds 60
 """
@@ -38,7 +38,7 @@ EACH: Final = 8
 
 @dataclass
 class Scene:
-    """Two processes under a load of which so much goes at a time. *refused*: orders that nobody may keep."""
+    """Two processes under a load that is released in parts. *refused*: orders of which no table may have a trace."""
 
     lab: Lab
     load: Load

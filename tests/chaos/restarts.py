@@ -22,7 +22,7 @@ from tests.support.until import until
 
 DRAIN_S: Final = 10
 SLACK_S: Final = 3.0
-"""What closing everything may take beyond the drain."""
+"""How long closing everything may take beyond the drain."""
 
 
 @dataclass

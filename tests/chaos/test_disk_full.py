@@ -1,4 +1,4 @@
-"""A store whose disk is full, under load: what was accepted is effected once and in order, quietly, once there is room.
+"""A store whose disk is full, under load: what was accepted has its effect once and in order once there is room.
 
 With `appendfsync always` Valkey ends when it cannot write, and again at its first write after each start; else it
 lives and refuses with MISCONF. Postgres refuses with 53100, or panics and recovers where it is its log that is full.
@@ -169,7 +169,7 @@ def one_disk() -> Iterator[Site]:
 
 
 class Watch:
-    """What a process says and what it costs while a disk is full."""
+    """What a process logs and how much CPU it takes while a disk is full."""
 
     def __init__(self, lab: Lab) -> None:
         self._here = lab.fleet.running[0]
@@ -234,7 +234,7 @@ async def under_way(lab: Lab, load: Load, count: int) -> None:
 
 
 async def full_for_a_while(lab: Lab, load: Load) -> None:
-    """Orders are accepted all the same; nobody spins, and what is wrong is said once."""
+    """Orders are accepted all the same; the process does not spin, and logs once what is wrong."""
     watch, due = Watch(lab), time.monotonic() + FULL_S
     load.release(load.total // 4)
 

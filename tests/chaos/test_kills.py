@@ -30,7 +30,7 @@ async def test_a_kill_at_a_named_point_has_every_effect_once(own: Servers, point
 
 
 @pytest.mark.parametrize("point", [None, "before-commit", "before-the-handlers-write"])
-async def test_an_owner_that_sleeps_past_its_lease_writes_nothing_under_its_old_epoch(
+async def test_a_process_that_sleeps_past_its_leases_writes_nothing_under_its_old_epochs(
     own: Servers, point: str | None
 ) -> None:
     """Promise: SIGSTOP for three lease times, SIGCONT: the other process has done the work, and nothing is done

@@ -86,7 +86,7 @@ async def test_the_newer_order_of_a_person_wins_whatever_the_order_of_arrival(
     assert [row["cgb_sync_status"] for row in statuses] == ["synced", "synced"]
 
 
-async def test_odd_orders_end_visibly_and_touch_nobody(
+async def test_odd_orders_end_visibly_and_touch_no_contact(
     tmp_path: Path, settings: dict[str, Any], cgb: CgbSandbox, db: Pool
 ) -> None:
     rng = random.Random(5)

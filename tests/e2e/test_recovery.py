@@ -1,4 +1,4 @@
-"""Redis loses data: what was accepted is effected once all the same, in order, without a person."""
+"""Redis loses data: what was accepted has its effect once all the same, in order, without an operator."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class Operator:
 
     @property
     def told(self) -> str:
-        """The last lines of the daemon's log, for who has to find out what went wrong."""
+        """The last lines of the daemon's log, for the reader of a failure."""
         return "" if self.here is None else "\n".join(["", *self.here.lines[-40:]])
 
     async def verb(self, command: str) -> tuple[int, str]:
@@ -153,20 +153,20 @@ class Section:
     async def follow(self, phrase: str, operator: Operator, *, code: int = 0, then: int = 0, **names: object) -> None:
         """Run the row that says *phrase*, until it is true; then what it says to do. *code*, *then*: the exit codes."""
         row = self._rows.pop(phrase)
-        who = replace(operator, names={name: str(value) for name, value in names.items()})
+        named = replace(operator, names={name: str(value) for name, value in names.items()})
         last = ""
 
         async def seen() -> bool:
             nonlocal last
-            found, last = await who.run(row.run)
+            found, last = await named.run(row.run)
             return found == code and all(in_it(part, last) for part in row.see)
 
         try:
             await until(seen, phrase, every_s=PAUSE_S)
         except TimeoutError as exc:
-            raise AssertionError(f"{row.run} does not show {row.see}, but: {last[-3000:]}{who.told}") from exc
+            raise AssertionError(f"{row.run} does not show {row.see}, but: {last[-3000:]}{named.told}") from exc
         for command in row.do:
-            found, said = await who.verb(command)
+            found, said = await named.verb(command)
             assert found == then, f"{command}: {said}"
 
     def shown(self, phrase: str, output: str) -> None:
@@ -334,12 +334,12 @@ async def test_every_path_is_served_and_secrets_are_changed_without_a_gap(operat
     first, second = some_orders(2)
     paths = re.findall(r"`(GET|POST) (/[\w/]+)`", section("HTTP"))
     with following("Secrets are changed") as page:
-        who = replace(operator, settings=dict(operator.settings) | {"ORDERS_API_KEY": f"{NEW_KEY},{API_KEY}"})
-        async with running(who.cwd, **who.settings) as here:
+        changed = replace(operator, settings=dict(operator.settings) | {"ORDERS_API_KEY": f"{NEW_KEY},{API_KEY}"})
+        async with running(changed.cwd, **changed.settings) as here:
             assert (await here.post(first))[0] == 202
             assert (await here.post(second, **{"X-API-Key": NEW_KEY}))[0] == 202
-            await page.follow("ORDERS_API_KEY ***,*** env", who)
-            await page.follow("0", who)
+            await page.follow("ORDERS_API_KEY ***,*** env", changed)
+            await page.follow("0", changed)
             assert paths[0] == ("POST", "/webhooks/orders")
             assert len(paths) == 5
             for _, path in paths[1:]:

@@ -233,7 +233,7 @@ class Bench:
         await self.bus.append(list(events))
 
     async def publish_fields(self, partition: int, fields: Mapping[Any, Any]) -> None:
-        """Append an entry as a stranger would."""
+        """Append an entry as another program would."""
         await self.redis.xadd(stream_key(TOPIC, partition), cast("Any", dict(fields)))
 
     def worker(
@@ -336,7 +336,7 @@ class Bench:
         return await self.count(table) == rows
 
     async def command(self, *words: str) -> None:
-        """Do something to the server behind everybody's back; on a cluster, without a key, to every primary."""
+        """Send a command to the server past the product; on a cluster, without a key, to every primary."""
         if (parted := cluster(self.redis)) is None or words[0] not in ("CONFIG", "FLUSHALL"):
             await cast("Any", self.redis).execute_command(*words)
             return

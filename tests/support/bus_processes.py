@@ -1,7 +1,7 @@
 """Processes of the bus for a model test: on one event loop that stands still between two steps, killed at named points.
 
-Every part is the daemon's own: consumers of a toy worker and of the journal, on real streams and real epochs. What is
-ours is death (a call that never comes back), sleep (a gate before the handlers' end) and the lease's end.
+Every part is the daemon's own: consumers of a toy worker and of the journal, on real streams and real epochs. The
+test adds death (a call that never comes back), sleep (a gate before the end of the handlers) and the end of leases.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.support.bus import TOY, Bench, Effect, FixedLeases, effect, make_shar
 ATTEMPTS: Final = 3
 JOURNAL: Final = journal.WORKER.name
 PLANS: Final = ("done", "emit", "skip", "fails once", "fails twice", "refused", "fails always")
-"""What handling an event comes to; part of its data, so that it is the same whoever handles it."""
+"""What handling an event comes to; part of its data, so that it is the same whichever process handles it."""
 
 EMITTING: Final = ("emit", "fails once")
 
@@ -117,7 +117,7 @@ class MortalStreams(Streams):
 class Process:
     """One life of a process: two consumers, their leases, and a gate before the end of its handlers.
 
-    *ended*: identities of events that must not be handled any more; those that were all the same are in *again*.
+    *ended*: identities of events that must not be handled any more. *again*: those that were handled nevertheless.
     """
 
     def __init__(self, bench: Bench, name: str, ended: set[tuple[str, str]]) -> None:
@@ -205,7 +205,7 @@ class Process:
                     task.result()
 
     async def kill(self) -> None:
-        """It is gone, whatever it was doing: nothing is finished, written or acknowledged any more."""
+        """End it, whatever it is doing: nothing is finished, written or acknowledged any more."""
         self.life.bury()
         left = set(self._running)
         while left:  # again: a cancellation that meets the answer of a store may be swallowed by its client
@@ -215,7 +215,7 @@ class Process:
         await self._stack.aclose()
 
     async def stop(self) -> None:
-        """It finishes what it has in hand. An error of its parts is raised."""
+        """Finish what it has in hand, and end. An error of its parts is raised."""
         for consumer in self._consumers:
             consumer.stop()
         async with asyncio.timeout(20):
@@ -224,7 +224,7 @@ class Process:
 
 
 class Bus:
-    """What is on the streams, for both workers."""
+    """The streams, and what became of their entries, for both workers."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
@@ -243,7 +243,7 @@ class Bus:
         return await self._bench.has("outbox", 0)
 
     async def all_read(self) -> bool:
-        """Whether every entry is in somebody's hand at least."""
+        """Whether every entry has been read."""
         return (await self._bench.open_entries())[0] == 0
 
     async def journaled(self, type: str) -> dict[str, list[str]]:

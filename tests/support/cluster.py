@@ -171,7 +171,7 @@ async def sentinel_trio(directory: Path) -> AsyncIterator[SentinelNodes]:
 
 
 async def _server(stack: AsyncExitStack, directory: Path, *options: str, config: Path | None = None) -> Node:
-    """A server on ports of its own; another try where somebody else takes a free one at the same moment."""
+    """A server on ports of its own; another try where another process takes a free port first."""
     for _ in range(TRIES):
         node = await _started(stack, directory, options, config)
         await until(node.answers, f"a server on port {node.port}")

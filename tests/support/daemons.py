@@ -1,4 +1,4 @@
-"""The real process under test, and the waiting for what it does."""
+"""Real processes of Ferryman, the orders that tests send to them, and waits for what becomes of these."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ API_KEY: Final = "vizi_e2e.0123456789abcdef"
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port that no program listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -86,7 +86,7 @@ class Running:
     lines: list[str] = field(default_factory=list)
 
     async def ready(self) -> dict[str, Any]:
-        """The document of /readyz; {} while nobody answers."""
+        """The document of /readyz; {} while the process does not answer."""
         try:
             async with self.session.get(f"{self.url}/readyz") as answer:
                 document: dict[str, Any] = await answer.json()

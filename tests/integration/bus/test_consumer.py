@@ -1,4 +1,4 @@
-"""One consumer on real stores: what is handled once, in which order, and how it is told."""
+"""One consumer on real stores: what is handled once, in which order, and how it is logged."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_a_handler_whose_lease_has_run_out_sends_nothing_more_and_that_cos
         await gate.wait()
         permit.may_send()
         sent += 1
-        assert (turn.step, turn.memo) == ("write", 1)  # the lease was nobody else's: what was found still holds
+        assert (turn.step, turn.memo) == ("write", 1)  # no other process has held the lease: what was found still holds
         return Done()
 
     gate = asyncio.Event()
@@ -110,7 +110,7 @@ async def test_a_handler_whose_lease_has_run_out_sends_nothing_more_and_that_cos
     assert await bench.attempts() == {}
 
 
-async def test_what_a_handler_leaves_behind_sends_nothing_once_it_is_over(bench: Bench) -> None:
+async def test_a_task_that_a_handler_leaves_behind_sends_nothing_once_the_handler_is_over(bench: Bench) -> None:
     over = asyncio.Event()
 
     async def linger() -> None:
@@ -594,7 +594,9 @@ async def test_a_consumer_that_is_cancelled_ends_though_the_client_swallows_the_
     assert swallowed
 
 
-async def test_an_error_of_a_part_ends_the_consumer_and_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_of_a_part_ends_the_consumer_and_is_raised(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def faulty(*_: object, **options: object) -> None:
         raise ZeroDivisionError
 
@@ -700,7 +702,7 @@ async def test_what_a_crash_left_in_the_outbox_is_swept_in_order_and_younger_row
     assert len(found) == 300
 
 
-async def test_ordinary_ends_are_told_at_debug_and_counted_once_a_minute(
+async def test_ordinary_ends_are_logged_at_debug_and_counted_once_a_minute(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Promise: at info there is one line for many events, and one each for what failed, was retried or took long."""

@@ -1,4 +1,4 @@
-"""Large payloads go over the bus as references, whoever publishes them, and handlers see them whole."""
+"""Large payloads go over the bus as references, whichever part publishes them, and handlers see them whole."""
 
 from __future__ import annotations
 

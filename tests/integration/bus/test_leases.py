@@ -1,4 +1,4 @@
-"""Leases on real stores: who works on what, how it changes hands, and that only the owner's results count."""
+"""Leases on real stores: which process works on what, how that changes, and that only the owner's results count."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ async def test_a_member_that_joins_gets_its_share_while_the_others_go_on(join: J
     assert {pair: before[pair] for pair in first.epochs} == first.epochs  # what it kept it never let go
 
 
-async def test_what_was_flushed_from_redis_stays_with_who_held_it(bench: Bench, join: Join) -> None:
-    """Promise: nobody takes for free what another one is still working on, only because the table is gone."""
+async def test_leases_flushed_from_redis_stay_with_their_holders(bench: Bench, join: Join) -> None:
+    """Promise: no process takes as free what another process still works on, only because the table is gone."""
     one, other = await together(join, "a", "b")
     before = one.epochs, other.epochs
     await bench.command("FLUSHALL")
@@ -137,7 +137,7 @@ async def test_what_was_flushed_from_redis_stays_with_who_held_it(bench: Bench, 
     assert one.readable | other.readable == before[0].keys() | before[1].keys()
 
 
-async def test_what_was_flushed_and_nobody_claims_is_taken_when_a_lease_would_have_run_out(
+async def test_a_flushed_lease_that_no_process_claims_is_taken_when_it_would_have_run_out(
     bench: Bench, join: Join
 ) -> None:
     stays, dead = await together(join, "a", "b")
@@ -169,7 +169,7 @@ async def _leases_in_redis(bench: Bench, count: int) -> bool:
 
 
 class Signed:
-    """A handler whose effects say who had them; it waits at *gate* with the keys in *stuck*."""
+    """A handler whose effects name the process that had them; it waits at *gate* with the keys in *stuck*."""
 
     def __init__(self, name: str, *stuck: str) -> None:
         self.name = name
@@ -186,7 +186,7 @@ def worker(bench: Bench, handler: Journaled) -> AnyWorker:
     return bench.worker(handler, lanes=20)
 
 
-async def test_who_slept_past_its_leases_writes_nothing_and_the_new_owner_does_its_work(
+async def test_a_process_that_slept_past_its_leases_writes_nothing_and_the_new_owner_does_its_work(
     bench: Bench, join: Join
 ) -> None:
     sleeper, follower = join("a"), join("b")
@@ -213,7 +213,7 @@ async def test_who_slept_past_its_leases_writes_nothing_and_the_new_owner_does_i
     await sleeper.stop_working()
 
 
-async def test_who_retires_hands_over_what_is_idle_at_once_and_the_rest_when_it_is_done(
+async def test_a_process_that_retires_hands_over_idle_partitions_at_once_and_the_rest_when_their_work_is_done(
     bench: Bench, join: Join
 ) -> None:
     retiring, follower = join("a", ttl_s=10.0), join("b", ttl_s=10.0)
@@ -295,7 +295,7 @@ async def test_a_partition_is_not_handed_over_while_a_read_of_it_is_under_way(
     await member.stop()
 
 
-async def test_who_waits_for_something_new_can_hand_over_at_once(bench: Bench, join: Join) -> None:
+async def test_a_reader_that_waits_for_new_entries_can_hand_over_at_once(bench: Bench, join: Join) -> None:
     member = join("a")
     await member.start(worker(bench, Journaled(Signed("a"))))
     await until(lambda: owns_all(member))

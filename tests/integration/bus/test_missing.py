@@ -93,7 +93,8 @@ async def test_days_that_are_over_are_not_looked_at(db: Pool) -> None:
 async def test_what_a_process_published_is_known_to_it_until_every_worker_has_ended_with_it(
     db: Pool, redis: Redis
 ) -> None:
-    """Promise: what comes to the journal while losses are looked for is not left to somebody who has looked before."""
+    """Promise: an event that comes to the journal while losses are looked for is not left to a process that has looked
+    before."""
     toy = Worker(name=TOY, reads=("orders",), types=frozenset({TYPE}), handle=succeed)
     bus = Streams(redis, 1)
     losses = Losses(db, bus, [JOURNAL, toy], DAYS)

@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 class BusAgainstModel(RuleBasedStateMachine):
-    """Processes A and B, of which one owns everything at a time, and what comes in meanwhile."""
+    """Processes A and B, of which one at a time owns all partitions, and what comes in meanwhile."""
 
     def __init__(self, redis_url: str, database_url: str) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class BusAgainstModel(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from("AB"), by=st.sampled_from("AB"), key=st.sampled_from(KEYS), works=st.booleans())
     def sleep_past_the_lease(self, name: str, by: str, key: str, works: bool) -> None:
-        """What it held is somebody else's, or its own anew, when it comes back with its results."""
+        """When it wakes up with its results, another process holds the partitions, or it holds them again."""
         if self.owner != name or name not in self.alive:
             self.take_over(name)
         self.append(key, "emit")
@@ -190,7 +190,7 @@ class BusAgainstModel(RuleBasedStateMachine):
 
     @rule()
     def everything_comes_to_rest(self) -> None:
-        """Whoever slept wakes up and ends, somebody works until nothing is left to do, and all is as it should be."""
+        """Every sleeper wakes up and ends, the owner works until nothing is left to do, and the model is checked."""
         if self.owner not in self.alive:
             self.take_over("A")
         for name, process in list(self.alive.items()):
@@ -209,7 +209,7 @@ class BusAgainstModel(RuleBasedStateMachine):
     # --- the passing of time
 
     def _until_nothing_moves(self, enough: Callable[[], bool]) -> None:
-        """Go on until *enough*, or all is done, or all is with somebody who sleeps, or who lost his lease."""
+        """Go on until *enough*, or all is done, or the rest is with a process that sleeps or has lost its leases."""
 
         async def still() -> bool:
             if enough() or await self.bus.settled():

@@ -1,4 +1,4 @@
-"""The fence at the streams: who reads under an epoch that is not in force gets nothing, whenever he comes."""
+"""The fence at the streams: a read under an epoch that is not in force gets nothing, whenever it comes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def read(bench: Bench, epochs: dict[int, int]) -> list[Delivery]:
     return await bench.bus.read(TOY, dict.fromkeys(bench.keys, ">"), count=100, epochs=epochs)
 
 
-async def test_who_claims_reads_and_who_held_the_epoch_before_reads_nothing(bench: Bench) -> None:
+async def test_the_claimant_reads_and_the_holder_of_the_epoch_before_reads_nothing(bench: Bench) -> None:
     first, second = dict.fromkeys(range(PARTITIONS), 1), dict.fromkeys(range(PARTITIONS), 2)
     events = make_events(keys=8, each=2)
     assert await bench.bus.claim(TOY, first) == first
@@ -42,13 +42,13 @@ async def test_who_claims_reads_and_who_held_the_epoch_before_reads_nothing(benc
     assert len(await read(bench, second)) == len(events)
 
 
-async def test_a_claim_under_an_epoch_that_is_over_changes_nothing_and_is_told_the_one_in_force(bench: Bench) -> None:
+async def test_a_claim_under_an_epoch_that_is_over_changes_nothing_and_returns_the_one_in_force(bench: Bench) -> None:
     await bench.bus.claim(TOY, {0: 7, 1: 1})
     assert await bench.bus.claim(TOY, {0: 3, 1: 3}) == {0: 7, 1: 3}
     assert await bench.bus.claim(TOY, {0: 7}) == {0: 7}
 
 
-async def test_nobody_reads_where_nobody_claims(bench: Bench) -> None:
+async def test_nothing_is_read_where_no_process_has_claimed(bench: Bench) -> None:
     await bench.publish([make_event("key")])
     with pytest.raises(Fenced) as caught:
         await read(bench, dict.fromkeys(range(PARTITIONS), 1))
@@ -66,7 +66,7 @@ async def test_every_group_has_fences_of_its_own(bench: Bench) -> None:
 async def test_a_read_that_was_held_up_past_the_lease_takes_nothing_from_the_new_owner(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Promise: a process that is stopped between the look at its lease and the command changes nobody's order."""
+    """Promise: a process that is stopped between the look at its lease and the command changes the order of no key."""
     handlers = {name: Journaled() for name in "ab"}
     stopped, goes_on, reads = asyncio.Event(), asyncio.Event(), Streams.read
     sleeper, other = (Member(bench, name, ttl_s=2.0) for name in "ab")
@@ -112,7 +112,7 @@ async def test_a_claim_that_the_server_has_lost_is_made_again(bench: Bench) -> N
 
 
 async def test_where_postgres_was_put_back_the_next_epoch_is_later_than_the_one_that_redis_knows(bench: Bench) -> None:
-    """Promise: an older copy of Postgres does not leave partitions that nobody may read."""
+    """Promise: an older copy of Postgres does not leave partitions that no process may read."""
     await bench.bus.claim(TOY, dict.fromkeys(range(PARTITIONS), 1000))
     member = Member(bench, "a", ttl_s=2.0)
     try:
@@ -129,7 +129,7 @@ async def test_where_postgres_was_put_back_the_next_epoch_is_later_than_the_one_
 async def test_what_an_operator_has_read_by_hand_is_no_reason_to_ask_without_end(bench: Bench) -> None:
     script = """
     local id = redis.call('XADD', KEYS[1], '*', 'a', 'b')
-    return redis.call('XREADGROUP', 'GROUP', ARGV[1], 'somebody', 'STREAMS', KEYS[1], '>')
+    return redis.call('XREADGROUP', 'GROUP', ARGV[1], 'operator', 'STREAMS', KEYS[1], '>')
     """
     async with bench.running(bench.worker(Journaled())):
         await bench.publish([make_event("key", 0)])

@@ -246,7 +246,7 @@ async def test_a_discarded_letter_is_settled_and_its_event_stays_dead(bench: Ben
         await dead_letters.choose(bench.pool, LetterFilter(ids=(first.id,)))
 
 
-async def test_an_entry_that_nobody_could_read_is_a_letter_that_cannot_run(bench: Bench) -> None:
+async def test_the_letter_of_an_unreadable_entry_cannot_be_retried(bench: Bench) -> None:
     await bench.publish_fields(0, {"junk": "1"})
     async with bench.running(bench.worker(succeed)):
         await until(lambda: _count_is(bench, "dead_letters", 1))

@@ -180,7 +180,7 @@ def test_states_tell_of_the_workers_that_handle_the_type_alone() -> None:
     assert keys_meant("IL-1")[0] == "IL-1"
 
 
-async def test_the_tail_tells_every_arrival_and_ending_once_and_only_new_ones(db: Pool) -> None:
+async def test_the_tail_shows_every_arrival_and_ending_once_and_only_new_ones(db: Pool) -> None:
     await journaled(db, ORDER)
     await ended(db, ORDER, "done")
     told: list[FoundEvent | WorkerEnding] = []

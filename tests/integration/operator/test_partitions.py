@@ -85,7 +85,7 @@ async def number(bench: Bench) -> int | None:
 
 
 async def refused(bench: Bench, *, move: bool = False) -> str:
-    """Why a change is refused; nothing is another than before."""
+    """Why a change is refused; nothing has changed."""
     entries = await bench.entries(TOPIC)
     with pytest.raises(NotNow) as why:
         await to(bench, 4, move=move)
@@ -116,7 +116,7 @@ async def test_a_drained_bus_changes_and_its_streams_begin_anew(bench: Bench, re
     assert len([key async for key in bench.redis.scan_iter("ferryman:*:mark")]) == len(marks(bench, 4))
     assert await repartition.old_streams(bench.pool) is None
     now = await epochs.take(bench.pool, TOY, range(WAS), "another")
-    assert all(now[p] > was[p] + 1 for p in range(WAS)), "who slept through it may write nothing"
+    assert all(now[p] > was[p] + 1 for p in range(WAS)), "a process that slept through the change may write nothing"
     assert await to(bench, 4) == Changed(4, 4)
 
 
@@ -258,7 +258,7 @@ async def test_a_worker_that_never_ran_keeps_what_waits_for_it(bench: Bench, red
 
 
 class Death(Exception):
-    """The process ended here."""
+    """Raised where the process ends."""
 
 
 DEATHS: Final[dict[str, tuple[Any, str, bool]]] = {

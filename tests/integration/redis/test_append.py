@@ -1,4 +1,4 @@
-"""A server that was started again, or emptied, gets nothing before somebody has looked what it lost."""
+"""A server that was started again, or emptied, gets nothing new before recovery has looked what it lost."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def test_only_what_was_lost_goes_to_a_server_without_the_mark_until_it_is_
     assert await kept(redis) == ["e2", "e3"]
 
 
-async def test_one_process_s_append_tells_another_one_nothing(redis: Redis) -> None:
+async def test_an_append_of_one_process_proves_nothing_to_another(redis: Redis) -> None:
     first, second = Streams(redis, 1), Streams(redis, 1)
     first.appends.watched = second.appends.watched = True
     await first.append([event(1)])

@@ -29,7 +29,7 @@ from tests.support.embedded_owner import (
 )
 from tests.support.servers import memory, open_directory
 
-root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs postgres as somebody else")
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs postgres as another user")
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ async def test_what_a_kill_within_initdb_left_is_made_anew(memory_path: Path) ->
 
 @root_only
 async def test_an_ordinary_user_runs_them_too(owner: Callable[..., Owner]) -> None:
-    interpreter = Path(sys.executable)  # in a virtual environment a link to one that may be in somebody's home
+    interpreter = Path(sys.executable)  # in a virtual environment a link to one that may be in a home directory
     places = (
         interpreter.parent,
         interpreter.resolve().parent,

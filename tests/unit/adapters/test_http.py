@@ -73,7 +73,7 @@ async def test_an_unreachable_host_is_transient_even_for_a_write() -> None:
     assert "972505550142" not in str(caught.value)
 
 
-async def test_an_address_that_is_none_is_refused() -> None:
+async def test_an_invalid_address_is_refused() -> None:
     async with open_session() as session:
         with pytest.raises(Refused):
             await exchange(session, "GET", "not an address", system="X", timeout_s=2)
@@ -109,7 +109,7 @@ async def test_waiting_for_a_free_connection_is_transient_for_a_write() -> None:
 
 
 async def test_the_permit_is_asked_once_there_is_a_connection_and_then_nothing_is_sent() -> None:
-    """Promise: whatever a request had to wait for, the last question before it goes out is whether it still may."""
+    """Promise: the last check before a request goes out, whatever it waited for, is whether it still may go out."""
     asked: list[str] = []
     release, closed = asyncio.Event(), False
 

@@ -1,4 +1,4 @@
-"""The rate limiter without Redis: what it falls back to, and its waits, on a clock of our own."""
+"""The rate limiter without Redis: what it falls back to, and its waits, on a clock of the test."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from adapters.redis.limits import RateLimiter, Ticket
 from adapters.redis.streams import client
@@ -63,7 +64,7 @@ async def test_a_wait_that_is_too_long_is_transient_at_once(clock: Clock) -> Non
 
 
 @pytest.mark.parametrize("per_minute", [None, 0])
-async def test_no_amount_is_no_limit_and_no_round_trip(clock: Clock, per_minute: int | None) -> None:
+async def test_without_an_amount_there_is_no_limit_and_no_round_trip(clock: Clock, per_minute: int | None) -> None:
     limit = limiter(clock, per_minute, redis=Redis(host="127.0.0.1", port=1))
     for _ in range(1000):
         await limit.acquire(SCOPE)
@@ -71,7 +72,7 @@ async def test_no_amount_is_no_limit_and_no_round_trip(clock: Clock, per_minute:
 
 
 @pytest.mark.parametrize("per_minute", [None, 90])
-async def test_a_pause_is_waited_for_and_scopes_are_apart(clock: Clock, per_minute: int | None) -> None:
+async def test_a_pause_is_waited_for_and_scopes_are_independent(clock: Clock, per_minute: int | None) -> None:
     limit = limiter(clock, per_minute)
     await limit.pause(SCOPE, 12)
     await limit.acquire("other")
@@ -124,7 +125,7 @@ async def test_a_place_is_taken_at_once_or_a_ticket_is_called_in_its_turn() -> N
     assert await limit.take("other") is None
 
 
-async def test_a_ticket_whose_holder_left_or_does_not_come_holds_up_nobody_for_long() -> None:
+async def test_a_ticket_whose_holder_left_or_does_not_come_delays_the_next_one_only_briefly() -> None:
     limit = RateLimiter(None, per_minute=2, window_s=0.1)
     for _ in range(2):
         assert await limit.take(SCOPE) is None
@@ -164,7 +165,18 @@ async def test_an_unreachable_redis_fails_no_call_and_the_process_limits_itself(
     await away.aclose()
 
 
-async def test_scopes_that_nothing_is_known_of_are_forgotten(clock: Clock) -> None:
+async def test_calls_that_meet_one_outage_together_log_it_once(clock: Clock) -> None:
+    away = client("redis://127.0.0.1:1", timeout_s=0.5, connections=10)
+    limit = limiter(clock, 2, redis=away)
+    with capture_logs() as lines:
+        await asyncio.gather(*(limit.acquire(f"scope-{n}") for n in range(8)))
+        clock.now += 60
+        await limit.acquire("scope-0")
+    assert [line["event"] for line in lines] == ["limits.in_process"] * 2
+    await away.aclose()
+
+
+async def test_scopes_without_places_and_pauses_are_forgotten(clock: Clock) -> None:
     limit = limiter(clock, 1)
     await limit.pause("paused", 3000)
     for i in range(10_000):

@@ -1,4 +1,4 @@
-"""What was published a moment ago can be had again, as it was and in its order, for a while and up to a size."""
+"""The memory of recent events: what was published comes back as it was and in order, for a while and up to a size."""
 
 from __future__ import annotations
 

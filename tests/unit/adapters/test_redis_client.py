@@ -79,7 +79,7 @@ async def test_a_cluster_address_names_some_of_its_nodes(made: Callable[[str], A
         "redis+cluster://user:hunter2@a:b:c",
     ],
 )
-def test_an_address_that_cannot_be_used_is_refused_without_being_told(url: str) -> None:
+def test_an_address_that_cannot_be_used_is_refused_without_being_repeated(url: str) -> None:
     with pytest.raises(AddressError) as refused:
         client(url, timeout_s=2.0)
     assert "hunter2" not in str(refused.value)

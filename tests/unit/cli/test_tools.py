@@ -36,7 +36,9 @@ def test_without_a_terminal_only_yes_goes_on(monkeypatch: pytest.MonkeyPatch) ->
     assert asked == []
 
 
-def test_on_a_terminal_a_no_ends_it_and_a_single_one_is_not_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_a_no_ends_the_command_and_a_single_item_needs_no_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked = terminal(monkeypatch, True, answer=False)
     confirm("send 1?", "send 1", yes=False, ask=False)
     with pytest.raises(typer.Abort):

@@ -93,7 +93,7 @@ def test_an_entry_without_an_attribute_is_malformed(name: str) -> None:
         *((name, b"a\x00b") for name in ("id", "source", "subject", "traceparent", "causationid", "replayid")),
     ],
 )
-def test_an_attribute_that_nobody_can_read_or_keep_is_malformed(name: str, value: bytes) -> None:
+def test_an_attribute_that_cannot_be_read_or_kept_is_malformed(name: str, value: bytes) -> None:
     with pytest.raises(Malformed):
         from_fields(stored(EVENT) | {name.encode(): value})
 

@@ -1,4 +1,4 @@
-"""One watcher per store: when it is up, what is logged of an outage, and who may tell the watcher."""
+"""One watcher per store: when it is up, what is logged of an outage, and what its users may report to it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_a_store_that_hangs_is_down(store: Store, watch: StoreWatch, lines
     assert told(lines) == [("store.down", "postgres", "TimeoutError")]
 
 
-async def test_what_a_user_met_counts_at_once_and_is_looked_at_now(
+async def test_an_error_that_a_user_met_counts_at_once_and_is_followed_by_a_look(
     store: Store, watch: StoreWatch, lines: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "EVERY_S", LONG_S * 10)
