@@ -1,151 +1,38 @@
-"""What the tests of the bus share: invented events, a toy worker with its table, a bench that runs it, clocks."""
+"""A bench of the bus: streams, groups and a toy worker on real stores, and what its consumers share."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, cast
 
-import orjson
 from redis.asyncio import Redis
 
 from adapters.channel import Channels
 from adapters.postgres.bus import days, epochs
-from adapters.postgres.pool import Connection, Pool
+from adapters.postgres.pool import Pool
 from adapters.redis import streams
 from adapters.redis.client import ask_each, cluster
-from adapters.redis.lease_table import LeaseTable, Pair
 from adapters.redis.streams import POLL_S, Delivery, StreamErrors, Streams, stream_key
 from daemon.app import declared
 from daemon.bus.consumer import Consumer
-from daemon.bus.leases import LeaseKeeper, Leases
-from daemon.bus.outcome import Done, Outcome, Row, Turn
+from daemon.bus.leases import Leases
+from daemon.bus.outcome import Row, Turn
 from daemon.bus.shared import Shared
-from daemon.bus.upkeep import Upkeep, publish_left
+from daemon.bus.upkeep import Upkeep
 from daemon.bus.worker import AnyWorker, Worker, utc_now
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics
 from daemon.workers import WORKERS
-from schemas.envelope import Event, event_id, to_fields
+from schemas.envelope import Event
 from schemas.errors import FerrymanError
-from schemas.partitions import partition_of
-
-TOY: Final = "toy"
-TOPIC: Final = "orders"
-TYPE: Final = "order.received"
-NOON: Final = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
-
-Handle: TypeAlias = Callable[[Event, Any, Turn], Awaitable[Outcome]]
-Record: TypeAlias = Callable[[Connection, Sequence[Row]], Awaitable[None]]
+from tests.support.toy import TOPIC, TOY, TYPE, Effect, Handle, Record, record, succeed
 
 _EFFECTS: Final = (
     "CREATE TABLE IF NOT EXISTS effects (seq bigint GENERATED ALWAYS AS IDENTITY, event_id text NOT NULL,"
     " subject text NOT NULL, n int NOT NULL CHECK (n >= 0), note text NOT NULL)"
 )
-
-
-def make_event(subject: str, n: int = 0, *, id: str = "", type: str = TYPE, **data: Any) -> Event:
-    """The *n*-th event of the key *subject*."""
-    body = orjson.dumps({"n": n} | data)
-    return Event(
-        id=id or event_id("test", subject, str(n)), type=type, source="test", subject=subject, time=NOON, data=body
-    )
-
-
-def make_events(keys: int, each: int) -> list[Event]:
-    """*each* events of each of *keys* keys, those of different keys mixed."""
-    return [make_event(f"key-{k}", n) for n in range(each) for k in range(keys)]
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """A row of the table `effects`, which has no unique key: what is done twice is there twice."""
-
-    event_id: str
-    subject: str
-    n: int
-    note: str = ""
-
-
-def effect(event: Event, note: str = "") -> Effect:
-    """The effect of *event*."""
-    return Effect(event.id, event.subject, int(event.json()["n"]), note)
-
-
-async def record(conn: Connection, rows: Sequence[Row]) -> None:
-    """Write effects. A negative n is refused by the table."""
-    effects = cast("Sequence[Effect]", rows)
-    await conn.executemany(
-        "INSERT INTO effects (event_id, subject, n, note) VALUES ($1, $2, $3, $4)",
-        [(e.event_id, e.subject, e.n, e.note) for e in effects],
-    )
-
-
-async def succeed(event: Event, deps: object, turn: Turn) -> Outcome:
-    """A handler that has one effect per event."""
-    return Done(rows=(effect(event),))
-
-
-def failing(error: Exception) -> Handle:
-    """A handler that always raises *error*."""
-
-    async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
-        raise error
-
-    return handle
-
-
-def napping(seconds: float) -> Handle:
-    """A handler that has its effect after *seconds*."""
-
-    async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
-        await asyncio.sleep(seconds)
-        return await succeed(event, deps, turn)
-
-    return handle
-
-
-def gated(gate: asyncio.Event) -> Handle:
-    """A handler that waits at *gate*, and then has its effect."""
-
-    async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
-        await gate.wait()
-        return await succeed(event, deps, turn)
-
-    return handle
-
-
-class Broken:
-    """A `record` that fails after it has written, until it is mended."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error: Exception | None = error
-        self.calls = 0
-
-    async def __call__(self, conn: Connection, rows: Sequence[Row]) -> None:
-        self.calls += 1
-        await record(conn, rows)
-        if self.error is not None:
-            raise self.error
-
-
-async def emit_one(event: Event, deps: object, turn: Turn) -> Outcome:
-    """A handler that has one effect and emits one event."""
-    made = event.emit("contact.synced", 0, {"n": event.json()["n"]}, time=turn.now)
-    return Done(rows=(effect(event),), emit=(made,))
-
-
-class FakeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose timers follow *now*."""
-
-    now = 1000.0
-
-    def time(self) -> float:
-        return self.now
 
 
 class FixedLeases:
@@ -421,110 +308,3 @@ async def open_bench(redis_url: str, pool: Pool, *, partitions: int = 4) -> Asyn
         yield bench
     finally:
         await commands.aclose()
-
-
-class Member:
-    """A process as the leases see it: its own table and keeper, and, when asked for, a consumer on what it holds."""
-
-    def __init__(self, bench: Bench, name: str, *, ttl_s: float, workers: Sequence[str] = (TOY,)) -> None:
-        self.name = name
-        self.bench = bench
-        self.pairs = [(worker, p) for worker in (TOY, "toy-2") for p in range(bench.partitions)]
-        self.table = LeaseTable(bench.redis, name, workers, ttl_s)
-        self.consumer: Consumer | None = None
-        self.keeper = LeaseKeeper(
-            self.table,
-            bench.pool,
-            me=name,
-            pairs=self.pairs,
-            ttl_s=ttl_s,
-            drain=self._drained,
-            publish_left=partial(publish_left, bench.pool, bench.bus, older_than_s=0),
-        )
-        self._stack = AsyncExitStack()
-        self._working: asyncio.Task[None] | None = None
-
-    def _drained(self, pair: Pair) -> bool:
-        return self.consumer is None or pair[0] != TOY or self.consumer.hand_over(pair[1])
-
-    async def start(self, worker: AnyWorker | None = None) -> None:
-        """Take part; with *worker*, work as well."""
-        if worker is not None:
-            self.consumer = await self._stack.enter_async_context(self.bench.consumer(worker, leases=self.keeper))
-            self._working = asyncio.create_task(self.consumer.run())
-        self.keeper.start()
-
-    @property
-    def epochs(self) -> dict[Pair, int]:
-        """What it may write under."""
-        return {(w, p): epoch for w in (TOY, "toy-2") for p, epoch in self.keeper.held(w).items()}
-
-    @property
-    def readable(self) -> set[Pair]:
-        """What it may begin work on."""
-        return {(w, p) for w in (TOY, "toy-2") for p in self.keeper.readable(w)}
-
-    def freeze(self) -> None:
-        """Renew nothing any more, and know nothing of it: what a stopped process or a lost network looks like."""
-        self.keeper.cut()
-
-    async def stop_working(self) -> None:
-        """Finish what is in hand. An error of its parts is raised."""
-        if self.consumer is not None and self._working is not None:
-            self.consumer.stop()
-            async with asyncio.timeout(20):
-                await self._working
-
-    async def stop(self) -> None:
-        """An orderly end, as the daemon does it."""
-        if self.consumer is not None:
-            self.consumer.stop()
-        await self.keeper.retire()
-        await self.stop_working()
-        await self.end()
-        await self.keeper.leave()
-
-    async def end(self) -> None:
-        """Leave nothing running. An error of the keeper is raised."""
-        if self._working is not None and not self._working.done():
-            self._working.cancel()
-        self.keeper.cut()
-        parts = [self.keeper.stopped(), *([self._working] if self._working else [])]
-        results = await asyncio.gather(*parts, return_exceptions=True)
-        await self._stack.aclose()
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
-
-
-def fields_of(event: Event, **changed: Any) -> dict[Any, Any]:
-    """The stream fields of *event*; a change to None takes the field away."""
-    parts = to_fields(event)
-    fields: dict[Any, Any] = {**dict(zip(parts[::2], parts[1::2], strict=True)), **changed}
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def home_of(subject: str, partitions: int) -> int:
-    """The partition of *subject*."""
-    return partition_of(subject, partitions)
-
-
-class Journaled:
-    """A handler that notes what it is called with, and then does what *then* says."""
-
-    def __init__(self, then: Handle = succeed) -> None:
-        self.calls: list[tuple[str, int]] = []
-        self.turns: list[Turn] = []
-        self.active = 0
-        self.most = 0
-        self._then = then
-
-    async def __call__(self, event: Event, deps: object, turn: Turn) -> Outcome:
-        self.calls.append((event.subject, int(event.json()["n"])))
-        self.turns.append(turn)
-        self.active += 1
-        self.most = max(self.most, self.active)
-        try:
-            return await self._then(event, deps, turn)
-        finally:
-            self.active -= 1

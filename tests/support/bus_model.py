@@ -10,8 +10,9 @@ from typing import Final
 from daemon.bus import journal
 from daemon.operator.audit import audit_workers
 from schemas.envelope import Event, event_id
-from tests.support.bus import TOY, TYPE, Bench
+from tests.support.bus import Bench
 from tests.support.bus_processes import ATTEMPTS, EMITTING, JOURNAL, PLANS, Bus
+from tests.support.toy import TOY, TYPE
 
 ENDS: Final = dict.fromkeys(PLANS, "done") | {"skip": "skipped", "refused": "dead", "fails always": "dead"}
 """How an event with such a plan ends."""

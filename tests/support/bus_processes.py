@@ -25,7 +25,8 @@ from daemon.bus.worker import AnyWorker
 from daemon.settings.model import Settings
 from schemas.envelope import TOPICS, Event
 from schemas.errors import Refused, Transient
-from tests.support.bus import TOY, Bench, Effect, FixedLeases, effect, make_shared, record
+from tests.support.bus import Bench, FixedLeases, make_shared
+from tests.support.toy import TOY, Effect, effect, record
 
 ATTEMPTS: Final = 3
 JOURNAL: Final = journal.WORKER.name

@@ -16,8 +16,9 @@ from adapters.redis.limits import RateLimiter
 from daemon.bus.outcome import Done, Outcome, Turn
 from schemas.envelope import Event
 from schemas.errors import Transient
-from tests.support.bus import Bench, effect, make_event, make_events
+from tests.support.bus import Bench
 from tests.support.gates import gate_on
+from tests.support.toy import effect, make_event, make_events
 from tests.support.until import until
 
 

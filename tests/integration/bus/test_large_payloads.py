@@ -15,7 +15,8 @@ from daemon.bus.outcome import Done, Outcome, Turn
 from daemon.bus.upkeep import publish_left
 from daemon.operator.replay import make_plan, perform, publish_missing
 from schemas.envelope import Event
-from tests.support.bus import TOPIC, Bench, Journaled, effect, make_event
+from tests.support.bus import Bench
+from tests.support.toy import TOPIC, Spy, effect, make_event
 from tests.support.until import until
 
 LARGE: Final = make_event("key-1", 1, filler="x" * (payloads.LARGE_BYTES + 1))
@@ -58,7 +59,7 @@ async def test_a_large_payload_goes_as_a_reference_and_arrives_whole(
     found = {fields["id"]: fields for _, fields in await bench.entries(TOPIC)}
     assert (found[LARGE.id]["data"], bool(found[LARGE.id]["dataref"])) == ("", True)
     assert "dataref" not in found[SMALL.id]
-    handler = Journaled(whole)
+    handler = Spy(whole)
     async with bench.running(bench.worker(handler)):
         await until(bench.settled)
     assert [(e.n, e.note) for e in await bench.effects()] == [(1, str(len(LARGE.data))), (2, str(len(SMALL.data)))]

@@ -17,7 +17,9 @@ from adapters.redis.streams import Streams
 from daemon.bus.outcome import Done, Outcome, Turn
 from daemon.bus.worker import AnyWorker
 from schemas.envelope import Event
-from tests.support.bus import TOY, Bench, Journaled, Member, effect, home_of, make_event, open_bench
+from tests.support.bus import Bench, open_bench
+from tests.support.members import Member
+from tests.support.toy import TOY, Spy, effect, home_of, make_event
 from tests.support.until import until
 
 TTL_S: Final = 3.0
@@ -182,7 +184,7 @@ class Signed:
         return Done(rows=(effect(event, self.name),))
 
 
-def worker(bench: Bench, handler: Journaled) -> AnyWorker:
+def worker(bench: Bench, handler: Spy) -> AnyWorker:
     return bench.worker(handler, lanes=20)
 
 
@@ -191,7 +193,7 @@ async def test_a_process_that_slept_past_its_leases_writes_nothing_and_the_new_o
 ) -> None:
     sleeper, follower = join("a"), join("b")
     asleep = Signed("a", "key-0", "key-1")
-    old, new = Journaled(asleep), Journaled(Signed("b"))
+    old, new = Spy(asleep), Spy(Signed("b"))
     await sleeper.start(worker(bench, old))
     await until(lambda: owns_all(sleeper))
     events = [make_event(f"key-{k}", n) for k in range(2) for n in range(3)]
@@ -218,7 +220,7 @@ async def test_a_process_that_retires_hands_over_idle_partitions_at_once_and_the
 ) -> None:
     retiring, follower = join("a", ttl_s=10.0), join("b", ttl_s=10.0)
     last = Signed("a", "key-0")
-    handler = Journaled(last)
+    handler = Spy(last)
     await retiring.start(worker(bench, handler))
     await until(lambda: owns_all(retiring))
     await bench.publish([make_event("key-0", n) for n in range(3)])
@@ -226,7 +228,7 @@ async def test_a_process_that_retires_hands_over_idle_partitions_at_once_and_the
     assert retiring.consumer is not None
     retiring.consumer.stop()
     await retiring.keeper.retire()
-    await follower.start(worker(bench, Journaled(Signed("b"))))
+    await follower.start(worker(bench, Spy(Signed("b"))))
     busy = (TOY, home_of("key-0", bench.partitions))
     await until(lambda: follower.readable == set(follower.pairs) - {busy}, within_s=5)
     assert set(retiring.epochs) == {busy}
@@ -243,7 +245,7 @@ async def test_while_partitions_move_every_event_is_handled_once_in_order_and_no
     bench: Bench, join: Join
 ) -> None:
     stay, come = join("a"), join("b")
-    handlers = {name: Journaled(Signed(name)) for name in "abc"}
+    handlers = {name: Spy(Signed(name)) for name in "abc"}
     published = 0
     moved = asyncio.Event()
 
@@ -285,7 +287,7 @@ async def test_a_partition_is_not_handed_over_while_a_read_of_it_is_under_way(
 
     monkeypatch.setattr(Streams, "read", slow)
     member = join("a")
-    await member.start(worker(bench, Journaled(Signed("a"))))
+    await member.start(worker(bench, Spy(Signed("a"))))
     await began.wait()
     await until(lambda: owns_all(member))
     assert member.consumer is not None
@@ -297,7 +299,7 @@ async def test_a_partition_is_not_handed_over_while_a_read_of_it_is_under_way(
 
 async def test_a_reader_that_waits_for_new_entries_can_hand_over_at_once(bench: Bench, join: Join) -> None:
     member = join("a")
-    await member.start(worker(bench, Journaled(Signed("a"))))
+    await member.start(worker(bench, Spy(Signed("a"))))
     await until(lambda: owns_all(member))
     await until(bench.waits)
     assert member.consumer is not None

@@ -15,7 +15,7 @@ from daemon.bus.journal import WORKER as JOURNAL
 from daemon.bus.losses import Losses
 from daemon.bus.worker import Worker
 from schemas.envelope import Event
-from tests.support.bus import TOY, TYPE, make_events, succeed
+from tests.support.toy import TOY, TYPE, make_events, succeed
 
 DAYS = 30
 _END = (

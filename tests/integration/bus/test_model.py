@@ -23,9 +23,10 @@ from adapters.postgres.operator.replay import ReplayFilter
 from daemon.bus.trim import trim
 from daemon.bus.worker import utc_now
 from daemon.operator import replay
-from tests.support.bus import Bench, make_event, open_bench
+from tests.support.bus import Bench, open_bench
 from tests.support.bus_model import Model
 from tests.support.bus_processes import PLANS, POINTS, Bus, Life, MortalStreams, Process
+from tests.support.toy import make_event
 from tests.support.until import until
 
 KEYS: Final = ("key-0", "key-1", "key-2")

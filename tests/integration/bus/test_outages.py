@@ -16,9 +16,11 @@ from adapters.redis.streams import StreamErrors
 from daemon.bus.outcome import Done, Outcome, Turn
 from daemon.stores.embedded.servers import Server, Servers
 from schemas.envelope import Event
-from tests.support.bus import Bench, Journaled, Member, effect, make_events, make_upkeep, open_bench
+from tests.support.bus import Bench, make_upkeep, open_bench
+from tests.support.members import Member
 from tests.support.servers import ensure_running, forgiving, frozen, migrated_database
 from tests.support.services import services
+from tests.support.toy import Spy, effect, make_events
 from tests.support.until import until
 
 KEYS: Final = 12
@@ -76,7 +78,7 @@ class Load:
         self.bench = bench
         self.each = each
         self.appended = 0
-        self.handler = Journaled(self._handle)
+        self.handler = Spy(self._handle)
 
     async def _handle(self, event: Event, deps: object, turn: Turn) -> Outcome:
         await asyncio.sleep(0.001)
@@ -217,7 +219,7 @@ async def test_what_handlers_finish_while_postgres_is_away_is_written_when_it_is
         await gate.wait()
         return Done(rows=(effect(event),))
 
-    handler = Journaled(slow)
+    handler = Spy(slow)
     events = make_events(KEYS, 2)
     async with bench.running(bench.worker(handler, lanes=KEYS)) as consumer:
         await bench.publish(events)

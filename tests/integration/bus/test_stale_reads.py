@@ -13,7 +13,9 @@ from redis.asyncio import Redis
 from adapters.postgres.bus import epochs as leases
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Delivery, Fenced, StreamErrors, Streams, fence_key
-from tests.support.bus import TOY, Bench, Journaled, Member, home_of, make_event, make_events, open_bench
+from tests.support.bus import Bench, open_bench
+from tests.support.members import Member
+from tests.support.toy import TOY, Spy, home_of, make_event, make_events
 from tests.support.until import until
 
 PARTITIONS = 4
@@ -67,7 +69,7 @@ async def test_a_read_that_was_held_up_past_the_lease_takes_nothing_from_the_new
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Promise: a process that is stopped between the look at its lease and the command changes the order of no key."""
-    handlers = {name: Journaled() for name in "ab"}
+    handlers = {name: Spy() for name in "ab"}
     stopped, goes_on, reads = asyncio.Event(), asyncio.Event(), Streams.read
     sleeper, other = (Member(bench, name, ttl_s=2.0) for name in "ab")
 
@@ -101,7 +103,7 @@ async def test_a_read_that_was_held_up_past_the_lease_takes_nothing_from_the_new
 
 
 async def test_a_claim_that_the_server_has_lost_is_made_again(bench: Bench) -> None:
-    async with bench.running(bench.worker(Journaled())):
+    async with bench.running(bench.worker(Spy())):
         await bench.publish(make_events(keys=4, each=1))
         await until(bench.settled)
         for partition in range(PARTITIONS):
@@ -116,7 +118,7 @@ async def test_where_postgres_was_put_back_the_next_epoch_is_later_than_the_one_
     await bench.bus.claim(TOY, dict.fromkeys(range(PARTITIONS), 1000))
     member = Member(bench, "a", ttl_s=2.0)
     try:
-        await member.start(bench.worker(Journaled()))
+        await member.start(bench.worker(Spy()))
         await bench.publish([make_event("key", 0)])
         await until(bench.settled, within_s=10)
     finally:
@@ -131,7 +133,7 @@ async def test_what_an_operator_has_read_by_hand_is_no_reason_to_ask_without_end
     local id = redis.call('XADD', KEYS[1], '*', 'a', 'b')
     return redis.call('XREADGROUP', 'GROUP', ARGV[1], 'operator', 'STREAMS', KEYS[1], '>')
     """
-    async with bench.running(bench.worker(Journaled())):
+    async with bench.running(bench.worker(Spy())):
         await bench.publish([make_event("key", 0)])
         await until(bench.settled)
         await until(bench.waits)

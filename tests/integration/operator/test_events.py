@@ -29,7 +29,7 @@ from daemon.operator.trail import (
 )
 from daemon.workers import WORKERS
 from schemas.envelope import Event, event_id
-from tests.support.bus import NOON
+from tests.support.toy import NOON
 from tests.support.until import until
 
 PHONE = "+972505550001"

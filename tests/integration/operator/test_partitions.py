@@ -28,7 +28,8 @@ from daemon.stores import membership
 from daemon.stores.health import postgres_watch
 from daemon.stores.membership import Membership
 from schemas.envelope import TOPICS
-from tests.support.bus import TOPIC, TOY, Bench, fields_of, make_event, make_events, open_bench
+from tests.support.bus import Bench, open_bench
+from tests.support.toy import TOPIC, TOY, fields_of, make_event, make_events
 from tests.support.until import until
 
 WAS: Final = 16

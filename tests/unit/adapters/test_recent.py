@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from adapters.redis import recent
 from adapters.redis.recent import KEPT_S, Recent
 from schemas.envelope import Event, to_fields
-from tests.support.bus import make_event
+from tests.support.toy import make_event
 
 batches = st.lists(
     st.lists(st.builds(make_event, st.text("ab+1", min_size=1), st.integers(0, 9)), min_size=1, max_size=4), max_size=4

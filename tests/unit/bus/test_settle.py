@@ -42,7 +42,8 @@ from schemas.errors import (
     Transient,
     Uncertain,
 )
-from tests.support.bus import NOON, FakeLoop, make_event
+from tests.support.fake_loop import FakeLoop
+from tests.support.toy import NOON, make_event
 
 LIMIT: Final = 3
 FRESH: Final = {"attempts": 0, "failures": 0}

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from daemon.cli.main import commands
 from daemon.cli.tools import NotConfirmed, confirm, shown_json, shown_ranges, shown_time
-from tests.support.bus import NOON
+from tests.support.toy import NOON
 
 
 def terminal(monkeypatch: pytest.MonkeyPatch, is_one: bool, answer: bool = False) -> list[str]:

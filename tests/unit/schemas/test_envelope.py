@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from schemas.envelope import NAMESPACE, SCHEMA_VERSION, TOPICS, TYPES, Event, event_id, from_fields, to_fields
 from schemas.errors import Malformed
 from schemas.partitions import partition_of
-from tests.support.bus import NOON, make_event
+from tests.support.toy import NOON, make_event
 
 EVENT: Final = make_event("key-1", 7)
 REQUIRED: Final = ("id", "type", "source", "subject", "time", "data")
