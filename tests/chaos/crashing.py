@@ -43,7 +43,7 @@ class Death:
         self._left = nth
         self._number = number
 
-    def near(self) -> None:
+    def reach(self) -> None:
         """Die if it is time."""
         self._left -= 1
         if self._left == 0:
@@ -57,7 +57,7 @@ def before_the_appends_answer(death: Death) -> None:
     async def dying(self: Streams, events: Sequence[Event]) -> None:
         await append(self, events)
         if any(event.type == "order.received" for event in events):
-            death.near()
+            death.reach()
 
     Streams.append = dying  # type: ignore[method-assign]
 
@@ -69,7 +69,7 @@ def after_the_read(death: Death) -> None:
     async def dying(self: Streams, group: str, *args: Any, **options: Any) -> Any:
         found = await read(self, group, *args, **options)
         if found and group == WORKER:
-            death.near()
+            death.reach()
         return found
 
     Streams.read = dying  # type: ignore[method-assign]
@@ -81,7 +81,7 @@ def before_the_handlers_write(death: Death) -> None:
 
     async def dying(self: Channel, operation: Operation, make: Callable[[], Awaitable[T]]) -> T:
         if operation == "write":
-            death.near()
+            death.reach()
         return await call(self, operation, make)
 
     Channel.call = dying  # type: ignore[method-assign]
@@ -93,7 +93,7 @@ def after_the_handlers_call(death: Death) -> None:
 
     async def dying(self: LiveCgb, draft: Any) -> str:
         made = await create(self, draft)
-        death.near()
+        death.reach()
         return made
 
     LiveCgb.create = dying  # type: ignore[method-assign]
@@ -101,7 +101,7 @@ def after_the_handlers_call(death: Death) -> None:
 
 def before_the_commit(death: Death) -> None:
     """Everything is written, and will be rolled back."""
-    _after_the_writing(death.near)
+    _after_the_writing(death.reach)
 
 
 def inside_the_commit(death: Death) -> None:
@@ -117,7 +117,7 @@ def inside_the_commit(death: Death) -> None:
             return
         sent = asyncio.ensure_future(leave(self, extype, ex, tb))
         await asyncio.sleep(0)  # COMMIT goes out with the task's first step
-        death.near()
+        death.reach()
         await sent
 
     Transaction.__aexit__ = dying  # type: ignore[method-assign]
@@ -143,7 +143,7 @@ def before_the_outbox_publish(death: Death) -> None:
 
     async def dying(self: Streams, events: Sequence[Event]) -> None:
         if any(event.type == "contact.synced" for event in events):
-            death.near()
+            death.reach()
         await append(self, events)
 
     Streams.append = dying  # type: ignore[method-assign]
@@ -155,7 +155,7 @@ def after_the_commit_before_xack(death: Death) -> None:
 
     async def dying(self: Streams, group: str, entries: Sequence[tuple[str, str]]) -> None:
         if group == WORKER:
-            death.near()
+            death.reach()
         await ack(self, group, entries)
 
     Streams.ack = dying  # type: ignore[method-assign]

@@ -37,7 +37,7 @@ CREATE TRIGGER chaos_end AFTER INSERT ON inbox FOR EACH ROW EXECUTE FUNCTION cha
 
 
 @dataclass
-class Slept:
+class Overslept:
     """*ended_meanwhile*: events that the other process ended; *stale*: what was written under an old epoch."""
 
     verdict: Verdict
@@ -46,7 +46,7 @@ class Slept:
     stale: list[str]
 
 
-async def oversleep(servers: Servers, *, seed: int, each: int = 6, point: str | None = None) -> Slept:
+async def sleep_past_the_leases(servers: Servers, *, seed: int, each: int = 6, point: str | None = None) -> Overslept:
     """Two processes under load; one of them sleeps past its leases, with work in hand, and wakes up under load.
 
     *point*: of `crashing`; the process falls asleep when it reaches it for the second time. None: at any moment.
@@ -82,7 +82,7 @@ async def oversleep(servers: Servers, *, seed: int, each: int = 6, point: str | 
                 lab.fleet.running[0] = sleeper
         verdict = await lab.verdict()
         ends = await lab.db.fetch("SELECT process, count(*) AS n FROM chaos_ends GROUP BY process")
-        found = Slept(verdict, meanwhile, {str(row["process"]): row["n"] for row in ends}, await _stale(lab))
+        found = Overslept(verdict, meanwhile, {str(row["process"]): row["n"] for row in ends}, await _stale(lab))
         for number in (0, 1):
             assert await lab.fleet.end(number) == 0
         return found

@@ -168,7 +168,7 @@ def one_disk() -> Iterator[Site]:
         yield Site(stack.enter_context(own_servers(directory / "data")), disk, disk)
 
 
-class Watch:
+class Cost:
     """What a process logs and how much CPU it takes while a disk is full."""
 
     def __init__(self, lab: Lab) -> None:
@@ -179,7 +179,7 @@ class Watch:
         fields = Path(f"/proc/{self._here.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def quiet(self) -> None:
+    def check(self) -> None:
         """It neither spun nor filled its log."""
         took = time.monotonic() - self._began
         said = [line for line in self._here.lines[self._lines :] if '"event.settled"' not in line]
@@ -189,7 +189,7 @@ class Watch:
         assert cpu <= CPU_SHARE
 
 
-async def suffer(
+async def fill_under_load(
     site: Site,
     disk: Disk,
     failed: Callable[[Lab], Awaitable[bool]],
@@ -235,7 +235,7 @@ async def under_way(lab: Lab, load: Load, count: int) -> None:
 
 async def full_for_a_while(lab: Lab, load: Load) -> None:
     """Orders are accepted all the same; the process does not spin, and logs once what is wrong."""
-    watch, due = Watch(lab), time.monotonic() + FULL_S
+    cost, due = Cost(lab), time.monotonic() + FULL_S
     load.release(load.total // 4)
 
     async def accepted() -> bool:
@@ -243,14 +243,14 @@ async def full_for_a_while(lab: Lab, load: Load) -> None:
 
     await until(accepted, "orders accepted with a disk full")
     await asyncio.sleep(max(0.0, due - time.monotonic()))  # the rest of the outage
-    watch.quiet()
+    cost.check()
 
 
 async def test_valkey_that_ends_when_its_disk_is_full_loses_and_doubles_nothing(site: Site) -> None:
     async def died(lab: Lab) -> bool:
         return site.servers.valkey is not None and site.servers.valkey.pid is None
 
-    kept = await suffer(site, site.valkey_disk, died, "always")
+    kept = await fill_under_load(site, site.valkey_disk, died, "always")
     assert kept["store.died"] == kept["store.started_again"] == 1  # though it dies again and again
     assert kept["store.dies_again_and_again"] <= 1
 
@@ -263,7 +263,7 @@ async def test_valkey_that_refuses_when_its_disk_is_full_loses_and_doubles_nothi
             return "MISCONF" in str(exc)
         return False
 
-    kept = await suffer(site, site.valkey_disk, refuses, "everysec")
+    kept = await fill_under_load(site, site.valkey_disk, refuses, "everysec")
     assert not kept
 
 
@@ -274,7 +274,7 @@ async def test_postgres_whose_disk_is_full_pauses_the_work_and_buries_nothing(si
     async def down(lab: Lab) -> bool:
         return lab.fleet.said("postgres.down") > 0
 
-    await suffer(site, site.postgres_disk, down, "always")
+    await fill_under_load(site, site.postgres_disk, down, "always")
 
 
 async def test_with_both_stores_on_one_full_disk_nothing_is_accepted_that_is_lost(one_disk: Site) -> None:
@@ -286,12 +286,12 @@ async def test_with_both_stores_on_one_full_disk_nothing_is_accepted_that_is_los
 
     async def refused_all_along(lab: Lab, load: Load) -> None:
         nonlocal refused
-        watch, due = Watch(lab), time.monotonic() + FULL_S
+        cost, due = Cost(lab), time.monotonic() + FULL_S
         load.release(load.total // 4)
         await asyncio.sleep(max(0.0, due - time.monotonic()))  # the length of the outage
-        watch.quiet()
+        cost.check()
         refused = load.refused
         assert load.no_retry_after == 0
 
-    await suffer(one_disk, one_disk.valkey_disk, neither, "always", meanwhile=refused_all_along)
+    await fill_under_load(one_disk, one_disk.valkey_disk, neither, "always", meanwhile=refused_all_along)
     assert refused > 0

@@ -9,7 +9,7 @@ from tests.chaos.crashing import POINTS
 from tests.chaos.kills import kill_under_load
 from tests.chaos.points import crash_at, poisoned
 from tests.chaos.restarts import restart_under_load
-from tests.chaos.sleeper import oversleep
+from tests.chaos.sleeper import sleep_past_the_leases
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ async def test_a_process_that_sleeps_past_its_leases_writes_nothing_under_its_ol
     """Promise: SIGSTOP for three lease times, SIGCONT: the other process has done the work, and nothing is done
     again."""
     print("seed 1")
-    slept = await oversleep(own, seed=1, each=4, point=point)
+    slept = await sleep_past_the_leases(own, seed=1, each=4, point=point)
     assert slept.verdict.good, slept.verdict.details()
     assert slept.ended_meanwhile > 0
     assert slept.stale == []

@@ -63,30 +63,30 @@ async def act(event: Event, turn: Turn, note: str) -> Outcome:
 
 
 class Life:
-    """Ends at a named point: what reaches it the n-th time never comes back, and after the burial nothing does."""
+    """Ends at a named point: what reaches it the n-th time never comes back, and after `end` nothing does."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
-        self._buried = asyncio.Event()
+        self._over = asyncio.Event()
         self._point = ""
         self._left = 0
 
     def end_at(self, point: str, nth: int) -> None:
         self._point, self._left = point, nth
 
-    async def near(self, point: str) -> None:
-        if not self._buried.is_set():
+    async def reach(self, point: str) -> None:
+        if not self._over.is_set():
             if point != self._point:
                 return
             self._left -= 1
             if self._left != 0:
                 return
             self.reached.set()
-            await self._buried.wait()
+            await self._over.wait()
         raise asyncio.CancelledError
 
-    def bury(self) -> None:
-        self._buried.set()
+    def end(self) -> None:
+        self._over.set()
 
 
 class MortalStreams(Streams):
@@ -101,18 +101,18 @@ class MortalStreams(Streams):
     ) -> list[Delivery]:
         found = await super().read(group, positions, count=count, epochs=epochs)
         if found:
-            await self._life.near("after the read")
+            await self._life.reach("after the read")
         return found
 
     async def append(self, events: Sequence[Event]) -> None:
-        await self._life.near("before the publish")
+        await self._life.reach("before the publish")
         await super().append(events)
-        await self._life.near("after the publish")
+        await self._life.reach("after the publish")
 
     async def ack(self, group: str, entries: Sequence[tuple[str, str]]) -> None:
-        await self._life.near("before the ack")
+        await self._life.reach("before the ack")
         await super().ack(group, entries)
-        await self._life.near("after the ack")
+        await self._life.reach("after the ack")
 
 
 class Process:
@@ -187,7 +187,7 @@ class Process:
         self.calls += 1
         self.active += 1
         try:
-            await self.life.near("in the handler")
+            await self.life.reach("in the handler")
             await self.gate.wait()
             return await act(event, turn, event.replayid)
         finally:
@@ -196,7 +196,7 @@ class Process:
     async def _record(self, conn: Connection, rows: Sequence[Row]) -> None:
         effects = cast("Sequence[Effect]", rows)
         await record(conn, [replace(one, note=f"{self.generation}|{one.note}") for one in effects])
-        await self.life.near("before the commit")
+        await self.life.reach("before the commit")
 
     def look(self) -> None:
         """Raise what one of its parts has raised."""
@@ -207,7 +207,7 @@ class Process:
 
     async def kill(self) -> None:
         """End it, whatever it is doing: nothing is finished, written or acknowledged any more."""
-        self.life.bury()
+        self.life.end()
         left = set(self._running)
         while left:  # again: a cancellation that meets the answer of a store may be swallowed by its client
             for task in left:

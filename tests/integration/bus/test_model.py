@@ -52,7 +52,7 @@ class BusAgainstModel(RuleBasedStateMachine):
         super().__init__()
         self.model = Model(KEYS)
         self.alive: dict[str, Process] = {}
-        self.buried: list[Process] = []
+        self.dead: list[Process] = []
         self.owner = ""
         self.loop = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self.stack = AsyncExitStack()
@@ -154,7 +154,7 @@ class BusAgainstModel(RuleBasedStateMachine):
             process.life.end_at(point, nth)
             self._until_nothing_moves(process.life.reached.is_set)
         del self.alive[name]
-        self.buried.append(process)
+        self.dead.append(process)
         self.run(process.kill())
 
     @rule()
@@ -184,7 +184,7 @@ class BusAgainstModel(RuleBasedStateMachine):
         bus = MortalStreams(self.bench.bus, life)
         performing = asyncio.create_task(replay.perform(self.pool, bus, process.worker, plan, lambda _, __: None))
         await life.reached.wait()
-        life.bury()
+        life.end()
         await asyncio.gather(performing, return_exceptions=True)
 
     # --- what must be so
@@ -198,13 +198,13 @@ class BusAgainstModel(RuleBasedStateMachine):
             process.gate.set()
             if name != self.owner:
                 del self.alive[name]
-                self.buried.append(process)
+                self.dead.append(process)
                 self.run(process.stop())
         while not self.run(self.bus.settled()):
             if not self.alive[self.owner].holds_all:  # fenced over what it held before
                 self.take_over(self.owner)
             self._until_nothing_moves(lambda: False)
-        again = [event for process in (*self.alive.values(), *self.buried) for event in process.again]
+        again = [event for process in (*self.alive.values(), *self.dead) for event in process.again]
         self.run(self.model.check(self.bench, self.bus, again=again))
 
     # --- the passing of time
