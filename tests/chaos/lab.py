@@ -128,7 +128,7 @@ async def open_lab(servers: Servers, *, latency_s: float = 0.003, **settings: ob
 
 
 def command(main: Callable[[Servers], Coroutine[Any, Any, bool]]) -> int:
-    """Run *main* on servers of its own; the exit code is 0 when it says that all is well."""
-    logging.getLogger("asyncpg").setLevel(logging.CRITICAL)  # its pool says at length that the server is away
+    """Run *main* on servers of its own; the exit code is 0 when it returns True."""
+    logging.getLogger("asyncpg").setLevel(logging.CRITICAL)  # its pool logs at length while a server is away
     with own_servers() as servers, asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         return 0 if runner.run(main(servers)) else 1

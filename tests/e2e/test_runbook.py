@@ -1,4 +1,4 @@
-"""deploy/README.md is true: every command of it is run here, and what it says you see is what is seen.
+"""deploy/README.md is true: every command of it is run here, and what it promises that you see is what is seen.
 
 Each section of the runbook has a test that brings its symptom about. A row's `run` is repeated until its output has the
 row's `you see` in it (`N`: a number, `…`: anything); then the `ferryman` commands of its `do` are run.
@@ -117,7 +117,7 @@ class Operator:
         return "" if self.here is None else "\n".join(["", *self.here.lines[-40:]])
 
     async def verb(self, command: str) -> tuple[int, str]:
-        """Exit code, and all it says."""
+        """Exit code, and all its output."""
         argv = [self.names.get(word, word) for word in shlex.split(command)]
         env = environment(**{"ORDERS_API_KEY": API_KEY, "COLUMNS": 250} | dict(self.settings))
         code, out, err = await ferryman(*argv, cwd=self.cwd, env=env)

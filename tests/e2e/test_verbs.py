@@ -34,7 +34,7 @@ class Operator:
         return err or out
 
     async def json(self, *argv: str, code: int = 0) -> Any:
-        """What it says as JSON."""
+        """Its standard output, read as JSON."""
         return json.loads(await self.run(*argv, "--json", code=code))
 
 

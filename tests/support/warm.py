@@ -61,7 +61,7 @@ class Warm:
 
 
 def serve(path: str) -> None:
-    """Fork for every connection; that process keeps the one that runs the command, and tells how it ended."""
+    """Fork for every connection. The fork starts the process that runs the command, and sends its exit code."""
     import daemon.app  # noqa: F401 - imported for what it imports
 
     assert threading.active_count() == 1

@@ -731,7 +731,7 @@ async def test_ordinary_ends_are_logged_at_debug_and_counted_once_a_minute(
 async def test_what_was_read_under_an_earlier_lease_is_not_begun_under_a_later_one(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Promise: the process has lost its lease and has it again, and its reader has not noticed yet."""
+    """Promise: so it is also when the process has its lease again and its reader has not noticed the loss."""
     monkeypatch.setattr("daemon.bus.consumer.LEASE_LOOK_S", 0.02)
 
     async def in_two_steps(event: Event, deps: object, turn: Turn) -> Outcome:

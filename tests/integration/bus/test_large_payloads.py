@@ -24,7 +24,7 @@ SMALL: Final = make_event("key-1", 2)
 
 
 async def whole(event: Event, deps: object, turn: Turn) -> Outcome:
-    """Has its effect, which says how much data came."""
+    """A handler whose effect notes the length of the data."""
     return Done(rows=(effect(event, str(len(event.data))),))
 
 

@@ -60,7 +60,7 @@ async def bench(own: Servers, postgres: Server, valkey: Server) -> AsyncIterator
 
 
 async def append_surely(bench: Bench, event: Event) -> None:
-    """Append *event* as a sender does that is not told whether it arrived: again, until the answer comes."""
+    """Append *event* as a sender does that gets no answer: again, until it gets one."""
     async with asyncio.timeout(60):
         while True:
             try:
