@@ -1,1 +1,1 @@
-"""The outside: one module per system. Translates, never decides."""
+"""The outside: one folder per system. Translates, never decides."""

@@ -36,7 +36,7 @@ class Breaker:
         self._probing = False
         self._next_probe = 0.0
         self.answered_at = float("-inf")
-        """When (by *clock*) the system last answered, be it with a refusal."""
+        """When (by *clock*) the system last answered; a refusal is an answer too."""
 
     @property
     def closed(self) -> bool:
@@ -87,7 +87,7 @@ class Breaker:
                 self._down = True
                 log.error("provider.down", provider=self._channel, error=str(exc), probe_every_s=DOWN_PROBE_S)
         elif isinstance(exc, NotSent) or (isinstance(exc, Transient) and exc.limited):
-            pass  # it was not asked, or it asks for patience: neither a failure nor a sign of life
+            pass  # the system was not asked, or asked us to slow down: neither a failure nor a sign that it works
         elif isinstance(exc, Transient | Uncertain):
             self._failures += 1
             if not self._open and self._failures >= FAILURES_TO_OPEN:
@@ -95,12 +95,12 @@ class Breaker:
                 self._next_probe = self._clock() + PROBE_S
                 log.warning("provider.paused", provider=self._channel, error=str(exc), probe_every_s=PROBE_S)
         else:
-            self._answered()  # it understood and said no
+            self._answered()  # the system understood and said no
 
 
 class Channel:
-    """Reads and writes of a channel have a breaker each: while reading works and writing does not, the one must not
-    hide the outage of the other.
+    """One account at an outside system. Its reads and its writes have a breaker each: reads that work must not hide an
+    outage of the writes.
 
     *paused*: an operator has stopped the channel; nothing is called until the operator resumes it.
     """
@@ -132,7 +132,7 @@ class Channel:
         self._breakers[operation].check()
 
     async def call(self, operation: Operation, make: Callable[[], Awaitable[T]]) -> T:
-        """As `Breaker.call`. What it raises tells the channel and the operation."""
+        """As `Breaker.call`. Every FerrymanError that it raises carries the channel and the operation."""
         try:
             self.check(operation)
             return await self._breakers[operation].call(make)
@@ -146,7 +146,7 @@ class Channel:
 
 
 class Channels:
-    """The channels of this process by name; one is made when it is first asked for."""
+    """The channels of this process by name; a channel is made when it is first asked for."""
 
     def __init__(self) -> None:
         self._channels: dict[str, Channel] = {}

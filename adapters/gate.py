@@ -1,6 +1,6 @@
 """The gate: the one way out to a channel. Breaker, rate limit, permit and request, in this order.
 
-What an adapter answers from its memory does not pass here, so it is no sign of life of the other side.
+An answer from an adapter's cache does not pass the gate, so it does not count as an answer of the other side.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class NoPlace(NotSent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """*scope*: what the rate limit counts by. *system*: the other side's name in errors. *timeout_s* bounds a request.
+    """Sends the requests of one channel.
+
+    *scope*: what the rate limit counts by. *system*: the other side's name in errors. *timeout_s* bounds a request.
 
     The first request of a handler's call does not wait for its place: it raises NoPlace, and the event waits in its
     lane. A further request of the same call waits in the handler's slot, so a handler that asks more than once does
@@ -55,7 +57,7 @@ class Gate:
         json: Any = None,
         form: Mapping[str, str] | None = None,
     ) -> T:
-        """One request, and what *judge* makes of its answer.
+        """Send one request; returns what *judge* makes of its answer.
 
         Raises: NoPlace, ChannelClosed, LeaseLost without a request; else what `exchange` and *judge* raise. An answer
         that asks for patience (Transient, limited) pauses the scope in every process.

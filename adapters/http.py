@@ -31,7 +31,7 @@ from adapters import permit
 from schemas.errors import Refused, Transient, Uncertain
 
 MAX_BODY_BYTES: Final = 1024 * 1024
-"""How much of an answer is read. A longer one counts as broken."""
+"""The longest answer that is read. A longer one counts as a broken connection."""
 
 MAX_RETRY_AFTER_S: Final = 3600.0
 
@@ -80,8 +80,8 @@ async def open_session(*, connections: int = 128, per_host: int = 32) -> AsyncIt
         auto_decompress=True,
         headers={"User-Agent": "ferryman", "Accept": "application/json"},
     ) as session:
-        # aiohttp repeats PUT and DELETE by itself when a kept connection drops: a write must not happen twice
-        # behind our back. It offers no public switch; its own test client sets the same attribute.
+        # aiohttp repeats PUT and DELETE by itself when a kept connection drops, but a write must never be repeated
+        # unseen. aiohttp has no public switch for this; its own test client sets the same attribute.
         session._retry_connection = False
         yield session
 
@@ -99,7 +99,7 @@ async def exchange(
     form: Mapping[str, str] | None = None,
     max_body: int = MAX_BODY_BYTES,
 ) -> Reply:
-    """One request, one answer, whatever its status.
+    """Send one request; returns its answer, whatever the status.
 
     *timeout_s* bounds all of it; *system* names the other side in errors.
 
@@ -107,8 +107,8 @@ async def exchange(
         Transient: never connected (also: no free connection in time); or, for a read, no whole answer.
         Uncertain: a write may have been sent and no whole answer came (disconnect, reset, timeout, cut or
         endless body).
-        Refused: the address is not one.
-        LeaseLost: the event is another process's by now; nothing was sent.
+        Refused: *url* is not a valid URL.
+        LeaseLost: another process may own the event by now; nothing was sent.
     """
     try:
         async with session.request(
@@ -134,7 +134,7 @@ async def exchange(
 
 
 def lost(text: str, *, write: bool) -> Transient | Uncertain:
-    """The error for an answer that did not come, or came useless: a write may have happened."""
+    """The error for an answer that is missing or useless: Uncertain for a write, which may have happened."""
     return Uncertain(text) if write else Transient(text)
 
 

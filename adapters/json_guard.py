@@ -1,9 +1,8 @@
-"""JSON from strangers: what parsers disagree on, or what later stores cannot hold, is refused here and nowhere later.
+"""JSON from outside: refuses, before anything else sees it, what parsers read differently or the stores cannot hold.
 
 Refused: NaN and infinities, numbers beyond a double or integers beyond 64 bits, nesting deeper than MAX_DEPTH, a key
-twice
-in one object (parsers differ on which counts), U+0000 and lone surrogates (Postgres text holds neither), bytes that
-are not UTF-8, and anything that is not an object.
+twice in one object (parsers differ on which counts), U+0000 and lone surrogates (Postgres text holds neither), bytes
+that are not UTF-8, and anything that is not an object.
 """
 
 from __future__ import annotations
@@ -19,22 +18,22 @@ MAX_DEPTH: Final = 64
 
 
 class NotJson(Malformed):
-    """The body is not JSON that we take; the text says why and never quotes it."""
+    """The body is not JSON that we accept; the text says why and never quotes the body."""
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """The object that *body* is. Raises: NotJson."""
+    """The JSON object in *body*. Raises: NotJson."""
     try:
         doc = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
         raise NotJson(_why(body, exc)) from None
     if not isinstance(doc, dict):
         raise NotJson("the body must be a JSON object")
-    # As many levels need as many brackets: with fewer there is nothing to walk through.
+    # n levels need n opening brackets, so a body with fewer need not be walked.
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _depth(doc) > MAX_DEPTH:
         raise NotJson(f"the body is nested deeper than {MAX_DEPTH} levels")
-    # What comes out again as it went in holds no key twice and no number that lost something. Only the rest is read
-    # slowly.
+    # A body that is equal to its own dump has no key twice and no number that lost digits. Only other bodies need the
+    # slow parser.
     if orjson.dumps(doc) != body or b"\\u0000" in body:
         _read_slowly(body)
     return doc

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Permit:
-    """Of one slot of a consumer, for one call of a handler after the other.
+    """The permit of one slot of a consumer, for its calls of the handler one after another.
 
     *may_send* raises LeaseLost where the handler must send nothing more. *ticket*: the event's place in the line for a
     rate limit, from an earlier call of its handler. *asked*: this call of the handler has had a place already.

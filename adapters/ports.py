@@ -51,19 +51,20 @@ class ContactDirectory(Protocol):
 
 
 class DirectoryStyle(Protocol):
-    """How a directory is made. *base_url*, *api_key*: of the account. *cache_s*: how long what seldom changes there is
-    believed."""
+    """Makes a directory. *base_url*, *api_key*: of the account. *cache_s*: for how many seconds the directory may reuse
+    what seldom changes."""
 
     def __call__(self, gate: Gate, *, base_url: str, api_key: str, cache_s: float) -> ContactDirectory: ...
 
 
 class NoIdentity(Malformed):
-    """The body names nothing that could be told from another delivery."""
+    """The body has no identity, so a second delivery of it could not be recognised."""
 
 
 @dataclass(slots=True)
 class Webhook:
-    """A webhook request as its source sees it. *url*: how the sender knows our address, query included."""
+    """A webhook request as its source sees it. *url*: our address as the sender knows it, with the query; "" where
+    FERRYMAN_PUBLIC_URL is not set."""
 
     headers: Mapping[str, str]
     body: bytes
@@ -72,7 +73,7 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a source's sender gets to hear in place of the ordinary answer."""
+    """An answer that a source gives instead of the ordinary 202."""
 
     status: int
     body: bytes = b""
@@ -89,12 +90,12 @@ class Source:
 
     secrets: the settings that hold its secrets; without any the source is not served.
     verify: whether any one proof in the request shows that it is authentic; never raises.
-    decode: what the raw body says, as `parse` takes it; raises Malformed. The ordinary one takes one JSON object.
-    parse: the events of a request, given what `decode` made of it and the time of its arrival. Raises Malformed.
-    advice: what a sender that was not believed is told.
-    answer: what the sender hears when its events (their ids) are kept; None: 202 and the ids as JSON.
-    challenge: what a GET with this query is answered; None for a query that is not a challenge of the source's. A
-        source without it serves no GET.
+    decode: turns the raw body into what `parse` takes; raises Malformed. The default reads one JSON object.
+    parse: the events of a request, from the result of `decode` and the time of arrival; raises Malformed.
+    advice: tells a sender whose proof failed what to do.
+    answer: the answer for events (their ids) that are durable. A source without it answers 202 and the ids as JSON.
+    challenge: the answer to a GET with this query, None for a query that is not this source's challenge. A source
+        without it serves no GET.
     """
 
     name: str

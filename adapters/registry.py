@@ -1,6 +1,6 @@
 """The outside systems of Ferryman by what they offer: a new one is a file in its system's folder and a line here.
 
-What needs an HTTP client is imported when it is made: a verb that only reads tables must not load one.
+A directory is imported when it is made: it needs an HTTP client, which a command that only reads tables must not load.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -44,9 +45,24 @@ from daemon.web.refusals import Refusals
 from daemon.workers import WORKERS, enabled
 
 COMMAND_TIMEOUT_S: Final = 2.0
-READ_TIMEOUT_S: Final = 6.0  # longer than any BLOCK of ours
+READ_TIMEOUT_S: Final = 6.0  # longer than any BLOCK of the readers
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Base:
+    """What every part of the process is built on: the settings and the connected stores. *stack* closes what is opened.
+
+    *bus*: the streams, with the client for commands.
+    """
+
+    stack: AsyncExitStack
+    settings: Settings
+    addresses: Addresses
+    pool: Pool
+    bus: Streams
+    stores: Stores
 
 
 @asynccontextmanager
@@ -64,70 +80,60 @@ async def assembled(
     Raises: StartError, one line, when the stores cannot be used as they are.
     """
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(connect(addresses.database_url))
-        membership = Membership(addresses.database_url)
-        stack.callback(membership.close)
-        await membership.take_part()
-        partitions = await _settled_partitions(pool, settings)
-        membership.insist_on(partitions)
-        stores = Stores(redis_watch(_client(stack, addresses, COMMAND_TIMEOUT_S, 2)), postgres_watch(membership.look))
-        commands = _client(stack, addresses, COMMAND_TIMEOUT_S, 64)
-        bus = Streams(commands, partitions, await _checked_redis(commands))
-        await finish(pool, commands)
-        known = WORKERS if workers is None else tuple(workers)
-        running, off = enabled(settings, known)
-        for name, reason in off.items():
-            log.warning("worker.off", worker=name, reason=reason)
-        await days.ensure_days(pool)
-        if addresses.private:
-            await lease_table.forget_all(commands)
-        intake = Intake(bus, pool, stores, alone=addresses.private)
-        recovery = Recovery(pool, bus, running, intake, days=settings.ferryman_inbox_days)
-        await recovery.begin()
-        intake.check_before_draining(recovery.check)
+        base = await _connected(stack, settings, addresses)
+        yield await _built(base, WORKERS if workers is None else tuple(workers), sources)
 
-        metrics, channels = _metrics(known, sources), Channels()
-        outside = Outside(
-            settings=settings,
-            pool=pool,
-            redis=commands,
-            session=await stack.enter_async_context(open_session()),
-            channels=channels,
-            metrics=metrics,
-            now=utc_now,
-        )
-        by_name: dict[str, Consumer] = {}
-        keeper = _keeper(settings, pool, bus, running, by_name)
-        shared = Shared(
-            settings=settings,
-            pool=pool,
-            streams=bus,
-            leases=keeper,
-            channels=channels,
-            metrics=metrics,
-            now=utc_now,
-            suspect=recovery.suspect,
-        )
-        deps = await _opened(stack, running, outside)
-        for worker in running:
-            reads = Streams(_client(stack, addresses, READ_TIMEOUT_S, 2), partitions)
-            by_name[worker.name] = Consumer(worker, deps.get(worker.domain), shared, reads)
-        consumers = list(by_name.values())
-        refusals = Refusals(pool)
-        upkeep = Upkeep(settings, pool, bus, consumers, channels, metrics)
-        await publish_left(pool, bus, older_than_s=0)
-        yield Daemon(
-            settings=settings,
-            intake=intake,
-            listener=_listener(settings, intake, refusals, metrics, sources),
-            refusals=refusals,
-            stores=stores,
-            keeper=keeper,
-            consumers=consumers,
-            recovery=recovery,
-            upkeep=upkeep,
-            metrics=metrics,
-        )
+
+async def _connected(stack: AsyncExitStack, settings: Settings, addresses: Addresses) -> _Base:
+    """Connect the stores, and make sure that this process may use them with these settings. Raises: StartError."""
+    pool = await stack.enter_async_context(connect(addresses.database_url))
+    membership = Membership(addresses.database_url)
+    stack.callback(membership.close)
+    await membership.take_part()
+    partitions = await _settled_partitions(pool, settings)
+    membership.insist_on(partitions)
+    watched = _client(stack, addresses, COMMAND_TIMEOUT_S, 2)
+    commands = _client(stack, addresses, COMMAND_TIMEOUT_S, 64)
+    return _Base(
+        stack=stack,
+        settings=settings,
+        addresses=addresses,
+        pool=pool,
+        bus=Streams(commands, partitions, await _checked_redis(commands)),
+        stores=Stores(redis_watch(watched), postgres_watch(membership.look)),
+    )
+
+
+async def _built(base: _Base, known: Sequence[AnyWorker], sources: Sequence[Source]) -> Daemon:
+    """The daemon, on stores that are ready for it."""
+    settings, pool, bus = base.settings, base.pool, base.bus
+    await finish(pool, bus.redis)
+    running = _running(settings, known)
+    intake, recovery = await _recovered(base, running)
+    metrics, channels, refusals = _metrics(known, sources), Channels(), Refusals(pool)
+    outside = Outside(
+        settings=settings,
+        pool=pool,
+        redis=bus.redis,
+        session=await base.stack.enter_async_context(open_session()),
+        channels=channels,
+        metrics=metrics,
+        now=utc_now,
+    )
+    keeper, consumers = await _consuming(base, running, outside, recovery.suspect)
+    await publish_left(pool, bus, older_than_s=0)
+    return Daemon(
+        settings=settings,
+        intake=intake,
+        listener=_listener(settings, intake, refusals, metrics, sources),
+        refusals=refusals,
+        stores=base.stores,
+        keeper=keeper,
+        consumers=consumers,
+        recovery=recovery,
+        upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics),
+        metrics=metrics,
+    )
 
 
 def _client(stack: AsyncExitStack, addresses: Addresses, timeout_s: float, connections: int) -> Redis:
@@ -135,6 +141,50 @@ def _client(stack: AsyncExitStack, addresses: Addresses, timeout_s: float, conne
     client = streams.client(addresses.redis_url, timeout_s=timeout_s, connections=connections)
     stack.push_async_callback(client.aclose)
     return client
+
+
+def _running(settings: Settings, known: Sequence[AnyWorker]) -> list[AnyWorker]:
+    """Those of *known* that run with these settings; logs why the others do not."""
+    running, off = enabled(settings, known)
+    for name, reason in off.items():
+        log.warning("worker.off", worker=name, reason=reason)
+    return running
+
+
+async def _recovered(base: _Base, running: Sequence[AnyWorker]) -> tuple[Intake, Recovery]:
+    """The intake and the recovery, after the first look for losses: what Redis has lost is published again."""
+    await days.ensure_days(base.pool)
+    if base.addresses.private:
+        await lease_table.forget_all(base.bus.redis)
+    intake = Intake(base.bus, base.pool, base.stores, alone=base.addresses.private)
+    recovery = Recovery(base.pool, base.bus, running, intake, days=base.settings.ferryman_inbox_days)
+    await recovery.begin()
+    intake.check_before_draining(recovery.check)
+    return intake, recovery
+
+
+async def _consuming(
+    base: _Base, running: Sequence[AnyWorker], outside: Outside, suspect: Callable[[], None]
+) -> tuple[LeaseKeeper, list[Consumer]]:
+    """The keeper of the leases, and a consumer with a client of its own for each worker."""
+    by_name: dict[str, Consumer] = {}
+    keeper = _keeper(base.settings, base.pool, base.bus, running, by_name)
+    shared = Shared(
+        settings=base.settings,
+        stores=base.stores,
+        pool=base.pool,
+        streams=base.bus,
+        leases=keeper,
+        channels=outside.channels,
+        metrics=outside.metrics,
+        now=outside.now,
+        suspect=suspect,
+    )
+    deps = await _opened(base.stack, running, outside)
+    for worker in running:
+        reads = Streams(_client(base.stack, base.addresses, READ_TIMEOUT_S, 2), base.bus.partitions)
+        by_name[worker.name] = Consumer(worker, deps.get(worker.domain), shared, reads)
+    return keeper, list(by_name.values())
 
 
 def _keeper(
@@ -203,7 +253,7 @@ def _metrics(workers: Sequence[AnyWorker], sources: Sequence[Source]) -> Metrics
 async def _opened(
     stack: AsyncExitStack, workers: Sequence[AnyWorker], outside: Outside
 ) -> dict[Domain[Any] | None, Any]:
-    """What the handlers of each domain of *workers* are given."""
+    """Domain -> what its handlers are given, for the domains of *workers*."""
     return {domain: await stack.enter_async_context(domain.opened(outside)) for domain in _domains(workers)}
 
 
@@ -212,6 +262,8 @@ def _plain(secret: SecretStr | str) -> str:
 
 
 async def _settled_partitions(pool: Pool, settings: Settings) -> int:
+    """The number of partitions in force, which the first start of all takes from *settings*. Raises: StartError where
+    the settings name another number."""
     wanted = settings.ferryman_partitions
     kept = int(await meta.settle(pool, "partitions", str(wanted)))
     if kept != wanted:
@@ -222,7 +274,8 @@ async def _settled_partitions(pool: Pool, settings: Settings) -> int:
     return kept
 
 
-async def _checked_redis(redis: Any) -> streams.Durability:
+async def _checked_redis(redis: Redis) -> streams.Durability:
+    """How durable Redis is; logs where it is not at all. Raises: StartError for a Redis that evicts keys."""
     policy = await durability.eviction_policy(redis)
     if policy not in (None, "noeviction"):
         raise StartError(

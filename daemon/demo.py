@@ -1,5 +1,5 @@
-"""The demonstration: embedded servers, the simulators and the whole daemon in one process, and a proof of how it
-went."""
+"""The demonstration: embedded servers, the simulators and the whole daemon in one process, and a check of the
+result."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ BAD_MOMENT_S: Final = 3.0
 """How long CGB answers 429, and then 502. It begins while the first orders wait for their turn."""
 
 Report = Callable[[int, int], None]
-"""Hears how many of how many accepted orders have come to their end."""
+"""Called with (accepted orders that have ended, accepted orders)."""
 
 
 @dataclass(slots=True)
 class Shipment:
-    """One webhook of the demonstration and what became of it."""
+    """One webhook of the demonstration, its answer, and how it ended."""
 
     what: str
     order: dict[str, Any]
@@ -109,8 +109,7 @@ class Stage:
 
 
 def shipments(count: int, seed: int) -> list[Shipment]:
-    """*count* orders, the same for the same seed, with the difficult ones among them; besides, a repetition and a
-    forgery."""
+    """*count* orders, the same for the same seed, difficult ones included; then one repeated webhook and one forged."""
     rng = random.Random(seed)  # noqa: S311 - invented data
     first, second = orders.same_person_twice(rng, 1001)
     special = [
@@ -245,7 +244,7 @@ async def _judge(stage: Stage, result: Result, accepted: Sequence[str], known: s
 
 
 def _outcome(shipment: Shipment, row: demo.OrderRow | None, endings: dict[str, demo.SyncEnding]) -> str:
-    """What became of it, in words; with a ? in front where that is not what should have."""
+    """How the shipment ended, in words; a "?" in front marks an end that it should not have."""
     reply = shipment.reply
     if reply is None or reply.status != 202:
         status = reply.status if reply else "none"

@@ -178,13 +178,18 @@ async def serve(
     begin_stop: Callable[[], Awaitable[None]],
     drain_s: float,
 ) -> None:
-    """Start every service and run until *stop*, or until any service ends by itself; then drain.
+    """Start every service and run until *stop*, or until a service ends by itself or *started* fails; then drain.
 
     *started* is awaited meanwhile, to announce that all is in place. The drain stops the *work* and awaits
     *begin_stop*; both together may take *drain_s* seconds. The *side* services (leases, health) go on during the drain
-    and are stopped after it. What is late is cut: it stays pending and costs no attempt. Raises the first error of any
-    service.
+    and are stopped after it. A service that is late is cut: what it has in hand stays pending and costs no attempt.
+    Raises the first error of any service or of *started*.
     """
+
+    async def announced() -> None:  # ends at the stop, or with the error of the announcement
+        await started()
+        await stop.wait()
+
     services = [*work, *side]
     helpers: list[asyncio.Future[Any]] = [asyncio.create_task(stop.wait(), name="stop")]
     ends: dict[asyncio.Future[None], Service] = {}
@@ -192,8 +197,8 @@ async def serve(
         for service in services:
             service.start()
             ends[asyncio.create_task(service.stopped(), name=service.name)] = service
-        helpers.append(asyncio.ensure_future(started()))
-        await asyncio.wait({*ends, helpers[0]}, return_when=asyncio.FIRST_COMPLETED)
+        helpers.append(asyncio.create_task(announced(), name="started"))
+        await asyncio.wait({*ends, *helpers}, return_when=asyncio.FIRST_COMPLETED)
         log.info("daemon.draining", seconds=drain_s, asked=stop.is_set())
         await _drain({end: service for end, service in ends.items() if service in work}, begin_stop, drain_s)
         for service in side:

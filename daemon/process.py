@@ -1,4 +1,4 @@
-"""The process: its services in order, how it tells that it is ready, how it stops."""
+"""The process: its services in order, how it says that it is ready, and how it stops."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ ANSWER_S: Final = 2.0
 """Longest wait for requests under way when the HTTP server closes."""
 
 YOUNG_OBJECTS: Final = 5000
-"""New objects after which Python looks for garbage among them. Its own 700 are fewer than one second of traffic holds,
-so nearly everything in hand would be looked through again and again."""
+"""New objects after which Python collects garbage among them. Its default of 700 is less than one second of traffic
+holds, so it would traverse nearly everything in hand again and again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ class _Working(Background):
 def settle_memory() -> None:
     """Set the garbage collector for a process that lives long and makes few objects that refer to each other.
 
-    Call it once, when all is built: what is there then stays, and is not looked through any more.
+    Call it once, when everything is built: no later collection traverses the objects that exist then.
     """
     gc.collect()
     gc.freeze()

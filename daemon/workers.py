@@ -15,7 +15,7 @@ WORKERS: Final[tuple[AnyWorker, ...]] = (journal.WORKER, sync.WORKER)
 
 
 def enabled(settings: Settings, workers: Sequence[AnyWorker] = WORKERS) -> tuple[list[AnyWorker], dict[str, str]]:
-    """Of *workers*, those that run with *settings*, and why others that FERRYMAN_WORKERS names do not."""
+    """(those of *workers* that run with *settings*, name -> why another one that FERRYMAN_WORKERS names does not)."""
     chosen = [w for w in workers if not settings.ferryman_workers or w.name in settings.ferryman_workers]
     off = {worker.name: reason for worker in chosen if (reason := worker.off(settings)) is not None}
     return [worker for worker in chosen if worker.name not in off], off

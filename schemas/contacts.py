@@ -19,12 +19,12 @@ class DirectoryContact:
 
     id: str
     fields: Mapping[str, str] = field(default_factory=dict)
-    """Custom fields by name, encoded as the directory keeps them, as text; absent where it does not tell."""
+    """Custom fields by name, as text in the directory's own encoding; without those that it does not return."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactDraft:
-    """A contact to be made. *fields* by name; the names that the account has not are left out by the caller."""
+    """A contact to create. *fields* by name; the caller leaves out names that the account does not have."""
 
     phone: Phone
     name: str | None

@@ -27,7 +27,7 @@ class FerrymanError(Exception):
     """Base of every error that the bus knows how to act on."""
 
     channel: str | None = None
-    """The channel (an outside system's account) whose call ended in this error; None: no call did."""
+    """The channel (an outside system's account) whose call ended in this error; None: the error came from no call."""
 
     operation: Operation | None = None
     """The kind of that call."""
@@ -37,7 +37,7 @@ class Transient(FerrymanError):
     """Nothing happened outside; the same call may succeed later.
 
     *retry_after_s*: seconds the other side asked for, already bounded, or None.
-    *limited*: the other side said that we ask too often (429 and its like): every process pauses for the scope.
+    *limited*: the other side said that we ask too often (429 and the like): every process pauses calls in that scope.
     """
 
     def __init__(self, text: str, *, retry_after_s: float | None = None, limited: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Who a fact is about: the identities of a person, and the key under which their events stay in order."""
+"""The identities of a person, and the key under which a person's events stay in order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from schemas.phone import Phone
 
 LONGEST_KEY: Final = 250
-"""In characters. What indexes a key has a limit, and what is longer keeps its place by a digest."""
+"""In characters. An index entry has a size limit, so a digest takes the place of a longer key."""
 
 
 class IdentityKind(StrEnum):
@@ -50,7 +50,7 @@ def key(*, phone: Phone | None = None, email: str | None = None, order_id: str |
     """The key of an event: the strongest identity its payload has. Chooses partition and lane, without I/O.
 
     The E.164 phone, else `email:` and the address in lower case, else `order:` and the id.
-    Raises: ValueError when there is none of them.
+    Raises: ValueError when none of them is given.
     """
     if phone is not None:
         return phone.e164

@@ -1,8 +1,8 @@
 """An order as we keep it, read once from the text that Vizi sent.
 
-Absent is None. Nothing is invented: no "Unknown", no zero phone, no guessed currency. The two fallbacks there
-are say the same thing from another place: the branch from the order id's first two letters, the form's id
-from the form.
+An absent value is None. Nothing is invented: no "Unknown", no zero phone, no guessed currency. Two values have a
+fallback that says the same in another place: the branch in the first two letters of the order id, the form's id in the
+form.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from schemas.webhooks.vizi import (
     FLAGS,
     URGENT,
     VALIDITY_DAYS,
-    Delivery,
     Form,
     OrderPart,
+    OrderWebhook,
     Product,
     body_from,
-    delivery_from,
+    webhook_from,
 )
 
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
@@ -40,9 +40,8 @@ class Order:
 
     *ordered_at*: when the form was made, else last changed, else its epoch, else *received_at*; with
     *received_at* and *order_id* it tells which of a person's orders is the newest. The `*_data` of one person
-    are the first applicant's; *applicants_data* is everybody's. *phone* None: there is none that could be
-    called. *whatsapp_alerts_enabled* None: not said, which is no consent. *raw_body*: the exact text
-    received.
+    are the first applicant's; *applicants_data* has all applicants. *phone* None: the order has no usable phone.
+    *whatsapp_alerts_enabled* None: not said, which is no consent. *raw_body*: the exact text received.
     """
 
     order_id: str
@@ -106,7 +105,7 @@ class Order:
         return self.ordered_at, self.received_at, self.order_id
 
     def brief(self) -> Order:
-        """This order without its body and what came as JSON: light to hold while it waits for its turn."""
+        """This order without its body and its JSON members, so that it takes little memory while it waits."""
         return replace(self, raw_body="", **_NO_PARTS)
 
 
@@ -116,15 +115,14 @@ _NO_PARTS: Final[Mapping[str, Any]] = dict.fromkeys(
 
 
 def is_test_order(order_id: str) -> bool:
-    """Whether Vizi's own tests made it."""
+    """Whether the order comes from Vizi's own tests."""
     return order_id.endswith("-TEST")
 
 
 def order_id_of(data: bytes) -> str | None:
-    """The order id of a delivery whose other parts may be missing or wrong (Vizi's tests have no form), or
-    None.
+    """The order id in a webhook's body whose other parts may be missing or wrong (Vizi's tests have no form), or None.
 
-    Raises: Malformed when it is not a JSON object.
+    Raises: Malformed when the body is not a JSON object.
     """
     part = body_from(data).get("order")
     value = part.get("id") if isinstance(part, dict) else None
@@ -137,8 +135,8 @@ def order_from(data: bytes, received_at: datetime) -> Order:
     Raises: Malformed, with the name of the part that is missing or of the wrong kind and never its value.
     """
     body = body_from(data)
-    delivery = delivery_from(body)
-    form, order, product = delivery.form, delivery.order, delivery.form.product or Product()
+    webhook = webhook_from(body)
+    form, order, product = webhook.form, webhook.order, webhook.form.product or Product()
     branch = _branch(order)
     urgent = form.urgency.lower() in URGENT if form.urgency else None
     country = (product.country or form.country or "").lower() or None
@@ -182,7 +180,7 @@ def order_from(data: bytes, received_at: datetime) -> Order:
         business_data=_or_none(form.business),
         form_meta_data=_or_none(_member(body, "form", "meta")),
         coupon_data=_or_none(order.coupon) or _or_none(form.discount),
-        extra_data=_extra(body, delivery),
+        extra_data=_extra(body, webhook),
         applicants_data=form.applicants,
         **_first_applicant(form.applicants),
     )
@@ -221,7 +219,7 @@ def _from_ms(value: object) -> datetime | None:
 
 
 def _day(text: str | None) -> date | None:
-    """A plain day, never shifted by a time zone; what follows it is left out."""
+    """A plain day, never shifted by a time zone; text after the day is ignored."""
     found = _DAY.match(text) if text else None
     try:
         return date.fromisoformat(found.group()) if found else None
@@ -230,7 +228,7 @@ def _day(text: str | None) -> date | None:
 
 
 def _or_none(value: object) -> Any:
-    """What came, or None where it says nothing: "", blank, {} and []."""
+    """*value* (text trimmed), or None where it is "", blank, {} or []."""
     if isinstance(value, str):
         return value.strip() or None
     return None if value in ({}, []) else value
@@ -252,13 +250,13 @@ def _product_data(form: Form) -> Mapping[str, Any] | None:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _extra(body: Mapping[str, Any], delivery: Delivery) -> Mapping[str, Any]:
-    """What has no column: `termsAgreed`, `orderId`, members of one country's form, and whatever is new."""
-    extra = _unnamed(delivery.form, "_id")
-    for place, part in (("order", delivery.order), ("client", delivery.form.client), ("body", delivery)):
+def _extra(body: Mapping[str, Any], webhook: OrderWebhook) -> Mapping[str, Any]:
+    """Members without a column: `termsAgreed`, `orderId`, members of one country's form, and new members."""
+    extra = _unnamed(webhook.form, "_id")
+    for place, part in (("order", webhook.order), ("client", webhook.form.client), ("body", webhook)):
         if unnamed := _unnamed(part):
             extra[place] = unnamed
-    if delivery.form.entry and delivery.form.entry.model_extra:
+    if webhook.form.entry and webhook.form.entry.model_extra:
         extra["entry"] = _member(body, "form", "entry")
     return extra
 

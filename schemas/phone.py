@@ -1,7 +1,7 @@
-"""A telephone number that is known to be one, and the only function that makes one from what people typed.
+"""Phone numbers in canonical form, and the only function that reads one from what people typed.
 
-A wrong guess here sends somebody's travel plans to a stranger, or makes a second contact of one person. So
-whatever has no single sound reading is *no phone*: never a sentinel, never a default country.
+A wrong guess sends a customer's travel plans to a stranger, or makes a second contact for one person. So a text without
+a sound reading is *no phone*: it never becomes a sentinel, and never gets a default country.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ none."""
 
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 
-# Digits and the marks people put between them. Letters are not among them: libphonenumber would read
-# 0800-FLOWERS and extensions, and neither is a WhatsApp address. Bidirectional marks come along with numbers
-# copied from Hebrew text.
+# Digits and the marks that people put between them. Letters are excluded: libphonenumber would read 0800-FLOWERS and
+# extensions, and neither is a WhatsApp address. Numbers copied from Hebrew text contain bidirectional marks.
 _TYPED: Final = re.compile(
     r"[0-9+\-./()\s\u00ad\u2010-\u2015\u2212\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]*"
 )
@@ -32,8 +31,7 @@ _LONGEST_TYPED: Final = 64
 
 # Ranges that libphonenumber calls invalid because no carrier serves them, and that are nevertheless sound
 # addresses: those that regulators keep for drama and documentation (lists of Ofcom and
-# Arcep), and +1 555, from which Meta gives out its WhatsApp test numbers. Nobody's real phone can be in
-# them.
+# Arcep), and +1 555, from which Meta gives out its WhatsApp test numbers. No real phone can be in these ranges.
 _RESERVED: Final = re.compile(
     r"\+(?:447700900[0-9]{3}|441632960[0-9]{3}|1555[0-9]{7}|33(?:19900|26191|35301|46571|53649|63998)[0-9]{4})"
 )
@@ -43,7 +41,7 @@ _RESERVED: Final = re.compile(
 class Phone:
     """A number in canonical E.164 form, `+` and 7 to 15 ASCII digits.
 
-    Its repr and str are masked, so that it can stand in a log line or an error text by accident without harm.
+    Its repr and str are masked, so a phone that gets into a log line or an error text by accident does no harm.
     Raises: Malformed when *e164* has another shape.
     """
 
@@ -118,11 +116,11 @@ def _read(number: str, code: str, region: str | None) -> str | None:
 
 
 def _read_mobile(number: str, code: str, region: str | None) -> str | None:
-    """What `_read_any` says of a plain mobile number as dialled at home, at a tenth of its time; None where that takes
-    more thought.
+    """The result of `_read_any` for a plain mobile number as dialled at home, in a tenth of its time; None for any
+    number that needs `_read_any` itself.
 
-    The intake reads a phone for every order. Numbers that the library would look at twice (an exit code, an embedded
-    country code, a trunk prefix that could belong to the number) are left to it.
+    The intake reads a phone for every order. Numbers that the library may read in two ways (an exit code, an embedded
+    country code, a trunk prefix that could belong to the number) are left to the library.
     """
     home = _home(code, region)
     if home is None or not number.isdigit() or home.exit_code.match(number):
@@ -157,8 +155,8 @@ class _Home:
 
 @lru_cache(maxsize=512)
 def _home(code: str, region: str | None) -> _Home | None:
-    """Of *region*, or else the main one of *code*, where a plain reading is the only one: it is the main one of its
-    calling code, and its trunk prefix is absent or fixed digits."""
+    """The rules of *region*, or else of the main region of *code*. None where a plain number may have several readings:
+    in a region that is not the main one of its calling code, or whose trunk prefix is not fixed digits."""
     region = region or _region_of(code)
     rules = phonenumbers.PhoneMetadata.metadata_for_region(region) if region else None
     if rules is None or rules.country_code is None or rules.general_desc is None:
@@ -179,7 +177,7 @@ def _home(code: str, region: str | None) -> _Home | None:
 
 
 def _mobile(region: str, code_length: int) -> re.Pattern[str] | None:
-    """The mobile numbers of *region*, such as make an E.164 number of at most 15 digits."""
+    """The pattern of the mobile numbers of *region* that fit into an E.164 number; None where there are none."""
     rules = phonenumbers.PhoneMetadata.metadata_for_region(region)
     if rules is None or rules.general_desc is None or rules.mobile is None:
         return None
@@ -224,7 +222,7 @@ def _readings(number: str, code: str, region: str | None) -> Iterator[tuple[str,
         yield (
             f"+{bare[2:]}",
             None,
-        )  # 00 is not the exit code everywhere (Russia: 810), yet everybody writes it
+        )  # 00 is not the exit code everywhere (Russia: 810), yet people write it everywhere
     unpadded = bare.lstrip("0")
     if code and unpadded.startswith(code):
         yield f"+{unpadded}", None

@@ -1,2 +1,2 @@
-"""ChatGPT Builder (CGB): one port, two styles. `live` speaks what the running service answers, `documented` what older
-documents say."""
+"""ChatGPT Builder (CGB): one port, two styles. `live` follows the running service, `documented` follows its older
+documents."""

@@ -35,7 +35,7 @@ _NOT_PRIVATE: Final = frozenset({"action", "field_name", "recipient_type", "mess
 
 
 class Rejection(Refused):
-    """CGB understood and said no. *status*: HTTP's; *code*: CGB's own as text, where it gave one."""
+    """CGB understood and said no. *status*: of HTTP. *code*: CGB's own code as text, None where it gave none."""
 
     def __init__(self, text: str, *, status: int, code: str | None) -> None:
         super().__init__(text)
@@ -44,12 +44,12 @@ class Rejection(Refused):
 
     @property
     def not_found(self) -> bool:
-        """There is no such thing: a contact, or the call itself."""
+        """Whether the contact, or the call itself, does not exist."""
         return self.status == 404 or self.code == "404"
 
     @property
     def exists_already(self) -> bool:
-        """What was to be made is there."""
+        """Whether the contact to be made exists already."""
         return "409" in (str(self.status), self.code) or _EXISTS.search(str(self)) is not None
 
 
@@ -70,7 +70,7 @@ class CgbCalls:
         json: Any = None,
         form: Mapping[str, str] | None = None,
     ) -> Any:
-        """One request; its JSON object or array when it succeeded ({} where HTTP says that it has no body).
+        """Send one request; returns the JSON object or array of a success ({} where HTTP says that it has no body).
 
         Raises: Transient, Uncertain, ChannelDown, Rejection as `judge` tells; what the gate raises without a request.
         """
@@ -108,12 +108,11 @@ class _Complaint:
 def judge(reply: Reply, *, write: bool, private: Iterable[str], now: datetime) -> Any:
     """The JSON of a successful answer.
 
-    *private*: what the request held, blotted out of error texts; *now*: aware.
+    *private*: texts of the request, which error texts must not repeat. *now*: with its time zone.
 
     Raises:
-        Transient: asked too often (limited), in any of its forms; a read answered 5xx or with something that
-        is not JSON.
-        Uncertain: a write answered so.
+        Transient: we asked too often (limited), however CGB says it; a read was answered 5xx or without JSON.
+        Uncertain: a write was answered 5xx or without JSON.
         ChannelDown: token, access or payment; or a redirect, which means a wrong address.
         Rejection: any other 4xx or failure reported inside a 2xx.
     """
@@ -187,7 +186,7 @@ def clean(text: str, private: Iterable[str]) -> str:
 
 
 def _values(sent: Any) -> Iterator[str]:
-    """Every text and number of *sent* that is somebody's content."""
+    """Every text and number of *sent* that may be personal."""
     if isinstance(sent, Mapping):
         for key, value in sent.items():
             if key not in _NOT_PRIVATE:

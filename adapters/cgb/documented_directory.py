@@ -1,4 +1,4 @@
-"""CGB as older documents describe it, for gateways built to them; `live` is the running service."""
+"""CGB as its older documents describe it, for gateways built to them; `live_directory` follows the running service."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from schemas.phone import Phone
 class DocumentedCgb:
     """The `ContactDirectory` of a gateway built to the documents.
 
-    *api_key* goes into `Authorization: Bearer`; *cache_s* is not used, as there is nothing to
-    keep.
+    *api_key* goes into `Authorization: Bearer`. *cache_s* is not used: this style keeps nothing.
     """
 
     def __init__(self, gate: Gate, *, base_url: str, api_key: str, cache_s: float) -> None:
         self._calls = CgbCalls(gate, base_url, {"Authorization": f"Bearer {api_key}"})
 
     async def find(self, phone: Phone) -> DirectoryContact | None:
-        """The contact of *phone*; one call. 404, and a contact that says nothing of itself, are None."""
+        """The contact of *phone*; one call. None for 404, and for an answer without id and phone."""
         try:
             answer = await self._calls.ask("GET", f"/contacts/{phone.digits}")
         except Rejection as refusal:
@@ -43,7 +42,7 @@ class DocumentedCgb:
     async def create(self, draft: ContactDraft) -> str:
         """Make the contact with its fields in one call; return its id.
 
-        One that exists already is updated instead.
+        A contact that exists already is updated instead.
         """
         body: dict[str, Any] = {
             "id": draft.phone.digits,

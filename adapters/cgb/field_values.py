@@ -14,8 +14,8 @@ def live_value(value: FieldValue) -> str:
     """*value* as the live service takes it: always text; booleans 1 or 0, dates and times in unix seconds.
 
     A date without a time is its midnight in UTC; a time without a zone is taken as UTC. Field types as in the
-    service's own Swagger page (2 date, 3 date-time: unix seconds; 4 boolean: 0 or 1). Raises: Malformed for a
-    number that is none.
+    service's own Swagger page (2 date, 3 date-time: unix seconds; 4 boolean: 0 or 1). Raises: Malformed for NaN and
+    infinities.
     """
     if isinstance(value, bool):
         return "1" if value else "0"
@@ -31,7 +31,7 @@ def live_value(value: FieldValue) -> str:
 def documented_value(value: FieldValue) -> str | int | float | bool:
     """*value* as the documented style takes it: native JSON types, dates and times in ISO 8601.
 
-    Raises: Malformed for a number that is none.
+    Raises: Malformed for NaN and infinities.
     """
     if isinstance(value, datetime):
         return _aware(value).isoformat()
@@ -41,7 +41,7 @@ def documented_value(value: FieldValue) -> str | int | float | bool:
 
 
 def text_of(value: Any) -> str | None:
-    """A JSON value that the directory keeps, as text (booleans 1 or 0); None for none or for parts."""
+    """A JSON value of the directory as text (booleans 1 or 0); None for null, arrays, objects and infinities."""
     if isinstance(value, (str, bool, int)):
         return live_value(value)
     if isinstance(value, float) and math.isfinite(value):

@@ -1,4 +1,4 @@
-"""CGB as the service at https://app.chatgptbuilder.io/api speaks it: its Swagger page (v1.1) and observation."""
+"""CGB as the service at https://app.chatgptbuilder.io/api answers, by its Swagger page (v1.1) and by observation."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _ABOUT_FIELDS: Final = re.compile(r"field|contact|user", re.I)
 class LiveCgb:
     """The `ContactDirectory` of the running service.
 
-    *api_key*: the account's access token, sent in `X-ACCESS-TOKEN` and nowhere else. *cache_s*: how long the account's
-    list of custom fields is believed. The id of a WhatsApp contact is its phone's digits.
+    *api_key*: the account's access token, sent in `X-ACCESS-TOKEN` and nowhere else. *cache_s*: for how many seconds
+    the account's list of custom fields is reused. The id of a WhatsApp contact is its phone's digits.
     """
 
     def __init__(self, gate: Gate, *, base_url: str, api_key: str, cache_s: float) -> None:
@@ -39,8 +39,8 @@ class LiveCgb:
     async def find(self, phone: Phone) -> DirectoryContact | None:
         """The contact of *phone*; one call.
 
-        An unknown contact is answered with 200 and a contact without phone and name (observed on the running
-        service); the Swagger page has 404. Both are None.
+        For an unknown contact the running service answers 200 with a contact that has no phone and no name; the Swagger
+        page says 404. Both give None.
         """
         try:
             answer = await self._calls.ask("GET", f"/contacts/{phone.digits}")
@@ -57,10 +57,9 @@ class LiveCgb:
     async def create(self, draft: ContactDraft) -> str:
         """Make the contact with its fields in one call; return its id.
 
-        The whole name goes to `first_name`: splitting names went wrong. Where the service says that the
-        contact is there already (somebody was faster, or an earlier try did it), it is looked up (two calls
-        at most) and updated instead.
-        Raises: Refused ("… exists already …") when it is said to exist and cannot be found.
+        The whole name goes to `first_name`, because splitting names went wrong. A contact that exists already (made by
+        another client, or by an earlier attempt) is looked up, with two calls at most, and updated instead.
+        Raises: Refused ("… exists already …") when the service says that it exists and a search does not find it.
         """
         body: dict[str, Any] = {
             "phone": draft.phone.digits,
@@ -85,9 +84,9 @@ class LiveCgb:
     async def update(self, contact_id: str, fields: Mapping[str, FieldValue]) -> None:
         """Write *fields* in one call; name and e-mail of an existing contact cannot be changed at all.
 
-        The call sends content without messages. A service that refuses that is written to field by field from
-        then on.
-        Raises: Refused also for a name that the account has not, where fields are written one by one.
+        The call sends content without messages. If the service refuses such a call, this update and all later ones
+        write each field with a call of its own.
+        Raises: Refused; in that second way also for a name that the account does not have.
         """
         if not fields:
             return
@@ -139,7 +138,7 @@ class LiveCgb:
         if time.monotonic() < self._fields_until:
             return self._fields
         if self._fetching is None:
-            # For every caller, so in no caller's context: one event's permit must not keep the answer from the others.
+            # All callers share the task, so it runs in no caller's context: the permit of one event must not stop it.
             self._fetching = asyncio.create_task(self._fetch_fields(), name="cgb-custom-fields", context=Context())
             self._fetching.add_done_callback(self._fetched)
         # Shielded: one caller's cancellation must not fail the others.
@@ -161,7 +160,7 @@ class LiveCgb:
     def _fetched(self, task: asyncio.Task[dict[str, str]]) -> None:
         self._fetching = None
         if not task.cancelled():
-            task.exception()  # marks it as seen, should every caller have gone
+            task.exception()  # marks the error as seen, in case every caller is gone
 
 
 def _path(contact_id: str) -> str:
@@ -189,7 +188,7 @@ def _named(contact: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _made_id(answer: Any) -> str | None:
-    """The id in the answer to a creation: `data.id` observed, `id` and `contact_id` read by other clients."""
+    """The id in the answer to a creation: `data.id` as observed, or `id` or `contact_id`, which other clients read."""
     if not isinstance(answer, dict):
         return None
     data = answer.get("data")
@@ -205,7 +204,7 @@ def _text_id(value: Any) -> str | None:
 
 
 def _refuses_no_messages(refusal: Rejection) -> bool:
-    """Whether the service may mind the missing messages; its wording is not known."""
+    """Whether *refusal* may be about the missing messages; the service's wording is not known."""
     if refusal.not_found:
         return False
     text = str(refusal)

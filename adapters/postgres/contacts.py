@@ -1,8 +1,7 @@
 """People and their identities: `contacts` and `contact_identities`, in batches.
 
-Any number of processes may make the same person at the same time: the unique identity decides, and who loses
-takes its own contact away again. Locks are taken in one order everywhere: phones, contacts by id, other
-identities.
+Several processes may make the same person at the same time. The unique identity decides which contact stays, and a
+process that loses deletes its own. Locks are taken in one order everywhere: phones, contacts by id, other identities.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from schemas.identity import Identity, IdentityKind, email_identity
 from schemas.phone import Phone
 
 _LONGEST_VALUE: Final = 320
-"""Identities are indexed, and an address longer than mail allows is not one."""
+"""Characters of an e-mail address. Identities are indexed, and mail allows no longer address."""
 
 _FIND: Final = """
 SELECT value, contact_id FROM contact_identities WHERE kind = 'phone' AND value = ANY ($1::text[])
@@ -50,7 +49,7 @@ ON CONFLICT (kind, value) DO NOTHING
 
 _REMOVE: Final = "DELETE FROM contacts WHERE id = ANY ($1::uuid[])"
 
-# Locks in the order of id: a row is changed only once the list of locked ones has come to it.
+# Rows are locked in the order of id, and each is updated only after it is locked.
 _REMEMBER: Final = """
 WITH locked AS MATERIALIZED (SELECT id FROM contacts WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE)
 UPDATE contacts SET
@@ -82,7 +81,7 @@ _NOTHING: Final = (None,) * 7
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Buyer:
-    """A person as one order of theirs, synced at *synced_at*, tells of them. *age* is the order's `age`."""
+    """What one order, synced at *synced_at*, says about its buyer. *age* is the order's `age`."""
 
     phone: Phone
     age: tuple[datetime, datetime, str]
@@ -94,31 +93,30 @@ class Buyer:
 
     @property
     def order_id(self) -> str:
-        """The order that tells."""
+        """The id of that order."""
         return self.age[2]
 
 
 async def newest_orders(conn: Connection | Pool, phones: Sequence[str]) -> Mapping[str, tuple[datetime, datetime, str]]:
     """The newest synced order of the person of each phone (E.164): when ordered, when received, its id.
 
-    Phones of nobody, or of people without a synced order, are missing from the answer.
+    The answer lacks phones without a person, and phones of people without a synced order.
     """
     rows = await conn.fetch(_NEWEST, list(dict.fromkeys(phones)))
     return {row[0]: (row[1], row[2], row[3]) for row in rows}
 
 
 async def ensure(conn: Connection, phones: Sequence[str]) -> Mapping[str, UUID]:
-    """The person of each phone (E.164), made where there is none. Inside a transaction."""
+    """Phone (E.164) -> contact id; a missing contact is made. Call it inside a transaction."""
     contacts, _ = await _ensure(conn, dict.fromkeys(phones))
     return contacts
 
 
 async def remember(conn: Connection, buyers: Sequence[Buyer]) -> Mapping[str, UUID]:
-    """Keep what orders tell of their buyers; return the contact by order id. Inside a transaction.
+    """Keep what orders say about their buyers; returns order id -> contact id. Call it inside a transaction.
 
-    The person is who has the phone. Name, e-mail and newest order are those of the newest order ever told of;
-    one that lacks a name or an e-mail leaves the known one. An identity that belongs to somebody else stays
-    theirs.
+    The phone identifies the person. Name, e-mail and newest order come from the newest order of all; an order without a
+    name or an e-mail leaves the known one. An identity that belongs to another person stays with that person.
     """
     if not buyers:
         return {}
@@ -135,7 +133,7 @@ async def remember(conn: Connection, buyers: Sequence[Buyer]) -> Mapping[str, UU
 
 
 async def _ensure(conn: Connection, wanted: Mapping[str, Buyer | None]) -> tuple[dict[str, UUID], set[UUID]]:
-    """The person of each phone, and which of them were made here, with what their buyer tells."""
+    """(phone -> contact id, the ids of the contacts made here from their buyers)."""
     found: dict[str, UUID] = {row[0]: row[1] for row in await conn.fetch(_FIND, list(wanted))}
     missing = sorted(phone for phone in wanted if phone not in found)
     if not missing:
@@ -147,13 +145,13 @@ async def _ensure(conn: Connection, wanted: Mapping[str, Buyer | None]) -> tuple
     found.update({phone: contact for phone, contact in made.items() if contact in won})
     if len(won) < len(made):
         await conn.execute(_REMOVE, [contact for contact in made.values() if contact not in won])
-        # A second look is a new snapshot (read committed): it shows who won.
+        # A second query has a new snapshot (read committed), which shows the contacts that won.
         found.update({row[0]: row[1] for row in await conn.fetch(_FIND, missing)})
     return found, won
 
 
 def _told(buyers: Sequence[Buyer | None]) -> list[list[Any]]:
-    """The columns of what *buyers* tell: name, e-mail, language, the order's id, when ordered, received and synced."""
+    """The columns of *buyers*: name, e-mail, language, the order's id, when ordered, received and synced."""
     rows = [
         (b.name, b.email, b.language, b.order_id, b.age[0], b.age[1], b.synced_at) if b else _NOTHING for b in buyers
     ]
@@ -161,7 +159,7 @@ def _told(buyers: Sequence[Buyer | None]) -> list[list[Any]]:
 
 
 async def add_identities(conn: Connection, owned: Sequence[tuple[UUID, Identity]]) -> None:
-    """Add identities to people. One that somebody has already, whoever it is, stays where it is."""
+    """Add identities to contacts. An identity that exists already stays with its contact."""
     first = {(identity.kind.value, identity.value): contact for contact, identity in reversed(owned)}
     if first:
         kinds, values = [kind for kind, _ in first], [value for _, value in first]

@@ -1,7 +1,7 @@
-"""Bringing a database to the schema of this program: numbered files, forward only, one transaction each.
+"""Brings a database to the schema of this program: numbered files, forward only, one transaction each.
 
-A file is `migrations/NNNN_name.sql`. Once released it is never edited, only added to: the database keeps a digest
-of what it applied.
+A file is `migrations/NNNN_name.sql`. A released file is never edited, because the database keeps a digest of what it
+applied; a change is a new file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LOCK_TIMEOUT: Final = "5s"
 
 STATEMENT_TIMEOUT_S: Final = 600.0
 
-_LOCK_KEY: Final = 0x6665727279  # any number that is only ours
+_LOCK_KEY: Final = 0x6665727279  # any number that nothing else uses
 _RETRY_S: Final = 0.05
 _FILE: Final = re.compile(r"(\d{4})_(\w+)\.sql")
 
@@ -112,7 +112,7 @@ def read_migrations(directory: Traversable) -> tuple[Migration, ...]:
 
 
 async def _missing(conn: Connection, files: Sequence[Migration]) -> list[Migration]:
-    """The files that the database has not got yet, after a look at those that it has."""
+    """The files that are not applied yet, after a check of those that are."""
     applied: dict[int, Record] = {}
     if await conn.fetchval(_EXISTS):
         applied = {row["version"]: row for row in await conn.fetch(_APPLIED)}
@@ -139,14 +139,14 @@ def _check(files: Sequence[Migration], applied: Mapping[int, Record]) -> None:
 
 
 async def _lock(conn: Connection) -> None:
-    """The session's advisory lock. Polled: a waiting statement holds a snapshot, which blocks DDL."""
+    """Take the session's advisory lock, by polling: a waiting statement would hold a snapshot, which blocks DDL."""
     try:
         async with asyncio.timeout(LOCK_WAIT_S):
             while not await conn.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK_KEY):  # noqa: ASYNC110
                 await asyncio.sleep(_RETRY_S)
     except TimeoutError:
         raise MigrationError(
-            f"another process migrates this database for {LOCK_WAIT_S:.0f} s already: wait, then try again"
+            f"another process migrates this database and has not ended in {LOCK_WAIT_S:.0f} s: wait, then try again"
         ) from None
 
 

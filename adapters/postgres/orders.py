@@ -81,7 +81,7 @@ _DERIVED: Final[Mapping[str, str]] = {
 }
 
 COLUMNS: Final[Mapping[str, str]] = {**_PLAIN, **dict.fromkeys(_PARTS, "jsonb"), **_DERIVED}
-"""What an order fills when it is kept, with the types, in the order of an OrderRow's values."""
+"""The columns that `store` fills, with their types, in the order of OrderRow.values."""
 
 _plain_of: Final = attrgetter(*_PLAIN)
 _parts_of: Final = attrgetter(*_PARTS)
@@ -96,8 +96,8 @@ ORDER BY order_id
 ON CONFLICT (order_id) DO NOTHING
 """  # noqa: S608
 
-# Locks in the order of order_id: a row is changed only once the list of locked ones has come to it. Whether the contact
-# was there before this order's sync is what the first look said; a later one sees our own contact.
+# Rows are locked in the order of order_id, and each is updated only after it is locked. cgb_contact_exists keeps its
+# first value: a later lookup may see the contact that this order's own sync has made.
 _MARK: Final = """
 WITH locked AS MATERIALIZED (
   SELECT order_id FROM orders WHERE order_id = ANY ($1::text[]) ORDER BY order_id FOR UPDATE)
@@ -126,8 +126,8 @@ End: TypeAlias = Literal["synced", "no_whatsapp", "failed"]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class OrderRow:
-    """An order as its row: *values* of COLUMNS, JSON as text. Light to hold while it waits for its commit, as there are
-    no objects in it to go through for the garbage collector."""
+    """An order as its row: *values* of COLUMNS, JSON as text. It is cheap to hold until its commit, because it has no
+    nested objects that the garbage collector would traverse."""
 
     order_id: str
     values: tuple[Any, ...]
@@ -135,7 +135,7 @@ class OrderRow:
 
 @dataclass(frozen=True, slots=True)
 class Syncing:
-    """The sync of an order is about to write, at *at*; *contact_exists*: what the look before it said."""
+    """The sync of an order is about to write, at *at*. *contact_exists*: what the lookup before it found."""
 
     order_id: str
     at: datetime
@@ -144,10 +144,9 @@ class Syncing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncResult:
-    """How the sync of an order ended, at *at*. *error*: for `failed`, at most LONGEST_ERROR characters are
-    kept.
+    """How the sync of an order ended, at *at*. *error*: for `failed`; at most LONGEST_ERROR characters are kept.
 
-    What is None leaves what was learned before: the contact's id and whether the number is on WhatsApp.
+    None for the contact's id, for its existence and for WhatsApp leaves the stored value.
     """
 
     order_id: str
@@ -167,7 +166,7 @@ def row_of(order: Order) -> OrderRow:
 
 
 async def store(conn: Connection, rows: Sequence[OrderRow]) -> None:
-    """Keep orders, status pending. One that is there already stays as it first came, its sync columns too."""
+    """Insert orders with status pending. A stored order stays as it is, its sync columns included."""
     if not rows:
         return
     first = {row.order_id: row.values for row in reversed(rows)}
@@ -175,10 +174,10 @@ async def store(conn: Connection, rows: Sequence[OrderRow]) -> None:
 
 
 async def mark(conn: Connection, marks: Sequence[Syncing | SyncResult], people: Mapping[str, UUID]) -> None:
-    """Say that syncs are under way, or how they ended, and whose the orders are.
+    """Record syncs under way, how syncs ended, and the contacts of orders.
 
-    *people*: the contact by order id, also of orders without a mark. Of an order's marks a result counts before a
-    Syncing, else the last one. Unknown orders are passed over.
+    *people*: order id -> contact id, also of orders without a mark. Of several marks of one order, a SyncResult counts
+    before a Syncing, else the last one counts. Unknown orders are ignored.
     """
     last: dict[str, Syncing | SyncResult | None] = dict.fromkeys(people)
     for one in marks:
@@ -190,7 +189,7 @@ async def mark(conn: Connection, marks: Sequence[Syncing | SyncResult], people: 
 
 
 def _mark(order_id: str, one: Syncing | SyncResult | None, contact: UUID | None) -> tuple[Any, ...]:
-    """The row of one order for _MARK. None: its contact is all that is said."""
+    """The row of one order for _MARK. *one* is None: only the order's contact is recorded."""
     match one:
         case Syncing():
             return order_id, "syncing", one.at, None, None, one.contact_exists, None, contact

@@ -11,7 +11,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 Record: TypeAlias = asyncpg.Record
 PostgresError = asyncpg.PostgresError
-"""Whatever the server answers that is not a result."""
+"""Any error that the server answers."""
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -24,7 +24,7 @@ ACQUIRE_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S: Final = 10.0
 
 IDLE_TRANSACTION_MS: Final = 3000
-"""How long a process may sleep in the middle of a transaction: the next owner waits for the rows that it holds."""
+"""How long a transaction may stand still: the next lease holder waits for the rows that it has locked."""
 
 
 @asynccontextmanager
@@ -52,7 +52,7 @@ async def connect(dsn: str, *, size: int = 10, name: str = "ferryman") -> AsyncI
 
 @asynccontextmanager
 async def single_connection(dsn: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    """One connection on *dsn*, closed on exit: for what must not run within a pool's limits, as migrations. Raises as
+    """One connection on *dsn*, closed on exit: for work beyond a pool's time limits, like migrations. Raises as
     `connect`."""
     connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
     try:
@@ -79,6 +79,6 @@ StoreErrors: Final = (
 
 
 def store_is_down(exc: BaseException) -> bool:
-    """Whether *exc* speaks of the store and not of the data (asyncpg counts a bad argument among the interface
+    """Whether *exc* is the fault of the store and not of the data (asyncpg counts a bad argument among the interface
     errors)."""
     return isinstance(exc, StoreErrors) and not isinstance(exc, ValueError)

@@ -112,6 +112,7 @@ class RateLimiter:
         self._clock = clock
         self._sleep = sleep
         self._redis_back_at = 0.0
+        self._in_process = False
         self._scopes: dict[str, _Scope] = {}
 
     async def acquire(self, scope: str) -> None:
@@ -197,12 +198,15 @@ class RateLimiter:
             return None
         try:
             run: Any = self._redis.eval
-            return await run(script, len(keys), *keys, *args)
+            answer = await run(script, len(keys), *keys, *args)
         except _RedisAway as error:
-            if self._clock() >= self._redis_back_at:  # once for all calls that were under way
-                structlog.get_logger().warning("limits.in_process", error=type(error).__name__)
             self._redis_back_at = self._clock() + _REDIS_REST_S
+            if not self._in_process:  # many requests meet the same outage
+                self._in_process = True
+                structlog.get_logger().warning("limits.in_process", error=type(error).__name__)
             return None
+        self._in_process = False
+        return answer
 
     def _here(self, scope: str) -> _Scope:
         if (here := self._scopes.get(scope)) is not None:

@@ -24,17 +24,18 @@ from schemas.identity import key
 from schemas.phone import parse_phone
 
 TOLERANCE_S: Final = 300
-"""How far a signature's time may be from ours, by the Standard Webhooks specification's libraries."""
+"""How far a signature's time may be from our clock, as in the libraries of Standard Webhooks."""
 
 LONGEST_STAMP: Final = 12
 
-# looked up in every request: plain text would be folded to one case each time
+# for lookups in every request: aiohttp would fold the case of a plain str each time
 _SIGNATURE, _ID, _TIMESTAMP = istr("Webhook-Signature"), istr("Webhook-Id"), istr("Webhook-Timestamp")
 _KEY, _AUTHORIZATION = istr("X-API-Key"), istr("Authorization")
 
 
 def verify(request: Webhook, secrets: Secrets) -> bool:
-    """X-API-Key, or `Authorization: Bearer` with the same key, or a Standard Webhooks signature over the raw body."""
+    """Whether the request has X-API-Key, or `Authorization: Bearer` with the same key, or a Standard Webhooks signature
+    over the raw body."""
     return _is_signed(request, secrets.get("orders_webhook_secret", ())) or _has_key(
         request.headers, secrets.get("orders_api_key", ())
     )
@@ -63,11 +64,11 @@ def _same(given: str, wanted: str) -> bool:
 
 
 class _Signature(standardwebhooks.Webhook):
-    """The package's secret, over a body as bytes: its own check takes text alone, and spends more on that than on the
-    digest. A body that is not UTF-8 may be authentic; it is refused later as no JSON."""
+    """The package's secret, checked over the body as bytes: the package's own check takes text alone, and spends more
+    time on decoding than on the digest. A body that is not UTF-8 may be authentic; it is refused later as not JSON."""
 
     def proves(self, message: str, stamp: str, signatures: str, body: bytes) -> bool:
-        """Whether one of *signatures*, the header's text, is of *body*, and *stamp* (epoch seconds) near to now."""
+        """Whether *signatures*, the header's text, has a signature of *body*, and *stamp* (epoch seconds) is recent."""
         if not message or not _is_seconds(stamp) or abs(time.time() - int(stamp)) > TOLERANCE_S:
             return False
         content = f"{message}.{stamp}.".encode(errors="replace") + body
@@ -85,7 +86,7 @@ def _signature(secret: str) -> _Signature:
 
 
 def parse(request: Webhook, doc: Mapping[str, Any], now: datetime) -> list[Event]:
-    """One `order.received`. Takes no decision: odd shapes go on and fail visibly in the worker.
+    """One `order.received`. Decides nothing: an order of an unexpected shape fails visibly in the worker.
 
     Raises: NoIdentity when there is no `order.id`.
     """

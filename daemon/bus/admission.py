@@ -95,20 +95,23 @@ class Admission:
         seen = await inbox.seen(self._pool, name, events)
         tried = await inbox.attempts(self._pool, name, events) if history else {}
         deliveries = await self._deliveries(entries) if history else {}
-        others = [(event, digest) for i, first in seen.items() if (digest := body_hash(event := events[i])) != first]
-        others += _other_bodies(events, copies)
+        others = _other_bodies(events, copies)
+        if seen:
+            ended = [(event, seen[event.inbox_key]) for event in events if event.inbox_key in seen]
+            others += [(event, digest) for event, first in ended if (digest := body_hash(event)) != first]
         if others:
             await inbox.conflicts(self._pool, others)
             for event, _ in others:
                 log.warning("event.same_id_other_body", worker=name, event_id=event.id, source=event.source)
-        self._committer.ack([entry.ref for i, entry in enumerate(entries) if i in seen])
-        for i, entry in enumerate(entries):
-            if i not in seen:
-                if history:
-                    entry.attempts, entry.begun = tried.get(entry.event.inbox_key, (0, 0))
-                    entry.failures = entry.attempts
-                    entry.deliveries = deliveries.get(entry.ref, 1)
-                self._lanes.add(entry)
+        for entry in entries:
+            if seen and entry.event.inbox_key in seen:
+                self._committer.ack([entry.ref])
+                continue
+            if history:
+                entry.attempts, entry.begun = tried.get(entry.event.inbox_key, (0, 0))
+                entry.failures = entry.attempts
+                entry.deliveries = deliveries.get(entry.ref, 1)
+            self._lanes.add(entry)
 
     async def _deliveries(self, entries: Sequence[Entry]) -> Mapping[tuple[str, str], int]:
         try:

@@ -1,4 +1,4 @@
-"""Who should hold what: a plain decision that every process makes alike from the same table."""
+"""Which member should hold which pairs: a plain decision that every process makes alike from the same table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Plan:
 
 
 def score(member: str, pair: Pair) -> int:
-    """Rendezvous hashing: the liking of *member* for *pair*. The highest among the members has the first claim."""
+    """Rendezvous hashing: the score of *member* for *pair*. The member with the highest score has the first claim."""
     return int.from_bytes(blake2b(f"{member}/{pair[0]}/{pair[1]}".encode(), digest_size=8).digest())
 
 
@@ -32,9 +32,9 @@ def plan(
 ) -> Plan:
     """The share of *me* in *pairs*.
 
-    Members that run the same workers end within one pair of each other, of every worker and in all: one that got most
-    of a busy worker would be the slowest of them. Who holds something keeps it up to its share, so a member that joins
-    or leaves moves the fewest pairs; what is free goes to whom it likes most and has room.
+    Members that run the same workers end within one pair of each other, of every worker and in all: a member with most
+    pairs of a busy worker would be the slowest. A member keeps what it holds up to its share, so a member that joins or
+    leaves moves the fewest pairs. A free pair goes to the member with the highest score that is below its share.
     """
     take: set[Pair] = set()
     give: set[Pair] = set()
@@ -49,7 +49,7 @@ def plan(
 
 
 def _groups(members: Mapping[str, frozenset[str]], pairs: Collection[Pair]) -> dict[tuple[str, ...], list[Pair]]:
-    """Pairs by the members that run their worker: within such a group everybody can hold everything."""
+    """Pairs by the members that run their worker: any of these members can hold any pair of such a group."""
     groups: dict[tuple[str, ...], list[Pair]] = defaultdict(list)
     for pair in sorted(pairs):
         groups[tuple(sorted(m for m, workers in members.items() if pair[0] in workers))].append(pair)
@@ -57,8 +57,8 @@ def _groups(members: Mapping[str, frozenset[str]], pairs: Collection[Pair]) -> d
 
 
 def _shares(owned: Mapping[Pair, str | None], extras: dict[str, int]) -> dict[str, int]:
-    """How many of one worker's pairs each member should hold. Where they do not divide evenly, one more goes to those
-    who had the fewest *extras* of other workers, among them to those who hold the most; it is counted in *extras*."""
+    """How many of one worker's pairs each member should hold. Where they do not divide evenly, some members get one
+    more: those with the fewest *extras* of other workers, and among these the ones that hold most. Updates *extras*."""
     least, over = divmod(len(owned), len(extras))
     held = Counter(owned.values())
     more = sorted(extras, key=lambda member: (extras[member], -held[member], member))[:over]

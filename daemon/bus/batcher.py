@@ -21,7 +21,10 @@ class Full(Transient):
 
 
 class Batcher(Generic[Item, Result]):
-    """Calls *run* with batches; *run* returns one result per item, in order, or raises for the whole batch."""
+    """Calls *run* with batches; *run* returns one result per item, in order, or raises for the whole batch.
+
+    *largest*: items in one batch. *waiting*: items that may wait. *at_once*: batches under way.
+    """
 
     def __init__(
         self,

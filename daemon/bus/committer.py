@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 import structlog
@@ -33,8 +32,7 @@ TEXT_CAP: Final = 500
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """An entry, and what was decided about it at *now*."""
 
     entry: Entry
@@ -67,6 +65,7 @@ class Committer:
     ) -> None:
         self._worker = worker
         self._pool = shared.pool
+        self._postgres = shared.stores.postgres
         self._streams = shared.streams
         self._leases = shared.leases
         self._committed = committed
@@ -79,8 +78,6 @@ class Committer:
         self._wake_after = asyncio.Event()
         self._closing = False
         self._closed = False  # everything submitted is committed: what follows the commits may end
-        self.store_up = asyncio.Event()
-        self.store_up.set()
 
     def submit(self, settled: Settled) -> None:
         """Write *settled* with the next batch."""
@@ -130,7 +127,7 @@ class Committer:
                     await self._write(batch)
             except Exception as exc:
                 if store_is_down(exc):
-                    self._store_is(False, exc)
+                    self._postgres.noticed(exc)
                     await asyncio.sleep(STORE_RETRY_S)
                     continue
                 if len(batch) > 1:
@@ -138,10 +135,9 @@ class Committer:
                     await self._commit(batch[:middle])
                     await self._commit(batch[middle:])
                     return
-                self._store_is(True)
                 batch = [self._unwritable(batch[0], exc)]
                 continue
-            self._store_is(True)
+            self._postgres.answered()
             return
 
     def _unwritable(self, settled: Settled, exc: Exception) -> Settled:
@@ -156,14 +152,6 @@ class Committer:
         )
         error = Permanent(f"its results cannot be written ({name})")
         return Settled(settled.entry, Finish("dead", name, error=error), settled.now)
-
-    def _store_is(self, up: bool, exc: BaseException | None = None) -> None:
-        if up and not self.store_up.is_set():
-            log.info("postgres.back", worker=self._worker.name)
-            self.store_up.set()
-        elif not up and self.store_up.is_set():
-            log.warning("postgres.down", worker=self._worker.name, error_class=type(exc).__name__)
-            self.store_up.clear()
 
     async def _write(self, batch: Sequence[Settled]) -> None:
         held = self._leases.held(self._worker.name)

@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -36,6 +36,9 @@ TELL_S: Final = 60.0
 SLOW_S: Final = 10.0
 """An event that took longer from the first call of its handler to its end is told at info."""
 
+BREATH_S: Final = 0.002
+"""Longest time that handlers which wait for nothing keep the event loop to themselves."""
+
 SUSPICIOUS: Final = 3
 """Deliveries from which on an event might be what kills the process."""
 
@@ -63,6 +66,7 @@ class Consumer:
         self._poison = settings.ferryman_poison_deliveries
         self._alone = asyncio.Lock()
         self._ended: Counter[str] = Counter()
+        self._breath_at = 0.0
         self._took = shared.metrics.observer("ferryman_event_seconds", {"worker": worker.name})
         self.committer = Committer(worker, shared, self._committed, self._lease_lost)
         self.reader = Reader(worker, shared, reads, self.lanes, self.committer)
@@ -143,8 +147,8 @@ class Consumer:
                 continue
             self._busy[number] = entry
             try:
-                if not self.committer.store_up.is_set():
-                    await self._until_store_is_up()
+                if not self._shared.stores.postgres.up:  # nothing can be recorded, so nothing is begun
+                    await self._shared.stores.postgres.wait_up(self._stopping)
                     if self._stopping.is_set():
                         return
                 if entry.deliveries < SUSPICIOUS:
@@ -156,29 +160,20 @@ class Consumer:
                         await self._turn_under_suspicion(entry, mine)
             finally:
                 del self._busy[number]
-            await asyncio.sleep(0)  # a handler that never waits must not keep the listener and the committer waiting
+            if time.monotonic() >= self._breath_at:  # else handlers that wait for nothing would starve the listener
+                await asyncio.sleep(0)
+                self._breath_at = time.monotonic() + BREATH_S
 
     def _may_begin(self, entry: Entry) -> bool:
         """False while Redis is away for longer than the lease, and for what was read under an earlier lease than the
         one that is held now: another process may have ended it in between. The reader drops it at its next round."""
-        leases, worker = self._shared.leases, self.worker.name
-        return leases.may_begin(worker, entry.partition) and leases.certain(worker, entry.partition, entry.epoch)
+        return self._shared.leases.may_begin(self.worker.name, entry.partition, entry.epoch)
 
     def _check_lease(self, number: int) -> None:
         """Raises LeaseLost when what slot *number* has in hand may be another process's by now, or is over."""
         entry = self._busy.get(number)
         if entry is None or not self._shared.leases.certain(self.worker.name, entry.partition, entry.epoch):
             raise LeaseLost("the lease has run out meanwhile")
-
-    async def _until_store_is_up(self) -> None:
-        """With Postgres away nothing can be recorded, so nothing is begun."""
-        waits = {
-            asyncio.create_task(self.committer.store_up.wait()),
-            asyncio.create_task(self._stopping.wait()),
-        }
-        _, left = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for task in left:
-            task.cancel()
 
     async def _turn_under_suspicion(self, entry: Entry, mine: permit.Permit) -> None:
         """Handle an event that has been delivered often: one of these may be what kills the process.
@@ -314,12 +309,15 @@ class Consumer:
         """Let the lanes of *batch* go on; returns what may be acknowledged."""
         acks: list[EntryRef] = []
         ended: Counter[str] = Counter()
-        for settled in batch:
-            entry, verdict = settled.entry, settled.verdict
+        now, debug = time.monotonic(), log.is_enabled_for(logging.DEBUG)
+        for entry, verdict, _ in batch:
             if isinstance(verdict, Finish):
                 acks += self.lanes.done(entry)
                 ended[verdict.outcome] += 1
-                self._report(entry, verdict)
+                took_s = 0.0 if entry.began is None else now - entry.began
+                ordinary = took_s < SLOW_S and not entry.attempts and verdict.outcome in ("done", "skipped")
+                if debug or not ordinary:
+                    self._report(entry, verdict, took_s, log.debug if ordinary else log.info)
             elif isinstance(verdict, Wait):
                 entry.step, entry.memo = verdict.step, verdict.memo
                 self.lanes.again(entry, (verdict.at - self._shared.now()).total_seconds())
@@ -330,13 +328,9 @@ class Consumer:
             self._shared.metrics.inc("ferryman_events_total", {"worker": self.worker.name, "outcome": outcome}, count)
         return acks
 
-    def _report(self, entry: Entry, verdict: Finish) -> None:
+    def _report(self, entry: Entry, verdict: Finish, took_s: float, tell: Callable[..., object]) -> None:
         """A line for the end of an event. The ordinary end is told at debug: the inbox has it."""
-        took_s = 0.0 if entry.began is None else time.monotonic() - entry.began
-        ordinary = verdict.outcome in ("done", "skipped") and not entry.attempts and took_s < SLOW_S
-        if ordinary and not log.is_enabled_for(logging.DEBUG):
-            return
-        (log.debug if ordinary else log.info)(
+        tell(
             "event.settled",
             worker=self.worker.name,
             event_id=entry.event.id,

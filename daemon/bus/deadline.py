@@ -1,5 +1,5 @@
-"""A deadline for many calls side by side, by one timer: `asyncio.timeout` sets one per call, which costs more than many
-a handler."""
+"""A deadline for many calls side by side, with one timer for all: `asyncio.timeout` sets one for each call, which costs
+more than a short handler."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Deadline:
         return Call(self)
 
     def began(self, call: Call) -> None:
-        """*call* has to end in time."""
+        """Start the time of *call*."""
         loop = asyncio.get_running_loop()
         call.until = loop.time() + self._seconds
         self._calls[call] = None
@@ -29,7 +29,7 @@ class Deadline:
             self._timer = loop.call_at(call.until, self._look, loop)
 
     def ended(self, call: Call) -> None:
-        """*call* is over."""
+        """Forget *call*, which has ended."""
         self._calls.pop(call, None)
 
     def close(self) -> None:
@@ -38,8 +38,8 @@ class Deadline:
             self._timer.cancel()
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """End what is late; look again when the oldest of the others will be. All have the same time, so the first to
-        begin is the first to be late."""
+        """Expire the calls that are late, and set the timer for the oldest of the others. All calls have the same time,
+        so the first to begin is the first to be late."""
         self._timer = None
         for call in list(self._calls):
             if call.until > loop.time():
@@ -71,11 +71,11 @@ class Call:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self._deadline.ended(self)
-        # as `asyncio.timeout`: a cancellation by somebody else at the same time stays one
+        # as `asyncio.timeout`: a cancellation that came from elsewhere at the same time stays a cancellation
         if self.expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
     def expire(self) -> None:
-        """End it."""
+        """Cancel the task of the call, which then raises TimeoutError."""
         self.expired = True
         self._task.cancel()

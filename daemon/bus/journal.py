@@ -1,5 +1,5 @@
-"""The journal worker: copies every event of every topic to Postgres, so that what the stream forgets can be
-replayed."""
+"""The journal worker: copies every event of every topic to Postgres, so that an event can be replayed after its stream
+entry is gone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from schemas.envelope import TOPICS, TYPES, Event
 
 
 async def handle(event: Event, deps: None, turn: Turn) -> Outcome:
-    """Every event is to be kept as it is."""
+    """Keep the event as it is."""
     return Done(rows=(event,))
 
 

@@ -1,8 +1,8 @@
 """Lanes: order within a key, keys side by side.
 
 A lane holds one key's entries in order; only its head is ever handled, and the next one only when the head has been
-committed. What waits (for a delay, a retry, a channel that is away, a place within a rate limit) waits in its lane and
-takes no slot.
+committed. An entry that waits (for a delay, a retry, a channel that is away, a place within a rate limit) stays in its
+lane and takes no slot.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Entry:
     *step*, *memo*: what the last Later said. *ticket*: its place in the line for a rate limit. *copies*: further
     entries of the same event, acknowledged with it. *began*: loop time of the first call of its handler. *active*: in a
     slot, or on its way to Postgres. *deliveries*: how often it has been read, this time included. *begun*: how often a
-    process died over it, or beside it. *dropped*: its lease was lost; the next lease holder, be it this process, does
-    it anew, and its result counts no more.
+    process recorded that it begins this event, and then died. *dropped*: its lease was lost. The next lease holder
+    (which may be this process again) handles the event anew, and the result of this entry no longer counts.
     """
 
     ref: EntryRef
@@ -81,13 +81,13 @@ class Lanes:
         return ref in self._entries
 
     def first(self, event: Event) -> Entry | None:
-        """The entry in hand that carries *event*, of which any other one is a copy."""
+        """The entry in hand that carries *event*; any further entry of the event is a copy of it."""
         return self._events.get(event.inbox_key)
 
     def add(self, entry: Entry, *, decided: bool = False) -> None:
-        """Take *entry* in, behind what its key already has. *decided*: it is on its way to Postgres, no slot takes it.
+        """Put *entry* behind the entries of its key. *decided*: it is on its way to Postgres, so no slot takes it.
 
-        A copy of an event in hand only waits for the end of the first one.
+        A copy of an event in hand only waits for the end of the first entry.
         """
         self._entries[entry.ref] = entry
         event_key = entry.event.inbox_key
@@ -114,7 +114,8 @@ class Lanes:
                 return entry
 
     def done(self, entry: Entry) -> list[EntryRef]:
-        """*entry* is committed: let the next one of its key go. Returns the entries to acknowledge, copies included."""
+        """*entry* is committed: the next entry of its key may be handled. Returns the entries to acknowledge, copies
+        included."""
         refs = [entry.ref, *entry.copies]
         if not self._has(entry):
             return refs
@@ -174,12 +175,12 @@ class Lanes:
             self._parked.pop(channel, None)
 
     def drop(self, partitions: Iterable[int]) -> int:
-        """Forget what is held of *partitions*: another process owns them now. Returns how many entries that were."""
+        """Forget the entries of *partitions*, which another process owns now. Returns how many entries they were."""
         gone = set(partitions)
         return self._forget([entry for entry in self._entries.values() if entry.partition in gone])
 
     def drop_waiting(self, partition: int) -> int:
-        """Forget what is not being worked on in *partition*; returns how many entries of it are left."""
+        """Forget the entries of *partition* that are not active; returns how many entries of it are left."""
         mine = [entry for entry in self._entries.values() if entry.partition == partition]
         return len(mine) - self._forget([entry for entry in mine if not entry.active])
 
@@ -205,7 +206,7 @@ class Lanes:
                 del self._lanes[subject]
         for ref in copies:
             if (copy := self._entries.pop(ref, None)) is not None:
-                self.add(copy)  # it came under another key, and no other process will do it now
+                self.add(copy)  # its own partition is still held here, so no other process would handle it
         for channel, waiting in list(self._parked.items()):
             left = deque(entry for entry in waiting if self._has(entry))
             self._parked[channel] = left
@@ -226,7 +227,7 @@ class Lanes:
         return min((entry.event.time for entry in self._entries.values()), default=None)
 
     def close(self) -> None:
-        """Stop every timer and leave every line; what waits stays pending on the stream."""
+        """Stop every timer and give up every place in line; entries that wait stay pending on the stream."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

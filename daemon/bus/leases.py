@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 class Leases(Protocol):
-    """What the bus needs to know of leases."""
+    """What the bus asks about leases."""
 
     def held(self, worker: str) -> Mapping[int, int]:
         """Partition -> epoch of what this process holds as far as it knows: results may be written under these."""
@@ -45,8 +45,8 @@ class Leases(Protocol):
         these may be read and begun."""
         ...
 
-    def may_begin(self, worker: str, partition: int) -> bool:
-        """Whether *partition* is in `readable`."""
+    def may_begin(self, worker: str, partition: int, epoch: int) -> bool:
+        """Whether *partition* is in `readable`, under *epoch*."""
         ...
 
     def certain(self, worker: str, partition: int, epoch: int) -> bool:
@@ -77,7 +77,7 @@ class LeaseKeeper(Periodic):
         drain: Callable[[Pair], bool],
         publish_left: Callable[[], Awaitable[None]],
     ) -> None:
-        # a tick that fails is repeated: the leases run on meanwhile, and out
+        # a tick that fails is repeated; until one succeeds the leases hold for the rest of their time
         super().__init__("leases", self._tick, every_s=self._until_tick_s, skip=store_away)
         self._table = table
         self._pool = pool
@@ -107,10 +107,9 @@ class LeaseKeeper(Periodic):
             return {}
         return {p: epoch for p, epoch in self.held(worker).items() if (worker, p) not in self._giving}
 
-    def may_begin(self, worker: str, partition: int) -> bool:
+    def may_begin(self, worker: str, partition: int, epoch: int) -> bool:
         """See Leases."""
-        pair = worker, partition
-        return time.monotonic() <= self._valid_until and pair in self._epochs and pair not in self._giving
+        return self.certain(worker, partition, epoch) and (worker, partition) not in self._giving
 
     def certain(self, worker: str, partition: int, epoch: int) -> bool:
         """See Leases."""
@@ -150,8 +149,8 @@ class LeaseKeeper(Periodic):
         await self._follow(table)
 
     def _note_birth(self, born: str) -> None:
-        """After Redis lost the table, each process enters again what it holds. Until all have, no pair is free for
-        certain."""
+        """Notice a new table: Redis lost the old one, and each process enters again what it holds. For the time
+        of one lease this process takes nothing, since a pair that looks free may have an owner."""
         if self._born not in (None, born):
             log.warning("lease.table_lost")
             self._cautious_until = time.monotonic() + self._ttl_s
@@ -169,7 +168,7 @@ class LeaseKeeper(Periodic):
         for pair in share.give - self._giving.keys():
             self._giving[pair] = time.monotonic()
         if self._taking is not None and not self._taking.done():
-            return  # Postgres is slow: what is held must be renewed meanwhile
+            return  # Postgres is slow, and the next tick must not wait for it: it renews the leases
         taking, self._taking = self._taking, None
         if taking is not None and (exc := taking.exception()) is not None:
             raise exc  # a store that is away is asked again at the next tick

@@ -48,7 +48,7 @@ class Losses:
         for worker in self._workers if recent else ():
             concerned = [event for event in recent if worker.concerns(event)]
             ended = await inbox.seen(self._pool, worker.name, concerned)
-            open_ids.update(event.id for i, event in enumerate(concerned) if i not in ended)
+            open_ids.update(event.id for event in concerned if event.inbox_key not in ended)
         return [event for event in recent if event.id in open_ids]
 
     async def publish(self, recovered: Sequence[Event], beats_ms: Sequence[int]) -> None:

@@ -6,9 +6,8 @@ returns are recorded by the committer, in one transaction with the inbox and the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from schemas.envelope import Event
 
@@ -16,8 +15,7 @@ Row: TypeAlias = object
 """A value that the worker's own `record` knows how to write."""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """Handled. *skipped*: nothing was to be done, for this reason (short, from a closed set)."""
 
     rows: tuple[Row, ...] = ()
@@ -25,12 +23,11 @@ class Done:
     skipped: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Later:
+class Later(NamedTuple):
     """Not finished: record *rows*, then call the handler again at *at* (at once if past) with `turn.step == step`.
 
     The event waits in its lane: later events of the same key wait behind it. That costs no attempt. After a crash the
-    handler starts again from step "", so what *rows* say must be harmless to say twice.
+    handler starts again from step "", so it must be harmless to record *rows* twice.
     """
 
     at: datetime
@@ -42,8 +39,7 @@ class Later:
 Outcome: TypeAlias = Done | Later
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """One call of a handler: the *now* it decides by, which *attempt* it is (from 1; waiting and outages cost none),
     and the *step* and *memo* that the last Later of this event named ("" and None at first, and after a crash)."""
 

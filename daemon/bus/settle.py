@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from adapters.gate import NoPlace
 from adapters.redis.limits import Ticket
@@ -34,8 +33,7 @@ class Poison(Permanent):
     """The event kills the process that handles it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(NamedTuple):
     """The event has ended for this worker."""
 
     outcome: Literal["done", "skipped", "dead", "uncertain"]
@@ -45,8 +43,7 @@ class Finish:
     error: FerrymanError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Record *rows*, then call the handler again at *at*."""
 
     at: datetime
@@ -55,8 +52,7 @@ class Wait:
     memo: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(NamedTuple):
     """Call the handler again, from its first step, after *delay_s*. *counted*: it cost an attempt."""
 
     delay_s: float
@@ -65,30 +61,27 @@ class Retry:
     limited: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Park:
+class Park(NamedTuple):
     """Wait until *channel* is back; costs nothing."""
 
     channel: str
 
 
-@dataclass(frozen=True, slots=True)
-class StandInLine:
+class StandInLine(NamedTuple):
     """Wait until *ticket* is called: our own rate limit has no place now; costs nothing."""
 
     ticket: Ticket
 
 
-@dataclass(frozen=True, slots=True)
 class Yield:
-    """Begin again in a moment, if the lease is still ours then; costs nothing."""
+    """Call the handler again in a moment, if this process still holds the lease then; costs nothing."""
 
 
 Verdict: TypeAlias = Finish | Wait | Retry | Park | StandInLine | Yield
 
 
 class Unexpected(FerrymanError):
-    """The handler raised something that is not one of ours: a fault of the program. Named by its class alone."""
+    """The handler raised an error that is not a FerrymanError: a fault of the program. The text is its class alone."""
 
 
 def backoff(failures: int, rng: random.Random, *, base_s: float = BACKOFF_S, cap_s: float = BACKOFF_CAP_S) -> float:

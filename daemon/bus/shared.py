@@ -11,15 +11,17 @@ from adapters.redis.streams import Streams
 from daemon.bus.leases import Leases
 from daemon.bus.worker import Clock
 from daemon.settings.model import Settings
+from daemon.stores.health import Stores
 from daemon.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """*streams*: for appends and acknowledgements; each reader has a client of its own. *suspect* is called at a sign
-    that Redis has lost something."""
+    """Built once for each process. *streams*: for appends and acknowledgements; each reader has a client of its own.
+    *suspect* is called at a sign that Redis has lost data."""
 
     settings: Settings
+    stores: Stores
     pool: Pool
     streams: Streams
     leases: Leases

@@ -68,16 +68,16 @@ async def _record_nothing(conn: Connection, rows: Sequence[Row]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker(Generic[D]):
-    """One concern. Its *name* is the consumer group: renaming it replays the stream.
+    """One concern. Its *name* is that of its consumer group: under a new name it gets every event again.
 
-    reads: topics. types: the event types it handles; others on those topics are not its business and count nowhere.
+    reads: topics. types: the event types it handles; it ignores other events of those topics, and they count nowhere.
     domain: builds what *handle* is given; None: it is given nothing.
     record: writes a batch of rows in the committer's transaction; sorts what it locks; a repeat is harmless.
     buried: rows that go with an event's dead letter, in the same transaction.
     channels: what it calls, by name: for the operator who pauses one, and for the metrics.
     on_uncertain: "retry" only where the handler looks before it acts.
     lanes: how many keys run side by side. attempts: handler calls that may fail before the event is a dead letter.
-    off: why the worker cannot run with these settings, or None.
+    off: why the worker cannot run with these settings, or None. deadline_s: seconds that one call of *handle* may take.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Worker(Generic[D]):
     deadline_s: Callable[[Settings], float] = lambda settings: 60.0
 
     def concerns(self, event: Event) -> bool:
-        """Whether *event* is this worker's business: a replay and an operator's retry are for one worker alone."""
+        """Whether this worker handles *event*: a replay and an operator's retry are for one worker alone."""
         replayed_elsewhere = event.replayid and not event.replayid.startswith(f"{self.name}:")
         return event.type in self.types and not replayed_elsewhere and event.target in ("", self.name)
 

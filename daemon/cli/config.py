@@ -15,7 +15,7 @@ app = typer.Typer(help="The settings in force.", no_args_is_help=True)
 
 @app.callback()
 def _group() -> None:
-    """Keeps `show` a verb of its own while it is the only one."""
+    """Keeps `show` a verb of its own: without a callback, Typer would treat a single verb as the command itself."""
 
 
 @app.command()

@@ -23,7 +23,7 @@ def demo(
     orders: Annotated[int, typer.Option("--orders", min=1, max=9000, help="How many orders to send.")] = 25,
     seed: Annotated[int, typer.Option(help="The same seed invents the same orders.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
-    keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards, until Ctrl-C.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep running afterwards, until Ctrl-C.")] = False,
 ) -> None:
     """Send invented orders through the whole of Ferryman, on servers of its own, and prove what became of each."""
     data_dir = read_settings().ferryman_data_dir / "demo"
@@ -39,7 +39,7 @@ async def _demo(data_dir: Path, orders: int, seed: int, json: bool, keep: bool) 
     screen = Console(stderr=json, soft_wrap=True)
     screen.print("starting Valkey, PostgreSQL, a simulated CGB and the daemon …")
     async with staged(data_dir) as stage:
-        with progress(screen, "orders have come to their end") as report:
+        with progress(screen, "orders have ended") as report:
             result = await perform(stage, orders, seed, report)
         if json:
             print_json(result.document())
@@ -83,7 +83,7 @@ async def _keep(screen: Console, stage: Stage) -> None:
 def _where_next(screen: Console, data_dir: Path) -> None:
     screen.print("")
     screen.print("where to look next:")
-    screen.print("  ferryman demo             again: everything is a duplicate, CGB is called for nothing")
-    screen.print("  ferryman demo --keep      stays up: /readyz, /metrics and the tables are there to look at")
-    screen.print(f"  {data_dir / 'daemon.log'}   what the daemon said, one JSON object a line")
-    screen.print("  README.md                 the settings for a real installation: ferryman run")
+    screen.print("  ferryman demo             again: every order is a duplicate, CGB is not called")
+    screen.print("  ferryman demo --keep      keeps running, so that you can look at /readyz, /metrics and the tables")
+    screen.print(f"  {data_dir / 'daemon.log'}   the log of the daemon, one JSON object a line")
+    screen.print("  deploy/README.md          how to install it for real: ferryman run")

@@ -48,10 +48,12 @@ def list_(
 
 @app.command()
 def show(
-    event: Annotated[str, typer.Argument(help="The id of an event or its beginning, of an order, or a key.")],
+    event: Annotated[
+        str, typer.Argument(help="An event's id or its beginning, an order's id, a phone or an e-mail address.")
+    ],
     json: Json = False,
 ) -> None:
-    """One event's way through every worker, with its data. Several that fit are listed."""
+    """One event's way through every worker, with its data. Where several events fit, they are listed."""
     run_async(_show(read_settings(), event, json))
 
 
@@ -128,7 +130,7 @@ def _steps(found: EventTrail) -> list[tuple[datetime, str]]:
         steps.append((x.buried_at, f"{x.worker}: dead letter {x.id} after {x.attempts} attempts ({error})"))
         if x.settled_at is not None:
             steps.append((x.settled_at, f"{x.worker}: dead letter {x.id} {x.state} by {x.settled_by}"))
-    steps += [(one.time, f"brought about {one.type} {one.id}") for one in found.caused]
+    steps += [(one.time, f"emitted {one.type} {one.id}") for one in found.caused]
     return steps
 
 

@@ -58,7 +58,7 @@ VERBS: Final = {verb.name: verb for verb in _TABLE}
 
 
 def commands(name: str) -> typer.Typer:
-    """The command line with the verb *name* alone, or with every verb where there is no such one.
+    """The command line with the verb *name* alone, or with all verbs where *name* is not one.
 
     Most of a start is spent on imports, so a start imports what its own verb needs. The help and the answer to a
     misspelled verb need all of them.
@@ -77,7 +77,7 @@ def commands(name: str) -> typer.Typer:
 
 
 def _group() -> None:
-    """Without a callback, Typer would take a verb that is alone for the command itself."""
+    """Without a callback, Typer would treat a single verb as the command itself."""
 
 
 def main() -> None:

@@ -95,7 +95,7 @@ async def _change(settings: Settings, to: int, *, move: bool, dry_run: bool, yes
 
 
 def _ignore(done: int, of: int) -> None:
-    """For a change that carries nothing over."""
+    """The report of a change that carries nothing over."""
 
 
 def _print_changed(done: Changed, configured: int) -> None:
@@ -103,7 +103,7 @@ def _print_changed(done: Changed, configured: int) -> None:
     if done.moved:
         typer.echo(f"{done.moved} waiting events are in the outbox: the next start publishes them before anything else")
     if done.left_out:
-        typer.echo(f"{done.left_out} entries were no events: the journal's dead letters have them")
+        typer.echo(f"{done.left_out} entries were not events: the journal's dead letters have them")
     if configured != done.now:
         typer.echo(f"set FERRYMAN_PARTITIONS={done.now} for every process: here it is {configured}")
 
@@ -126,7 +126,7 @@ def _print(found: Mapping[str, Any]) -> None:
 
 
 def _shares_table(workers: Mapping[str, Any]) -> Table:
-    """A row for the partitions of a worker that have the same owner and as much before them."""
+    """One row for all partitions of a worker that have the same owner and the same counts."""
     table = Table("worker", "partitions", "owner", "unread", "pending", box=None)
     for name, shares in workers.items():
         alike: dict[tuple[str, int, int], list[int]] = {}
@@ -134,5 +134,5 @@ def _shares_table(workers: Mapping[str, Any]) -> Table:
             what = (share["owner"] or "", share["unread"], share["pending"])
             alike.setdefault(what, []).append(share["partition"])
         for (owner, unread, pending), which in alike.items():
-            table.add_row(name, Text(shown_ranges(which)), owner[:8] or "nobody", str(unread), str(pending))
+            table.add_row(name, Text(shown_ranges(which)), owner[:8] or "no owner", str(unread), str(pending))
     return table

@@ -19,14 +19,14 @@ from schemas.phone import Phone
 
 
 def replay(
-    worker: Annotated[str | None, typer.Option(help="The one worker that gets the events.")] = None,
+    worker: Annotated[str | None, typer.Option(help="The worker that gets the events.")] = None,
     since: Annotated[datetime | None, typer.Option("--from", help="Events that arrived since then (UTC).")] = None,
     until: Annotated[datetime | None, typer.Option("--to", help="Events that arrived before then (UTC).")] = None,
     type: Annotated[list[str] | None, typer.Option(help="Event types; default: all that the worker handles.")] = None,
     key: Annotated[str | None, typer.Option(help="Events of one key, for instance a phone in E.164.")] = None,
     event: Annotated[str | None, typer.Option(help="One event id.")] = None,
     missing: Annotated[
-        bool, typer.Option("--missing", help="Publish what some worker has not ended with; asks nothing.")
+        bool, typer.Option("--missing", help="Publish what some worker has not ended with, without asking.")
     ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,

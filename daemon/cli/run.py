@@ -35,17 +35,20 @@ async def _run(settings: Settings) -> None:
     async with located_stores(settings) as addresses:
         await require_schema(addresses.database_url)
         if settings.ferryman_admin_token is None:
-            log.info("daemon.admin_token", file=str(_admin_token(settings.ferryman_data_dir)))
+            log.info("daemon.admin_token", file=str(admin_token(settings.ferryman_data_dir)))
         async with assembled(settings, addresses) as daemon:
             await daemon.run(stop, started)
     log.info("daemon.stopped")
 
 
-def _admin_token(data_dir: Path) -> Path:
+def admin_token(data_dir: Path) -> Path:
     """The file with the admin token of an installation whose settings name none: made once, readable by its owner
-    alone."""
+    alone. It is there with its token or not at all, also when the process ends while it is made."""
     path = data_dir / "admin-token"
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(32) + "\n")
+    if not path.exists() or not path.stat().st_size:
+        new = path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        new.touch(mode=0o600)
+        new.write_text(secrets.token_urlsafe(32) + "\n")
+        new.replace(path)
     return path

@@ -1,4 +1,4 @@
-"""What is to become of an order's contact in the directory. Values in, values out: no clock, no calls."""
+"""Decides what to do with an order's contact in the directory. Values in, values out: no clock, no calls."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _NO: Final = frozenset({"0", "false", "no"})
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """There is no contact: make this one."""
+    """The directory has no contact: create this one."""
 
     draft: ContactDraft
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """There is one, and these of its fields say something else than the order."""
+    """The contact exists, and *fields* are those of the order's that differ from it."""
 
     contact_id: str
     fields: Mapping[str, FieldValue]
@@ -37,14 +37,14 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """There is one, and it says what the order says."""
+    """The contact exists, and its fields are those of the order."""
 
     contact_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Outdated:
-    """There is one, and a newer order of the same person has spoken: this one has nothing to add."""
+    """The contact exists, and a newer order of the same person was synced: write nothing."""
 
     contact_id: str
 
@@ -61,9 +61,9 @@ def decide(
 ) -> Plan:
     """What to do for *order*, of the person with *phone*.
 
-    *found*: what the directory has. *newest*: the `age` of the person's newest synced order. *known*: the
-    names of the account's fields, None where it takes any. An old order still makes a contact that is
-    missing: there is nothing newer in the directory that it could overwrite.
+    *found*: the contact in the directory. *newest*: the `age` of the person's newest synced order. *known*: the names
+    of the account's fields, None where it takes any. An old order still creates a missing contact, because there is
+    nothing newer that it could overwrite.
     """
     fields = contact_fields(order, known)
     if found is None:
@@ -75,8 +75,7 @@ def decide(
 
 
 def differing(wanted: Mapping[str, FieldValue], held: Mapping[str, str]) -> dict[str, FieldValue]:
-    """Those of *wanted* that *held* does not say already, however it encodes them. A field not held
-    differs."""
+    """The fields of *wanted* that are missing in *held* or have another value there, whatever its encoding."""
     return {name: value for name, value in wanted.items() if name not in held or not _says(held[name], value)}
 
 

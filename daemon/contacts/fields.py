@@ -1,7 +1,7 @@
 """An order as custom fields of the buyer's contact in CGB.
 
-The names and types were observed on the running account. A field that the order says nothing about is left
-out: what CGB holds is then left alone, not overwritten with a guess.
+The names and types were observed on the running account. A field without a value in the order is left out, so CGB keeps
+what it holds.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ ALWAYS: Final = frozenset(
         "visa_type",
     }
 )
-"""Written wherever the account has them, and where an account's names cannot be asked for."""
+"""The fields that are written to an account whose field names cannot be asked for."""
 
 
 def contact_fields(order: Order, known: frozenset[str] | None) -> dict[str, FieldValue]:
-    """The fields that *order* has something to say about, by name, for an account that has the fields
-    *known*.
+    """Name -> value of the fields that *order* has a value for, among the account's fields *known*.
 
     *known* None: the account takes any name; it gets those of ALWAYS only.
-    `order_date` is the day of arrival and not of the order: the account names it so.
+    `order_date` is the day of entry into the country and not of the order; the account uses that name.
     """
     wanted = ALWAYS if known is None else known
     amount = order.amount if order.currency == "ILS" else None

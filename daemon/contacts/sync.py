@@ -1,12 +1,11 @@
-"""The contact-sync worker: every order becomes a row, and its buyer a contact in CGB with the newest order's
-fields.
+"""The contact-sync worker: every order becomes a row, and its buyer a contact in CGB with the newest order's fields.
 
     ""      read the order, keep it ──► wait CGB_SYNC_DELAY_MS
-    "sync"  look: the contact, its fields, the newest order ──► nothing to write: done
+    "sync"  look up the contact, its fields, the newest order ──► nothing to write: done
     "write" one request that creates or updates ──► done
 
-The row says `syncing`, and whether the contact was there, before the first write. So a create that ended in
-doubt, or in a crash, starts again with a look, finds its own contact and does not make a second one.
+The row says `syncing`, and whether the contact existed, before the first write. A create whose outcome is unknown, also
+after a crash, starts again with a lookup. It then finds its own contact and does not make a second one.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ NO_PHONE: Final = "the order has no usable phone"
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What the look found: the memo of step "write"."""
+    """What the lookup found: the memo of step "write"."""
 
     order: Order
     phone: Phone
@@ -53,12 +52,12 @@ class _Seen:
 
 
 async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
-    """One step of an order's sync; the module's docstring has the steps. Raises what the directory raises,
-    and Malformed for a payload whose parts have the wrong kind."""
+    """One step of an order's sync; the module's docstring has the steps. Raises what the directory raises, and
+    Malformed for a payload whose parts have the wrong type."""
     if turn.step == "write" and isinstance(turn.memo, _Seen):
         return await _write(event, deps, turn, turn.memo)
-    # Vizi's tests may come without a form, so the id is read before anything else. The search is only a
-    # shortcut.
+    # Vizi's tests may come without a form, so the id is read before anything else. Searching the body for -TEST
+    # first only saves time.
     if b"-TEST" in event.data and is_test_order(order_id_of(event.data) or ""):
         return Done(skipped="test order")
     order = turn.memo if isinstance(turn.memo, Order) else order_from(event.data, event.time)
@@ -68,14 +67,14 @@ async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
         _count(deps, "cgb_sync_failures")
         failed = SyncResult(order_id=order.order_id, status="failed", at=turn.now, error=NO_PHONE)
         return Done(rows=(row_of(order), failed), skipped="no phone")
-    if turn.step == "":  # kept before any call, so that it is there also while CGB is away
+    if turn.step == "":  # the order is stored before any call, so it is there also while CGB is away
         start = due(event.time, deps.settings.cgb_sync_delay_ms, turn.now)
         return Later(start or turn.now, rows=(row_of(order),), step="sync", memo=order.brief())
-    return await _look(event, deps, turn, order, order.phone)
+    return await _look_up(event, deps, turn, order, order.phone)
 
 
-async def _look(event: Event, deps: ContactDeps, turn: Turn, order: Order, phone: Phone) -> Outcome:
-    """Read what there is and decide. Writes nothing outside."""
+async def _look_up(event: Event, deps: ContactDeps, turn: Turn, order: Order, phone: Phone) -> Outcome:
+    """Look the contact up and decide. Writes nothing outside."""
     directory = _directory(deps)
     if deps.settings.cgb_sync_dry_run:
         plan = await _plan(directory, deps, order, phone)
@@ -100,7 +99,8 @@ async def _plan(directory: ContactDirectory, deps: ContactDeps, order: Order, ph
 
 
 async def _has_whatsapp(directory: ContactDirectory, phone: Phone) -> bool | None:
-    """What the directory can tell. A directory that will never tell must not cost the contact."""
+    """Whether the directory has *phone* on WhatsApp, None where it does not say. A directory that refuses the question
+    for good must not fail the sync."""
     try:
         return await directory.has_whatsapp(phone)
     except Permanent as exc:
@@ -123,7 +123,7 @@ async def _apply(directory: ContactDirectory, deps: ContactDeps, seen: _Seen) ->
         try:
             contact_id = await directory.create(plan.draft)
         except Refused:
-            # Somebody made it between our look and our request, or the directory showed it late.
+            # Another client made the contact after our lookup, or the directory showed it late.
             plan = await _plan(directory, deps, seen.order, seen.phone)
             if isinstance(plan, Create):
                 raise
@@ -179,7 +179,7 @@ def _directory(deps: ContactDeps) -> ContactDirectory:
 
 @contextmanager
 def _measured(deps: ContactDeps, before_s: float = 0.0) -> Iterator[_Clock]:
-    """Counts a failed attempt and its duration; yields the clock of one that goes well. Waiting is no attempt."""
+    """Measures one attempt: yields its clock, and counts it with its duration where it fails. NotSent is no attempt."""
     clock = _Clock(before_s)
     try:
         yield clock
@@ -198,8 +198,7 @@ def _count(deps: ContactDeps, outcome: str) -> None:
 
 
 class _Clock:
-    """Seconds spent on calls so far, those of earlier steps included; waiting in the lane is not among
-    them."""
+    """Seconds spent on calls so far, those of earlier steps included, without the time in the lane."""
 
     def __init__(self, before_s: float) -> None:
         self._start = perf_counter() - before_s
@@ -209,7 +208,7 @@ class _Clock:
 
 
 def _planned(order: Order, plan: Plan) -> str:
-    """What a dry run would have done, in a word; the names of the fields are logged."""
+    """What a real run would do, in one word; logs it with the names of the fields."""
     match plan:
         case Create(draft):
             would, names = "create", sorted(draft.fields)
@@ -222,7 +221,7 @@ def _planned(order: Order, plan: Plan) -> str:
 
 
 def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
-    """The order as a failed one, if it can be read."""
+    """The rows that store the order of a dead letter as failed; none where the order cannot be read."""
     try:
         order = order_from(event.data, event.time)
     except Malformed:

@@ -23,7 +23,7 @@ CGB: Final = "cgb"
 """The channel of the contact directory."""
 
 CGB_SCOPE: Final = "cgb:account"
-"""CGB limits the account as a whole: 100 requests in 60 seconds (as its refusals say)."""
+"""The scope of the rate limit: CGB limits the account as a whole, to 100 requests in 60 seconds by its refusals."""
 
 Age: TypeAlias = tuple[datetime, datetime, str]
 """When an order was placed, when it arrived, and its id: what sorts a person's orders from old to new."""

@@ -1,1 +1,1 @@
-"""What the operator's faces (command line, API, pages) all call: it builds documents, they show them."""
+"""What the command line, the API and the pages call: this package builds documents, and they show them."""

@@ -1,9 +1,9 @@
-"""What an operator does with dead letters: read them, send them again, also with other data, or discard them."""
+"""What an operator does with dead letters: read them, send them again (also with other data), or discard them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, Final
 
 from adapters.json_guard import parse_object
@@ -101,37 +101,39 @@ def edited(letter: StoredLetter, body: bytes) -> Event:
     Raises: NotJson; LetterError when the data name another event than the letter's.
     """
     doc = parse_object(body)
-    event = replace(letter.event, data=body)
+    event = letter.event._replace(data=body)
     source = next((source for source in SOURCES if source.name == event.source), None)
     if source is None or source.decode is not parse_object:
-        return event  # its events' data are not its bodies, so the key cannot be read from them
+        return event  # the data of this source's events are not its webhooks' bodies, so they do not tell the key
     try:
         events = source.parse(Webhook({}, body, ""), doc, event.time)
     except Malformed as exc:
         raise LetterError(f"the edited data cannot be an event of {source.name}: {exc}") from exc
     same = next((found for found in events if found.id == event.id), None)
     if same is None:
-        raise LetterError("the edited data name another event: what tells it from others (like order.id) must stay")
-    return replace(event, subject=same.subject)
+        raise LetterError("the edited data name another event: its identity (like order.id) must stay as it was")
+    return event._replace(subject=same.subject)
 
 
 async def retry(
-    pool: Pool, ids: Sequence[int], who: str, report: Callable[[int, int], None], *, event: Event | None = None
+    pool: Pool, ids: Sequence[int], operator: str, report: Callable[[int, int], None], *, event: Event | None = None
 ) -> int:
     """Send these letters again, in this order; returns how many were still open.
 
-    *event*: of a single letter, its event with other data. *report* is called with (done, of how many).
+    *operator*: the person, for the record. *event*: of a single letter, its event with other data. *report* is called
+    with (done, of how many).
     """
     new = None if event is None else (event.data.decode(), event.subject)
     count = 0
     for start in range(0, len(ids), PAGE):
         async with pool.acquire() as conn, conn.transaction():
-            count += await dead_letters.retry(conn, ids[start : start + PAGE], who, edited=new)
+            count += await dead_letters.retry(conn, ids[start : start + PAGE], operator, edited=new)
         report(min(start + PAGE, len(ids)), len(ids))
     return count
 
 
-async def discard(pool: Pool, ids: Sequence[int], who: str) -> int:
-    """Close these letters without another run; returns how many were still open."""
+async def discard(pool: Pool, ids: Sequence[int], operator: str) -> int:
+    """Close these letters without another run; returns how many were still open. *operator*: the person, for the
+    record."""
     async with pool.acquire() as conn, conn.transaction():
-        return await dead_letters.discard(conn, ids, who)
+        return await dead_letters.discard(conn, ids, operator)

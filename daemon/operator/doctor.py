@@ -196,7 +196,7 @@ def owners(inspection: Inspection) -> Findings:
         lacking = [p for p in range(inspection.partitions) if (worker, p) not in inspection.leases.owners]
         if lacking:
             text = f"{len(lacking)} of {inspection.partitions} partitions of {worker} have no owner"
-            yield Finding("warn", text, "look again in a moment; then see the log of the daemon")
+            yield Finding("warn", text, "run the doctor again in a moment; then see the daemon's log")
 
 
 def tables(inspection: Inspection) -> Findings:

@@ -61,8 +61,8 @@ class Backlog:
 
 @dataclass(slots=True, kw_only=True)
 class Inspection:
-    """None or empty: not known. *away*: store -> why it cannot be used. *workers_off*, *sources_off*: name -> why.
-    *open_events*: worker -> accepted events that it has not ended with."""
+    """The state of an installation; None or empty: not known. *away*: store -> why it cannot be used. *workers_off*,
+    *sources_off*: name -> why. *open_events*: worker -> accepted events that it has not ended with."""
 
     version: str
     settings: Settings
@@ -117,7 +117,7 @@ def switches(settings: Settings) -> Switches:
 
 
 async def inspect_installation(settings: Settings, *, count_open: bool = False) -> Inspection:
-    """Inspect everything that can be reached; the rest is left out. *count_open*: count the open events too, which
+    """Inspect everything that can be reached, and leave out the rest. *count_open*: count the open events too, which
     takes a while on a long journal."""
     running, workers_off, sources_off = switches(settings)
     inspection = Inspection(

@@ -19,7 +19,7 @@ def loss_window(redis: RedisServer, postgres: PostgresServer) -> tuple[str, str]
         lost.append("a power failure of Postgres may lose all of it (fsync is off)")
         todo.append("set fsync on")
     elif postgres.synchronous_commit == "off":
-        lost.append("a crash of Postgres loses the results of up to its last second, which are not worked out again")
+        lost.append("a crash of Postgres loses the results of up to its last second, and no worker repeats that work")
         todo.append("set synchronous_commit on")
     if lost:
         return f"Loss window: {'; '.join(lost)}; a crash of Ferryman alone loses nothing.", ", ".join(todo)

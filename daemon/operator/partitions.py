@@ -23,7 +23,7 @@ from schemas.envelope import TOPICS
 class Layout:
     """How the bus is laid out now.
 
-    *number*: None before it was first used. *streams*: those that exist, by key. *processes*: how many run or start.
+    *number*: None before the first start. *streams*: those that exist, by key. *processes*: how many run or start.
     *changing*: `ferryman partitions` is changing the number. *lost*: Redis lost data that no process has restored yet.
     """
 
@@ -71,7 +71,7 @@ async def read_layout(conn: Connection, redis: Redis, configured: int, *, up_to:
 
 
 async def _has_lost(conn: Connection, redis: Redis, number: int) -> bool:
-    """Whether recovery would see a loss at the next start: then an empty stream may be a lost one. Changes nothing."""
+    """Whether recovery would see a loss at the next start: an empty stream may then be a lost one. Changes nothing."""
     agreed = await meta.value(conn, "mark")
     if agreed is None:
         return False

@@ -8,7 +8,7 @@ are carried over go into the outbox within that transaction, and every start pub
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from adapters.postgres.bus import meta, partitions, payloads
@@ -95,8 +95,8 @@ async def change(
     move: bool,
     report: Callable[[int, int], None],
 ) -> Changed:
-    """Make *to* the number. What an earlier change has left to do is done first. *report* is called with (carried
-    over, of how many at most).
+    """Make *to* the number, after doing what an earlier change has left to do. *report* is called with (carried over,
+    of how many at most).
 
     Raises: NotNow, with nothing changed; redis errors, what Postgres raises, OSError, after which the old or the new
     number is in force and the same call goes on.
@@ -154,7 +154,7 @@ async def _prepare_marks(conn: Connection, redis: Redis, to: int) -> dict[str, s
 
 
 class _Carried:
-    """What workers have not ended with, for each worker in the order of its streams, a page at a time."""
+    """The events that workers have not ended with, for each worker in the order of its streams, a page at a time."""
 
     def __init__(
         self,
@@ -192,7 +192,7 @@ class _Carried:
             if event is None:
                 self.left_out.add((key, entry_id))
             elif worker.concerns(event):
-                found.append(replace(event, target=worker.name))
+                found.append(event._replace(target=worker.name))
         return found
 
     async def _whole(self, events: Sequence[Event]) -> Sequence[Event]:
@@ -204,7 +204,7 @@ class _Carried:
 
 
 def _event(fields: Mapping[bytes, bytes]) -> Event | None:
-    """The event of an entry; None where there is none, or one that Postgres cannot store."""
+    """The event of an entry; None where the entry has none, or one that Postgres cannot store."""
     try:
         event = from_fields(fields)
         event.data.decode()

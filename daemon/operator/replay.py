@@ -67,8 +67,8 @@ def worker_named(workers: Sequence[AnyWorker], name: str) -> AnyWorker:
 
 @asynccontextmanager
 async def open_bus(pool: Pool, redis_url: str, configured: int) -> AsyncIterator[Streams]:
-    """The streams in the number of partitions that is in force, which cannot change meanwhile. *configured*: the number
-    of the settings, for a database without one. Raises: ReplayError during a change."""
+    """The streams, in the number of partitions in force, which cannot change until the context ends. *configured*: the
+    number of the settings, for a database without one. Raises: ReplayError during a change."""
     async with pool.acquire() as conn:
         if not await partitions.take_part(conn):
             raise ReplayError("the partitions are being changed: try again when `ferryman partitions` has ended")
@@ -102,7 +102,7 @@ async def perform(pool: Pool, bus: Streams, worker: AnyWorker, plan: Plan, repor
     async with aclosing(_pages(pool, plan.chosen, run)) as pages:
         async for page in pages:
             await _wait_for_room(bus, worker)
-            events = [replace(event, replayid=run.id) for _, event in page]
+            events = [event._replace(replayid=run.id) for _, event in page]
             await bus.append(await payloads.set_aside(pool, events))
             published += len(page)
             await replay.advance(pool, run.id, page[-1][0], published)
@@ -137,7 +137,7 @@ async def publish_missing(
     """Publish what the journal has and some worker has not ended with, in the journal's order; returns how many.
     *dry_run*: only count.
 
-    An event that is on the stream already is harmless twice.
+    Publishing an event that is still on its stream does no harm: the inbox drops the copy.
     """
     types = {worker.name: sorted(worker.types) for worker in workers if worker.name != journal.WORKER.name}
     after = count = 0

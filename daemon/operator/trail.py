@@ -1,4 +1,5 @@
-"""The trail of an event: found by what an operator has in hand, then from its arrival to the end of every worker."""
+"""The trail of an event: finds it by its id, its order or its key, then follows it from its arrival to the end of every
+worker."""
 
 from __future__ import annotations
 
@@ -61,7 +62,7 @@ class EventTrail:
 
     def document(self) -> dict[str, Any]:
         """As JSON, with the event's data; attributes of the event that are empty are left out."""
-        event = asdict(self.event) | {"data": self.event.data.decode(errors="replace")}
+        event = self.event._asdict() | {"data": self.event.data.decode(errors="replace")}
         return {name: value for name, value in event.items() if value not in ("", None)} | {
             "journaled_at": self.journaled_at,
             "endings": [asdict(ending) for ending in self.endings],
@@ -159,8 +160,8 @@ async def trail_of(pool: Pool, workers: Sequence[AnyWorker], found: FoundEvent) 
 
 
 async def follow(pool: Pool) -> AsyncIterator[FoundEvent | WorkerEnding]:
-    """Every event when it is journaled and every ending, from now on, once each. While Postgres is away there is
-    nothing; what happened meanwhile follows."""
+    """Every event when it is journaled, and every ending, from now on, once each. While Postgres is away it yields
+    nothing; what was recorded in that time follows afterwards."""
     number, at = await trail.newest(pool)
     numbers: set[int] = {n for n, _ in await trail.arrived(pool, number - NUMBERS_BEHIND, NUMBERS_BEHIND)}
     known: dict[_EndingId, datetime] = {_id(e): e.at for e in await trail.ended(pool, at - BEHIND, ENDINGS_AT_ONCE)}

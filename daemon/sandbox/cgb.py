@@ -87,7 +87,7 @@ class CgbSandbox:
         else:
             app.add_routes(DocumentedApi(self.account, self.switches).routes())
         app.add_routes(control_routes(self))
-        # Cancelled with the client's disconnect, so that a hanging answer does not outlive who asked.
+        # A handler is cancelled when its client disconnects, so that a hanging answer ends with its client.
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
@@ -126,7 +126,7 @@ class CgbSandbox:
         self.switch(asdict(Switches()))
 
     def switch(self, values: Mapping[str, Any]) -> None:
-        """Set switches by name. Raises: ValueError for a name that is none, with nothing set."""
+        """Set switches by name. Raises: ValueError for an unknown name, with nothing set."""
         if unknown := set(values) - {f.name for f in fields(Switches)}:
             raise ValueError(f"no such switch: {', '.join(sorted(unknown))}")
         for name, value in values.items():
@@ -134,7 +134,7 @@ class CgbSandbox:
 
     @web.middleware
     async def _judge(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The way of a request: written down, its key looked at, its rate, its fault; then performed."""
+        """The way of a request: write it down, check its key, its rate and its fault, then perform it."""
         if request.path.startswith("/_sandbox/"):
             return await handler(request)
         if request.transport is not None and (peer := request.transport.get_extra_info("peername")):
@@ -216,7 +216,7 @@ class CgbSandbox:
 
 
 def _action(method: str, path: str, body: Any) -> str:
-    """What a request is about; one that only sets fields through `send_content` is an update."""
+    """What a request is about; a `send_content` that only sets fields is an update."""
     names = (name for verb, form, name in _ACTIONS if verb == method and re.search(form, path))
     action = next(names, "other")
     if path.endswith("/send_content") and isinstance(body, dict) and not body.get("messages"):

@@ -44,11 +44,11 @@ REFERENCE_FIELDS: Final[tuple[tuple[int, str, int], ...]] = (
 
 @dataclass(slots=True, kw_only=True)
 class Switches:
-    """How the simulator behaves where the real service is not certain; switched at any time.
+    """How the simulator behaves where the real service's behaviour is not certain; switched at any time.
 
     *ghost*: an unknown contact is an empty one in a 200, or a 404. *second_post*: a creation of an existing
     contact updates it or is refused. *unknown_field*: ignored or refused. *empty_messages*: `send_content`
-    without messages is taken or refused. *limit_form*: see `faults.limited`; *limit* None is none.
+    without messages is taken or refused. *limit_form*: see `faults.limited`; *limit* None: no limit.
     *bad_token_status*: 401, 403, or 200 with an error inside. *outcome*: what becomes of messages: delivered,
     read, a Meta error code, drop, duplicate, out_of_order; *outcomes*: by phone digits. *lag_s*: how long
     flows still read old values. *whatsapp*: documented style's answer for phones not in *no_whatsapp*.
@@ -76,10 +76,7 @@ class Switches:
 
 @dataclass(slots=True, kw_only=True)
 class Contact:
-    """One contact.
-
-    *values* by field name; *history*: (when, values) before each write, for the lag of flows.
-    """
+    """One contact. *values*: by field name. *history*: (when, values) before each write, for the lag of flows."""
 
     id: str
     phone: str

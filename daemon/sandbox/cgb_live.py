@@ -22,7 +22,7 @@ class LiveApi:
         self._statuses = statuses
 
     def routes(self) -> list[web.RouteDef]:
-        """Every endpoint; all else is 404, PUT on a contact, /health and /whatsapp/validate among it."""
+        """Every endpoint. All other requests get 404, also PUT on a contact, /health and /whatsapp/validate."""
         contact = "/api/contacts/{contact}"
         return [
             web.get("/api/accounts/me", self._me),
@@ -201,7 +201,7 @@ class LiveApi:
         return None
 
     def _act(self, contact: Contact, actions: Any) -> None:
-        """Run actions. Fields go by name only; a name that is unknown is passed over in silence."""
+        """Run actions. Fields are set by name only; unknown names are ignored."""
         for action in actions if isinstance(actions, list) else ():
             match action:
                 case {"action": "set_field_value", "field_name": str(name), "value": value}:

@@ -24,7 +24,7 @@ _PERFORMING = frozenset({"hang", "cut"})
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """One thing that goes wrong, and when.
+    """One fault: what goes wrong, when, and for which requests.
 
     *times*: for that many requests, None: until cleared. *after_s*, *for_s*: the window, in seconds from
     being set. *method*, *path* (a regular expression, searched), *contact* (phone digits): only such

@@ -1,7 +1,7 @@
 """Invented Vizi orders, the same for the same seed: every destination with its extras, every branch, the
 known quirks.
 
-Nobody in them exists. Phones are from ranges kept for fiction or tests where a country has one (Sweden,
+The people in them do not exist. Phones are from ranges kept for fiction or tests where a country has one (Sweden,
 Meta's +1 555), else with a 555 in the middle; addresses are at example.com and example.org. Shapes follow
 Vizi's type file.
 """
@@ -132,8 +132,7 @@ def vizi_test(rng: Random, n: int) -> dict[str, Any]:
 
 
 def odd_shapes(rng: Random, n: int) -> dict[str, Any]:
-    """A sound order with everything odd that was ever seen at once: text phone, "" for null, new values and
-    keys."""
+    """A sound order with all oddities that were observed: a phone as text, "" for null, new values and keys."""
     order = make_order(rng, n, branch="il", phone=f"+972 50-555-{n % 10_000:04d}", alerts=None)
     order["order"] |= {"payment_processor": "newpay", "coupon": "SAMPLE10", "new_key": {"a": 1}}
     order["form"] |= {"entry": "", "quantity": "2", "newKey": [1, 2], "urgency": "brand_new"}
@@ -201,7 +200,7 @@ def _meta(rng: Random, branch: str, country: str, made: datetime) -> dict[str, A
 
 
 def _extras(rng: Random, country: str, made: datetime) -> dict[str, Any]:
-    """What this country's form has and others have not."""
+    """The members that only this country's form has."""
     extras: dict[str, Any] = {}
     if country not in _NO_ENTRY:
         day = (made + timedelta(days=rng.randint(10, 90))).date().isoformat()

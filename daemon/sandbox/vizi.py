@@ -1,4 +1,4 @@
-"""Vizi as far as Ferryman sees it: somebody who POSTs orders, signed or with the shared key, and forgets about them."""
+"""Vizi as Ferryman sees it: a client that POSTs orders, signed or with the shared key, and never repeats one."""
 
 from __future__ import annotations
 

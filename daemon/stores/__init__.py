@@ -1,1 +1,1 @@
-"""The stores: where they are, whether they answer, and servers of our own where none are named."""
+"""The stores: where they are, whether they answer, and embedded servers where the settings name none."""

@@ -55,7 +55,8 @@ class StoreWatch(Periodic):
         await any_set(self._is_up, *([until] if until else []))
 
     def noticed(self, exc: BaseException) -> None:
-        """A user met *exc*, which is an error of this store: it is down from now on, and looked at now."""
+        """A user met *exc*, which is an error of this store: the store is down from now on, and the next look comes
+        now."""
         self._error_at = time.monotonic()
         if self.up:
             self._down(exc)

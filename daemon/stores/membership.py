@@ -1,4 +1,5 @@
-"""The connection to Postgres that says that this process lives: while it is open, the number of partitions stands."""
+"""The connection to Postgres that says that this process lives: while it is open, the number of partitions cannot
+change."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ LOOK_S: Final = 0.1
 
 
 class Membership:
-    """This process's share in the lock on the number of partitions. Lost with the connection, and taken again."""
+    """This process's share in the lock on the number of partitions. The share is lost with the connection, and taken
+    again."""
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url

@@ -63,7 +63,7 @@ def _processors(*, human: bool, colors: bool) -> list[Processor]:
 
 
 def _redact_fields(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Every field redacted: the event's name and an exception by their look, the others by name as well."""
+    """Redact every field: the event's name and an exception by patterns alone, the others by their names too."""
     clean: EventDict = {}
     for field, value in event.items():
         if field in _OWN_FIELDS:
@@ -79,7 +79,7 @@ _field_name = lru_cache(maxsize=4096)(redact_text)
 
 
 def _redact_traceback(text: str) -> str:
-    """The first lines and, more telling, the last ones."""
+    """The first lines, and the last ones, which say more."""
     if len(text) > 2000:
         text = f"{text[:400].rpartition(chr(10))[0]}\n…\n{text[-1600:].partition(chr(10))[2] or text[-1600:]}"
     return redact_text(text, lines=True)
@@ -101,7 +101,7 @@ class _HumanLine:
 
 
 class _Lines:
-    """Writes whole lines. A log that cannot be written is no reason to fail the work that it tells of."""
+    """Writes whole lines. A line that cannot be written is dropped: it must not fail the work that it tells of."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

@@ -78,7 +78,7 @@ class Metrics:
         self.observer(name, labels)(_finite(value))
 
     def observer(self, name: str, labels: Mapping[str, str] | None = None) -> Callable[[float], None]:
-        """`observe` of one series, to be kept where it is called often."""
+        """`observe` of one series, for a caller that observes it often."""
         if name not in self._histograms:
             raise ValueError(f"{name} is not a declared histogram")
         return self._observed[self._series(name, labels)].observe

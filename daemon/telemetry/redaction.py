@@ -1,10 +1,10 @@
-"""What a log line must not show, found twice: by the name of the field, and by the look of the text.
+"""Masks what a log line must not show, found in two ways: by the name of the field, and by patterns in the text.
 
-Names cover what has no look of its own (a person's name, a message). Looks cover what arrives inside other
-text: phones, e-mail addresses, tokens, passwords in addresses, rows that a database quotes in its errors.
-What only looks like a phone stays: UUIDs, ISO times, hashes, IP addresses, stream ids, measures.
+Names cover values without a pattern (a person's name, a message). Patterns cover what arrives inside other text:
+phones, e-mail addresses, tokens, passwords in addresses, rows that a database quotes in its errors. What only resembles
+a phone stays: UUIDs, ISO times, hashes, IP addresses, stream ids, measures.
 
-The texts come from outside, so every pattern is bounded: none takes more than linear time but for a constant.
+The texts come from outside, so every pattern is bounded: its time is at most linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def is_sensitive(field: str) -> bool:
 
 
 def redact_text(text: str, *, lines: bool = False) -> str:
-    """*text* without what looks secret or personal, without control and invisible characters, not too long.
+    """*text* without secret and personal parts, control characters and invisible ones, cut to a bounded length.
 
     *lines*: line ends stay; otherwise they too are written as escapes. At most FIELD_LIMIT characters before
     the escapes.

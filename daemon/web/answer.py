@@ -20,8 +20,8 @@ _HEAD: Final = (
 
 
 class Accepted(web.Response):
-    """Says which events are durable. On an ordinary HTTP/1.1 connection head and body are written as they are: putting
-    an answer together header by header takes as long as to read an order."""
+    """Says which events are durable. On an ordinary HTTP/1.1 connection it writes head and body in one piece: to build
+    an answer header by header takes as long as to read an order."""
 
     def __init__(self, event_ids: Sequence[str]) -> None:
         super().__init__(body=orjson.dumps({"event_ids": event_ids}), status=202, content_type="application/json")

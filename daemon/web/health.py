@@ -21,7 +21,7 @@ class Readiness:
         self._stopping = False
 
     def stop(self) -> None:
-        """The process accepts nothing more."""
+        """From now on the process is not ready: it accepts no new request."""
         self._stopping = True
 
     def ready(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The listener: proves a webhook's sender, makes its events durable, and only then answers 202. Takes no decision."""
+"""The listener: verifies a webhook's sender, makes its events durable, and only then answers 202. Decides nothing."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class Listener:
         self._stopping = False
 
     def stop(self) -> None:
-        """Accept nothing more; what is being accepted may finish."""
+        """Accept no new request; requests under way may finish."""
         self._stopping = True
 
     def served(self, source: Source) -> bool:
-        """Whether *source* can prove itself, or need not."""
+        """Whether *source* has a secret to verify its sender by, or needs none."""
         return source.name in self._unsigned or any(self._secrets.get(name) for name in source.secrets)
 
     def handler(self, source: Source) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -82,7 +82,7 @@ class Listener:
                 outcome, answer = await self._answer(source, request)
             except Exception:
                 log.exception("webhook.failed", source=source.name)
-                outcome, answer = "error", problem(500, "this failed here and nothing is promised; send it again")
+                outcome, answer = "error", problem(500, "this server failed and may not have kept it; send it again")
             self._metrics.inc("ferryman_webhooks_total", {"source": source.name, "outcome": outcome})
             took(time.perf_counter() - began)
             return answer
@@ -98,9 +98,9 @@ class Listener:
                 answer = source.challenge(request.query, self._secrets)
             except Exception:
                 log.exception("webhook.failed", source=source.name)
-                return problem(500, "this failed here; ask again")
+                return problem(500, "this server failed; ask again")
             if answer is None:
-                return problem(403, f"this is no challenge that can be answered: {source.advice}")
+                return problem(403, f"this query is not a challenge of this source: {source.advice}")
             return plain(answer)
 
         return handle
@@ -118,7 +118,7 @@ class Listener:
             except NotJson as exc:
                 raise Refusal(400, "not_json", f"{exc}; send one JSON object in UTF-8", body) from exc
             except NoIdentity as exc:
-                raise Refusal(400, "no_identity", f"{exc}; without it a repetition cannot be told", body) from exc
+                raise Refusal(400, "no_identity", f"{exc}; without it a repetition cannot be recognised", body) from exc
             except Malformed as exc:
                 raise Refusal(400, "malformed", str(exc), body) from exc
             spooled = await self._intake.append(events)
@@ -138,7 +138,7 @@ class Listener:
             raise Refusal(413, "too_large", f"the body may have {cap} bytes at most")
         content = request.content
         try:
-            if content.is_eof():  # it came along with its header: there is nothing to wait for
+            if content.is_eof():  # the body came together with its header: no need to wait
                 body = content.read_nowait()
             else:
                 async with asyncio.timeout(BODY_TIMEOUT_S):

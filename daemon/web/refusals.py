@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 
 def masked(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers as they may be kept: those about the transport in clear, of all others the name and the length."""
+    """Headers as they may be kept: those about the transport as they are, the others as name and length."""
     return {
         name[:80]: redact_text(value[:VALUE_CAP]).replace("\x00", "")
         if name.lower() in _PLAIN
@@ -105,7 +105,7 @@ class Refusals(Background):
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Write what is noted until *stop*; then what is left, also what was only counted."""
+        """Write the noted refusals until *stop*; then the rest of them, and a row for those that were only counted."""
         await Periodic(self.name, self._write, every_s=WRITE_EVERY_S).run(stop)
         self._count_the_rest()
         await self._write()

@@ -17,7 +17,7 @@ from daemon.web.listener import Listener
 from daemon.web.problems import problem
 
 HEADER_TIMEOUT_S: Final = 30.0
-"""How long a connection may sit without a whole request header: an idle one, and one that drips its header."""
+"""How long a connection may stay without a whole request header, whether it is idle or sends its header slowly."""
 
 
 MOST_CONNECTIONS: Final = 2000
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 class Health(Protocol):
-    """What the health routes tell."""
+    """What the route /readyz needs."""
 
     def ready(self) -> dict[str, Any]:
         """The document of /readyz; `ready` decides between 200 and 503."""
@@ -37,7 +37,7 @@ class Health(Protocol):
 async def _problems(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Every error is a problem document, also those that the server itself finds."""
+    """Turn every error into a problem document, also those that the server itself finds."""
     try:
         return await handler(request)
     except web.HTTPMethodNotAllowed as exc:
@@ -98,7 +98,7 @@ class _Connection(RequestHandler):
         """Answer what the server itself could not read, or could not handle."""
         if status >= 500:
             log.error("http.failed", error_class=type(exc).__name__)
-        answer = problem(status, "the request cannot be read as HTTP" if status < 500 else "this is a fault of ours")
+        answer = problem(status, "the request cannot be read as HTTP" if status < 500 else "this server failed")
         answer.force_close()
         return answer
 
@@ -117,7 +117,7 @@ class _Server(web.Server):
 
 
 class _Runner(web.AppRunner):
-    """There is no public way to choose the server class; a test guards this one."""
+    """Sets the class of its server. aiohttp has no public way to do this; a test guards this one."""
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
@@ -130,8 +130,8 @@ _Handler: TypeAlias = Callable[[Any], Awaitable[web.StreamResponse]]
 
 
 def _straight(app: web.Application, by_the_router: _Handler) -> _Handler:
-    """A webhook goes to its handler at once: what the router and the middleware would do for it costs as much as the
-    webhook's signature. What is not plainly one takes the router's way."""
+    """Sends a plain webhook request straight to its handler, since router and middleware would cost as much as checking
+    its signature. Every other request goes through the router."""
     webhooks: dict[str, _Handler] = {
         path: route.handler for route in app.router.routes() if (path := _webhook_path(route)) is not None
     }

@@ -1,9 +1,9 @@
-"""Vizi's order webhook, as far as its parts are read one by one.
+"""Models of Vizi's order webhook, with the parts that are read.
 
-Shapes by Vizi's type file; the deviations were observed on the running system: numbers as text, "" for null,
-phones as object or text, new enum values before any release. So a leaf of an odd kind counts as absent (the
-raw body keeps it), and only a *part* of the wrong kind (`client` not an object, `applicants` not an array)
-makes a delivery unreadable.
+The shapes follow Vizi's type file. These deviations were observed on the running system: numbers as text, "" for null,
+phones as object or text, new enum values before any release. So a single value of an unexpected type counts as absent
+(the raw body keeps it). Only a *part* of the wrong type (`client` not an object, `applicants` not an array) makes the
+webhook unreadable.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from schemas.errors import Malformed
 BRANCHES: Final = frozenset({"il", "se", "co", "ru", "kz"})
 
 URGENT: Final = frozenset({"urgent", "express", "few_hours", "next_day", "rush", "priority"})
-"""Observed on the running system. Of these Vizi sends `few_hours` and `next_day`; `1_2_days` is not
-urgent."""
+"""Observed on the running system. Vizi sends `few_hours` and `next_day` of these; `1_2_days` is not urgent."""
 
 FLAGS: Final[Mapping[str, str]] = {
     "india": "🇮🇳",
@@ -110,10 +109,10 @@ def _absent_if_blank(value: object) -> object:
 
 
 Text = Annotated[str | None, BeforeValidator(_text)]
-"""Trimmed; blank and other kinds are None."""
+"""Trimmed; blank text and values of other types are None."""
 Whole = Annotated[int | None, BeforeValidator(_whole)]
 Flag = Annotated[bool | None, BeforeValidator(_flag)]
-"""Only a JSON boolean is one: nothing else may pass for consent."""
+"""Only a JSON boolean counts: no other value may pass for consent."""
 Money = Annotated[Decimal | None, BeforeValidator(_money)]
 Identifier = Annotated[str, BeforeValidator(_identifier)]
 
@@ -132,8 +131,7 @@ class Client(_Part):
 
 
 class Product(_Part):
-    """The document that is bought. *price*, *urgencies*, *variations* and their like are kept as they
-    came."""
+    """The document that is bought. *price*, *urgencies*, *variations* and the like are kept as received."""
 
     name: Text = None
     country: Text = None
@@ -181,8 +179,7 @@ class Form(_Part):
 
 
 class OrderPart(_Part):
-    """The sale. *amount* in major units, exactly as the JSON text had it; *coupon* an object or, of old,
-    text."""
+    """The sale. *amount*: in major units, exactly as the JSON text had it. *coupon*: an object, or old-style text."""
 
     id: Identifier
     form_id: Text = None
@@ -196,8 +193,8 @@ class OrderPart(_Part):
     status: Text = None
 
 
-class Delivery(_Part):
-    """One webhook's body."""
+class OrderWebhook(_Part):
+    """The body of one order webhook."""
 
     form: Form
     order: OrderPart
@@ -232,13 +229,13 @@ def _refuse(text: str) -> None:
     raise ValueError(f"{text} is not JSON")
 
 
-def delivery_from(body: Mapping[str, Any]) -> Delivery:
+def webhook_from(body: Mapping[str, Any]) -> OrderWebhook:
     """The parts of a body.
 
-    Raises: Malformed, naming the part that is missing or of the wrong kind, never its value.
+    Raises: Malformed, naming the part that is missing or of the wrong type, never its value.
     """
     try:
-        return Delivery.model_validate(body)
+        return OrderWebhook.model_validate(body)
     except ValidationError as exc:
         raise Malformed(_complaint(exc)) from None
 

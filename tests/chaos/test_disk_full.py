@@ -272,7 +272,7 @@ async def test_postgres_whose_disk_is_full_pauses_the_work_and_buries_nothing(si
         pytest.skip("a small file system for Postgres needs the right to mount")
 
     async def down(lab: Lab) -> bool:
-        return lab.fleet.said("postgres.down") > 0
+        return lab.fleet.said("store.down") > 0
 
     await fill_under_load(site, site.postgres_disk, down, "always")
 

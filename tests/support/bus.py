@@ -23,10 +23,12 @@ from daemon.bus.shared import Shared
 from daemon.bus.upkeep import Upkeep
 from daemon.bus.worker import AnyWorker, Worker, utc_now
 from daemon.settings.model import Settings
+from daemon.stores.health import Stores
 from daemon.telemetry.metrics import Metrics
 from daemon.workers import WORKERS
 from schemas.envelope import Event
 from schemas.errors import FerrymanError
+from tests.support.services import unwatched
 from tests.support.toy import TOPIC, TOY, TYPE, Effect, Handle, Record, record, succeed
 
 _EFFECTS: Final = (
@@ -57,11 +59,11 @@ class FixedLeases:
     def readable(self, worker: str) -> Mapping[int, int]:
         return {p: epoch for p, epoch in self.owned.items() if p not in self.unreadable}
 
-    def may_begin(self, worker: str, partition: int) -> bool:
-        return partition in self.readable(worker)
+    def may_begin(self, worker: str, partition: int, epoch: int) -> bool:
+        return self.certain(worker, partition, epoch)
 
     def certain(self, worker: str, partition: int, epoch: int) -> bool:
-        return self.readable(worker).get(partition) == epoch
+        return self.owned.get(partition) == epoch and partition not in self.unreadable
 
     def lost(self, worker: str, partition: int, epoch: int = 0) -> None:
         self.owned.pop(partition, None)
@@ -79,11 +81,13 @@ def make_shared(
     *,
     settings: Settings | None = None,
     channels: Channels | None = None,
+    stores: Stores | None = None,
     suspect: Callable[[], None] = lambda: None,
 ) -> Shared:
     """What the consumers of a process share."""
     return Shared(
         settings=settings or Settings(),
+        stores=stores or unwatched(),
         pool=pool,
         streams=bus,
         leases=leases,
@@ -108,6 +112,7 @@ class Bench:
         self.redis = commands
         self.partitions = partitions
         self.bus = Streams(commands, partitions)
+        self.stores = unwatched()
         self._mending: list[asyncio.Future[None]] = []
 
     @property
@@ -174,6 +179,7 @@ class Bench:
                 leases or await self.take_leases(),
                 settings=Settings(ferryman_max_in_flight=max_in_flight),
                 channels=channels,
+                stores=self.stores,
                 suspect=self.suspect,
             )
             yield Consumer(worker or self.worker(), deps, shared, Streams(reads, self.partitions))

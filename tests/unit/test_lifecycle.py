@@ -353,6 +353,17 @@ async def test_a_start_that_is_never_announced_does_not_delay_the_stop() -> None
     assert "side finished" in parts.notes
 
 
+async def test_an_announcement_that_fails_stops_the_rest_and_its_error_is_raised() -> None:
+    parts = Parts()
+
+    async def fails() -> None:
+        raise Broken("the announcement broke")
+
+    with pytest.raises(Broken, match="the announcement broke"):
+        await parts.serve([parts.worker()], [parts.side()], asyncio.Event(), started=fails)
+    assert parts.notes == ["begin_stop", "worker finished", "side finished"]
+
+
 async def test_a_stop_lets_the_work_finish_and_then_the_sides() -> None:
     parts = Parts()
     await parts.serve([parts.worker()], [parts.side()], asked())

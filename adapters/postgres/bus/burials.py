@@ -12,7 +12,7 @@ from schemas.envelope import Event
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An event that will not be tried again by itself, and the error that ended it."""
+    """An event that is not tried again unless an operator asks for it, and the error that ended it."""
 
     event: Event
     error_class: str

@@ -1,4 +1,4 @@
-"""Epochs of the leases: the fencing token that a process which slept past its lease cannot have."""
+"""Epochs of the leases: the fencing token that stops a process which slept past its lease."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ SET epoch = greatest(l.epoch + 1, excluded.epoch), owner = excluded.owner, acqui
 RETURNING partition, epoch
 """
 
-# FOR SHARE: a taker waits for the commits that still hold the epoch before, and a commit after it sees the new one.
+# FOR SHARE: a new epoch waits for the commits under the one before, and every later commit sees the new one.
 _CHECK: Final = "SELECT partition, epoch FROM leases WHERE worker = $1 AND partition = ANY($2::int[]) FOR SHARE"
 
 
 async def take(
     pool: Pool, worker: str, partitions: Sequence[int], owner: str, *, after: Mapping[int, int] | None = None
 ) -> dict[int, int]:
-    """Make *owner* the owner of *partitions* of *worker*; returns the new epoch of each, later than the one that
-    *after* names. Who held them can write no more."""
+    """Make *owner* the owner of *partitions* of *worker*; returns partition -> new epoch, later than the one in
+    *after*. From then on the former owner can write no results."""
     known = after or {}
     rows = await pool.fetch(_TAKE, worker, list(partitions), [known.get(p, 0) for p in partitions], owner)
     return {row["partition"]: row["epoch"] for row in rows}
 
 
 async def current(conn: Connection, worker: str, partitions: Sequence[int]) -> dict[int, int]:
-    """The epochs in force, held still until the end of the transaction."""
+    """Partition -> the epoch in force, which cannot change until the end of the transaction."""
     rows = await conn.fetch(_CHECK, worker, sorted(partitions))
     return {row["partition"]: row["epoch"] for row in rows}

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from adapters.postgres.pool import Connection, Pool
-from schemas.envelope import Event
+from schemas.envelope import Event, InboxKey
 
 
-@dataclass(frozen=True, slots=True)
-class InboxRow:
-    """How a worker ended with an event. *data_hash* tells another body under the same id."""
+class InboxRow(NamedTuple):
+    """How a worker ended with an event. *data_hash*: of the body, to recognise another body under the same id."""
 
     event_id: str
     replay_id: str
@@ -22,29 +21,28 @@ class InboxRow:
     data_hash: bytes
 
 
-# LIMIT keeps both from being joins, which the planner would do by reading the whole history, day by day; the bound on
-# `at` leaves the days to come out of it, and is wide enough for a clock that was put back.
+# LIMIT keeps the planner from turning these two queries into joins, which would read the whole history, day by day. The
+# bound on `at` leaves out the tables of coming days, and is wide enough for a clock that was put back.
 _SEEN: Final = """
-SELECT e.ord, i.data_hash
-FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS e (event_id, replay_id, ord)
+SELECT e.event_id, i.data_hash
+FROM unnest($3::text[]) AS e (event_id)
 CROSS JOIN LATERAL (
     SELECT data_hash FROM inbox
-    WHERE event_id = e.event_id AND worker = $1 AND replay_id = e.replay_id AND at < now() + interval '2 days'
+    WHERE event_id = e.event_id AND worker = $1 AND replay_id = $2 AND at < now() + interval '2 days'
     LIMIT 1) i
 """
 
 # Across days the primary key cannot forbid a second row; the lease check in the same transaction leaves one writer.
 _INSERT: Final = """
 INSERT INTO inbox (worker, event_id, replay_id, outcome, reason, attempts, data_hash)
-SELECT $1, n.event_id, n.replay_id, n.outcome, n.reason, n.attempts, n.data_hash
-FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::bytea[])
-    AS n (event_id, replay_id, outcome, reason, attempts, data_hash)
+SELECT $1, n.event_id, $2, $3, $4, $5, n.data_hash
+FROM unnest($6::text[], $7::bytea[]) AS n (event_id, data_hash)
 WHERE (
     SELECT true FROM inbox i
-    WHERE i.event_id = n.event_id AND i.worker = $1 AND i.replay_id = n.replay_id AND i.at < now() + interval '2 days'
+    WHERE i.event_id = n.event_id AND i.worker = $1 AND i.replay_id = $2 AND i.at < now() + interval '2 days'
     LIMIT 1) IS NULL
 ON CONFLICT DO NOTHING
-RETURNING event_id, replay_id
+RETURNING event_id
 """
 
 _ATTEMPTS: Final = """
@@ -81,29 +79,36 @@ ON CONFLICT DO NOTHING
 """
 
 
-async def seen(pool: Pool, worker: str, events: Sequence[Event]) -> dict[int, bytes]:
-    """Which of *events*, by index, *worker* has already finished with, and the hash of the body it finished with."""
-    rows = await pool.fetch(_SEEN, worker, [e.id for e in events], [e.replayid for e in events])
-    return {row["ord"] - 1: row["data_hash"] for row in rows}
+async def seen(pool: Pool, worker: str, events: Sequence[Event]) -> dict[InboxKey, bytes]:
+    """Which of *events* *worker* has already finished with, and the hash of the body it finished with."""
+    by_replay: dict[str, list[str]] = {}
+    for event in events:
+        by_replay.setdefault(event.replayid, []).append(event.id)
+    found: dict[InboxKey, bytes] = {}
+    for replay_id, ids in by_replay.items():
+        for event_id, data_hash in await pool.fetch(_SEEN, worker, replay_id, ids):
+            found[event_id, replay_id] = data_hash
+    return found
 
 
-async def insert(conn: Connection, worker: str, rows: Sequence[InboxRow]) -> set[tuple[str, str]]:
-    """Write *rows*; return the (event id, replay id) that were not there before. Only their results may be recorded."""
-    inserted = await conn.fetch(
-        _INSERT,
-        worker,
-        [r.event_id for r in rows],
-        [r.replay_id for r in rows],
-        [r.outcome for r in rows],
-        [r.reason for r in rows],
-        [r.attempts for r in rows],
-        [r.data_hash for r in rows],
-    )
-    return {(row["event_id"], row["replay_id"]) for row in inserted}
+async def insert(conn: Connection, worker: str, rows: Sequence[InboxRow]) -> set[InboxKey]:
+    """Write *rows*; return the keys that were not there before. Only their results may be recorded.
+
+    One statement for all rows that differ in their event alone, as most do: a column that is an array costs both the
+    client and the server more than the lookup.
+    """
+    alike: dict[tuple[str, str, str | None, int], list[InboxRow]] = {}
+    for row in rows:
+        alike.setdefault((row.replay_id, row.outcome, row.reason, row.attempts), []).append(row)
+    fresh: set[InboxKey] = set()
+    for (replay_id, *ending), some in alike.items():
+        ids, hashes = [row.event_id for row in some], [row.data_hash for row in some]
+        fresh |= {(id, replay_id) for (id,) in await conn.fetch(_INSERT, worker, replay_id, *ending, ids, hashes)}
+    return fresh
 
 
 async def attempts(pool: Pool, worker: str, events: Sequence[Event]) -> dict[tuple[str, str], tuple[int, int]]:
-    """(failed attempts so far, times begun and not survived) of those of *events* that have any."""
+    """(event id, replay id) -> (failed attempts, times begun and not survived), for those of *events* that have any."""
     rows = await pool.fetch(_ATTEMPTS, worker, [e.id for e in events], [e.replayid for e in events])
     return {(row["event_id"], row["replay_id"]): (row["attempts"], row["begun"]) for row in rows}
 
@@ -135,12 +140,12 @@ async def failed(conn: Connection, worker: str, failures: Sequence[Failure]) -> 
 
 
 async def begin(pool: Pool, worker: str, event: Event) -> int:
-    """Write down that *event* is being begun; returns how often that was, without a `survived` since."""
+    """Record that *event* is being begun; returns how often it was begun since the last `survived`."""
     return int(await pool.fetchval(_BEGIN, worker, event.id, event.replayid))
 
 
 async def survived(pool: Pool, worker: str, event: Event) -> None:
-    """Handling *event* did not end the process."""
+    """Record that handling *event* did not kill the process."""
     await pool.execute(_SURVIVED, worker, event.id, event.replayid)
 
 
@@ -150,7 +155,7 @@ async def forget_attempts(conn: Connection, worker: str, ids: Sequence[tuple[str
 
 
 async def conflicts(pool: Pool, found: Sequence[tuple[Event, bytes]]) -> None:
-    """Keep bodies that came under the id of an event with another body, with their hashes."""
+    """Keep bodies that came under the id of an event with another body. *found*: (event, hash of its body)."""
     await pool.execute(
         _CONFLICTS,
         [e.id for e, _ in found],

@@ -13,5 +13,5 @@ _APPEND: Final = f"INSERT INTO event_journal ({COLUMNS}) SELECT * FROM {UNNEST}"
 
 
 async def append(conn: Connection, events: Sequence[Event]) -> None:
-    """Insert *events*. The caller's inbox rows, in the same transaction, keep each event from coming twice."""
+    """Insert *events*. The caller's inbox rows, in the same transaction, keep each event from being inserted twice."""
     await conn.execute(_APPEND, *arrays(events))

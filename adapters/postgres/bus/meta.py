@@ -13,7 +13,7 @@ value
 
 
 async def settle(pool: Pool, key: str, value: str) -> str:
-    """The value of *key*; *value* becomes it when it has none."""
+    """The value of *key*; a key without one gets *value*."""
     return str(await pool.fetchval(_KEEP, key, value))
 
 

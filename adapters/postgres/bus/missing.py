@@ -1,4 +1,4 @@
-"""What the journal has and some worker has not ended with: what is published again after a loss."""
+"""Events of the journal that some worker has not ended with: after a loss they are published again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STRETCH: Final = 5_000
 journal is."""
 
 # One row for every event that some worker of $1 (with its type in $2) has not ended with, in the order of the journal.
-# Nearly all events end within a day of their arrival: only what has no end in those days is looked for in all days.
+# Nearly all events end within a day of their arrival: only those without an end in these days are looked up in all.
 _MISSING: Final = f"""
 WITH candidates AS MATERIALIZED (
     SELECT j.seq, j.id, w.worker

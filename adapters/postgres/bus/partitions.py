@@ -24,7 +24,7 @@ GROUP BY mode
 
 
 async def number(conn: Connection | Pool) -> int | None:
-    """The number in force; None before it was first used."""
+    """The number in force; None before the first start."""
     kept = await meta.value(conn, NUMBER)
     return None if kept is None else int(kept)
 
@@ -41,6 +41,6 @@ async def be_alone(conn: Connection) -> bool:
 
 
 async def holders(conn: Connection | Pool) -> tuple[int, bool]:
-    """(how many other connections share the lock, whether one holds it alone)."""
+    """(how many other connections share the lock, whether one of them holds it alone)."""
     held = {row["mode"]: row["n"] for row in await conn.fetch(_HOLDERS)}
     return held.get("ShareLock", 0), "ExclusiveLock" in held

@@ -10,10 +10,10 @@ from adapters.postgres.pool import Pool, store_is_down
 from schemas.envelope import Event
 
 LARGE_BYTES: Final = 64 * 1024
-"""Payloads above that go over the bus as references."""
+"""Larger payloads go over the bus as references."""
 
-# In one order, as others may store the same. What is on its way again counts as new, or it would be dropped with the
-# day on which it came first.
+# Rows are written in one order, because another process may store the same payloads now. A payload that is sent again
+# counts as new; else it would be dropped with the day on which it first came.
 _STORE: Final = """
 INSERT INTO payloads (event_id, digest, data)
 SELECT DISTINCT ON (1, 2) * FROM unnest($1::text[], $2::bytea[], $3::text[]) ORDER BY 1, 2
@@ -35,8 +35,8 @@ async def store(pool: Pool, events: Sequence[Event]) -> list[Event]:
 
 
 async def set_aside(pool: Pool, events: Sequence[Event]) -> list[Event]:
-    """*events* as they go over the bus: the large ones with references, their payloads kept here. With Postgres away
-    they go whole: heavy, and not lost."""
+    """*events* as they go over the bus: large ones with references, and their payloads kept here. While Postgres is
+    away, large events go whole, so that they are not lost."""
     large = [event for event in events if len(event.data) > LARGE_BYTES]
     if not large:
         return list(events)
@@ -50,6 +50,6 @@ async def set_aside(pool: Pool, events: Sequence[Event]) -> list[Event]:
 
 
 async def fetch(pool: Pool, references: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
-    """The payloads of (event id, reference) pairs, as far as they are there."""
+    """The payloads of (event id, reference) pairs, without the pairs that have none."""
     rows = await pool.fetch(_FETCH, [r[0] for r in references], [bytes.fromhex(r[1]) for r in references])
     return {(row["event_id"], row["digest"].hex()): row["data"].encode() for row in rows}

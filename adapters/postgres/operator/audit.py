@@ -74,7 +74,7 @@ CHECKS: Final = {
     "a dead letter without its end": _LETTER_NOT_DEAD,
     "done and not in the journal": _NOT_JOURNALED,
 }
-"""Fault -> the query that finds it. None may ever find anything."""
+"""Fault -> the query that finds the events with it. No query may ever find one."""
 
 
 async def sums(pool: Pool, worker: str, types: Sequence[str]) -> Sums:

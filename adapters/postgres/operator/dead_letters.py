@@ -39,8 +39,8 @@ class LetterGroup:
 
 @dataclass(frozen=True, slots=True)
 class StoredLetter:
-    """A letter as its row has it. *retries*: how often it was sent again. *edited_at*: when its data was last
-    edited."""
+    """A letter as it is stored. *settled_by*: the operator who retried or discarded it last. *retries*: how often it
+    was sent again. *edited_at*: when its data was last edited."""
 
     id: int
     worker: str
@@ -118,11 +118,12 @@ async def find(pool: Pool, letter_id: int | None, event_id: str | None) -> list[
     return [_stored(row) for row in await pool.fetch(_FIND, letter_id, event_id)]
 
 
-async def retry(conn: Connection, ids: Sequence[int], who: str, *, edited: tuple[str, str] | None = None) -> int:
+async def retry(conn: Connection, ids: Sequence[int], operator: str, *, edited: tuple[str, str] | None = None) -> int:
     """Send open letters to their workers once more; returns how many were still open. Inside a transaction.
 
     The worker's inbox forgets how each ended, so the worker runs it again. The outbox delivers it to that worker
-    alone, behind what the worker has in hand for its key. *edited*: (data, subject) in place of the letter's own.
+    alone, behind what the worker has in hand for its key. *operator*: the person, for the record. *edited*: (data,
+    subject) in place of the letter's own.
     """
     live = [row["id"] for row in await conn.fetch(_LOCK, ids)]
     if live and edited is not None:
@@ -131,14 +132,15 @@ async def retry(conn: Connection, ids: Sequence[int], who: str, *, edited: tuple
         for table in ("inbox", "attempts"):
             await conn.execute(_FORGET_END.format(table=table), live)
         await conn.execute(_RESEND, live)
-        await conn.execute(_SETTLE, live, "retried", who, 1)
+        await conn.execute(_SETTLE, live, "retried", operator, 1)
     return len(live)
 
 
-async def discard(conn: Connection, ids: Sequence[int], who: str) -> int:
-    """Close open letters without another run; their events stay dead. Returns how many were still open."""
+async def discard(conn: Connection, ids: Sequence[int], operator: str) -> int:
+    """Close open letters without another run; their events stay dead. *operator*: the person, for the record. Returns
+    how many were still open."""
     live = [row["id"] for row in await conn.fetch(_LOCK, ids)]
-    await conn.execute(_SETTLE, live, "discarded", who, 0)
+    await conn.execute(_SETTLE, live, "discarded", operator, 0)
     return len(live)
 
 

@@ -14,7 +14,8 @@ from adapters.postgres.pool import Connection, Pool
 
 @dataclass(frozen=True, slots=True)
 class PostgresServer:
-    """*skew_s*: its clock minus ours. *free_connections*: how many more it admits. *pending*: migrations to apply."""
+    """The state of a server. *skew_s*: its clock minus ours. *free_connections*: how many more it admits. *pending*:
+    migrations to apply."""
 
     version: str
     major: int

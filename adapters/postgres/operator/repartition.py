@@ -17,7 +17,7 @@ from schemas.envelope import Event
 OLD_STREAMS: Final = "partitions.left"
 """The key of `ferryman_meta`."""
 
-NO_OWNER: Final = "nobody: the partitions changed"
+NO_OWNER: Final = "none: the partitions changed"
 
 _MOVE: Final = f"""
 INSERT INTO outbox ({COLUMNS}, replayid, target)
@@ -29,7 +29,7 @@ _BEHIND: Final = "SELECT (SELECT count(*) FROM spool) AS spool, (SELECT count(*)
 @dataclass(frozen=True, slots=True)
 class OldStreams:
     """The streams that a change leaves to be removed from Redis. *was*: the number before. *streams*: key -> its last
-    entry id when it was looked at; later entries stay."""
+    entry id at the time of the change; later entries stay."""
 
     was: int
     streams: Mapping[str, str]

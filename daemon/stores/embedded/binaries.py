@@ -70,9 +70,10 @@ def enterable(path: Path, account: Account) -> bool:
 
 
 def reachable(root: Path, account: Account) -> Path:
-    """*root*, or a copy of it where *account* may not enter *root*: programs check themselves by the plain modes.
+    """*root*, or a copy of it where *account* may not enter *root*. A capability would not help: the programs check the
+    plain modes themselves.
 
-    The copy is made once, belongs to us, and nobody else may write to it. Raises: EmbeddedError when there is
+    The copy is made once, belongs to us, and no other user may write to it. Raises: EmbeddedError when there is
     no temporary directory for it.
     """
     if enterable(root / "bin", account):
@@ -83,7 +84,7 @@ def reachable(root: Path, account: Account) -> Path:
         copy = place / f"ferryman-postgres-{_digest(root)}"
         within = copy / root.parent.name / root.name
         if os.path.lexists(copy) and not _is_ours(copy):
-            continue  # somebody else took the name: whatever it holds, we do not run it
+            continue  # another user has made this directory: we run nothing from it
         if not copy.exists() or _digest(within) != _digest(root):
             _copy(root, copy)
         return within
@@ -117,7 +118,8 @@ def _unavailable(name: str) -> EmbeddedUnavailable:
 
 
 def _needed(root: Path) -> Iterator[Path]:
-    """What `initdb` and `postgres` need of the wheel, relative to *root*'s grandparent: the libraries lie beside it."""
+    """The files of the wheel that `initdb` and `postgres` need, relative to *root*'s grandparent, where the libraries
+    lie."""
     top = root.parent.parent
     for name in ("initdb", "postgres"):
         yield (root / "bin" / name).relative_to(top)
@@ -130,7 +132,7 @@ def _needed(root: Path) -> Iterator[Path]:
 
 
 def _digest(root: Path) -> str:
-    """Of names and sizes: it changes with the version, and where something cleaned up within a copy."""
+    """A digest of names and sizes: it differs for another version, and for a copy that lacks files."""
     summed = hashlib.sha256()
     for path in _needed(root):
         file = root.parent.parent / path
@@ -148,7 +150,7 @@ def _is_ours(copy: Path) -> bool:
 
 
 def _copy(root: Path, copy: Path) -> None:
-    """Under another name first, so that *copy* is complete or not there."""
+    """Copy *root* under another name first, so that *copy* is complete or not there."""
     fresh = Path(tempfile.mkdtemp(prefix="ferryman-copy-", dir=copy.parent))
     try:
         for path in _needed(root):

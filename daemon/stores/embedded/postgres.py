@@ -43,9 +43,9 @@ _WITHOUT_FSYNC: Final = ("fsync=off", "full_page_writes=off", "synchronous_commi
 
 
 def postgres_account(data_dir: Path, setpriv: str | None) -> Account | None:
-    """Whom to run postgres as when we are root: the owner of its data, at first `nobody`. None: as ourselves.
+    """The account that runs postgres when we are root: the owner of its data, at first `nobody`. None: our own.
 
-    Raises: EmbeddedError when that user could not come to *data_dir*.
+    Raises: EmbeddedError when that account could not enter *data_dir*.
     """
     if os.geteuid() != 0:
         return None
@@ -71,7 +71,7 @@ def database_url(sockets: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
-    """What starts the server. *data_dir* holds its data and its log, *sockets* its socket."""
+    """How to start the server. *data_dir* holds its data and its log, *sockets* its socket."""
 
     data_dir: Path
     sockets: Path
@@ -93,7 +93,7 @@ class Postgres:
         data = self.data_dir / "postgres"
         if not data.exists():
             await self._initialise(programs / "initdb", data, held)
-        # whoever wrote these is gone, since the lock is ours; their process id may be another's by now
+        # the lock is ours, so the server that wrote these is gone; its process id may belong to another program by now
         _forget_stale(data)
         for leftover in self.sockets.glob(".s.PGSQL.*"):
             leftover.unlink()
@@ -104,7 +104,7 @@ class Postgres:
         return self._command(tuple(argv), signal.SIGINT)
 
     async def _initialise(self, initdb: Path, data: Path, held: IO[Any]) -> None:
-        """Make the data under another name first: what a crash leaves is never taken for a database."""
+        """Make the data under another name first, so that what a crash leaves is never taken for a database."""
         partial = data.with_name("postgres.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700)
@@ -163,7 +163,7 @@ def _have_capability(number: int) -> bool:
 
 
 def _forget_stale(data: Path) -> None:
-    """Remove a postmaster.pid, unless its process is a server that somebody started by hand on these data."""
+    """Remove a postmaster.pid, unless its process is a server that an operator started by hand on these data."""
     pid_file = data / "postmaster.pid"
     try:
         pid = int(pid_file.read_text().split("\n", 1)[0])

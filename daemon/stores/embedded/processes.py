@@ -2,7 +2,7 @@
 
 On Linux `setpriv --pdeathsig` asks the kernel for it. Elsewhere a small shell holds the reading end of a pipe and
 signals the child when the pipe closes. A child also inherits a locked file, and passes it on to its own children:
-the lock is free when the last of them is gone, so a next start knows when the data are nobody's.
+the lock is free when the last of them is gone, so the next start knows when no process uses the data any more.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ RELEASE_DEADLINE_S: Final = 60.0
 
 MAX_LOG_BYTES: Final = 10_000_000
 
-# in the line of a log that tells why a server ended
+# words in the log line that says why a server ended
 _TELLING: Final = ("FATAL:", "PANIC:", "error:", "FATAL CONFIG", "Fatal", "can't", "Can't", "setpriv:", " # ")
 
-# the parent may have died before the kernel knew of our wish: then the shell's parent is somebody else
+# the parent may have died before the kernel knew of the request: then the shell has another parent
 _GUARDED: Final = '[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"'
-# twice in the background, so that the watcher is no child of the server; a line read means: nothing left to watch
+# twice in the background, so that the watcher is no child of the server; a line on the pipe ends the watcher
 _WATCHED: Final = 'exec 3<&0 </dev/null; ( ( read -r _ <&3 || kill -s "$1" $$ ) & ); exec 3<&-; shift; exec "$@"'
 
 
@@ -51,7 +51,8 @@ class EmbeddedUnavailable(EmbeddedError):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whom a child of root runs as. *capability*: the one it keeps, to pass directories that only root may enter."""
+    """The user that a child of root runs as. *capability*: what it keeps, to pass directories that only root may
+    enter."""
 
     uid: int
     gid: int
@@ -60,7 +61,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A program to start. *log* takes its output, *end_with* ends it in order; *setpriv*: `find_setpriv`."""
+    """A program to start. *log* takes its output, *end_with* ends it in order. *setpriv*: what `find_setpriv` found."""
 
     argv: tuple[str, ...]
     log: Path
@@ -156,7 +157,7 @@ class Child:
             self._release()
 
     def last_words(self) -> str:
-        """The line of its log that tells best why it ended, of this run only; '' when it said nothing."""
+        """The line of its log, of this run only, that says best why it ended; '' when there is none."""
         with self._command.log.open("rb") as log:
             log.seek(max(self._log_start, self._command.log.stat().st_size - 65_536))
             lines = [line for raw in log.read().decode(errors="replace").splitlines() if (line := raw.strip())]
@@ -174,8 +175,8 @@ class Child:
 class Server:
     """A server on its data that can be started, stopped, killed and started again, on one socket.
 
-    *prepare* makes the data ready while nobody else has them, and gives the command; the locked file it gets must
-    go to every process that it starts. *answers* tells whether the server serves now.
+    *prepare* makes the data ready while no other process uses them, and returns the command. It gets the locked file,
+    which it must pass to every process that it starts. *answers*: whether the server serves now.
     """
 
     def __init__(
@@ -263,7 +264,7 @@ async def _claim(path: Path, name: str) -> IO[bytes]:
     os.fchmod(file.fileno(), 0o600)
     try:
         async with asyncio.timeout(RELEASE_DEADLINE_S):
-            while not lock_now(file):  # noqa: ASYNC110 - a file tells nobody
+            while not lock_now(file):  # noqa: ASYNC110 - a file lock has no event
                 await asyncio.sleep(0.01)
     except BaseException as exc:
         file.close()
@@ -295,6 +296,6 @@ def _wrapped(command: Command) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """What a server needs to know of our environment: none of our secrets, none of the user's PG* settings."""
+    """The part of our environment that a server needs: none of our secrets, none of the user's PG* settings."""
     kept = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
     return {"LC_ALL": "C", "TZ": "UTC"} | {name: os.environ[name] for name in kept if name in os.environ}

@@ -1,4 +1,4 @@
-"""Real Valkey and PostgreSQL servers below one data directory, where none are given: they live as long as we do.
+"""Valkey and PostgreSQL servers below one data directory, where the settings name none. They end with this process.
 
     data_dir/lock                  one owner at a time
              valkey/               the append-only file
@@ -47,7 +47,7 @@ _SOCKETS_PREFIX: Final = "ferryman-"
 _MAX_SOCKET_DIRECTORY: Final = 70  # bytes; macOS allows 103 for the whole path
 _LOOK_S: Final = 0.5
 _STEADY_S: Final = 10.0
-"""A server that lives for so long after its start has no lasting fault."""
+"""A server that still runs this long after its start has no lasting fault."""
 
 _LONGEST_PAUSE_S: Final = 4.0  # below _STEADY_S, so that a death soon after a start is known as such
 _OWNER_GRACE_S: Final = 1.0  # a killed owner holds its lock for a moment longer
@@ -129,7 +129,7 @@ class KeptUp(Periodic):
 
 @asynccontextmanager
 async def kept_up(servers: Servers) -> AsyncIterator[None]:
-    """Start *servers* again when they die, until the context ends. Raises what broke that."""
+    """Start *servers* again when they die, until the context ends. Raises what ended one of the KeptUp services."""
     keepers = [KeptUp(server) for server in (servers.valkey, servers.postgres) if server is not None]
     for keeper in keepers:
         keeper.start()
@@ -142,7 +142,8 @@ async def kept_up(servers: Servers) -> AsyncIterator[None]:
 
 
 def in_use(data_dir: Path) -> Servers | None:
-    """The servers that another process of ours runs on *data_dir*, or None. They are its own: end nothing of them."""
+    """The servers that another process of Ferryman runs on *data_dir*, or None. They belong to that process: use them,
+    but end nothing."""
     try:
         lock = open(data_dir / "lock", "r+")  # noqa: SIM115 - closed just below
     except OSError:
@@ -230,7 +231,7 @@ async def _pong(socket: Path) -> bool:
 
 @contextmanager
 def _usable(data_dir: Path) -> Iterator[None]:
-    """Turn what the file system refuses, for as long as the servers start, into one line."""
+    """While the servers start, turn an error of the file system into one line."""
     try:
         yield
     except OSError as exc:
@@ -282,6 +283,6 @@ def _sockets(lock: IO[str], account: Account | None) -> Iterator[Path]:
 
 
 def _fits(place: Path) -> bool:
-    """Whether sockets below *place* have short paths, and such as need no quoting anywhere."""
+    """Whether sockets below *place* have paths that are short enough and need no quoting anywhere."""
     longest = len(os.fsencode(place)) + len(_SOCKETS_PREFIX) + 8
     return longest <= _MAX_SOCKET_DIRECTORY and re.fullmatch(r"[\w./-]+", str(place), re.ASCII) is not None

@@ -281,11 +281,11 @@ async def test_what_a_killed_process_had_read_is_handled_in_order_before_anythin
 async def test_rows_inbox_and_outbox_are_written_together_or_not_at_all(bench: Bench) -> None:
     broken = Broken(ConnectionResetError())  # the store's fault, so it is tried again
     await bench.publish(make_events(keys=3, each=1))
-    async with bench.running(bench.worker(emit_one, record=broken)) as consumer:
+    async with bench.running(bench.worker(emit_one, record=broken)):
         await until(lambda: broken.calls >= 2)
         for table in ("effects", "inbox", "outbox", "dead_letters", "attempts"):
             assert await bench.count(table) == 0
-        assert not consumer.committer.store_up.is_set()
+        assert not bench.stores.postgres.up
         assert await bench.entries("contacts") == []
         broken.error = None
         await until(bench.settled)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -68,7 +67,7 @@ async def test_a_large_payload_goes_as_a_reference_and_arrives_whole(
 async def test_what_is_on_its_way_again_outlives_the_day_on_which_it_came_first(bench: Bench) -> None:
     (first,) = await payloads.store(bench.pool, [LARGE])
     await bench.pool.execute("UPDATE payloads SET created_at = now() - interval '40 days'")
-    again, same, other = await payloads.store(bench.pool, [LARGE, LARGE, replace(LARGE, id="another")])
+    again, same, other = await payloads.store(bench.pool, [LARGE, LARGE, LARGE._replace(id="another")])
     assert first.dataref == again.dataref == same.dataref == other.dataref
     assert await bench.has("payloads", 2)
     assert await bench.has("payloads WHERE created_at > now() - interval '1 minute'", 2)

@@ -221,16 +221,16 @@ async def test_what_handlers_finish_while_postgres_is_away_is_written_when_it_is
 
     handler = Spy(slow)
     events = make_events(KEYS, 2)
-    async with bench.running(bench.worker(handler, lanes=KEYS)) as consumer:
+    async with bench.running(bench.worker(handler, lanes=KEYS)):
         await bench.publish(events)
         await until(lambda: handler.active == KEYS)
         await postgres.stop()
         gate.set()
-        await until(lambda: handler.active == 0 and not consumer.committer.store_up.is_set())
+        await until(lambda: handler.active == 0 and not bench.stores.postgres.up)
         assert len(handler.calls) == KEYS
         await postgres.start()
         await until(forgiving(bench.settled))
-        assert consumer.committer.store_up.is_set()
+        assert bench.stores.postgres.up
     assert sorted(handler.calls) == sorted((event.subject, event.json()["n"]) for event in events)
     assert await bench.numbers() == {f"key-{k}": [0, 1] for k in range(KEYS)}
 

@@ -137,7 +137,7 @@ async def test_a_letter_that_is_buried_again_is_open_again_and_can_be_retried_ag
 
 
 async def test_a_group_is_retried_in_the_order_of_its_events(bench: Bench) -> None:
-    events = [replace(make_event("key-1", n), time=NOON + timedelta(minutes=n)) for n in (4, 0, 3, 1, 2)]
+    events = [make_event("key-1", n)._replace(time=NOON + timedelta(minutes=n)) for n in (4, 0, 3, 1, 2)]
     await bury(bench, events)
     handler = Spy()
     assert await retry(bench, LetterFilter(worker=TOY, error_class="Refused", text="by the acc")) == 5
@@ -220,7 +220,7 @@ async def test_a_retry_of_a_replayed_event_keeps_its_replay_id(bench: Bench) -> 
     await bench.publish([one])
     async with bench.running(bench.worker(succeed)):
         await until(bench.settled)
-    replayed = replace(one, replayid=f"{TOY}:1")
+    replayed = one._replace(replayid=f"{TOY}:1")
     await bury(bench, [replayed])
     await retry(bench)
     handler = Spy()

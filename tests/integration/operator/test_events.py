@@ -36,8 +36,8 @@ PHONE = "+972505550001"
 ORDER = Event(
     id=event_id("orders", "IL-1"), type="order.received", source="orders", subject=PHONE, time=NOON, data=b'{"n": 1}'
 )
-OTHER = replace(
-    ORDER, id=event_id("orders", "IL-2"), subject="email:a@b.example", time=NOON + timedelta(minutes=1), data=b"{}"
+OTHER = ORDER._replace(
+    id=event_id("orders", "IL-2"), subject="email:a@b.example", time=NOON + timedelta(minutes=1), data=b"{}"
 )
 SYNCED = ORDER.emit("contact.synced", 0, {"order_id": "IL-1"}, time=NOON + timedelta(seconds=9))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -202,8 +201,8 @@ async def test_what_waits_is_carried_over_in_order_and_handled_once(
 ) -> None:
     large = make_event("key-0", 6, filler="x" * 100_000)
     (referenced,) = await payloads.store(bench.pool, [large])
-    replayed = replace(make_event("key-1", 6), replayid=f"{TOY}:r")
-    elsewhere = replace(make_event("key-2", 6), replayid="another:r")
+    replayed = make_event("key-1", 6)._replace(replayid=f"{TOY}:r")
+    elsewhere = make_event("key-2", 6)._replace(replayid="another:r")
     await bench.publish([*EVENTS, referenced, replayed, elsewhere])
     await bench.publish_fields(3, {"no": "event"})
     await bench.publish_fields(3, fields_of(make_event("key-3", 6), data=b'{"n": 6, "a": "\xff"}'))

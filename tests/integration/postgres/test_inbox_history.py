@@ -34,11 +34,10 @@ async def test_no_lookup_reads_a_whole_day(db: Pool, lookup: str) -> None:
     await db.execute(_FILL, ROWS)
     await db.execute("ANALYZE inbox")
     events = make_events(500, 1)
-    ids, replays = [event.id for event in events], [""] * len(events)
-    arguments: tuple[Any, ...] = ("toy", ids, replays)
-    if lookup == "_INSERT":
-        n = len(events)
-        arguments += (["done"] * n, [None] * n, [0] * n, [b""] * n)
+    ids = [event.id for event in events]
+    ending: tuple[Any, ...] = ("done", None, 0) if lookup == "_INSERT" else ()
+    hashes = ([b""] * len(ids),) if lookup == "_INSERT" else ()
+    arguments = ("toy", "", *ending, ids, *hashes)
     found = json.loads(await db.fetchval(f"EXPLAIN (FORMAT JSON) {getattr(inbox, lookup)}", *arguments))
     today = await db.fetchval("SELECT tableoid::regclass::text FROM inbox LIMIT 1")
     reads = [node for node in nodes(found[0]["Plan"]) if node.get("Relation Name") == today]
@@ -55,7 +54,7 @@ async def test_an_end_is_found_and_kept_from_being_written_twice(db: Pool) -> No
         " VALUES ('toy', $1, 'done', 'x', now() - interval '20 days')",
         old.id,
     )
-    assert await inbox.seen(db, "toy", [new, old]) == {1: b"x"}
+    assert await inbox.seen(db, "toy", [new, old]) == {(old.id, ""): b"x"}
     assert await inbox.seen(db, "other", [new, old]) == {}
     rows = [InboxRow(event.id, "", "done", None, 0, b"y") for event in (old, new)]
     async with db.acquire() as conn:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,7 +68,7 @@ def test_nothing_ages_while_held(clock: Clock) -> None:
 def test_the_oldest_go_first_when_it_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent, "KEPT_BYTES", 10_000)
     kept = Recent()
-    events = [replace(make_event("a", n), data=b"x" * 1000) for n in range(30)]
+    events = [make_event("a", n)._replace(data=b"x" * 1000) for n in range(30)]
     for event in events:
         added(kept, event)
     left = kept.events()
