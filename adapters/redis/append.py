@@ -1,4 +1,4 @@
-"""Appends to streams: in one round trip, known to be on disk, and not to a server that may have lost what is older."""
+"""Appends to streams: in one round trip, known to be on disk, and not to an untrusted server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WAITAOF: Final[Command] = ("WAITAOF", 1, 0, _WAITAOF_MS)
 # KEYS: a mark, streams. ARGV: what the mark must be ("": anything), per stream the number of its entry's fields, and
 # these. One command and one answer for all: the client takes as long to read an answer as the server to make it.
 _APPEND: Final = """
-if ARGV[1] ~= '' and redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('UNVERIFIED another mark') end
+if ARGV[1] ~= '' and redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('UNTRUSTED another mark') end
 local ids, at = {}, 2
 for n = 2, #KEYS do
   local fields = tonumber(ARGV[at])
@@ -45,8 +45,8 @@ class NotDurable(FerrymanError):
     """The append is not known to be on disk."""
 
 
-class Unverified(redis_errors.RedisError):
-    """The server was started again, emptied, or is another one, and nobody has looked yet what it may have lost."""
+class Untrusted(redis_errors.RedisError):
+    """The server was started again, was emptied, or is another one: recovery has yet to look what it may have lost."""
 
 
 class Appends:
@@ -66,8 +66,8 @@ class Appends:
         self._sha = sha1(self._script.encode(), usedforsecurity=False).hexdigest()
         self._loaded = False
         self.watched = False
-        self.fenced = False
-        """Nothing may be appended, or read, until `trust`."""
+        self.untrusted = False
+        """Whether nothing may be appended, or read, until `trust`."""
         self.losses = 0
         """How often the server was trusted anew: what else a process had put there may be gone as well."""
         self._mark = ("", "")
@@ -83,24 +83,24 @@ class Appends:
         for entry in entries:
             arguments.append(len(entry))
             arguments += entry
-        ids = await (self._confirmed("EVAL", _APPEND, *arguments) if lost else self._fencing(arguments))
+        ids = await (self._confirmed("EVAL", _APPEND, *arguments) if lost else self._to_trusted(arguments))
         self._remembered.extend(zip(keys, ids, strict=True))
 
-    async def _fencing(self, arguments: Sequence[Part]) -> list[bytes]:
+    async def _to_trusted(self, arguments: Sequence[Part]) -> list[bytes]:
         if not self._loaded:
             await self._load()
-        if not self.fenced:
+        if not self.untrusted:
             try:
                 return await self._confirmed("EVALSHA", self._sha, *arguments)
             except redis_errors.NoScriptError:
                 if not self.watched:
                     return await self._confirmed("EVAL", self._script, *arguments)
-                self.fenced = True
+                self.untrusted = True
             except redis_errors.ResponseError as exc:
-                if not str(exc).startswith("UNVERIFIED"):
+                if not str(exc).startswith("UNTRUSTED"):
                     raise
-                self.fenced = True
-        raise Unverified("the server was started again, or emptied")
+                self.untrusted = True
+        raise Untrusted("the server was started again, or emptied")
 
     async def _confirmed(self, *command: Part) -> list[bytes]:
         """The answer of *command*, once the disk has what it wrote."""
@@ -154,22 +154,22 @@ class Appends:
         """Whether the server is not the one that we knew, or was seen to lack something, so that no append goes there
         until `trust`. Of a cluster only the latter. Raises: StreamErrors."""
         if cluster(self._redis) is not None:
-            return self.fenced
+            return self.untrusted
         client: Any = self._redis
         (known,) = await client.script_exists(self._sha)
         if not known:
-            self.fenced = True
+            self.untrusted = True
             await self._load()  # before anybody looks: should it start again meanwhile, that shows
-        return self.fenced
+        return self.untrusted
 
-    def fence(self) -> None:
-        """The server has lost something: until `trust` it gets nothing, and nothing is read there."""
-        self.fenced = self.watched
+    def distrust(self) -> None:
+        """The server has lost something: it is untrusted until `trust`."""
+        self.untrusted = self.watched
 
     def trust(self, mark_key: str = "", mark: str = "") -> None:
         """What the server may have lost is there again, for as long as it has *mark* at *mark_key*."""
-        self.losses += self.fenced
-        self.fenced = False
+        self.losses += self.untrusted
+        self.untrusted = False
         self._mark = mark_key, mark
 
     async def lost_the_last(self) -> bool:

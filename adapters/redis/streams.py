@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
-from adapters.redis.append import Appends, Durability, NotDurable, Unverified, raise_first
+from adapters.redis.append import Appends, Durability, NotDurable, Untrusted, raise_first
 from adapters.redis.client import Command, client, cluster
 from adapters.redis.recent import Recent
 from schemas.envelope import Event, to_fields
@@ -24,12 +24,12 @@ from schemas.partitions import partition_of
 
 __all__ = [
     "CONSUMER",
-    "Delivery",
+    "StreamEntry",
     "Durability",
     "NotDurable",
     "StreamErrors",
     "Streams",
-    "Unverified",
+    "Untrusted",
     "client",
     "partition_in",
     "stream_key",
@@ -38,7 +38,7 @@ __all__ = [
 CONSUMER: Final = "owner"
 """The one consumer name of every group. Who holds the lease of a partition reads under it; nobody else may."""
 
-# KEYS: fences. ARGV: an epoch for each. Answers the epochs in force: a later one stays.
+# KEYS: where epochs stand. ARGV: an epoch for each. Answers the epochs in force: a later one stays.
 _CLAIM: Final = """
 local inforce = {}
 for i, key in ipairs(KEYS) do
@@ -48,12 +48,12 @@ end
 return inforce
 """
 
-# KEYS: n fences, streams. ARGV: n, an epoch for each fence, group, consumer, count, an id for each stream.
+# KEYS: where n epochs stand, streams. ARGV: n, the epochs, group, consumer, count, an id for each stream.
 _READ: Final = """
 local n = tonumber(ARGV[1])
 for i = 1, n do
   local inforce = redis.call('GET', KEYS[i]) or '0'
-  if inforce ~= ARGV[i + 1] then return redis.error_reply('FENCED ' .. KEYS[i] .. ' ' .. inforce) end
+  if inforce ~= ARGV[i + 1] then return redis.error_reply('STALE ' .. KEYS[i] .. ' ' .. inforce) end
 end
 local command = {'XREADGROUP', 'GROUP', ARGV[n + 2], ARGV[n + 3], 'COUNT', ARGV[n + 4], 'STREAMS'}
 for i = n + 1, #KEYS do command[#command + 1] = KEYS[i] end
@@ -68,7 +68,7 @@ StreamErrors: Final = (redis_errors.RedisError, OSError, TimeoutError)
 """What talking to Redis can raise: all of it means that the store is away or refuses, never that an event is bad."""
 
 
-class Fenced(redis_errors.ResponseError):
+class StaleRead(redis_errors.ResponseError):
     """Another epoch of *partition* is in force than the one that was to be read under: *epoch*, or 0 for none."""
 
     def __init__(self, partition: int, epoch: int) -> None:
@@ -78,7 +78,7 @@ class Fenced(redis_errors.ResponseError):
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class StreamEntry:
     """One entry as read: *key* and *id* name it; *fields* is empty when the entry was deleted while pending."""
 
     key: str
@@ -91,7 +91,7 @@ def stream_key(topic: str, partition: int) -> str:
     return f"ferryman:{{{partition}}}:{topic}"
 
 
-def fence_key(group: str, partition: int) -> str:
+def epoch_key(group: str, partition: int) -> str:
     """Where the epoch stands under which *group* is read in *partition*."""
     return f"ferryman:{{{partition}}}:epoch:{group}"
 
@@ -114,7 +114,7 @@ class Streams:
         """Append *events* in their order, in one round trip; returns when they are durable.
 
         Raises: StreamErrors, with any part of them appended; NotDurable when the server could not confirm the disk;
-        Unverified, with none of them appended.
+        Untrusted, with none of them appended.
         """
         await self._append(events, lost=False)
 
@@ -145,8 +145,8 @@ class Streams:
         command, and what it gets then is not there for the new owner, who goes on with what is behind it.
         """
         commands: list[tuple[str, Command]] = [
-            (fences[0], ("EVAL", _CLAIM, len(fences), *fences, *(epochs[partition_in(fence)] for fence in fences)))
-            for fences in self._side_by_side([fence_key(group, partition) for partition in epochs])
+            (keys[0], ("EVAL", _CLAIM, len(keys), *keys, *(epochs[partition_in(key)] for key in keys)))
+            for keys in self._side_by_side([epoch_key(group, partition) for partition in epochs])
         ]
         answers = await self._answers(commands)
         in_force = (epoch for answer in answers for epoch in answer)
@@ -154,20 +154,20 @@ class Streams:
 
     async def read(
         self, group: str, positions: Mapping[str, str], *, count: int, epochs: Mapping[int, int]
-    ) -> list[Delivery]:
+    ) -> list[StreamEntry]:
         """Entries of several streams: new ones where the position is ">", else the pending ones after it.
 
         *count* is per stream; *epochs* are of the partitions that are to be read as claimed. Never cancel it and never
-        repeat it blindly: after any error read the history first. Raises: StreamErrors, among them Fenced.
+        repeat it blindly: after any error read the history first. Raises: StreamErrors, among them StaleRead.
         """
         commands: list[tuple[str, Command]] = []
         for keys in self._side_by_side(positions):
             parts = {partition: epochs[partition] for key in keys if (partition := partition_in(key)) in epochs}
-            fences = [fence_key(group, partition) for partition in parts]
-            fenced: Command = ("EVAL", _READ, len(fences) + len(keys), *fences, *keys, len(fences), *parts.values())
-            commands.append((keys[0], (*fenced, group, CONSUMER, count, *(positions[key] for key in keys))))
+            claims = [epoch_key(group, partition) for partition in parts]
+            script: Command = ("EVAL", _READ, len(claims) + len(keys), *claims, *keys, len(claims), *parts.values())
+            commands.append((keys[0], (*script, group, CONSUMER, count, *(positions[key] for key in keys))))
         answers = await self._answers(commands)
-        return [delivery for answer in answers for delivery in _deliveries(answer)]
+        return [entry for answer in answers for entry in _entries(answer)]
 
     async def wait(self, after: Mapping[str, str], *, block_ms: int) -> bool:
         """Until one of the streams has an entry beyond its id (then true), at most *block_ms*. Takes nothing. Of a
@@ -202,9 +202,9 @@ class Streams:
             return [await cast("Any", self.redis).execute_command(*command) for _, command in commands]
         except redis_errors.ResponseError as exc:
             word, *told = str(exc).split()
-            if word != "FENCED":
+            if word != "STALE":
                 raise
-            raise Fenced(partition_in(told[0]), int(told[1])) from None
+            raise StaleRead(partition_in(told[0]), int(told[1])) from None
 
     async def ack(self, group: str, entries: Sequence[tuple[str, str]]) -> None:
         """Acknowledge (stream key, entry id) pairs, in one round trip. Repeating it is harmless."""
@@ -248,10 +248,10 @@ class Streams:
         return unread, pending
 
 
-def _deliveries(answer: Any) -> list[Delivery]:
+def _entries(answer: Any) -> list[StreamEntry]:
     """Of a script's answer: what is a map for the server is a list there."""
     return [
-        Delivery(_text(key), _text(entry_id), dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {})
+        StreamEntry(_text(key), _text(entry_id), dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {})
         for key, entries in answer or ()
         for entry_id, flat in entries
     ]

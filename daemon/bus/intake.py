@@ -16,7 +16,7 @@ import structlog
 from adapters.postgres.bus import payloads, spool
 from adapters.postgres.pool import Pool, store_is_down
 from adapters.redis.client import ping
-from adapters.redis.streams import NotDurable, StreamErrors, Streams, Unverified
+from adapters.redis.streams import NotDurable, StreamErrors, Streams, Untrusted
 from daemon.bus.batcher import Batcher
 from daemon.lifecycle import Periodic
 from daemon.stores.health import Stores, store_away
@@ -108,7 +108,7 @@ class Intake(Periodic):
         try:
             await self._streams.append(await payloads.set_aside(self._pool, events))
         except (*StreamErrors, NotDurable) as exc:
-            if not isinstance(exc, Unverified):  # the server answers: recovery looks what it has lost
+            if not isinstance(exc, Untrusted):  # the server answers: recovery looks what it has lost
                 self._stores.redis.noticed(exc)
             if not self._spooling:
                 log.warning("intake.spools", error_class=type(exc).__name__)

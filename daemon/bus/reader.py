@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from adapters.redis.streams import Fenced, StreamErrors, Streams, partition_in, stream_key
+from adapters.redis.streams import StaleRead, StreamErrors, Streams, partition_in, stream_key
 from daemon.bus.admission import Admission
 from daemon.bus.committer import Committer
 from daemon.bus.lanes import Lanes
@@ -97,8 +97,8 @@ class Reader:
                     await self._wait(nothing_in, BLOCK_MS if room >= len(nothing_in) else SHORT_BLOCK_MS)
                 self._failing = None
                 self._read_at = time.monotonic()
-            except Fenced as exc:
-                self._fenced(exc)
+            except StaleRead as exc:
+                self._stale_read(exc)
             except StreamErrors as exc:
                 await self._recover(exc)
             finally:
@@ -110,12 +110,12 @@ class Reader:
         if not self._appends.watched:
             return True
         a_while_ago = time.monotonic() - self._read_at > QUICKEST_RESTART_S
-        if a_while_ago and not self._appends.fenced and await self._appends.restarted():
+        if a_while_ago and not self._appends.untrusted and await self._appends.restarted():
             self._suspect()
         if self._appends.losses != self._losses:
             self._losses = self._appends.losses
             self._begin_anew()
-        return not self._appends.fenced
+        return not self._appends.untrusted
 
     def _follow_leases(self) -> None:
         """Take up the partitions that are ours since the last look, from the beginning of what is pending there."""
@@ -153,7 +153,7 @@ class Reader:
         count = min(BATCH, room // len(some))
         if behind := {key: self._history[key] for key in some if key in self._history}:
             found = await self._streams.read(self._worker.name, behind, count=count, epochs=self._owned)
-            reached = {delivery.key: delivery.id for delivery in found}
+            reached = {entry.key: entry.id for entry in found}
             self._history = {key: at for key, at in self._history.items() if key not in behind} | reached
             await self._admission.admit(found, self._owned, history=True)
             return ()
@@ -163,7 +163,7 @@ class Reader:
         if not found:
             return some
         self._woken = False
-        self._last.update((delivery.key, delivery.id) for delivery in found)
+        self._last.update((entry.key, entry.id) for entry in found)
         await self._admission.admit(found, self._owned, history=False)
         return ()
 
@@ -176,16 +176,16 @@ class Reader:
         self._unclaimed.clear()
         for partition, epoch in in_force.items():
             if epoch != epochs[partition]:
-                raise Fenced(partition, epoch)
+                raise StaleRead(partition, epoch)
 
-    def _fenced(self, exc: Fenced) -> None:
+    def _stale_read(self, exc: StaleRead) -> None:
         """The partition is another one's by now; or the server has lost our claim, and perhaps more."""
         epoch = self._owned.get(exc.partition, 0)
-        log.warning("bus.read_fenced", worker=self._worker.name, partition=exc.partition, epoch=epoch, other=exc.epoch)
+        log.warning("bus.stale_read", worker=self._worker.name, partition=exc.partition, epoch=epoch, other=exc.epoch)
         if exc.epoch > epoch:
             self._leases.lost(self._worker.name, exc.partition, exc.epoch)
         else:
-            self._appends.fence()
+            self._appends.distrust()
             self._suspect()
         self._begin_anew()
 

@@ -201,7 +201,7 @@ class Recovery:
     async def _mend(self, **signs: bool) -> None:
         """Find out what happened, one process at a time, and put it right."""
         self._intake.hold()
-        self._streams.appends.fence()
+        self._streams.appends.distrust()
         try:
             async with self._pool.acquire(timeout=5) as conn:
                 await conn.execute("SELECT pg_advisory_lock(hashtext('ferryman.recovery'))", timeout=60)

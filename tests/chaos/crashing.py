@@ -19,7 +19,7 @@ from asyncpg import transaction
 
 from adapters.cgb.live_directory import LiveCgb
 from adapters.gate import Gate
-from adapters.redis.streams import Delivery, Streams
+from adapters.redis.streams import StreamEntry, Streams
 from daemon import app, workers
 from daemon.bus.admission import Admission
 from daemon.bus.committer import Committer, Settled
@@ -63,7 +63,7 @@ def after_the_read(death: Death) -> None:
     """Entries are pending under our name, nobody works on them."""
     admit = Admission.admit
 
-    async def dying(self: Admission, found: Sequence[Delivery], epochs: Mapping[int, int], *, history: bool) -> None:
+    async def dying(self: Admission, found: Sequence[StreamEntry], epochs: Mapping[int, int], *, history: bool) -> None:
         if found and self._worker.name == WORKER:
             death.near()
         await admit(self, found, epochs, history=history)

@@ -20,7 +20,7 @@ from adapters.postgres.pool import Connection, Pool
 from adapters.redis import streams
 from adapters.redis.client import ask_each, cluster
 from adapters.redis.lease_table import LeaseTable, Pair
-from adapters.redis.streams import POLL_S, Delivery, StreamErrors, Streams, stream_key
+from adapters.redis.streams import POLL_S, StreamEntry, StreamErrors, Streams, stream_key
 from daemon.app import declared
 from daemon.bus.consumer import Consumer
 from daemon.bus.leases import LeaseKeeper, Leases
@@ -307,7 +307,7 @@ class Bench:
         async with self.consumer(worker, **options) as consumer, run(consumer, self.redis):
             yield consumer
 
-    async def read_without_ack(self, count: int = 1000) -> list[Delivery]:
+    async def read_without_ack(self, count: int = 1000) -> list[StreamEntry]:
         """Take new entries as a process does that is killed before it acknowledges."""
         return await self.bus.read(TOY, dict.fromkeys(self.keys, ">"), count=count, epochs={})
 

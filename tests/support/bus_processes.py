@@ -16,7 +16,7 @@ from typing import Final, cast
 from adapters.postgres.bus import epochs
 from adapters.postgres.pool import Connection
 from adapters.redis import streams
-from adapters.redis.streams import Delivery, Streams, stream_key
+from adapters.redis.streams import StreamEntry, Streams, stream_key
 from daemon.bus import journal
 from daemon.bus.consumer import Consumer
 from daemon.bus.outcome import Done, Outcome, Row, Turn
@@ -97,7 +97,7 @@ class MortalStreams(Streams):
 
     async def read(
         self, group: str, positions: Mapping[str, str], *, count: int, epochs: Mapping[int, int]
-    ) -> list[Delivery]:
+    ) -> list[StreamEntry]:
         found = await super().read(group, positions, count=count, epochs=epochs)
         if found:
             await self._life.near("after the read")

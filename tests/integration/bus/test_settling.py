@@ -39,7 +39,7 @@ class One:
         self.recovery = Recovery(db, self.streams, [], self.intake, days=1)
 
     def holds_back(self) -> bool:
-        return self.intake.held and self.streams.appends.fenced
+        return self.intake.held and self.streams.appends.untrusted
 
 
 @pytest.fixture

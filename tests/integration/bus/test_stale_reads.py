@@ -1,4 +1,4 @@
-"""The fence at the streams: who reads under an epoch that is not in force gets nothing, whenever he comes."""
+"""A read under an epoch that is not in force takes nothing, however late it arrives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from adapters.postgres.bus import epochs as leases
 from adapters.postgres.pool import Pool
-from adapters.redis.streams import Delivery, Fenced, StreamErrors, Streams, fence_key
+from adapters.redis.streams import StaleRead, StreamEntry, StreamErrors, Streams, epoch_key
 from tests.support.bus import TOY, Bench, Journaled, Member, home_of, make_event, make_events, open_bench, until
 
 PARTITIONS = 4
@@ -24,7 +24,7 @@ async def bench(redis: Redis, redis_url: str, db: Pool) -> AsyncIterator[Bench]:
         yield made
 
 
-async def read(bench: Bench, epochs: dict[int, int]) -> list[Delivery]:
+async def read(bench: Bench, epochs: dict[int, int]) -> list[StreamEntry]:
     return await bench.bus.read(TOY, dict.fromkeys(bench.keys, ">"), count=100, epochs=epochs)
 
 
@@ -34,7 +34,7 @@ async def test_who_claims_reads_and_who_held_the_epoch_before_reads_nothing(benc
     assert await bench.bus.claim(TOY, first) == first
     await bench.publish(events)
     assert await bench.bus.claim(TOY, second) == second
-    with pytest.raises(Fenced) as caught:
+    with pytest.raises(StaleRead) as caught:
         await read(bench, first)
     assert caught.value.epoch == 2
     assert await bench.open_entries() == (len(events), 0)
@@ -49,13 +49,13 @@ async def test_a_claim_under_an_epoch_that_is_over_changes_nothing_and_is_told_t
 
 async def test_nobody_reads_where_nobody_claims(bench: Bench) -> None:
     await bench.publish([make_event("key")])
-    with pytest.raises(Fenced) as caught:
+    with pytest.raises(StaleRead) as caught:
         await read(bench, dict.fromkeys(range(PARTITIONS), 1))
     assert caught.value.epoch == 0
     assert await bench.open_entries() == (1, 0)
 
 
-async def test_every_group_has_fences_of_its_own(bench: Bench) -> None:
+async def test_every_group_has_epochs_of_its_own(bench: Bench) -> None:
     epochs = dict.fromkeys(range(PARTITIONS), 1)
     await bench.bus.claim("another", dict.fromkeys(range(PARTITIONS), 9))
     assert await bench.bus.claim(TOY, epochs) == epochs
@@ -70,7 +70,7 @@ async def test_a_read_that_was_held_up_past_the_lease_takes_nothing_from_the_new
     stopped, goes_on, reads = asyncio.Event(), asyncio.Event(), Streams.read
     sleeper, other = (Member(bench, name, ttl_s=2.0) for name in "ab")
 
-    async def held_up(self: Streams, *args: Any, **options: Any) -> list[Delivery]:
+    async def held_up(self: Streams, *args: Any, **options: Any) -> list[StreamEntry]:
         if sleeper.consumer is not None and self is sleeper.consumer.reader._streams and not goes_on.is_set():
             stopped.set()
             await goes_on.wait()
@@ -104,7 +104,7 @@ async def test_a_claim_that_the_server_has_lost_is_made_again(bench: Bench) -> N
         await bench.publish(make_events(keys=4, each=1))
         await until(bench.settled)
         for partition in range(PARTITIONS):
-            await bench.redis.delete(fence_key(TOY, partition))
+            await bench.redis.delete(epoch_key(TOY, partition))
         await bench.publish([make_event(f"key-{k}", 1) for k in range(4)])
         await until(bench.settled)
     assert await bench.numbers() == {f"key-{k}": [0, 1] for k in range(4)}
@@ -141,5 +141,5 @@ async def test_what_an_operator_has_read_by_hand_is_no_reason_to_ask_without_end
         assert await bench.reads_made() < 10 + bench.reads_a_second * (time.monotonic() - began)
 
 
-def test_being_fenced_is_an_error_of_the_store() -> None:
-    assert issubclass(Fenced, StreamErrors)
+def test_a_stale_read_is_an_error_of_the_store() -> None:
+    assert issubclass(StaleRead, StreamErrors)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from adapters.redis.streams import Streams, Unverified, stream_key
+from adapters.redis.streams import Streams, Untrusted, stream_key
 from schemas.envelope import Event, from_fields
 
 KEY = stream_key("orders", 0)
@@ -43,10 +43,10 @@ async def test_only_what_was_lost_goes_to_a_restarted_server_until_it_is_trusted
     assert await streams.appends.restarted() is False
     await forget_scripts(redis)
     for _ in range(2):
-        with pytest.raises(Unverified):
+        with pytest.raises(Untrusted):
             await streams.append([event(3)])
     assert await streams.appends.restarted() is True
-    with pytest.raises(Unverified):
+    with pytest.raises(Untrusted):
         await streams.append([event(3)])
     await streams.restore([event(2)])
     streams.appends.trust()
@@ -60,7 +60,7 @@ async def test_a_restart_after_the_look_began_is_seen_by_the_next_one(redis: Red
     assert await streams.appends.restarted() is True  # a server that this process never saw
     await forget_scripts(redis)
     streams.appends.trust()
-    with pytest.raises(Unverified):
+    with pytest.raises(Untrusted):
         await streams.append([event(1)])
     assert await kept(redis) == []
 
@@ -79,7 +79,7 @@ async def test_only_what_was_lost_goes_to_a_server_without_the_mark_until_it_is_
     if left is not None:
         await redis.set("mark", left)
     for _ in range(2):
-        with pytest.raises(Unverified):
+        with pytest.raises(Untrusted):
             await streams.append([event(3)])
     assert await streams.appends.restarted() is True
     await streams.restore([event(2)])
@@ -98,7 +98,7 @@ async def test_one_process_s_append_tells_another_one_nothing(redis: Redis) -> N
     assert await first.appends.restarted() is True
     first.appends.trust()
     await first.append([event(3)])
-    with pytest.raises(Unverified):
+    with pytest.raises(Untrusted):
         await second.append([event(4)])
     assert await kept(redis) == ["e1", "e2", "e3"]
 
