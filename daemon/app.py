@@ -72,7 +72,7 @@ async def assembled(
         membership.insist_on(partitions)
         stores = Stores(redis_watch(_client(stack, addresses, COMMAND_TIMEOUT_S, 2)), postgres_watch(membership.look))
         commands = _client(stack, addresses, COMMAND_TIMEOUT_S, 64)
-        bus = Streams(commands, partitions, await _checked_redis(commands))
+        bus = Streams(commands, partitions, await _checked_redis(commands), recovers=True)
         await finish(pool, commands)
         known = WORKERS if workers is None else tuple(workers)
         running, off = enabled(settings, known)

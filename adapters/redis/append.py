@@ -50,26 +50,25 @@ class Untrusted(redis_errors.RedisError):
 
 
 class Appends:
-    """Appends on one client.
+    """Appends on one client, and whether its server is trusted.
 
     A server that starts has forgotten its scripts. So one of this process's own, by which it appends, tells whether the
-    server is still the one it knows; a mark among its data tells whether it still has them. With *watched* set,
-    somebody calls `restarted` and `trust`, and until the latter nothing goes to a server that was started again or
-    emptied, and nothing is read there: what it has lost goes before what is newer, whichever process took that in. Of
-    a cluster `redis_client.serving` tells the same of a restart.
+    server is still the one it knows; a mark among its data tells whether it still has them. A server that was started
+    again or emptied is untrusted until `trust`: nothing is appended to it and nothing is read there, as what it has
+    lost goes before what is newer, whichever process took that in. Of a cluster `client.serving` tells the same of a
+    restart. *recovers*: this process runs a recovery; without one, nothing would end the distrust, so every server is
+    trusted.
     """
 
-    def __init__(self, redis: Redis, durability: Durability) -> None:
+    def __init__(self, redis: Redis, durability: Durability, *, recovers: bool) -> None:
         self._redis = redis
         self._durability = durability
         self._script = f"{_APPEND}-- {uuid4()}"
         self._sha = sha1(self._script.encode(), usedforsecurity=False).hexdigest()
         self._loaded = False
-        self.watched = False
-        self.untrusted = False
-        """Whether nothing may be appended, or read, until `trust`."""
-        self.losses = 0
-        """How often the server was trusted anew: what else a process had put there may be gone as well."""
+        self._recovers = recovers
+        self._untrusted = False
+        self._losses = 0
         self._mark = ("", "")
         self._remembered: deque[tuple[str, bytes]] = deque(maxlen=REMEMBERED)
 
@@ -89,17 +88,17 @@ class Appends:
     async def _to_trusted(self, arguments: Sequence[Part]) -> list[bytes]:
         if not self._loaded:
             await self._load()
-        if not self.untrusted:
+        if not self._untrusted:
             try:
                 return await self._confirmed("EVALSHA", self._sha, *arguments)
             except redis_errors.NoScriptError:
-                if not self.watched:
+                if not self._recovers:
                     return await self._confirmed("EVAL", self._script, *arguments)
-                self.untrusted = True
+                self._untrusted = True
             except redis_errors.ResponseError as exc:
                 if not str(exc).startswith("UNTRUSTED"):
                     raise
-                self.untrusted = True
+                self._untrusted = True
         raise Untrusted("the server was started again, or emptied")
 
     async def _confirmed(self, *command: Part) -> list[bytes]:
@@ -150,26 +149,33 @@ class Appends:
         await client.script_load(self._script)
         self._loaded = True
 
+    def trusted_since(self) -> int | None:
+        """After which loss the server has been trusted, counted from 0; None while it is untrusted.
+
+        Another number than before says that what this process had put there may be gone.
+        """
+        return None if self._untrusted else self._losses
+
     async def restarted(self) -> bool:
         """Whether the server is not the one that we knew, or was seen to lack something, so that no append goes there
         until `trust`. Of a cluster only the latter. Raises: StreamErrors."""
-        if cluster(self._redis) is not None:
-            return self.untrusted
+        if not self._recovers or cluster(self._redis) is not None:
+            return self._untrusted
         client: Any = self._redis
         (known,) = await client.script_exists(self._sha)
         if not known:
-            self.untrusted = True
+            self._untrusted = True
             await self._load()  # before anybody looks: should it start again meanwhile, that shows
-        return self.untrusted
+        return self._untrusted
 
     def distrust(self) -> None:
         """The server has lost something: it is untrusted until `trust`."""
-        self.untrusted = self.watched
+        self._untrusted = self._recovers
 
     def trust(self, mark_key: str = "", mark: str = "") -> None:
         """What the server may have lost is there again, for as long as it has *mark* at *mark_key*."""
-        self.losses += self.untrusted
-        self.untrusted = False
+        self._losses += self._untrusted
+        self._untrusted = False
         self._mark = mark_key, mark
 
     async def lost_the_last(self) -> bool:

@@ -102,12 +102,14 @@ def partition_in(key: str) -> int:
 
 
 class Streams:
-    """Appends, reads and acknowledgements on one client."""
+    """Appends, reads and acknowledgements on one client. *recovers*: see Appends."""
 
-    def __init__(self, redis: Redis, partitions: int, durability: Durability = "always") -> None:
+    def __init__(
+        self, redis: Redis, partitions: int, durability: Durability = "always", *, recovers: bool = False
+    ) -> None:
         self.redis = redis
         self.partitions = partitions
-        self.appends = Appends(redis, durability)
+        self.appends = Appends(redis, durability, recovers=recovers)
         self.recent = Recent()
 
     async def append(self, events: Sequence[Event]) -> None:

@@ -68,7 +68,7 @@ class Reader:
         self._turn = 0
         self._next_count = 0.0
         self._read_at = -math.inf
-        self._losses = self._appends.losses
+        self._trusted_since = self._appends.trusted_since()
         self.paused = False
         self.reading: frozenset[int] = frozenset()
         """The partitions that the read under way may bring entries of: nobody else may read them before its end."""
@@ -88,7 +88,7 @@ class Reader:
                 continue
             self.reading = frozenset(readable)
             try:
-                if not await self._server_is_known():
+                if not await self._server_is_trusted():
                     await self._pause()
                     continue
                 nothing_in = await self._read([key for p in readable for key in self._keys(p)], room)
@@ -104,18 +104,18 @@ class Reader:
             finally:
                 self.reading = frozenset()
 
-    async def _server_is_known(self) -> bool:
-        """False while the server is one that was started again and of which nobody knows yet what it has lost: that
-        comes back first, or a person's next event would be done before it. Raises: StreamErrors."""
-        if not self._appends.watched:
-            return True
-        a_while_ago = time.monotonic() - self._read_at > QUICKEST_RESTART_S
-        if a_while_ago and not self._appends.untrusted and await self._appends.restarted():
-            self._suspect()
-        if self._appends.losses != self._losses:
-            self._losses = self._appends.losses
+    async def _server_is_trusted(self) -> bool:
+        """False while the server may have lost something: that comes back first, or a person's next event would be done
+        before it. Raises: StreamErrors."""
+        since = self._appends.trusted_since()
+        if since is not None and time.monotonic() - self._read_at > QUICKEST_RESTART_S:
+            if await self._appends.restarted():
+                self._suspect()
+            since = self._appends.trusted_since()
+        if since not in (None, self._trusted_since):
+            self._trusted_since = since
             self._begin_anew()
-        return not self._appends.untrusted
+        return since is not None
 
     def _follow_leases(self) -> None:
         """Take up the partitions that are ours since the last look, from the beginning of what is pending there."""

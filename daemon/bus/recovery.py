@@ -64,7 +64,8 @@ class Held(Protocol):
 
 
 class Recovery:
-    """Watches for losses, and mends them. *days*: how far back the journal is looked at."""
+    """Watches for losses, and mends them. *streams*: made with `recovers=True`. *days*: how far back the journal is
+    looked at."""
 
     def __init__(self, pool: Pool, streams: Streams, workers: Sequence[AnyWorker], intake: Held, *, days: int) -> None:
         self._pool = pool
@@ -74,7 +75,6 @@ class Recovery:
         self._losses = Losses(pool, streams, workers, days)
         self._id = uuid.uuid4().hex
         self._mark: str | None = None
-        streams.appends.watched = True
         self._tags = tags(streams.redis, streams.partitions)
         self._beats = [0] * len(self._tags)
         self._beats_ms = [0] * len(self._tags)

@@ -1,4 +1,4 @@
-"""A server that was started again, or emptied, gets nothing before somebody has looked what it lost."""
+"""A server that was started again, or emptied, gets nothing before recovery has looked what it lost."""
 
 from __future__ import annotations
 
@@ -37,8 +37,7 @@ async def forget_scripts(redis: Redis) -> None:
 
 
 async def test_only_what_was_lost_goes_to_a_restarted_server_until_it_is_trusted(redis: Redis) -> None:
-    streams = Streams(redis, 1)
-    streams.appends.watched = True
+    streams = Streams(redis, 1, recovers=True)
     await streams.append([event(1)])
     assert await streams.appends.restarted() is False
     await forget_scripts(redis)
@@ -55,8 +54,7 @@ async def test_only_what_was_lost_goes_to_a_restarted_server_until_it_is_trusted
 
 
 async def test_a_restart_after_the_look_began_is_seen_by_the_next_one(redis: Redis) -> None:
-    streams = Streams(redis, 1)
-    streams.appends.watched = True
+    streams = Streams(redis, 1, recovers=True)
     assert await streams.appends.restarted() is True  # a server that this process never saw
     await forget_scripts(redis)
     streams.appends.trust()
@@ -70,8 +68,7 @@ async def test_only_what_was_lost_goes_to_a_server_without_the_mark_until_it_is_
     redis: Redis, left: str | None
 ) -> None:
     """FLUSHALL leaves the scripts in place."""
-    streams = Streams(redis, 1)
-    streams.appends.watched = True
+    streams = Streams(redis, 1, recovers=True)
     await redis.set("mark", "one")
     streams.appends.trust("mark", "one")
     await streams.append([event(1)])
@@ -90,8 +87,7 @@ async def test_only_what_was_lost_goes_to_a_server_without_the_mark_until_it_is_
 
 
 async def test_one_process_s_append_tells_another_one_nothing(redis: Redis) -> None:
-    first, second = Streams(redis, 1), Streams(redis, 1)
-    first.appends.watched = second.appends.watched = True
+    first, second = (Streams(redis, 1, recovers=True) for _ in range(2))
     await first.append([event(1)])
     await second.append([event(2)])
     await forget_scripts(redis)
@@ -114,7 +110,7 @@ async def test_what_is_gone_of_the_last_appends_is_noticed(redis: Redis) -> None
     assert await streams.appends.lost_the_last() is False
 
 
-async def test_without_a_watch_a_restarted_server_is_used_as_before(redis: Redis) -> None:
+async def test_without_a_recovery_a_restarted_server_is_used_as_before(redis: Redis) -> None:
     streams = Streams(redis, 1)
     await streams.append([event(1)])
     await forget_scripts(redis)
