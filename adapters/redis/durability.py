@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from adapters.redis.append import Durability
 from adapters.redis.client import ask_each, cluster
+from adapters.redis.values import text
 
 
 async def of(redis: Redis) -> Durability:
@@ -49,8 +50,4 @@ async def eviction_policy(redis: Redis) -> str | None:
 
 async def _configs(redis: Redis, pattern: str) -> list[dict[str, str]]:
     answers = await ask_each(redis, "CONFIG GET", pattern)
-    return [{_text(name): _text(value) for name, value in answer.items()} for answer in answers]
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    return [{text(name): text(value) for name, value in answer.items()} for answer in answers]

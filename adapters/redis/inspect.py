@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from adapters.redis import durability as durabilities
 from adapters.redis.client import Cluster, cluster
 from adapters.redis.streams import Durability
+from adapters.redis.values import parsed_id, text
 
 _DURABILITIES: Final[tuple[Durability, ...]] = ("none", "waitaof", "always")
 
@@ -120,7 +121,7 @@ async def _look_at(ask: Ask, address: str, durability: Durability | None) -> Red
         durability=durability or _by_settings(appendonly, appendfsync),
         appendonly=appendonly,
         appendfsync=appendfsync,
-        policy=config.get("maxmemory-policy") or _text(info.get("maxmemory_policy")),
+        policy=config.get("maxmemory-policy") or info.get("maxmemory_policy"),
         used_memory=int(info.get("used_memory", 0)),
         max_memory=int(info.get("maxmemory", 0)),
         failing=tuple(name for name in statuses if info.get(name, "ok") != "ok"),
@@ -148,9 +149,9 @@ async def waiting_since(redis: Redis, group: str, keys: Sequence[str]) -> float 
     oldest = [_id_s(p["min"]) for p in answers[::2] if isinstance(p, dict) and p.get("pending") and p.get("min")]
     pipe = redis.pipeline(transaction=False)
     for key, groups in zip(keys, answers[1::2], strict=True):
-        reached = [g["last-delivered-id"] for g in groups if _text(g["name"]) == group] if _listed(groups) else []
+        reached = [g["last-delivered-id"] for g in groups if text(g["name"]) == group] if _listed(groups) else []
         for after in reached:
-            pipe.xrange(key, min=f"({_text(after)}", count=1)
+            pipe.xrange(key, min=f"({text(after)}", count=1)
     for entries in await pipe.execute(raise_on_error=False):
         oldest += [_id_s(entry[0]) for entry in entries] if _listed(entries) else []
     return min(oldest, default=None)
@@ -165,7 +166,7 @@ async def _config(ask: Ask) -> dict[str, str]:
     try:
         for pattern in ("append*", "maxmemory-policy"):
             answer = await ask("CONFIG GET", pattern)
-            found |= {_text(name) or "": _text(value) or "" for name, value in answer.items()}
+            found |= {text(name): text(value) for name, value in answer.items()}
     except redis_errors.ResponseError:
         return {}  # managed servers forbid it
     return found
@@ -177,9 +178,5 @@ def _on(setting: str | None, flag: Any) -> bool | None:
     return None if flag is None else bool(int(flag))
 
 
-def _text(value: Any) -> str | None:
-    return value.decode() if isinstance(value, bytes) else value
-
-
 def _id_s(entry_id: bytes | str) -> float:
-    return int((_text(entry_id) or "0").partition("-")[0]) / 1000
+    return parsed_id(text(entry_id))[0] / 1000

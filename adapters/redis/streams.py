@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Final, cast
 
 from redis import exceptions as redis_errors
@@ -19,6 +20,7 @@ from redis.asyncio import Redis
 from adapters.redis.append import Appends, Durability, NotDurable, Untrusted, raise_first
 from adapters.redis.client import Command, client, cluster
 from adapters.redis.recent import Recent
+from adapters.redis.values import text
 from schemas.envelope import Event, to_fields
 from schemas.partitions import partition_of
 
@@ -33,6 +35,7 @@ __all__ = [
     "client",
     "partition_in",
     "stream_key",
+    "stream_keys",
 ]
 
 CONSUMER: Final = "owner"
@@ -89,6 +92,11 @@ class StreamEntry:
 def stream_key(topic: str, partition: int) -> str:
     """The stream of *topic* in *partition*. The braces are a cluster hash tag: a partition's keys share a slot."""
     return f"ferryman:{{{partition}}}:{topic}"
+
+
+def stream_keys(topics: Iterable[str], partitions: Iterable[int]) -> list[str]:
+    """The streams of *topics* in *partitions*, topic by topic."""
+    return [stream_key(topic, partition) for topic, partition in product(topics, partitions)]
 
 
 def epoch_key(group: str, partition: int) -> str:
@@ -184,7 +192,7 @@ class Streams:
         pipe = self.redis.pipeline(transaction=False)
         for key in keys:
             pipe.xinfo_stream(key)
-        return {key: _text(info["last-generated-id"]) for key, info in zip(keys, await pipe.execute(), strict=True)}
+        return {key: text(info["last-generated-id"]) for key, info in zip(keys, await pipe.execute(), strict=True)}
 
     def _side_by_side(self, keys: Iterable[str]) -> list[list[str]]:
         """*keys* by what one command may name: of a cluster, one partition's, as all must share a slot."""
@@ -244,7 +252,7 @@ class Streams:
             if isinstance(groups, Exception):
                 continue
             for info in groups:
-                if _text(info["name"]) == group:
+                if text(info["name"]) == group:
                     pending += int(info["pending"])
                     unread = -1 if info.get("lag") is None or unread < 0 else unread + int(info["lag"])
         return unread, pending
@@ -253,11 +261,7 @@ class Streams:
 def _entries(answer: Any) -> list[StreamEntry]:
     """Of a script's answer: what is a map for the server is a list there."""
     return [
-        StreamEntry(_text(key), _text(entry_id), dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {})
+        StreamEntry(text(key), text(entry_id), dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {})
         for key, entries in answer or ()
         for entry_id, flat in entries
     ]
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

@@ -7,7 +7,7 @@ from typing import Final
 
 from adapters.postgres.bus import inbox, missing, payloads
 from adapters.postgres.pool import Connection, Pool
-from adapters.redis.streams import Streams, partition_in, stream_key
+from adapters.redis.streams import Streams, partition_in, stream_keys
 from daemon.bus.worker import AnyWorker
 from schemas.envelope import TOPICS, Event, from_fields
 from schemas.errors import Malformed
@@ -67,7 +67,7 @@ class Losses:
 
     async def _newer(self, subjects: set[str], beats_ms: Sequence[int]) -> list[tuple[str, str, Event]]:
         partitions = {partition_of(subject, self._streams.partitions) for subject in subjects}
-        keys = [stream_key(topic, p) for topic in TOPICS for p in partitions]
+        keys = stream_keys(TOPICS, partitions)
         pipe = self._streams.redis.pipeline(transaction=False)
         for key in keys:
             since_ms = beats_ms[partition_in(key) if len(beats_ms) > 1 else 0]

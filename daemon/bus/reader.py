@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from adapters.redis.streams import StaleRead, StreamErrors, Streams, partition_in, stream_key
+from adapters.redis.streams import StaleRead, StreamErrors, Streams, partition_in, stream_keys
 from daemon.bus.admission import Admission
 from daemon.bus.committer import Committer
 from daemon.bus.lanes import Lanes
@@ -132,7 +132,7 @@ class Reader:
         self._history = {key: at for key, at in self._history.items() if partition_in(key) in epochs}
 
     def _keys(self, partition: int) -> list[str]:
-        return [stream_key(topic, partition) for topic in self._worker.reads]
+        return stream_keys(self._worker.reads, [partition])
 
     async def _pause(self) -> None:
         self._lanes.changed.clear()

@@ -26,7 +26,7 @@ import structlog
 from adapters.postgres.bus import meta, partitions
 from adapters.postgres.pool import Connection, Pool
 from adapters.redis.client import cluster, fails_over, serving
-from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_key
+from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_keys
 from daemon.bus.losses import Losses
 from daemon.bus.worker import AnyWorker
 from daemon.lifecycle import Periodic
@@ -266,7 +266,7 @@ class Recovery:
 
     async def _ensure_groups(self) -> None:
         for worker in self._workers:
-            keys = [stream_key(topic, p) for topic in worker.reads for p in range(self._streams.partitions)]
+            keys = stream_keys(worker.reads, range(self._streams.partitions))
             await self._streams.ensure_groups(worker.name, keys)
 
 

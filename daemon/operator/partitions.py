@@ -13,7 +13,7 @@ from adapters.redis import lease_table, stream_states
 from adapters.redis.client import Redis, fails_over, serving
 from adapters.redis.lease_table import Table
 from adapters.redis.stream_states import StreamState
-from adapters.redis.streams import partition_in, stream_key
+from adapters.redis.streams import partition_in, stream_keys
 from daemon.bus.recovery import BEAT, MARK, tagged, tags
 from daemon.bus.worker import AnyWorker
 from schemas.envelope import TOPICS
@@ -60,7 +60,7 @@ async def read_layout(conn: Connection, redis: Redis, configured: int, *, up_to:
     spool, outbox = await repartition.behind(conn)
     return Layout(
         number=number,
-        streams=await stream_states.states(redis, [stream_key(topic, p) for topic in TOPICS for p in range(count)]),
+        streams=await stream_states.states(redis, stream_keys(TOPICS, range(count))),
         leases=await lease_table.read_table(redis),
         processes=processes,
         changing=changing,

@@ -18,7 +18,7 @@ from adapters.postgres.operator import replay
 from adapters.postgres.operator.replay import ReplayFilter, ReplayRun
 from adapters.postgres.pool import Pool
 from adapters.redis import durability, streams
-from adapters.redis.streams import Streams, stream_key
+from adapters.redis.streams import Streams, stream_keys
 from daemon.bus import journal
 from daemon.bus.worker import AnyWorker
 from schemas.envelope import Event
@@ -126,7 +126,7 @@ async def _pages(pool: Pool, chosen: ReplayFilter, run: ReplayRun) -> AsyncGener
 
 async def _wait_for_room(bus: Streams, worker: AnyWorker) -> None:
     """Wait until at most AHEAD entries wait for the worker."""
-    keys = [stream_key(topic, p) for topic in worker.reads for p in range(bus.partitions)]
+    keys = stream_keys(worker.reads, range(bus.partitions))
     while sum(await bus.lag(worker.name, keys)) > AHEAD:  # noqa: ASYNC110 - another process does the work
         await asyncio.sleep(POLL_S)
 
