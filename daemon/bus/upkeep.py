@@ -13,10 +13,11 @@ from typing import Final, Protocol
 import structlog
 
 from adapters.channel import Channels
-from adapters.postgres.bus import burials, days, outbox, pauses, payloads, spool
+from adapters.postgres.bus import burials, days, outbox, pauses, spool
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams, stream_keys
 from daemon.bus.consumer import Consumer
+from daemon.bus.publisher import publish
 from daemon.bus.trim import JOURNAL, trim
 from daemon.lifecycle import Periodic
 from daemon.settings.model import Settings
@@ -131,6 +132,6 @@ class Upkeep:
 async def publish_left(pool: Pool, streams: Streams, *, older_than_s: float) -> None:
     """Publish what is in the outbox and older than that, oldest first. Publishing twice is harmless."""
     while rows := await outbox.left(pool, older_than_s=older_than_s, limit=BATCH):
-        await streams.append(await payloads.set_aside(pool, [event for _, event in rows]))
+        await publish(pool, streams, [event for _, event in rows])
         await outbox.published(pool, [seq for seq, _ in rows])
         log.info("outbox.swept", count=len(rows))
