@@ -8,18 +8,18 @@ so an append is never retried here either (its caller may: events are de-duplica
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
-from adapters.redis.append import Appends, Durability, NotDurable, Untrusted, raise_first
-from adapters.redis.client import Command, client, cluster
+from adapters.redis.append import Appends, Durability
+from adapters.redis.client import client, server_of
 from adapters.redis.recent import Recent
+from adapters.redis.server import Command, Keyed, NotDurable, Untrusted
 from adapters.redis.values import text
 from schemas.envelope import Event, to_fields
 from schemas.partitions import partition_of
@@ -63,9 +63,6 @@ for i = n + 1, #KEYS do command[#command + 1] = KEYS[i] end
 for i = n + 5, #ARGV do command[#command + 1] = ARGV[i] end
 return redis.pcall(unpack(command))
 """
-
-POLL_S: Final = 0.05
-"""How often a cluster is asked for new entries: a blocking read would need a connection for every partition."""
 
 StreamErrors: Final = (redis_errors.RedisError, OSError, TimeoutError)
 """What talking to Redis can raise: all of it means that the store is away or refuses, never that an event is bad."""
@@ -116,8 +113,9 @@ class Streams:
         self, redis: Redis, partitions: int, durability: Durability = "always", *, recovers: bool = False
     ) -> None:
         self.redis = redis
+        self.server = server_of(redis)
         self.partitions = partitions
-        self.appends = Appends(redis, durability, recovers=recovers)
+        self.appends = Appends(self.server, durability, recovers=recovers)
         self.recent = Recent()
 
     async def append(self, events: Sequence[Event]) -> None:
@@ -154,9 +152,9 @@ class Streams:
         A lease alone does not keep its former owner from reading: it may have been stopped just before it sent the
         command, and what it gets then is not there for the new owner, who goes on with what is behind it.
         """
-        commands: list[tuple[str, Command]] = [
+        commands: list[Keyed] = [
             (keys[0], ("EVAL", _CLAIM, len(keys), *keys, *(epochs[partition_in(key)] for key in keys)))
-            for keys in self._side_by_side([epoch_key(group, partition) for partition in epochs])
+            for keys in self.server.together([epoch_key(group, partition) for partition in epochs])
         ]
         answers = await self._answers(commands)
         in_force = (epoch for answer in answers for epoch in answer)
@@ -170,8 +168,8 @@ class Streams:
         *count* is per stream; *epochs* are of the partitions that are to be read as claimed. Never cancel it and never
         repeat it blindly: after any error read the history first. Raises: StreamErrors, among them StaleRead.
         """
-        commands: list[tuple[str, Command]] = []
-        for keys in self._side_by_side(positions):
+        commands: list[Keyed] = []
+        for keys in self.server.together(positions):
             parts = {partition: epochs[partition] for key in keys if (partition := partition_in(key)) in epochs}
             claims = [epoch_key(group, partition) for partition in parts]
             script: Command = ("EVAL", _READ, len(claims) + len(keys), *claims, *keys, len(claims), *parts.values())
@@ -180,12 +178,9 @@ class Streams:
         return [entry for answer in answers for entry in _entries(answer)]
 
     async def wait(self, after: Mapping[str, str], *, block_ms: int) -> bool:
-        """Until one of the streams has an entry beyond its id (then true), at most *block_ms*. Takes nothing. Of a
-        cluster nobody can tell: false after POLL_S."""
-        if cluster(self.redis) is not None:
-            await asyncio.sleep(min(POLL_S, block_ms / 1000))
-            return False
-        return bool(await self.redis.xread(cast("Any", dict(after)), count=1, block=block_ms))
+        """Wait until one of the streams may have an entry beyond its id, at most *block_ms*. Takes nothing. True: it
+        has one."""
+        return await self.server.wait(after, block_ms=block_ms)
 
     async def last_ids(self, keys: Sequence[str]) -> dict[str, str]:
         """The id of the last entry that each of *keys* ever had."""
@@ -194,22 +189,10 @@ class Streams:
             pipe.xinfo_stream(key)
         return {key: text(info["last-generated-id"]) for key, info in zip(keys, await pipe.execute(), strict=True)}
 
-    def _side_by_side(self, keys: Iterable[str]) -> list[list[str]]:
-        """*keys* by what one command may name: of a cluster, one partition's, as all must share a slot."""
-        parts: dict[int, list[str]] = {}
-        for key in keys:
-            parts.setdefault(0 if cluster(self.redis) is None else partition_in(key), []).append(key)
-        return list(parts.values())
-
-    async def _answers(self, commands: Sequence[tuple[str, Command]]) -> list[Any]:
-        """Of *commands*, each with a key that tells its node. An error of one node is raised after the others' answers
-        are in; what those held is in the history then."""
+    async def _answers(self, commands: Sequence[Keyed]) -> list[Any]:
+        """The answers to *commands*. After an error of one node, what the others answered is in the history."""
         try:
-            if (parted := cluster(self.redis)) is not None:
-                answers, _ = await parted.run(commands)
-                raise_first(answers)
-                return answers
-            return [await cast("Any", self.redis).execute_command(*command) for _, command in commands]
+            return await self.server.run(commands)
         except redis_errors.ResponseError as exc:
             word, *told = str(exc).split()
             if word != "STALE":

@@ -15,7 +15,6 @@ import structlog
 
 from adapters.postgres.bus import spool
 from adapters.postgres.pool import Pool, store_is_down
-from adapters.redis.client import ping
 from adapters.redis.streams import NotDurable, StreamErrors, Streams, Untrusted
 from daemon.bus.batcher import Batcher
 from daemon.bus.publisher import publish
@@ -190,7 +189,7 @@ class Intake(Periodic):
         async with self._spool_tail:
             while await self._move_oldest():
                 pass
-            await ping(self._streams.redis)
+            await self._streams.server.ping()
             self._spooling = self._held
             self._spool_empty = True
             self._stores.redis.answered()

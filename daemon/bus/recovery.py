@@ -25,7 +25,6 @@ import structlog
 
 from adapters.postgres.bus import meta, partitions
 from adapters.postgres.pool import Connection, Pool
-from adapters.redis.client import cluster, fails_over, serving
 from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_keys
 from daemon.bus.losses import Losses
 from daemon.bus.worker import AnyWorker
@@ -75,7 +74,7 @@ class Recovery:
         self._losses = Losses(pool, streams, workers, days)
         self._id = uuid.uuid4().hex
         self._mark: str | None = None
-        self._tags = tags(streams.redis, streams.partitions)
+        self._tags = streams.server.parts(streams.partitions)
         self._beats = [0] * len(self._tags)
         self._beats_ms = [0] * len(self._tags)
         self._servers: str | None = None
@@ -94,7 +93,7 @@ class Recovery:
         beats = [int(beat) for beat in (await meta.value(self._pool, "beat") or "").split()]
         if len(beats) == len(self._tags):
             self._beats = beats
-        if fails_over(self._streams.redis):
+        if self._streams.server.fails_over:
             self._servers = await meta.value(self._pool, "servers")
         for _ in range(TRIES):
             try:
@@ -125,7 +124,7 @@ class Recovery:
 
     def _wait(self) -> None:
         """Another server may be taking over, without what was written last: nothing newer may go before that."""
-        if fails_over(self._streams.redis):
+        if self._streams.server.fails_over:
             if not self._waiting:
                 log.warning("recovery.server_away")
             self._waiting = True
@@ -153,7 +152,7 @@ class Recovery:
         for tag in self._tags:
             pipe.execute_command("EVAL", _LOOK, 2, tagged(MARK, tag), tagged(BEAT, tag))
         found = await pipe.execute()
-        servers = serving(self._streams.redis, [tagged(MARK, tag) for tag in self._tags])
+        servers = self._streams.server.serving([tagged(MARK, tag) for tag in self._tags])
         marks = {None if mark is None else mark.decode() for mark, _, _ in found}
         beats = [int(beat) for _, beat, _ in found]
         went_back = any(beat <= before for beat, before in zip(beats, self._beats, strict=True))
@@ -268,11 +267,6 @@ class Recovery:
         for worker in self._workers:
             keys = stream_keys(worker.reads, range(self._streams.partitions))
             await self._streams.ensure_groups(worker.name, keys)
-
-
-def tags(redis: object, partitions: int) -> list[str]:
-    """Each names a mark and a beat: one for a server, one for every partition of a cluster."""
-    return [_BUS] if cluster(redis) is None else [str(p) for p in range(partitions)]
 
 
 def tagged(key: str, tag: str) -> str:

@@ -17,7 +17,7 @@ from adapters.redis import stream_states
 from adapters.redis.lease_table import LeaseTable, forget_all
 from adapters.redis.streams import stream_keys
 from daemon.bus import journal
-from daemon.bus.recovery import MARK, tagged, tags
+from daemon.bus.recovery import MARK, tagged
 from daemon.bus.upkeep import publish_left
 from daemon.bus.worker import AnyWorker
 from daemon.lifecycle import StartError
@@ -51,7 +51,7 @@ def workers(bench: Bench) -> Sequence[AnyWorker]:
 
 def marks(bench: Bench, number: int = WAS) -> list[str]:
     """The keys of all marks."""
-    return [tagged(MARK, tag) for tag in tags(bench.redis, number)]
+    return [tagged(MARK, tag) for tag in bench.bus.server.parts(number)]
 
 
 async def mark(bench: Bench, value: str) -> None:

@@ -36,8 +36,16 @@ async def forget_scripts(redis: Redis) -> None:
     await untyped.script_flush()
 
 
-async def test_only_what_was_lost_goes_to_a_restarted_server_until_it_is_trusted(redis: Redis) -> None:
+async def trusted(redis: Redis, mark_key: str = "", mark: str = "") -> Streams:
+    """The streams of a process whose recovery has looked for the first time."""
     streams = Streams(redis, 1, recovers=True)
+    assert await streams.appends.restarted() is True  # a server that this process never saw
+    streams.appends.trust(mark_key, mark)
+    return streams
+
+
+async def test_only_what_was_lost_goes_to_a_restarted_server_until_it_is_trusted(redis: Redis) -> None:
+    streams = await trusted(redis)
     await streams.append([event(1)])
     assert await streams.appends.restarted() is False
     await forget_scripts(redis)
@@ -55,7 +63,7 @@ async def test_only_what_was_lost_goes_to_a_restarted_server_until_it_is_trusted
 
 async def test_a_restart_after_the_look_began_is_seen_by_the_next_one(redis: Redis) -> None:
     streams = Streams(redis, 1, recovers=True)
-    assert await streams.appends.restarted() is True  # a server that this process never saw
+    assert await streams.appends.restarted() is True
     await forget_scripts(redis)
     streams.appends.trust()
     with pytest.raises(Untrusted):
@@ -68,9 +76,8 @@ async def test_only_what_was_lost_goes_to_a_server_without_the_mark_until_it_is_
     redis: Redis, left: str | None
 ) -> None:
     """FLUSHALL leaves the scripts in place."""
-    streams = Streams(redis, 1, recovers=True)
     await redis.set("mark", "one")
-    streams.appends.trust("mark", "one")
+    streams = await trusted(redis, "mark", "one")
     await streams.append([event(1)])
     await redis.flushall()
     if left is not None:
@@ -86,8 +93,15 @@ async def test_only_what_was_lost_goes_to_a_server_without_the_mark_until_it_is_
     assert await kept(redis) == ["e2", "e3"]
 
 
+async def test_a_server_is_untrusted_until_recovery_has_looked_at_it(redis: Redis) -> None:
+    streams = Streams(redis, 1, recovers=True)
+    with pytest.raises(Untrusted):
+        await streams.append([event(1)])
+    assert await kept(redis) == []
+
+
 async def test_one_process_s_append_tells_another_one_nothing(redis: Redis) -> None:
-    first, second = (Streams(redis, 1, recovers=True) for _ in range(2))
+    first, second = await trusted(redis), await trusted(redis)
     await first.append([event(1)])
     await second.append([event(2)])
     await forget_scripts(redis)
