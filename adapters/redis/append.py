@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 from uuid import uuid4
 
 from adapters.redis.server import APPEND, Mark, Part, Script, Server, Untrusted
-
-REMEMBERED: Final = 5000
-"""Entries that we remember to have appended: more than a server that is killed can lose."""
 
 Durability: TypeAlias = Literal["always", "waitaof", "none"]
 
@@ -34,17 +30,14 @@ class Appends:
         self._recovers = recovers
         self._untrusted = recovers
         self._losses = 0
-        self._remembered: deque[tuple[str, bytes]] = deque(maxlen=REMEMBERED)
 
-    async def run(self, keys: Sequence[str], entries: Sequence[Sequence[Part]], *, lost: bool) -> None:
-        """Append to each of *keys* the entry at its place, fields and values by turns. See `Streams.append`."""
+    async def run(self, keys: Sequence[str], entries: Sequence[Sequence[Part]], *, lost: bool) -> Sequence[bytes]:
+        """Append to each of *keys* the entry at its place, fields and values by turns; returns the entries' ids.
+
+        See `Streams.append`, and for what was *lost* `Streams.restore`.
+        """
         if lost or not self._recovers:
-            ids = await self._server.append(keys, entries, wait_for_disk=self._wait_for_disk)
-        else:
-            ids = await self._to_trusted(keys, entries)
-        self._remembered.extend(zip(keys, ids, strict=True))
-
-    async def _to_trusted(self, keys: Sequence[str], entries: Sequence[Sequence[Part]]) -> Sequence[bytes]:
+            return await self._server.append(keys, entries, wait_for_disk=self._wait_for_disk)
         if self._untrusted:
             raise Untrusted("recovery has yet to look what the server may have lost")
         try:
@@ -77,14 +70,3 @@ class Appends:
         self._losses += self._untrusted
         self._untrusted = False
         self._mark = mark_key, mark
-
-    async def lost_the_last(self) -> bool:
-        """Whether something of what we appended last is not there. Raises: StreamErrors."""
-        pipe = self._server.redis.pipeline(transaction=False)
-        for key, entry_id in self._remembered:
-            pipe.xrange(key, min=entry_id, max=entry_id)
-        return not all(await pipe.execute())
-
-    def forget(self) -> None:
-        """What we appended so far is seen to."""
-        self._remembered.clear()

@@ -131,10 +131,19 @@ class Streams:
         await self._append(events, lost=True)
 
     async def _append(self, events: Sequence[Event], *, lost: bool) -> None:
-        keys = [stream_key(event.topic, partition_of(event.subject, self.partitions)) for event in events]
         entries = [to_fields(event) for event in events]
-        self.recent.add(entries)
-        await self.appends.run(keys, entries, lost=lost)
+        batch = self.recent.add(entries)
+        self.recent.is_there(batch, await self.appends.run([*map(self._key, events)], entries, lost=lost))
+
+    def _key(self, event: Event) -> str:
+        return stream_key(event.topic, partition_of(event.subject, self.partitions))
+
+    async def lacks_recent(self) -> bool:
+        """Whether the server has lost something of what this process appended last. Raises: StreamErrors."""
+        pipe = self.redis.pipeline(transaction=False)
+        for event, entry_id in self.recent.there():
+            pipe.xrange(self._key(event), min=entry_id, max=entry_id)
+        return not all(await pipe.execute())
 
     async def ensure_groups(self, group: str, keys: Iterable[str], start: str = "0") -> None:
         """Make the streams and *group* on them where they are missing. *start*: the id after which a new group

@@ -157,7 +157,7 @@ class Recovery:
         beats = [int(beat) for _, beat, _ in found]
         went_back = any(beat <= before for beat, before in zip(beats, self._beats, strict=True))
         # no beat need be among what is lost
-        went_back = went_back or (restarted and await self._streams.appends.lost_the_last())
+        went_back = went_back or (restarted and await self._streams.lacks_recent())
         taken_over = self._servers is not None and servers != self._servers
         if marks != {self._mark} or self._mark is None or went_back or taken_over:
             await self._mend(gone=None in marks, went_back=went_back, taken_over=taken_over)
@@ -237,7 +237,7 @@ class Recovery:
     async def _mend_alone(self, conn: Connection, signs: Mapping[str, bool]) -> None:
         agreed = await meta.value(conn, "mark")
         marks = await self._marks()
-        self._streams.appends.forget()
+        self._streams.recent.forget_ids()
         new = self._mark is None and agreed is None and marks == {None}
         mended = agreed is not None and marks == {agreed} and agreed != self._mark
         recovered = [] if new or mended else await self._losses.missing(conn)

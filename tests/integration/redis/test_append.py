@@ -116,12 +116,12 @@ async def test_one_process_s_append_tells_another_one_nothing(redis: Redis) -> N
 async def test_what_is_gone_of_the_last_appends_is_noticed(redis: Redis) -> None:
     streams = Streams(redis, 1)
     await streams.append([event(1), event(2)])
-    assert await streams.appends.lost_the_last() is False
+    assert await streams.lacks_recent() is False
     entries: Any = await redis.xrange(KEY)
     await redis.xdel(KEY, entries[-1][0])
-    assert await streams.appends.lost_the_last() is True
-    streams.appends.forget()
-    assert await streams.appends.lost_the_last() is False
+    assert await streams.lacks_recent() is True
+    streams.recent.forget_ids()
+    assert await streams.lacks_recent() is False
 
 
 async def test_without_a_recovery_a_restarted_server_is_used_as_before(redis: Redis) -> None:
