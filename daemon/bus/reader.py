@@ -200,10 +200,11 @@ class Reader:
         self._woken = await self._streams.wait({key: self._last[key] for key in keys}, block_ms=block_ms)
 
     async def _find_stranded(self, keys: Sequence[str]) -> None:
-        """Compare what is pending with what is in hand, now and then.
+        """Compare what is pending with what is in hand, now and then; where more is pending, read the history again.
 
-        A process that lost its lease in the middle of a read leaves entries pending that nobody holds: then read the
-        history again.
+        An operator's own XREADGROUP or XCLAIM under the name of the owner leaves entries pending that no process has in
+        hand. No process does: a read under an epoch that is not in force takes nothing, and an error of a read is
+        followed by the history anyway.
         """
         self._next_count = time.monotonic() + COUNT_EVERY_S
         known = self._lanes.by_stream() + self._committer.unacknowledged()
