@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
-from uuid import uuid4
 
-from adapters.redis.server import APPEND, Mark, Part, Script, Server, Untrusted
+from adapters.redis.server import Fields, Known, Script, Server, Untrusted
 
 Durability: TypeAlias = Literal["always", "waitaof", "none"]
 
@@ -25,14 +24,13 @@ class Appends:
     def __init__(self, server: Server, durability: Durability, *, recovers: bool) -> None:
         self._server = server
         self._wait_for_disk = durability == "waitaof"
-        self._own = Script(f"{APPEND.source}-- {uuid4()}")
-        self._mark: Mark = ("", "")
+        self._known_by: Known = (Script.of_a_process(), "", "")
         self._recovers = recovers
         self._untrusted = recovers
         self._losses = 0
 
-    async def run(self, keys: Sequence[str], entries: Sequence[Sequence[Part]], *, lost: bool) -> Sequence[bytes]:
-        """Append to each of *keys* the entry at its place, fields and values by turns; returns the entries' ids.
+    async def run(self, keys: Sequence[str], entries: Sequence[Fields], *, lost: bool) -> list[bytes]:
+        """Append to each of *keys* the entry at its place; returns the entries' ids.
 
         See `Streams.append`, and for what was *lost* `Streams.restore`.
         """
@@ -41,9 +39,7 @@ class Appends:
         if self._untrusted:
             raise Untrusted("recovery has yet to look what the server may have lost")
         try:
-            return await self._server.append(
-                keys, entries, wait_for_disk=self._wait_for_disk, script=self._own, mark=self._mark
-            )
+            return await self._server.append(keys, entries, wait_for_disk=self._wait_for_disk, known_by=self._known_by)
         except Untrusted:
             self._untrusted = True
             raise
@@ -57,7 +53,7 @@ class Appends:
 
     async def restarted(self) -> bool:
         """Whether the server was started again, or is untrusted for another reason. Raises: StreamErrors."""
-        if self._recovers and not await self._server.knows(self._own):
+        if self._recovers and not await self._server.knows(self._known_by[0]):
             self._untrusted = True
         return self._untrusted
 
@@ -69,4 +65,4 @@ class Appends:
         """What the server may have lost is there again, for as long as it has *mark* at *mark_key*."""
         self._losses += self._untrusted
         self._untrusted = False
-        self._mark = mark_key, mark
+        self._known_by = self._known_by[0], mark_key, mark

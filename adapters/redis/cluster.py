@@ -16,14 +16,13 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode, ClusterPipeline
 
 from adapters.redis.server import (
-    APPEND,
     WAITAOF,
     Command,
+    Fields,
     Keyed,
-    Mark,
+    Known,
     Node,
     NotDurable,
-    Part,
     Script,
     Server,
     packed,
@@ -172,14 +171,8 @@ class ClusterServer(Server):
         return True
 
     async def append(
-        self,
-        keys: Sequence[str],
-        entries: Sequence[Sequence[Part]],
-        *,
-        wait_for_disk: bool,
-        script: Script = APPEND,
-        mark: Mark = ("", ""),
-    ) -> Sequence[bytes]:
+        self, keys: Sequence[str], entries: Sequence[Fields], *, wait_for_disk: bool, known_by: Known | None = None
+    ) -> list[bytes]:
         """See Server. Each node's part takes one round trip, and the disk is confirmed by each node that wrote."""
         commands: list[Keyed] = [(key, ("XADD", key, "*", *entry)) for key, entry in zip(keys, entries, strict=True)]
         if not wait_for_disk:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from typing import Any, Final, TypeAlias, cast
+from uuid import uuid4
 
 import hiredis
 from redis import exceptions as redis_errors
@@ -21,11 +22,11 @@ from schemas.errors import FerrymanError
 Part: TypeAlias = str | bytes | int
 Command: TypeAlias = tuple[Part, ...]
 
+Fields: TypeAlias = Sequence[Part]
+"""An entry: fields and values by turns."""
+
 Keyed: TypeAlias = tuple[str, Command]
 """(a key that tells the command's node, command)."""
-
-Mark: TypeAlias = tuple[str, str]
-"""(key, value) of what a server has for as long as it keeps its data."""
 
 WAITAOF: Final[Command] = ("WAITAOF", 1, 0, 1500)
 """Answers, within 1.5 s, whether the append-only file is on disk up to here."""
@@ -46,10 +47,19 @@ class Script:
         self.source = source
         self.sha = sha1(source.encode(), usedforsecurity=False).hexdigest()
 
+    @classmethod
+    def of_a_process(cls) -> Script:
+        """The script of an append, under a name that no other process uses."""
+        return cls(f"{_APPEND.source}-- {uuid4()}")
+
+
+Known: TypeAlias = tuple[Script, str, str]
+"""By what a process recognises a server: (a script of the process's own, which the server forgets when it starts; the
+key of a mark among its data; the mark)."""
 
 # KEYS: a mark, streams. ARGV: what the mark must be ("": anything), per stream the number of its entry's fields, and
 # these. One command and one answer for all: the client takes as long to read an answer as the server to make it.
-APPEND: Final = Script("""
+_APPEND: Final = Script("""
 if ARGV[1] ~= '' and redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('UNTRUSTED another mark') end
 local ids, at = {}, 2
 for n = 2, #KEYS do
@@ -132,22 +142,15 @@ class Server:
         return bool(known)
 
     async def append(
-        self,
-        keys: Sequence[str],
-        entries: Sequence[Sequence[Part]],
-        *,
-        wait_for_disk: bool,
-        script: Script = APPEND,
-        mark: Mark = ("", ""),
-    ) -> Sequence[bytes]:
-        """Append to each of *keys* the entry at its place, fields and values by turns; returns the entries' ids.
+        self, keys: Sequence[str], entries: Sequence[Fields], *, wait_for_disk: bool, known_by: Known | None = None
+    ) -> list[bytes]:
+        """Append to each of *keys* the entry at its place; returns the entries' ids.
 
-        *script*: one of the process's own appends only where `knows` has put it; a cluster does not ask for it, nor for
-        *mark*, without which nothing is appended. *wait_for_disk*: ask for the confirmation that the answer is not.
-        Raises: NotDurable; Untrusted, with none of them appended.
+        *wait_for_disk*: ask for the confirmation that the answer is not. *known_by*: append nowhere else; of a cluster
+        `serving` tells. Raises: NotDurable; Untrusted, with none of them appended.
         """
-        mark_key, value = mark
-        arguments: list[Part] = [len(keys) + 1, mark_key, *keys, value]
+        script, mark_key, mark = known_by or (_APPEND, "", "")
+        arguments: list[Part] = [len(keys) + 1, mark_key, *keys, mark]
         for entry in entries:
             arguments.append(len(entry))
             arguments += entry
@@ -155,7 +158,7 @@ class Server:
         try:
             ids, *confirmed = await self._round_trip([packed("EVALSHA", script.sha, *arguments), *waits])
         except redis_errors.NoScriptError:
-            if script is not APPEND:
+            if known_by is not None:
                 raise Untrusted("the server was started again") from None
             ids, *confirmed = await self._round_trip([packed("EVAL", script.source, *arguments), *waits])
         except redis_errors.ResponseError as exc:
