@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from typing import Any, Final
 
 from redis import exceptions as redis_errors
@@ -161,13 +161,13 @@ class Streams:
         A lease alone does not keep its former owner from reading: it may have been stopped just before it sent the
         command, and what it gets then is not there for the new owner, who goes on with what is behind it.
         """
+        together = self.server.together(epoch_key(group, partition) for partition in epochs)
         commands: list[Keyed] = [
             (keys[0], ("EVAL", _CLAIM, len(keys), *keys, *(epochs[partition_in(key)] for key in keys)))
-            for keys in self.server.together([epoch_key(group, partition) for partition in epochs])
+            for keys in together
         ]
-        answers = await self._answers(commands)
-        in_force = (epoch for answer in answers for epoch in answer)
-        return dict(zip(epochs, in_force, strict=True))
+        in_force = zip(chain(*together), chain(*await self._answers(commands)), strict=True)
+        return {partition_in(key): epoch for key, epoch in in_force}
 
     async def read(
         self, group: str, positions: Mapping[str, str], *, count: int, epochs: Mapping[int, int]
