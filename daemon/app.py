@@ -99,7 +99,7 @@ async def _connected(stack: AsyncExitStack, settings: Settings, addresses: Addre
         settings=settings,
         addresses=addresses,
         pool=pool,
-        bus=Streams(commands, partitions, await _checked_redis(commands)),
+        bus=Streams(commands, partitions, await _checked_redis(commands), recovers=True),
         stores=Stores(redis_watch(watched), postgres_watch(membership.look)),
     )
 

@@ -11,7 +11,7 @@ import structlog
 
 from adapters.postgres.bus import inbox, payloads
 from adapters.postgres.pool import Pool, store_is_down
-from adapters.redis.streams import Delivery, StreamErrors, Streams, partition_in
+from adapters.redis.streams import StreamEntry, StreamErrors, Streams, partition_in
 from daemon.bus.committer import Committer, Settled, body_hash
 from daemon.bus.lanes import Entry, EntryRef, Lanes
 from daemon.bus.settle import Finish
@@ -43,7 +43,7 @@ class Admission:
         self._committer = committer
         self._stopping = stopping
 
-    async def admit(self, found: Sequence[Delivery], epochs: Mapping[int, int], *, history: bool) -> None:
+    async def admit(self, found: Sequence[StreamEntry], epochs: Mapping[int, int], *, history: bool) -> None:
         """Put into lanes what is this worker's to do; acknowledge what is done already or none of its business."""
         entries: list[Entry] = []
         copies: list[tuple[Entry, Event]] = []
@@ -74,7 +74,7 @@ class Admission:
                     return  # they stay pending, and the next start reads them
                 await asyncio.sleep(PAUSE_S)
 
-    def _entry(self, ref: EntryRef, delivery: Delivery, epochs: Mapping[int, int]) -> Entry | Settled | None:
+    def _entry(self, ref: EntryRef, delivery: StreamEntry, epochs: Mapping[int, int]) -> Entry | Settled | None:
         """The entry as the lanes hold it; its end, where it cannot be read; None where it is not this worker's."""
         partition = partition_in(ref.key)
         epoch = epochs.get(partition, 0)
@@ -141,7 +141,7 @@ def _other_bodies(events: Sequence[Event], copies: Sequence[tuple[Entry, Event]]
     ]
 
 
-def _unreadable(delivery: Delivery) -> Event:
+def _unreadable(delivery: StreamEntry) -> Event:
     """A stand-in for an entry that is no event of ours, so that it can be kept and looked at."""
     raw = b" ".join(key + b"=" + value for key, value in delivery.fields.items())
     return Event(

@@ -15,10 +15,11 @@ from typing import Final, NamedTuple
 import orjson
 import structlog
 
-from adapters.postgres.bus import burials, epochs, inbox, outbox, payloads
+from adapters.postgres.bus import burials, epochs, inbox, outbox
 from adapters.postgres.pool import ACQUIRE_TIMEOUT_S, Connection, store_is_down
 from adapters.redis.streams import NotDurable, StreamErrors
 from daemon.bus.lanes import Entry, EntryRef
+from daemon.bus.publisher import publish
 from daemon.bus.settle import Finish, Retry, Wait
 from daemon.bus.shared import Shared
 from daemon.bus.worker import AnyWorker
@@ -217,7 +218,7 @@ class Committer:
             return
         batch, self._outbox = self._outbox, []
         try:
-            await self._streams.append(await payloads.set_aside(self._pool, [event for _, event in batch]))
+            await publish(self._pool, self._streams, [event for _, event in batch])
         except BaseException:
             self._outbox = batch + self._outbox
             raise

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from adapters.postgres.bus import inbox, missing, payloads
+from adapters.postgres.bus import inbox, missing
 from adapters.postgres.pool import Connection, Pool
-from adapters.redis.streams import Streams, partition_in, stream_key
+from adapters.redis.streams import Streams, partition_in, stream_keys
+from daemon.bus.publisher import restore
 from daemon.bus.worker import AnyWorker
 from schemas.envelope import TOPICS, Event, from_fields
 from schemas.errors import Malformed
@@ -59,7 +60,7 @@ class Losses:
         entries = {event.id: event for event in (*recovered, *(event for _, _, event in newer))}
         again = sorted(entries.values(), key=lambda event: event.time)
         for start in range(0, len(again), PAGE):
-            await self._streams.restore(await payloads.set_aside(self._pool, again[start : start + PAGE]))
+            await restore(self._pool, self._streams, again[start : start + PAGE])
         pipe = self._streams.redis.pipeline(transaction=False)
         for key, entry_id, _ in newer:
             pipe.xdel(key, entry_id)
@@ -67,7 +68,7 @@ class Losses:
 
     async def _newer(self, subjects: set[str], beats_ms: Sequence[int]) -> list[tuple[str, str, Event]]:
         partitions = {partition_of(subject, self._streams.partitions) for subject in subjects}
-        keys = [stream_key(topic, p) for topic in TOPICS for p in partitions]
+        keys = stream_keys(TOPICS, partitions)
         pipe = self._streams.redis.pipeline(transaction=False)
         for key in keys:
             since_ms = beats_ms[partition_in(key) if len(beats_ms) > 1 else 0]

@@ -25,8 +25,7 @@ import structlog
 
 from adapters.postgres.bus import meta, partitions
 from adapters.postgres.pool import Connection, Pool
-from adapters.redis.client import cluster, fails_over, serving
-from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_key
+from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_keys
 from daemon.bus.losses import Losses
 from daemon.bus.worker import AnyWorker
 from daemon.lifecycle import Periodic
@@ -64,7 +63,8 @@ class Held(Protocol):
 
 
 class Recovery:
-    """Watches for losses, and mends them. *days*: how far back the journal is looked at."""
+    """Watches for losses, and mends them. *streams*: made with `recovers=True`. *days*: how far back the journal is
+    looked at."""
 
     def __init__(self, pool: Pool, streams: Streams, workers: Sequence[AnyWorker], intake: Held, *, days: int) -> None:
         self._pool = pool
@@ -74,8 +74,7 @@ class Recovery:
         self._losses = Losses(pool, streams, workers, days)
         self._id = uuid.uuid4().hex
         self._mark: str | None = None
-        streams.appends.watched = True
-        self._tags = tags(streams.redis, streams.partitions)
+        self._tags = streams.server.parts(streams.partitions)
         self._beats = [0] * len(self._tags)
         self._beats_ms = [0] * len(self._tags)
         self._servers: str | None = None
@@ -94,7 +93,7 @@ class Recovery:
         beats = [int(beat) for beat in (await meta.value(self._pool, "beat") or "").split()]
         if len(beats) == len(self._tags):
             self._beats = beats
-        if fails_over(self._streams.redis):
+        if self._streams.server.fails_over:
             self._servers = await meta.value(self._pool, "servers")
         for _ in range(TRIES):
             try:
@@ -125,7 +124,7 @@ class Recovery:
 
     def _wait(self) -> None:
         """Another server may be taking over, without what was written last: nothing newer may go before that."""
-        if fails_over(self._streams.redis):
+        if self._streams.server.fails_over:
             if not self._waiting:
                 log.warning("recovery.server_away")
             self._waiting = True
@@ -153,12 +152,12 @@ class Recovery:
         for tag in self._tags:
             pipe.execute_command("EVAL", _LOOK, 2, tagged(MARK, tag), tagged(BEAT, tag))
         found = await pipe.execute()
-        servers = serving(self._streams.redis, [tagged(MARK, tag) for tag in self._tags])
+        servers = self._streams.server.serving([tagged(MARK, tag) for tag in self._tags])
         marks = {None if mark is None else mark.decode() for mark, _, _ in found}
         beats = [int(beat) for _, beat, _ in found]
         went_back = any(beat <= before for beat, before in zip(beats, self._beats, strict=True))
         # no beat need be among what is lost
-        went_back = went_back or (restarted and await self._streams.appends.lost_the_last())
+        went_back = went_back or (restarted and await self._streams.lacks_recent())
         taken_over = self._servers is not None and servers != self._servers
         if marks != {self._mark} or self._mark is None or went_back or taken_over:
             await self._mend(gone=None in marks, went_back=went_back, taken_over=taken_over)
@@ -201,7 +200,7 @@ class Recovery:
     async def _mend(self, **signs: bool) -> None:
         """Find out what happened, one process at a time, and put it right."""
         self._intake.hold()
-        self._streams.appends.fence()
+        self._streams.appends.distrust()
         try:
             async with self._pool.acquire(timeout=5) as conn:
                 await conn.execute("SELECT pg_advisory_lock(hashtext('ferryman.recovery'))", timeout=60)
@@ -238,7 +237,7 @@ class Recovery:
     async def _mend_alone(self, conn: Connection, signs: Mapping[str, bool]) -> None:
         agreed = await meta.value(conn, "mark")
         marks = await self._marks()
-        self._streams.appends.forget()
+        self._streams.recent.forget_ids()
         new = self._mark is None and agreed is None and marks == {None}
         mended = agreed is not None and marks == {agreed} and agreed != self._mark
         recovered = [] if new or mended else await self._losses.missing(conn)
@@ -266,13 +265,8 @@ class Recovery:
 
     async def _ensure_groups(self) -> None:
         for worker in self._workers:
-            keys = [stream_key(topic, p) for topic in worker.reads for p in range(self._streams.partitions)]
+            keys = stream_keys(worker.reads, range(self._streams.partitions))
             await self._streams.ensure_groups(worker.name, keys)
-
-
-def tags(redis: object, partitions: int) -> list[str]:
-    """Each names a mark and a beat: one for a server, one for every partition of a cluster."""
-    return [_BUS] if cluster(redis) is None else [str(p) for p in range(partitions)]
 
 
 def tagged(key: str, tag: str) -> str:

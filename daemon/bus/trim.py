@@ -7,14 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from adapters.redis.streams import Streams
+from adapters.redis.values import parsed_id, text
 
 JOURNAL: Final = "journal"
-
-
-def parsed(entry_id: str) -> tuple[int, int]:
-    """An entry id as numbers that compare."""
-    ms, _, sequence = entry_id.partition("-")
-    return int(ms), int(sequence or 0)
 
 
 def keep_from(groups: Sequence[tuple[str, str, str | None]], now: datetime, hours: int) -> str | None:
@@ -28,7 +23,7 @@ def keep_from(groups: Sequence[tuple[str, str, str | None]], now: datetime, hour
     old = int((now - timedelta(hours=hours)).timestamp() * 1000)
     bounds = [(old, 0)]
     for _, delivered, pending in groups:
-        bounds.append(parsed(pending) if pending is not None else parsed(delivered))
+        bounds.append(parsed_id(pending) if pending is not None else parsed_id(delivered))
     ms, sequence = min(bounds)
     return f"{ms}-{sequence}"
 
@@ -40,7 +35,7 @@ async def trim(streams: Streams, keys: Sequence[str], now: datetime, hours: int)
         pipe.xinfo_groups(key)
     described: list[Any] = await pipe.execute(raise_on_error=False)
     named = [
-        (key, [_text(group["name"]) for group in groups], groups)
+        (key, [text(group["name"]) for group in groups], groups)
         for key, groups in zip(keys, described, strict=True)
         if not isinstance(groups, Exception)
     ]
@@ -54,11 +49,7 @@ async def trim(streams: Streams, keys: Sequence[str], now: datetime, hours: int)
         facts = []
         for name, group in zip(names, groups, strict=True):
             least = next(pending)["min"]
-            facts.append((name, _text(group["last-delivered-id"]), None if least is None else _text(least)))
+            facts.append((name, text(group["last-delivered-id"]), None if least is None else text(least)))
         if (least_id := keep_from(facts, now, hours)) is not None:
             pipe.execute_command("XTRIM", key, "MINID", least_id)
     return sum(int(count) for count in await pipe.execute())
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

@@ -13,10 +13,11 @@ from typing import Final, Protocol
 import structlog
 
 from adapters.channel import Channels
-from adapters.postgres.bus import burials, days, outbox, pauses, payloads, spool
+from adapters.postgres.bus import burials, days, outbox, pauses, spool
 from adapters.postgres.pool import Pool
-from adapters.redis.streams import Streams, stream_key
+from adapters.redis.streams import Streams, stream_keys
 from daemon.bus.consumer import Consumer
+from daemon.bus.publisher import publish
 from daemon.bus.trim import JOURNAL, trim
 from daemon.lifecycle import Periodic
 from daemon.settings.model import Settings
@@ -92,7 +93,7 @@ class Upkeep:
                 log.warning("operator.paused" if part.paused else "operator.resumed", part=part.name)
 
     async def _trim(self) -> None:
-        keys = [stream_key(topic, p) for topic in TOPICS for p in range(self._streams.partitions)]
+        keys = stream_keys(TOPICS, range(self._streams.partitions))
         if gone := await trim(self._streams, keys, datetime.now(UTC), self._settings.ferryman_stream_hours):
             log.info("streams.trimmed", entries=gone)
 
@@ -122,7 +123,7 @@ class Upkeep:
             oldest = consumer.lanes.oldest()
             age = max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
             self._metrics.set("ferryman_oldest_seconds", age, labels)
-            keys = [stream_key(topic, p) for topic in worker.reads for p in range(self._streams.partitions)]
+            keys = stream_keys(worker.reads, range(self._streams.partitions))
             unread, pending = await self._streams.lag(worker.name, keys)
             if unread >= 0:
                 self._metrics.set("ferryman_lag", unread + pending, labels)
@@ -131,6 +132,6 @@ class Upkeep:
 async def publish_left(pool: Pool, streams: Streams, *, older_than_s: float) -> None:
     """Publish what is in the outbox and older than that, oldest first. Publishing twice is harmless."""
     while rows := await outbox.left(pool, older_than_s=older_than_s, limit=BATCH):
-        await streams.append(await payloads.set_aside(pool, [event for _, event in rows]))
+        await publish(pool, streams, [event for _, event in rows])
         await outbox.published(pool, [seq for seq, _ in rows])
         log.info("outbox.swept", count=len(rows))

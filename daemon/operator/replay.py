@@ -13,13 +13,14 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-from adapters.postgres.bus import missing, partitions, payloads
+from adapters.postgres.bus import missing, partitions
 from adapters.postgres.operator import replay
 from adapters.postgres.operator.replay import ReplayFilter, ReplayRun
 from adapters.postgres.pool import Pool
 from adapters.redis import durability, streams
-from adapters.redis.streams import Streams, stream_key
+from adapters.redis.streams import Streams, stream_keys
 from daemon.bus import journal
+from daemon.bus.publisher import publish
 from daemon.bus.worker import AnyWorker
 from schemas.envelope import Event
 from schemas.errors import FerrymanError
@@ -102,8 +103,7 @@ async def perform(pool: Pool, bus: Streams, worker: AnyWorker, plan: Plan, repor
     async with aclosing(_pages(pool, plan.chosen, run)) as pages:
         async for page in pages:
             await _wait_for_room(bus, worker)
-            events = [event._replace(replayid=run.id) for _, event in page]
-            await bus.append(await payloads.set_aside(pool, events))
+            await publish(pool, bus, [event._replace(replayid=run.id) for _, event in page])
             published += len(page)
             await replay.advance(pool, run.id, page[-1][0], published)
             report(published, run.total)
@@ -126,7 +126,7 @@ async def _pages(pool: Pool, chosen: ReplayFilter, run: ReplayRun) -> AsyncGener
 
 async def _wait_for_room(bus: Streams, worker: AnyWorker) -> None:
     """Wait until at most AHEAD entries wait for the worker."""
-    keys = [stream_key(topic, p) for topic in worker.reads for p in range(bus.partitions)]
+    keys = stream_keys(worker.reads, range(bus.partitions))
     while sum(await bus.lag(worker.name, keys)) > AHEAD:  # noqa: ASYNC110 - another process does the work
         await asyncio.sleep(POLL_S)
 
@@ -143,6 +143,6 @@ async def publish_missing(
     after = count = 0
     while page := await missing.events(pool, types, after, days=days, limit=PAGE):
         if not dry_run:
-            await bus.append(await payloads.set_aside(pool, [event for _, event in page]))
+            await publish(pool, bus, [event for _, event in page])
         after, count = page[-1][0], count + len(page)
     return count

@@ -13,8 +13,9 @@ from adapters.channel import Channels
 from adapters.postgres.bus import days, epochs
 from adapters.postgres.pool import Pool
 from adapters.redis import streams
-from adapters.redis.client import ask_each, cluster
-from adapters.redis.streams import POLL_S, Delivery, StreamErrors, Streams, stream_key
+from adapters.redis.client import server_of
+from adapters.redis.cluster import POLL_S, ClusterServer
+from adapters.redis.streams import StreamEntry, StreamErrors, Streams, stream_key
 from daemon.app import declared
 from daemon.bus.consumer import Consumer
 from daemon.bus.leases import Leases
@@ -194,7 +195,7 @@ class Bench:
         async with self.consumer(worker, **options) as consumer, run(consumer, self.redis):
             yield consumer
 
-    async def read_without_ack(self, count: int = 1000) -> list[Delivery]:
+    async def read_without_ack(self, count: int = 1000) -> list[StreamEntry]:
         """Take new entries as a process does that is killed before it acknowledges."""
         return await self.bus.read(TOY, dict.fromkeys(self.keys, ">"), count=count, epochs={})
 
@@ -230,25 +231,26 @@ class Bench:
 
     async def command(self, *words: str) -> None:
         """Send a command to the server past the product; on a cluster, without a key, to every primary."""
-        if (parted := cluster(self.redis)) is None or words[0] not in ("CONFIG", "FLUSHALL"):
+        if words[0] not in ("CONFIG", "FLUSHALL"):
             await cast("Any", self.redis).execute_command(*words)
             return
-        for node in parted.get_primaries():
-            await parted.execute_command(" ".join(words), target_nodes=node)
+        for node in await self.bus.server.nodes():
+            if node.primary:
+                await node.ask(" ".join(words))
 
     async def reads_made(self) -> int:
         """How many reads of groups the servers have seen since CONFIG RESETSTAT."""
-        found = await ask_each(self.redis, "INFO", "commandstats")
+        found = await self.bus.server.ask_each("INFO", "commandstats")
         return sum(int(stats["cmdstat_xreadgroup"]["calls"]) for stats in found if "cmdstat_xreadgroup" in stats)
 
     @property
     def reads_a_second(self) -> float:
         """How many an idle consumer makes at most: it blocks, or on a cluster asks for every partition again."""
-        return 10 if cluster(self.redis) is None else 1.5 * self.partitions / POLL_S
+        return 1.5 * self.partitions / POLL_S if isinstance(self.bus.server, ClusterServer) else 10
 
     async def waits(self) -> bool:
         """Whether a reader waits for something new. On a cluster none does for long."""
-        if cluster(self.redis) is not None:
+        if isinstance(self.bus.server, ClusterServer):
             return True
         info: Any = await self.redis.info("clients")
         return int(info["blocked_clients"]) > 0
@@ -293,7 +295,7 @@ async def run(consumer: Consumer, redis: Redis | None = None) -> AsyncIterator[N
 
 async def end_reads(redis: Redis) -> None:
     """End the reads that wait for entries, as when their time is over. On a cluster none waits."""
-    if cluster(redis) is not None:
+    if isinstance(server_of(redis), ClusterServer):
         return
     with suppress(*StreamErrors):
         clients: Any = await redis.client_list()

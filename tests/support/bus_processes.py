@@ -16,7 +16,7 @@ from typing import Final, cast
 from adapters.postgres.bus import epochs
 from adapters.postgres.pool import Connection
 from adapters.redis import streams
-from adapters.redis.streams import Delivery, Streams, stream_key
+from adapters.redis.streams import StreamEntry, Streams, stream_keys
 from daemon.bus import journal
 from daemon.bus.consumer import Consumer
 from daemon.bus.outcome import Done, Outcome, Row, Turn
@@ -98,7 +98,7 @@ class MortalStreams(Streams):
 
     async def read(
         self, group: str, positions: Mapping[str, str], *, count: int, epochs: Mapping[int, int]
-    ) -> list[Delivery]:
+    ) -> list[StreamEntry]:
         found = await super().read(group, positions, count=count, epochs=epochs)
         if found:
             await self._life.reach("after the read")
@@ -229,7 +229,7 @@ class Bus:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self.keys: Final = [stream_key(topic, p) for topic in TOPICS for p in range(bench.partitions)]
+        self.keys: Final = stream_keys(TOPICS, range(bench.partitions))
         self._read_by: Final = {TOY: bench.keys, JOURNAL: self.keys}
 
     async def ensure_groups(self) -> None:

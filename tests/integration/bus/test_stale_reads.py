@@ -1,4 +1,4 @@
-"""The fence at the streams: a read under an epoch that is not in force gets nothing, whenever it comes."""
+"""A read under an epoch that is not in force takes nothing, however late it arrives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from adapters.postgres.bus import epochs as leases
 from adapters.postgres.pool import Pool
-from adapters.redis.streams import Delivery, Fenced, StreamErrors, Streams, fence_key
+from adapters.redis.streams import StaleRead, StreamEntry, StreamErrors, Streams, epoch_key
 from tests.support.bus import Bench, open_bench
 from tests.support.members import Member
 from tests.support.toy import TOY, Spy, home_of, make_event, make_events
@@ -27,7 +27,7 @@ async def bench(redis: Redis, redis_url: str, db: Pool) -> AsyncIterator[Bench]:
         yield made
 
 
-async def read(bench: Bench, epochs: dict[int, int]) -> list[Delivery]:
+async def read(bench: Bench, epochs: dict[int, int]) -> list[StreamEntry]:
     return await bench.bus.read(TOY, dict.fromkeys(bench.keys, ">"), count=100, epochs=epochs)
 
 
@@ -37,7 +37,7 @@ async def test_the_claimant_reads_and_the_holder_of_the_epoch_before_reads_nothi
     assert await bench.bus.claim(TOY, first) == first
     await bench.publish(events)
     assert await bench.bus.claim(TOY, second) == second
-    with pytest.raises(Fenced) as caught:
+    with pytest.raises(StaleRead) as caught:
         await read(bench, first)
     assert caught.value.epoch == 2
     assert await bench.open_entries() == (len(events), 0)
@@ -52,13 +52,13 @@ async def test_a_claim_under_an_epoch_that_is_over_changes_nothing_and_returns_t
 
 async def test_nothing_is_read_where_no_process_has_claimed(bench: Bench) -> None:
     await bench.publish([make_event("key")])
-    with pytest.raises(Fenced) as caught:
+    with pytest.raises(StaleRead) as caught:
         await read(bench, dict.fromkeys(range(PARTITIONS), 1))
     assert caught.value.epoch == 0
     assert await bench.open_entries() == (1, 0)
 
 
-async def test_every_group_has_fences_of_its_own(bench: Bench) -> None:
+async def test_every_group_has_epochs_of_its_own(bench: Bench) -> None:
     epochs = dict.fromkeys(range(PARTITIONS), 1)
     await bench.bus.claim("another", dict.fromkeys(range(PARTITIONS), 9))
     assert await bench.bus.claim(TOY, epochs) == epochs
@@ -73,7 +73,7 @@ async def test_a_read_that_was_held_up_past_the_lease_takes_nothing_from_the_new
     stopped, goes_on, reads = asyncio.Event(), asyncio.Event(), Streams.read
     sleeper, other = (Member(bench, name, ttl_s=2.0) for name in "ab")
 
-    async def held_up(self: Streams, *args: Any, **options: Any) -> list[Delivery]:
+    async def held_up(self: Streams, *args: Any, **options: Any) -> list[StreamEntry]:
         if not stopped.is_set():  # the first read from now on is the sleeper's: the other has not started yet
             stopped.set()
             await goes_on.wait()
@@ -107,7 +107,7 @@ async def test_a_claim_that_the_server_has_lost_is_made_again(bench: Bench) -> N
         await bench.publish(make_events(keys=4, each=1))
         await until(bench.settled)
         for partition in range(PARTITIONS):
-            await bench.redis.delete(fence_key(TOY, partition))
+            await bench.redis.delete(epoch_key(TOY, partition))
         await bench.publish([make_event(f"key-{k}", 1) for k in range(4)])
         await until(bench.settled)
     assert await bench.numbers() == {f"key-{k}": [0, 1] for k in range(4)}
@@ -144,5 +144,5 @@ async def test_what_an_operator_has_read_by_hand_is_no_reason_to_ask_without_end
         assert await bench.reads_made() < 10 + bench.reads_a_second * (time.monotonic() - began)
 
 
-def test_being_fenced_is_an_error_of_the_store() -> None:
-    assert issubclass(Fenced, StreamErrors)
+def test_a_stale_read_is_an_error_of_the_store() -> None:
+    assert issubclass(StaleRead, StreamErrors)

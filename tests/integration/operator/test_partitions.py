@@ -14,9 +14,9 @@ from adapters.postgres.operator import repartition
 from adapters.postgres.pool import Pool
 from adapters.redis import stream_states
 from adapters.redis.lease_table import LeaseTable, forget_all
-from adapters.redis.streams import stream_key
+from adapters.redis.streams import stream_keys
 from daemon.bus import journal
-from daemon.bus.recovery import MARK, tagged, tags
+from daemon.bus.recovery import MARK, tagged
 from daemon.bus.upkeep import publish_left
 from daemon.bus.worker import AnyWorker
 from daemon.lifecycle import StartError
@@ -42,7 +42,7 @@ async def bench(redis: Redis, redis_url: str, db: Pool) -> AsyncIterator[Bench]:
         await meta.put(db, partitions.NUMBER, str(WAS))
         await meta.put(db, "mark", "m")
         await mark(made, "m")
-        await made.bus.ensure_groups("journal", [stream_key(topic, p) for topic in TOPICS for p in range(WAS)])
+        await made.bus.ensure_groups("journal", stream_keys(TOPICS, range(WAS)))
         yield made
 
 
@@ -52,7 +52,7 @@ def workers(bench: Bench) -> Sequence[AnyWorker]:
 
 def marks(bench: Bench, number: int = WAS) -> list[str]:
     """The keys of all marks."""
-    return [tagged(MARK, tag) for tag in tags(bench.redis, number)]
+    return [tagged(MARK, tag) for tag in bench.bus.server.parts(number)]
 
 
 async def mark(bench: Bench, value: str) -> None:
