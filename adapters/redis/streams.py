@@ -9,9 +9,8 @@ so an append is never retried here either (its caller may: events are de-duplica
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, product
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
@@ -77,8 +76,7 @@ class StaleRead(redis_errors.ResponseError):
         self.epoch = epoch
 
 
-@dataclass(frozen=True, slots=True)
-class StreamEntry:
+class StreamEntry(NamedTuple):
     """One entry as read: *key* and *id* name it; *fields* is empty when the entry was deleted while pending."""
 
     key: str
@@ -253,7 +251,7 @@ class Streams:
 def _entries(answer: Any) -> list[StreamEntry]:
     """Of a script's answer: what is a map for the server is a list there."""
     return [
-        StreamEntry(text(key), text(entry_id), dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {})
-        for key, entries in answer or ()
+        StreamEntry(key, text(entry_id), dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {})
+        for key, entries in ((text(key), entries) for key, entries in answer or ())
         for entry_id, flat in entries
     ]
