@@ -1,7 +1,7 @@
 """One client for every form of `REDIS_URL`: a single server, Sentinel's master, or a cluster.
 
-None of them repeats a command by itself: after a connection error nobody knows whether an XADD was carried out, and a
-repeated XREADGROUP strands entries.
+None of them repeats a command by itself: after a connection error it is not known whether an XADD was carried out, and
+a repeated XREADGROUP leaves entries pending.
 """
 
 from __future__ import annotations

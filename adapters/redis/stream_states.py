@@ -1,4 +1,4 @@
-"""How far every group of every stream is, what waits there, and the removal of streams nobody needs any more."""
+"""How far every group of every stream is, what waits there, and the removal of streams that no group needs."""
 
 from __future__ import annotations
 

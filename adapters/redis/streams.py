@@ -1,9 +1,10 @@
 """The Redis commands of the bus, as typed functions.
 
-Facts this module leans on, seen on Valkey 9.1 and Redis 7.0: reading a group's history from id 0 keeps order; a retried
-XREADGROUP strands what the lost answer held, so reads are never retried here; a script cannot block, so who has nothing
-to read waits by an XREAD, which takes nothing; XADD after a lost answer may add twice,
-so an append is never retried here either (its caller may: events are de-duplicated by the inbox).
+Facts this module relies on, seen on Valkey 9.1 and Redis 7.0:
+- A group's history, read from id 0, comes in order.
+- A repeated XREADGROUP leaves the entries of the lost answer pending, so a read is never repeated here.
+- A script cannot block, so an idle reader blocks on XREAD, which does not claim entries.
+- A repeated XADD may add twice, so an append is not repeated here. Its caller may: the inbox drops the second.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 CONSUMER: Final = "owner"
-"""The one consumer name of every group. Who holds the lease of a partition reads under it; nobody else may."""
+"""The one consumer name of every group. Only the lease holder of a partition reads there, under this name."""
 
 # KEYS: where epochs stand. ARGV: an epoch for each. Answers the epochs in force: a later one stays.
 _CLAIM: Final = """
@@ -154,10 +155,10 @@ class Streams:
                 raise answer
 
     async def claim(self, group: str, epochs: Mapping[int, int]) -> dict[int, int]:
-        """Let *group* be read under *epochs* (partition -> epoch) and no earlier ones; returns what is in force then.
+        """Let *group* be read under *epochs* (partition -> epoch) and no earlier ones; returns those in force then.
 
-        A lease alone does not keep its former owner from reading: it may have been stopped just before it sent the
-        command, and what it gets then is not there for the new owner, who goes on with what is behind it.
+        A lease alone does not keep its former holder from reading: that process may have been stopped just before it
+        sent its read. The entries it got then would be missing for the new lease holder.
         """
         together = self.server.together(epoch_key(group, partition) for partition in epochs)
         commands: list[Keyed] = [

@@ -53,8 +53,8 @@ def body_hash(event: Event) -> bytes:
 class Committer:
     """Writes what one worker's handlers returned.
 
-    *committed* hears of the entries whose verdicts are in Postgres, and returns what may be acknowledged. *lease_lost*
-    hears of partitions that another owner has taken.
+    *committed* is called with the entries whose verdicts are in Postgres, and returns what may be acknowledged.
+    *lease_lost* is called with the partitions that another process has taken.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Committer:
                 await self._wake.wait()
                 self._wake.clear()
                 if after.done():
-                    after.result()  # its own fault must end the process, not let entries pile up unacknowledged
+                    after.result()  # an error of it must end the process, or entries pile up unacknowledged
                 while self._settled:
                     batch, self._settled = self._settled[:LARGEST], self._settled[LARGEST:]
                     await self._commit(batch)
@@ -120,8 +120,8 @@ class Committer:
             after.cancel()
 
     async def _commit(self, batch: list[Settled]) -> None:
-        """Commit *batch*; while the store is down, wait; where the data is at fault, halve until the culprit is
-        alone."""
+        """Commit *batch*. While Postgres is away, wait; where it refuses the data, halve the batch until the event at
+        fault is alone."""
         while True:
             try:
                 async with asyncio.timeout(30):
@@ -213,7 +213,7 @@ class Committer:
                 self._wake_after.set()
 
     async def _publish(self) -> None:
-        """Publish the outbox. What Redis does not take stays the first of it, so that nothing later overtakes it."""
+        """Publish the outbox. What Redis does not take stays first in it, so that nothing later overtakes it."""
         if not self._outbox:
             return
         batch, self._outbox = self._outbox, []

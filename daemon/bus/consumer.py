@@ -86,12 +86,12 @@ class Consumer:
         self.reader.paused = paused
 
     def stop(self) -> None:
-        """Read nothing more and start nothing more; what is being handled may finish."""
+        """Read and begin nothing more; handlers under way may finish."""
         self._stopping.set()
         self.reader.stop()
 
     def hand_over(self, partition: int) -> bool:
-        """Let go of what waits in *partition*; true once nothing of it is in hand or may still come in."""
+        """Drop what waits in *partition*; true once nothing of it is in hand or may still come in."""
         return self.lanes.drop_waiting(partition) == 0 and partition not in self.reader.reading
 
     async def run(self) -> None:
@@ -176,11 +176,11 @@ class Consumer:
             raise LeaseLost("the lease has run out meanwhile")
 
     async def _turn_under_suspicion(self, entry: Entry, mine: permit.Permit) -> None:
-        """Handle an event that has been delivered often: one of these may be what kills the process.
+        """Handle an event that has been delivered often, and may be what kills the process.
 
-        Deliveries alone prove nothing, since every restart makes one of everything pending. So each such event is
-        written down before it is begun, and crossed out when it is survived. What was under way when a process died is
-        begun alone from then on, one such event at a time: the next death tells which it was.
+        Deliveries alone prove nothing, since every restart delivers everything pending again. So this notes each such
+        event before it begins, and takes the note back when the process has survived it. An event that was under way
+        when a process died is begun alone from then on, so the next death tells which event it was.
         """
         try:
             begun = await inbox.begin(self._shared.pool, self.worker.name, entry.event)
@@ -209,7 +209,7 @@ class Consumer:
     async def _turn(self, entry: Entry, mine: permit.Permit) -> None:
         """Call the handler once and act on how it ended."""
         if entry.dropped:
-            return  # while it waited here its lease was lost: the next lease holder may have ended it by now
+            return  # its lease was lost while it waited here: the next lease holder may have ended it by now
         began = time.monotonic()
         if entry.began is None:
             entry.began = began

@@ -41,7 +41,7 @@ class Losses:
     async def unknown(self, known: set[str]) -> list[Event]:
         """What this process published a moment ago and some worker has not ended with.
 
-        Also what the journal has: it may have got there after somebody looked for what is missing.
+        The journal may have it too by now: it may have got there after `missing` was asked.
         """
         published = {event.id: event for event in self._streams.recent.events() if event.id not in known}
         recent = list(published.values())

@@ -1,8 +1,8 @@
 """The reader: takes a worker's entries off the partitions it holds.
 
-A read is never cancelled and never repeated by the client. Who takes a partition first claims it under its epoch, so
-that nobody reads there under an earlier one, then reads what is pending, from the beginning and in order, and only then
-what is new; so does everybody after an error of a read.
+A read is never cancelled, and the client never repeats it. A new lease holder first claims its partition under its
+epoch, which refuses every read under an earlier epoch. It then reads what is pending, in order, and only then what is
+new. A reader does the same after an error of a read.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Reader:
         self._trusted_since = self._appends.trusted_since()
         self.paused = False
         self.reading: frozenset[int] = frozenset()
-        """The partitions that the read under way may bring entries of: nobody else may read them before its end."""
+        """The partitions that the read under way may bring entries of: they are not handed over before its end."""
 
     def stop(self) -> None:
         """End `run` after the read that is under way."""
@@ -118,7 +118,7 @@ class Reader:
         return since is not None
 
     def _follow_leases(self) -> None:
-        """Take up the partitions that are ours since the last look, from the beginning of what is pending there."""
+        """Take up the partitions leased since the last call, from the beginning of what is pending there."""
         epochs = dict(self._leases.held(self._worker.name))
         gone = [p for p, epoch in self._owned.items() if epochs.get(p) != epoch]
         if gone:
@@ -168,7 +168,7 @@ class Reader:
         return ()
 
     async def _claim(self) -> None:
-        """Have every other process read nothing any more of what we took up."""
+        """Claim the partitions that this process took up: reads of other processes there are refused from now on."""
         if not self._unclaimed:
             return
         epochs = {partition: self._owned[partition] for partition in self._unclaimed}
@@ -190,9 +190,9 @@ class Reader:
         self._begin_anew()
 
     async def _wait(self, keys: Sequence[str], block_ms: int) -> None:
-        """Until there may be something new in *keys*, of which nothing was new a moment ago."""
+        """Wait until there may be something new in *keys*, which had nothing new a moment ago."""
         if self._woken:
-            self._last.clear()  # somebody has read what we heard of: an operator by hand
+            self._last.clear()  # the entry that ended the wait is gone: an operator has read it by hand
         if unknown := [key for key in keys if key not in self._last]:
             self._last |= await self._streams.last_ids(unknown)
             self._woken = False
@@ -212,13 +212,13 @@ class Reader:
         self._history.update((key, "0") for key, count in pending.items() if count > known[key])
 
     async def _recover(self, exc: BaseException) -> None:
-        """After a read went wrong its entries may be pending under our name."""
+        """Begin anew after a failed read: its entries may be pending for this process."""
         text = str(exc)
         if text != self._failing:
             self._failing = text
             log.warning("bus.read_failed", worker=self._worker.name, error_class=type(exc).__name__)
         if "NOGROUP" in text or "UNBLOCKED" in text or "no longer exists" in text:
-            self._suspect()  # whoever mends makes the groups again, once everything is in its place
+            self._suspect()  # recovery makes the groups again, once everything is in its place
         self._read_at = -math.inf
         await asyncio.sleep(PAUSE_S)
         self._begin_anew()

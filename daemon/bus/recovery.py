@@ -1,16 +1,15 @@
-"""Recovery when Redis has lost data: noticed within seconds, mended without a person.
+"""Recovery: notices within seconds that Redis has lost data, and puts it back without a person.
 
-Redis holds a mark, and a beat that every process raises once a second. A mark that is gone or another's, or a beat
-that went
-back, means that the server lost what it had: all of it (a wiped server) or its newest part (a cut append-only file).
-Then everything that the journal has and some worker has not ended with is published again, and what this process has
-published a
-moment ago. What is there twice is harmless: the inbox knows. Groups are made last, so nobody reads before all is in
-place; meanwhile new events wait in the spool, so that what is recovered for a key goes before what is newer.
+Redis holds a mark, and a beat that every process raises once a second. A loss shows in a mark that is gone or that
+another process has set, or in a beat that went back: the server lost everything (it was emptied) or its newest part
+(its append-only file was cut). Recovery then publishes again what the journal has and some worker has not ended with,
+and what this process published a moment ago. An event that is on the stream twice does no harm, as the inbox drops the
+second. Recovery makes the groups last, so no process reads before everything is in place. New events wait in the spool
+meanwhile, so a recovered event of a key goes before a newer one.
 
-On a cluster every partition has a mark and a beat of its own, as each of its nodes can lose data alone. With a cluster
-or Sentinel another server taking over counts as a loss too: it may lack what the former answered in its last moment,
-and no beat need show that. While a server there is away everything new waits in the spool.
+On a cluster every partition has a mark and a beat of its own, as each node can lose data alone. With a cluster or
+Sentinel, recovery also counts it as a loss when another server takes over: that server may lack what the former one
+answered in its last moment, which no beat need show. While a server is away there, new events wait in the spool.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _LOOK: Final = "return {redis.call('GET', KEYS[1]), redis.call('INCR', KEYS[2]),
 _BUS: Final = "bus"
 EVERY_S: Final = 1.0
 SETTLE_S: Final = 2 * EVERY_S
-"""Until every process has looked, and published what it alone knows."""
+"""How long every process needs to look, and to publish what it alone knows."""
 
 LONGEST_SETTLE_S: Final = 10.0
 MEANWHILE_S: Final = 0.2
@@ -84,7 +83,7 @@ class Recovery:
         self._looking = asyncio.Lock()
 
     def suspect(self) -> None:
-        """Somebody saw a sign of loss (a group that is gone): look now."""
+        """A reader saw a sign of loss (a group that is gone): look now."""
         self._suspect.set()
 
     async def begin(self) -> None:
@@ -123,7 +122,8 @@ class Recovery:
         await rounds.run(stop)
 
     def _wait(self) -> None:
-        """Another server may be taking over, without what was written last: nothing newer may go before that."""
+        """Hold the intake back: another server may be taking over, which lacks what was written last; nothing newer may
+        go before that."""
         if self._streams.server.fails_over:
             if not self._waiting:
                 log.warning("recovery.server_away")
@@ -143,7 +143,7 @@ class Recovery:
         await self._look(groups=False)
 
     async def _look(self, *, groups: bool) -> None:
-        async with self._looking:  # a beat that another look of ours has raised is no sign
+        async with self._looking:  # a beat that another look of this process has raised is no sign
             await self._look_alone(groups=groups)
 
     async def _look_alone(self, *, groups: bool) -> None:
@@ -177,8 +177,8 @@ class Recovery:
             await meta.put(self._pool, "beat", " ".join(map(str, beats)))
 
     async def _let_others_mend(self) -> None:
-        """We see no loss, but what another process has lost goes before what we take in. When one has mended, what we
-        alone know goes there as well, as long as that one waits for us."""
+        """Hold the intake back for SETTLE_S: this process sees no loss, but another may, and what is recovered goes before new
+        events. When another process has mended, publish what this process alone knows, too."""
         self._intake.hold()
         try:
             until = time.monotonic() + SETTLE_S
@@ -209,19 +209,21 @@ class Recovery:
                     await self._tell(conn)
                 finally:
                     await conn.execute("SELECT pg_advisory_unlock(hashtext('ferryman.recovery'))")
-            if self._rounds:  # the spool is everybody's, and what another process has lost goes before it
+            if self._rounds:  # every process drains the same spool, and what another process recovers goes before it
                 await self._wait_for_others()
         finally:
             self._intake.release()
 
     async def _tell(self, conn: Connection | Pool) -> None:
-        """That we have published what we alone knew."""
+        """Say that this process has published what it alone knew."""
         if self._mark is not None:
             await meta.put(conn, f"{_LOOKED}{self._id}", self._mark)
 
     async def _wait_for_others(self) -> None:
-        """Until every process that lives has published what it alone knew, or there is another loss to look at; one
-        that does not say so is not waited for without end."""
+        """Wait until every living process has published what it alone knew, or until there is another loss to look at.
+
+        A process that does not say so is waited for LONGEST_SETTLE_S at most.
+        """
         assert self._mark is not None
         began = time.monotonic()
         await asyncio.sleep(SETTLE_S)
@@ -232,7 +234,7 @@ class Recovery:
             if await meta.count(self._pool, _LOOKED, self._mark) >= alive:
                 return
             await asyncio.sleep(MEANWHILE_S)
-        log.warning("recovery.somebody_is_silent", waited_s=LONGEST_SETTLE_S)
+        log.warning("recovery.process_is_silent", waited_s=LONGEST_SETTLE_S)
 
     async def _mend_alone(self, conn: Connection, signs: Mapping[str, bool]) -> None:
         agreed = await meta.value(conn, "mark")
