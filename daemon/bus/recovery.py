@@ -177,8 +177,8 @@ class Recovery:
             await meta.put(self._pool, "beat", " ".join(map(str, beats)))
 
     async def _let_others_mend(self) -> None:
-        """Hold the intake back for SETTLE_S: this process sees no loss, but another may, and what is recovered goes before new
-        events. When another process has mended, publish what this process alone knows, too."""
+        """Hold the intake back for SETTLE_S: this process sees no loss, but another may, and a recovered event goes
+        before new ones. When another process has mended, publish what this process alone knows, too."""
         self._intake.hold()
         try:
             until = time.monotonic() + SETTLE_S
