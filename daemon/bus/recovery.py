@@ -23,7 +23,7 @@ from typing import Final, Protocol
 import structlog
 
 from adapters.postgres.bus import meta, partitions
-from adapters.postgres.pool import Connection, Pool
+from adapters.postgres.pool import Connection, Pool, locking
 from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_keys
 from daemon.bus.losses import Losses
 from daemon.bus.worker import AnyWorker
@@ -202,13 +202,10 @@ class Recovery:
         self._intake.hold()
         self._streams.appends.distrust()
         try:
-            async with self._pool.acquire(timeout=5) as conn:
+            async with locking(self._pool) as conn:
                 await conn.execute("SELECT pg_advisory_lock(hashtext('ferryman.recovery'))", timeout=60)
-                try:
-                    await self._mend_alone(conn, signs)
-                    await self._tell(conn)
-                finally:
-                    await conn.execute("SELECT pg_advisory_unlock(hashtext('ferryman.recovery'))")
+                await self._mend_alone(conn, signs)
+                await self._tell(conn)
             if self._rounds:  # every process drains the same spool, and what another process recovers goes before it
                 await self._wait_for_others()
         finally:

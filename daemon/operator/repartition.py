@@ -14,7 +14,7 @@ from typing import Final
 from adapters.postgres.bus import meta, partitions, payloads
 from adapters.postgres.operator import repartition
 from adapters.postgres.operator.repartition import OldStreams
-from adapters.postgres.pool import Connection, Pool
+from adapters.postgres.pool import Connection, Pool, locking
 from adapters.redis import stream_states
 from adapters.redis.client import Redis, server_of
 from adapters.redis.stream_states import Entry
@@ -101,7 +101,7 @@ async def change(
     Raises: NotNow, with nothing changed; redis errors, what Postgres raises, OSError, after which the old or the new
     number is in force and the same call goes on.
     """
-    async with pool.acquire() as conn:
+    async with locking(pool) as conn:
         if not await partitions.be_alone(conn):
             found = obstacles(await read_layout(conn, redis, configured), (), off, move=move)
             raise NotNow("; ".join(found) or "another process has just begun: try again")

@@ -16,7 +16,7 @@ from typing import Final
 from adapters.postgres.bus import missing, partitions
 from adapters.postgres.operator import replay
 from adapters.postgres.operator.replay import ReplayFilter, ReplayRun
-from adapters.postgres.pool import Pool
+from adapters.postgres.pool import Pool, locking
 from adapters.redis import durability, streams
 from adapters.redis.streams import Streams, stream_keys
 from daemon.bus import journal
@@ -70,7 +70,7 @@ def worker_named(workers: Sequence[AnyWorker], name: str) -> AnyWorker:
 async def open_bus(pool: Pool, redis_url: str, configured: int) -> AsyncIterator[Streams]:
     """The streams, in the number of partitions in force, which cannot change until the context ends. *configured*: the
     number of the settings, for a database without one. Raises: ReplayError during a change."""
-    async with pool.acquire() as conn:
+    async with locking(pool) as conn:
         if not await partitions.take_part(conn):
             raise ReplayError("the partitions are being changed: try again when `ferryman partitions` has ended")
         number = await partitions.number(conn) or configured
