@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from adapters.postgres.bus import epochs, meta, outbox, partitions, payloads, spool
 from adapters.postgres.operator import repartition
-from adapters.postgres.pool import Pool
+from adapters.postgres.pool import Pool, locking
 from adapters.redis import stream_states
 from adapters.redis.lease_table import LeaseTable, forget_all
 from adapters.redis.streams import stream_keys
@@ -159,7 +159,7 @@ async def test_one_verb_at_a_time_and_no_process_or_replay_starts_meanwhile(
 ) -> None:
     monkeypatch.setattr(membership, "CHANGE_S", 0.2)
     starting = Membership(database_url)
-    async with bench.pool.acquire() as conn:
+    async with locking(bench.pool) as conn:
         assert await partitions.be_alone(conn)
         assert "another `ferryman partitions` is at work" in await refused(bench)
         with pytest.raises(StartError, match="being changed"):
