@@ -187,7 +187,7 @@ async def perform(stage: Stage, count: int, seed: int, report: Report) -> Result
         seen.update(ids)
     result = Result(
         sent,
-        await audit_workers(stage.pool, WORKERS),
+        await audit_workers(stage.pool),
         stage.cgb.ledger.contacts_made(),
         len(stage.cgb.ledger.writes()),
         len(stage.cgb.ledger.entries),

@@ -154,6 +154,15 @@ class Streams:
             if isinstance(answer, Exception) and not str(answer).startswith("BUSYGROUP"):
                 raise answer
 
+    async def drop_groups(self, group: str, keys: Iterable[str]) -> None:
+        """Take *group* off the streams *keys*, with what is pending for it."""
+        pipe = self.redis.pipeline(transaction=False)
+        for key in keys:
+            pipe.execute_command("XGROUP", "DESTROY", key, group)
+        for answer in await pipe.execute(raise_on_error=False):
+            if isinstance(answer, Exception) and "requires the key to exist" not in str(answer):
+                raise answer
+
     async def claim(self, group: str, epochs: Mapping[int, int]) -> dict[int, int]:
         """Let *group* be read under *epochs* (partition -> epoch) and no earlier ones; returns those in force then.
 

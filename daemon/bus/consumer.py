@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 
 from adapters import permit
-from adapters.postgres.bus import inbox
+from adapters.postgres.bus import inbox, payloads
 from adapters.postgres.pool import store_is_down
 from adapters.redis.streams import StreamErrors, Streams
 from daemon.bus.committer import Committer, Settled
@@ -22,7 +22,19 @@ from daemon.bus.deadline import Deadline
 from daemon.bus.lanes import Entry, EntryRef, Lanes
 from daemon.bus.outcome import Outcome, Row, Turn
 from daemon.bus.reader import Reader
-from daemon.bus.settle import Finish, Park, Poison, Retry, StandInLine, Unexpected, Verdict, Wait, Yield, decide
+from daemon.bus.settle import (
+    Finish,
+    Park,
+    PayloadAbsent,
+    Poison,
+    Retry,
+    StandInLine,
+    Unexpected,
+    Verdict,
+    Wait,
+    Yield,
+    decide,
+)
 from daemon.bus.shared import Shared
 from daemon.bus.worker import AnyWorker
 from schemas.errors import FerrymanError, LeaseLost, StoreAway, Uncertain
@@ -248,6 +260,8 @@ class Consumer:
         call = self._deadline.call()
         try:
             with call:
+                if entry.event.dataref:
+                    await self._fetch(entry)
                 return await self.worker.handle(entry.event, self._deps, turn)
         except FerrymanError as exc:
             return exc
@@ -258,6 +272,14 @@ class Consumer:
                 return StoreAway(f"a store is away ({type(exc).__name__})")
             log.exception("event.handler_failed", worker=self.worker.name, event_id=entry.event.id)
             return Unexpected(f"the handler raised {type(exc).__name__}")
+
+    async def _fetch(self, entry: Entry) -> None:
+        """Ask again for the payload of a large event, which was absent. Raises: PayloadAbsent."""
+        reference = entry.event.id, entry.event.dataref
+        data = (await payloads.fetch(self._shared.pool, [reference])).get(reference)
+        if data is None:
+            raise PayloadAbsent("the event's payload is not in the table payloads: put it back from a backup")
+        entry.event = entry.event.with_data(data)
 
     def _apply(self, entry: Entry, verdict: Verdict, now: datetime) -> None:
         match verdict:

@@ -17,16 +17,15 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 import structlog
 
-from adapters.postgres.bus import meta, partitions
+from adapters.postgres.bus import meta, partitions, workers
 from adapters.postgres.pool import Connection, Pool, locking
 from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_keys
 from daemon.bus.losses import Losses
-from daemon.bus.worker import AnyWorker
 from daemon.lifecycle import Periodic
 from daemon.stores.health import store_away
 
@@ -65,12 +64,11 @@ class Recovery:
     """Watches for losses, and mends them. *streams*: made with `recovers=True`. *days*: how far back the journal is
     looked at."""
 
-    def __init__(self, pool: Pool, streams: Streams, workers: Sequence[AnyWorker], intake: Held, *, days: int) -> None:
+    def __init__(self, pool: Pool, streams: Streams, intake: Held, *, days: int) -> None:
         self._pool = pool
         self._streams = streams
-        self._workers = workers
         self._intake = intake
-        self._losses = Losses(pool, streams, workers, days)
+        self._losses = Losses(pool, streams, days)
         self._id = uuid.uuid4().hex
         self._mark: str | None = None
         self._tags = streams.server.parts(streams.partitions)
@@ -263,8 +261,10 @@ class Recovery:
         self._mark = agreed
 
     async def _ensure_groups(self) -> None:
-        for worker in self._workers:
-            keys = stream_keys(worker.reads, range(self._streams.partitions))
+        """Make the groups of every worker of the installation, also of those that no process runs now: what they have
+        not read is kept for them."""
+        for worker in await workers.listed(self._pool):
+            keys = stream_keys(worker.topics, range(self._streams.partitions))
             await self._streams.ensure_groups(worker.name, keys)
 
 

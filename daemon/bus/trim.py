@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
-from adapters.redis.streams import Streams
+from adapters.postgres.bus.workers import JOURNAL
+from adapters.redis.streams import Streams, stream_keys
 from adapters.redis.values import parsed_id, text
 
-JOURNAL: Final = "journal"
 
-
-def keep_from(groups: Sequence[tuple[str, str, str | None]], now: datetime, hours: int) -> str | None:
+def keep_from(
+    groups: Sequence[tuple[str, str, str | None]], wanted: Collection[str], now: datetime, hours: int
+) -> str | None:
     """The oldest entry id to keep of one stream, or None: keep everything.
 
-    *groups*: (name, id last delivered, smallest pending id or None) of every group of the stream. Without the journal's
-    group nothing is trimmed: it is what remembers.
+    *groups*: (name, id last delivered, smallest pending id or None) of every group of the stream. *wanted*: the workers
+    of the installation that read it. While one of them has no group, it has read nothing, and nothing is trimmed; nor
+    without the journal, which remembers what is trimmed.
     """
-    if JOURNAL not in {name for name, _, _ in groups}:
+    if not {*wanted, JOURNAL} <= {name for name, _, _ in groups}:
         return None
     old = int((now - timedelta(hours=hours)).timestamp() * 1000)
     bounds = [(old, 0)]
@@ -28,8 +30,11 @@ def keep_from(groups: Sequence[tuple[str, str, str | None]], now: datetime, hour
     return f"{ms}-{sequence}"
 
 
-async def trim(streams: Streams, keys: Sequence[str], now: datetime, hours: int) -> int:
-    """Trim *keys* by MINID; returns how many entries went."""
+async def trim(streams: Streams, readers: Mapping[str, Collection[str]], now: datetime, hours: int) -> int:
+    """Trim the streams of the topics *readers* (topic -> the installation's workers that read it) by MINID; returns how
+    many entries went."""
+    wanted = {key: names for topic, names in readers.items() for key in stream_keys([topic], range(streams.partitions))}
+    keys = list(wanted)
     pipe = streams.redis.pipeline(transaction=False)
     for key in keys:
         pipe.xinfo_groups(key)
@@ -50,6 +55,6 @@ async def trim(streams: Streams, keys: Sequence[str], now: datetime, hours: int)
         for name, group in zip(names, groups, strict=True):
             least = next(pending)["min"]
             facts.append((name, text(group["last-delivered-id"]), None if least is None else text(least)))
-        if (least_id := keep_from(facts, now, hours)) is not None:
+        if (least_id := keep_from(facts, wanted[key], now, hours)) is not None:
             pipe.execute_command("XTRIM", key, "MINID", least_id)
     return sum(int(count) for count in await pipe.execute())

@@ -202,7 +202,8 @@ class _Carried:
         if not wanted:
             return events
         kept = await payloads.fetch(self._pool, wanted)
-        return [e.with_data(kept.get((e.id, e.dataref), b"")) if e.dataref else e for e in events]
+        # a payload that is not there stays a reference: the worker tells that it is absent, and keeps the event open
+        return [e.with_data(kept[e.id, e.dataref]) if (e.id, e.dataref) in kept else e for e in events]
 
 
 def _event(fields: Mapping[bytes, bytes]) -> Event | None:

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from adapters.postgres.bus import missing, partitions
+from adapters.postgres.bus import workers as workers_table
+from adapters.postgres.bus.workers import JOURNAL
 from adapters.postgres.operator import replay
 from adapters.postgres.operator.replay import ReplayFilter, ReplayRun
 from adapters.postgres.pool import Pool, locking
 from adapters.redis import durability, streams
 from adapters.redis.streams import Streams, stream_keys
-from daemon.bus import journal
 from daemon.bus.publisher import publish
 from daemon.bus.worker import AnyWorker
 from schemas.envelope import Event
@@ -131,17 +132,16 @@ async def _wait_for_room(bus: Streams, worker: AnyWorker) -> None:
         await asyncio.sleep(POLL_S)
 
 
-async def publish_missing(
-    pool: Pool, bus: Streams, workers: Sequence[AnyWorker], days: int, *, dry_run: bool = False
-) -> int:
-    """Publish what the journal has and some worker has not ended with, in the journal's order; returns how many.
+async def publish_missing(pool: Pool, bus: Streams, days: int, *, dry_run: bool = False) -> int:
+    """Publish what the journal has and some worker of the installation has not ended with, in the journal's order;
+    returns how many.
     *dry_run*: only count.
 
     Publishing an event that is still on its stream does no harm: the inbox drops the copy.
     """
-    types = {worker.name: sorted(worker.types) for worker in workers if worker.name != journal.WORKER.name}
+    every = [worker for worker in await workers_table.listed(pool) if worker.name != JOURNAL]
     after = count = 0
-    while page := await missing.events(pool, types, after, days=days, limit=PAGE):
+    while page := await missing.events(pool, every, after, days=days, limit=PAGE):
         if not dry_run:
             await publish(pool, bus, [event for _, event in page])
         after, count = page[-1][0], count + len(page)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import datetime
 from typing import Any, Final, Literal, cast
 
 from redis.asyncio import Redis
 
 from adapters.channel import Channels
-from adapters.postgres.bus import days, epochs
+from adapters.postgres.bus import days, epochs, workers
+from adapters.postgres.bus.workers import EPOCH
 from adapters.postgres.pool import Pool
 from adapters.redis import streams
 from adapters.redis.client import server_of
 from adapters.redis.cluster import POLL_S, ClusterServer
 from adapters.redis.streams import StreamEntry, StreamErrors, Streams, stream_key
 from daemon.app import declared
+from daemon.bus import journal
 from daemon.bus.consumer import Consumer
 from daemon.bus.leases import Leases
 from daemon.bus.outcome import Row, Turn
@@ -84,6 +87,7 @@ def make_shared(
     channels: Channels | None = None,
     stores: Stores | None = None,
     suspect: Callable[[], None] = lambda: None,
+    since: Mapping[str, datetime] | None = None,
 ) -> Shared:
     """What the consumers of a process share."""
     return Shared(
@@ -96,6 +100,7 @@ def make_shared(
         metrics=make_metrics(),
         now=utc_now,
         suspect=suspect,
+        since=since or {},
     )
 
 
@@ -146,6 +151,7 @@ class Bench:
             name=TOY,
             reads=(TOPIC,),
             types=frozenset({TYPE}),
+            begins="everything",
             handle=handle,
             record=record,
             buried=buried,
@@ -169,6 +175,7 @@ class Bench:
         max_in_flight: int = 10_000,
         channels: Channels | None = None,
         deps: object = None,
+        since: datetime = EPOCH,
     ) -> AsyncIterator[Consumer]:
         """A consumer of *worker*, not yet running."""
         async with AsyncExitStack() as stack:
@@ -182,6 +189,7 @@ class Bench:
                 channels=channels,
                 stores=self.stores,
                 suspect=self.suspect,
+                since={TOY: since},
             )
             yield Consumer(worker or self.worker(), deps, shared, Streams(reads, self.partitions))
 
@@ -313,6 +321,7 @@ async def open_bench(redis_url: str, pool: Pool, *, partitions: int = 4) -> Asyn
         await pool.execute(_EFFECTS)
         await days.ensure_days(pool)
         await bench.bus.ensure_groups(TOY, bench.keys)
+        await workers.register(pool, [bench.worker().entry, journal.WORKER.entry], [TOY, journal.WORKER.name])
         yield bench
     finally:
         await commands.aclose()

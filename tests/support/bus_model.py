@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from daemon.bus import journal
 from daemon.operator.audit import audit_workers
 from schemas.envelope import Event, event_id
 from tests.support.bus import Bench
@@ -52,7 +51,7 @@ class Model:
         assert not any((await bench.attempts()).values()), "attempts of what has ended"
         flagged = await bench.pool.fetch("SELECT DISTINCT event_id FROM event_conflicts")
         assert {row["event_id"] for row in flagged} == self.other_bodies
-        audit = await audit_workers(bench.pool, [bench.worker(), journal.WORKER])
+        audit = await audit_workers(bench.pool)
         assert audit.balanced, audit.document()
         assert audit.workers[TOY].accepted == len(self.events)
         assert [sums.open for sums in audit.workers.values()] == [0, 0]

@@ -47,7 +47,7 @@ async def replay(bench: Bench) -> None:
 
 async def missing(bench: Bench) -> None:
     await journaled(bench)
-    assert await publish_missing(bench.pool, bench.bus, [bench.worker()], 30) == 2
+    assert await publish_missing(bench.pool, bench.bus, 30) == 2
 
 
 @pytest.mark.parametrize("publish", [sweep, replay, missing])

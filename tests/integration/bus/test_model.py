@@ -26,7 +26,7 @@ from daemon.operator import replay
 from tests.support.bus import Bench, open_bench
 from tests.support.bus_model import Model
 from tests.support.bus_processes import PLANS, POINTS, Bus, Life, MortalStreams, Process
-from tests.support.toy import make_event
+from tests.support.toy import TOPIC, TOY, make_event
 from tests.support.until import until
 
 KEYS: Final = ("key-0", "key-1", "key-2")
@@ -159,7 +159,7 @@ class BusAgainstModel(RuleBasedStateMachine):
 
     @rule()
     def trim_all_that_is_done(self) -> None:
-        self.run(trim(self.bench.bus, self.bus.keys, utc_now() + timedelta(minutes=1), 0))
+        self.run(trim(self.bench.bus, {TOPIC: (TOY,)}, utc_now() + timedelta(minutes=1), 0))
 
     # --- replay
 

@@ -36,7 +36,7 @@ class One:
     def __init__(self, db: Pool, redis: Redis) -> None:
         self.intake = Intake()
         self.streams = Streams(redis, 2, recovers=True)
-        self.recovery = Recovery(db, self.streams, [], self.intake, days=1)
+        self.recovery = Recovery(db, self.streams, self.intake, days=1)
 
     def holds_back(self) -> bool:
         return self.intake.held and self.streams.appends.trusted_since() is None

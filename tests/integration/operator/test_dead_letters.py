@@ -63,7 +63,7 @@ async def retry(bench: Bench, choice: LetterFilter = ANY, **options: Event) -> i
 
 
 async def balanced(bench: Bench) -> audit.Sums:
-    sums = await audit.sums(bench.pool, TOY, [TYPE])
+    sums = await audit.sums(bench.pool, bench.worker().entry)
     assert sums.accepted == sums.done + sums.skipped + sums.dead + sums.uncertain + sums.open
     assert await audit.anomalies(bench.pool, TOY) == {}
     return sums
