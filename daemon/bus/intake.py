@@ -13,11 +13,11 @@ from typing import Final, Literal, TypeAlias
 
 import structlog
 
-from adapters.postgres.bus import payloads, spool
+from adapters.postgres.bus import spool
 from adapters.postgres.pool import Pool, store_is_down
-from adapters.redis.client import ping
-from adapters.redis.streams import NotDurable, StreamErrors, Streams, Unverified
+from adapters.redis.streams import NotDurable, StreamErrors, Streams, Untrusted
 from daemon.bus.batcher import Batcher
+from daemon.bus.publisher import publish
 from daemon.lifecycle import Periodic
 from daemon.stores.health import Stores, store_away
 from daemon.telemetry.failures import fields
@@ -107,9 +107,9 @@ class Intake(Periodic):
     async def _put_on_stream(self, events: list[Event]) -> bool:
         """Append *events*; false, and the intake spools from now on, when Redis does not take them."""
         try:
-            await self._streams.append(await payloads.set_aside(self._pool, events))
+            await publish(self._pool, self._streams, events)
         except (*StreamErrors, NotDurable) as exc:
-            if not isinstance(exc, Unverified):  # the server answers: recovery looks what it has lost
+            if not isinstance(exc, Untrusted):  # the server answers: recovery looks what it has lost
                 self._stores.redis.noticed(exc)
             if not self._spooling:
                 log.warning("intake.spools", **fields(exc))
@@ -190,7 +190,7 @@ class Intake(Periodic):
         async with self._spool_tail:
             while await self._move_oldest():
                 pass
-            await ping(self._streams.redis)
+            await self._streams.server.ping()
             self._spooling = self._held
             self._spool_empty = True
             self._stores.redis.answered()
@@ -199,7 +199,7 @@ class Intake(Periodic):
     async def _move_oldest(self) -> int:
         rows = await spool.oldest(self._pool, DRAIN_BATCH)
         if rows:
-            await self._streams.append(await payloads.set_aside(self._pool, [event for _, event in rows]))
+            await publish(self._pool, self._streams, [event for _, event in rows])
             await spool.remove(self._pool, [seq for seq, _ in rows])
             log.info("intake.spool_drained", count=len(rows))
         return len(rows)

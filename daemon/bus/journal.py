@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final, cast
 
 from adapters.postgres.bus import journal
+from adapters.postgres.bus.workers import JOURNAL
 from adapters.postgres.pool import Connection
 from daemon.bus.outcome import Done, Outcome, Row, Turn
 from daemon.bus.worker import Worker
@@ -24,5 +25,11 @@ async def record(conn: Connection, rows: Sequence[Row]) -> None:
 
 
 WORKER: Final[Worker[None]] = Worker(
-    name="journal", reads=TOPICS, types=frozenset(TYPES), handle=handle, record=record, lanes=lambda s: 200
+    name=JOURNAL,
+    reads=TOPICS,
+    types=frozenset(TYPES),
+    begins="everything",
+    handle=handle,
+    record=record,
+    lanes=lambda s: 200,
 )

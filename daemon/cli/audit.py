@@ -11,7 +11,6 @@ from daemon.cli.screen import show_json, show_table
 from daemon.cli.tools import Json, opened
 from daemon.operator.audit import Audit, audit_workers
 from daemon.settings.model import Settings
-from daemon.workers import WORKERS
 
 
 def audit(json: Json = False) -> None:
@@ -28,7 +27,7 @@ def audit(json: Json = False) -> None:
 
 async def _audit(settings: Settings) -> Audit:
     async with opened(settings) as (_, pool):
-        return await audit_workers(pool, WORKERS)
+        return await audit_workers(pool)
 
 
 def show_balance(found: Audit) -> None:
@@ -36,5 +35,7 @@ def show_balance(found: Audit) -> None:
     rows = [[name, *(str(n) for n in asdict(sums).values())] for name, sums in found.workers.items()]
     for name, faults in found.faults.items():
         rows += [[f"{name}: {fault}", *([""] * 5), ", ".join(ids)] for fault, ids in faults.items()]
+    for name, seconds in found.unattended.items():
+        rows.append([f"{name}: no process has run it for {seconds // 3600} h", *([""] * 5), "see `ferryman workers`"])
     columns = ("worker", "accepted", "done", "skipped", "dead", "uncertain", "open")
     show_table(columns, rows, title="Balance", box=True)

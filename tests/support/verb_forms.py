@@ -10,6 +10,7 @@ FORMS = [
     ["pause", "*"],
     ["resume", "*"],
     ["partitions", "*"],
+    ["workers", "forget", "--dry-run", "*"],
     *(["events", "list", f"--{name}", "*"] for name in LIST),
     *(["dead-letters", "list", f"--{name}", "*"] for name in LETTERS),
     *(["dead-letters", verb, "--dry-run", "*"] for verb in ("retry", "discard")),

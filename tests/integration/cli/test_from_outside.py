@@ -17,7 +17,7 @@ from adapters.postgres.pool import Pool
 from daemon.cli.main import commands
 from schemas.envelope import Event, event_id
 from schemas.errors import FerrymanError
-from tests.support.bus import NOON
+from tests.support.toy import NOON
 from tests.support.verb_forms import FORMS
 
 NASTY = "\x1b]0;owned\x07\x9b31m\u202egpj.exe\u2066\u200b@x.org"
@@ -67,7 +67,16 @@ async def ended(argv: list[str], env: dict[str, str]) -> tuple[int, str]:
 
 @pytest.mark.parametrize(
     "argv",
-    ["events list", "events show IL-1", "dead-letters list", "dead-letters show 1", "audit", "status", "partitions"],
+    [
+        "events list",
+        "events show IL-1",
+        "dead-letters list",
+        "dead-letters show 1",
+        "audit",
+        "status",
+        "partitions",
+        "workers list",
+    ],
 )
 @pytest.mark.parametrize("json", [False, True])
 async def test_no_verb_shows_what_commands_a_terminal(argv: str, json: bool, env: dict[str, str]) -> None:

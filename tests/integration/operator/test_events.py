@@ -29,7 +29,8 @@ from daemon.operator.trail import (
 )
 from daemon.workers import WORKERS
 from schemas.envelope import Event, event_id
-from tests.support.bus import NOON
+from tests.support.toy import NOON
+from tests.support.until import until
 
 PHONE = "+972505550001"
 ORDER = Event(
@@ -179,7 +180,7 @@ def test_states_tell_of_the_workers_that_handle_the_type_alone() -> None:
     assert keys_meant("IL-1")[0] == "IL-1"
 
 
-async def test_the_tail_tells_every_arrival_and_ending_once_and_only_new_ones(db: Pool) -> None:
+async def test_the_tail_shows_every_arrival_and_ending_once_and_only_new_ones(db: Pool) -> None:
     await journaled(db, ORDER)
     await ended(db, ORDER, "done")
     told: list[FoundEvent | WorkerEnding] = []
@@ -196,16 +197,10 @@ async def test_the_tail_tells_every_arrival_and_ending_once_and_only_new_ones(db
     await journal.append(late, [SYNCED])
     await journaled(db, OTHER)
     await ended(db, OTHER, "skipped", "test order")
-    await _until(told, 2)
+    await until(lambda: len(told) >= 2)
     await transaction.commit()
     await db.release(late)
-    await _until(told, 3)
+    await until(lambda: len(told) >= 3)
     await asyncio.sleep(1.2)
     task.cancel()
     assert [one.id if isinstance(one, FoundEvent) else one.outcome for one in told] == [OTHER.id, "skipped", SYNCED.id]
-
-
-async def _until(told: Sequence[object], count: int) -> None:
-    async with asyncio.timeout(10):
-        while len(told) < count:
-            await asyncio.sleep(0.02)

@@ -30,6 +30,8 @@ READING = [
     "replay --missing --dry-run",
     "resume cgb",
     "status",
+    "workers forget x --dry-run",
+    "workers list",
 ]
 
 

@@ -31,6 +31,7 @@ from daemon.web.refusals import PER_WINDOW, WINDOW_S, Refusals
 from daemon.web.server import application, serving
 from schemas.envelope import Event, event_id, from_fields
 from tests.support.services import services, unwatched
+from tests.support.until import until
 
 PATIENCE_S = 60.0
 PATH = "/webhooks/orders"
@@ -101,12 +102,12 @@ class Rig:
 
     async def refused(self, count: int) -> list[dict[str, Any]]:
         """The refusals that are kept, once there are *count* of them."""
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                rows = await self.db.fetch("SELECT * FROM refused_requests ORDER BY id")
-                if len(rows) >= count:
-                    return [dict(row) for row in rows]
-                await asyncio.sleep(0.02)
+
+        async def kept() -> list[Any]:
+            rows = await self.db.fetch("SELECT * FROM refused_requests ORDER BY id")
+            return rows if len(rows) >= count else []
+
+        return [dict(row) for row in await until(kept, f"{count} refusals")]
 
     async def metric(self, name: str, **labels: str) -> float:
         wanted = name + "{" + ",".join(f'{key}="{value}"' for key, value in sorted(labels.items())) + "}"
@@ -463,7 +464,7 @@ async def closed(reader: asyncio.StreamReader) -> bytes:
 
 
 @pytest.mark.parametrize("asked", ["HTTP/1.1\r\nConnection: close", "HTTP/1.0"])
-async def test_who_asks_for_one_answer_gets_it_whole_and_the_connection_ends(rig: Rig, asked: str) -> None:
+async def test_a_sender_that_asks_for_one_answer_gets_it_whole_and_the_connection_ends(rig: Rig, asked: str) -> None:
     body = order(1)
     head = f"POST {PATH} {asked}\r\nHost: here\r\nX-API-Key: {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
