@@ -218,7 +218,7 @@ async def test_the_commands_outside_the_runbook_run_in_their_order(
 ) -> None:
     text = PAGE.replace(section("Runbook"), "").replace(section("Commands"), "")
     found = [command for command in commands(text) if command.split()[0] not in ELSEWHERE]
-    assert {command.split()[0] for command in found} == {"migrate", "doctor", "status", "audit"}
+    assert {command.split()[0] for command in found} == {"migrate", "doctor", "status", "audit", "workers"}
     fresh = Operator(tmp_path, settings | {"DATABASE_URL": empty_database_url, "FERRYMAN_PORT": free_port()})
     assert (await fresh.verb("doctor"))[0] == 1
     for command in [*(c for c in found if c.startswith("migrate")), *found]:
@@ -373,7 +373,7 @@ async def test_stores_that_are_away(memory_path: Path, tmp_path: Path, cgb: CgbS
         assert valkey is not None
         assert postgres is not None
         settings: dict[str, Any] = {"REDIS_URL": servers.redis_url, "DATABASE_URL": servers.database_url}
-        settings |= {"FERRYMAN_ADMIN_TOKEN": "e2e-admin-token", "CGB_API_URL": cgb.url, "CGB_API_KEY": TOKEN}
+        settings |= {"FERRYMAN_ADMIN_TOKEN": "e2e-admin-token-0123456789", "CGB_API_URL": cgb.url, "CGB_API_KEY": TOKEN}
         operator = Operator(tmp_path, settings)
         assert (await operator.verb("migrate"))[0] == 0
         with following("Redis is away") as redis_page, following("Postgres is away") as postgres_page:

@@ -43,6 +43,12 @@ async def status_is(db: Pool, order: Mapping[str, Any], status: str) -> bool:
     return row is not None and row["cgb_sync_status"] == status
 
 
+async def followed(db: Pool) -> bool:
+    """Whether `events tail` has read what was there before it, so that it shows whatever comes now."""
+    asked = "application_name = 'ferryman-cli' AND query LIKE '%worker <> ''journal''%'"
+    return bool(await db.fetchval(f"SELECT count(*) FROM pg_stat_activity WHERE {asked}"))
+
+
 async def letter_is_open(db: Pool) -> bool:
     return bool(await db.fetchval("SELECT count(*) FROM dead_letters WHERE state = 'open'"))
 
@@ -148,7 +154,7 @@ async def test_an_event_is_found_by_id_order_and_phone_and_its_way_is_shown(
             stdout=asyncio.subprocess.PIPE,
         )
         assert tail.stdout is not None
-        await asyncio.sleep(2.5)
+        await until(lambda: followed(db), "a verb that follows what arrives")
         _, answer = await here.post(first)
         (event_id,) = answer["event_ids"]
         lines = [(await asyncio.wait_for(tail.stdout.readline(), 20)).decode() for _ in range(3)]
