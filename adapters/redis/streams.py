@@ -125,14 +125,17 @@ class Streams:
         """
         await self._append(events, lost=False)
 
-    async def restore(self, events: Sequence[Event]) -> None:
-        """As `append`, of what a server that was started again has lost: it goes before everything else."""
-        await self._append(events, lost=True)
+    async def restore(self, events: Sequence[Event]) -> list[str]:
+        """As `append`, of what a server that was started again has lost: it goes before everything else. Returns
+        the ids of the entries."""
+        return [text(entry_id) for entry_id in await self._append(events, lost=True)]
 
-    async def _append(self, events: Sequence[Event], *, lost: bool) -> None:
+    async def _append(self, events: Sequence[Event], *, lost: bool) -> list[bytes]:
         entries = [to_fields(event) for event in events]
         batch = self.recent.add(entries)
-        self.recent.is_there(batch, await self.appends.run([*map(self._key, events)], entries, lost=lost))
+        ids = await self.appends.run([*map(self._key, events)], entries, lost=lost)
+        self.recent.is_there(batch, ids)
+        return ids
 
     def _key(self, event: Event) -> str:
         return stream_key(event.topic, partition_of(event.subject, self.partitions))

@@ -256,7 +256,7 @@ class Consumer:
         return answers
 
     async def _handle(self, entry: Entry, now: datetime) -> Outcome | FerrymanError:
-        turn = Turn(now=now, attempt=entry.attempts + 1, step=entry.step, memo=entry.memo)
+        turn = Turn(now, entry.attempts + 1, entry.step, entry.memo, entry.ref.id)
         call = self._deadline.call()
         try:
             with call:

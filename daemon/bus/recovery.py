@@ -4,7 +4,7 @@ Redis holds a mark, and a beat that every process raises once a second. A loss s
 another process has set, or in a beat that went back: the server lost everything (it was emptied) or its newest part
 (its append-only file was cut). Recovery then publishes again what the journal has and some worker has not ended with,
 and what this process published a moment ago. An event that is on the stream twice does no harm, as the inbox drops the
-second. Recovery makes the groups last, so no process reads before everything is in place. New events wait in the spool
+second. Beside these signs, `comparison.py` looks whether what is open stands on its stream. Recovery makes the groups last, so no process reads before everything is in place. New events wait in the spool
 meanwhile, so a recovered event of a key goes before a newer one.
 
 On a cluster every partition has a mark and a beat of its own, as each node can lose data alone. With a cluster or
@@ -25,6 +25,7 @@ import structlog
 from adapters.postgres.bus import meta, partitions, workers
 from adapters.postgres.pool import Connection, Pool, locking
 from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_keys
+from daemon.bus.comparison import Comparison
 from daemon.bus.losses import Losses
 from daemon.lifecycle import Periodic
 from daemon.stores.health import store_away
@@ -42,6 +43,7 @@ MEANWHILE_S: Final = 0.2
 _LOOKED: Final = "looked."
 
 CHECKPOINT_EVERY: Final = 5
+COMPARE_EVERY: Final = 2
 RETRY_S: Final = 1.0
 TRIES: Final = 10
 
@@ -69,6 +71,7 @@ class Recovery:
         self._streams = streams
         self._intake = intake
         self._losses = Losses(pool, streams, days)
+        self._comparison = Comparison(pool, streams)
         self._id = uuid.uuid4().hex
         self._mark: str | None = None
         self._tags = streams.server.parts(streams.partitions)
@@ -157,8 +160,11 @@ class Recovery:
         # no beat need be among what is lost
         went_back = went_back or (restarted and await self._streams.lacks_recent())
         taken_over = self._servers is not None and servers != self._servers
-        if marks != {self._mark} or self._mark is None or went_back or taken_over:
-            await self._mend(gone=None in marks, went_back=went_back, taken_over=taken_over)
+        signs = marks != {self._mark} or self._mark is None or went_back or taken_over
+        absent = 0 if signs or self._rounds % COMPARE_EVERY else await self._comparison.lost()
+        if signs or absent:
+            await self._mend(gone=None in marks, went_back=went_back, taken_over=taken_over, absent=absent)
+            self._comparison.forget()
         else:
             if groups:
                 await self._ensure_groups()
@@ -173,6 +179,7 @@ class Recovery:
         self._rounds += 1
         if self._rounds % CHECKPOINT_EVERY == 0:
             await meta.put(self._pool, "beat", " ".join(map(str, beats)))
+            await self._comparison.checkpoint()
 
     async def _let_others_mend(self) -> None:
         """Hold the intake back for SETTLE_S: this process sees no loss, but another may, and a recovered event goes
@@ -184,7 +191,7 @@ class Recovery:
                 await asyncio.sleep(MEANWHILE_S)
                 marks = await self._marks()
                 if marks != {self._mark}:
-                    await self._mend(gone=None in marks, went_back=False, taken_over=False)
+                    await self._mend(gone=None in marks, went_back=False, taken_over=False, absent=0)
                     return
         finally:
             self._intake.release()
@@ -195,7 +202,7 @@ class Recovery:
             pipe.get(tagged(MARK, tag))
         return {None if found is None else found.decode() for found in await pipe.execute()}
 
-    async def _mend(self, **signs: bool) -> None:
+    async def _mend(self, **signs: int) -> None:
         """Find out what happened, one process at a time, and put it right."""
         self._intake.hold()
         self._streams.appends.distrust()
@@ -231,7 +238,7 @@ class Recovery:
             await asyncio.sleep(MEANWHILE_S)
         log.warning("recovery.process_is_silent", waited_s=LONGEST_SETTLE_S)
 
-    async def _mend_alone(self, conn: Connection, signs: Mapping[str, bool]) -> None:
+    async def _mend_alone(self, conn: Connection, signs: Mapping[str, int]) -> None:
         agreed = await meta.value(conn, "mark")
         marks = await self._marks()
         self._streams.recent.forget_ids()
@@ -254,8 +261,9 @@ class Recovery:
                 log.warning(
                     "redis.lost_data",
                     mark="gone" if signs["gone"] else "there",
-                    beat_went_back=signs["went_back"],
-                    taken_over=signs["taken_over"],
+                    beat_went_back=bool(signs["went_back"]),
+                    taken_over=bool(signs["taken_over"]),
+                    absent=signs["absent"],
                     published_again=len(recovered),
                 )
         self._mark = agreed
