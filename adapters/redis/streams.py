@@ -244,6 +244,18 @@ class Streams:
         answers = await pipe.execute()
         return {entry: int(found[0]["times_delivered"]) for entry, found in zip(entries, answers, strict=True) if found}
 
+    async def positions(self, keys: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Stream -> group -> the id of the entry that was last delivered to it. Streams that are not there have no
+        groups."""
+        pipe = self.redis.pipeline(transaction=False)
+        for key in keys:
+            pipe.xinfo_groups(key)
+        return {
+            key: {text(group["name"]): text(group["last-delivered-id"]) for group in groups}
+            for key, groups in zip(keys, await pipe.execute(raise_on_error=False), strict=True)
+            if not isinstance(groups, Exception)
+        }
+
     async def lag(self, group: str, keys: Sequence[str]) -> tuple[int, int]:
         """(entries of *keys* not yet read by *group*, entries read and not acknowledged); -1 where the server cannot
         tell."""

@@ -11,6 +11,9 @@ from adapters.postgres.pool import Connection, Pool
 COMPARED: Final = "compared"
 """The key in ferryman_meta: up to this number of the journal all events had ended, or had places on other streams."""
 
+IN_HAND: Final = 10_000
+"""Entries that the journal's worker may hold at a time, of all streams together (FERRYMAN_MAX_IN_FLIGHT)."""
+
 STRETCH: Final = 5_000
 """Events of the journal that one statement looks at."""
 
@@ -43,6 +46,10 @@ ORDER BY 1
 _BETWEEN: Final = _OPEN.format(chosen="j.seq > $4 AND j.seq <= $5")
 _THESE: Final = _OPEN.format(chosen="j.seq = ANY($4::bigint[])")
 _UNTIL: Final = "SELECT max(seq) FROM (SELECT seq FROM event_journal WHERE seq > $1 ORDER BY seq LIMIT $2) AS stretch"
+_OLDEST_OF_LAST: Final = """
+SELECT entry_id FROM (SELECT entry_id FROM event_journal WHERE entry_id IS NOT NULL ORDER BY seq DESC LIMIT $1) AS last
+ORDER BY split_part(entry_id, '-', 1)::bigint LIMIT 1
+"""
 _MOVED: Final = """
 UPDATE event_journal j SET entry_id = n.entry_id
 FROM unnest($1::text[], $2::text[]) AS n (id, entry_id) WHERE j.id = n.id
@@ -72,3 +79,10 @@ async def last(conn: Connection | Pool) -> int:
 async def moved(pool: Pool, entries: Sequence[tuple[str, str]]) -> None:
     """The events of *entries* (event id, entry id) stand at new places."""
     await pool.execute(_MOVED, [event_id for event_id, _ in entries], [entry_id for _, entry_id in entries])
+
+
+async def oldest_of_last(pool: Pool) -> str | None:
+    """The least entry id among the newest events of the journal: what is older on the streams is in the journal, as no
+    more entries than these are in hand at a time. None: the journal knows no entries."""
+    found: str | None = await pool.fetchval(_OLDEST_OF_LAST, IN_HAND)
+    return found
