@@ -246,7 +246,9 @@ def _inbox_row(entry: Entry, verdict: Finish) -> inbox.InboxRow:
 
 def _letter(entry: Entry, verdict: Finish) -> burials.DeadLetter:
     error = verdict.error
-    return burials.DeadLetter(entry.event, type(error).__name__, _text(str(error)), entry.attempts + 1)
+    return burials.DeadLetter(
+        entry.event, type(error).__name__, _text(error.full_text if error else ""), entry.attempts + 1
+    )
 
 
 def _failure(entry: Entry, verdict: Retry, now: datetime) -> inbox.Failure:
@@ -255,7 +257,7 @@ def _failure(entry: Entry, verdict: Retry, now: datetime) -> inbox.Failure:
         entry.event.replayid,
         entry.attempts,
         type(verdict.error).__name__,
-        _text(str(verdict.error)),
+        _text(verdict.error.full_text),
         now + timedelta(seconds=verdict.delay_s),
     )
 

@@ -226,7 +226,7 @@ def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
         order = order_from(event.data, event.time)
     except Malformed:
         return ()
-    text = str(error) or type(error).__name__
+    text = error.full_text or type(error).__name__
     return row_of(order), SyncResult(order_id=order.order_id, status="failed", at=turn.now, error=text)
 
 
@@ -250,7 +250,7 @@ WORKER: Final[Worker[ContactDeps]] = Worker(
     lanes=lambda s: s.cgb_sync_concurrency,
     attempts=lambda s: max(1, s.cgb_retry_attempts),
     off=lambda s: None if s.cgb_api_key or not s.cgb_sync_enabled else "CGB_API_KEY is not set",
-    # The longest step asks for the contact, the account's fields and the number: three requests, each with its timeout,
-    # and its wait for the rate limit.
-    deadline_s=lambda s: 3 * (s.cgb_timeout / 1000 + LONGEST_WAIT_S) + 10,
+    # The longest step asks for the contact, the account's fields and the number, and after a refusal for the account:
+    # four requests, each with its timeout, and its wait for the rate limit.
+    deadline_s=lambda s: 4 * (s.cgb_timeout / 1000 + LONGEST_WAIT_S) + 10,
 )
