@@ -182,7 +182,7 @@ class Committer:
         ]
         if failures:
             await inbox.failed(conn, name, failures)
-        if tried := [e.event.inbox_key for e, _ in ended if e.attempts or e.deliveries > 1]:
+        if tried := [e.event.inbox_key for e, _ in ended if e.attempts or e.taken_over]:
             await inbox.forget_attempts(conn, name, tried)
         emit = [event for e, v in ended if v.emit and e.event.inbox_key in fresh for event in v.emit]
         emitted = list(zip(await outbox.emit(conn, emit), emit, strict=True)) if emit else []

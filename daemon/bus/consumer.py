@@ -39,8 +39,11 @@ SLOW_S: Final = 10.0
 BREATH_S: Final = 0.002
 """Longest time that handlers which wait for nothing keep the event loop to themselves."""
 
-SUSPICIOUS: Final = 3
-"""Deliveries from which on an event might be what kills the process."""
+SUSPICIOUS: Final = 2
+"""An event that was taken over so often might be what kills the process."""
+
+LEAST_DEATHS: Final = 2
+"""Nothing is buried for fewer recorded deaths: at the first one others may have been under way, at the second none."""
 
 log = structlog.get_logger(__name__)
 
@@ -151,7 +154,7 @@ class Consumer:
                     await self._shared.stores.postgres.wait_up(self._stopping)
                     if self._stopping.is_set():
                         return
-                if entry.deliveries < SUSPICIOUS:
+                if entry.taken_over < SUSPICIOUS:
                     await self._turn(entry, mine)
                 elif entry.begun == 0:
                     await self._turn_under_suspicion(entry, mine)
@@ -176,11 +179,11 @@ class Consumer:
             raise LeaseLost("the lease has run out meanwhile")
 
     async def _turn_under_suspicion(self, entry: Entry, mine: permit.Permit) -> None:
-        """Handle an event that has been delivered often: one of these may be what kills the process.
+        """Handle an event that was taken over twice: one of these may be what kills the process.
 
-        Deliveries alone prove nothing, since every restart makes one of everything pending. So each such event is
-        written down before it is begun, and crossed out when it is survived. What was under way when a process died is
-        begun alone from then on, one such event at a time: the next death tells which it was.
+        That alone proves nothing, since every restart takes over everything pending. So each such event is written down
+        before it is begun, and crossed out when it is survived. What was under way when a process died is begun alone
+        from then on, one such event at a time: the next death tells which it was.
         """
         try:
             begun = await inbox.begin(self._shared.pool, self.worker.name, entry.event)
@@ -189,8 +192,9 @@ class Consumer:
                 raise
             self.lanes.again(entry, PAUSED_LOOK_S)
             return
-        if begun > self._poison - SUSPICIOUS + 1:
-            text = f"the process died {begun - 1} times over it, and was restarted before"
+        deaths = begun - 1
+        if deaths >= max(LEAST_DEATHS, self._poison - SUSPICIOUS):
+            text = f"the process died {deaths} times over it, and was restarted before"
             self._apply(entry, Finish("dead", "Poison", error=Poison(text)), self._shared.now())
             return
         try:
@@ -298,7 +302,9 @@ class Consumer:
 
     def _farewell(self, entry: Entry, error: FerrymanError, turn: Turn) -> tuple[Row, ...]:
         """The worker's own rows for a dead letter. A fault in making them must not keep the letter from being
-        written."""
+        written; and what kills the process when the worker reads it is not given to the worker again."""
+        if isinstance(error, Poison):
+            return ()
         try:
             return tuple(self.worker.buried(entry.event, error, turn))
         except Exception:

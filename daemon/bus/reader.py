@@ -63,7 +63,7 @@ class Reader:
         self._last: dict[str, str] = {}  # beyond these ids nothing was there, or it has been read
         self._woken = False
         self._stopping = asyncio.Event()
-        self._admission = Admission(worker, streams, shared.pool, lanes, committer, self._stopping)
+        self._admission = Admission(worker, shared.pool, lanes, committer, self._stopping)
         self._failing: str | None = None
         self._turn = 0
         self._next_count = 0.0

@@ -285,6 +285,7 @@ class Bench:
         *,
         leases: Leases | None = None,
         max_in_flight: int = 10_000,
+        poison: int = 5,
         channels: Channels | None = None,
         deps: object = None,
     ) -> AsyncIterator[Consumer]:
@@ -296,7 +297,7 @@ class Bench:
                 self.pool,
                 self.bus,
                 leases or await self.take_leases(),
-                settings=Settings(ferryman_max_in_flight=max_in_flight),
+                settings=Settings(ferryman_max_in_flight=max_in_flight, ferryman_poison_deliveries=poison),
                 channels=channels,
                 stores=self.stores,
                 suspect=self.suspect,
