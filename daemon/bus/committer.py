@@ -16,7 +16,7 @@ import orjson
 import structlog
 
 from adapters.postgres.bus import burials, epochs, inbox, outbox, payloads
-from adapters.postgres.pool import ACQUIRE_TIMEOUT_S, Connection, store_is_down
+from adapters.postgres.pool import ACQUIRE_TIMEOUT_S, Connection, installation_is_wrong, store_is_down
 from adapters.redis.streams import NotDurable, StreamErrors
 from daemon.bus.lanes import Entry, EntryRef
 from daemon.bus.settle import Finish, Retry, Wait
@@ -27,6 +27,11 @@ from schemas.errors import Permanent
 
 LARGEST: Final = 500
 STORE_RETRY_S: Final = 0.5
+
+PUT_OFF_S: Final = 1.0
+PUT_OFF_CAP_S: Final = 300.0
+"""An event whose failure cannot be written is tried again after 1, 2, 4 … 300 seconds."""
+
 TEXT_CAP: Final = 500
 
 log = structlog.get_logger(__name__)
@@ -53,7 +58,8 @@ class Committer:
     """Writes what one worker's handlers returned.
 
     *committed* hears of the entries whose verdicts are in Postgres, and returns what may be acknowledged. *lease_lost*
-    hears of partitions that another owner has taken.
+    hears of partitions that another owner has taken. *wait* puts an entry back into its lane for so many seconds; then
+    `again` is to be asked about it.
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class Committer:
         shared: Shared,
         committed: Callable[[Sequence[Settled]], Sequence[EntryRef]],
         lease_lost: Callable[[set[int]], None],
+        wait: Callable[[Entry, float], None],
     ) -> None:
         self._worker = worker
         self._pool = shared.pool
@@ -70,6 +77,8 @@ class Committer:
         self._leases = shared.leases
         self._committed = committed
         self._lease_lost = lease_lost
+        self._wait = wait
+        self._waiting: dict[EntryRef, tuple[Settled, int]] = {}  # put off so many times
         self._settled: list[Settled] = []
         self._acks: list[EntryRef] = []
         self._acking: list[EntryRef] = []
@@ -119,29 +128,58 @@ class Committer:
             after.cancel()
 
     async def _commit(self, batch: list[Settled]) -> None:
-        """Commit *batch*; while the store is down, wait; where the data is at fault, halve until the culprit is
-        alone."""
+        """Commit *batch*; while the store is down or the installation wrong, wait; where the data is at fault, halve
+        until the culprit is alone. Failures have tables of their own, so where these are wrong, results still pass."""
         while True:
             try:
                 async with asyncio.timeout(30):
                     await self._write(batch)
             except Exception as exc:
-                if store_is_down(exc):
+                away, wrong = store_is_down(exc), installation_is_wrong(exc)
+                failures = [s for s in batch if _is_failure(s)]
+                if away and not (wrong and failures):
                     self._postgres.noticed(exc)
                     await asyncio.sleep(STORE_RETRY_S)
-                    continue
-                if len(batch) > 1:
-                    middle = len(batch) // 2
-                    await self._commit(batch[:middle])
-                    await self._commit(batch[middle:])
+                elif len(batch) > 1:
+                    for part in _parts(batch, failures):
+                        await self._commit(part)
                     return
-                batch = [self._unwritable(batch[0], exc)]
+                elif away or _is_bare_letter(batch[0]):
+                    self._put_off(batch[0], exc)
+                    return
+                else:
+                    batch = [self._unwritable(batch[0], exc)]
                 continue
             self._postgres.answered()
             return
 
+    def again(self, entry: Entry) -> bool:
+        """Whether *entry* was put off. Then what was decided about it is written now."""
+        found = self._waiting.get(entry.ref)
+        if found is None or found[0].entry is not entry:
+            return False
+        self.submit(found[0])
+        return True
+
+    def _put_off(self, settled: Settled, exc: Exception) -> None:
+        """Neither the failure that *settled* tells of can be written nor a letter about it: its key waits, longer each
+        time, and no other."""
+        entry = settled.entry
+        _, times = self._waiting.get(entry.ref, (settled, 0))
+        self._waiting[entry.ref] = settled, times + 1
+        if not times:
+            log.error(
+                "event.put_off",
+                worker=self._worker.name,
+                event_id=entry.event.id,
+                error_class=type(exc).__name__,
+                longest_pause_s=PUT_OFF_CAP_S,
+            )
+        self._wait(entry, min(PUT_OFF_S * 2.0 ** min(times, 30), PUT_OFF_CAP_S))
+
     def _unwritable(self, settled: Settled, exc: Exception) -> Settled:
-        """The dead letter of an event whose results Postgres refuses. Named by class: the text may quote the data."""
+        """The dead letter of an event whose results Postgres refuses; of a dead letter, the same one without the
+        worker's rows. Named by class: the text may quote the data."""
         name = type(exc).__name__
         log.error(
             "event.unwritable",
@@ -150,6 +188,9 @@ class Committer:
             error_class=name,
             exc_info=exc,
         )
+        verdict = settled.verdict
+        if isinstance(verdict, Finish) and verdict.outcome == "dead":
+            return settled._replace(verdict=verdict._replace(rows=()))
         error = Permanent(f"its results cannot be written ({name})")
         return Settled(settled.entry, Finish("dead", name, error=error), settled.now)
 
@@ -163,6 +204,9 @@ class Committer:
             emitted = await self._write_live(conn, live) if live else []
         if lost:
             self._lease_lost(lost)
+        if self._waiting:
+            for settled in batch:
+                self._waiting.pop(settled.entry.ref, None)
         self._outbox.extend(emitted)
         self._acks.extend(self._committed(live))
         self._wake_after.set()
@@ -227,6 +271,26 @@ class Committer:
             if not store_is_down(exc):
                 raise
             log.warning("outbox.published_twice_later", worker=self._worker.name, count=len(batch))
+
+
+def _is_failure(settled: Settled) -> bool:
+    verdict = settled.verdict
+    return isinstance(verdict, Retry) or (isinstance(verdict, Finish) and verdict.outcome == "dead")
+
+
+def _is_bare_letter(settled: Settled) -> bool:
+    """Whether it is a dead letter without rows of the worker: no plainer one can be made of it."""
+    verdict = settled.verdict
+    return isinstance(verdict, Finish) and verdict.outcome == "dead" and not verdict.rows
+
+
+def _parts(batch: list[Settled], failures: list[Settled]) -> tuple[list[Settled], list[Settled]]:
+    """*batch* in two: results and failures, or halves where it has one kind only."""
+    results = [settled for settled in batch if not _is_failure(settled)]
+    if results and failures:
+        return results, failures
+    middle = len(batch) // 2
+    return batch[:middle], batch[middle:]
 
 
 def _text(text: str) -> str:

@@ -71,7 +71,7 @@ class Consumer:
         self._ended: Counter[str] = Counter()
         self._breath_at = 0.0
         self._took = shared.metrics.observer("ferryman_event_seconds", {"worker": worker.name})
-        self.committer = Committer(worker, shared, self._committed, self._lease_lost)
+        self.committer = Committer(worker, shared, self._committed, self._lease_lost, self.lanes.again)
         self.reader = Reader(worker, shared, reads, self.lanes, self.committer)
 
     @property
@@ -154,7 +154,9 @@ class Consumer:
                     await self._shared.stores.postgres.wait_up(self._stopping)
                     if self._stopping.is_set():
                         return
-                if entry.taken_over < SUSPICIOUS:
+                if self.committer.again(entry):
+                    pass
+                elif entry.taken_over < SUSPICIOUS:
                     await self._turn(entry, mine)
                 elif entry.begun == 0:
                     await self._turn_under_suspicion(entry, mine)
