@@ -12,7 +12,8 @@ import structlog
 from adapters.postgres.bus import inbox, payloads
 from adapters.postgres.pool import Pool, store_is_down
 from adapters.redis.streams import Delivery, partition_in
-from daemon.bus.committer import Committer, Settled, body_hash
+from daemon.bus.committer import Committer, Settled
+from daemon.bus.endings import body_hash
 from daemon.bus.lanes import Entry, EntryRef, Lanes
 from daemon.bus.settle import Finish
 from daemon.bus.worker import AnyWorker

@@ -8,16 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
-from hashlib import blake2b
+from datetime import datetime
 from typing import Final, NamedTuple
 
-import orjson
 import structlog
 
 from adapters.postgres.bus import burials, epochs, inbox, outbox, payloads
 from adapters.postgres.pool import ACQUIRE_TIMEOUT_S, Connection, installation_is_wrong, store_is_down
 from adapters.redis.streams import NotDurable, StreamErrors
+from daemon.bus.endings import failure_row, inbox_row, is_bare_letter, is_failure, letter
 from daemon.bus.lanes import Entry, EntryRef
 from daemon.bus.settle import Finish, Retry, Wait
 from daemon.bus.shared import Shared
@@ -32,7 +31,6 @@ PUT_OFF_S: Final = 1.0
 PUT_OFF_CAP_S: Final = 300.0
 """An event whose failure cannot be written is tried again after 1, 2, 4 … 300 seconds."""
 
-TEXT_CAP: Final = 500
 
 log = structlog.get_logger(__name__)
 
@@ -43,15 +41,6 @@ class Settled(NamedTuple):
     entry: Entry
     verdict: Finish | Wait | Retry
     now: datetime
-
-
-def body_hash(event: Event) -> bytes:
-    """A digest of the payload that spacing and the order of keys do not change."""
-    try:
-        canonical = orjson.dumps(orjson.loads(event.data), option=orjson.OPT_SORT_KEYS)
-    except (orjson.JSONDecodeError, TypeError):
-        canonical = event.data
-    return blake2b(canonical, digest_size=16).digest()
 
 
 class Committer:
@@ -136,7 +125,7 @@ class Committer:
                     await self._write(batch)
             except Exception as exc:
                 away, wrong = store_is_down(exc), installation_is_wrong(exc)
-                failures = [s for s in batch if _is_failure(s)]
+                failures = [s for s in batch if is_failure(s.verdict)]
                 if away and not (wrong and failures):
                     self._postgres.noticed(exc)
                     await asyncio.sleep(STORE_RETRY_S)
@@ -144,7 +133,7 @@ class Committer:
                     for part in _parts(batch, failures):
                         await self._commit(part)
                     return
-                elif away or _is_bare_letter(batch[0]):
+                elif away or is_bare_letter(batch[0].verdict):
                     self._put_off(batch[0], exc)
                     return
                 else:
@@ -214,15 +203,15 @@ class Committer:
     async def _write_live(self, conn: Connection, live: Sequence[Settled]) -> list[tuple[int, Event]]:
         name = self._worker.name
         ended = [(s.entry, s.verdict) for s in live if isinstance(s.verdict, Finish)]
-        fresh = await inbox.insert(conn, name, [_inbox_row(e, v) for e, v in ended]) if ended else set()
+        fresh = await inbox.insert(conn, name, [inbox_row(e, v) for e, v in ended]) if ended else set()
         rows = [row for s in live if not isinstance(s.verdict, Retry) and _counts(s, fresh) for row in s.verdict.rows]
         if rows:
             await self._worker.record(conn, rows)
-        letters = [_letter(e, v) for e, v in ended if v.outcome == "dead" and e.event.inbox_key in fresh]
+        letters = [letter(e, v) for e, v in ended if v.outcome == "dead" and e.event.inbox_key in fresh]
         if letters:
             await burials.bury(conn, name, letters)
         failures = [
-            _failure(s.entry, s.verdict, s.now) for s in live if isinstance(s.verdict, Retry) and s.verdict.counted
+            failure_row(s.entry, s.verdict, s.now) for s in live if isinstance(s.verdict, Retry) and s.verdict.counted
         ]
         if failures:
             await inbox.failed(conn, name, failures)
@@ -273,59 +262,14 @@ class Committer:
             log.warning("outbox.published_twice_later", worker=self._worker.name, count=len(batch))
 
 
-def _is_failure(settled: Settled) -> bool:
-    verdict = settled.verdict
-    return isinstance(verdict, Retry) or (isinstance(verdict, Finish) and verdict.outcome == "dead")
-
-
-def _is_bare_letter(settled: Settled) -> bool:
-    """Whether it is a dead letter without rows of the worker: no plainer one can be made of it."""
-    verdict = settled.verdict
-    return isinstance(verdict, Finish) and verdict.outcome == "dead" and not verdict.rows
-
-
 def _parts(batch: list[Settled], failures: list[Settled]) -> tuple[list[Settled], list[Settled]]:
     """*batch* in two: results and failures, or halves where it has one kind only."""
-    results = [settled for settled in batch if not _is_failure(settled)]
+    results = [settled for settled in batch if not is_failure(settled.verdict)]
     if results and failures:
         return results, failures
     middle = len(batch) // 2
     return batch[:middle], batch[middle:]
 
 
-def _text(text: str) -> str:
-    """*text* as Postgres can keep it: errors may quote what an outside system wrote."""
-    return text[:TEXT_CAP].replace("\x00", "\ufffd").encode(errors="replace").decode()
-
-
 def _counts(settled: Settled, fresh: set[InboxKey]) -> bool:
     return not isinstance(settled.verdict, Finish) or settled.entry.event.inbox_key in fresh
-
-
-def _inbox_row(entry: Entry, verdict: Finish) -> inbox.InboxRow:
-    event = entry.event
-    reason = _text(verdict.reason) if verdict.reason else None
-    return inbox.InboxRow(event.id, event.replayid, verdict.outcome, reason, entry.attempts, body_hash(event))
-
-
-def _letter(entry: Entry, verdict: Finish) -> burials.DeadLetter:
-    error = verdict.error
-    return burials.DeadLetter(
-        entry.event, type(error).__name__, _text(error.full_text if error else ""), entry.attempts + 1
-    )
-
-
-def _failure(entry: Entry, verdict: Retry, now: datetime) -> inbox.Failure:
-    return inbox.Failure(
-        entry.event.id,
-        entry.event.replayid,
-        entry.attempts,
-        type(verdict.error).__name__,
-        _text(verdict.error.full_text),
-        now + timedelta(seconds=verdict.delay_s),
-    )
-
-
-def outcomes(batch: Sequence[Settled]) -> Counter[str]:
-    """How many of *batch* ended how, for the metrics."""
-    return Counter(s.verdict.outcome for s in batch if isinstance(s.verdict, Finish))
