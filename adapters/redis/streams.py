@@ -236,14 +236,6 @@ class Streams:
             pipe.xpending(key, group)
         return {key: int(found["pending"]) for key, found in zip(keys, await pipe.execute(), strict=True)}
 
-    async def deliveries(self, group: str, entries: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
-        """How often each of the pending (stream key, entry id) was delivered."""
-        pipe = self.redis.pipeline(transaction=False)
-        for key, entry_id in entries:
-            pipe.xpending_range(key, group, min=entry_id, max=entry_id, count=1)
-        answers = await pipe.execute()
-        return {entry: int(found[0]["times_delivered"]) for entry, found in zip(entries, answers, strict=True) if found}
-
     async def positions(self, keys: Sequence[str]) -> dict[str, dict[str, str]]:
         """Stream -> group -> the id of the entry that was last delivered to it. Streams that are not there have no
         groups."""
