@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -21,6 +22,10 @@ PROBE_S: Final = 5.0
 DOWN_PROBE_S: Final = 30.0
 """A channel whose account is at fault waits for a person, so it is asked less often."""
 
+MOST_LINES: Final = 4
+LINES_WITHIN_S: Final = 60.0
+"""A breaker tells at most so many changes of its state in so many seconds; then the state it has come to."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -35,6 +40,8 @@ class Breaker:
         self._down = False
         self._probing = False
         self._next_probe = 0.0
+        self._lines: deque[float] = deque(maxlen=MOST_LINES)
+        self._untold = 0
         self.answered_at = float("-inf")
         """When (by *clock*) the system last answered; a refusal is an answer too."""
 
@@ -55,6 +62,7 @@ class Breaker:
 
     async def call(self, make: Callable[[], Awaitable[T]]) -> T:
         """Await what *make* returns. Raises: ChannelClosed without a call, else what *make* raises."""
+        self._tell_late()
         self.check()
         probe = self._open
         if probe:
@@ -77,7 +85,8 @@ class Breaker:
         self._failures = 0
         if self._open:
             self._open = self._down = False
-            log.info("provider.back", provider=self._channel)
+            if self._may_tell():
+                log.info("provider.back", provider=self._channel)
 
     def _failed(self, exc: FerrymanError) -> None:
         if isinstance(exc, ChannelDown):
@@ -85,7 +94,8 @@ class Breaker:
             self._open = True
             if not self._down:
                 self._down = True
-                log.error("provider.down", provider=self._channel, error=str(exc), probe_every_s=DOWN_PROBE_S)
+                if self._may_tell():
+                    log.error("provider.down", provider=self._channel, error=str(exc), probe_every_s=DOWN_PROBE_S)
         elif isinstance(exc, NotSent) or (isinstance(exc, Transient) and exc.limited):
             pass  # the system was not asked, or asked us to slow down: neither a failure nor a sign that it works
         elif isinstance(exc, Transient | Uncertain):
@@ -93,9 +103,30 @@ class Breaker:
             if not self._open and self._failures >= FAILURES_TO_OPEN:
                 self._open = True
                 self._next_probe = self._clock() + PROBE_S
-                log.warning("provider.paused", provider=self._channel, error=str(exc), probe_every_s=PROBE_S)
+                if self._may_tell():
+                    log.warning("provider.paused", provider=self._channel, error=str(exc), probe_every_s=PROBE_S)
         else:
             self._answered()  # the system understood and said no
+
+    def _may_tell(self) -> bool:
+        """Whether the change of the state just made gets its line now."""
+        self._untold += 1
+        return self._take_line()
+
+    def _take_line(self) -> bool:
+        """Whether there may be a line now, which tells all changes so far."""
+        now = self._clock()
+        if len(self._lines) == MOST_LINES and now - self._lines[0] < LINES_WITHIN_S:
+            return False
+        self._lines.append(now)
+        self._untold = 0
+        return True
+
+    def _tell_late(self) -> None:
+        """One line for the changes that got none, as soon as a line is allowed again."""
+        untold = self._untold
+        if untold and self._take_line():
+            log.warning("provider.changed", provider=self._channel, open=self._open, changes=untold)
 
 
 class Channel:

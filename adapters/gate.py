@@ -15,7 +15,7 @@ from adapters import permit
 from adapters.channel import Channel
 from adapters.http import READS, Reply, exchange
 from adapters.redis.limits import RateLimiter, Ticket
-from schemas.errors import NotSent, Operation, Transient
+from schemas.errors import ChannelDown, FerrymanError, LeaseLost, NotSent, Operation, Transient
 
 T = TypeVar("T")
 
@@ -26,6 +26,15 @@ class NoPlace(NotSent):
     def __init__(self, ticket: Ticket) -> None:
         super().__init__("our own rate limit has no place now")
         self.ticket = ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A read that names no customer. *judge* raises ChannelDown where the account is at fault."""
+
+    url: str
+    headers: Mapping[str, str]
+    judge: Callable[[Reply], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +65,16 @@ class Gate:
         params: Mapping[str, str] | None = None,
         json: Any = None,
         form: Mapping[str, str] | None = None,
+        look: Look | None = None,
     ) -> T:
         """Send one request; returns what *judge* makes of its answer.
 
         Raises: NoPlace, ChannelClosed, LeaseLost without a request; else what `exchange` and *judge* raise. An answer
         that asks for patience (Transient, limited) pauses the scope in every process.
+
+        One customer's refusal may look like a fault of the account. So with a *look*, ChannelDown is raised only where
+        the look finds the account at fault as well. Else the refusal is Transient: it costs the event an attempt once
+        the channel has answered others, and as long as it answers none, five in a row stop the calls.
         """
         operation: Operation = "read" if method in READS else "write"
         self.channel.check(operation)
@@ -78,14 +92,39 @@ class Gate:
                 json=json,
                 form=form,
             )
-            return judge(reply)
+            try:
+                return judge(reply)
+            except ChannelDown as error:
+                if look is None or await self._account_is_at_fault(look):
+                    raise
+                raise _one_refusal(error) from None
 
         try:
             return await self.channel.call(operation, make)
         except Transient as error:
-            if error.limited:
-                await self.limiter.pause(self.scope, error.retry_after_s)
+            await self._pause(error)
             raise
+
+    async def _pause(self, error: FerrymanError) -> None:
+        if isinstance(error, Transient) and error.limited:
+            await self.limiter.pause(self.scope, error.retry_after_s)
+
+    async def _account_is_at_fault(self, look: Look) -> bool:
+        """Whether *look* says so; no when it gets no answer. Its answer is no sign that customers' calls are served,
+        so no breaker hears of it."""
+        try:
+            await self.limiter.acquire(self.scope)
+            reply = await exchange(
+                self.session, "GET", look.url, system=self.system, timeout_s=self.timeout_s, headers=look.headers
+            )
+            look.judge(reply)
+        except LeaseLost:
+            raise
+        except ChannelDown:
+            return True
+        except FerrymanError as error:
+            await self._pause(error)
+        return False
 
     async def _take_place(self) -> None:
         mine = permit.current.get()
@@ -96,3 +135,10 @@ class Gate:
         if ticket is not None:
             raise NoPlace(ticket)
         mine.asked, mine.ticket = True, None
+
+
+def _one_refusal(error: ChannelDown) -> Transient:
+    """*error* as the refusal of one call, by an account that is sound."""
+    refusal = Transient(f"{error}, while the account itself is not refused")
+    refusal.said = error.said
+    return refusal

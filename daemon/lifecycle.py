@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import structlog
 
+from adapters.postgres.pool import installation_is_wrong
 from schemas.errors import FerrymanError
 
 SIDE_STOP_S: Final = 3.0
@@ -142,7 +143,9 @@ class Periodic(Background):
                 if not self._skip(exc):
                     raise
                 if not skipping:
-                    log.debug("round.skipped", service=self.name, error_class=type(exc).__name__)
+                    # a store that is away has its line from the watcher; one that serves and refuses has not
+                    tell = log.warning if installation_is_wrong(exc) else log.debug
+                    tell("round.skipped", service=self.name, error_class=type(exc).__name__)
                 skipping = True
             await self._pause(stop)
 

@@ -12,7 +12,8 @@ FerrymanError
     ├── Malformed    the bytes or their shape cannot be understood
     └── Refused      the other side understood and said no
 
-Texts never carry a phone, a name, a message or a token: they reach logs, tables and the operator's page.
+Texts never carry a phone, a name, a message or a token, and nothing that an outside system wrote: they reach logs,
+tables and the operator's page. What the other side wrote is in `said`, which reaches no log.
 """
 
 from __future__ import annotations
@@ -31,6 +32,14 @@ class FerrymanError(Exception):
 
     operation: Operation | None = None
     """The kind of that call."""
+
+    said: str = ""
+    """What the other side wrote about it, masked: for rows that an operator reads, never for a log."""
+
+    @property
+    def full_text(self) -> str:
+        """The text for a row: what we know of the error, and what the other side wrote about it."""
+        return f"{self}: {self.said}" if self.said else str(self)
 
 
 class Transient(FerrymanError):

@@ -7,15 +7,15 @@ form.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
 from pydantic import BaseModel
 
+from schemas.moments import day, from_epoch, moment
 from schemas.phone import Phone, parse_phone
 from schemas.webhooks.vizi import (
     BRANCHES,
@@ -29,9 +29,6 @@ from schemas.webhooks.vizi import (
     body_from,
     webhook_from,
 )
-
-_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
-_FIRST_PLAUSIBLE_MS: Final = 10**11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -173,7 +170,7 @@ def order_from(data: bytes, received_at: datetime) -> Order:
         visa_document_validity_days=VALIDITY_DAYS.get(product.validity or ""),
         processing_days=1 if urgent else product.wait,
         is_urgent=urgent,
-        entry_date=_day(form.entry.date) if form.entry else None,
+        entry_date=day(form.entry.date, branch) if form.entry else None,
         entry_port=form.entry.port if form.entry else None,
         file_transfer_method=form.file_transfer_method,
         emergency_contact_data=_or_none(form.emergency_contact),
@@ -195,36 +192,7 @@ def _branch(order: OrderPart) -> str | None:
 
 def _ordered_at(form: Form, received_at: datetime) -> datetime:
     epoch = form.meta.timestamp if form.meta else None
-    return _instant(form.created_at) or _instant(form.updated_at) or _from_ms(epoch) or received_at
-
-
-def _instant(text: str | None) -> datetime | None:
-    """An ISO-8601 instant in UTC. Without a zone it is UTC, which is what Vizi writes."""
-    try:
-        moment = datetime.fromisoformat(text) if text else None
-        if moment is None:
-            return None
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _from_ms(value: object) -> datetime | None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < _FIRST_PLAUSIBLE_MS:
-        return None
-    try:
-        return datetime.fromtimestamp(value / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def _day(text: str | None) -> date | None:
-    """A plain day, never shifted by a time zone; text after the day is ignored."""
-    found = _DAY.match(text) if text else None
-    try:
-        return date.fromisoformat(found.group()) if found else None
-    except ValueError:
-        return None
+    return moment(form.created_at) or moment(form.updated_at) or from_epoch(epoch) or received_at
 
 
 def _or_none(value: object) -> Any:

@@ -7,19 +7,19 @@ sibling hosts): `{"success": false, "error" | "message": "…"}` and `{"error": 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
-from adapters.gate import Gate
+from adapters.cgb.masking import masked, texts_of, without_sent
+from adapters.gate import Gate, Look
 from adapters.http import Reply, lost, retry_after
 from schemas.errors import ChannelDown, FerrymanError, Refused, Transient
 
 _CHANNEL: Final = "cgb"
-_LONGEST_TEXT: Final = 200
 _LIMITED: Final = re.compile(r"exceed\w*\b.*\brequests?\b|too many requests|rate.?limit|requests per \d+ ?s", re.I)
 _LOCKED: Final = re.compile(
     r"\btoken\b|\bapi[-_ ]?key\b|\bun(?:authori[sz]ed|authenticated)\b|\bnot authori[sz]ed\b|\bforbidden\b"
@@ -29,18 +29,20 @@ _LOCKED: Final = re.compile(
     re.I,
 )
 _EXISTS: Final = re.compile(r"\balready\b|\bduplicate\b|(?<!not )(?<!n't )\bexists?\b", re.I)
-_EMAIL: Final = re.compile(r"\S+@\S+")
-_NUMBER: Final = re.compile(r"\+?\d(?:[\s().-]{0,2}\d){4,}")
-_NOT_PRIVATE: Final = frozenset({"action", "field_name", "recipient_type", "messaging_product", "type", "channel"})
+_CODE: Final = re.compile(r"-?[0-9]{1,6}")
+_CODES: Final = frozenset({"-1", "100", "190", "400", "401", "402", "403", "404", "409", "422", "429", "500"})
+"""CGB's own codes that may be named in a log. CGB has no list of them: these are HTTP's, and those that were seen."""
 
 
 class Rejection(Refused):
-    """CGB understood and said no. *status*: of HTTP. *code*: CGB's own code as text, None where it gave none."""
+    """CGB understood and said no. *status*: of HTTP. *code*: CGB's own code as text, None where it gave none. *heard*:
+    CGB's text without what we sent, to tell refusals apart by; it may be personal, so it is kept nowhere."""
 
-    def __init__(self, text: str, *, status: int, code: str | None) -> None:
+    def __init__(self, text: str, *, status: int, code: str | None, heard: str) -> None:
         super().__init__(text)
         self.status = status
         self.code = code
+        self.heard = heard
 
     @property
     def not_found(self) -> bool:
@@ -50,16 +52,23 @@ class Rejection(Refused):
     @property
     def exists_already(self) -> bool:
         """Whether the contact to be made exists already."""
-        return "409" in (str(self.status), self.code) or _EXISTS.search(str(self)) is not None
+        return "409" in (str(self.status), self.code) or _EXISTS.search(self.heard) is not None
 
 
 class CgbCalls:
-    """The calls of one account. *base_url* ends in `/api`; *headers* carry the key; all calls go through *gate*."""
+    """The calls of one account. *base_url* ends in `/api`; *headers* carry the key; all calls go through *gate*.
 
-    def __init__(self, gate: Gate, base_url: str, headers: Mapping[str, str]) -> None:
+    *account*: a path that answers for the account alone; None: the style has none. Then `/contacts/0`, which is nobody,
+    tells whether the key is taken.
+    """
+
+    def __init__(self, gate: Gate, base_url: str, headers: Mapping[str, str], *, account: str | None) -> None:
         self._gate = gate
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers)
+        self._account = account
+        path = account or "/contacts/0"
+        self._look = Look(self._base_url + path, self._headers, self._judged("GET", own=account is not None))
 
     async def ask(
         self,
@@ -69,51 +78,53 @@ class CgbCalls:
         params: Mapping[str, str] | None = None,
         json: Any = None,
         form: Mapping[str, str] | None = None,
+        own: bool = False,
     ) -> Any:
         """Send one request; returns the JSON object or array of a success ({} where HTTP says that it has no body).
 
+        *own*: the path names nothing but the account, so that where HTTP does not find it the address is wrong.
         Raises: Transient, Uncertain, ChannelDown, Rejection as `judge` tells; what the gate raises without a request.
         """
-
-        def judged(reply: Reply) -> Any:
-            private = _Private(self._headers, json, params, form)
-            return judge(reply, write=method != "GET", private=private, now=datetime.now(UTC))
-
+        judged = self._judged(method, params, json, form, own=own)
+        look = None if path == self._account else self._look
         return await self._gate.request(
-            method, self._base_url + path, judged, headers=self._headers, params=params, json=json, form=form
+            method,
+            self._base_url + path,
+            judged,
+            headers=self._headers,
+            params=params,
+            json=json,
+            form=form,
+            look=look,
         )
 
+    def _judged(self, method: str, *sent: Any, own: bool) -> Callable[[Reply], Any]:
+        def judged(reply: Reply) -> Any:
+            private = texts_of([list(self._headers.values()), *sent])
+            return judge(reply, write=method != "GET", own=own, private=private, now=datetime.now(UTC))
 
-class _Private:
-    """Every text and number of what was sent; gathered when an error text has to be cleaned, which is seldom."""
-
-    def __init__(self, headers: Mapping[str, str], *sent: Any) -> None:
-        self._headers = headers
-        self._sent = sent
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self._headers.values()
-        for part in self._sent:
-            yield from _values(part)
+        return judged
 
 
 @dataclass(frozen=True, slots=True)
 class _Complaint:
-    """What the body of a failure says, cleaned."""
+    """What the body of a failure says. *heard*: the text without what was sent. *masked*: what of it may be kept."""
 
     code: str | None
-    text: str
+    heard: str
+    masked: str
 
 
-def judge(reply: Reply, *, write: bool, private: Iterable[str], now: datetime) -> Any:
+def judge(reply: Reply, *, write: bool, private: Iterable[str], now: datetime, own: bool = False) -> Any:
     """The JSON of a successful answer.
 
-    *private*: texts of the request, which error texts must not repeat. *now*: with its time zone.
+    *private*: texts of the request, which error texts must not repeat. *now*: with its time zone. *own*: the path names
+    nothing but the account.
 
     Raises:
         Transient: we asked too often (limited), however CGB says it; a read was answered 5xx or without JSON.
         Uncertain: a write was answered 5xx or without JSON.
-        ChannelDown: token, access or payment; or a redirect, which means a wrong address.
+        ChannelDown: token, access or payment; a redirect, or 404 on a path of the account, which mean a wrong address.
         Rejection: any other 4xx or failure reported inside a 2xx.
     """
     if reply.status in (204, 205):
@@ -130,22 +141,26 @@ def judge(reply: Reply, *, write: bool, private: Iterable[str], now: datetime) -
         if isinstance(error, Transient):
             error.retry_after_s = wait_s
         raise error
-    raise _refusal(reply.status, _complaint(data, private), wait_s)
+    raise _refusal(reply.status, _complaint(data, private), wait_s, own=own)
 
 
-def _refusal(status: int, complaint: _Complaint, wait_s: float | None) -> FerrymanError:
+def _refusal(status: int, complaint: _Complaint, wait_s: float | None, *, own: bool) -> FerrymanError:
     """The error for an answer that says no, whatever its HTTP status."""
     kinds = {str(status), complaint.code}
     text = f"CGB: HTTP {status}"
-    if complaint.code is not None:
+    if complaint.code in _CODES:
         text += f", error {complaint.code}"
-    if complaint.text:
-        text += f": {complaint.text}"
-    if "429" in kinds or _LIMITED.search(complaint.text):
-        return Transient(text, retry_after_s=wait_s, limited=True)
-    if kinds & {"401", "402", "403"} or 300 <= status < 400 or _LOCKED.search(complaint.text):
-        return ChannelDown(text, channel=_CHANNEL)
-    return Rejection(text, status=status, code=complaint.code)
+    error: FerrymanError
+    if "429" in kinds or _LIMITED.search(complaint.heard):
+        error = Transient(text, retry_after_s=wait_s, limited=True)
+    elif own and status == 404:
+        error = ChannelDown(f"{text} for the account itself: check CGB_API_URL", channel=_CHANNEL)
+    elif kinds & {"401", "402", "403"} or 300 <= status < 400 or _LOCKED.search(complaint.heard):
+        error = ChannelDown(text, channel=_CHANNEL)
+    else:
+        error = Rejection(text, status=status, code=complaint.code, heard=complaint.heard)
+    error.said = complaint.masked
+    return error
 
 
 def _parsed(body: bytes) -> Any:
@@ -162,37 +177,14 @@ def _reports_failure(data: Any) -> bool:
 def _complaint(data: Any, private: Iterable[str]) -> _Complaint:
     """What *data* says of a failure."""
     if not isinstance(data, dict):
-        return _Complaint(None, "")
+        return _Complaint(None, "", "")
     error = data.get("error")
     code, text = data.get("code"), data.get("message")
     if isinstance(error, str):
         text = error
     elif isinstance(error, dict):
         code, text = error.get("code", code), error.get("message", text)
-    cleaned = clean(text, private) if isinstance(text, str) else ""
-    known = isinstance(code, int | str) and not isinstance(code, bool) and re.fullmatch(r"-?\w{1,24}", str(code))
-    return _Complaint(clean(str(code), private) if known else None, cleaned)
-
-
-def clean(text: str, private: Iterable[str]) -> str:
-    """A provider's message without what we sent, e-mail addresses and numbers; at most 200 characters."""
-    text = _EMAIL.sub("…", text[:2000])
-    words = {word for value in private for word in (value, *value.split()) if len(word) > 2}
-    if words:
-        longest_first = sorted(words, key=len, reverse=True)
-        text = re.sub("|".join(map(re.escape, longest_first)), "…", text, flags=re.I)
-    text = _NUMBER.sub("…", text)
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_LONGEST_TEXT]
-
-
-def _values(sent: Any) -> Iterator[str]:
-    """Every text and number of *sent* that may be personal."""
-    if isinstance(sent, Mapping):
-        for key, value in sent.items():
-            if key not in _NOT_PRIVATE:
-                yield from _values(value)
-    elif isinstance(sent, list | tuple):
-        for value in sent:
-            yield from _values(value)
-    elif isinstance(sent, str | int | float):
-        yield str(sent)
+    known = isinstance(code, int | str) and not isinstance(code, bool) and _CODE.fullmatch(str(code))
+    said = text if isinstance(text, str) else ""
+    cleaned = without_sent(said, private)
+    return _Complaint(str(code) if known else None, said[:2000] if cleaned is None else cleaned, masked(cleaned or ""))

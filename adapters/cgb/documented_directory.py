@@ -20,7 +20,7 @@ class DocumentedCgb:
     """
 
     def __init__(self, gate: Gate, *, base_url: str, api_key: str, cache_s: float) -> None:
-        self._calls = CgbCalls(gate, base_url, {"Authorization": f"Bearer {api_key}"})
+        self._calls = CgbCalls(gate, base_url, {"Authorization": f"Bearer {api_key}"}, account=None)
 
     async def find(self, phone: Phone) -> DirectoryContact | None:
         """The contact of *phone*; one call. None for 404, and for an answer without id and phone."""
@@ -53,7 +53,7 @@ class DocumentedCgb:
         if draft.email:
             body["email"] = draft.email
         try:
-            answer = await self._calls.ask("POST", "/contacts", json=body)
+            answer = await self._calls.ask("POST", "/contacts", json=body, own=True)
         except Rejection as refusal:
             if not refusal.exists_already:
                 raise

@@ -29,7 +29,7 @@ class LiveCgb:
     """
 
     def __init__(self, gate: Gate, *, base_url: str, api_key: str, cache_s: float) -> None:
-        self._calls = CgbCalls(gate, base_url, {"X-ACCESS-TOKEN": api_key})
+        self._calls = CgbCalls(gate, base_url, {"X-ACCESS-TOKEN": api_key}, account="/accounts/me")
         self._cache_s = cache_s
         self._fields: dict[str, str] = {}
         self._fields_until = 0.0
@@ -70,7 +70,7 @@ class LiveCgb:
         if draft.email:
             body["email"] = draft.email
         try:
-            answer = await self._calls.ask("POST", "/contacts", json=body)
+            answer = await self._calls.ask("POST", "/contacts", json=body, own=True)
         except Rejection as refusal:
             if not refusal.exists_already:
                 raise
@@ -145,7 +145,7 @@ class LiveCgb:
         return await asyncio.shield(self._fetching)
 
     async def _fetch_fields(self) -> dict[str, str]:
-        answer = await self._calls.ask("GET", "/accounts/custom_fields")
+        answer = await self._calls.ask("GET", "/accounts/custom_fields", own=True)
         rows = answer.get("data") if isinstance(answer, dict) else answer
         if not isinstance(rows, list):
             raise Transient("CGB: the list of custom fields has an unknown shape")
@@ -207,5 +207,4 @@ def _refuses_no_messages(refusal: Rejection) -> bool:
     """Whether *refusal* may be about the missing messages; the service's wording is not known."""
     if refusal.not_found:
         return False
-    text = str(refusal)
-    return bool(_ABOUT_MESSAGES.search(text)) or not _ABOUT_FIELDS.search(text)
+    return bool(_ABOUT_MESSAGES.search(refusal.heard)) or not _ABOUT_FIELDS.search(refusal.heard)

@@ -87,24 +87,29 @@ async def single_connection(dsn: str) -> AsyncIterator[asyncpg.Connection[asyncp
         await connection.close()
 
 
-StoreErrors: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.ObjectNotInPrerequisiteStateError,
-    asyncpg.PostgresSystemError,
-    asyncpg.ReadOnlySQLTransactionError,
-)
-"""What Postgres raises when it, and not the data, is at fault: the same transaction may succeed later."""
+_CONNECTION_ERRORS: Final = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+_OF_THE_DATA: Final = frozenset({"21", "22", "23", "44", "54", "P0", "XX"})
+"""Classes of SQLSTATE that speak of the values: cardinality, data exception, constraint, check option of a view, a
+limit that a value exceeds, an exception that a trigger raises. XX is an internal error: it may come of a value, and
+does not pass by itself."""
+
+_BROKEN_STORAGE: Final = frozenset({"XX001", "XX002"})
+
+_AWAY: Final = frozenset({"08", "25", "40", "53", "55", "57", "58"})
+"""Classes of a server that is away, full, read-only, or asks to try again. The other classes mean the installation: a
+missing table, column or right, a wrong password, a server without a feature."""
 
 
 def store_is_down(exc: BaseException) -> bool:
-    """Whether *exc* is the fault of the store and not of the data (asyncpg counts a bad argument among the interface
-    errors)."""
-    return isinstance(exc, StoreErrors) and not isinstance(exc, ValueError)
+    """Whether *exc* is the fault of the store or of the installation and not of the data: the same transaction may
+    succeed later (asyncpg counts a bad argument among the interface errors)."""
+    if isinstance(exc, asyncpg.PostgresError):
+        state = exc.sqlstate or ""
+        return state in _BROKEN_STORAGE or state[:2] not in _OF_THE_DATA
+    return isinstance(exc, _CONNECTION_ERRORS) and not isinstance(exc, ValueError)
+
+
+def installation_is_wrong(exc: BaseException) -> bool:
+    """Whether the server serves, and refuses a statement because of a table, a column or a right: others may pass."""
+    return isinstance(exc, asyncpg.PostgresError) and store_is_down(exc) and (exc.sqlstate or "")[:2] not in _AWAY

@@ -10,22 +10,30 @@ tickets of one scope one after the other, in the order in which they were handed
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import structlog
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
+from adapters.redis.limit_scripts import PAUSE, TAKE
 from schemas.errors import Transient
 
 FIRST_PAUSE_S: Final = 4.0
 LONGEST_PAUSE_S: Final = 60.0
 """A refusal that names no time pauses for 4, 8, 16, 32, 60 … seconds, until two minutes were quiet."""
+
+LONGEST_ASKED_S: Final = 300.0
+"""The longest pause that a refusal may name: one more refusal after it costs less than a wrong header would."""
+
+LOOK_S: Final = 5.0
+"""How often a process asks Redis whether a pause still holds: an operator may have lifted it."""
 
 LONGEST_WAIT_S: Final = 30.0
 """How long a call waits for its place before its lane is given back."""
@@ -43,38 +51,6 @@ _RedisAway: Final = (redis_errors.RedisError, OSError, TimeoutError)
 
 _TAKEN: Final = 0
 _PAUSED: Final = 2
-
-# Answers {0, 0} taken, {1, ms} full for ms, {2, ms} paused for ms. The list holds the last places, newest
-# first, in µs.
-_TAKE: Final = """
-local paused = redis.call('PTTL', KEYS[2])
-if paused > 0 then return {2, paused} end
-local clock = redis.call('TIME')
-local now = clock[1] * 1000000 + clock[2]
-local amount, window = tonumber(ARGV[1]), tonumber(ARGV[2]) * 1000
-local oldest = tonumber(redis.call('LINDEX', KEYS[1], amount - 1) or '0')
-if oldest > 0 and oldest + window > now then return {1, math.ceil((oldest + window - now) / 1000)} end
-redis.call('LPUSH', KEYS[1], string.format('%.0f', now))
-redis.call('LTRIM', KEYS[1], 0, amount - 1)
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return {0, 0}
-"""
-
-# Answers the ms that the pause now lasts. Several calls refused together are one refusal: they don't double
-# the pause.
-_PAUSE: Final = """
-local left = redis.call('PTTL', KEYS[1])
-local ms = tonumber(ARGV[1])
-if ms == 0 then
-  if left > 0 then return left end
-  local times = redis.call('INCR', KEYS[2])
-  redis.call('PEXPIRE', KEYS[2], ARGV[4])
-  ms = math.min(tonumber(ARGV[3]), tonumber(ARGV[2]) * 2 ^ (times - 1))
-end
-if ms <= left then return left end
-redis.call('SET', KEYS[1], '1', 'PX', string.format('%.0f', ms))
-return math.floor(ms)
-"""
 
 
 @dataclass(slots=True, order=True)
@@ -134,7 +110,7 @@ class RateLimiter:
             while (wait_s := await self._place(scope, here)) > 0:
                 if self._clock() + wait_s > deadline:
                     raise _too_long(wait_s)
-                await self._sleep(max(wait_s, _SHORTEST_SLEEP_S))
+                await self._sleep(self._until_the_next_look(wait_s))
         finally:
             here.turn.release()
 
@@ -152,17 +128,17 @@ class RateLimiter:
             here.call_next_in(0.0)
             return None
         ticket = here.join(ticket if its_turn else None)
-        here.call_next_in(max(wait_s, _SHORTEST_SLEEP_S))
+        here.call_next_in(self._until_the_next_look(wait_s))
         return ticket
 
     async def pause(self, scope: str, seconds: float | None) -> None:
         """Hold every process's requests of *scope* for *seconds*: the other side said that we ask too often.
 
         None or 0: it named no time; the pause starts at FIRST_PAUSE_S and doubles while refusals repeat.
-        Never shortens a pause.
+        At most LONGEST_ASKED_S. Never shortens a pause. `lift` in `adapters.redis.pauses` ends it in every process.
         """
         here = self._here(scope)
-        asked_ms = max(1, round(seconds * 1000)) if seconds and seconds > 0 else 0
+        asked_ms = max(1, round(min(seconds, LONGEST_ASKED_S) * 1000)) if seconds and seconds > 0 else 0
         pause_s: float | None = None
         if self._amount:
             args = (
@@ -171,26 +147,34 @@ class RateLimiter:
                 round(LONGEST_PAUSE_S * 1000),
                 round(_FORGET_S * 1000),
             )
-            answer = await self._script(_PAUSE, (_key("pause", scope), _key("refusals", scope)), args)
+            answer = await self._script(PAUSE, (key("pause", scope), key("refusals", scope)), args)
             pause_s = None if answer is None else int(answer) / 1000
         here.pause(self._clock(), asked_ms / 1000 if pause_s is None else pause_s)
+        here.look_at = math.inf if pause_s is None else self._clock() + LOOK_S
         structlog.get_logger().warning("limits.paused", scope=scope, seconds=here.paused_until - self._clock())
 
     async def _place(self, scope: str, here: _Scope) -> float:
         """0 when a place was taken, else the seconds until it is worth asking again."""
         now = self._clock()
-        wait_s = max(here.paused_until - now, here.full_for(now, self._amount, self._window_s))
+        paused_s = 0.0 if now >= here.look_at else here.paused_until - now
+        wait_s = max(paused_s, here.full_for(now, self._amount, self._window_s))
         if wait_s > 0 or not self._amount:
             return max(wait_s, 0.0)
-        keys = (_key("places", scope), _key("pause", scope))
-        answer = await self._script(_TAKE, keys, (self._amount, round(self._window_s * 1000)))
+        keys = (key("places", scope), key("pause", scope))
+        answer = await self._script(TAKE, keys, (self._amount, round(self._window_s * 1000)))
         if answer is not None and answer[0] != _TAKEN:
             wait_s = int(answer[1]) / 1000
             if answer[0] == _PAUSED:
                 here.paused_until = self._clock() + wait_s
+                here.look_at = self._clock() + LOOK_S
             return wait_s
         here.take(self._clock(), self._amount)
         return 0.0
+
+    def _until_the_next_look(self, wait_s: float) -> float:
+        """How long to wait before asking again, for what is free or lifted in *wait_s* at the latest."""
+        longest = math.inf if self._redis is None or not self._amount else LOOK_S
+        return max(min(wait_s, longest), _SHORTEST_SLEEP_S)
 
     async def _script(self, script: str, keys: tuple[str, ...], args: tuple[int, ...]) -> Any:
         """The script's answer; None while Redis is away."""
@@ -225,6 +209,7 @@ class _Scope:
     def __init__(self) -> None:
         self.turn = asyncio.Lock()
         self.paused_until = 0.0
+        self.look_at = math.inf  # when to ask Redis about the pause
         self._line: list[Ticket] = []
         self._issued = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -292,7 +277,8 @@ class _Scope:
         self.paused_until = max(self.paused_until, now + seconds)
 
 
-def _key(kind: str, scope: str) -> str:
+def key(kind: Literal["places", "pause", "refusals"], scope: str) -> str:
+    """The key of Redis that holds this of *scope*."""
     # The braces are a cluster hash tag: one script touches two keys of a scope.
     return f"ferryman:{kind}:{{{scope}}}"
 

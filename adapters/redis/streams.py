@@ -125,14 +125,17 @@ class Streams:
         """
         await self._append(events, lost=False)
 
-    async def restore(self, events: Sequence[Event]) -> None:
-        """As `append`, of what a server that was started again has lost: it goes before everything else."""
-        await self._append(events, lost=True)
+    async def restore(self, events: Sequence[Event]) -> list[str]:
+        """As `append`, of what a server that was started again has lost: it goes before everything else. Returns
+        the ids of the entries."""
+        return [text(entry_id) for entry_id in await self._append(events, lost=True)]
 
-    async def _append(self, events: Sequence[Event], *, lost: bool) -> None:
+    async def _append(self, events: Sequence[Event], *, lost: bool) -> list[bytes]:
         entries = [to_fields(event) for event in events]
         batch = self.recent.add(entries)
-        self.recent.is_there(batch, await self.appends.run([*map(self._key, events)], entries, lost=lost))
+        ids = await self.appends.run([*map(self._key, events)], entries, lost=lost)
+        self.recent.is_there(batch, ids)
+        return ids
 
     def _key(self, event: Event) -> str:
         return stream_key(event.topic, partition_of(event.subject, self.partitions))
@@ -233,13 +236,17 @@ class Streams:
             pipe.xpending(key, group)
         return {key: int(found["pending"]) for key, found in zip(keys, await pipe.execute(), strict=True)}
 
-    async def deliveries(self, group: str, entries: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
-        """How often each of the pending (stream key, entry id) was delivered."""
+    async def positions(self, keys: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Stream -> group -> the id of the entry that was last delivered to it. Streams that are not there have no
+        groups."""
         pipe = self.redis.pipeline(transaction=False)
-        for key, entry_id in entries:
-            pipe.xpending_range(key, group, min=entry_id, max=entry_id, count=1)
-        answers = await pipe.execute()
-        return {entry: int(found[0]["times_delivered"]) for entry, found in zip(entries, answers, strict=True) if found}
+        for key in keys:
+            pipe.xinfo_groups(key)
+        return {
+            key: {text(group["name"]): text(group["last-delivered-id"]) for group in groups}
+            for key, groups in zip(keys, await pipe.execute(raise_on_error=False), strict=True)
+            if not isinstance(groups, Exception)
+        }
 
     async def lag(self, group: str, keys: Sequence[str]) -> tuple[int, int]:
         """(entries of *keys* not yet read by *group*, entries read and not acknowledged); -1 where the server cannot

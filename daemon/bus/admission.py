@@ -11,8 +11,9 @@ import structlog
 
 from adapters.postgres.bus import inbox, payloads
 from adapters.postgres.pool import Pool, store_is_down
-from adapters.redis.streams import StreamEntry, StreamErrors, Streams, partition_in
-from daemon.bus.committer import Committer, Settled, body_hash
+from adapters.redis.streams import StreamEntry, partition_in
+from daemon.bus.committer import Committer, Settled
+from daemon.bus.endings import body_hash
 from daemon.bus.lanes import Entry, EntryRef, Lanes
 from daemon.bus.settle import Finish
 from daemon.bus.worker import AnyWorker
@@ -31,7 +32,6 @@ class Admission:
     def __init__(
         self,
         worker: AnyWorker,
-        streams: Streams,
         pool: Pool,
         lanes: Lanes,
         committer: Committer,
@@ -39,7 +39,6 @@ class Admission:
         since: datetime,
     ) -> None:
         self._worker = worker
-        self._streams = streams
         self._pool = pool
         self._lanes = lanes
         self._committer = committer
@@ -97,7 +96,6 @@ class Admission:
         events = [entry.event for entry in entries]
         seen = await inbox.seen(self._pool, name, events)
         tried = await inbox.attempts(self._pool, name, events) if history else {}
-        deliveries = await self._deliveries(entries) if history else {}
         others = _other_bodies(events, copies)
         if seen:
             ended = [(event, seen[event.inbox_key]) for event in events if event.inbox_key in seen]
@@ -106,6 +104,11 @@ class Admission:
             await inbox.conflicts(self._pool, others)
             for event, _ in others:
                 log.warning("event.same_id_other_body", worker=name, event_id=event.id, source=event.source)
+        if (
+            history
+        ):  # counted here, as the stream's own count of deliveries does not outlive every restart of its server
+            unseen = [event for event in events if event.inbox_key not in seen]
+            await inbox.take_over(self._pool, name, [event for event in unseen if event.inbox_key not in tried])
         for entry in entries:
             if seen and entry.event.inbox_key in seen:
                 self._committer.ack([entry.ref])
@@ -113,14 +116,8 @@ class Admission:
             if history:
                 entry.attempts, entry.begun = tried.get(entry.event.inbox_key, (0, 0))
                 entry.failures = entry.attempts
-                entry.deliveries = deliveries.get(entry.ref, 1)
+                entry.taken_over = 2 if entry.event.inbox_key in tried else 1
             self._lanes.add(entry)
-
-    async def _deliveries(self, entries: Sequence[Entry]) -> Mapping[tuple[str, str], int]:
-        try:
-            return await self._streams.deliveries(self._worker.name, [entry.ref for entry in entries])
-        except StreamErrors:
-            return {}  # the count only warns
 
     async def _fetch(self, entries: list[Entry]) -> None:
         """Put the payloads of large events back in their place. Where one is absent the event keeps its reference, and

@@ -8,16 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
-from hashlib import blake2b
+from datetime import datetime
 from typing import Final, NamedTuple
 
-import orjson
 import structlog
 
 from adapters.postgres.bus import burials, epochs, inbox, outbox
-from adapters.postgres.pool import ACQUIRE_TIMEOUT_S, Connection, store_is_down
+from adapters.postgres.pool import ACQUIRE_TIMEOUT_S, Connection, installation_is_wrong, store_is_down
 from adapters.redis.streams import NotDurable, StreamErrors
+from daemon.bus.endings import failure_row, inbox_row, is_bare_letter, is_failure, letter
 from daemon.bus.lanes import Entry, EntryRef
 from daemon.bus.publisher import publish
 from daemon.bus.settle import Finish, Retry, Wait
@@ -29,7 +28,11 @@ from schemas.errors import Permanent
 
 LARGEST: Final = 500
 STORE_RETRY_S: Final = 0.5
-TEXT_CAP: Final = 500
+
+PUT_OFF_S: Final = 1.0
+PUT_OFF_CAP_S: Final = 300.0
+"""An event whose failure cannot be written is tried again after 1, 2, 4 … 300 seconds."""
+
 
 log = structlog.get_logger(__name__)
 
@@ -42,20 +45,12 @@ class Settled(NamedTuple):
     now: datetime
 
 
-def body_hash(event: Event) -> bytes:
-    """A digest of the payload that spacing and the order of keys do not change."""
-    try:
-        canonical = orjson.dumps(orjson.loads(event.data), option=orjson.OPT_SORT_KEYS)
-    except (orjson.JSONDecodeError, TypeError):
-        canonical = event.data
-    return blake2b(canonical, digest_size=16).digest()
-
-
 class Committer:
     """Writes what one worker's handlers returned.
 
     *committed* is called with the entries whose verdicts are in Postgres, and returns what may be acknowledged.
-    *lease_lost* is called with the partitions that another process has taken.
+    *lease_lost* is called with the partitions that another process has taken. *wait* puts an entry back into its lane
+    for so many seconds; then `again` is to be asked about it.
     """
 
     def __init__(
@@ -64,6 +59,7 @@ class Committer:
         shared: Shared,
         committed: Callable[[Sequence[Settled]], Sequence[EntryRef]],
         lease_lost: Callable[[set[int]], None],
+        wait: Callable[[Entry, float], None],
     ) -> None:
         self._worker = worker
         self._pool = shared.pool
@@ -72,6 +68,8 @@ class Committer:
         self._leases = shared.leases
         self._committed = committed
         self._lease_lost = lease_lost
+        self._wait = wait
+        self._waiting: dict[EntryRef, tuple[Settled, int]] = {}  # put off so many times
         self._settled: list[Settled] = []
         self._acks: list[EntryRef] = []
         self._acking: list[EntryRef] = []
@@ -121,32 +119,65 @@ class Committer:
             after.cancel()
 
     async def _commit(self, batch: list[Settled]) -> None:
-        """Commit *batch*. While Postgres is away, wait; where it refuses the data, halve the batch until the event at
-        fault is alone."""
+        """Commit *batch*. While Postgres is away, or the installation is wrong, wait; where Postgres refuses the data,
+        halve the batch until the event at fault is alone. Failures have tables of their own, so where these are wrong,
+        results still pass."""
         while True:
             try:
                 async with asyncio.timeout(30):
                     await self._write(batch)
             except Exception as exc:
-                if store_is_down(exc):
+                away, wrong = store_is_down(exc), installation_is_wrong(exc)
+                failures = [s for s in batch if is_failure(s.verdict)]
+                if away and not (wrong and failures):
                     self._postgres.noticed(exc)
                     await asyncio.sleep(STORE_RETRY_S)
-                    continue
-                if len(batch) > 1:
-                    middle = len(batch) // 2
-                    await self._commit(batch[:middle])
-                    await self._commit(batch[middle:])
+                elif len(batch) > 1:
+                    for part in _parts(batch, failures):
+                        await self._commit(part)
                     return
-                batch = [self._unwritable(batch[0], exc)]
+                elif away or is_bare_letter(batch[0].verdict):
+                    self._put_off(batch[0], exc)
+                    return
+                else:
+                    batch = [self._unwritable(batch[0], exc)]
                 continue
             self._postgres.answered()
             return
 
+    def again(self, entry: Entry) -> bool:
+        """Whether *entry* was put off. Then what was decided about it is written now."""
+        found = self._waiting.get(entry.ref)
+        if found is None or found[0].entry is not entry:
+            return False
+        self.submit(found[0])
+        return True
+
+    def _put_off(self, settled: Settled, exc: Exception) -> None:
+        """Neither the failure that *settled* tells of can be written nor a letter about it: its key waits, longer each
+        time, and no other."""
+        entry = settled.entry
+        _, times = self._waiting.get(entry.ref, (settled, 0))
+        self._waiting[entry.ref] = settled, times + 1
+        if not times:
+            log.error(
+                "event.put_off",
+                worker=self._worker.name,
+                event_id=entry.event.id,
+                error_class=type(exc).__name__,
+                longest_pause_s=PUT_OFF_CAP_S,
+            )
+        self._wait(entry, min(PUT_OFF_S * 2.0 ** min(times, 30), PUT_OFF_CAP_S))
+
     def _unwritable(self, settled: Settled, exc: Exception) -> Settled:
-        """The dead letter of an event whose results Postgres refuses. Named by class: the text may quote the data."""
+        """The dead letter of an event whose results Postgres refuses; of a dead letter, the same one without the
+        worker's rows. Named by class: the text may quote the data."""
         name = type(exc).__name__
         event_id = settled.entry.event.id
         log.error("event.unwritable", worker=self._worker.name, event_id=event_id, exc_info=exc, **fields(exc))
+        verdict = settled.verdict
+        if isinstance(verdict, Finish) and verdict.outcome == "dead":
+            return settled._replace(verdict=verdict._replace(rows=()))
         error = Permanent(f"its results cannot be written ({failure(exc).kind})")
         return Settled(settled.entry, Finish("dead", name, error=error), settled.now)
 
@@ -160,6 +191,9 @@ class Committer:
             emitted = await self._write_live(conn, live) if live else []
         if lost:
             self._lease_lost(lost)
+        if self._waiting:
+            for settled in batch:
+                self._waiting.pop(settled.entry.ref, None)
         self._outbox.extend(emitted)
         self._acks.extend(self._committed(live))
         self._wake_after.set()
@@ -167,19 +201,19 @@ class Committer:
     async def _write_live(self, conn: Connection, live: Sequence[Settled]) -> list[tuple[int, Event]]:
         name = self._worker.name
         ended = [(s.entry, s.verdict) for s in live if isinstance(s.verdict, Finish)]
-        fresh = await inbox.insert(conn, name, [_inbox_row(e, v) for e, v in ended]) if ended else set()
+        fresh = await inbox.insert(conn, name, [inbox_row(e, v) for e, v in ended]) if ended else set()
         rows = [row for s in live if not isinstance(s.verdict, Retry) and _counts(s, fresh) for row in s.verdict.rows]
         if rows:
             await self._worker.record(conn, rows)
-        letters = [_letter(e, v) for e, v in ended if v.outcome == "dead" and e.event.inbox_key in fresh]
+        letters = [letter(e, v) for e, v in ended if v.outcome == "dead" and e.event.inbox_key in fresh]
         if letters:
             await burials.bury(conn, name, letters)
         failures = [
-            _failure(s.entry, s.verdict, s.now) for s in live if isinstance(s.verdict, Retry) and s.verdict.counted
+            failure_row(s.entry, s.verdict, s.now) for s in live if isinstance(s.verdict, Retry) and s.verdict.counted
         ]
         if failures:
             await inbox.failed(conn, name, failures)
-        if tried := [e.event.inbox_key for e, _ in ended if e.attempts or e.deliveries > 1]:
+        if tried := [e.event.inbox_key for e, _ in ended if e.attempts or e.taken_over]:
             await inbox.forget_attempts(conn, name, tried)
         emit = [event for e, v in ended if v.emit and e.event.inbox_key in fresh for event in v.emit]
         emitted = list(zip(await outbox.emit(conn, emit), emit, strict=True)) if emit else []
@@ -226,32 +260,14 @@ class Committer:
             log.warning("outbox.published_twice_later", worker=self._worker.name, count=len(batch))
 
 
-def _text(text: str) -> str:
-    """*text* as Postgres can keep it: errors may quote what an outside system wrote."""
-    return text[:TEXT_CAP].replace("\x00", "\ufffd").encode(errors="replace").decode()
+def _parts(batch: list[Settled], failures: list[Settled]) -> tuple[list[Settled], list[Settled]]:
+    """*batch* in two: results and failures, or halves where it has one kind only."""
+    results = [settled for settled in batch if not is_failure(settled.verdict)]
+    if results and failures:
+        return results, failures
+    middle = len(batch) // 2
+    return batch[:middle], batch[middle:]
 
 
 def _counts(settled: Settled, fresh: set[InboxKey]) -> bool:
     return not isinstance(settled.verdict, Finish) or settled.entry.event.inbox_key in fresh
-
-
-def _inbox_row(entry: Entry, verdict: Finish) -> inbox.InboxRow:
-    event = entry.event
-    reason = _text(verdict.reason) if verdict.reason else None
-    return inbox.InboxRow(event.id, event.replayid, verdict.outcome, reason, entry.attempts, body_hash(event))
-
-
-def _letter(entry: Entry, verdict: Finish) -> burials.DeadLetter:
-    error = verdict.error
-    return burials.DeadLetter(entry.event, type(error).__name__, _text(str(error)), entry.attempts + 1)
-
-
-def _failure(entry: Entry, verdict: Retry, now: datetime) -> inbox.Failure:
-    return inbox.Failure(
-        entry.event.id,
-        entry.event.replayid,
-        entry.attempts,
-        type(verdict.error).__name__,
-        _text(str(verdict.error)),
-        now + timedelta(seconds=verdict.delay_s),
-    )

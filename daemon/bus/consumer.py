@@ -51,8 +51,11 @@ SLOW_S: Final = 10.0
 BREATH_S: Final = 0.002
 """Longest time that handlers which wait for nothing keep the event loop to themselves."""
 
-SUSPICIOUS: Final = 3
-"""Deliveries from which on an event might be what kills the process."""
+SUSPICIOUS: Final = 2
+"""An event that was taken over so often might be what kills the process."""
+
+LEAST_DEATHS: Final = 2
+"""Nothing is buried for fewer recorded deaths: at the first one others may have been under way, at the second none."""
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +83,7 @@ class Consumer:
         self._ended: Counter[str] = Counter()
         self._breath_at = 0.0
         self._took = shared.metrics.observer("ferryman_event_seconds", {"worker": worker.name})
-        self.committer = Committer(worker, shared, self._committed, self._lease_lost)
+        self.committer = Committer(worker, shared, self._committed, self._lease_lost, self.lanes.again)
         self.reader = Reader(worker, shared, reads, self.lanes, self.committer)
 
     @property
@@ -163,7 +166,9 @@ class Consumer:
                     await self._shared.stores.postgres.wait_up(self._stopping)
                     if self._stopping.is_set():
                         return
-                if entry.deliveries < SUSPICIOUS:
+                if self.committer.again(entry):
+                    pass
+                elif entry.taken_over < SUSPICIOUS:
                     await self._turn(entry, mine)
                 elif entry.begun == 0:
                     await self._turn_under_suspicion(entry, mine)
@@ -188,11 +193,11 @@ class Consumer:
             raise LeaseLost("the lease has run out meanwhile")
 
     async def _turn_under_suspicion(self, entry: Entry, mine: permit.Permit) -> None:
-        """Handle an event that has been delivered often, and may be what kills the process.
+        """Handle an event that was taken over twice, and may be what kills the process.
 
-        Deliveries alone prove nothing, since every restart delivers everything pending again. So this notes each such
-        event before it begins, and takes the note back when the process has survived it. An event that was under way
-        when a process died is begun alone from then on, so the next death tells which event it was.
+        That alone proves nothing, since every restart takes over everything pending. So this notes each such event
+        before it begins, and takes the note back when the process has survived it. An event that was under way when a
+        process died is begun alone from then on, so the next death tells which event it was.
         """
         try:
             begun = await inbox.begin(self._shared.pool, self.worker.name, entry.event)
@@ -201,8 +206,9 @@ class Consumer:
                 raise
             self.lanes.again(entry, PAUSED_LOOK_S)
             return
-        if begun > self._poison - SUSPICIOUS + 1:
-            text = f"the process died {begun - 1} times over it, and was restarted before"
+        deaths = begun - 1
+        if deaths >= max(LEAST_DEATHS, self._poison - SUSPICIOUS):
+            text = f"the process died {deaths} times over it, and was restarted before"
             self._apply(entry, Finish("dead", "Poison", error=Poison(text)), self._shared.now())
             return
         try:
@@ -256,7 +262,7 @@ class Consumer:
         return answers
 
     async def _handle(self, entry: Entry, now: datetime) -> Outcome | FerrymanError:
-        turn = Turn(now=now, attempt=entry.attempts + 1, step=entry.step, memo=entry.memo)
+        turn = Turn(now, entry.attempts + 1, entry.step, entry.memo, entry.ref.id)
         call = self._deadline.call()
         try:
             with call:
@@ -320,7 +326,9 @@ class Consumer:
 
     def _farewell(self, entry: Entry, error: FerrymanError, turn: Turn) -> tuple[Row, ...]:
         """The worker's own rows for a dead letter. A fault in making them must not keep the letter from being
-        written."""
+        written; and what kills the process when the worker reads it is not given to the worker again."""
+        if isinstance(error, Poison):
+            return ()
         try:
             return tuple(self.worker.buried(entry.event, error, turn))
         except Exception:

@@ -33,9 +33,10 @@ class Entry:
     *failures*: failures in a row, counted or not (the backoff grows with it). *failed_at*: loop time of the last one.
     *step*, *memo*: what the last Later said. *ticket*: its place in the line for a rate limit. *copies*: further
     entries of the same event, acknowledged with it. *began*: loop time of the first call of its handler. *active*: in a
-    slot, or on its way to Postgres. *deliveries*: how often it has been read, this time included. *begun*: how often a
-    process recorded that it begins this event, and then died. *dropped*: its lease was lost. The next lease holder
-    (which may be this process again) handles the event anew, and the result of this entry no longer counts.
+    slot, or on its way to Postgres. *taken_over*: how often it was found pending, read before and not ended (2: twice
+    or more). *begun*: how often a process recorded that it begins this event, and then died. *dropped*: its lease was
+    lost. The next lease holder (which may be this process again) handles the event anew, and the result of this entry
+    no longer counts.
     """
 
     ref: EntryRef
@@ -51,7 +52,7 @@ class Entry:
     copies: list[EntryRef] = field(default_factory=list)
     began: float | None = None
     active: bool = False
-    deliveries: int = 1
+    taken_over: int = 0
     begun: int = 0
     dropped: bool = False
 

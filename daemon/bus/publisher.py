@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adapters.postgres.bus import payloads
+from adapters.postgres.bus import payloads, places
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
 from schemas.envelope import Event
@@ -16,5 +16,7 @@ async def publish(pool: Pool, streams: Streams, events: Sequence[Event]) -> None
 
 
 async def restore(pool: Pool, streams: Streams, events: Sequence[Event]) -> None:
-    """Append *events*, which the server has lost, before it is trusted again. Raises as `Streams.restore`."""
-    await streams.restore(await payloads.set_aside(pool, events))
+    """Append *events*, which the server has lost, before it is trusted again, and note their new places in the journal.
+    Raises as `Streams.restore`."""
+    ids = await streams.restore(await payloads.set_aside(pool, events))
+    await places.moved(pool, list(zip((event.id for event in events), ids, strict=True)))

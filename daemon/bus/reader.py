@@ -66,7 +66,7 @@ class Reader:
         self._woken = False
         self._stopping = asyncio.Event()
         since = shared.since.get(worker.name, EPOCH)
-        self._admission = Admission(worker, streams, shared.pool, lanes, committer, self._stopping, since)
+        self._admission = Admission(worker, shared.pool, lanes, committer, self._stopping, since)
         self._failing: str | None = None
         self._turn = 0
         self._next_count = 0.0

@@ -7,6 +7,9 @@ and what this process published a moment ago. An event that is on the stream twi
 second. Recovery makes the groups last, so no process reads before everything is in place. New events wait in the spool
 meanwhile, so a recovered event of a key goes before a newer one.
 
+Beside these signs, `comparison.py` looks whether what is open stands on its stream, and `rewind.py` looks whether
+Postgres went back.
+
 On a cluster every partition has a mark and a beat of its own, as each node can lose data alone. With a cluster or
 Sentinel, recovery also counts it as a loss when another server takes over: that server may lack what the former one
 answered in its last moment, which no beat need show. While a server is away there, new events wait in the spool.
@@ -25,7 +28,9 @@ import structlog
 from adapters.postgres.bus import meta, partitions, workers
 from adapters.postgres.pool import Connection, Pool, locking
 from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_keys
+from daemon.bus.comparison import Comparison
 from daemon.bus.losses import Losses
+from daemon.bus.rewind import Rewind
 from daemon.lifecycle import Periodic
 from daemon.stores.health import store_away
 
@@ -42,6 +47,7 @@ MEANWHILE_S: Final = 0.2
 _LOOKED: Final = "looked."
 
 CHECKPOINT_EVERY: Final = 5
+COMPARE_EVERY: Final = 2
 RETRY_S: Final = 1.0
 TRIES: Final = 10
 
@@ -69,6 +75,8 @@ class Recovery:
         self._streams = streams
         self._intake = intake
         self._losses = Losses(pool, streams, days)
+        self._comparison = Comparison(pool, streams)
+        self._rewind = Rewind(pool, streams)
         self._id = uuid.uuid4().hex
         self._mark: str | None = None
         self._tags = streams.server.parts(streams.partitions)
@@ -157,8 +165,18 @@ class Recovery:
         # no beat need be among what is lost
         went_back = went_back or (restarted and await self._streams.lacks_recent())
         taken_over = self._servers is not None and servers != self._servers
-        if marks != {self._mark} or self._mark is None or went_back or taken_over:
-            await self._mend(gone=None in marks, went_back=went_back, taken_over=taken_over)
+        postgres_back = self._rounds % CHECKPOINT_EVERY == 0 and await self._rewind.postgres_went_back()
+        signs = marks != {self._mark} or self._mark is None or went_back or taken_over or postgres_back
+        absent = 0 if signs or self._rounds % COMPARE_EVERY else await self._comparison.lost()
+        if signs or absent:
+            await self._mend(
+                gone=None in marks,
+                went_back=went_back,
+                taken_over=taken_over,
+                absent=absent,
+                postgres_back=postgres_back,
+            )
+            self._comparison.forget()
         else:
             if groups:
                 await self._ensure_groups()
@@ -173,6 +191,8 @@ class Recovery:
         self._rounds += 1
         if self._rounds % CHECKPOINT_EVERY == 0:
             await meta.put(self._pool, "beat", " ".join(map(str, beats)))
+            await self._comparison.checkpoint()
+            await self._rewind.checkpoint(max(self._beats_ms))
 
     async def _let_others_mend(self) -> None:
         """Hold the intake back for SETTLE_S: this process sees no loss, but another may, and a recovered event goes
@@ -184,7 +204,7 @@ class Recovery:
                 await asyncio.sleep(MEANWHILE_S)
                 marks = await self._marks()
                 if marks != {self._mark}:
-                    await self._mend(gone=None in marks, went_back=False, taken_over=False)
+                    await self._mend(gone=None in marks)
                     return
         finally:
             self._intake.release()
@@ -195,14 +215,31 @@ class Recovery:
             pipe.get(tagged(MARK, tag))
         return {None if found is None else found.decode() for found in await pipe.execute()}
 
-    async def _mend(self, **signs: bool) -> None:
+    async def _mend(
+        self,
+        *,
+        gone: bool,
+        went_back: bool = False,
+        taken_over: bool = False,
+        absent: int = 0,
+        postgres_back: bool = False,
+    ) -> None:
         """Find out what happened, one process at a time, and put it right."""
         self._intake.hold()
         self._streams.appends.distrust()
         try:
             async with locking(self._pool) as conn:
                 await conn.execute("SELECT pg_advisory_lock(hashtext('ferryman.recovery'))", timeout=60)
-                await self._mend_alone(conn, signs)
+                if postgres_back:
+                    await self._rewind.rewind()
+                told = {
+                    "mark": "gone" if gone else "there",
+                    "beat_went_back": went_back,
+                    "taken_over": taken_over,
+                    "absent": absent,
+                    "postgres_went_back": postgres_back,
+                }
+                await self._mend_alone(conn, told)
                 await self._tell(conn)
             if self._rounds:  # every process drains the same spool, and what another process recovers goes before it
                 await self._wait_for_others()
@@ -231,7 +268,7 @@ class Recovery:
             await asyncio.sleep(MEANWHILE_S)
         log.warning("recovery.process_is_silent", waited_s=LONGEST_SETTLE_S)
 
-    async def _mend_alone(self, conn: Connection, signs: Mapping[str, bool]) -> None:
+    async def _mend_alone(self, conn: Connection, told: Mapping[str, str | int]) -> None:
         agreed = await meta.value(conn, "mark")
         marks = await self._marks()
         self._streams.recent.forget_ids()
@@ -251,13 +288,7 @@ class Recovery:
                 pipe.set(tagged(MARK, tag), agreed)
             await pipe.execute()
             if not new:
-                log.warning(
-                    "redis.lost_data",
-                    mark="gone" if signs["gone"] else "there",
-                    beat_went_back=signs["went_back"],
-                    taken_over=signs["taken_over"],
-                    published_again=len(recovered),
-                )
+                log.warning("redis.lost_data", published_again=len(recovered), **told)
         self._mark = agreed
 
     async def _ensure_groups(self) -> None:

@@ -26,7 +26,7 @@ BACKOFF_CAP_S: Final = 900.0
 OUTAGE_CAP_S: Final = 15.0
 LIMITED_S: Final = 5.0
 STORE_AWAY_S: Final = 1.0
-RETRY_AFTER_CAP_S: Final = 3600.0
+RETRY_AFTER_CAP_S: Final = 300.0
 PAYLOAD_LOOK_S: Final = 60.0
 
 
@@ -133,8 +133,9 @@ def decide(
         case Uncertain() if on_uncertain == "hold":
             return Finish("uncertain", str(result), error=result)
         case Transient(limited=True):
+            # a longer pause is the rate limit's: the event then stands in its line, and goes on when a pause is lifted
             pause = LIMITED_S if result.retry_after_s is None else result.retry_after_s
-            return Retry(max(0.0, min(pause, RETRY_AFTER_CAP_S)) + rng.uniform(0, 0.5), False, result, limited=True)
+            return Retry(max(0.0, min(pause, LIMITED_S)) + rng.uniform(0, 0.5), False, result, limited=True)
         case _:
             counted = channel_answers or isinstance(result, Unexpected)
             if counted and attempts + 1 >= limit:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from adapters.redis import streams
 from daemon.cli.arguments import parse_words
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.screen import say
@@ -13,6 +14,8 @@ from daemon.cli.tools import DryRun, opened
 from daemon.operator import pauses
 from daemon.settings.model import Settings
 from daemon.workers import WORKERS
+
+TIMEOUT_S: Final = 5.0
 
 
 def _known(name: str) -> str:
@@ -35,11 +38,16 @@ def pause(name: Name, dry_run: DryRun = False) -> None:
 
 
 def resume(name: Name, dry_run: DryRun = False) -> None:
-    """Let a paused worker or provider go on, in every process, within two seconds."""
+    """Let a paused worker or provider go on, in every process, within two seconds; within five where the provider
+    itself had asked us to wait."""
     changes = run_async(_set(read_settings(), name, paused=False, dry_run=dry_run))
     say(f"{name} {'would go on' if dry_run else 'goes on'}" if changes else f"{name} was not paused")
 
 
 async def _set(settings: Settings, name: str, *, paused: bool, dry_run: bool) -> bool:
-    async with opened(settings) as (_, pool):
-        return await pauses.set_paused(pool, WORKERS, name, paused=paused, dry_run=dry_run)
+    async with opened(settings) as (addresses, pool):
+        redis = streams.client(addresses.redis_url, timeout_s=TIMEOUT_S, connections=1)
+        try:
+            return await pauses.set_paused(pool, redis, WORKERS, name, paused=paused, dry_run=dry_run)
+        finally:
+            await redis.aclose()

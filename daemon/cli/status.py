@@ -36,6 +36,8 @@ def _print(found: dict[str, Any]) -> None:
         say(f"source {source} is not served: {why}")
     for name in found["paused"]:
         say(f"{name} is paused: `ferryman resume {name}`")
+    for name, left_s in found["asked_to_wait"].items():
+        say(f"{name} has asked us to wait: {left_s} s more; `ferryman resume {name}` goes on at once")
 
 
 def _text(value: Any) -> str:

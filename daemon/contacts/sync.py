@@ -10,6 +10,7 @@ after a crash, starts again with a lookup. It then finds its own contact and doe
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from daemon.bus.worker import Worker
 from daemon.contacts.decisions import LANGUAGES, Create, Keep, Outdated, Plan, Update, decide, due
 from daemon.contacts.wiring import CGB, CONTACTS, ContactDeps
 from schemas.envelope import Event
-from schemas.errors import FerrymanError, Malformed, NotSent, Permanent, Refused
+from schemas.errors import FerrymanError, Malformed, NotSent, Permanent, Refused, Transient
 from schemas.orders import Order, is_test_order, order_from, order_id_of
 from schemas.phone import Phone
 
@@ -179,15 +180,16 @@ def _directory(deps: ContactDeps) -> ContactDirectory:
 
 @contextmanager
 def _measured(deps: ContactDeps, before_s: float = 0.0) -> Iterator[_Clock]:
-    """Measures one attempt: yields its clock, and counts it with its duration where it fails. NotSent is no attempt."""
+    """Measures one attempt: yields its clock, and counts it with its duration where it fails, or is cut off at its
+    deadline. Where we sent nothing, or our own rate limit had no place, it has not ended: it is begun again."""
     clock = _Clock(before_s)
     try:
         yield clock
-    except NotSent:
-        raise
-    except FerrymanError:
-        _count(deps, "cgb_sync_failures")
-        deps.metrics.observe("cgb_sync_duration", clock())
+    except (FerrymanError, CancelledError) as exc:
+        of_our_own_limit = isinstance(exc, Transient) and exc.limited and exc.channel is None
+        if not isinstance(exc, NotSent) and not of_our_own_limit:
+            _count(deps, "cgb_sync_failures")
+            deps.metrics.observe("cgb_sync_duration", clock())
         raise
 
 
@@ -226,7 +228,7 @@ def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
         order = order_from(event.data, event.time)
     except Malformed:
         return ()
-    text = str(error) or type(error).__name__
+    text = error.full_text or type(error).__name__
     return row_of(order), SyncResult(order_id=order.order_id, status="failed", at=turn.now, error=text)
 
 
@@ -251,7 +253,7 @@ WORKER: Final[Worker[ContactDeps]] = Worker(
     lanes=lambda s: s.cgb_sync_concurrency,
     attempts=lambda s: max(1, s.cgb_retry_attempts),
     off=lambda s: None if s.cgb_api_key or not s.cgb_sync_enabled else "CGB_API_KEY is not set",
-    # The longest step asks for the contact, the account's fields and the number: three requests, each with its timeout,
-    # and its wait for the rate limit.
-    deadline_s=lambda s: 3 * (s.cgb_timeout / 1000 + LONGEST_WAIT_S) + 10,
+    # The longest step asks for the contact, the account's fields and the number, and after a refusal for the account:
+    # four requests, each with its timeout, and its wait for the rate limit.
+    deadline_s=lambda s: 4 * (s.cgb_timeout / 1000 + LONGEST_WAIT_S) + 10,
 )

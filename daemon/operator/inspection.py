@@ -29,9 +29,11 @@ from adapters.postgres.pool import PostgresError, connect, store_is_down
 from adapters.redis import lease_table, streams
 from adapters.redis.inspect import RedisServer, inspect_redis, waiting_since
 from adapters.redis.lease_table import Table
+from adapters.redis.pauses import seconds_left
 from adapters.redis.streams import StreamErrors, Streams, stream_keys
 from adapters.registry import SOURCES
 from daemon.lifecycle import StartError
+from daemon.operator.pauses import SCOPES
 from daemon.settings.load import masked_address
 from daemon.settings.model import Settings
 from daemon.stores.embedded.installation import require_programs
@@ -85,6 +87,8 @@ class Inspection:
     postgres: PostgresServer | None = None
     tables: TableCounts | None = None
     paused: frozenset[str] = frozenset()
+    asked_to_wait: dict[str, float] = field(default_factory=dict)
+    """Provider -> for how many seconds it is asked nothing, because it said that we ask too often."""
     leases: Table | None = None
     backlogs: dict[str, Backlog] = field(default_factory=dict)
     open_events: dict[str, int] = field(default_factory=dict)
@@ -229,6 +233,9 @@ async def _inspect_redis(inspection: Inspection, addresses: Addresses) -> None:
             found = await inspect_redis(client)
             inspection.redis, inspection.nodes, inspection.silent_nodes = found.whole, found.nodes, found.silent
             inspection.leases = await lease_table.read_table(client)
+            for provider, scope in SCOPES.items():
+                if (left_s := await seconds_left(client, scope)) > 0:
+                    inspection.asked_to_wait[provider] = left_s
             bus = Streams(client, inspection.partitions)
             for worker in WORKERS:
                 keys = stream_keys(worker.reads, range(inspection.partitions))

@@ -1,13 +1,25 @@
-"""Pausing and resuming a worker, or all calls to a provider."""
+"""Pausing and resuming a worker, or all calls to a provider.
+
+A provider is also paused by itself, when it says that we ask too often; `resume` ends that pause as well.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Final
 
 from adapters.postgres.bus import pauses
 from adapters.postgres.pool import Pool
+from adapters.redis import pauses as asked
+from adapters.redis.client import Redis
+from adapters.redis.streams import StreamErrors
 from daemon.bus.worker import AnyWorker
+from daemon.contacts.wiring import CGB, CGB_SCOPE
 from schemas.errors import FerrymanError
+
+SCOPES: Final[Mapping[str, str]] = {CGB: CGB_SCOPE}
+"""Provider -> the scope of its rate limit."""
 
 
 class UnknownName(FerrymanError):
@@ -22,13 +34,18 @@ def require_known(name: str, workers: Sequence[AnyWorker]) -> None:
 
 
 async def set_paused(
-    pool: Pool, workers: Sequence[AnyWorker], name: str, *, paused: bool, dry_run: bool = False
+    pool: Pool, redis: Redis, workers: Sequence[AnyWorker], name: str, *, paused: bool, dry_run: bool = False
 ) -> bool:
     """Pause or resume *name* for every process. Returns whether that changes anything; *dry_run*: only that.
 
     Raises: UnknownName.
     """
     require_known(name, workers)
+    scope = None if paused else SCOPES.get(name)
+    lifted = False
+    with suppress(*StreamErrors):  # with Redis away each process waits by itself
+        if scope is not None:
+            lifted = await asked.seconds_left(redis, scope) > 0 if dry_run else await asked.lift(redis, scope)
     if dry_run:
-        return (name in await pauses.paused(pool)) != paused
-    return await (pauses.pause if paused else pauses.resume)(pool, name)
+        return lifted or (name in await pauses.paused(pool)) != paused
+    return await (pauses.pause if paused else pauses.resume)(pool, name) or lifted

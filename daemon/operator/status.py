@@ -37,6 +37,7 @@ def document(inspection: Inspection) -> dict[str, Any]:
         "workers": {worker.name: _worker(inspection, worker.name) for worker in WORKERS},
         "sources_off": inspection.sources_off,
         "paused": sorted(inspection.paused),
+        "asked_to_wait": {provider: round(left_s) for provider, left_s in inspection.asked_to_wait.items()},
     }
 
 

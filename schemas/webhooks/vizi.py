@@ -146,14 +146,14 @@ class Product(_Part):
 
 
 class Entry(_Part):
-    """The planned arrival. *date* is a plain day, "YYYY-MM-DD", in no time zone."""
+    """The planned arrival. *date*: a plain day, "YYYY-MM-DD", or a moment that a browser has made of one."""
 
     date: Text = None
     port: Text = None
 
 
 class Meta(_Part):
-    """How the form was filled in. *timestamp*: epoch milliseconds."""
+    """How the form was filled in. *timestamp*: milliseconds since 1970, or seconds."""
 
     timestamp: Any = None
 

@@ -86,7 +86,7 @@ async def failing(contacts: ContactDirectory, verb: str) -> FerrymanError:
     with pytest.raises(FerrymanError) as caught:
         await calls[verb]()
     error = caught.value
-    shown = f"{error} {error!r} {error.__cause__!r}"
+    shown = f"{error.full_text} {error!r} {error.__cause__!r}"
     assert error.__suppress_context__ or error.__context__ is None
     assert not any(part in shown for part in PRIVATE), shown
     return error
@@ -214,6 +214,22 @@ async def test_a_bad_token_stops_the_channel(
     assert error.channel == "cgb"
 
 
+@pytest.mark.parametrize("verb", ["find", "create", "update"])
+async def test_one_contact_that_is_forbidden_stops_nobody_else(
+    contacts: ContactDirectory, sandbox: CgbSandbox, verb: str
+) -> None:
+    """Promise: the account is looked at before a refusal of access counts as the account's."""
+    sandbox.faults.add("bad_token", status=403, contact=PHONE.digits)
+    assert type(await failing(contacts, verb)) is Transient
+    assert await contacts.find(Phone("+447700900123")) is None
+
+
+async def test_a_wrong_address_makes_no_order_fail_for_good(sandbox: CgbSandbox, session: ClientSession) -> None:
+    contacts = directory(sandbox, session, base_url=f"{sandbox.root}/elsewhere")
+    error = await failing(contacts, "create")
+    assert isinstance(error, ChannelDown if sandbox.style == "live" else Transient)
+
+
 async def test_the_real_token_check_of_the_service_stops_the_channel(
     sandbox: CgbSandbox, session: ClientSession
 ) -> None:
@@ -231,7 +247,7 @@ async def test_a_refusal_in_either_shape_is_refused_and_says_why(
     sandbox.faults.add("error", status=status, shape=shape, message=message)
     error = await failing(contacts, verb)
     assert isinstance(error, Refused)
-    assert "is blocked" in str(error)
+    assert "is blocked" in error.full_text
 
 
 async def test_a_slow_answer_within_the_deadline_is_an_answer(contacts: ContactDirectory, sandbox: CgbSandbox) -> None:

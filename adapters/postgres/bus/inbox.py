@@ -63,6 +63,12 @@ DELETE FROM attempts
 WHERE worker = $1 AND (event_id, replay_id) IN (SELECT * FROM unnest($2::text[], $3::text[]))
 """
 
+_TAKE_OVER: Final = """
+INSERT INTO attempts (worker, event_id, replay_id, attempts, error_class, error_text, next_at)
+SELECT $1, *, 0, '', '', now() FROM unnest($2::text[], $3::text[])
+ON CONFLICT DO NOTHING
+"""
+
 _BEGIN: Final = """
 INSERT INTO attempts AS a (worker, event_id, replay_id, attempts, error_class, error_text, next_at, begun)
 VALUES ($1, $2, $3, 0, '', '', now(), 1)
@@ -108,7 +114,8 @@ async def insert(conn: Connection, worker: str, rows: Sequence[InboxRow]) -> set
 
 
 async def attempts(pool: Pool, worker: str, events: Sequence[Event]) -> dict[tuple[str, str], tuple[int, int]]:
-    """(event id, replay id) -> (failed attempts, times begun and not survived), for those of *events* that have any."""
+    """(event id, replay id) -> (failed attempts, times begun and not survived), for those of *events* that have a row:
+    they have failed, or were taken over before."""
     rows = await pool.fetch(_ATTEMPTS, worker, [e.id for e in events], [e.replayid for e in events])
     return {(row["event_id"], row["replay_id"]): (row["attempts"], row["begun"]) for row in rows}
 
@@ -137,6 +144,12 @@ async def failed(conn: Connection, worker: str, failures: Sequence[Failure]) -> 
         [f.error_text for f in failures],
         [f.next_at for f in failures],
     )
+
+
+async def take_over(pool: Pool, worker: str, events: Sequence[Event]) -> None:
+    """Record that *events* were found pending, read before and not ended: `attempts` will tell at the next time."""
+    if events:
+        await pool.execute(_TAKE_OVER, worker, [e.id for e in events], [e.replayid for e in events])
 
 
 async def begin(pool: Pool, worker: str, event: Event) -> int:

@@ -41,3 +41,13 @@ async def count(pool: Pool, prefix: str, value: str) -> int:
 async def drop(conn: Connection, prefix: str) -> None:
     """Forget every key that begins with *prefix*."""
     await conn.execute("DELETE FROM ferryman_meta WHERE key ^@ $1", prefix)
+
+
+async def raise_to(pool: Pool, key: str, number: int) -> None:
+    """Make *number* the value of *key*, unless that is greater already."""
+    await pool.execute(
+        "INSERT INTO ferryman_meta AS m (key, value) VALUES ($1, $2::bigint::text)"
+        " ON CONFLICT (key) DO UPDATE SET value = greatest(m.value::bigint, $2)::text",
+        key,
+        number,
+    )

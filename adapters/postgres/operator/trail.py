@@ -130,7 +130,8 @@ SELECT event_id, worker, replay_id, outcome, reason, attempts, at FROM inbox WHE
 at
 """
 _ATTEMPTS: Final = """
-SELECT worker, replay_id, attempts, error_class, error_text, next_at, updated_at FROM attempts WHERE event_id = $1
+SELECT worker, replay_id, attempts, error_class, error_text, next_at, updated_at FROM attempts
+WHERE event_id = $1 AND attempts > 0
 ORDER BY updated_at
 """
 _CONFLICTS: Final = "SELECT count(*) FROM event_conflicts WHERE event_id = $1"

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from adapters.postgres.bus import days, journal, payloads, workers
+from adapters.postgres.bus.journal import Journaled
 from daemon.bus.losses import Losses
 from daemon.bus.trim import keep_from, trim
 from daemon.bus.unattended import ATTENDED_S, unattended
@@ -31,7 +32,7 @@ async def keep(bench: Bench, events: list[Event], *, days_ago: int = 0) -> None:
                     f"CREATE TABLE IF NOT EXISTS {table}_p{day:%Y%m%d} PARTITION OF {table}"
                     f" FOR VALUES FROM ('{day}') TO ('{day + timedelta(days=1)}')"
                 )
-        await journal.append(conn, events)
+        await journal.append(conn, [Journaled(event, "") for event in events])
         await conn.execute(
             "UPDATE event_journal SET recorded_at = now() - make_interval(days => $1) WHERE id = ANY($2::text[])",
             days_ago,

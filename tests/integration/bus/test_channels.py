@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
 from adapters.channel import Channels
-from adapters.gate import Gate
+from adapters.gate import Gate, Look
 from adapters.http import Reply, open_session
 from adapters.redis.limits import RateLimiter
 from daemon.bus.outcome import Done, Outcome, Turn
 from schemas.envelope import Event
-from schemas.errors import Transient
+from schemas.errors import ChannelDown, Transient
 from tests.support.bus import Bench
 from tests.support.gates import gate_on
 from tests.support.toy import effect, make_event, make_events
@@ -27,11 +28,17 @@ class System:
 
     def __init__(self) -> None:
         self.away = False
+        self.forbidden = ""
         self.asked: list[str] = []
+
+    async def account(self, request: web.Request) -> web.Response:
+        return web.Response()
 
     async def answer(self, request: web.Request) -> web.Response:
         if self.away:
             return web.Response(status=503)
+        if request.query["subject"] == self.forbidden:
+            return web.Response(status=403)
         self.asked.append(request.query["subject"])
         return web.Response()
 
@@ -42,6 +49,7 @@ async def serving(*systems: System) -> AsyncIterator[list[str]]:
     app = web.Application()
     for number, system in enumerate(systems):
         app.router.add_post(f"/{number}", system.answer)
+        app.router.add_get(f"/{number}/account", system.account)
     async with TestServer(app) as server:
         yield [str(server.make_url(f"/{number}")) for number in range(len(systems))]
 
@@ -49,6 +57,8 @@ async def serving(*systems: System) -> AsyncIterator[list[str]]:
 def judge(reply: Reply) -> None:
     if reply.status == 503:
         raise Transient("503")
+    if reply.status == 403:
+        raise ChannelDown("403", channel="test")
 
 
 @pytest.fixture
@@ -113,6 +123,36 @@ async def test_a_channel_that_is_away_delays_nothing_of_another(
             await until(bench.settled)
     assert sorted(away.asked) == sorted(f"away-{n}" for n in range(20))
     assert await bench.attempts() == {}
+
+
+async def test_one_customer_whom_the_channel_refuses_stops_nobody_and_ends_as_a_dead_letter(
+    bench: Bench, session: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: also where the refusal looks like one of the whole account; a look at the account tells them apart."""
+    monkeypatch.setattr("daemon.bus.settle.BACKOFF_CAP_S", 0.05)
+    monkeypatch.setattr("daemon.bus.settle.OUTAGE_CAP_S", 0.05)
+    system = System()
+    system.forbidden = "bad"
+    channels = Channels()
+    async with serving(system) as (url,):
+        gate = gate_on(session, channel=channels["test"])
+
+        async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
+            params = {"subject": event.subject}
+            await gate.request("POST", url, judge, params=params, look=Look(f"{url}/account", {}, judge))
+            return Done(rows=(effect(event),))
+
+        async with bench.running(bench.worker(handle, channels=("test",), attempts=3), channels=channels):
+            await bench.publish([make_event("bad"), *make_events(keys=40, each=1)])
+            await until(lambda: bench.is_ended(40))
+            for number in range(200):  # others are answered meanwhile, now and then
+                if make_event("bad").id in await bench.outcomes():
+                    break
+                await bench.publish([make_event("sound", number)])
+                await until(partial(bench.is_ended, 41 + number))
+    assert (await bench.outcomes())[make_event("bad").id] == "dead"
+    assert channels["test"].closed
+    assert list((await bench.outcomes()).values()).count("dead") == 1
 
 
 async def test_what_stands_in_line_for_a_rate_limit_takes_no_slot_and_is_served_in_order(

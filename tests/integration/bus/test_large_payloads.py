@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from adapters.postgres.bus import journal, outbox, payloads
+from adapters.postgres.bus.journal import Journaled
 from adapters.postgres.operator.replay import ReplayFilter
 from adapters.postgres.pool import connect
 from daemon.bus.outcome import Done, Outcome, Turn
@@ -35,7 +36,7 @@ async def sweep(bench: Bench) -> None:
 
 async def journaled(bench: Bench) -> None:
     async with bench.pool.acquire() as conn:
-        await journal.append(conn, [LARGE, SMALL])
+        await journal.append(conn, [Journaled(LARGE, ""), Journaled(SMALL, "")])
 
 
 async def replay(bench: Bench) -> None:

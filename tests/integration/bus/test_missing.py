@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from adapters.postgres.bus import days, journal
 from adapters.postgres.bus import missing as queries
 from adapters.postgres.bus import workers as workers_table
+from adapters.postgres.bus.journal import Journaled
 from adapters.postgres.bus.workers import Registered
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
@@ -28,7 +29,7 @@ _END = (
 
 async def journaled(db: Pool, events: Sequence[Event]) -> None:
     async with db.acquire() as conn:
-        await journal.append(conn, events)
+        await journal.append(conn, [Journaled(event, "") for event in events])
 
 
 async def ended(

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from adapters.postgres.bus import burials, inbox, journal
 from adapters.postgres.bus.burials import DeadLetter
 from adapters.postgres.bus.inbox import InboxRow
+from adapters.postgres.bus.journal import Journaled
 from adapters.postgres.pool import Pool
 from daemon.cli.main import commands
 from schemas.envelope import Event, event_id
@@ -50,7 +51,7 @@ TYPED = [
 async def env(redis: Redis, redis_url: str, database_url: str, db: Pool) -> dict[str, str]:
     """Settings of a verb on the test's stores, which hold one event and its dead letter."""
     async with db.acquire() as conn, conn.transaction():
-        await journal.append(conn, [EVENT])
+        await journal.append(conn, [Journaled(EVENT, "")])
         await inbox.insert(conn, "contact-sync", [InboxRow(EVENT.id, "", "dead", NASTY, 2, b"")])
         await burials.bury(conn, "contact-sync", [DeadLetter(EVENT, "Refused", NASTY, 2)])
     return {"REDIS_URL": redis_url, "DATABASE_URL": database_url, "FERRYMAN_ADMIN_TOKEN": "0123456789abcdef" * 2}

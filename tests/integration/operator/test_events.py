@@ -12,6 +12,7 @@ import pytest
 from adapters.postgres.bus import burials, inbox, journal, outbox, spool
 from adapters.postgres.bus.burials import DeadLetter
 from adapters.postgres.bus.inbox import InboxRow
+from adapters.postgres.bus.journal import Journaled
 from adapters.postgres.operator import dead_letters, trail
 from adapters.postgres.operator.trail import EventFilter, FoundEvent, WorkerEnding
 from adapters.postgres.pool import Pool
@@ -44,7 +45,7 @@ SYNCED = ORDER.emit("contact.synced", 0, {"order_id": "IL-1"}, time=NOON + timed
 
 async def journaled(db: Pool, *events: Event) -> None:
     async with db.acquire() as conn, conn.transaction():
-        await journal.append(conn, events)
+        await journal.append(conn, [Journaled(event, "") for event in events])
         rows = [InboxRow(e.id, "", "done", None, 0, b"") for e in events]
         await inbox.insert(conn, "journal", rows)
 
@@ -194,7 +195,7 @@ async def test_the_tail_shows_every_arrival_and_ending_once_and_only_new_ones(db
     late = await db.acquire()  # its number is lower than that of an event which is seen before it
     transaction = late.transaction()
     await transaction.start()
-    await journal.append(late, [SYNCED])
+    await journal.append(late, [Journaled(SYNCED, "")])
     await journaled(db, OTHER)
     await ended(db, OTHER, "skipped", "test order")
     await until(lambda: len(told) >= 2)

@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from adapters.redis import client as redis_client
+from adapters.redis import limits, pauses
 from adapters.redis.limits import RateLimiter
 from schemas.errors import Transient
 
@@ -66,6 +67,26 @@ async def test_a_pause_of_one_process_holds_the_other(clients: list[Redis], scop
         await second.acquire(scope)
     assert caught.value.retry_after_s == pytest.approx(20, abs=2)
     await second.acquire(f"{scope}:other")
+
+
+async def test_a_pause_is_five_minutes_at_most_and_whoever_lifts_it_is_followed_by_all(
+    clients: list[Redis], scope: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LOOK_S", 0.2)
+    first, second = limiters(clients, 90, max_wait_s=1)
+    await first.pause(scope, 3600)
+    assert await pauses.seconds_left(clients[1], scope) == pytest.approx(limits.LONGEST_ASKED_S, abs=2)
+    tickets = [await limiter.take(scope) for limiter in (first, second)]
+    assert all(ticket is not None for ticket in tickets)
+    assert await pauses.lift(clients[1], scope)
+    assert not await pauses.lift(clients[1], scope)
+    assert await pauses.seconds_left(clients[1], scope) == 0
+    for limiter, ticket in zip((first, second), tickets, strict=True):
+        assert ticket is not None
+        async with asyncio.timeout(5):
+            while ticket is not None:
+                await ticket.called
+                ticket = await limiter.take(scope, ticket)
 
 
 async def test_refusals_without_a_time_double_over_all_processes(clients: list[Redis], scope: str) -> None:

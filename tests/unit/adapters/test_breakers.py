@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from adapters.channel import DOWN_PROBE_S, FAILURES_TO_OPEN, PROBE_S, Breaker
+from adapters.channel import DOWN_PROBE_S, FAILURES_TO_OPEN, LINES_WITHIN_S, MOST_LINES, PROBE_S, Breaker
 from schemas.errors import (
     ChannelClosed,
     ChannelDown,
@@ -205,6 +205,23 @@ async def test_the_return_of_a_channel_is_logged_and_its_next_outage_too(bed: Be
         assert bed.closed()
         await bed.fail(DOWN)
     assert [line["event"] for line in lines] == ["provider.down", "provider.back", "provider.down"]
+
+
+async def test_a_state_that_changes_all_the_time_is_told_a_few_times_and_then_once_a_while(bed: Bed) -> None:
+    bed.breaker = Breaker("test", clock=lambda: bed.now)
+    with capture_logs() as lines:
+        for _ in range(200):  # in six seconds
+            await bed.fail(Refused("no"))
+            bed.breaker._next_probe = 0.0  # as if every call were the probe
+            await bed.fail(DOWN)
+            bed.breaker._next_probe = 0.0
+            bed.now += 0.03
+        assert len(lines) == MOST_LINES
+        bed.now += LINES_WITHIN_S
+        assert await bed.call() == "answer"
+    late = [line for line in lines if line["event"] == "provider.changed"]
+    assert [(line["open"], line["changes"]) for line in late] == [(True, 400 - 1 - MOST_LINES)]
+    assert lines[-1]["event"] == "provider.back"
 
 
 @given(st.lists(st.sampled_from(["ok", "away", "limited", "refused"]), max_size=60))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 from aiohttp import ClientSession, ServerDisconnectedError
 from aioresponses import aioresponses
 
-from adapters.cgb.client import clean
 from adapters.cgb.field_values import documented_value, live_value, text_of
 from adapters.cgb.live_directory import LiveCgb
+from adapters.cgb.masking import masked, without_sent
+from adapters.channel import Channel
 from adapters.http import open_session
 from adapters.redis.limits import RateLimiter
 from schemas.contacts import ContactDraft, FieldValue
@@ -66,6 +68,7 @@ async def test_an_answer_to_a_read_is_classified(
 ) -> None:
     with aioresponses() as canned:
         canned.get(CONTACT, status=status, body=body, headers=headers)
+        canned.get(f"{API}/accounts/me", status=401)
         with pytest.raises(error) as caught:
             await cgb.find(PHONE)
     if isinstance(caught.value, Transient):
@@ -159,13 +162,93 @@ async def test_an_error_text_keeps_the_reason_and_drops_what_we_sent(cgb: LiveCg
         canned.post(f"{API}/contacts", payload={"success": False, "error": said})
         with pytest.raises(Refused) as caught:
             await cgb.create(DRAFT)
-    text = str(caught.value)
+    text = caught.value.full_text
     assert "invalid gender" in text
     assert not any(part in text for part in ("noa", "EXAMPLE", "555", "9725", TOKEN, "IL1", "\n", "\x00"))
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("Contact Dana Cohen-Levi may not be changed", "Contact … … may not be changed"),
+        ('The user "dana cohen" is blocked', "The user … is blocked"),
+        ("דנה כהן is blocked", "… … is blocked"),
+        ("Invalid value for Дана, id 1234567", "Invalid value for …, id …"),
+    ],
+)
+async def test_of_what_cgb_writes_a_log_gets_nothing_and_a_row_no_name(cgb: LiveCgb, said: str, kept: str) -> None:
+    """Promise: also of a person whom the request does not name, as a contact may have another name in the account."""
+    with aioresponses() as canned:
+        canned.post(f"{API}/contacts", payload={"error": {"code": "Dana", "message": said}})
+        with pytest.raises(Refused) as caught:
+            await cgb.create(DRAFT)
+    assert str(caught.value) == "CGB: HTTP 200"
+    assert caught.value.said == kept
+
+
+async def test_a_code_is_named_where_it_is_a_known_one(cgb: LiveCgb) -> None:
+    for code, text in ((100, "CGB: HTTP 200, error 100"), (123456, "CGB: HTTP 200")):
+        with aioresponses() as canned:
+            canned.post(f"{API}/contacts", payload={"error": {"code": code, "message": "nope"}})
+            with pytest.raises(Refused) as caught:
+                await cgb.create(DRAFT)
+        assert str(caught.value) == text
+
+
 def test_a_long_message_is_cut() -> None:
-    assert len(clean("word " * 500, ())) <= 200
+    assert len(masked("word " * 500)) <= 200
+
+
+def test_a_request_of_any_size_costs_a_refusal_no_time() -> None:
+    """Promise: a huge text that was sent is not searched for; then nothing of the answer's text is kept."""
+    huge = " ".join(f"name{n}" for n in range(120_000))
+    began = time.perf_counter()
+    assert without_sent("name7 is blocked", ["short", huge]) is None
+    assert without_sent("name7 is blocked " * 200, [huge[:16_000]]) is not None
+    assert time.perf_counter() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (403, '{"error": "No"}'),
+        (401, ""),
+        (200, '{"success": false, "error": "Access denied for this user"}'),
+        (302, ""),
+    ],
+)
+async def test_a_refusal_that_only_one_contact_meets_is_no_fault_of_the_account(
+    session: ClientSession, status: int, body: str
+) -> None:
+    channel = Channel("cgb")
+    cgb = LiveCgb(gate_on(session, channel=channel), base_url=API, api_key=TOKEN, cache_s=60)
+    with aioresponses() as canned:
+        canned.get(CONTACT, status=status, body=body)
+        canned.get(f"{API}/accounts/me", payload={"page_id": 1})
+        with pytest.raises(Transient) as caught:
+            await cgb.find(PHONE)
+    assert channel.closed
+    assert not channel.answered_since(float("-inf"), caught.value)  # others were not answered: it may be the account
+
+
+@pytest.mark.parametrize("look", [401, 404])
+async def test_a_refusal_that_the_account_meets_too_stops_the_channel(session: ClientSession, look: int) -> None:
+    channel = Channel("cgb")
+    cgb = LiveCgb(gate_on(session, channel=channel), base_url=API, api_key=TOKEN, cache_s=60)
+    with aioresponses() as canned:
+        canned.get(CONTACT, status=403)
+        canned.get(f"{API}/accounts/me", status=look)
+        with pytest.raises(ChannelDown):
+            await cgb.find(PHONE)
+    assert not channel.closed
+
+
+async def test_a_wrong_address_is_the_channel_s_fault_and_no_order_s(cgb: LiveCgb) -> None:
+    with aioresponses() as canned:
+        canned.get(f"{API}/accounts/custom_fields", status=404)
+        canned.get(f"{API}/accounts/me", status=404)
+        with pytest.raises(ChannelDown, match="CGB_API_URL"):
+            await cgb.field_names()
 
 
 @pytest.mark.parametrize(

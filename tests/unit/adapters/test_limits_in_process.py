@@ -178,10 +178,10 @@ async def test_an_outage_of_redis_is_one_line_of_the_log(clock: Clock) -> None:
 
 async def test_scopes_without_places_and_pauses_are_forgotten(clock: Clock) -> None:
     limit = limiter(clock, 1)
-    await limit.pause("paused", 3000)
+    await limit.pause("paused", 3000)  # which is five minutes
     for i in range(10_000):
         await limit.acquire(f"recipient:{i}")
-        clock.now += 0.05
+        clock.now += 0.025
     assert len(limit._scopes) <= 4096
     with pytest.raises(Transient):
         await limit.acquire("paused")

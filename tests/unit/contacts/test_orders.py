@@ -179,15 +179,43 @@ def test_urgency_is_read_by_the_real_values(urgency: str | None, urgent: bool | 
     ("text", "day"),
     [
         ("2031-04-01", date(2031, 4, 1)),
-        ("2031-04-01T23:30:00.000Z", date(2031, 4, 1)),
+        ("2031-04-01T00:00:00.000Z", date(2031, 4, 1)),
+        ("2031-03-31T21:00:00.000Z", date(2031, 4, 1)),  # midnight in Israel, in summer
+        ("2031-01-31T22:00:00Z", date(2031, 2, 1)),  # and in winter
+        ("2031-03-31T21:00:00+00:00", date(2031, 4, 1)),
+        ("2031-03-31T23:30:00+03:00", date(2031, 3, 31)),
+        ("2031-04-01T23:30:00", date(2031, 4, 1)),
+        ("2031-04-01 (morning)", date(2031, 4, 1)),
+        (1932757200000, date(2031, 4, 1)),
+        ("1932757200", date(2031, 4, 1)),
         ("2031-04-31", None),
         ("soon", None),
         ("", None),
         (5, None),
     ],
 )
-def test_an_entry_date_is_a_plain_day(text: object, day: date | None) -> None:
+def test_an_entry_date_is_the_day_that_the_sender_meant(text: object, day: date | None) -> None:
     assert changed(lambda b: b["form"].update(entry={"date": text, "port": ""})).entry_date == day
+
+
+@pytest.mark.parametrize(
+    ("branch", "midnight"),
+    [("se", "2031-03-31T22:00:00Z"), ("ru", "2031-03-31T21:00:00Z"), ("kz", "2031-03-31T19:00:00Z")],
+)
+def test_a_day_written_as_a_moment_is_read_in_the_branch_s_zone(branch: str, midnight: str) -> None:
+    def change(body: dict[str, Any]) -> None:
+        body["order"]["branch"] = branch
+        body["form"]["entry"] = {"date": midnight}
+
+    assert changed(change).entry_date == date(2031, 4, 1)
+
+
+def test_a_branch_without_a_zone_takes_the_day_as_written() -> None:
+    def change(body: dict[str, Any]) -> None:
+        body["order"]["branch"] = "co"
+        body["form"]["entry"] = {"date": "2031-03-31T22:00:00Z"}
+
+    assert changed(change).entry_date == date(2031, 3, 31)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +225,14 @@ def test_an_entry_date_is_a_plain_day(text: object, day: date | None) -> None:
         ("2031-02-14T11:00:00+02:00", None, 1, datetime(2031, 2, 14, 9, tzinfo=UTC)),
         ("", "2031-02-15T09:00:00.000Z", 1, datetime(2031, 2, 15, 9, tzinfo=UTC)),
         ("junk", None, 1928826270000, datetime(2031, 2, 14, 9, 4, 30, tzinfo=UTC)),
+        (1928826270000, None, None, datetime(2031, 2, 14, 9, 4, 30, tzinfo=UTC)),
+        (1928826270, None, None, datetime(2031, 2, 14, 9, 4, 30, tzinfo=UTC)),
+        ("1928826270000", None, None, datetime(2031, 2, 14, 9, 4, 30, tzinfo=UTC)),
+        (None, None, 1928826270, datetime(2031, 2, 14, 9, 4, 30, tzinfo=UTC)),
+        (None, None, "1928826270", datetime(2031, 2, 14, 9, 4, 30, tzinfo=UTC)),
+        ("20310214T090430Z", None, None, datetime(2031, 2, 14, 9, 4, 30, tzinfo=UTC)),
+        ("20310214090430", None, None, NOW),
+        (171201011234567890, None, None, NOW),
         (None, None, 10**30, NOW),
         (None, None, "", NOW),
         ("0001-01-01T00:00:00+14:00", None, None, NOW),

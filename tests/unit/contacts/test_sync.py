@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -21,7 +22,18 @@ from daemon.contacts.wiring import ContactDeps
 from daemon.sandbox import orders as maker
 from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
 from schemas.envelope import Event
-from schemas.errors import ChannelDown, FerrymanError, Malformed, Permanent, Refused, Transient, Uncertain
+from schemas.errors import (
+    ChannelClosed,
+    ChannelDown,
+    FerrymanError,
+    LeaseLost,
+    Malformed,
+    Permanent,
+    Refused,
+    StoreAway,
+    Transient,
+    Uncertain,
+)
 from schemas.phone import Phone
 
 NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
@@ -36,7 +48,7 @@ class Directory:
     contacts: dict[str, dict[str, str]] = field(default_factory=dict)
     whatsapp: bool | None = None
     known: frozenset[str] | None = None
-    fail: dict[str, FerrymanError] = field(default_factory=dict)
+    fail: dict[str, BaseException] = field(default_factory=dict)
     late: int = 0  # finds that do not show a contact yet
     calls: list[str] = field(default_factory=list)
 
@@ -114,6 +126,13 @@ class World:
             now = max(NOW, outcome.at)
             outcome = await handle(event, self.deps, Turn(now=now, step=outcome.step, memo=outcome.memo))
         return outcome, rows + list(outcome.rows)
+
+
+def asked_too_often() -> Transient:
+    """The refusal of a call by CGB itself."""
+    refusal = Transient("429", limited=True)
+    refusal.channel = "cgb"
+    return refusal
 
 
 def received(body: object = SOUND, time: datetime = NOW) -> Event:
@@ -264,6 +283,35 @@ async def test_what_the_directory_raises_reaches_the_bus(error: FerrymanError, c
         await world.run(received())
     assert world.counts["cgb_sync_failures"] == 1
     assert world.counts["cgb_sync_success"] == 0
+
+
+@pytest.mark.parametrize("call", ["find", "create", "has_whatsapp"])
+@pytest.mark.parametrize(
+    ("end", "failures"),
+    [
+        (ChannelClosed("the breaker is open", channel="cgb"), 0),
+        (LeaseLost("run out"), 0),
+        (StoreAway("away"), 0),
+        (Transient("our own rate limit is used up", limited=True), 0),
+        (asked_too_often(), 1),
+        (Transient("503"), 1),
+        (Uncertain("no answer"), 1),
+        (asyncio.CancelledError(), 1),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+async def test_an_attempt_counts_once_when_it_ends_and_waiting_is_no_failure(
+    call: str, end: BaseException, failures: int
+) -> None:
+    """Promise: the total is the sum of successes and failures, whatever the attempts met and however they were cut."""
+    world = World(Directory(fail={call: end}))
+    with pytest.raises(type(end)):
+        await world.run(received())
+    assert world.counts["cgb_sync_failures"] == failures
+    await world.run(received(), attempt=1 + failures)
+    assert world.counts["cgb_sync_success"] == 1
+    assert world.counts["cgb_sync_total"] == failures + 1
+    assert len(world.durations) == failures + 1
 
 
 async def test_fields_that_the_account_has_not_are_not_sent() -> None:

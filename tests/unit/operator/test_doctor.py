@@ -206,6 +206,7 @@ def test_the_status_says_what_is_known_and_null_where_nothing_is() -> None:
     assert blind["workers"]["journal"]["state"] == "not known"
     assert blind["workers"]["journal"]["lag"] is None
     assert blind["workers"]["contact-sync"]["state"] == "off: no key"
+    assert document(inspection(asked_to_wait={"cgb": 123.4}))["asked_to_wait"] == {"cgb": 123}
     assert document(inspection(leases=Table({}, {})))["workers"]["journal"]["state"] == "no process runs it"
     assert document(inspection(paused=frozenset({"journal"})))["workers"]["journal"]["state"] == "paused"
 

@@ -1,0 +1,67 @@
+"""How verdicts are written: the rows of the bus's own tables, and which verdicts tell of a failure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import Final
+
+import orjson
+
+from adapters.postgres.bus import burials, inbox
+from daemon.bus.lanes import Entry
+from daemon.bus.settle import Finish, Retry, Wait
+from schemas.envelope import Event
+
+TEXT_CAP: Final = 500
+
+
+def body_hash(event: Event) -> bytes:
+    """A digest of the payload that spacing and the order of keys do not change."""
+    try:
+        canonical = orjson.dumps(orjson.loads(event.data), option=orjson.OPT_SORT_KEYS)
+    except (orjson.JSONDecodeError, TypeError):
+        canonical = event.data
+    return blake2b(canonical, digest_size=16).digest()
+
+
+def is_failure(verdict: Finish | Wait | Retry) -> bool:
+    """Whether it is written to the tables of failures: `attempts` or `dead_letters`."""
+    return isinstance(verdict, Retry) or (isinstance(verdict, Finish) and verdict.outcome == "dead")
+
+
+def is_bare_letter(verdict: Finish | Wait | Retry) -> bool:
+    """Whether it is a dead letter without rows of the worker: no plainer one can be made of it."""
+    return isinstance(verdict, Finish) and verdict.outcome == "dead" and not verdict.rows
+
+
+def inbox_row(entry: Entry, verdict: Finish) -> inbox.InboxRow:
+    """That the event has ended for the worker."""
+    event = entry.event
+    reason = _text(verdict.reason) if verdict.reason else None
+    return inbox.InboxRow(event.id, event.replayid, verdict.outcome, reason, entry.attempts, body_hash(event))
+
+
+def letter(entry: Entry, verdict: Finish) -> burials.DeadLetter:
+    """The dead letter of an event that ended so."""
+    error = verdict.error
+    return burials.DeadLetter(
+        entry.event, type(error).__name__, _text(error.full_text if error else ""), entry.attempts + 1
+    )
+
+
+def failure_row(entry: Entry, verdict: Retry, now: datetime) -> inbox.Failure:
+    """That an attempt has failed, and when the next one begins."""
+    return inbox.Failure(
+        entry.event.id,
+        entry.event.replayid,
+        entry.attempts,
+        type(verdict.error).__name__,
+        _text(verdict.error.full_text),
+        now + timedelta(seconds=verdict.delay_s),
+    )
+
+
+def _text(text: str) -> str:
+    """*text* as Postgres can keep it: errors may quote what an outside system wrote."""
+    return text[:TEXT_CAP].replace("\x00", "\ufffd").encode(errors="replace").decode()
