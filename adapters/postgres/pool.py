@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Final, TypeAlias
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
+from asyncpg.pool import PoolAcquireContext, PoolConnectionProxy
 
 Record: TypeAlias = asyncpg.Record
 PostgresError = asyncpg.PostgresError
@@ -20,6 +20,11 @@ COMMAND_TIMEOUT_S = 10.0
 """Longest wait for one statement. asyncpg has none by default, and a frozen server then holds the caller for ever."""
 
 ACQUIRE_TIMEOUT_S = 5.0
+"""Longest wait for a new connection of a pool."""
+
+QUEUE_TIMEOUT_S: Final = 10.0
+"""Longest wait for a connection of a pool whose connections are all in use; also for giving one back whose statement
+was cut. asyncpg has no limit for either by default, and a frozen server holds every connection."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
 
@@ -27,13 +32,27 @@ IDLE_TRANSACTION_MS: Final = 3000
 """How long a transaction may stand still: the next lease holder waits for the rows that it has locked."""
 
 
+class _BoundedPool(asyncpg.Pool):
+    """A pool whose users wait for a connection for a limited time; `Pool.execute` and the like take no such limit."""
+
+    def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext[asyncpg.Record]:
+        """A connection, within *timeout* seconds."""
+        return super().acquire(timeout=QUEUE_TIMEOUT_S if timeout is None else timeout)
+
+
 @asynccontextmanager
 async def connect(dsn: str, *, size: int = 10, name: str = "ferryman") -> AsyncIterator[Pool]:
     """A pool on *dsn*, closed on exit. Raises OSError or asyncpg.PostgresError when the server cannot be reached."""
-    pool = await asyncpg.create_pool(
+    pool = await _BoundedPool(
         dsn,
         min_size=1,
         max_size=size,
+        max_queries=50_000,
+        setup=None,
+        init=None,
+        loop=None,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
         timeout=ACQUIRE_TIMEOUT_S,
         command_timeout=COMMAND_TIMEOUT_S,
         max_inactive_connection_lifetime=300,
@@ -82,3 +101,16 @@ def store_is_down(exc: BaseException) -> bool:
     """Whether *exc* is the fault of the store and not of the data (asyncpg counts a bad argument among the interface
     errors)."""
     return isinstance(exc, StoreErrors) and not isinstance(exc, ValueError)
+
+
+_DataErrors: Final = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    ValueError,  # asyncpg's own for an argument that it cannot write, and Python's for bytes that are no text
+)
+
+
+def refuses_data(exc: BaseException) -> bool:
+    """Whether *exc* is the fault of the data: the same rows will be refused again, and others may be taken."""
+    return isinstance(exc, _DataErrors) and not store_is_down(exc)
