@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from adapters.json_guard import NotJson
+from adapters.json_guard import NotJson, without_mark
 from adapters.ports import NoIdentity, Source, Webhook
 from daemon.bus.aside import LARGE_BYTES, Aside
 from daemon.bus.batcher import Full
@@ -24,8 +24,8 @@ from daemon.web.refusals import Refusals
 from schemas.envelope import Event
 from schemas.errors import Malformed
 
-BOM: Final = b"\xef\xbb\xbf"
-"""A byte order mark, which some senders put before UTF-8. It is no part of the document."""
+LARGE_S: Final = 2.0
+"""What the stores have at least, where it has taken long to read a large body."""
 
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
@@ -170,7 +170,7 @@ class Listener:
             detail = f"the sender could not be verified: {source.advice}"
             seen = None if early is False else body
             raise Refusal(401, source.doubt(asked, self._secrets), detail, seen)
-        asked.body = body.removeprefix(BOM)
+        asked.body = without_mark(body)
         return asked
 
     async def _events(self, source: Source, asked: Webhook, by: float) -> list[Event]:
@@ -182,7 +182,7 @@ class Listener:
         try:
             if len(asked.body) <= LARGE_BYTES:
                 return read()
-            return await self._aside.run(read, by=by)
+            return await self._aside.run(read, by=by)  # however long it takes, or such a body would never be taken
         except NotJson as exc:
             raise Refusal(400, "not_json", f"{exc}; send one JSON object in UTF-8", asked.body, proven=True) from exc
         except NoIdentity as exc:
@@ -196,6 +196,8 @@ class Listener:
     async def _kept(self, events: Sequence[Event], body: bytes, by: float) -> bool:
         """Make *events* durable; returns true when they are in the spool. Raises as `Intake.append`, but Refusal where
         a store cannot hold one of them."""
+        if len(body) > LARGE_BYTES:
+            by = max(by, asyncio.get_running_loop().time() + LARGE_S)
         try:
             return await self._intake.append(events, by=by)
         except Malformed as exc:
