@@ -1,4 +1,4 @@
-"""Work on large data beside the event loop: in a thread, one piece at a time.
+"""Work on large data beside the event loop: in a thread.
 
 A body of some megabytes that is made of small objects takes seconds to read. In a thread it shares the interpreter with
 the event loop, which goes on meanwhile.
@@ -18,7 +18,7 @@ LARGE_BYTES: Final = 64 * 1024
 
 
 class Aside:
-    """The place of one piece of work."""
+    """Takes one piece of work at a time."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
@@ -31,9 +31,14 @@ class Aside:
         async with asyncio.timeout_at(by):
             await self._turn.acquire()
         try:
-            return await asyncio.to_thread(_uncollected, work)
+            return await in_thread(work)
         finally:
             self._turn.release()
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """The result of *work*, which runs in a thread."""
+    return await asyncio.to_thread(_uncollected, work)
 
 
 def _uncollected(work: Callable[[], T]) -> T:

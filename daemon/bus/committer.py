@@ -18,6 +18,7 @@ import structlog
 from adapters.postgres.bus import burials, epochs, inbox, outbox, payloads
 from adapters.postgres.pool import ACQUIRE_TIMEOUT_S, Connection, store_is_down
 from adapters.redis.streams import NotDurable, StreamErrors
+from daemon.bus.aside import LARGE_BYTES
 from daemon.bus.lanes import Entry, EntryRef
 from daemon.bus.settle import Finish, Retry, Wait
 from daemon.bus.shared import Shared
@@ -41,7 +42,10 @@ class Settled(NamedTuple):
 
 
 def body_hash(event: Event) -> bytes:
-    """A digest of the payload that spacing and the order of keys do not change."""
+    """A digest of the payload that spacing and the order of keys do not change. Of a large one each byte counts: to
+    read its objects would hold the event loop for seconds."""
+    if len(event.data) > LARGE_BYTES:
+        return blake2b(event.data, digest_size=16).digest()
     try:
         canonical = orjson.dumps(orjson.loads(event.data), option=orjson.OPT_SORT_KEYS)
     except (orjson.JSONDecodeError, TypeError):
