@@ -23,8 +23,8 @@ ACQUIRE_TIMEOUT_S = 5.0
 """Longest wait for a new connection of a pool."""
 
 QUEUE_TIMEOUT_S: Final = 10.0
-"""Longest wait for a connection of a pool whose connections are all in use; also for giving one back whose statement
-was cut. asyncpg has no limit for either by default, and a frozen server holds every connection."""
+"""Longest wait for a connection of a pool whose connections are all in use. asyncpg has none by default, and a frozen
+server holds every connection."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
 
@@ -37,7 +37,9 @@ class _BoundedPool(asyncpg.Pool):
 
     def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext[asyncpg.Record]:
         """A connection, within *timeout* seconds."""
-        return super().acquire(timeout=QUEUE_TIMEOUT_S if timeout is None else timeout)
+        if timeout is None and not self.get_idle_size():  # a limit costs a task, and one that is idle comes at once
+            timeout = QUEUE_TIMEOUT_S
+        return super().acquire(timeout=timeout)
 
 
 @asynccontextmanager
