@@ -16,6 +16,7 @@ from adapters.channel import Channels
 from adapters.http import open_session
 from adapters.ports import Source
 from adapters.postgres.bus import days, meta
+from adapters.postgres.bus import workers as workers_table
 from adapters.postgres.pool import Pool, connect
 from adapters.redis import durability, lease_table, streams
 from adapters.redis.client import Redis
@@ -99,7 +100,7 @@ async def _connected(stack: AsyncExitStack, settings: Settings, addresses: Addre
         settings=settings,
         addresses=addresses,
         pool=pool,
-        bus=Streams(commands, partitions, await _checked_redis(commands)),
+        bus=Streams(commands, partitions, await _checked_redis(commands), recovers=True),
         stores=Stores(redis_watch(watched), postgres_watch(membership.look)),
     )
 
@@ -108,8 +109,8 @@ async def _built(base: _Base, known: Sequence[AnyWorker], sources: Sequence[Sour
     """The daemon, on stores that are ready for it."""
     settings, pool, bus = base.settings, base.pool, base.bus
     await finish(pool, bus.redis)
-    running = _running(settings, known)
-    intake, recovery = await _recovered(base, running)
+    running = await _running(base, known)
+    intake, recovery = await _recovered(base)
     metrics, channels, refusals = _metrics(known, sources), Channels(), Refusals(pool)
     outside = Outside(
         settings=settings,
@@ -143,21 +144,28 @@ def _client(stack: AsyncExitStack, addresses: Addresses, timeout_s: float, conne
     return client
 
 
-def _running(settings: Settings, known: Sequence[AnyWorker]) -> list[AnyWorker]:
-    """Those of *known* that run with these settings; logs why the others do not."""
-    running, off = enabled(settings, known)
+async def _running(base: _Base, known: Sequence[AnyWorker]) -> list[AnyWorker]:
+    """Those of *known* that run with these settings; logs why the others do not.
+
+    Enters them in the table of the installation's workers. A worker that begins at everything is entered also while it
+    is off: what comes meanwhile is kept for it.
+    """
+    running, off = enabled(base.settings, known)
     for name, reason in off.items():
         log.warning("worker.off", worker=name, reason=reason)
+    kept_for = [worker for worker in known if worker.name in off and worker.begins == "everything"]
+    entries = [worker.entry for worker in (*running, *kept_for)]
+    await workers_table.register(base.pool, entries, [worker.name for worker in running])
     return running
 
 
-async def _recovered(base: _Base, running: Sequence[AnyWorker]) -> tuple[Intake, Recovery]:
+async def _recovered(base: _Base) -> tuple[Intake, Recovery]:
     """The intake and the recovery, after the first look for losses: what Redis has lost is published again."""
     await days.ensure_days(base.pool)
     if base.addresses.private:
         await lease_table.forget_all(base.bus.redis)
     intake = Intake(base.bus, base.pool, base.stores, alone=base.addresses.private)
-    recovery = Recovery(base.pool, base.bus, running, intake, days=base.settings.ferryman_inbox_days)
+    recovery = Recovery(base.pool, base.bus, intake, days=base.settings.ferryman_inbox_days)
     await recovery.begin()
     intake.check_before_draining(recovery.check)
     return intake, recovery
@@ -179,6 +187,7 @@ async def _consuming(
         metrics=outside.metrics,
         now=outside.now,
         suspect=suspect,
+        since={worker.name: worker.since for worker in await workers_table.listed(base.pool)},
     )
     deps = await _opened(base.stack, running, outside)
     for worker in running:

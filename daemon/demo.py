@@ -21,7 +21,7 @@ from adapters.http import open_session
 from adapters.postgres.operator import demo
 from adapters.postgres.pool import Pool, connect
 from adapters.redis import streams
-from adapters.redis.streams import Streams, stream_key
+from adapters.redis.streams import Streams, stream_keys
 from daemon.app import assembled
 from daemon.operator.audit import Audit, audit_workers
 from daemon.sandbox import orders
@@ -187,7 +187,7 @@ async def perform(stage: Stage, count: int, seed: int, report: Report) -> Result
         seen.update(ids)
     result = Result(
         sent,
-        await audit_workers(stage.pool, WORKERS),
+        await audit_workers(stage.pool),
         stage.cgb.ledger.contacts_made(),
         len(stage.cgb.ledger.writes()),
         len(stage.cgb.ledger.entries),
@@ -217,7 +217,7 @@ async def _wait_for_end(stage: Stage, accepted: Sequence[str], report: Report) -
 
 async def _quiet(stage: Stage) -> bool:
     for worker in WORKERS:
-        keys = [stream_key(topic, p) for topic in worker.reads for p in range(stage.bus.partitions)]
+        keys = stream_keys(worker.reads, range(stage.bus.partitions))
         if await stage.bus.lag(worker.name, keys) != (0, 0):
             return False
     return await demo.outbox_is_empty(stage.pool)

@@ -91,6 +91,15 @@ class Event(NamedTuple):
         """This event with its payload back in place."""
         return self._replace(data=data, dataref="")
 
+    def is_for(self, worker: str, since: datetime) -> bool:
+        """Whether *worker*, to which events accepted before *since* are none of its own, handles this delivery.
+
+        A replay and an operator's retry are for one worker alone, however old the event is.
+        """
+        if self.target or self.replayid:
+            return self.target in ("", worker) and (not self.replayid or self.replayid.startswith(f"{worker}:"))
+        return self.time >= since
+
     @property
     def topic(self) -> str:
         """The topic that carries events of this type. Raises: KeyError for a type not in TYPES."""

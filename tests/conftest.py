@@ -12,55 +12,47 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
-from uuid import uuid4
+from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 from redis.asyncio import Redis
 
 from adapters.postgres import pool
-from adapters.postgres.migrate import migrate
 from adapters.redis import client as redis_client
-from daemon.stores.embedded.servers import EmbeddedError, Servers, embedded
-from tests.support.memory import memory
+from daemon.stores.embedded.servers import EmbeddedError, Servers
+from tests.support.servers import fresh_database, memory, migrated_database, open_directory, own_servers
 
-_TEMPLATE: Final = f"ferryman_template_{uuid4().hex[:12]}"
 _SLOW: Final = ("e2e", "chaos", "integration", "contract")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole processes first, then what has servers, then the rest: where tests run side by side, none waits long for
-    the last one."""
+    """Tests of whole processes first, then those with servers, then the rest: where tests run side by side, none waits
+    long for the last one."""
     items.sort(key=lambda item: next((n for n, name in enumerate(_SLOW) if name in item.path.parts), len(_SLOW)))
 
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """The embedded servers that the environment does not replace, stopped at the end whatever the tests did."""
+    """The embedded servers that the environment does not replace; no test kills them."""
     wanted = {"redis": not os.environ.get("REDIS_URL"), "postgres": not os.environ.get("DATABASE_URL")}
-    # a runner in the main thread: the servers end with the thread that started them. Its own loop is never the
-    # current one of the thread, which is the tests'
-    with (
-        tempfile.TemporaryDirectory(prefix="ferryman-tests-", dir=memory(), ignore_cleanup_errors=True) as directory,
-        asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner,
-    ):
-        stack = AsyncExitStack()
-        Path(directory).chmod(0o711)  # postgres run by root is another user
-        context = embedded(Path(directory) / "data", fsync=False, **wanted)
-        try:
-            started = runner.run(stack.enter_async_context(context))
-        except EmbeddedError as exc:
-            pytest.fail(f"no servers for the tests: {exc}", pytrace=False)
-        try:
+    try:
+        with open_directory(memory()) as directory, own_servers(directory / "data", fsync=False, **wanted) as started:
             yield started
-        finally:
-            runner.run(stack.aclose())
+    except EmbeddedError as exc:
+        pytest.fail(f"no servers for the tests: {exc}", pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Servers]:
+    """Servers of this module alone, which its tests may kill. They sync before they answer, as in production."""
+    with own_servers() as started:
+        yield started
 
 
 @pytest.fixture
 def memory_path() -> Iterator[Path]:
-    """A directory for the data of servers, for its owner alone as `tmp_path`, in memory where there is room."""
+    """A directory for the data of servers, which only its owner may enter, as `tmp_path`; in memory where there is
+    room."""
     with tempfile.TemporaryDirectory(prefix="ferryman-test-", dir=memory(), ignore_cleanup_errors=True) as directory:
         yield Path(directory)
 
@@ -83,29 +75,35 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(servers: Servers) -> Iterator[str]:
-    """The address of a Postgres server; it has a migrated template database while the session lasts."""
-    url = servers.database_url or os.environ["DATABASE_URL"]
+def postgres_url(servers: Servers) -> str:
+    """The address of a Postgres server."""
+    return servers.database_url or os.environ["DATABASE_URL"]
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> Iterator[str]:
+    """The name of a database with the whole schema, to copy."""
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        runner.run(_make_template(url))
+        stack = AsyncExitStack()
+        url = runner.run(stack.enter_async_context(migrated_database(postgres_url)))
         try:
-            yield url
+            yield urlsplit(url).path.removeprefix("/")
         finally:
-            runner.run(_administer(url, f"DROP DATABASE IF EXISTS {_TEMPLATE} WITH (FORCE)"))
+            runner.run(stack.aclose())
 
 
 @pytest.fixture
 async def empty_database_url(postgres_url: str) -> AsyncIterator[str]:
     """The address of a database without any table, dropped after the test."""
-    async with AsyncExitStack() as stack:
-        yield await _fresh_database(postgres_url, "template0", stack)
+    async with fresh_database(postgres_url) as url:
+        yield url
 
 
 @pytest.fixture
-async def database_url(postgres_url: str) -> AsyncIterator[str]:
+async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
     """The address of a database of this test's own with the whole schema, dropped after the test."""
-    async with AsyncExitStack() as stack:
-        yield await _fresh_database(postgres_url, _TEMPLATE, stack)
+    async with fresh_database(postgres_url, template) as url:
+        yield url
 
 
 @pytest.fixture
@@ -113,33 +111,3 @@ async def db(database_url: str) -> AsyncIterator[pool.Pool]:
     """A pool on `database_url`."""
     async with pool.connect(database_url, size=5) as connected:
         yield connected
-
-
-async def _fresh_database(server: str, template: str, stack: AsyncExitStack) -> str:
-    name = f"ferryman_test_{uuid4().hex[:12]}"
-    # copying files is the faster way for a template of a few megabytes
-    await _administer(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
-    stack.push_async_callback(_administer, server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-    return _database(server, name)
-
-
-async def _make_template(server: str) -> None:
-    await _administer(server, f"CREATE DATABASE {_TEMPLATE} TEMPLATE template0")
-    conn = await asyncpg.connect(_database(server, _TEMPLATE))
-    try:
-        await migrate(conn)
-    finally:
-        await conn.close()
-
-
-async def _administer(server: str, statement: str) -> None:
-    conn = await asyncpg.connect(server)
-    try:
-        await conn.execute(statement)
-    finally:
-        await conn.close()
-
-
-def _database(server: str, name: str) -> str:
-    parts: SplitResult = urlsplit(server)
-    return f"{parts.scheme}://{parts.netloc}/{name}" + (f"?{parts.query}" if parts.query else "")

@@ -60,7 +60,7 @@ class Migration:
 
 def migrations() -> tuple[Migration, ...]:
     """All files of this program, in order. Raises: MigrationError when two have one number."""
-    return _read(resources.files("adapters.postgres") / "migrations")
+    return read_migrations(resources.files("adapters.postgres") / "migrations")
 
 
 async def pending(conn: Connection) -> list[str]:
@@ -94,7 +94,8 @@ async def apply(conn: Connection, files: Sequence[Migration], *, dry_run: bool =
     return [migration.name for migration in missing]
 
 
-def _read(directory: Traversable) -> tuple[Migration, ...]:
+def read_migrations(directory: Traversable) -> tuple[Migration, ...]:
+    """`migrations` of another *directory*."""
     found: dict[int, Migration] = {}
     for file in sorted(directory.iterdir(), key=lambda file: file.name):
         match = _FILE.fullmatch(file.name)

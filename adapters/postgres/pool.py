@@ -42,9 +42,17 @@ class _BoundedPool(asyncpg.Pool):
         return super().acquire(timeout=timeout)
 
 
+async def _as_it_is(connection: object) -> None:
+    """Leave the session of a connection that comes back as it is: see `connect`."""
+
+
 @asynccontextmanager
 async def connect(dsn: str, *, size: int = 10, name: str = "ferryman") -> AsyncIterator[Pool]:
-    """A pool on *dsn*, closed on exit. Raises OSError or asyncpg.PostgresError when the server cannot be reached."""
+    """A pool on *dsn*, closed on exit. Raises OSError or asyncpg.PostgresError when the server cannot be reached.
+
+    A connection that comes back is not reset, which would take a round trip after every statement: nothing here changes
+    its session, and session locks are taken within `locking`. An open transaction is rolled back all the same.
+    """
     pool = await _BoundedPool(
         dsn,
         min_size=1,
@@ -58,6 +66,7 @@ async def connect(dsn: str, *, size: int = 10, name: str = "ferryman") -> AsyncI
         timeout=ACQUIRE_TIMEOUT_S,
         command_timeout=COMMAND_TIMEOUT_S,
         max_inactive_connection_lifetime=300,
+        reset=_as_it_is,
         server_settings={
             "application_name": name,
             "statement_timeout": "30000",
@@ -69,6 +78,18 @@ async def connect(dsn: str, *, size: int = 10, name: str = "ferryman") -> AsyncI
         yield pool
     finally:
         pool.terminate()
+
+
+@asynccontextmanager
+async def locking(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection of *pool* for session locks: they are released on exit, if need be with the connection."""
+    async with pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+        try:
+            yield connection
+            await connection.execute("SELECT pg_advisory_unlock_all()")
+        except BaseException:
+            connection.terminate()
+            raise
 
 
 @asynccontextmanager

@@ -1,174 +1,32 @@
 """One client for every form of `REDIS_URL`: a single server, Sentinel's master, or a cluster.
 
-None of them repeats a command by itself: after a connection error nobody knows whether an XADD was carried out, and a
-repeated XREADGROUP strands entries. What a cluster node refuses with MOVED or ASK was not carried out, so that is sent
-on to the right node. A cluster's map is asked for again after every error that may mean that it changed.
+None of them repeats a command by itself: after a connection error it is not known whether an XADD was carried out, and
+a repeated XREADGROUP leaves entries pending.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import hiredis
 from redis import exceptions as redis_errors
-from redis.asyncio import Redis, RedisCluster, Sentinel
-from redis.asyncio.cluster import ClusterNode, ClusterPipeline
+from redis.asyncio import Redis, Sentinel
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-__all__ = [
-    "AddressError",
-    "Cluster",
-    "ClusterAway",
-    "Command",
-    "Redis",
-    "ask_each",
-    "client",
-    "cluster",
-    "fails_over",
-    "packed",
-    "ping",
-    "serving",
-]
+from adapters.redis.cluster import Cluster, ClusterServer
+from adapters.redis.server import SentinelServer, Server
+
+__all__ = ["AddressError", "Redis", "client", "server_of"]
 
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 CONNECT_S: Final = 2.0
 
-Command: TypeAlias = tuple[str | bytes | int, ...]
-
-_REDIRECTED: Final = (redis_errors.MovedError, redis_errors.AskError, redis_errors.TryAgainError)
-_MAP_MAY_BE_OLD: Final = (
-    redis_errors.ConnectionError,
-    redis_errors.TimeoutError,
-    redis_errors.ClusterError,
-    redis_errors.MovedError,
-    redis_errors.AskError,
-    redis_errors.ReadOnlyError,
-    OSError,
-)
-
 
 class AddressError(redis_errors.RedisError):
     """The address cannot be used. The text names what is wrong and nothing of the address."""
-
-
-class ClusterAway(redis_errors.ConnectionError):
-    """No node of the cluster tells its map, or the map has a hole. The library's own errors are no RedisError."""
-
-
-class Cluster(RedisCluster):
-    """A cluster client that repeats nothing and looks at the map again after a failure."""
-
-    async def initialize(self, *args: Any, **kwargs: Any) -> RedisCluster:
-        """Ask for the map if it is old. Raises: redis errors, OSError, TimeoutError."""
-        try:
-            return await super().initialize(*args, **kwargs)
-        except redis_errors.RedisClusterException as exc:
-            raise ClusterAway(str(exc)) from exc
-
-    async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
-        """As the library's. Raises: redis errors, OSError, TimeoutError."""
-        try:
-            return await super().execute_command(*args, **kwargs)
-        except redis_errors.SlotNotCoveredError as exc:
-            self.map_is_old()
-            raise ClusterAway(str(exc)) from exc
-
-    def map_is_old(self) -> None:
-        """Ask for the cluster's map before the next command; open connections stay as they are."""
-        self._initialize = True
-
-    def pipeline(self, transaction: Any | None = None, shard_hint: Any | None = None) -> ClusterPipeline:
-        """Commands sent together, split by node. An error of any node's connection fails all of it."""
-        made: Any = _Pipeline  # concrete, though its base declares an attribute abstract
-        return cast("ClusterPipeline", made(self, transaction))
-
-    async def run(
-        self, commands: Sequence[tuple[str, Command]], last: Command | None = None
-    ) -> tuple[list[Any], list[Any]]:
-        """Run (key, command) pairs: those of one node together and in their order, the nodes side by side.
-
-        *last* goes to each of these nodes, behind its commands on the same connection. Returns the answers in the order
-        of *commands*, and those to *last*; a refused one's is the error. All that was begun is awaited.
-        Raises: redis errors, OSError, TimeoutError, with any part of them carried out.
-        """
-        await self.initialize()
-        shares: dict[str, tuple[ClusterNode, list[int]]] = {}
-        try:
-            for place, (key, _) in enumerate(commands):
-                node = self.nodes_manager.get_node_from_slot(self.keyslot(key))
-                shares.setdefault(node.name, (node, []))[1].append(place)
-        except redis_errors.SlotNotCoveredError as exc:
-            self.map_is_old()
-            raise ClusterAway(str(exc)) from exc
-        results = await asyncio.gather(
-            *(
-                self._run_on(node, [*(commands[at][1] for at in places), *([last] if last else [])])
-                for node, places in shares.values()
-            ),
-            return_exceptions=True,
-        )
-        answers: list[Any] = [None] * len(commands)
-        for (_, places), result in zip(shares.values(), results, strict=True):
-            if isinstance(result, BaseException):
-                raise result
-            for at, answer in zip(places, result, strict=False):
-                answers[at] = answer
-        for at, answer in enumerate(answers):
-            if isinstance(answer, _MAP_MAY_BE_OLD):
-                self.map_is_old()
-            if isinstance(answer, _REDIRECTED) and last is None:
-                try:
-                    answers[at] = await self.execute_command(*commands[at][1])
-                except redis_errors.ResponseError as exc:
-                    answers[at] = exc
-        return answers, [result[-1] for result in results if not isinstance(result, BaseException)] if last else []
-
-    async def _run_on(self, node: ClusterNode, commands: Sequence[Command]) -> list[Any]:
-        connection = node.acquire_connection()
-        answers: list[Any] = []
-        try:
-            await node.disconnect_if_needed(connection)
-            await connection.send_packed_command(b"".join(packed(*command) for command in commands))
-            for command in commands:
-                try:
-                    answers.append(await node.parse_response(connection, str(command[0])))
-                except redis_errors.ResponseError as exc:
-                    answers.append(exc)
-        except _MAP_MAY_BE_OLD:
-            self.map_is_old()
-            await connection.disconnect()
-            raise
-        except BaseException:
-            await connection.disconnect()  # answers may be left on it
-            raise
-        finally:
-            node.release(connection)
-        return answers
-
-
-class _Pipeline(ClusterPipeline):
-    async def execute(self, raise_on_error: bool = True, allow_redirections: bool = True) -> list[Any]:
-        client = cast("Cluster", self.cluster_client)
-        try:
-            answers: list[Any] = await super().execute(raise_on_error, allow_redirections)
-        except redis_errors.SlotNotCoveredError as exc:
-            client.map_is_old()
-            raise ClusterAway(str(exc)) from exc
-        except _MAP_MAY_BE_OLD:
-            client.map_is_old()
-            raise
-        for answer in answers:
-            if isinstance(answer, _MAP_MAY_BE_OLD):
-                client.map_is_old()
-            if isinstance(answer, redis_errors.ConnectionError | redis_errors.TimeoutError | OSError):
-                raise answer  # as with one server: only what a server said is an answer
-        return answers
 
 
 class _SentinelMaster(Redis):
@@ -184,7 +42,7 @@ class _SentinelMaster(Redis):
 def client(url: str, *, timeout_s: float, connections: int = 16) -> Redis:
     """A client that never repeats a command by itself. Connects at first use.
 
-    *connections*: at most, to each server. A cluster's client is no `Redis`, but has the same methods: `cluster` tells.
+    *connections*: at most, to each server. A cluster's client is no `Redis`, but has the same methods.
     For Sentinel and Cluster the query may say `tls=true`, `ssl_ca_certs=FILE`, and `sentinel_username=` and
     `sentinel_password=` where the sentinels want others than none. Raises: AddressError.
     """
@@ -206,67 +64,11 @@ def client(url: str, *, timeout_s: float, connections: int = 16) -> Redis:
     return made
 
 
-def cluster(redis: object) -> Cluster | None:
-    """*redis* when it is a cluster's client."""
-    return redis if isinstance(redis, Cluster) else None
-
-
-def fails_over(redis: object) -> bool:
-    """Whether another server may take the place of one that *redis* writes to, and lack what that answered last."""
-    return isinstance(redis, Cluster | _SentinelMaster)
-
-
-def serving(redis: Redis, keys: Iterable[str]) -> str:
-    """The addresses of the servers that hold *keys*, as the last command found them; "" where no other can."""
-    if (parted := cluster(redis)) is not None:
-        slots = (parted.keyslot(key) for key in keys)
-        try:
-            return " ".join(parted.nodes_manager.get_node_from_slot(slot).name for slot in slots)
-        except redis_errors.SlotNotCoveredError as exc:
-            raise ClusterAway(str(exc)) from exc
-    if isinstance(redis, _SentinelMaster):
-        pool: Any = redis.connection_pool
-        host, port = pool.master_address or ("", 0)
-        return f"{host}:{port}"
-    return ""
-
-
-async def ping(redis: Redis) -> None:
-    """Whether the store answers: every primary of a cluster does. Raises: redis errors, OSError, TimeoutError."""
-    if (parted := cluster(redis)) is None:
-        await redis.ping()
-        return
-    await parted.initialize()
-    asked = [parted.execute_command("PING", target_nodes=node) for node in parted.get_primaries()]
-    for answer in await asyncio.gather(*asked, return_exceptions=True):
-        if isinstance(answer, BaseException):
-            parted.map_is_old()
-            raise answer
-
-
-async def ask_each(redis: Redis, *command: str | int) -> list[Any]:
-    """The answers of the server, or of every node of a cluster: replicas too, as they may be the next primaries.
-
-    A replica that does not answer is left out. Raises: redis errors, OSError, TimeoutError.
-    """
-    if (parted := cluster(redis)) is None:
-        return [await cast("Any", redis).execute_command(*command)]
-    await parted.initialize()
-    answers = []
-    for node in parted.get_nodes():
-        try:
-            answers.append(await parted.execute_command(*command, target_nodes=node))
-        except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError):
-            if node in parted.get_primaries():
-                raise
-    return answers
-
-
-def packed(*parts: str | bytes | int) -> bytes:
-    """A command as it goes over the wire."""
-    command: Any = parts
-    made: bytes = hiredis.pack_command(command)
-    return made
+def server_of(redis: Any) -> Server:
+    """What *redis* talks to: one server, Sentinel's master or a cluster."""
+    if isinstance(redis, Cluster):
+        return ClusterServer(redis)
+    return SentinelServer(redis) if isinstance(redis, _SentinelMaster) else Server(redis)
 
 
 def _sentinel_master(url: str, options: dict[str, Any]) -> Redis:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
 from adapters.redis.append import Durability
-from adapters.redis.client import ask_each, cluster
+from adapters.redis.client import server_of
+from adapters.redis.values import text
 
 
 async def of(redis: Redis) -> Durability:
@@ -27,12 +26,9 @@ async def of(redis: Redis) -> Durability:
     except redis_errors.ResponseError:
         pass  # managed servers forbid CONFIG: ask for the confirmation itself
     try:
-        if (parted := cluster(redis)) is not None:
-            await parted.initialize()
-            for node in parted.get_primaries():
-                await parted.execute_command("WAITAOF", 1, 0, 1, target_nodes=node)
-        else:
-            await cast("Any", redis).execute_command("WAITAOF", 1, 0, 1)
+        for node in await server_of(redis).nodes():
+            if node.primary:
+                await node.ask("WAITAOF", 1, 0, 1)
     except redis_errors.ResponseError:
         return "none"
     return "waitaof"
@@ -48,9 +44,5 @@ async def eviction_policy(redis: Redis) -> str | None:
 
 
 async def _configs(redis: Redis, pattern: str) -> list[dict[str, str]]:
-    answers = await ask_each(redis, "CONFIG GET", pattern)
-    return [{_text(name): _text(value) for name, value in answer.items()} for answer in answers]
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    answers = await server_of(redis).ask_each("CONFIG GET", pattern)
+    return [{text(name): text(value) for name, value in answer.items()} for answer in answers]

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final
 
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
 from adapters.redis import durability as durabilities
-from adapters.redis.client import Cluster, cluster
+from adapters.redis.client import server_of
+from adapters.redis.server import Node
 from adapters.redis.streams import Durability
+from adapters.redis.values import parsed_id, text
 
 _DURABILITIES: Final[tuple[Durability, ...]] = ("none", "waitaof", "always")
-
-
-Ask: TypeAlias = Callable[..., Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +60,18 @@ class RedisServers:
 async def inspect_redis(redis: Redis) -> RedisServers:
     """Ask the server; of a cluster every node. Raises: StreamErrors, also when a primary does not answer."""
     durability = await durabilities.of(redis)
-    if (parted := cluster(redis)) is None:
-        server = await _look_at(cast("Any", redis).execute_command, "", durability)
-        return RedisServers(server, (server,))
-    await parted.initialize()
-    found, silent = [], await _failed(parted)
-    for node in sorted(parted.get_nodes(), key=lambda node: (node.server_type or "", node.name)):
+    server = server_of(redis)
+    nodes = await server.nodes()
+    found, silent = [], await server.given_up()
+    for node in nodes:
         try:
-            found.append(await _look_at(partial(parted.execute_command, target_nodes=node), node.name, None))
+            found.append(await _look_at(node, durability if len(nodes) == 1 else None))
         except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError):
-            if node in parted.get_primaries():
+            if node.primary:
                 raise
-            silent.add(node.name)
-    return RedisServers(_weakest(found, durability), tuple(found), tuple(sorted(silent)))
-
-
-async def _failed(parted: Cluster) -> set[str]:
-    """The nodes that the cluster itself has given up: its map does not name them any more."""
-    try:
-        known = await parted.execute_command("CLUSTER NODES", target_nodes=parted.get_primaries()[0])
-    except redis_errors.ResponseError:
-        return set()  # managed servers forbid it
-    return {address for address, node in known.items() if "fail" in node["flags"].split(",")}
+            silent.add(node.address)
+    whole = found[0] if len(nodes) == 1 else _weakest(found, durability)
+    return RedisServers(whole, tuple(found), tuple(sorted(silent)))
 
 
 def _weakest(nodes: Sequence[RedisServer], durability: Durability) -> RedisServer:
@@ -105,13 +93,13 @@ def _weakest(nodes: Sequence[RedisServer], durability: Durability) -> RedisServe
     )
 
 
-async def _look_at(ask: Ask, address: str, durability: Durability | None) -> RedisServer:
+async def _look_at(node: Node, durability: Durability | None) -> RedisServer:
     """One server. *durability*: as far as it is known already, else by its settings alone."""
-    info: Mapping[str, Any] = await ask("INFO")
+    info: Mapping[str, Any] = await node.ask("INFO")
     before = time.time()
-    seconds, micros = await ask("TIME")
+    seconds, micros = await node.ask("TIME")
     skew_s = int(seconds) + int(micros) / 1e6 - (before + time.time()) / 2
-    config = await _config(ask)
+    config = await _config(node)
     appendonly, appendfsync = _on(config.get("appendonly"), info.get("aof_enabled")), config.get("appendfsync")
     statuses = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
     return RedisServer(
@@ -120,14 +108,14 @@ async def _look_at(ask: Ask, address: str, durability: Durability | None) -> Red
         durability=durability or _by_settings(appendonly, appendfsync),
         appendonly=appendonly,
         appendfsync=appendfsync,
-        policy=config.get("maxmemory-policy") or _text(info.get("maxmemory_policy")),
+        policy=config.get("maxmemory-policy") or info.get("maxmemory_policy"),
         used_memory=int(info.get("used_memory", 0)),
         max_memory=int(info.get("maxmemory", 0)),
         failing=tuple(name for name in statuses if info.get(name, "ok") != "ok"),
         role=str(info.get("role", "master")),
         replicas=int(info.get("connected_slaves", 0)),
         skew_s=skew_s,
-        address=address,
+        address=node.address,
     )
 
 
@@ -148,9 +136,9 @@ async def waiting_since(redis: Redis, group: str, keys: Sequence[str]) -> float 
     oldest = [_id_s(p["min"]) for p in answers[::2] if isinstance(p, dict) and p.get("pending") and p.get("min")]
     pipe = redis.pipeline(transaction=False)
     for key, groups in zip(keys, answers[1::2], strict=True):
-        reached = [g["last-delivered-id"] for g in groups if _text(g["name"]) == group] if _listed(groups) else []
+        reached = [g["last-delivered-id"] for g in groups if text(g["name"]) == group] if _listed(groups) else []
         for after in reached:
-            pipe.xrange(key, min=f"({_text(after)}", count=1)
+            pipe.xrange(key, min=f"({text(after)}", count=1)
     for entries in await pipe.execute(raise_on_error=False):
         oldest += [_id_s(entry[0]) for entry in entries] if _listed(entries) else []
     return min(oldest, default=None)
@@ -160,12 +148,12 @@ def _listed(answer: Any) -> bool:
     return isinstance(answer, list)
 
 
-async def _config(ask: Ask) -> dict[str, str]:
+async def _config(node: Node) -> dict[str, str]:
     found: dict[str, str] = {}
     try:
         for pattern in ("append*", "maxmemory-policy"):
-            answer = await ask("CONFIG GET", pattern)
-            found |= {_text(name) or "": _text(value) or "" for name, value in answer.items()}
+            answer = await node.ask("CONFIG GET", pattern)
+            found |= {text(name): text(value) for name, value in answer.items()}
     except redis_errors.ResponseError:
         return {}  # managed servers forbid it
     return found
@@ -177,9 +165,5 @@ def _on(setting: str | None, flag: Any) -> bool | None:
     return None if flag is None else bool(int(flag))
 
 
-def _text(value: Any) -> str | None:
-    return value.decode() if isinstance(value, bytes) else value
-
-
 def _id_s(entry_id: bytes | str) -> float:
-    return int((_text(entry_id) or "0").partition("-")[0]) / 1000
+    return parsed_id(text(entry_id))[0] / 1000

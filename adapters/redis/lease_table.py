@@ -130,7 +130,7 @@ class LeaseTable:
         )
 
     async def acquire(self, wanted: Sequence[Pair]) -> list[Pair]:
-        """Take those of *wanted* that nobody holds; returns them."""
+        """Take those of *wanted* that no member holds; returns them."""
         fields = [_field(pair) for pair in wanted]
         answer: Any = await self._redis.eval(_ACQUIRE, 1, LEASES, self._me, self._ttl_ms, *fields)
         return [_pair(field) for field in answer]
@@ -142,7 +142,7 @@ async def forget_all(redis: Redis) -> None:
 
 
 async def read_table(redis: Redis) -> Table:
-    """The table as it is, of those who live; changes nothing. Raises redis errors, OSError or TimeoutError."""
+    """The table as it is, of the living members; changes nothing. Raises redis errors, OSError or TimeoutError."""
     (seconds, micros), listed, flat = await cast("Any", redis).eval(_LOOK, 2, MEMBERS, LEASES)
     now_ms = int(seconds) * 1000 + int(micros) // 1000
     members = zip(listed[::2], listed[1::2], strict=True)

@@ -1,10 +1,12 @@
-"""What this process has published a moment ago: should Redis turn out to have lost it, it can be published again."""
+"""What this process has published a moment ago: it can be looked for on the server, and published again."""
 
 from __future__ import annotations
 
 import marshal
 import time
 from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from schemas.envelope import Event, from_fields
@@ -14,19 +16,36 @@ KEPT_S: Final = 20.0
 
 KEPT_BYTES: Final = 32_000_000
 
+COMPARED: Final = 5000
+"""Entries to look for on the server: more than one that is killed can lose."""
+
 _FLAT: Final = 2
 """The format's last version without references between values, whose bookkeeping takes longer than to copy."""
 
 
-class Recent:
-    """The stream entries of the last KEPT_S seconds, at most KEPT_BYTES of them.
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Entries that are published together. *at*: monotonic seconds.
 
-    Each batch is kept as one piece. As events, what comes next would find no memory that the processor still has at
-    hand, and the garbage collector would walk through all of them.
+    *packed*: all of them as one piece. As events, what comes next would find no memory that the processor still has at
+    hand, and the garbage collector would walk through all of them. *ids*: under which the server has them, as one piece
+    too; empty while that is not known.
     """
 
+    at: float
+    packed: bytes
+    ids: bytes = b""
+
+    def events(self) -> Iterator[Event]:
+        """In the order of their publication."""
+        return map(_event, marshal.loads(self.packed))  # noqa: S302 - of this process
+
+
+class Recent:
+    """The stream entries of the last KEPT_S seconds before the newest one, at most KEPT_BYTES of them."""
+
     def __init__(self) -> None:
-        self._batches: deque[tuple[float, bytes]] = deque()
+        self._batches: deque[Batch] = deque()
         self._bytes = 0
         self._since: float | None = None
 
@@ -42,20 +61,36 @@ class Recent:
     def _oldest(self, now: float) -> float:
         return now - KEPT_S if self._since is None else self._since
 
-    def add(self, entries: list[list[str | bytes]]) -> None:
+    def add(self, entries: list[list[str | bytes]]) -> Batch:
         """*entries*, fields and values by turns, are being published now."""
-        now = time.monotonic()
-        batch = marshal.dumps(entries, _FLAT)
-        self._batches.append((now, batch))
-        self._bytes += len(batch)
-        while self._batches and (self._batches[0][0] < self._oldest(now) or self._bytes > KEPT_BYTES):
-            self._bytes -= len(self._batches.popleft()[1])
+        batch = Batch(time.monotonic(), marshal.dumps(entries, _FLAT))
+        self._batches.append(batch)
+        self._bytes += len(batch.packed)
+        while self._batches and (self._batches[0].at < self._oldest(batch.at) or self._bytes > KEPT_BYTES):
+            self._bytes -= len(self._batches.popleft().packed)
+        return batch
+
+    def is_there(self, batch: Batch, ids: Sequence[bytes]) -> None:
+        """The server has *batch*, under *ids*."""
+        batch.ids = b" ".join(ids)
 
     def events(self) -> list[Event]:
-        """In the order of their publication."""
+        """Those of the last KEPT_S seconds, in the order of their publication."""
         since = self._oldest(time.monotonic())
-        held = (marshal.loads(batch) for at, batch in self._batches if at >= since)  # noqa: S302 - of this process
-        return [_event(entry) for entries in held for entry in entries]
+        return [event for batch in self._batches if batch.at >= since for event in batch.events()]
+
+    def there(self) -> list[tuple[Event, bytes]]:
+        """The newest entries that the server has had, at most COMPARED of them, each with its id."""
+        found: list[tuple[Event, bytes]] = []
+        for batch in reversed(self._batches):
+            if batch.ids and len(found) < COMPARED:
+                found += zip(batch.events(), batch.ids.split(), strict=True)
+        return found[:COMPARED]
+
+    def forget_ids(self) -> None:
+        """What was published so far is seen to: do not look for it any more."""
+        for batch in self._batches:
+            batch.ids = b""
 
 
 def _event(entry: list[str | bytes]) -> Event:

@@ -1,4 +1,4 @@
-"""How far every group of every stream is, what waits there, and the removal of streams nobody needs any more."""
+"""How far every group of every stream is, what waits there, and the removal of streams that no group needs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any, Final, TypeAlias
 
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
+
+from adapters.redis.values import parsed_id, text
 
 Entry: TypeAlias = tuple[str, Mapping[bytes, bytes]]
 """(id, fields)."""
@@ -66,8 +68,8 @@ async def states(redis: Redis, keys: Sequence[str]) -> dict[str, StreamState]:
             if isinstance(answer, Exception) and not _no_such_key(answer):
                 raise answer
         if not isinstance(info, Exception) and not isinstance(groups, Exception):
-            reached = {_text(group["name"]): await _reached(redis, key, group) for group in groups}
-            found[key] = StreamState(key, int(info["length"]), _text(info["last-generated-id"]), reached)
+            reached = {text(group["name"]): await _reached(redis, key, group) for group in groups}
+            found[key] = StreamState(key, int(info["length"]), text(info["last-generated-id"]), reached)
     return found
 
 
@@ -78,11 +80,11 @@ async def unacknowledged(redis: Redis, state: StreamState, group: str) -> AsyncI
     """
     reached = state.groups.get(group)
     pending = await _pending(redis, state.key, group) if reached is not None and reached.pending else set()
-    delivered = parsed(BEGINNING if reached is None else reached.delivered)
-    start = min([delivered, *map(parsed, pending)])
+    delivered = parsed_id(BEGINNING if reached is None else reached.delivered)
+    start = min([delivered, *map(parsed_id, pending)])
     after = f"{start[0]}-{start[1]}"
     while page := await _range(redis, state.key, after, state.last_id):
-        yield [(id, fields) for id, fields in page if id in pending or parsed(id) > delivered]
+        yield [(id, fields) for id, fields in page if id in pending or parsed_id(id) > delivered]
         after = f"({page[-1][0]}"
 
 
@@ -93,8 +95,8 @@ async def _pending(redis: Redis, key: str, group: str) -> set[str]:
         page: Any = await redis.xpending_range(key, group, min=after, max="+", count=PAGE)
         if not page:
             return found
-        found.update(_text(one["message_id"]) for one in page)
-        after = f"({_text(page[-1]['message_id'])}"
+        found.update(text(one["message_id"]) for one in page)
+        after = f"({text(page[-1]['message_id'])}"
 
 
 async def forget(redis: Redis, last_ids: Mapping[str, str]) -> None:
@@ -110,7 +112,7 @@ async def forget(redis: Redis, last_ids: Mapping[str, str]) -> None:
 
 
 async def _reached(redis: Redis, key: str, group: Mapping[str, Any]) -> Reached:
-    delivered, lag = _text(group["last-delivered-id"]), group.get("lag")
+    delivered, lag = text(group["last-delivered-id"]), group.get("lag")
     if lag is None:  # entries were deleted, and the server no longer keeps count
         lag = await _count(redis, key, delivered)
     return Reached(delivered, int(group["pending"]), int(lag))
@@ -118,7 +120,7 @@ async def _reached(redis: Redis, key: str, group: Mapping[str, Any]) -> Reached:
 
 async def _range(redis: Redis, key: str, first: str, last: str) -> list[Entry]:
     page: Any = await redis.xrange(key, min=first, max=last, count=PAGE)
-    return [(_text(entry_id), fields) for entry_id, fields in page]
+    return [(text(entry_id), fields) for entry_id, fields in page]
 
 
 async def _count(redis: Redis, key: str, after: str) -> int:
@@ -130,13 +132,3 @@ async def _count(redis: Redis, key: str, after: str) -> int:
 
 def _no_such_key(error: Exception) -> bool:
     return isinstance(error, redis_errors.ResponseError) and "no such key" in str(error)
-
-
-def parsed(entry_id: str) -> tuple[int, int]:
-    """An entry id as numbers that compare."""
-    ms, _, sequence = entry_id.partition("-")
-    return int(ms), int(sequence or 0)
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

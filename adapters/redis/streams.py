@@ -1,44 +1,47 @@
 """The Redis commands of the bus, as typed functions.
 
-Facts this module leans on, seen on Valkey 9.1 and Redis 7.0: reading a group's history from id 0 keeps order; a retried
-XREADGROUP strands what the lost answer held, so reads are never retried here; a script cannot block, so who has nothing
-to read waits by an XREAD, which takes nothing; XADD after a lost answer may add twice,
-so an append is never retried here either (its caller may: events are de-duplicated by the inbox).
+Facts this module relies on, seen on Valkey 9.1 and Redis 7.0:
+- A group's history, read from id 0, comes in order.
+- A repeated XREADGROUP leaves the entries of the lost answer pending, so a read is never repeated here.
+- A script cannot block, so an idle reader blocks on XREAD, which does not claim entries.
+- A repeated XADD may add twice, so an append is not repeated here. Its caller may: the inbox drops the second.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, cast
+from itertools import chain, product
+from typing import Any, Final, NamedTuple
 
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
-from adapters.redis.append import Appends, Durability, NotDurable, Unverified, raise_first
-from adapters.redis.client import Command, client, cluster
+from adapters.redis.append import Appends, Durability
+from adapters.redis.client import client, server_of
 from adapters.redis.recent import Recent
+from adapters.redis.server import Command, Keyed, NotDurable, Untrusted
+from adapters.redis.values import text
 from schemas.envelope import Event, to_fields
 from schemas.partitions import partition_of
 
 __all__ = [
     "CONSUMER",
-    "Delivery",
+    "StreamEntry",
     "Durability",
     "NotDurable",
     "StreamErrors",
     "Streams",
-    "Unverified",
+    "Untrusted",
     "client",
     "partition_in",
     "stream_key",
+    "stream_keys",
 ]
 
 CONSUMER: Final = "owner"
-"""The one consumer name of every group. Who holds the lease of a partition reads under it; nobody else may."""
+"""The one consumer name of every group. Only the lease holder of a partition reads there, under this name."""
 
-# KEYS: fences. ARGV: an epoch for each. Answers the epochs in force: a later one stays.
+# KEYS: where epochs stand. ARGV: an epoch for each. Answers the epochs in force: a later one stays.
 _CLAIM: Final = """
 local inforce = {}
 for i, key in ipairs(KEYS) do
@@ -48,12 +51,12 @@ end
 return inforce
 """
 
-# KEYS: n fences, streams. ARGV: n, an epoch for each fence, group, consumer, count, an id for each stream.
+# KEYS: where n epochs stand, streams. ARGV: n, the epochs, group, consumer, count, an id for each stream.
 _READ: Final = """
 local n = tonumber(ARGV[1])
 for i = 1, n do
   local inforce = redis.call('GET', KEYS[i]) or '0'
-  if inforce ~= ARGV[i + 1] then return redis.error_reply('FENCED ' .. KEYS[i] .. ' ' .. inforce) end
+  if inforce ~= ARGV[i + 1] then return redis.error_reply('STALE ' .. KEYS[i] .. ' ' .. inforce) end
 end
 local command = {'XREADGROUP', 'GROUP', ARGV[n + 2], ARGV[n + 3], 'COUNT', ARGV[n + 4], 'STREAMS'}
 for i = n + 1, #KEYS do command[#command + 1] = KEYS[i] end
@@ -61,14 +64,11 @@ for i = n + 5, #ARGV do command[#command + 1] = ARGV[i] end
 return redis.pcall(unpack(command))
 """
 
-POLL_S: Final = 0.05
-"""How often a cluster is asked for new entries: a blocking read would need a connection for every partition."""
-
 StreamErrors: Final = (redis_errors.RedisError, OSError, TimeoutError)
 """What talking to Redis can raise: all of it means that the store is away or refuses, never that an event is bad."""
 
 
-class Fenced(redis_errors.ResponseError):
+class StaleRead(redis_errors.ResponseError):
     """Another epoch of *partition* is in force than the one that was to be read under: *epoch*, or 0 for none."""
 
     def __init__(self, partition: int, epoch: int) -> None:
@@ -77,8 +77,7 @@ class Fenced(redis_errors.ResponseError):
         self.epoch = epoch
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class StreamEntry(NamedTuple):
     """One entry as read: *key* and *id* name it; *fields* is empty when the entry was deleted while pending."""
 
     key: str
@@ -91,7 +90,12 @@ def stream_key(topic: str, partition: int) -> str:
     return f"ferryman:{{{partition}}}:{topic}"
 
 
-def fence_key(group: str, partition: int) -> str:
+def stream_keys(topics: Iterable[str], partitions: Iterable[int]) -> list[str]:
+    """The streams of *topics* in *partitions*, topic by topic."""
+    return [stream_key(topic, partition) for topic, partition in product(topics, partitions)]
+
+
+def epoch_key(group: str, partition: int) -> str:
     """Where the epoch stands under which *group* is read in *partition*."""
     return f"ferryman:{{{partition}}}:epoch:{group}"
 
@@ -102,31 +106,46 @@ def partition_in(key: str) -> int:
 
 
 class Streams:
-    """Appends, reads and acknowledgements on one client."""
+    """Appends, reads and acknowledgements on one client. *recovers*: see Appends."""
 
-    def __init__(self, redis: Redis, partitions: int, durability: Durability = "always") -> None:
+    def __init__(
+        self, redis: Redis, partitions: int, durability: Durability = "always", *, recovers: bool = False
+    ) -> None:
         self.redis = redis
+        self.server = server_of(redis)
         self.partitions = partitions
-        self.appends = Appends(redis, durability)
+        self.appends = Appends(self.server, durability, recovers=recovers)
         self.recent = Recent()
 
     async def append(self, events: Sequence[Event]) -> None:
         """Append *events* in their order, in one round trip; returns when they are durable.
 
         Raises: StreamErrors, with any part of them appended; NotDurable when the server could not confirm the disk;
-        Unverified, with none of them appended.
+        Untrusted, with none of them appended.
         """
         await self._append(events, lost=False)
 
-    async def restore(self, events: Sequence[Event]) -> None:
-        """As `append`, of what a server that was started again has lost: it goes before everything else."""
-        await self._append(events, lost=True)
+    async def restore(self, events: Sequence[Event]) -> list[str]:
+        """As `append`, of what a server that was started again has lost: it goes before everything else. Returns
+        the ids of the entries."""
+        return [text(entry_id) for entry_id in await self._append(events, lost=True)]
 
-    async def _append(self, events: Sequence[Event], *, lost: bool) -> None:
-        keys = [stream_key(event.topic, partition_of(event.subject, self.partitions)) for event in events]
+    async def _append(self, events: Sequence[Event], *, lost: bool) -> list[bytes]:
         entries = [to_fields(event) for event in events]
-        self.recent.add(entries)
-        await self.appends.run(keys, entries, lost=lost)
+        batch = self.recent.add(entries)
+        ids = await self.appends.run([*map(self._key, events)], entries, lost=lost)
+        self.recent.is_there(batch, ids)
+        return ids
+
+    def _key(self, event: Event) -> str:
+        return stream_key(event.topic, partition_of(event.subject, self.partitions))
+
+    async def lacks_recent(self) -> bool:
+        """Whether the server has lost something of what this process appended last. Raises: StreamErrors."""
+        pipe = self.redis.pipeline(transaction=False)
+        for event, entry_id in self.recent.there():
+            pipe.xrange(self._key(event), min=entry_id, max=entry_id)
+        return not all(await pipe.execute())
 
     async def ensure_groups(self, group: str, keys: Iterable[str], start: str = "0") -> None:
         """Make the streams and *group* on them where they are missing. *start*: the id after which a new group
@@ -138,73 +157,67 @@ class Streams:
             if isinstance(answer, Exception) and not str(answer).startswith("BUSYGROUP"):
                 raise answer
 
-    async def claim(self, group: str, epochs: Mapping[int, int]) -> dict[int, int]:
-        """Let *group* be read under *epochs* (partition -> epoch) and no earlier ones; returns what is in force then.
+    async def drop_groups(self, group: str, keys: Iterable[str]) -> None:
+        """Take *group* off the streams *keys*, with what is pending for it."""
+        pipe = self.redis.pipeline(transaction=False)
+        for key in keys:
+            pipe.execute_command("XGROUP", "DESTROY", key, group)
+        for answer in await pipe.execute(raise_on_error=False):
+            if isinstance(answer, Exception) and "requires the key to exist" not in str(answer):
+                raise answer
 
-        A lease alone does not keep its former owner from reading: it may have been stopped just before it sent the
-        command, and what it gets then is not there for the new owner, who goes on with what is behind it.
+    async def claim(self, group: str, epochs: Mapping[int, int]) -> dict[int, int]:
+        """Let *group* be read under *epochs* (partition -> epoch) and no earlier ones; returns those in force then.
+
+        A lease alone does not keep its former holder from reading: that process may have been stopped just before it
+        sent its read. The entries it got then would be missing for the new lease holder.
         """
-        commands: list[tuple[str, Command]] = [
-            (fences[0], ("EVAL", _CLAIM, len(fences), *fences, *(epochs[partition_in(fence)] for fence in fences)))
-            for fences in self._side_by_side([fence_key(group, partition) for partition in epochs])
+        together = self.server.together(epoch_key(group, partition) for partition in epochs)
+        commands: list[Keyed] = [
+            (keys[0], ("EVAL", _CLAIM, len(keys), *keys, *(epochs[partition_in(key)] for key in keys)))
+            for keys in together
         ]
-        answers = await self._answers(commands)
-        in_force = (epoch for answer in answers for epoch in answer)
-        return dict(zip(epochs, in_force, strict=True))
+        in_force = zip(chain(*together), chain(*await self._answers(commands)), strict=True)
+        return {partition_in(key): epoch for key, epoch in in_force}
 
     async def read(
         self, group: str, positions: Mapping[str, str], *, count: int, epochs: Mapping[int, int]
-    ) -> list[Delivery]:
+    ) -> list[StreamEntry]:
         """Entries of several streams: new ones where the position is ">", else the pending ones after it.
 
         *count* is per stream; *epochs* are of the partitions that are to be read as claimed. Never cancel it and never
-        repeat it blindly: after any error read the history first. Raises: StreamErrors, among them Fenced.
+        repeat it blindly: after any error read the history first. Raises: StreamErrors, among them StaleRead.
         """
-        commands: list[tuple[str, Command]] = []
-        for keys in self._side_by_side(positions):
+        commands: list[Keyed] = []
+        for keys in self.server.together(positions):
             parts = {partition: epochs[partition] for key in keys if (partition := partition_in(key)) in epochs}
-            fences = [fence_key(group, partition) for partition in parts]
-            fenced: Command = ("EVAL", _READ, len(fences) + len(keys), *fences, *keys, len(fences), *parts.values())
-            commands.append((keys[0], (*fenced, group, CONSUMER, count, *(positions[key] for key in keys))))
+            claims = [epoch_key(group, partition) for partition in parts]
+            script: Command = ("EVAL", _READ, len(claims) + len(keys), *claims, *keys, len(claims), *parts.values())
+            commands.append((keys[0], (*script, group, CONSUMER, count, *(positions[key] for key in keys))))
         answers = await self._answers(commands)
-        return [delivery for answer in answers for delivery in _deliveries(answer)]
+        return [entry for answer in answers for entry in _entries(answer)]
 
     async def wait(self, after: Mapping[str, str], *, block_ms: int) -> bool:
-        """Until one of the streams has an entry beyond its id (then true), at most *block_ms*. Takes nothing. Of a
-        cluster nobody can tell: false after POLL_S."""
-        if cluster(self.redis) is not None:
-            await asyncio.sleep(min(POLL_S, block_ms / 1000))
-            return False
-        return bool(await self.redis.xread(cast("Any", dict(after)), count=1, block=block_ms))
+        """Wait until one of the streams may have an entry beyond its id, at most *block_ms*. Takes nothing. True: it
+        has one."""
+        return await self.server.wait(after, block_ms=block_ms)
 
     async def last_ids(self, keys: Sequence[str]) -> dict[str, str]:
         """The id of the last entry that each of *keys* ever had."""
         pipe = self.redis.pipeline(transaction=False)
         for key in keys:
             pipe.xinfo_stream(key)
-        return {key: _text(info["last-generated-id"]) for key, info in zip(keys, await pipe.execute(), strict=True)}
+        return {key: text(info["last-generated-id"]) for key, info in zip(keys, await pipe.execute(), strict=True)}
 
-    def _side_by_side(self, keys: Iterable[str]) -> list[list[str]]:
-        """*keys* by what one command may name: of a cluster, one partition's, as all must share a slot."""
-        parts: dict[int, list[str]] = {}
-        for key in keys:
-            parts.setdefault(0 if cluster(self.redis) is None else partition_in(key), []).append(key)
-        return list(parts.values())
-
-    async def _answers(self, commands: Sequence[tuple[str, Command]]) -> list[Any]:
-        """Of *commands*, each with a key that tells its node. An error of one node is raised after the others' answers
-        are in; what those held is in the history then."""
+    async def _answers(self, commands: Sequence[Keyed]) -> list[Any]:
+        """The answers to *commands*. After an error of one node, what the others answered is in the history."""
         try:
-            if (parted := cluster(self.redis)) is not None:
-                answers, _ = await parted.run(commands)
-                raise_first(answers)
-                return answers
-            return [await cast("Any", self.redis).execute_command(*command) for _, command in commands]
+            return await self.server.run(commands)
         except redis_errors.ResponseError as exc:
             word, *told = str(exc).split()
-            if word != "FENCED":
+            if word != "STALE":
                 raise
-            raise Fenced(partition_in(told[0]), int(told[1])) from None
+            raise StaleRead(partition_in(told[0]), int(told[1])) from None
 
     async def ack(self, group: str, entries: Sequence[tuple[str, str]]) -> None:
         """Acknowledge (stream key, entry id) pairs, in one round trip. Repeating it is harmless."""
@@ -242,20 +255,16 @@ class Streams:
             if isinstance(groups, Exception):
                 continue
             for info in groups:
-                if _text(info["name"]) == group:
+                if text(info["name"]) == group:
                     pending += int(info["pending"])
                     unread = -1 if info.get("lag") is None or unread < 0 else unread + int(info["lag"])
         return unread, pending
 
 
-def _deliveries(answer: Any) -> list[Delivery]:
+def _entries(answer: Any) -> list[StreamEntry]:
     """Of a script's answer: what is a map for the server is a list there."""
     return [
-        Delivery(_text(key), _text(entry_id), dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {})
-        for key, entries in answer or ()
+        StreamEntry(key, text(entry_id), dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {})
+        for key, entries in ((text(key), entries) for key, entries in answer or ())
         for entry_id, flat in entries
     ]
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

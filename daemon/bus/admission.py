@@ -11,7 +11,7 @@ import structlog
 
 from adapters.postgres.bus import inbox, payloads
 from adapters.postgres.pool import Pool, store_is_down
-from adapters.redis.streams import Delivery, StreamErrors, Streams, partition_in
+from adapters.redis.streams import StreamEntry, StreamErrors, Streams, partition_in
 from daemon.bus.committer import Committer, Settled, body_hash
 from daemon.bus.lanes import Entry, EntryRef, Lanes
 from daemon.bus.settle import Finish
@@ -25,7 +25,8 @@ log = structlog.get_logger(__name__)
 
 
 class Admission:
-    """Puts into *lanes* what *worker* has to do. Once *stopping* is set it waits for Postgres no more."""
+    """Puts into *lanes* what *worker* has to do: nothing that was accepted before *since*. Once *stopping* is set it
+    waits for Postgres no more."""
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Admission:
         lanes: Lanes,
         committer: Committer,
         stopping: asyncio.Event,
+        since: datetime,
     ) -> None:
         self._worker = worker
         self._streams = streams
@@ -42,8 +44,9 @@ class Admission:
         self._lanes = lanes
         self._committer = committer
         self._stopping = stopping
+        self._since = since
 
-    async def admit(self, found: Sequence[Delivery], epochs: Mapping[int, int], *, history: bool) -> None:
+    async def admit(self, found: Sequence[StreamEntry], epochs: Mapping[int, int], *, history: bool) -> None:
         """Put into lanes what is this worker's to do; acknowledge what is done already or none of its business."""
         entries: list[Entry] = []
         copies: list[tuple[Entry, Event]] = []
@@ -74,7 +77,7 @@ class Admission:
                     return  # they stay pending, and the next start reads them
                 await asyncio.sleep(PAUSE_S)
 
-    def _entry(self, ref: EntryRef, delivery: Delivery, epochs: Mapping[int, int]) -> Entry | Settled | None:
+    def _entry(self, ref: EntryRef, delivery: StreamEntry, epochs: Mapping[int, int]) -> Entry | Settled | None:
         """The entry as the lanes hold it; its end, where it cannot be read; None where it is not this worker's."""
         partition = partition_in(ref.key)
         epoch = epochs.get(partition, 0)
@@ -86,7 +89,7 @@ class Admission:
         except Malformed as exc:
             entry = Entry(ref, partition, _unreadable(delivery), epoch)
             return Settled(entry, Finish("dead", "Malformed", error=exc), datetime.now(UTC))
-        return Entry(ref, partition, event, epoch) if self._worker.concerns(event) else None
+        return Entry(ref, partition, event, epoch) if self._worker.concerns(event, self._since) else None
 
     async def _admit_events(self, entries: list[Entry], copies: list[tuple[Entry, Event]], history: bool) -> None:
         name = self._worker.name
@@ -120,13 +123,17 @@ class Admission:
             return {}  # the count only warns
 
     async def _fetch(self, entries: list[Entry]) -> None:
-        """Put the payloads of large events back in their place."""
+        """Put the payloads of large events back in their place. Where one is absent the event keeps its reference, and
+        the consumer waits for the payload."""
         wanted = [entry for entry in entries if entry.event.dataref]
         if not wanted:
             return
         found = await payloads.fetch(self._pool, [(entry.event.id, entry.event.dataref) for entry in wanted])
         for entry in wanted:
-            entry.event = entry.event.with_data(found.get((entry.event.id, entry.event.dataref), b""))
+            if (data := found.get((entry.event.id, entry.event.dataref))) is not None:
+                entry.event = entry.event.with_data(data)
+            else:
+                log.error("bus.payload_absent", worker=self._worker.name, event_id=entry.event.id)
 
 
 def _other_bodies(events: Sequence[Event], copies: Sequence[tuple[Entry, Event]]) -> list[tuple[Event, bytes]]:
@@ -141,7 +148,7 @@ def _other_bodies(events: Sequence[Event], copies: Sequence[tuple[Entry, Event]]
     ]
 
 
-def _unreadable(delivery: Delivery) -> Event:
+def _unreadable(delivery: StreamEntry) -> Event:
     """A stand-in for an entry that is no event of ours, so that it can be kept and looked at."""
     raw = b" ".join(key + b"=" + value for key, value in delivery.fields.items())
     return Event(

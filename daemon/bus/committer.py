@@ -15,11 +15,12 @@ from typing import Final, NamedTuple
 import orjson
 import structlog
 
-from adapters.postgres.bus import burials, epochs, inbox, outbox, payloads
+from adapters.postgres.bus import burials, epochs, inbox, outbox
 from adapters.postgres.pool import ACQUIRE_TIMEOUT_S, Connection, store_is_down
 from adapters.redis.streams import NotDurable, StreamErrors
 from daemon.bus.aside import LARGE_BYTES
 from daemon.bus.lanes import Entry, EntryRef
+from daemon.bus.publisher import publish
 from daemon.bus.settle import Finish, Retry, Wait
 from daemon.bus.shared import Shared
 from daemon.bus.worker import AnyWorker
@@ -56,8 +57,8 @@ def body_hash(event: Event) -> bytes:
 class Committer:
     """Writes what one worker's handlers returned.
 
-    *committed* hears of the entries whose verdicts are in Postgres, and returns what may be acknowledged. *lease_lost*
-    hears of partitions that another owner has taken.
+    *committed* is called with the entries whose verdicts are in Postgres, and returns what may be acknowledged.
+    *lease_lost* is called with the partitions that another process has taken.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class Committer:
                 await self._wake.wait()
                 self._wake.clear()
                 if after.done():
-                    after.result()  # its own fault must end the process, not let entries pile up unacknowledged
+                    after.result()  # an error of it must end the process, or entries pile up unacknowledged
                 while self._settled:
                     batch, self._settled = self._settled[:LARGEST], self._settled[LARGEST:]
                     await self._commit(batch)
@@ -123,8 +124,8 @@ class Committer:
             after.cancel()
 
     async def _commit(self, batch: list[Settled]) -> None:
-        """Commit *batch*; while the store is down, wait; where the data is at fault, halve until the culprit is
-        alone."""
+        """Commit *batch*. While Postgres is away, wait; where it refuses the data, halve the batch until the event at
+        fault is alone."""
         while True:
             try:
                 async with asyncio.timeout(30):
@@ -216,12 +217,12 @@ class Committer:
                 self._wake_after.set()
 
     async def _publish(self) -> None:
-        """Publish the outbox. What Redis does not take stays the first of it, so that nothing later overtakes it."""
+        """Publish the outbox. What Redis does not take stays first in it, so that nothing later overtakes it."""
         if not self._outbox:
             return
         batch, self._outbox = self._outbox, []
         try:
-            await self._streams.append(await payloads.set_aside(self._pool, [event for _, event in batch]))
+            await publish(self._pool, self._streams, [event for _, event in batch])
         except BaseException:
             self._outbox = batch + self._outbox
             raise

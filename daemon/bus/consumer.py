@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 
 from adapters import permit
-from adapters.postgres.bus import inbox
+from adapters.postgres.bus import inbox, payloads
 from adapters.postgres.pool import store_is_down
 from adapters.redis.streams import StreamErrors, Streams
 from daemon.bus.committer import Committer, Settled
@@ -22,7 +22,19 @@ from daemon.bus.deadline import Deadline
 from daemon.bus.lanes import Entry, EntryRef, Lanes
 from daemon.bus.outcome import Outcome, Row, Turn
 from daemon.bus.reader import Reader
-from daemon.bus.settle import Finish, Park, Poison, Retry, StandInLine, Unexpected, Verdict, Wait, Yield, decide
+from daemon.bus.settle import (
+    Finish,
+    Park,
+    PayloadAbsent,
+    Poison,
+    Retry,
+    StandInLine,
+    Unexpected,
+    Verdict,
+    Wait,
+    Yield,
+    decide,
+)
 from daemon.bus.shared import Shared
 from daemon.bus.worker import AnyWorker
 from schemas.errors import FerrymanError, LeaseLost, StoreAway, Uncertain
@@ -86,12 +98,12 @@ class Consumer:
         self.reader.paused = paused
 
     def stop(self) -> None:
-        """Read nothing more and start nothing more; what is being handled may finish."""
+        """Read and begin nothing more; handlers under way may finish."""
         self._stopping.set()
         self.reader.stop()
 
     def hand_over(self, partition: int) -> bool:
-        """Let go of what waits in *partition*; true once nothing of it is in hand or may still come in."""
+        """Drop what waits in *partition*; true once nothing of it is in hand or may still come in."""
         return self.lanes.drop_waiting(partition) == 0 and partition not in self.reader.reading
 
     async def run(self) -> None:
@@ -176,11 +188,11 @@ class Consumer:
             raise LeaseLost("the lease has run out meanwhile")
 
     async def _turn_under_suspicion(self, entry: Entry, mine: permit.Permit) -> None:
-        """Handle an event that has been delivered often: one of these may be what kills the process.
+        """Handle an event that has been delivered often, and may be what kills the process.
 
-        Deliveries alone prove nothing, since every restart makes one of everything pending. So each such event is
-        written down before it is begun, and crossed out when it is survived. What was under way when a process died is
-        begun alone from then on, one such event at a time: the next death tells which it was.
+        Deliveries alone prove nothing, since every restart delivers everything pending again. So this notes each such
+        event before it begins, and takes the note back when the process has survived it. An event that was under way
+        when a process died is begun alone from then on, so the next death tells which event it was.
         """
         try:
             begun = await inbox.begin(self._shared.pool, self.worker.name, entry.event)
@@ -209,7 +221,7 @@ class Consumer:
     async def _turn(self, entry: Entry, mine: permit.Permit) -> None:
         """Call the handler once and act on how it ended."""
         if entry.dropped:
-            return  # while it waited here its lease was lost: the next lease holder may have ended it by now
+            return  # its lease was lost while it waited here: the next lease holder may have ended it by now
         began = time.monotonic()
         if entry.began is None:
             entry.began = began
@@ -244,10 +256,12 @@ class Consumer:
         return answers
 
     async def _handle(self, entry: Entry, now: datetime) -> Outcome | FerrymanError:
-        turn = Turn(now=now, attempt=entry.attempts + 1, step=entry.step, memo=entry.memo)
+        turn = Turn(now, entry.attempts + 1, entry.step, entry.memo, entry.ref.id)
         call = self._deadline.call()
         try:
             with call:
+                if entry.event.dataref:
+                    await self._fetch(entry)
                 return await self.worker.handle(entry.event, self._deps, turn)
         except FerrymanError as exc:
             return exc
@@ -258,6 +272,14 @@ class Consumer:
                 return StoreAway(f"a store is away ({type(exc).__name__})")
             log.exception("event.handler_failed", worker=self.worker.name, event_id=entry.event.id)
             return Unexpected(f"the handler raised {type(exc).__name__}")
+
+    async def _fetch(self, entry: Entry) -> None:
+        """Ask again for the payload of a large event, which was absent. Raises: PayloadAbsent."""
+        reference = entry.event.id, entry.event.dataref
+        data = (await payloads.fetch(self._shared.pool, [reference])).get(reference)
+        if data is None:
+            raise PayloadAbsent("the event's payload is not in the table payloads: put it back from a backup")
+        entry.event = entry.event.with_data(data)
 
     def _apply(self, entry: Entry, verdict: Verdict, now: datetime) -> None:
         match verdict:

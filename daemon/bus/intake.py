@@ -15,9 +15,9 @@ import structlog
 
 from adapters.postgres.bus import payloads, spool
 from adapters.postgres.pool import Pool, refuses_data, store_is_down
-from adapters.redis.client import ping
-from adapters.redis.streams import NotDurable, StreamErrors, Streams, Unverified
+from adapters.redis.streams import NotDurable, StreamErrors, Streams, Untrusted
 from daemon.bus.batcher import Batcher, Full
+from daemon.bus.publisher import publish
 from daemon.lifecycle import Periodic
 from daemon.stores.health import Stores, store_away
 from schemas.envelope import Event
@@ -154,15 +154,16 @@ class Intake(Periodic):
         now on. Raises: Malformed."""
         try:
             if self._stores.postgres.up:
-                events = await payloads.set_aside(self._pool, events)
-            await self._streams.append(events)
+                await publish(self._pool, self._streams, events)
+            else:
+                await self._streams.append(events)  # large payloads can be put nowhere else
         except (*StreamErrors, NotDurable) as exc:
-            if not isinstance(exc, Unverified):  # the server answers: recovery looks what it has lost
+            if not isinstance(exc, Untrusted):  # the server answers: recovery looks what it has lost
                 self._stores.redis.noticed(exc)
             if not self._spooling:
                 log.warning("intake.spools", error_class=type(exc).__name__)
             self._spooling = True
-            return False if isinstance(exc, Unverified) or _never_connected(exc) else None
+            return False if isinstance(exc, Untrusted) or _never_connected(exc) else None
         except Exception as exc:
             if refuses_data(exc):
                 raise Malformed("Postgres cannot hold it") from exc
@@ -246,7 +247,7 @@ class Intake(Periodic):
         async with self._spool_tail:
             while await self._move_oldest():
                 pass
-            await ping(self._streams.redis)
+            await self._streams.server.ping()
             self._spooling = self._held
             self._spool_empty = True
             self._stores.redis.answered()
@@ -255,7 +256,7 @@ class Intake(Periodic):
     async def _move_oldest(self) -> int:
         rows = await spool.oldest(self._pool, DRAIN_BATCH)
         if rows:
-            await self._streams.append(await payloads.set_aside(self._pool, [event for _, event in rows]))
+            await publish(self._pool, self._streams, [event for _, event in rows])
             await spool.remove(self._pool, [seq for seq, _ in rows])
             log.info("intake.spool_drained", count=len(rows))
         return len(rows)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Final, cast
 
 from adapters.postgres.bus import journal
+from adapters.postgres.bus.journal import Journaled
+from adapters.postgres.bus.workers import JOURNAL
 from adapters.postgres.pool import Connection
 from daemon.bus.outcome import Done, Outcome, Row, Turn
 from daemon.bus.worker import Worker
@@ -15,14 +17,20 @@ from schemas.envelope import TOPICS, TYPES, Event
 
 async def handle(event: Event, deps: None, turn: Turn) -> Outcome:
     """Keep the event as it is."""
-    return Done(rows=(event,))
+    return Done(rows=(Journaled(event, turn.entry_id),))
 
 
 async def record(conn: Connection, rows: Sequence[Row]) -> None:
     """Append the events."""
-    await journal.append(conn, cast("Sequence[Event]", rows))
+    await journal.append(conn, cast("Sequence[Journaled]", rows))
 
 
 WORKER: Final[Worker[None]] = Worker(
-    name="journal", reads=TOPICS, types=frozenset(TYPES), handle=handle, record=record, lanes=lambda s: 200
+    name=JOURNAL,
+    reads=TOPICS,
+    types=frozenset(TYPES),
+    begins="everything",
+    handle=handle,
+    record=record,
+    lanes=lambda s: 200,
 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from adapters.postgres.bus import inbox, missing, payloads
+from adapters.postgres.bus import inbox, missing, workers
 from adapters.postgres.pool import Connection, Pool
-from adapters.redis.streams import Streams, partition_in, stream_key
-from daemon.bus.worker import AnyWorker
+from adapters.redis.streams import Streams, partition_in, stream_keys
+from daemon.bus.publisher import restore
 from schemas.envelope import TOPICS, Event, from_fields
 from schemas.errors import Malformed
 from schemas.partitions import partition_of
@@ -19,33 +19,30 @@ PAGE: Final = 500
 class Losses:
     """Of one process. *days*: how far back the journal is looked at."""
 
-    def __init__(self, pool: Pool, streams: Streams, workers: Sequence[AnyWorker], days: int) -> None:
+    def __init__(self, pool: Pool, streams: Streams, days: int) -> None:
         self._pool = pool
         self._streams = streams
-        self._workers = workers
         self._days = days
 
     async def missing(self, conn: Connection) -> list[Event]:
         """What the journal has and some worker has not ended with, in the journal's order."""
         found: list[Event] = []
         after = 0
-        while page := await missing.events(conn, self._types(), after, days=self._days, limit=PAGE):
+        every = [worker for worker in await workers.listed(conn) if worker.name != workers.JOURNAL]
+        while page := await missing.events(conn, every, after, days=self._days, limit=PAGE):
             found += [event for _, event in page]
             after = page[-1][0]
         return found
 
-    def _types(self) -> Mapping[str, Sequence[str]]:
-        return {w.name: sorted(w.types) for w in self._workers if w.name != "journal"}
-
     async def unknown(self, known: set[str]) -> list[Event]:
         """What this process published a moment ago and some worker has not ended with.
 
-        Also what the journal has: it may have got there after somebody looked for what is missing.
+        The journal may have it too by now: it may have got there after `missing` was asked.
         """
         published = {event.id: event for event in self._streams.recent.events() if event.id not in known}
         recent = list(published.values())
         open_ids: set[str] = set()
-        for worker in self._workers if recent else ():
+        for worker in await workers.listed(self._pool) if recent else ():
             concerned = [event for event in recent if worker.concerns(event)]
             ended = await inbox.seen(self._pool, worker.name, concerned)
             open_ids.update(event.id for event in concerned if event.inbox_key not in ended)
@@ -59,7 +56,7 @@ class Losses:
         entries = {event.id: event for event in (*recovered, *(event for _, _, event in newer))}
         again = sorted(entries.values(), key=lambda event: event.time)
         for start in range(0, len(again), PAGE):
-            await self._streams.restore(await payloads.set_aside(self._pool, again[start : start + PAGE]))
+            await restore(self._pool, self._streams, again[start : start + PAGE])
         pipe = self._streams.redis.pipeline(transaction=False)
         for key, entry_id, _ in newer:
             pipe.xdel(key, entry_id)
@@ -67,7 +64,7 @@ class Losses:
 
     async def _newer(self, subjects: set[str], beats_ms: Sequence[int]) -> list[tuple[str, str, Event]]:
         partitions = {partition_of(subject, self._streams.partitions) for subject in subjects}
-        keys = [stream_key(topic, p) for topic in TOPICS for p in partitions]
+        keys = stream_keys(TOPICS, partitions)
         pipe = self._streams.redis.pipeline(transaction=False)
         for key in keys:
             since_ms = beats_ms[partition_in(key) if len(beats_ms) > 1 else 0]

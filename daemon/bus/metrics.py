@@ -25,6 +25,12 @@ METRICS: Final = (
     ),
     Declared("ferryman_lag", "gauge", "Events published that the worker has not settled.", ("worker",)),
     Declared("ferryman_oldest_seconds", "gauge", "Age of the worker's oldest unsettled event.", ("worker",)),
+    Declared(
+        "ferryman_unattended_seconds",
+        "gauge",
+        "How long no process has run the worker while work waits for it; 0: one runs it, or nothing waits.",
+        ("worker",),
+    ),
     Declared("ferryman_dead_letters", "gauge", "Dead letters that wait for a person.", ("worker",)),
     Declared("ferryman_uncertain", "gauge", "Sends whose outcome is not known.", ("provider",)),
     Declared("ferryman_breaker_open", "gauge", "1 while calls to the provider are stopped.", ("provider",)),

@@ -40,10 +40,14 @@ Outcome: TypeAlias = Done | Later
 
 
 class Turn(NamedTuple):
-    """One call of a handler: the *now* it decides by, which *attempt* it is (from 1; waiting and outages cost none),
-    and the *step* and *memo* that the last Later of this event named ("" and None at first, and after a crash)."""
+    """One call of a handler.
+
+    *now*: what it decides by. *attempt*: from 1; waiting and outages cost none. *step*, *memo*: what the last Later of
+    this event named ("" and None at first, and after a crash). *entry_id*: of the event's entry on its stream.
+    """
 
     now: datetime
     attempt: int = 1
     step: str = ""
     memo: Any = None
+    entry_id: str = ""

@@ -1,8 +1,8 @@
 """The reader: takes a worker's entries off the partitions it holds.
 
-A read is never cancelled and never repeated by the client. Who takes a partition first claims it under its epoch, so
-that nobody reads there under an earlier one, then reads what is pending, from the beginning and in order, and only then
-what is new; so does everybody after an error of a read.
+A read is never cancelled, and the client never repeats it. A new lease holder first claims its partition under its
+epoch, which refuses every read under an earlier epoch. It then reads what is pending, in order, and only then what is
+new. A reader does the same after an error of a read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Final
 
 import structlog
 
-from adapters.redis.streams import Fenced, StreamErrors, Streams, partition_in, stream_key
+from adapters.postgres.bus.workers import EPOCH
+from adapters.redis.streams import StaleRead, StreamErrors, Streams, partition_in, stream_keys
 from daemon.bus.admission import Admission
 from daemon.bus.committer import Committer
 from daemon.bus.lanes import Lanes
@@ -63,15 +64,16 @@ class Reader:
         self._last: dict[str, str] = {}  # beyond these ids nothing was there, or it has been read
         self._woken = False
         self._stopping = asyncio.Event()
-        self._admission = Admission(worker, streams, shared.pool, lanes, committer, self._stopping)
+        since = shared.since.get(worker.name, EPOCH)
+        self._admission = Admission(worker, streams, shared.pool, lanes, committer, self._stopping, since)
         self._failing: str | None = None
         self._turn = 0
         self._next_count = 0.0
         self._read_at = -math.inf
-        self._losses = self._appends.losses
+        self._trusted_since = self._appends.trusted_since()
         self.paused = False
         self.reading: frozenset[int] = frozenset()
-        """The partitions that the read under way may bring entries of: nobody else may read them before its end."""
+        """The partitions that the read under way may bring entries of: they are not handed over before its end."""
 
     def stop(self) -> None:
         """End `run` after the read that is under way."""
@@ -88,7 +90,7 @@ class Reader:
                 continue
             self.reading = frozenset(readable)
             try:
-                if not await self._server_is_known():
+                if not await self._server_is_trusted():
                     await self._pause()
                     continue
                 nothing_in = await self._read([key for p in readable for key in self._keys(p)], room)
@@ -97,28 +99,28 @@ class Reader:
                     await self._wait(nothing_in, BLOCK_MS if room >= len(nothing_in) else SHORT_BLOCK_MS)
                 self._failing = None
                 self._read_at = time.monotonic()
-            except Fenced as exc:
-                self._fenced(exc)
+            except StaleRead as exc:
+                self._stale_read(exc)
             except StreamErrors as exc:
                 await self._recover(exc)
             finally:
                 self.reading = frozenset()
 
-    async def _server_is_known(self) -> bool:
-        """False while the server is one that was started again and of which nobody knows yet what it has lost: that
-        comes back first, or a person's next event would be done before it. Raises: StreamErrors."""
-        if not self._appends.watched:
-            return True
-        a_while_ago = time.monotonic() - self._read_at > QUICKEST_RESTART_S
-        if a_while_ago and not self._appends.fenced and await self._appends.restarted():
-            self._suspect()
-        if self._appends.losses != self._losses:
-            self._losses = self._appends.losses
+    async def _server_is_trusted(self) -> bool:
+        """False while the server may have lost something: that comes back first, or a person's next event would be done
+        before it. Raises: StreamErrors."""
+        since = self._appends.trusted_since()
+        if since is not None and time.monotonic() - self._read_at > QUICKEST_RESTART_S:
+            if await self._appends.restarted():
+                self._suspect()
+            since = self._appends.trusted_since()
+        if since not in (None, self._trusted_since):
+            self._trusted_since = since
             self._begin_anew()
-        return not self._appends.fenced
+        return since is not None
 
     def _follow_leases(self) -> None:
-        """Take up the partitions that are ours since the last look, from the beginning of what is pending there."""
+        """Take up the partitions leased since the last call, from the beginning of what is pending there."""
         epochs = dict(self._leases.held(self._worker.name))
         gone = [p for p, epoch in self._owned.items() if epochs.get(p) != epoch]
         if gone:
@@ -132,7 +134,7 @@ class Reader:
         self._history = {key: at for key, at in self._history.items() if partition_in(key) in epochs}
 
     def _keys(self, partition: int) -> list[str]:
-        return [stream_key(topic, partition) for topic in self._worker.reads]
+        return stream_keys(self._worker.reads, [partition])
 
     async def _pause(self) -> None:
         self._lanes.changed.clear()
@@ -153,7 +155,7 @@ class Reader:
         count = min(BATCH, room // len(some))
         if behind := {key: self._history[key] for key in some if key in self._history}:
             found = await self._streams.read(self._worker.name, behind, count=count, epochs=self._owned)
-            reached = {delivery.key: delivery.id for delivery in found}
+            reached = {entry.key: entry.id for entry in found}
             self._history = {key: at for key, at in self._history.items() if key not in behind} | reached
             await self._admission.admit(found, self._owned, history=True)
             return ()
@@ -163,12 +165,12 @@ class Reader:
         if not found:
             return some
         self._woken = False
-        self._last.update((delivery.key, delivery.id) for delivery in found)
+        self._last.update((entry.key, entry.id) for entry in found)
         await self._admission.admit(found, self._owned, history=False)
         return ()
 
     async def _claim(self) -> None:
-        """Have every other process read nothing any more of what we took up."""
+        """Claim the partitions that this process took up: reads of other processes there are refused from now on."""
         if not self._unclaimed:
             return
         epochs = {partition: self._owned[partition] for partition in self._unclaimed}
@@ -176,23 +178,23 @@ class Reader:
         self._unclaimed.clear()
         for partition, epoch in in_force.items():
             if epoch != epochs[partition]:
-                raise Fenced(partition, epoch)
+                raise StaleRead(partition, epoch)
 
-    def _fenced(self, exc: Fenced) -> None:
+    def _stale_read(self, exc: StaleRead) -> None:
         """The partition is another one's by now; or the server has lost our claim, and perhaps more."""
         epoch = self._owned.get(exc.partition, 0)
-        log.warning("bus.read_fenced", worker=self._worker.name, partition=exc.partition, epoch=epoch, other=exc.epoch)
+        log.warning("bus.stale_read", worker=self._worker.name, partition=exc.partition, epoch=epoch, other=exc.epoch)
         if exc.epoch > epoch:
             self._leases.lost(self._worker.name, exc.partition, exc.epoch)
         else:
-            self._appends.fence()
+            self._appends.distrust()
             self._suspect()
         self._begin_anew()
 
     async def _wait(self, keys: Sequence[str], block_ms: int) -> None:
-        """Until there may be something new in *keys*, of which nothing was new a moment ago."""
+        """Wait until there may be something new in *keys*, which had nothing new a moment ago."""
         if self._woken:
-            self._last.clear()  # somebody has read what we heard of: an operator by hand
+            self._last.clear()  # the entry that ended the wait is gone: an operator has read it by hand
         if unknown := [key for key in keys if key not in self._last]:
             self._last |= await self._streams.last_ids(unknown)
             self._woken = False
@@ -200,10 +202,11 @@ class Reader:
         self._woken = await self._streams.wait({key: self._last[key] for key in keys}, block_ms=block_ms)
 
     async def _find_stranded(self, keys: Sequence[str]) -> None:
-        """Compare what is pending with what is in hand, now and then.
+        """Compare what is pending with what is in hand, now and then; where more is pending, read the history again.
 
-        A process that lost its lease in the middle of a read leaves entries pending that nobody holds: then read the
-        history again.
+        An operator's own XREADGROUP or XCLAIM under the name of the owner leaves entries pending that no process has in
+        hand. No process does: a read under an epoch that is not in force takes nothing, and an error of a read is
+        followed by the history anyway.
         """
         self._next_count = time.monotonic() + COUNT_EVERY_S
         known = self._lanes.by_stream() + self._committer.unacknowledged()
@@ -211,13 +214,13 @@ class Reader:
         self._history.update((key, "0") for key, count in pending.items() if count > known[key])
 
     async def _recover(self, exc: BaseException) -> None:
-        """After a read went wrong its entries may be pending under our name."""
+        """Begin anew after a failed read: its entries may be pending for this process."""
         text = str(exc)
         if text != self._failing:
             self._failing = text
             log.warning("bus.read_failed", worker=self._worker.name, error_class=type(exc).__name__)
         if "NOGROUP" in text or "UNBLOCKED" in text or "no longer exists" in text:
-            self._suspect()  # whoever mends makes the groups again, once everything is in its place
+            self._suspect()  # recovery makes the groups again, once everything is in its place
         self._read_at = -math.inf
         await asyncio.sleep(PAUSE_S)
         self._begin_anew()

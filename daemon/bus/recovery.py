@@ -1,16 +1,16 @@
-"""Recovery when Redis has lost data: noticed within seconds, mended without a person.
+"""Recovery: notices within seconds that Redis has lost data, and puts it back without a person.
 
-Redis holds a mark, and a beat that every process raises once a second. A mark that is gone or another's, or a beat
-that went
-back, means that the server lost what it had: all of it (a wiped server) or its newest part (a cut append-only file).
-Then everything that the journal has and some worker has not ended with is published again, and what this process has
-published a
-moment ago. What is there twice is harmless: the inbox knows. Groups are made last, so nobody reads before all is in
-place; meanwhile new events wait in the spool, so that what is recovered for a key goes before what is newer.
+Redis holds a mark, and a beat that every process raises once a second. A loss shows in a mark that is gone or that
+another process has set, or in a beat that went back: the server lost everything (it was emptied) or its newest part
+(its append-only file was cut). Recovery then publishes again what the journal has and some worker has not ended with,
+and what this process published a moment ago. An event that is on the stream twice does no harm, as the inbox drops the
+second. Beside these signs, `comparison.py` looks whether what is open stands on its stream. Recovery makes the groups
+last, so no process reads before everything is in place. New events wait in the spool meanwhile, so a recovered event of
+a key goes before a newer one.
 
-On a cluster every partition has a mark and a beat of its own, as each of its nodes can lose data alone. With a cluster
-or Sentinel another server taking over counts as a loss too: it may lack what the former answered in its last moment,
-and no beat need show that. While a server there is away everything new waits in the spool.
+On a cluster every partition has a mark and a beat of its own, as each node can lose data alone. With a cluster or
+Sentinel, recovery also counts it as a loss when another server takes over: that server may lack what the former one
+answered in its last moment, which no beat need show. While a server is away there, new events wait in the spool.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 import structlog
 
-from adapters.postgres.bus import meta, partitions
-from adapters.postgres.pool import Connection, Pool
-from adapters.redis.client import cluster, fails_over, serving
-from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_key
+from adapters.postgres.bus import meta, partitions, workers
+from adapters.postgres.pool import Connection, Pool, locking
+from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_keys
+from daemon.bus.comparison import Comparison
 from daemon.bus.losses import Losses
-from daemon.bus.worker import AnyWorker
 from daemon.lifecycle import Periodic
 from daemon.stores.health import store_away
 
@@ -38,13 +37,14 @@ _LOOK: Final = "return {redis.call('GET', KEYS[1]), redis.call('INCR', KEYS[2]),
 _BUS: Final = "bus"
 EVERY_S: Final = 1.0
 SETTLE_S: Final = 2 * EVERY_S
-"""Until every process has looked, and published what it alone knows."""
+"""How long every process needs to look, and to publish what it alone knows."""
 
 LONGEST_SETTLE_S: Final = 10.0
 MEANWHILE_S: Final = 0.2
 _LOOKED: Final = "looked."
 
 CHECKPOINT_EVERY: Final = 5
+COMPARE_EVERY: Final = 2
 RETRY_S: Final = 1.0
 TRIES: Final = 10
 
@@ -64,18 +64,18 @@ class Held(Protocol):
 
 
 class Recovery:
-    """Watches for losses, and mends them. *days*: how far back the journal is looked at."""
+    """Watches for losses, and mends them. *streams*: made with `recovers=True`. *days*: how far back the journal is
+    looked at."""
 
-    def __init__(self, pool: Pool, streams: Streams, workers: Sequence[AnyWorker], intake: Held, *, days: int) -> None:
+    def __init__(self, pool: Pool, streams: Streams, intake: Held, *, days: int) -> None:
         self._pool = pool
         self._streams = streams
-        self._workers = workers
         self._intake = intake
-        self._losses = Losses(pool, streams, workers, days)
+        self._losses = Losses(pool, streams, days)
+        self._comparison = Comparison(pool, streams)
         self._id = uuid.uuid4().hex
         self._mark: str | None = None
-        streams.appends.watched = True
-        self._tags = tags(streams.redis, streams.partitions)
+        self._tags = streams.server.parts(streams.partitions)
         self._beats = [0] * len(self._tags)
         self._beats_ms = [0] * len(self._tags)
         self._servers: str | None = None
@@ -85,7 +85,7 @@ class Recovery:
         self._looking = asyncio.Lock()
 
     def suspect(self) -> None:
-        """Somebody saw a sign of loss (a group that is gone): look now."""
+        """A reader saw a sign of loss (a group that is gone): look now."""
         self._suspect.set()
 
     async def begin(self) -> None:
@@ -94,7 +94,7 @@ class Recovery:
         beats = [int(beat) for beat in (await meta.value(self._pool, "beat") or "").split()]
         if len(beats) == len(self._tags):
             self._beats = beats
-        if fails_over(self._streams.redis):
+        if self._streams.server.fails_over:
             self._servers = await meta.value(self._pool, "servers")
         for _ in range(TRIES):
             try:
@@ -124,8 +124,9 @@ class Recovery:
         await rounds.run(stop)
 
     def _wait(self) -> None:
-        """Another server may be taking over, without what was written last: nothing newer may go before that."""
-        if fails_over(self._streams.redis):
+        """Hold the intake back: another server may be taking over, which lacks what was written last; nothing newer may
+        go before that."""
+        if self._streams.server.fails_over:
             if not self._waiting:
                 log.warning("recovery.server_away")
             self._waiting = True
@@ -144,7 +145,7 @@ class Recovery:
         await self._look(groups=False)
 
     async def _look(self, *, groups: bool) -> None:
-        async with self._looking:  # a beat that another look of ours has raised is no sign
+        async with self._looking:  # a beat that another look of this process has raised is no sign
             await self._look_alone(groups=groups)
 
     async def _look_alone(self, *, groups: bool) -> None:
@@ -153,15 +154,18 @@ class Recovery:
         for tag in self._tags:
             pipe.execute_command("EVAL", _LOOK, 2, tagged(MARK, tag), tagged(BEAT, tag))
         found = await pipe.execute()
-        servers = serving(self._streams.redis, [tagged(MARK, tag) for tag in self._tags])
+        servers = self._streams.server.serving([tagged(MARK, tag) for tag in self._tags])
         marks = {None if mark is None else mark.decode() for mark, _, _ in found}
         beats = [int(beat) for _, beat, _ in found]
         went_back = any(beat <= before for beat, before in zip(beats, self._beats, strict=True))
         # no beat need be among what is lost
-        went_back = went_back or (restarted and await self._streams.appends.lost_the_last())
+        went_back = went_back or (restarted and await self._streams.lacks_recent())
         taken_over = self._servers is not None and servers != self._servers
-        if marks != {self._mark} or self._mark is None or went_back or taken_over:
-            await self._mend(gone=None in marks, went_back=went_back, taken_over=taken_over)
+        signs = marks != {self._mark} or self._mark is None or went_back or taken_over
+        absent = 0 if signs or self._rounds % COMPARE_EVERY else await self._comparison.lost()
+        if signs or absent:
+            await self._mend(gone=None in marks, went_back=went_back, taken_over=taken_over, absent=absent)
+            self._comparison.forget()
         else:
             if groups:
                 await self._ensure_groups()
@@ -176,10 +180,11 @@ class Recovery:
         self._rounds += 1
         if self._rounds % CHECKPOINT_EVERY == 0:
             await meta.put(self._pool, "beat", " ".join(map(str, beats)))
+            await self._comparison.checkpoint()
 
     async def _let_others_mend(self) -> None:
-        """We see no loss, but what another process has lost goes before what we take in. When one has mended, what we
-        alone know goes there as well, as long as that one waits for us."""
+        """Hold the intake back for SETTLE_S: this process sees no loss, but another may, and a recovered event goes
+        before new ones. When another process has mended, publish what this process alone knows, too."""
         self._intake.hold()
         try:
             until = time.monotonic() + SETTLE_S
@@ -187,7 +192,7 @@ class Recovery:
                 await asyncio.sleep(MEANWHILE_S)
                 marks = await self._marks()
                 if marks != {self._mark}:
-                    await self._mend(gone=None in marks, went_back=False, taken_over=False)
+                    await self._mend(gone=None in marks, went_back=False, taken_over=False, absent=0)
                     return
         finally:
             self._intake.release()
@@ -198,31 +203,30 @@ class Recovery:
             pipe.get(tagged(MARK, tag))
         return {None if found is None else found.decode() for found in await pipe.execute()}
 
-    async def _mend(self, **signs: bool) -> None:
+    async def _mend(self, **signs: int) -> None:
         """Find out what happened, one process at a time, and put it right."""
         self._intake.hold()
-        self._streams.appends.fence()
+        self._streams.appends.distrust()
         try:
-            async with self._pool.acquire(timeout=5) as conn:
+            async with locking(self._pool) as conn:
                 await conn.execute("SELECT pg_advisory_lock(hashtext('ferryman.recovery'))", timeout=60)
-                try:
-                    await self._mend_alone(conn, signs)
-                    await self._tell(conn)
-                finally:
-                    await conn.execute("SELECT pg_advisory_unlock(hashtext('ferryman.recovery'))")
-            if self._rounds:  # the spool is everybody's, and what another process has lost goes before it
+                await self._mend_alone(conn, signs)
+                await self._tell(conn)
+            if self._rounds:  # every process drains the same spool, and what another process recovers goes before it
                 await self._wait_for_others()
         finally:
             self._intake.release()
 
     async def _tell(self, conn: Connection | Pool) -> None:
-        """That we have published what we alone knew."""
+        """Say that this process has published what it alone knew."""
         if self._mark is not None:
             await meta.put(conn, f"{_LOOKED}{self._id}", self._mark)
 
     async def _wait_for_others(self) -> None:
-        """Until every process that lives has published what it alone knew, or there is another loss to look at; one
-        that does not say so is not waited for without end."""
+        """Wait until every living process has published what it alone knew, or until there is another loss to look at.
+
+        A process that does not say so is waited for LONGEST_SETTLE_S at most.
+        """
         assert self._mark is not None
         began = time.monotonic()
         await asyncio.sleep(SETTLE_S)
@@ -233,12 +237,12 @@ class Recovery:
             if await meta.count(self._pool, _LOOKED, self._mark) >= alive:
                 return
             await asyncio.sleep(MEANWHILE_S)
-        log.warning("recovery.somebody_is_silent", waited_s=LONGEST_SETTLE_S)
+        log.warning("recovery.process_is_silent", waited_s=LONGEST_SETTLE_S)
 
-    async def _mend_alone(self, conn: Connection, signs: Mapping[str, bool]) -> None:
+    async def _mend_alone(self, conn: Connection, signs: Mapping[str, int]) -> None:
         agreed = await meta.value(conn, "mark")
         marks = await self._marks()
-        self._streams.appends.forget()
+        self._streams.recent.forget_ids()
         new = self._mark is None and agreed is None and marks == {None}
         mended = agreed is not None and marks == {agreed} and agreed != self._mark
         recovered = [] if new or mended else await self._losses.missing(conn)
@@ -258,21 +262,19 @@ class Recovery:
                 log.warning(
                     "redis.lost_data",
                     mark="gone" if signs["gone"] else "there",
-                    beat_went_back=signs["went_back"],
-                    taken_over=signs["taken_over"],
+                    beat_went_back=bool(signs["went_back"]),
+                    taken_over=bool(signs["taken_over"]),
+                    absent=signs["absent"],
                     published_again=len(recovered),
                 )
         self._mark = agreed
 
     async def _ensure_groups(self) -> None:
-        for worker in self._workers:
-            keys = [stream_key(topic, p) for topic in worker.reads for p in range(self._streams.partitions)]
+        """Make the groups of every worker of the installation, also of those that no process runs now: what they have
+        not read is kept for them."""
+        for worker in await workers.listed(self._pool):
+            keys = stream_keys(worker.topics, range(self._streams.partitions))
             await self._streams.ensure_groups(worker.name, keys)
-
-
-def tags(redis: object, partitions: int) -> list[str]:
-    """Each names a mark and a beat: one for a server, one for every partition of a cluster."""
-    return [_BUS] if cluster(redis) is None else [str(p) for p in range(partitions)]
 
 
 def tagged(key: str, tag: str) -> str:

@@ -27,10 +27,15 @@ OUTAGE_CAP_S: Final = 15.0
 LIMITED_S: Final = 5.0
 STORE_AWAY_S: Final = 1.0
 RETRY_AFTER_CAP_S: Final = 3600.0
+PAYLOAD_LOOK_S: Final = 60.0
 
 
 class Poison(Permanent):
     """The event kills the process that handles it."""
+
+
+class PayloadAbsent(FerrymanError):
+    """The payload of a large event is not where its reference says. The event stays open and waits for it."""
 
 
 class Finish(NamedTuple):
@@ -121,6 +126,8 @@ def decide(
             return Yield()
         case StoreAway():
             return Retry(STORE_AWAY_S + rng.uniform(0, STORE_AWAY_S), False, result, limited=True)
+        case PayloadAbsent():
+            return Retry(PAYLOAD_LOOK_S + rng.uniform(0, 1), False, result, limited=True)
         case Permanent():
             return Finish("dead", type(result).__name__, error=result)
         case Uncertain() if on_uncertain == "hold":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from adapters.channel import Channels
 from adapters.postgres.pool import Pool
@@ -18,7 +19,8 @@ from daemon.telemetry.metrics import Metrics
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
     """Built once for each process. *streams*: for appends and acknowledgements; each reader has a client of its own.
-    *suspect* is called at a sign that Redis has lost data."""
+    *suspect* is called at a sign that Redis has lost data. *since*: worker -> when it began; events that were accepted
+    before are not its own."""
 
     settings: Settings
     stores: Stores
@@ -29,3 +31,4 @@ class Shared:
     metrics: Metrics
     now: Clock
     suspect: Callable[[], None]
+    since: Mapping[str, datetime] = field(default_factory=dict)

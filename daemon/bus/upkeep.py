@@ -13,11 +13,14 @@ from typing import Final, Protocol
 import structlog
 
 from adapters.channel import Channels
-from adapters.postgres.bus import burials, days, outbox, pauses, payloads, spool
+from adapters.postgres.bus import burials, days, outbox, pauses, spool, workers
+from adapters.postgres.bus.workers import JOURNAL
 from adapters.postgres.pool import Pool
-from adapters.redis.streams import Streams, stream_key
+from adapters.redis.streams import Streams, stream_keys
 from daemon.bus.consumer import Consumer
-from daemon.bus.trim import JOURNAL, trim
+from daemon.bus.publisher import publish
+from daemon.bus.trim import trim
+from daemon.bus.unattended import unattended
 from daemon.lifecycle import Periodic
 from daemon.settings.model import Settings
 from daemon.stores.health import store_away
@@ -92,15 +95,16 @@ class Upkeep:
                 log.warning("operator.paused" if part.paused else "operator.resumed", part=part.name)
 
     async def _trim(self) -> None:
-        keys = [stream_key(topic, p) for topic in TOPICS for p in range(self._streams.partitions)]
-        if gone := await trim(self._streams, keys, datetime.now(UTC), self._settings.ferryman_stream_hours):
+        every = await workers.listed(self._pool)
+        readers = {topic: [worker.name for worker in every if topic in worker.topics] for topic in TOPICS}
+        if gone := await trim(self._streams, readers, datetime.now(UTC), self._settings.ferryman_stream_hours):
             log.info("streams.trimmed", entries=gone)
 
     async def _turn_of_days(self) -> None:
         """Make the tables of the days to come, and drop those that are too old and hold no open work."""
         await days.ensure_days(self._pool)
-        types = {c.worker.name: sorted(c.worker.types) for c in self._consumers if c.worker.name != JOURNAL}
-        dropped, kept = await days.drop_old_days(self._pool, self._settings.ferryman_inbox_days, types)
+        every = [worker for worker in await workers.listed(self._pool) if worker.name != JOURNAL]
+        dropped, kept = await days.drop_old_days(self._pool, self._settings.ferryman_inbox_days, every)
         if dropped:
             log.info("days.dropped", days=[str(day) for day in dropped])
         if kept:
@@ -114,6 +118,9 @@ class Upkeep:
             self._metrics.set("ferryman_breaker_open", float(not channel.closed), {"provider": channel.name})
         self._metrics.set("ferryman_spool", await spool.size(self._pool))
         dead = await burials.open_letters(self._pool)
+        await workers.seen(self._pool, [consumer.name for consumer in self._consumers])
+        for name, seconds in (await unattended(self._pool, self._streams)).items():
+            self._metrics.set("ferryman_unattended_seconds", seconds, {"worker": name})
         now = datetime.now(UTC)
         for consumer in self._consumers:
             worker = consumer.worker
@@ -122,7 +129,7 @@ class Upkeep:
             oldest = consumer.lanes.oldest()
             age = max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
             self._metrics.set("ferryman_oldest_seconds", age, labels)
-            keys = [stream_key(topic, p) for topic in worker.reads for p in range(self._streams.partitions)]
+            keys = stream_keys(worker.reads, range(self._streams.partitions))
             unread, pending = await self._streams.lag(worker.name, keys)
             if unread >= 0:
                 self._metrics.set("ferryman_lag", unread + pending, labels)
@@ -131,6 +138,6 @@ class Upkeep:
 async def publish_left(pool: Pool, streams: Streams, *, older_than_s: float) -> None:
     """Publish what is in the outbox and older than that, oldest first. Publishing twice is harmless."""
     while rows := await outbox.left(pool, older_than_s=older_than_s, limit=BATCH):
-        await streams.append(await payloads.set_aside(pool, [event for _, event in rows]))
+        await publish(pool, streams, [event for _, event in rows])
         await outbox.published(pool, [seq for seq, _ in rows])
         log.info("outbox.swept", count=len(rows))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
+from adapters.postgres.bus.workers import EPOCH, Begins, Registered
 from adapters.postgres.pool import Connection, Pool
 from daemon.bus.outcome import Outcome, Row, Turn
 from daemon.telemetry.declared import Declared
@@ -71,6 +72,7 @@ class Worker(Generic[D]):
     """One concern. Its *name* is that of its consumer group: under a new name it gets every event again.
 
     reads: topics. types: the event types it handles; it ignores other events of those topics, and they count nowhere.
+    begins: where it begins when the installation has not had it before. "now" for whatever reaches people.
     domain: builds what *handle* is given; None: it is given nothing.
     record: writes a batch of rows in the committer's transaction; sorts what it locks; a repeat is harmless.
     buried: rows that go with an event's dead letter, in the same transaction.
@@ -84,6 +86,7 @@ class Worker(Generic[D]):
     reads: tuple[str, ...]
     types: frozenset[str]
     handle: Callable[[Event, D, Turn], Awaitable[Outcome]]
+    begins: Begins = "now"
     domain: Domain[D] | None = None
     record: Callable[[Connection, Sequence[Row]], Awaitable[None]] = _record_nothing
     buried: Callable[[Event, FerrymanError, Turn], Sequence[Row]] = _no_rows
@@ -94,10 +97,16 @@ class Worker(Generic[D]):
     off: Callable[[Settings], str | None] = lambda settings: None
     deadline_s: Callable[[Settings], float] = lambda settings: 60.0
 
-    def concerns(self, event: Event) -> bool:
-        """Whether this worker handles *event*: a replay and an operator's retry are for one worker alone."""
-        replayed_elsewhere = event.replayid and not event.replayid.startswith(f"{self.name}:")
-        return event.type in self.types and not replayed_elsewhere and event.target in ("", self.name)
+    def concerns(self, event: Event, since: datetime = EPOCH) -> bool:
+        """Whether this worker handles *event*. *since*: events that were accepted before are not its own."""
+        return event.type in self.types and event.is_for(self.name, since)
+
+    @property
+    def entry(self) -> Registered:
+        """Its entry in the table of the installation's workers."""
+        return Registered(
+            name=self.name, topics=sorted(self.reads), types=sorted(self.types), begins=self.begins, began_at=utc_now()
+        )
 
 
 AnyWorker: TypeAlias = Worker[Any]

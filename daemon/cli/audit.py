@@ -12,7 +12,6 @@ from daemon.cli.context import read_settings, run_async
 from daemon.cli.tools import Json, opened, print_json
 from daemon.operator.audit import Audit, audit_workers
 from daemon.settings.model import Settings
-from daemon.workers import WORKERS
 
 
 def audit(json: Json = False) -> None:
@@ -29,7 +28,7 @@ def audit(json: Json = False) -> None:
 
 async def _audit(settings: Settings) -> Audit:
     async with opened(settings) as (_, pool):
-        return await audit_workers(pool, WORKERS)
+        return await audit_workers(pool)
 
 
 def balance_table(found: Audit) -> Table:
@@ -40,4 +39,6 @@ def balance_table(found: Audit) -> Table:
     for name, faults in found.faults.items():
         for fault, ids in faults.items():
             table.add_row(f"{name}: {fault}", *([""] * 5), ", ".join(ids))
+    for name, seconds in found.unattended.items():
+        table.add_row(f"{name}: no process has run it for {seconds // 3600} h", *([""] * 5), "see `ferryman workers`")
     return table

@@ -46,6 +46,7 @@ _TABLE: Final = (
     Verb("audit", "audit:audit"),
     Verb("replay", "replay:replay"),
     Verb("partitions", "partitions:partitions"),
+    Verb("workers", "workers:app", group=True),
     Verb("pause", "pause:pause"),
     Verb("resume", "pause:resume"),
     Verb("dead-letters", "dead_letters:app", group=True),

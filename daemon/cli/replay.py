@@ -66,4 +66,4 @@ async def _missing(settings: Settings, dry_run: bool) -> int:
         opened(settings) as (addresses, pool),
         open_bus(pool, addresses.redis_url, settings.ferryman_partitions) as bus,
     ):
-        return await publish_missing(pool, bus, WORKERS, settings.ferryman_inbox_days, dry_run=dry_run)
+        return await publish_missing(pool, bus, settings.ferryman_inbox_days, dry_run=dry_run)

@@ -249,6 +249,7 @@ WORKER: Final[Worker[ContactDeps]] = Worker(
     name="contact-sync",
     reads=("orders",),
     types=frozenset({"order.received"}),
+    begins="everything",
     domain=CONTACTS,
     handle=handle,
     record=record,

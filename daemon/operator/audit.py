@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from adapters.postgres.bus import workers
 from adapters.postgres.operator import audit
 from adapters.postgres.operator.audit import Sums
 from adapters.postgres.pool import Pool
-from daemon.bus.worker import AnyWorker
+from daemon.bus.unattended import WARN_S
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """The sums of each worker, and what does not balance: worker -> fault -> event ids."""
+    """The sums of each worker; what does not balance: worker -> fault -> event ids; and the workers with open work that
+    no process has run for an hour: worker -> seconds."""
 
     workers: Mapping[str, Sums]
     faults: Mapping[str, Mapping[str, Sequence[str]]]
+    unattended: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def balanced(self) -> bool:
@@ -34,11 +37,15 @@ class Audit:
         }
         if self.faults:
             document["faults"] = self.faults
+        if self.unattended:
+            document["unattended"] = self.unattended
         return document
 
 
-async def audit_workers(pool: Pool, workers: Sequence[AnyWorker]) -> Audit:
-    """Count the tables."""
-    counted = {w.name: await audit.sums(pool, w.name, sorted(w.types)) for w in workers}
-    faults = {w.name: found for w in workers if (found := await audit.anomalies(pool, w.name))}
-    return Audit(counted, faults)
+async def audit_workers(pool: Pool) -> Audit:
+    """Count the tables, for every worker of the installation."""
+    every = await workers.listed(pool)
+    counted = {w.name: await audit.sums(pool, w) for w in every}
+    faults = {w.name: found for w in every if (found := await audit.anomalies(pool, w.name))}
+    waits = {w.name: round(w.unseen_s) for w in every if w.unseen_s > WARN_S and counted[w.name].open}
+    return Audit(counted, faults, waits)

@@ -30,7 +30,7 @@ from adapters.postgres.pool import PostgresError, connect, store_is_down
 from adapters.redis import lease_table, streams
 from adapters.redis.inspect import RedisServer, inspect_redis, waiting_since
 from adapters.redis.lease_table import Table
-from adapters.redis.streams import StreamErrors, Streams, stream_key
+from adapters.redis.streams import StreamErrors, Streams, stream_keys
 from adapters.registry import SOURCES
 from daemon.lifecycle import StartError
 from daemon.settings.load import masked_address
@@ -228,7 +228,7 @@ async def _inspect_redis(inspection: Inspection, addresses: Addresses) -> None:
             inspection.leases = await lease_table.read_table(client)
             bus = Streams(client, inspection.partitions)
             for worker in WORKERS:
-                keys = [stream_key(topic, p) for topic in worker.reads for p in range(inspection.partitions)]
+                keys = stream_keys(worker.reads, range(inspection.partitions))
                 since = await waiting_since(client, worker.name, keys)
                 age = None if since is None else max(0.0, time.time() + inspection.redis.skew_s - since)
                 inspection.backlogs[worker.name] = Backlog(*(await bus.lag(worker.name, keys)), age)

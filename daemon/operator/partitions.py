@@ -10,11 +10,12 @@ from adapters.postgres.bus import meta, partitions
 from adapters.postgres.operator import repartition
 from adapters.postgres.pool import Connection
 from adapters.redis import lease_table, stream_states
-from adapters.redis.client import Redis, fails_over, serving
+from adapters.redis.client import Redis, server_of
 from adapters.redis.lease_table import Table
+from adapters.redis.server import Server
 from adapters.redis.stream_states import StreamState
-from adapters.redis.streams import partition_in, stream_key
-from daemon.bus.recovery import BEAT, MARK, tagged, tags
+from adapters.redis.streams import partition_in, stream_keys
+from daemon.bus.recovery import BEAT, MARK, tagged
 from daemon.bus.worker import AnyWorker
 from schemas.envelope import TOPICS
 
@@ -60,7 +61,7 @@ async def read_layout(conn: Connection, redis: Redis, configured: int, *, up_to:
     spool, outbox = await repartition.behind(conn)
     return Layout(
         number=number,
-        streams=await stream_states.states(redis, [stream_key(topic, p) for topic in TOPICS for p in range(count)]),
+        streams=await stream_states.states(redis, stream_keys(TOPICS, range(count))),
         leases=await lease_table.read_table(redis),
         processes=processes,
         changing=changing,
@@ -75,7 +76,8 @@ async def _has_lost(conn: Connection, redis: Redis, number: int) -> bool:
     agreed = await meta.value(conn, "mark")
     if agreed is None:
         return False
-    names = tags(redis, number)
+    server = server_of(redis)
+    names = server.parts(number)
     pipe = redis.pipeline(transaction=False)
     for tag in names:
         pipe.get(tagged(MARK, tag))
@@ -83,17 +85,17 @@ async def _has_lost(conn: Connection, redis: Redis, number: int) -> bool:
     found = await pipe.execute()
     kept = [int(beat) for beat in (await meta.value(conn, "beat") or "").split()]
     beats = [int(beat or 0) for beat in found[1::2]]
-    servers = await meta.value(conn, "servers") if fails_over(redis) else None
+    servers = await meta.value(conn, "servers") if server.fails_over else None
     return (
         any(mark is None or mark.decode() != agreed for mark in found[::2])
         or (len(kept) == len(beats) and any(beat < before for beat, before in zip(beats, kept, strict=True)))
-        or (servers is not None and servers != serving_marks(redis, names))
+        or (servers is not None and servers != serving_marks(server, names))
     )
 
 
-def serving_marks(redis: Redis, tags: Sequence[str]) -> str:
+def serving_marks(server: Server, tags: Sequence[str]) -> str:
     """The servers that hold the marks of *tags*, as `ferryman_meta` keeps them."""
-    return serving(redis, [tagged(MARK, tag) for tag in tags])
+    return server.serving([tagged(MARK, tag) for tag in tags])
 
 
 def topic_in(key: str) -> str:

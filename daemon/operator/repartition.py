@@ -14,12 +14,12 @@ from typing import Final
 from adapters.postgres.bus import meta, partitions, payloads
 from adapters.postgres.operator import repartition
 from adapters.postgres.operator.repartition import OldStreams
-from adapters.postgres.pool import Connection, Pool
+from adapters.postgres.pool import Connection, Pool, locking
 from adapters.redis import stream_states
-from adapters.redis.client import Redis, cluster
+from adapters.redis.client import Redis, server_of
 from adapters.redis.stream_states import Entry
 from daemon.bus import journal
-from daemon.bus.recovery import BEAT, MARK, tagged, tags
+from daemon.bus.recovery import BEAT, MARK, tagged
 from daemon.bus.worker import AnyWorker
 from daemon.operator.partitions import Layout, read_layout, serving_marks, topic_in
 from schemas.envelope import Event, from_fields
@@ -101,7 +101,7 @@ async def change(
     Raises: NotNow, with nothing changed; redis errors, what Postgres raises, OSError, after which the old or the new
     number is in force and the same call goes on.
     """
-    async with pool.acquire() as conn:
+    async with locking(pool) as conn:
         if not await partitions.be_alone(conn):
             found = obstacles(await read_layout(conn, redis, configured), (), off, move=move)
             raise NotNow("; ".join(found) or "another process has just begun: try again")
@@ -111,7 +111,7 @@ async def change(
             return Changed(to, to)
         if found := obstacles(layout, workers, off, move=move):
             raise NotNow("; ".join(found))
-        meta_values = await _prepare_marks(conn, redis, to)
+        meta_values = await _prepare_marks(conn, redis, layout.number or configured, to)
         old = OldStreams(layout.number or configured, {key: state.last_id for key, state in layout.streams.items()})
         carried = _Carried(pool, redis, layout, workers, report)
         if not await repartition.change(conn, to, old, carried.pages(), meta_values):
@@ -130,27 +130,29 @@ async def finish(conn: Connection | Pool, redis: Redis) -> None:
         return
     await stream_states.forget(redis, old.streams)
     number = await partitions.number(conn) or old.was
-    if cluster(redis) is not None and number < old.was:
+    parts = server_of(redis).parts
+    if gone := set(parts(old.was)) - set(parts(number)):
         pipe = redis.pipeline(transaction=False)
-        for tag in map(str, range(number, old.was)):
+        for tag in gone:
             pipe.delete(tagged(MARK, tag))
             pipe.delete(tagged(BEAT, tag))
         await pipe.execute()
     await repartition.old_streams_removed(conn)
 
 
-async def _prepare_marks(conn: Connection, redis: Redis, to: int) -> dict[str, str | None]:
+async def _prepare_marks(conn: Connection, redis: Redis, was: int, to: int) -> dict[str, str | None]:
     """Set the marks of a cluster's new partitions: without them the next start would see a loss. Returns the keys of
     `ferryman_meta` that have to change together with the number, and their values."""
     agreed = await meta.value(conn, "mark")
-    if cluster(redis) is None or agreed is None:
+    server = server_of(redis)
+    names = server.parts(to)
+    if names == server.parts(was) or agreed is None:
         return {}
-    names = tags(redis, to)
     pipe = redis.pipeline(transaction=False)
     for tag in names:
         pipe.set(tagged(MARK, tag), agreed)
     await pipe.execute()
-    return {"beat": None, "servers": serving_marks(redis, names)}
+    return {"beat": None, "servers": serving_marks(server, names)}
 
 
 class _Carried:
@@ -200,7 +202,8 @@ class _Carried:
         if not wanted:
             return events
         kept = await payloads.fetch(self._pool, wanted)
-        return [e.with_data(kept.get((e.id, e.dataref), b"")) if e.dataref else e for e in events]
+        # a payload that is not there stays a reference: the worker tells that it is absent, and keeps the event open
+        return [e.with_data(kept[e.id, e.dataref]) if (e.id, e.dataref) in kept else e for e in events]
 
 
 def _event(fields: Mapping[bytes, bytes]) -> Event | None:

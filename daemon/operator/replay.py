@@ -13,13 +13,15 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-from adapters.postgres.bus import missing, partitions, payloads
+from adapters.postgres.bus import missing, partitions
+from adapters.postgres.bus import workers as workers_table
+from adapters.postgres.bus.workers import JOURNAL
 from adapters.postgres.operator import replay
 from adapters.postgres.operator.replay import ReplayFilter, ReplayRun
-from adapters.postgres.pool import Pool
+from adapters.postgres.pool import Pool, locking
 from adapters.redis import durability, streams
-from adapters.redis.streams import Streams, stream_key
-from daemon.bus import journal
+from adapters.redis.streams import Streams, stream_keys
+from daemon.bus.publisher import publish
 from daemon.bus.worker import AnyWorker
 from schemas.envelope import Event
 from schemas.errors import FerrymanError
@@ -69,7 +71,7 @@ def worker_named(workers: Sequence[AnyWorker], name: str) -> AnyWorker:
 async def open_bus(pool: Pool, redis_url: str, configured: int) -> AsyncIterator[Streams]:
     """The streams, in the number of partitions in force, which cannot change until the context ends. *configured*: the
     number of the settings, for a database without one. Raises: ReplayError during a change."""
-    async with pool.acquire() as conn:
+    async with locking(pool) as conn:
         if not await partitions.take_part(conn):
             raise ReplayError("the partitions are being changed: try again when `ferryman partitions` has ended")
         number = await partitions.number(conn) or configured
@@ -102,8 +104,7 @@ async def perform(pool: Pool, bus: Streams, worker: AnyWorker, plan: Plan, repor
     async with aclosing(_pages(pool, plan.chosen, run)) as pages:
         async for page in pages:
             await _wait_for_room(bus, worker)
-            events = [event._replace(replayid=run.id) for _, event in page]
-            await bus.append(await payloads.set_aside(pool, events))
+            await publish(pool, bus, [event._replace(replayid=run.id) for _, event in page])
             published += len(page)
             await replay.advance(pool, run.id, page[-1][0], published)
             report(published, run.total)
@@ -126,23 +127,22 @@ async def _pages(pool: Pool, chosen: ReplayFilter, run: ReplayRun) -> AsyncGener
 
 async def _wait_for_room(bus: Streams, worker: AnyWorker) -> None:
     """Wait until at most AHEAD entries wait for the worker."""
-    keys = [stream_key(topic, p) for topic in worker.reads for p in range(bus.partitions)]
+    keys = stream_keys(worker.reads, range(bus.partitions))
     while sum(await bus.lag(worker.name, keys)) > AHEAD:  # noqa: ASYNC110 - another process does the work
         await asyncio.sleep(POLL_S)
 
 
-async def publish_missing(
-    pool: Pool, bus: Streams, workers: Sequence[AnyWorker], days: int, *, dry_run: bool = False
-) -> int:
-    """Publish what the journal has and some worker has not ended with, in the journal's order; returns how many.
+async def publish_missing(pool: Pool, bus: Streams, days: int, *, dry_run: bool = False) -> int:
+    """Publish what the journal has and some worker of the installation has not ended with, in the journal's order;
+    returns how many.
     *dry_run*: only count.
 
     Publishing an event that is still on its stream does no harm: the inbox drops the copy.
     """
-    types = {worker.name: sorted(worker.types) for worker in workers if worker.name != journal.WORKER.name}
+    every = [worker for worker in await workers_table.listed(pool) if worker.name != JOURNAL]
     after = count = 0
-    while page := await missing.events(pool, types, after, days=days, limit=PAGE):
+    while page := await missing.events(pool, every, after, days=days, limit=PAGE):
         if not dry_run:
-            await bus.append(await payloads.set_aside(pool, [event for _, event in page]))
+            await publish(pool, bus, [event for _, event in page])
         after, count = page[-1][0], count + len(page)
     return count

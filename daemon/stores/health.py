@@ -13,7 +13,7 @@ import structlog
 from redis.asyncio import Redis
 
 from adapters.postgres.pool import PostgresError, store_is_down
-from adapters.redis.client import ping
+from adapters.redis.client import server_of
 from adapters.redis.streams import NotDurable, StreamErrors
 from daemon.lifecycle import Periodic, Skip, any_set
 
@@ -98,7 +98,7 @@ class Stores:
 
 def redis_watch(redis: Redis) -> StoreWatch:
     """The watcher of Redis. *redis*: a client of the watcher's own, so that no user's call delays a look."""
-    return StoreWatch("redis", lambda: ping(redis), lambda exc: isinstance(exc, StreamErrors))
+    return StoreWatch("redis", server_of(redis).ping, lambda exc: isinstance(exc, StreamErrors))
 
 
 def postgres_watch(look: Callable[[], Awaitable[None]]) -> StoreWatch:

@@ -24,7 +24,7 @@ from typing import Final
 from adapters.postgres.bus import epochs as leases
 from adapters.postgres.pool import Pool, connect
 from adapters.redis import streams
-from adapters.redis.streams import Delivery, Streams
+from adapters.redis.streams import StreamEntry, Streams
 from daemon.bus.consumer import Consumer
 from daemon.stores.embedded.servers import embedded
 from tests.bench import toy
@@ -68,7 +68,7 @@ class Metered(Streams):
 
     async def read(
         self, group: str, positions: Mapping[str, str], *, count: int, epochs: Mapping[int, int]
-    ) -> list[Delivery]:
+    ) -> list[StreamEntry]:
         portion = self._portion
         if portion.left <= 0:
             return []

@@ -62,7 +62,7 @@ WORKER: Final = Worker(name="toy", reads=("orders",), types=frozenset({"order.re
 
 
 def events(turn: int) -> list[Event]:
-    """EVENTS events that nobody has seen."""
+    """EVENTS events that are new to the inbox."""
     now, text = datetime.now(UTC), "x" * 560
     return [
         Event(

@@ -8,7 +8,7 @@ microseconds in a process of its own. Best of five, the kinds taking turns.
 order from its body (`order_from`), looks for the contact and makes it with the order's fields, and keeps the same of
 it as Ferryman: a row with every column and the result's, in a table of the shape of `orders`, by one upsert for every
 100 orders while the calls go on, which is faster than one at the end. It has no stream, no inbox, no people, no states
-on the way, and what a crash leaves of it nobody knows. Bar: 0.6 of it.
+on the way, and after a crash it does not know what it had done. Bar: 0.6 of it.
 
 "by hand, four columns" reads no order and keeps none: its requests are made beforehand, and it upserts an id, a
 status and the body as text. "through our adapter" is the same with our adapter's calls. No bars: they tell what the
@@ -249,7 +249,7 @@ class Rig:
 
 
 def people(first: int, known: frozenset[str]) -> list[Person]:
-    """ORDERS orders of as many people nobody has heard of, from number *first* on."""
+    """ORDERS orders of as many new people, from number *first* on."""
     found, rng, now = [], random.Random(first), datetime.now(UTC)
     for n in range(first, first + ORDERS):
         made = make_order(rng, n, branch="il", order_id=f"BENCH-{n}")

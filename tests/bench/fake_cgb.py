@@ -1,4 +1,4 @@
-"""A CGB of a few microseconds per request, for `tests.bench.contact_sync`: nobody is known, every contact is new."""
+"""A CGB of a few microseconds per request, for `tests.bench.contact_sync`: every order makes a new contact."""
 
 from __future__ import annotations
 

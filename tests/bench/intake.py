@@ -1,6 +1,6 @@
 """How much of the possible the intake reaches, on one core: `python -m tests.bench.intake [--json]` (40 s).
 
-The limit, measured in the same run: a bare aiohttp JSON handler as everybody writes it, `await request.json()` and
+The limit, measured in the same run: a bare aiohttp JSON handler as it is usually written, `await request.json()` and
 `web.json_response()` behind aiohttp's own router, on uvloop. Told beside it: "bare, tuned", which goes past the router
 as our webhooks do, reads with orjson and writes with it; nothing that aiohttp serves is faster. Against them the real
 application (listener, intake, streams): signature by Standard Webhooks, parsing, and an append to an append-only file

@@ -29,7 +29,7 @@ from schemas.envelope import Event
 from schemas.partitions import partition_of
 from tests.bench import toy
 from tests.bench.rig import Addresses, Figure, main, stores
-from tests.support.daemons import until
+from tests.support.until import until
 
 KILLS: Final = {2: 7, 10: 2}
 """Seconds of a lease -> how many kills with it."""

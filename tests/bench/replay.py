@@ -35,7 +35,7 @@ from schemas.partitions import partition_of
 from tests.bench import toy
 from tests.bench.rig import Cores, Figure, Took, clocked, main, stores
 from tests.support.bus import FixedLeases, make_shared
-from tests.support.daemons import until
+from tests.support.until import until
 
 EVENTS: Final = 100_000
 TIMES: Final = 3

@@ -21,7 +21,7 @@ from adapters.redis.streams import Streams
 from tests.bench import toy
 from tests.bench.rig import Addresses, Figure, main, stores
 from tests.bench.start import cpu_seconds
-from tests.support.daemons import until
+from tests.support.until import until
 
 EACH: Final = 4_000
 APPEND: Final = 200

@@ -2,7 +2,7 @@
 BENCH_ALONE is set.
 
 Its handler waits BENCH_NAP_MS milliseconds, BENCH_LANES of them at once; a row says by which process and when each
-event ended. Whoever measures real processes starts them from here.
+event ended. The benches of real processes start them from here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from daemon.cli.main import main
 from schemas.envelope import Event, event_id
 from schemas.partitions import partition_of
 from tests.bench.rig import Addresses
-from tests.support.daemons import environment, free_port, until
+from tests.support.daemons import environment, free_port
+from tests.support.until import until
 
 NAME: Final = "toy"
 TYPE: Final = "order.received"
@@ -53,7 +54,7 @@ async def make_table(pool: Pool) -> None:
 
 
 async def record(conn: Connection, rows: Sequence[Row]) -> None:
-    """Say who ended with what, and when."""
+    """Say which process ended with which event, and when."""
     events = cast("Sequence[Event]", rows)
     partitions = [partition_of(event.subject, PARTITIONS) for event in events]
     await conn.execute(_RECORD, [event.id for event in events], partitions, os.getpid())
@@ -72,7 +73,7 @@ def worker(nap_s: float = 0.0, lanes: int = 50) -> AnyWorker:
 
 
 def events(run: str, count: int, size: int = 600) -> Iterator[Event]:
-    """*count* events of about *size* bytes that nobody has seen, each of a key of its own. *run* tells them from
+    """*count* events of about *size* bytes that are new, each of a key of its own. *run* tells them from
     others."""
     now, text = datetime.now(UTC), "x" * max(0, size - 40)
     for n in range(count):

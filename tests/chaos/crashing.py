@@ -2,7 +2,8 @@
 or CHAOS_ORDER.
 
 The process ends itself as kill -9 does when the named point is reached for the n-th time, or whenever contact-sync is
-given the named order.
+given the named order. A point is before or after a call of a public function of the product, so that the product needs
+no hooks and a change of its inner parts moves no point.
 """
 
 from __future__ import annotations
@@ -11,36 +12,38 @@ import asyncio
 import dataclasses
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from asyncpg import transaction
+from asyncpg.transaction import Transaction
 
 from adapters.cgb.live_directory import LiveCgb
-from adapters.gate import Gate
-from adapters.redis.streams import Delivery, Streams
+from adapters.channel import Channel
+from adapters.postgres.bus import outbox
+from adapters.postgres.pool import Connection
+from adapters.redis.streams import Streams
 from daemon import app, workers
-from daemon.bus.admission import Admission
-from daemon.bus.committer import Committer, Settled
 from daemon.bus.outcome import Outcome, Turn
-from daemon.bus.settle import Finish
 from daemon.cli.main import main
 from daemon.contacts import sync as contact_sync
 from daemon.contacts.wiring import ContactDeps
 from schemas.envelope import Event
+from schemas.errors import Operation
 
 WORKER: Final = contact_sync.WORKER.name
 
+T = TypeVar("T")
+
 
 class Death:
-    """Comes at the n-th call; as another signal than SIGKILL it may be a sleep."""
+    """Comes at the n-th call. With SIGSTOP as its signal it is a sleep."""
 
     def __init__(self, nth: int, number: signal.Signals = signal.SIGKILL) -> None:
         self._left = nth
         self._number = number
 
-    def near(self) -> None:
+    def reach(self) -> None:
         """Die if it is time."""
         self._left -= 1
         if self._left == 0:
@@ -48,56 +51,49 @@ class Death:
 
 
 def before_the_appends_answer(death: Death) -> None:
-    """The order is on the stream, its sender has not heard of it."""
+    """The order is on the stream, and its sender has no answer yet."""
     append = Streams.append
 
     async def dying(self: Streams, events: Sequence[Event]) -> None:
         await append(self, events)
         if any(event.type == "order.received" for event in events):
-            death.near()
+            death.reach()
 
     Streams.append = dying  # type: ignore[method-assign]
 
 
 def after_the_read(death: Death) -> None:
-    """Entries are pending under our name, nobody works on them."""
-    admit = Admission.admit
+    """Entries are pending for this process, which has not begun to work on them."""
+    read: Any = Streams.read
 
-    async def dying(self: Admission, found: Sequence[Delivery], epochs: Mapping[int, int], *, history: bool) -> None:
-        if found and self._worker.name == WORKER:
-            death.near()
-        await admit(self, found, epochs, history=history)
+    async def dying(self: Streams, group: str, *args: Any, **options: Any) -> Any:
+        found = await read(self, group, *args, **options)
+        if found and group == WORKER:
+            death.reach()
+        return found
 
-    Admission.admit = dying  # type: ignore[method-assign]
+    Streams.read = dying  # type: ignore[method-assign]
 
 
 def before_the_handlers_write(death: Death) -> None:
     """It is decided what to write to CGB, and the rate limit has given a place for it."""
-    take, writing = Gate._take_place, ContextVar("writing", default=False)
-    create = LiveCgb.create
+    call = Channel.call
 
-    async def marked(self: LiveCgb, draft: Any) -> str:
-        token = writing.set(True)
-        try:
-            return await create(self, draft)
-        finally:
-            writing.reset(token)
+    async def dying(self: Channel, operation: Operation, make: Callable[[], Awaitable[T]]) -> T:
+        if operation == "write":
+            death.reach()
+        return await call(self, operation, make)
 
-    async def dying(self: Gate) -> None:
-        await take(self)
-        if writing.get():
-            death.near()
-
-    LiveCgb.create, Gate._take_place = marked, dying  # type: ignore[method-assign]
+    Channel.call = dying  # type: ignore[method-assign]
 
 
 def after_the_handlers_call(death: Death) -> None:
-    """CGB has made the contact, nothing of that is in Postgres."""
+    """CGB has made the contact, and nothing of that is in Postgres."""
     create = LiveCgb.create
 
     async def dying(self: LiveCgb, draft: Any) -> str:
         made = await create(self, draft)
-        death.near()
+        death.reach()
         return made
 
     LiveCgb.create = dying  # type: ignore[method-assign]
@@ -105,53 +101,52 @@ def after_the_handlers_call(death: Death) -> None:
 
 def before_the_commit(death: Death) -> None:
     """Everything is written, and will be rolled back."""
-    _after_the_writing(death.near)
+    _after_the_writing(death.reach)
 
 
 def inside_the_commit(death: Death) -> None:
-    """COMMIT is on its way to Postgres, its answer is not."""
-    ours: ContextVar[bool] = ContextVar("ours", default=False)
-    # asyncpg's own, by its mangled name: the only place between the last statement and the answer to COMMIT
-    name = "_Transaction__commit"
-    commit = getattr(transaction.Transaction, name)
+    """COMMIT is on its way to Postgres, and its answer has not come."""
+    written: ContextVar[bool] = ContextVar("written", default=False)
+    leave: Any = Transaction.__aexit__
 
-    async def dying(self: Any) -> None:
-        if not ours.get():
-            await commit(self)
+    async def dying(self: Transaction, extype: object, ex: object, tb: object) -> None:
+        ours = written.get() and ex is None
+        written.set(False)
+        if not ours:
+            await leave(self, extype, ex, tb)
             return
-        ours.set(False)
-        sent = asyncio.ensure_future(commit(self))
-        await asyncio.sleep(0)  # the statement goes out with the task's first step
-        death.near()
+        sent = asyncio.ensure_future(leave(self, extype, ex, tb))
+        await asyncio.sleep(0)  # COMMIT goes out with the task's first step
+        death.reach()
         await sent
 
-    setattr(transaction.Transaction, name, dying)
-    _after_the_writing(lambda: ours.set(True))
+    Transaction.__aexit__ = dying  # type: ignore[method-assign]
+    _after_the_writing(lambda: written.set(True))
 
 
 def _after_the_writing(act: Callable[[], object]) -> None:
-    """Have *act* called in a transaction of contact-sync that ends an event, once all is written."""
-    write = Committer._write_live
+    """Have *act* called in each transaction of contact-sync that ends an event, once all is written: an emitted event
+    is the last of it, and no other worker emits."""
+    emit = outbox.emit
 
-    async def acting(self: Committer, conn: Any, live: Sequence[Settled]) -> list[tuple[int, Event]]:
-        emitted = await write(self, conn, live)
-        if self._worker.name == WORKER and any(isinstance(settled.verdict, Finish) for settled in live):
-            act()
-        return emitted
+    async def acting(conn: Connection, events: Sequence[Event]) -> list[int]:
+        numbers = await emit(conn, events)
+        act()
+        return numbers
 
-    Committer._write_live = acting  # type: ignore[method-assign]
+    outbox.emit = acting
 
 
 def before_the_outbox_publish(death: Death) -> None:
-    """The results are committed, what they bring about is in the outbox alone."""
-    publish = Committer._publish
+    """The results are committed, and the event that they emit is in the outbox alone."""
+    append = Streams.append
 
-    async def dying(self: Committer) -> None:
-        if self._outbox:
-            death.near()
-        await publish(self)
+    async def dying(self: Streams, events: Sequence[Event]) -> None:
+        if any(event.type == "contact.synced" for event in events):
+            death.reach()
+        await append(self, events)
 
-    Committer._publish = dying  # type: ignore[method-assign]
+    Streams.append = dying  # type: ignore[method-assign]
 
 
 def after_the_commit_before_xack(death: Death) -> None:
@@ -160,7 +155,7 @@ def after_the_commit_before_xack(death: Death) -> None:
 
     async def dying(self: Streams, group: str, entries: Sequence[tuple[str, str]]) -> None:
         if group == WORKER:
-            death.near()
+            death.reach()
         await ack(self, group, entries)
 
     Streams.ack = dying  # type: ignore[method-assign]
@@ -179,7 +174,7 @@ POINTS: Final[dict[str, Callable[[Death], None]]] = {
 
 
 def poison(order_id: str) -> None:
-    """Whoever handles this order dies."""
+    """Die whenever contact-sync is given this order."""
     handle = contact_sync.handle
 
     async def dying(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
@@ -189,7 +184,7 @@ def poison(order_id: str) -> None:
 
     deadly = dataclasses.replace(contact_sync.WORKER, handle=dying)
     known = tuple(deadly if w.name == WORKER else w for w in workers.WORKERS)
-    setattr(app, "WORKERS", known)  # noqa: B010 - not its to export
+    setattr(app, "WORKERS", known)  # noqa: B010 - a name that it does not export
 
 
 if __name__ == "__main__":

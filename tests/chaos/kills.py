@@ -14,13 +14,16 @@ import time
 from dataclasses import dataclass
 
 from daemon.stores.embedded.servers import Servers
-from tests.chaos.rig import Lab, Load, Verdict, command, forgiving, open_lab, sending
-from tests.support.daemons import until
+from tests.chaos.lab import Lab, command, open_lab
+from tests.chaos.load import Load, sending
+from tests.chaos.oracle import Verdict
+from tests.support.servers import forgiving
+from tests.support.until import until
 
 
 @dataclass
 class Killed:
-    """What a run was like."""
+    """How a run went."""
 
     verdict: Verdict
     kills: int
@@ -29,8 +32,8 @@ class Killed:
 
 
 async def kill_under_load(servers: Servers, *, events: int, keys: int, kills: int, seed: int) -> Killed:
-    """One run. The load goes in slices, one a kill; the moment within the slice is drawn: while it is being accepted,
-    or while it is being worked on."""
+    """One run. The load is released in slices, one for each kill. A kill comes at a random moment of its slice: while
+    orders are accepted, or while they are worked on."""
     rng = random.Random(seed)
     began = time.monotonic()
     async with open_lab(servers) as lab:
@@ -50,7 +53,7 @@ async def kill_under_load(servers: Servers, *, events: int, keys: int, kills: in
                     )
                     starting[victim] = asyncio.create_task(lab.fleet.start(victim))
             await asyncio.gather(*starting.values())
-            verdict = await lab.verdict(patience_s=60 + events / 50)
+            verdict = await lab.verdict(within_s=60 + events / 50)
             for number in list(lab.fleet.running):
                 assert await lab.fleet.end(number) == 0
         finally:

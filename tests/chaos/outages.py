@@ -1,4 +1,4 @@
-"""Stores that die, freeze, forget and answer into the void, under load on two real processes.
+"""Stores that die, freeze, lose data or answer in vain, under load on two real processes.
 
 python -m tests.chaos.outages --seed 1 --seconds 60
 """
@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import os
 import random
-import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -23,9 +22,13 @@ from aiohttp import ClientSession, ClientTimeout
 
 from adapters.redis.streams import stream_key
 from daemon.stores.embedded.servers import Server, Servers
-from tests.chaos.rig import Lab, Load, Verdict, command, families, forgiving, make_order, open_lab, sending
-from tests.support.daemons import API_KEY, until
+from tests.chaos.lab import Lab, command, open_lab
+from tests.chaos.load import Load, make_order, sending
+from tests.chaos.oracle import Verdict
+from tests.support.daemons import API_KEY
 from tests.support.proxy import Proxy, proxied
+from tests.support.servers import forgiving, frozen
+from tests.support.until import until
 
 CUT_BYTES: Final = 50_000
 LOSS: Final = 0.05
@@ -35,7 +38,7 @@ EACH: Final = 8
 
 @dataclass
 class Scene:
-    """Two processes under a load of which so much goes at a time. *refused*: orders that nobody may keep."""
+    """Two processes under a load that is released in parts. *refused*: orders of which no table may have a trace."""
 
     lab: Lab
     load: Load
@@ -56,7 +59,7 @@ class Scene:
         assert self.lab.servers.postgres is not None
         return self.lab.servers.postgres
 
-    async def go(self, part: float) -> None:
+    async def advance(self, part: float) -> None:
         """Release this part of the load, and wait until half of it is accepted and something has ended."""
         before, ended = len(self.load.accepted), await self.lab.ended()
         count = int(part * self.load.total)
@@ -67,7 +70,7 @@ class Scene:
 
         await until(forgiving(under_way), f"{count} more orders under way")
 
-    async def goes_on(self, count: int, due: float) -> None:
+    async def accept_until(self, count: int, due: float) -> None:
         """Orders are accepted although a store is away; returns at *due*, the end of the outage."""
         before = len(self.load.accepted)
         self.load.release(count)
@@ -82,19 +85,20 @@ class Scene:
 async def valkey_killed(here: Scene, seconds: float) -> None:
     """kill -9 of Valkey under load, twice; orders are accepted meanwhile."""
     for _ in range(2):
-        await here.go(0.3)
+        await here.advance(0.3)
         here.valkey.kill()
-        await here.goes_on(20, time.monotonic() + seconds / 4)
+        await here.accept_until(20, time.monotonic() + seconds / 4)
         await here.valkey.start()
 
 
 async def valkey_cut(here: Scene, seconds: float) -> None:
     """kill -9 of Valkey, and 50 KB of the end of its file are gone, as after a power loss; the daemons live on."""
-    await here.go(0.5)
+    await here.advance(0.5)
+    home = Path(str((await here.lab.redis.config_get("dir"))["dir"]))
     here.valkey.kill()
-    _cut_tail(_append_only_file(here.valkey), CUT_BYTES)
+    _cut_tail(_append_only_file(home), CUT_BYTES)
     await here.valkey.start()
-    await here.go(0.2)
+    await here.advance(0.2)
 
     async def noticed() -> bool:
         return here.lab.fleet.said("redis.lost_data") > 0
@@ -102,10 +106,9 @@ async def valkey_cut(here: Scene, seconds: float) -> None:
     await until(noticed, "a loss that is noticed", 10)
 
 
-def _append_only_file(valkey: Server) -> Path:
-    """The part of the append-only file that grows."""
-    home = valkey._held.parent / "valkey" / "appendonlydir"
-    return max(home.glob("*.incr.aof"), key=lambda file: file.stat().st_mtime)
+def _append_only_file(home: Path) -> Path:
+    """The part of the append-only file that grows, of the Valkey whose data are in *home*."""
+    return max((home / "appendonlydir").glob("*.incr.aof"), key=lambda file: file.stat().st_mtime)
 
 
 def _cut_tail(file: Path, count: int) -> None:
@@ -117,9 +120,9 @@ def _cut_tail(file: Path, count: int) -> None:
 async def valkey_flushed(here: Scene, seconds: float) -> None:
     """FLUSHALL under load, twice: what was accepted and not done is in no stream any more."""
     for times in (1, 2):
-        await here.go(0.3)
+        await here.advance(0.3)
         await here.lab.redis.flushall()
-        await here.goes_on(20, time.monotonic() + seconds)
+        await here.accept_until(20, time.monotonic() + seconds)
 
         async def noticed(times: int = times) -> bool:
             return here.lab.fleet.said("redis.lost_data") >= times
@@ -130,38 +133,33 @@ async def valkey_flushed(here: Scene, seconds: float) -> None:
 async def groups_destroyed(here: Scene, seconds: float) -> None:
     """XGROUP DESTROY of every group of orders under load, twice."""
     for _ in range(2):
-        await here.go(0.3)
+        await here.advance(0.3)
         pipe = here.lab.redis.pipeline(transaction=False)
         for partition in range(16):
             for group in ("contact-sync", "journal"):
                 pipe.xgroup_destroy(stream_key("orders", partition), group)
         assert any(await pipe.execute())
-        await here.goes_on(20, time.monotonic() + seconds)
+        await here.accept_until(20, time.monotonic() + seconds)
 
 
 async def valkey_frozen(here: Scene, seconds: float) -> None:
     """Valkey is frozen (SIGSTOP); orders are accepted meanwhile."""
-    await here.go(0.4)
-    pid = here.valkey.pid
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        await here.goes_on(20, time.monotonic() + seconds)
-    finally:
-        os.kill(pid, signal.SIGCONT)
+    await here.advance(0.4)
+    with frozen(here.valkey):
+        await here.accept_until(20, time.monotonic() + seconds)
 
 
 async def replies_lost(here: Scene, seconds: float) -> None:
     """A proxy before Valkey swallows 5 % of the answers and closes the connection."""
     here.proxy.loss = LOSS
-    await here.go(0.6)
+    await here.advance(0.6)
     give_up = time.monotonic() + seconds
 
     async def some_lost() -> bool:
         return here.proxy.lost >= 30 or time.monotonic() > give_up
 
     await until(some_lost, "lost answers", seconds + 30)
-    await here.go(0.2)
+    await here.advance(0.2)
     here.load.release()
     await here.lab.settled(seconds + 30)  # with the losses going on
     assert here.proxy.lost >= 10, f"only {here.proxy.lost} answers were lost"
@@ -170,30 +168,18 @@ async def replies_lost(here: Scene, seconds: float) -> None:
 
 async def postgres_stopped(here: Scene, seconds: float) -> None:
     """Postgres is stopped; orders are accepted meanwhile."""
-    await here.go(0.4)
+    await here.advance(0.4)
     due = time.monotonic() + seconds
     await here.postgres.stop()
-    await here.goes_on(60, due)
+    await here.accept_until(60, due)
     await here.postgres.start()
 
 
 async def postgres_frozen(here: Scene, seconds: float) -> None:
     """Postgres is frozen (SIGSTOP); orders are accepted meanwhile."""
-    await here.go(0.4)
-    frozen = families(here.postgres.pid)
-    _send(frozen, signal.SIGSTOP)
-    try:
-        await here.goes_on(60, time.monotonic() + seconds)
-    finally:
-        _send(frozen, signal.SIGCONT)
-
-
-def _send(pids: list[int], number: signal.Signals) -> None:
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            continue  # a child that has ended meanwhile
+    await here.advance(0.4)
+    with frozen(here.postgres):
+        await here.accept_until(60, time.monotonic() + seconds)
 
 
 async def backends_terminated(here: Scene, seconds: float) -> None:
@@ -215,7 +201,7 @@ async def backends_terminated(here: Scene, seconds: float) -> None:
 
 async def both_down(here: Scene, seconds: float) -> None:
     """Both stores are killed: 503 with Retry-After, and nothing of what was refused is kept."""
-    await here.go(0.4)
+    await here.advance(0.4)
     due = time.monotonic() + seconds
     here.valkey.kill()
     here.postgres.kill()
@@ -249,7 +235,7 @@ OUTAGES: Final[dict[str, tuple[Outage, float]]] = {
 """What can go wrong, and for which part of the time of a long run."""
 
 
-async def suffer(servers: Servers, name: str, *, seed: int, seconds: float, processes: int = 2) -> Verdict:
+async def run_outage(servers: Servers, name: str, *, seed: int, seconds: float, processes: int = 2) -> Verdict:
     """One outage under load, and what became of everything."""
     outage, _ = OUTAGES[name]
     rng = random.Random(seed)
@@ -263,7 +249,7 @@ async def suffer(servers: Servers, name: str, *, seed: int, seconds: float, proc
         here = Scene(lab, load, proxy, rng, seed)
         async with sending(load):
             await outage(here, seconds)
-        found = await lab.verdict(patience_s=90)
+        found = await lab.verdict(within_s=90)
         for query in (
             "SELECT order_id AS id FROM orders",
             "SELECT data::jsonb #>> '{order,id}' AS id FROM event_journal",
@@ -280,7 +266,7 @@ async def _main(servers: Servers, arguments: argparse.Namespace) -> bool:
     good = True
     for name in arguments.only or OUTAGES:
         began, share = time.monotonic(), OUTAGES[name][1]
-        found = await suffer(
+        found = await run_outage(
             servers, name, seed=arguments.seed, seconds=share * arguments.seconds, processes=arguments.processes
         )
         print(f"seed {arguments.seed}: {name}: {found.line()}, {time.monotonic() - began:.0f} s", flush=True)

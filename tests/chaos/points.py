@@ -6,8 +6,11 @@ import signal
 
 from daemon.stores.embedded.servers import Servers
 from tests.chaos.crashing import POINTS
-from tests.chaos.rig import Lab, Verdict, make_order, open_lab, sending
-from tests.support.daemons import Running, until
+from tests.chaos.lab import Lab, open_lab
+from tests.chaos.load import make_order, sending
+from tests.chaos.oracle import Verdict
+from tests.support.daemons import Running
+from tests.support.until import until
 
 CRASHING = "tests.chaos.crashing"
 

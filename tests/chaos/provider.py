@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from daemon.stores.embedded.servers import Servers
-from tests.chaos.rig import Lab, Load, Verdict, command, forgiving, open_lab, sending
-from tests.support.daemons import until
+from tests.chaos.lab import Lab, command, open_lab
+from tests.chaos.load import Load, sending
+from tests.chaos.oracle import Verdict
+from tests.support.servers import forgiving
+from tests.support.until import until
 
 BACK_S: Final = 30.0
 """Longest time to full speed after a provider is back."""
@@ -28,7 +31,7 @@ STORM_AFTER: Final = 2
 
 
 @dataclass
-class Weathered:
+class Recovered:
     """*recovered_s*: from the end of each trouble to full speed; *calls*: what was asked meanwhile."""
 
     verdict: Verdict
@@ -37,7 +40,7 @@ class Weathered:
     seconds: float
 
 
-async def weather(servers: Servers, *, seconds: float, seed: int, each: int = 12) -> Weathered:
+async def run_provider_trouble(servers: Servers, *, seconds: float, seed: int, each: int = 12) -> Recovered:
     """An outage and a storm, each for half of *seconds*, under load on two processes."""
     began = time.monotonic()
     async with open_lab(servers, latency_s=0, CGB_TIMEOUT=2000) as lab:
@@ -64,7 +67,7 @@ async def weather(servers: Servers, *, seconds: float, seed: int, each: int = 12
         verdict = await lab.verdict()
         for number in (0, 1):
             assert await lab.fleet.end(number) == 0
-    return Weathered(verdict, recovered, calls, time.monotonic() - began)
+    return Recovered(verdict, recovered, calls, time.monotonic() - began)
 
 
 def _outage(lab: Lab) -> None:
@@ -99,7 +102,7 @@ async def _speed(lab: Lab, wanted: int) -> float:
 
 
 async def _main(servers: Servers, arguments: argparse.Namespace) -> bool:
-    done = await weather(servers, seconds=arguments.seconds, seed=arguments.seed)
+    done = await run_provider_trouble(servers, seconds=arguments.seconds, seed=arguments.seed)
     good = done.verdict.good and len(done.recovered_s) == 2 and max(done.recovered_s) <= BACK_S
     print(
         f"seed {arguments.seed}: outage and 429 storm, {done.verdict.line()},"

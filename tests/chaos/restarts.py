@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from daemon.stores.embedded.servers import Servers
-from tests.chaos.rig import Verdict, command, forgiving, open_lab, sending
-from tests.support.daemons import until
+from tests.chaos.lab import command, open_lab
+from tests.chaos.load import sending
+from tests.chaos.oracle import Verdict
+from tests.support.servers import forgiving
+from tests.support.until import until
 
 DRAIN_S: Final = 10
 SLACK_S: Final = 3.0
-"""What closing everything may take beyond the drain."""
+"""How long closing everything may take beyond the drain."""
 
 
 @dataclass

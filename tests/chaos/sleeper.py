@@ -10,23 +10,25 @@ from typing import Any, Final
 
 from daemon.stores.embedded.servers import Servers
 from schemas.partitions import partition_of
+from tests.chaos.lab import TTL_S, Lab, open_lab
+from tests.chaos.load import sending
+from tests.chaos.oracle import Verdict
 from tests.chaos.points import CRASHING
-from tests.chaos.rig import TTL_S, Lab, Verdict, open_lab, sending
-from tests.support.daemons import until
+from tests.support.until import until
 
 PARTITIONS: Final = 16
 
-# Who takes an epoch and who writes an end: each process says its number with its connections.
+# Which process takes an epoch and which writes an end: each gives its number with its connections.
 _WATCH: Final = """
-CREATE TABLE chaos_takes (worker text, partition int, epoch bigint, who text, at timestamptz);
-CREATE TABLE chaos_ends (worker text, event_id text, who text, at timestamptz);
+CREATE TABLE chaos_takes (worker text, partition int, epoch bigint, process text, at timestamptz);
+CREATE TABLE chaos_ends (worker text, event_id text, process text, at timestamptz);
 CREATE FUNCTION chaos_take() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   INSERT INTO chaos_takes
-  VALUES (new.worker, new.partition, new.epoch, current_setting('chaos.who', true), clock_timestamp());
+  VALUES (new.worker, new.partition, new.epoch, current_setting('chaos.process', true), clock_timestamp());
   RETURN new;
 END $$;
 CREATE FUNCTION chaos_end() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-  INSERT INTO chaos_ends VALUES (new.worker, new.event_id, current_setting('chaos.who', true), clock_timestamp());
+  INSERT INTO chaos_ends VALUES (new.worker, new.event_id, current_setting('chaos.process', true), clock_timestamp());
   RETURN new;
 END $$;
 CREATE TRIGGER chaos_take AFTER INSERT OR UPDATE ON leases FOR EACH ROW EXECUTE FUNCTION chaos_take();
@@ -35,7 +37,7 @@ CREATE TRIGGER chaos_end AFTER INSERT ON inbox FOR EACH ROW EXECUTE FUNCTION cha
 
 
 @dataclass
-class Slept:
+class Overslept:
     """*ended_meanwhile*: events that the other process ended; *stale*: what was written under an old epoch."""
 
     verdict: Verdict
@@ -44,10 +46,10 @@ class Slept:
     stale: list[str]
 
 
-async def oversleep(servers: Servers, *, seed: int, each: int = 6, point: str | None = None) -> Slept:
+async def sleep_past_the_leases(servers: Servers, *, seed: int, each: int = 6, point: str | None = None) -> Overslept:
     """Two processes under load; one of them sleeps past its leases, with work in hand, and wakes up under load.
 
-    *point*: of `crashing`, where it falls asleep for the second time that it gets there; else at any moment.
+    *point*: of `crashing`; the process falls asleep when it reaches it for the second time. None: at any moment.
     """
     async with open_lab(servers, latency_s=0.02) as lab:
         await lab.db.execute(_WATCH)
@@ -68,54 +70,54 @@ async def oversleep(servers: Servers, *, seed: int, each: int = 6, point: str | 
                 return _state(lab.fleet.running[0].process.pid) == "T"
 
             await (until(asleep, "a sleeper") if point is not None else until(some_ended, "some work done by both"))
-            sleeper = lab.fleet.running.pop(0)  # nobody posts to it meanwhile
+            sleeper = lab.fleet.running.pop(0)  # the load posts nothing to it meanwhile
             sleeper.process.send_signal(signal.SIGSTOP)
             try:
                 before = await lab.ended()
                 load.release(third)
-                await asyncio.sleep(3 * TTL_S)  # the length of the sleep
+                await asyncio.sleep(3 * TTL_S)  # how long it sleeps
                 meanwhile = await lab.ended() - before
             finally:
                 sleeper.process.send_signal(signal.SIGCONT)
                 lab.fleet.running[0] = sleeper
         verdict = await lab.verdict()
-        ends = await lab.db.fetch("SELECT who, count(*) AS n FROM chaos_ends GROUP BY who")
-        found = Slept(verdict, meanwhile, {str(row["who"]): row["n"] for row in ends}, await _stale(lab))
+        ends = await lab.db.fetch("SELECT process, count(*) AS n FROM chaos_ends GROUP BY process")
+        found = Overslept(verdict, meanwhile, {str(row["process"]): row["n"] for row in ends}, await _stale(lab))
         for number in (0, 1):
             assert await lab.fleet.end(number) == 0
         return found
 
 
 def _state(pid: int) -> str:
-    """How the kernel calls what the process does."""
+    """The state of the process, as the kernel names it."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _known(lab: Lab, number: int) -> str:
-    return f"{lab.fleet.settings['DATABASE_URL']}&options=-c%20chaos.who%3D{number}"
+    return f"{lab.fleet.settings['DATABASE_URL']}&options=-c%20chaos.process%3D{number}"
 
 
 async def _stale(lab: Lab) -> list[str]:
     """The ends that were written by another process than the one that held the epoch.
 
-    Who takes an epoch waits for the transactions that write under the one before: so the last take before an end is
-    the one in force.
+    A process that takes an epoch waits for the transactions that write under the one before, so the last take before an
+    end is the one in force.
     """
     ends: list[Any] = await lab.db.fetch(
-        "SELECT e.worker, e.event_id, e.who, e.at, j.subject"
+        "SELECT e.worker, e.event_id, e.process, e.at, j.subject"
         " FROM chaos_ends e JOIN event_journal j ON j.id = e.event_id ORDER BY e.at"
     )
-    takes = await lab.db.fetch("SELECT worker, partition, who, at FROM chaos_takes ORDER BY at DESC")
+    takes = await lab.db.fetch("SELECT worker, partition, process, at FROM chaos_takes ORDER BY at DESC")
     assert ends
     assert takes
     stale = []
     for end in ends:
         partition = partition_of(end["subject"], PARTITIONS)
         holder = next(
-            t["who"]
+            t["process"]
             for t in takes
             if (t["worker"], t["partition"]) == (end["worker"], partition) and t["at"] < end["at"]
         )
-        if holder != end["who"]:
-            stale.append(f"{end['worker']} {end['event_id']} by {end['who']}, held by {holder}")
+        if holder != end["process"]:
+            stale.append(f"{end['worker']} {end['event_id']} by {end['process']}, held by {holder}")
     return stale

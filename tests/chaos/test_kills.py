@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from daemon.stores.embedded.servers import Servers
@@ -11,17 +9,9 @@ from tests.chaos.crashing import POINTS
 from tests.chaos.kills import kill_under_load
 from tests.chaos.points import crash_at, poisoned
 from tests.chaos.restarts import restart_under_load
-from tests.chaos.rig import own_servers
-from tests.chaos.sleeper import oversleep
+from tests.chaos.sleeper import sleep_past_the_leases
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def own() -> Iterator[Servers]:
-    """Servers that nobody else uses, which sync before they answer."""
-    with own_servers() as started:
-        yield started
 
 
 async def test_kills_at_random_moments_lose_double_and_invert_nothing(own: Servers) -> None:
@@ -40,13 +30,13 @@ async def test_a_kill_at_a_named_point_has_every_effect_once(own: Servers, point
 
 
 @pytest.mark.parametrize("point", [None, "before-commit", "before-the-handlers-write"])
-async def test_an_owner_that_sleeps_past_its_lease_writes_nothing_under_its_old_epoch(
+async def test_a_process_that_sleeps_past_its_leases_writes_nothing_under_its_old_epochs(
     own: Servers, point: str | None
 ) -> None:
     """Promise: SIGSTOP for three lease times, SIGCONT: the other process has done the work, and nothing is done
     again."""
     print("seed 1")
-    slept = await oversleep(own, seed=1, each=4, point=point)
+    slept = await sleep_past_the_leases(own, seed=1, each=4, point=point)
     assert slept.verdict.good, slept.verdict.details()
     assert slept.ended_meanwhile > 0
     assert slept.stale == []

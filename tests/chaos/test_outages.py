@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from daemon.stores.embedded.servers import Servers
-from tests.chaos.outages import OUTAGES, suffer
-from tests.chaos.provider import BACK_S, weather
-from tests.chaos.rig import own_servers
+from tests.chaos.outages import OUTAGES, run_outage
+from tests.chaos.provider import BACK_S, run_provider_trouble
 
 pytestmark = pytest.mark.slow
 
 SECONDS = {"replies-lost": 2.0, "postgres-stopped": 3.0, "postgres-frozen": 3.0, "backends-terminated": 3.0}
 
 
-@pytest.fixture(scope="module")
-def own() -> Iterator[Servers]:
-    """Servers that nobody else uses, which sync before they answer."""
-    with own_servers() as started:
-        yield started
-
-
 @pytest.mark.parametrize("outage", sorted(OUTAGES))
 async def test_every_accepted_order_has_its_effect_once_and_in_order(own: Servers, outage: str) -> None:
     """Promise: every 2xx is effected once and in its person's order, whatever a store does meanwhile."""
     print("seed 1")
-    verdict = await suffer(own, outage, seed=1, seconds=SECONDS.get(outage, 2.0))
+    verdict = await run_outage(own, outage, seed=1, seconds=SECONDS.get(outage, 2.0))
     assert verdict.good, verdict.details()
 
 
 async def test_a_provider_away_buries_nothing_and_is_served_at_full_speed_when_it_is_back(own: Servers) -> None:
     """Promise: an outage of CGB or a storm of 429 costs time alone; full speed within 30 s of its end."""
     print("seed 1")
-    done = await weather(own, seconds=4, seed=1, each=6)
+    done = await run_provider_trouble(own, seconds=4, seed=1, each=6)
     assert done.verdict.good, done.verdict.details()
     assert len(done.recovered_s) == 2
     assert max(done.recovered_s) <= BACK_S

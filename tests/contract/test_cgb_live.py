@@ -16,6 +16,7 @@ from schemas.contacts import ContactDraft
 from schemas.errors import ChannelClosed, Refused, Transient
 from schemas.phone import Phone
 from tests.support.gates import gate_on
+from tests.support.until import until
 
 PHONE = Phone("+972505550142")
 DRAFT = ContactDraft(phone=PHONE, name="Noa Example", email=None, fields={"OrderNumber": "IL1"})
@@ -165,8 +166,7 @@ async def test_one_caller_giving_up_does_not_take_the_field_names_from_the_other
 ) -> None:
     sandbox.faults.add("slow", seconds=0.1)
     first, second = (asyncio.create_task(cgb.field_names()) for _ in range(2))
-    while not sandbox.ledger.entries:
-        await asyncio.sleep(0)
+    await until(lambda: sandbox.ledger.entries, every_s=0)
     first.cancel()
     assert "OrderNumber" in await second
     assert len(sandbox.ledger.entries) == 1

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
 from daemon.sandbox.cgb import CgbSandbox
+from tests.support.until import until
 
 DIGITS = "972505550142"
 NEW = {"phone": DIGITS, "first_name": "Noa Example", "last_name": ""}
@@ -35,12 +35,6 @@ async def http(sandbox: CgbSandbox) -> AsyncIterator[ClientSession]:
 async def ask(http: ClientSession, sandbox: CgbSandbox, method: str, path: str, **how: Any) -> tuple[int, Any]:
     async with http.request(method, sandbox.url + path, **how) as answer:
         return answer.status, await answer.json()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_bearer_is_refused(sandbox: CgbSandbox) -> None:
@@ -137,9 +131,11 @@ async def test_the_rolling_limit_refuses_in_either_form_and_forgets(
     answers = [await ask(http, sandbox, "GET", "/accounts/me") for _ in range(4)]
     assert [status for status, _ in answers] == [200, 200, 200, int(form)]
     assert answers[-1][1]["error"]["code"] == 429
-    async with asyncio.timeout(10):
-        while "error" in (await ask(http, sandbox, "GET", "/accounts/me"))[1]:
-            await asyncio.sleep(0.05)
+
+    async def answered() -> bool:
+        return "error" not in (await ask(http, sandbox, "GET", "/accounts/me"))[1]
+
+    await until(answered, every_s=0.05)
 
 
 async def test_a_flow_right_after_a_write_reads_the_old_values(http: ClientSession, sandbox: CgbSandbox) -> None:

@@ -77,7 +77,7 @@ def contacts(sandbox: CgbSandbox, session: ClientSession) -> ContactDirectory:
 
 
 async def failing(contacts: ContactDirectory, verb: str) -> FerrymanError:
-    """The error of one call; its text must not give anybody away."""
+    """The error of one call; its text must hold nothing personal."""
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "find": lambda: contacts.find(PHONE),
         "create": lambda: contacts.create(DRAFT),

@@ -22,7 +22,8 @@ from daemon.operator.partitions import read_layout
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import CgbSandbox
 from daemon.workers import WORKERS
-from tests.support.daemons import Running, ended, environment, ferryman, free_port, running, synced, until
+from tests.support.daemons import Running, ended, environment, ferryman, free_port, running, synced
+from tests.support.until import until
 
 PEOPLE: Final = 12
 
@@ -42,7 +43,7 @@ class Verb:
         self.cwd, self.settings = cwd, settings
 
     async def __call__(self, *argv: str, code: int = 0, partitions: int) -> str:
-        """What it says, of a failure the one line of standard error."""
+        """Standard output; for a failure the one line of standard error."""
         env = environment(**dict(self.settings) | {"FERRYMAN_PARTITIONS": partitions})
         got, out, err = await ferryman("partitions", *argv, cwd=self.cwd, env=env)
         assert got == code, out + err
@@ -66,7 +67,7 @@ async def post_all(here: Running, bodies: Sequence[Order]) -> None:
 
 
 async def drained(db: Pool, redis: Redis, number: int, names: Sequence[str] = ("journal", "contact-sync")) -> None:
-    """Wait until nothing is before these workers and the outbox is empty."""
+    """Wait until nothing waits for these workers and the outbox is empty."""
 
     async def nothing_waits() -> bool:
         async with db.acquire() as conn:

@@ -1,5 +1,4 @@
-"""Events that kill the process that handles them, workers and providers that an operator stops, and entries nobody
-holds."""
+"""Workers and providers that an operator pauses, and pending entries that no process holds."""
 
 from __future__ import annotations
 
@@ -15,7 +14,8 @@ from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams, stream_key
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import CgbSandbox
-from tests.support.daemons import environment, ferryman, running, synced, until
+from tests.support.daemons import environment, ferryman, running, synced
+from tests.support.until import until
 
 
 @pytest.mark.parametrize("name", ["contact-sync", "cgb"])
@@ -52,7 +52,7 @@ async def test_pausing_what_does_not_exist_says_what_does(tmp_path: Path, settin
     assert "contact-sync" in err
 
 
-async def test_entries_pending_that_nobody_holds_are_found_and_done(
+async def test_pending_entries_that_no_process_holds_are_found_and_done(
     tmp_path: Path, settings: dict[str, Any], cgb: CgbSandbox, db: Pool, redis: Redis
 ) -> None:
     rng = random.Random(10)

@@ -29,8 +29,8 @@ from tests.support.daemons import (
     free_port,
     running,
     some_orders,
-    until,
 )
+from tests.support.until import until
 
 
 async def test_an_order_becomes_a_row_and_a_contact(
@@ -88,7 +88,7 @@ async def test_the_newer_order_of_a_person_wins_whatever_the_order_of_arrival(
     assert [row["cgb_sync_status"] for row in statuses] == ["synced", "synced"]
 
 
-async def test_odd_orders_end_visibly_and_touch_nobody(
+async def test_odd_orders_end_visibly_and_touch_no_contact(
     tmp_path: Path, settings: dict[str, Any], cgb: CgbSandbox, db: Pool
 ) -> None:
     rng = random.Random(5)
@@ -361,7 +361,7 @@ async def test_the_daemon_starts_again_on_its_embedded_servers_right_after_a_kil
             assert (await here.post(order))[0] == 202
             await here.stop(signal.SIGKILL)
     async with running(memory_path, **embedded):
-        await until(lambda: _made(cgb, 4), "all four contacts", patience_s=8)
+        await until(lambda: _made(cgb, 4), "all four contacts", within_s=8)
     assert set(cgb.ledger.creates_by_contact().values()) == {1}
 
 

@@ -1,4 +1,4 @@
-"""Redis loses data: what was accepted is effected once all the same, in order, without a person."""
+"""Redis loses data: what was accepted has its effect once all the same, in order, without an operator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from adapters.postgres.pool import Pool
 from adapters.redis.streams import stream_key
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import CgbSandbox
-from tests.support.daemons import environment, ferryman, running, some_orders, synced, until
+from tests.support.daemons import environment, ferryman, running, some_orders, synced
+from tests.support.until import until
 
 
 async def test_a_redis_wiped_under_load_loses_nothing_that_was_accepted(

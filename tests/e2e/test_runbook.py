@@ -1,4 +1,4 @@
-"""deploy/README.md is true: every command of it is run here, and what it says you see is what is seen.
+"""deploy/README.md is true: every command of it is run here, and what it promises that you see is what is seen.
 
 Each section of the runbook has a test that brings its symptom about. A row's `run` is repeated until its output has the
 row's `you see` in it (`N`: a number, `…`: anything); then the `ferryman` commands of its `do` are run.
@@ -6,7 +6,6 @@ row's `you see` in it (`N`: a number, `…`: anything); then the `ferryman` comm
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import random
@@ -46,8 +45,8 @@ from tests.support.daemons import (
     running,
     some_orders,
     synced,
-    until,
 )
+from tests.support.until import until
 
 PAGE: Final = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
 ELSEWHERE: Final = {"run", "demo"}
@@ -116,11 +115,11 @@ class Operator:
 
     @property
     def told(self) -> str:
-        """The last lines of the daemon's log, for who has to find out what went wrong."""
+        """The last lines of the daemon's log, for the reader of a failure."""
         return "" if self.here is None else "\n".join(["", *self.here.lines[-40:]])
 
     async def verb(self, command: str) -> tuple[int, str]:
-        """Exit code, and all it says."""
+        """Exit code, and all its output."""
         argv = [self.names.get(word, word) for word in shlex.split(command)]
         env = environment(**{"ORDERS_API_KEY": API_KEY, "COLUMNS": 250} | dict(self.settings))
         code, out, err = await ferryman(*argv, cwd=self.cwd, env=env)
@@ -156,22 +155,20 @@ class Section:
     async def follow(self, phrase: str, operator: Operator, *, code: int = 0, then: int = 0, **names: object) -> None:
         """Run the row that says *phrase*, until it is true; then what it says to do. *code*, *then*: the exit codes."""
         row = self._rows.pop(phrase)
-        who = replace(operator, names={name: str(value) for name, value in names.items()})
+        named = replace(operator, names={name: str(value) for name, value in names.items()})
         last = ""
 
         async def seen() -> bool:
             nonlocal last
-            found, last = await who.run(row.run)
-            right = found == code and all(in_it(part, last) for part in row.see)
-            await asyncio.sleep(0 if right else PAUSE_S)
-            return right
+            found, last = await named.run(row.run)
+            return found == code and all(in_it(part, last) for part in row.see)
 
         try:
-            await until(seen, phrase)
-        except AssertionError as exc:
-            raise AssertionError(f"{row.run} does not show {row.see}, but: {last[-3000:]}{who.told}") from exc
+            await until(seen, phrase, every_s=PAUSE_S)
+        except TimeoutError as exc:
+            raise AssertionError(f"{row.run} does not show {row.see}, but: {last[-3000:]}{named.told}") from exc
         for command in row.do:
-            found, said = await who.verb(command)
+            found, said = await named.verb(command)
             assert found == then, f"{command}: {said}"
 
     def shown(self, phrase: str, output: str) -> None:
@@ -339,12 +336,12 @@ async def test_every_path_is_served_and_secrets_are_changed_without_a_gap(operat
     first, second = some_orders(2)
     paths = re.findall(r"`(GET|POST) (/[\w/]+)`", section("HTTP"))
     with following("Secrets are changed") as page:
-        who = replace(operator, settings=dict(operator.settings) | {"ORDERS_API_KEY": f"{NEW_KEY},{API_KEY}"})
-        async with running(who.cwd, **who.settings) as here:
+        changed = replace(operator, settings=dict(operator.settings) | {"ORDERS_API_KEY": f"{NEW_KEY},{API_KEY}"})
+        async with running(changed.cwd, **changed.settings) as here:
             assert (await here.post(first))[0] == 202
             assert (await here.post(second, **{"X-API-Key": NEW_KEY}))[0] == 202
-            await page.follow("ORDERS_API_KEY ***,*** env", who)
-            await page.follow("0", who)
+            await page.follow("ORDERS_API_KEY ***,*** env", changed)
+            await page.follow("0", changed)
             assert paths[0] == ("POST", "/webhooks/orders")
             assert len(paths) == 5
             for _, path in paths[1:]:

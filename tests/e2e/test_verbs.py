@@ -1,4 +1,4 @@
-"""The operator's verbs as he runs them, beside a real daemon on real servers."""
+"""The verbs as an operator runs them, beside a real daemon on real servers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 
 from adapters.postgres.pool import Pool
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
-from tests.support.daemons import digits_of, ended, environment, ferryman, running, some_orders, until
+from tests.support.daemons import digits_of, ended, environment, ferryman, running, some_orders
+from tests.support.until import until
 
 
 class Operator:
@@ -33,7 +34,7 @@ class Operator:
         return err or out
 
     async def json(self, *argv: str, code: int = 0) -> Any:
-        """What it says as JSON."""
+        """Its standard output, read as JSON."""
         return json.loads(await self.run(*argv, "--json", code=code))
 
 
@@ -133,7 +134,7 @@ async def test_a_discarded_order_stays_dead_and_balanced(
     await ask.run("dead-letters", "retry", "1", "2", "--edit", "x", code=2)
 
 
-async def test_an_event_is_found_by_id_order_and_phone_and_its_way_is_told(
+async def test_an_event_is_found_by_id_order_and_phone_and_its_way_is_shown(
     tmp_path: Path, settings: dict[str, Any], cgb: CgbSandbox, db: Pool
 ) -> None:
     first, second = some_orders(2)
@@ -204,7 +205,7 @@ async def test_doctor_and_status_beside_a_daemon_on_its_own_servers(memory_path:
     assert "no daemon runs" in await ask.run("status")
 
 
-async def test_doctor_says_every_problem_of_the_settings_and_of_the_stores(
+async def test_doctor_reports_every_problem_of_the_settings_and_of_the_stores(
     tmp_path: Path, settings: dict[str, Any], empty_database_url: str
 ) -> None:
     wrong = await Operator(tmp_path, settings | {"FERRYMAN_PROT": 1, "CGB_TIMEOUT": "soon"}).json("doctor", code=1)

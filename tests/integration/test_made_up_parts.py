@@ -34,7 +34,7 @@ from daemon.telemetry.declared import Declared
 from daemon.workers import WORKERS
 from schemas.envelope import Event, event_id
 from schemas.errors import Malformed, Refused
-from tests.support.bus import until
+from tests.support.until import until
 
 KEY: Final = "made-up.0123456789abcdef"
 PUBLIC_URL: Final = "https://ferryman.example"

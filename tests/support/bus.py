@@ -1,168 +1,44 @@
-"""What the tests of the bus share: invented events, a toy worker with its table, a bench that runs it, clocks."""
+"""A bench of the bus: streams, groups and a toy worker on real stores, and what its consumers share."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
-from typing import Any, Final, Literal, TypeAlias, cast
+from datetime import datetime
+from typing import Any, Final, Literal, cast
 
-import orjson
 from redis.asyncio import Redis
 
 from adapters.channel import Channels
-from adapters.postgres.bus import days, epochs
-from adapters.postgres.pool import Connection, Pool
+from adapters.postgres.bus import days, epochs, workers
+from adapters.postgres.bus.workers import EPOCH
+from adapters.postgres.pool import Pool
 from adapters.redis import streams
-from adapters.redis.client import ask_each, cluster
-from adapters.redis.lease_table import LeaseTable, Pair
-from adapters.redis.streams import POLL_S, Delivery, StreamErrors, Streams, stream_key
+from adapters.redis.client import server_of
+from adapters.redis.cluster import POLL_S, ClusterServer
+from adapters.redis.streams import StreamEntry, StreamErrors, Streams, stream_key
 from daemon.app import declared
+from daemon.bus import journal
 from daemon.bus.consumer import Consumer
-from daemon.bus.leases import LeaseKeeper, Leases
-from daemon.bus.outcome import Done, Outcome, Row, Turn
+from daemon.bus.leases import Leases
+from daemon.bus.outcome import Row, Turn
 from daemon.bus.shared import Shared
-from daemon.bus.upkeep import Upkeep, publish_left
+from daemon.bus.upkeep import Upkeep
 from daemon.bus.worker import AnyWorker, Worker, utc_now
 from daemon.settings.model import Settings
 from daemon.stores.health import Stores
 from daemon.telemetry.metrics import Metrics
 from daemon.workers import WORKERS
-from schemas.envelope import Event, event_id, to_fields
+from schemas.envelope import Event
 from schemas.errors import FerrymanError
-from schemas.partitions import partition_of
 from tests.support.services import unwatched
-
-TOY: Final = "toy"
-TOPIC: Final = "orders"
-TYPE: Final = "order.received"
-NOON: Final = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
-
-Handle: TypeAlias = Callable[[Event, Any, Turn], Awaitable[Outcome]]
-Record: TypeAlias = Callable[[Connection, Sequence[Row]], Awaitable[None]]
+from tests.support.toy import TOPIC, TOY, TYPE, Effect, Handle, Record, record, succeed
 
 _EFFECTS: Final = (
     "CREATE TABLE IF NOT EXISTS effects (seq bigint GENERATED ALWAYS AS IDENTITY, event_id text NOT NULL,"
     " subject text NOT NULL, n int NOT NULL CHECK (n >= 0), note text NOT NULL)"
 )
-
-
-def make_event(subject: str, n: int = 0, *, id: str = "", type: str = TYPE, **data: Any) -> Event:
-    """The *n*-th event of the key *subject*."""
-    body = orjson.dumps({"n": n} | data)
-    return Event(
-        id=id or event_id("test", subject, str(n)), type=type, source="test", subject=subject, time=NOON, data=body
-    )
-
-
-def make_events(keys: int, each: int) -> list[Event]:
-    """*each* events of each of *keys* keys, those of different keys mixed."""
-    return [make_event(f"key-{k}", n) for n in range(each) for k in range(keys)]
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """A row of the table `effects`, which has no unique key: what is done twice is there twice."""
-
-    event_id: str
-    subject: str
-    n: int
-    note: str = ""
-
-
-def effect(event: Event, note: str = "") -> Effect:
-    """The effect of *event*."""
-    return Effect(event.id, event.subject, int(event.json()["n"]), note)
-
-
-async def record(conn: Connection, rows: Sequence[Row]) -> None:
-    """Write effects. A negative n is refused by the table."""
-    effects = cast("Sequence[Effect]", rows)
-    await conn.executemany(
-        "INSERT INTO effects (event_id, subject, n, note) VALUES ($1, $2, $3, $4)",
-        [(e.event_id, e.subject, e.n, e.note) for e in effects],
-    )
-
-
-async def succeed(event: Event, deps: object, turn: Turn) -> Outcome:
-    """A handler that has one effect per event."""
-    return Done(rows=(effect(event),))
-
-
-def failing(error: Exception) -> Handle:
-    """A handler that always raises *error*."""
-
-    async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
-        raise error
-
-    return handle
-
-
-def napping(seconds: float) -> Handle:
-    """A handler that has its effect after *seconds*."""
-
-    async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
-        await asyncio.sleep(seconds)
-        return await succeed(event, deps, turn)
-
-    return handle
-
-
-def gated(gate: asyncio.Event) -> Handle:
-    """A handler that waits at *gate*, and then has its effect."""
-
-    async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
-        await gate.wait()
-        return await succeed(event, deps, turn)
-
-    return handle
-
-
-class Broken:
-    """A `record` that fails after it has written, until it is mended."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error: Exception | None = error
-        self.calls = 0
-
-    async def __call__(self, conn: Connection, rows: Sequence[Row]) -> None:
-        self.calls += 1
-        await record(conn, rows)
-        if self.error is not None:
-            raise self.error
-
-
-async def emit_one(event: Event, deps: object, turn: Turn) -> Outcome:
-    """A handler that has one effect and emits one event."""
-    made = event.emit("contact.synced", 0, {"n": event.json()["n"]}, time=turn.now)
-    return Done(rows=(effect(event),), emit=(made,))
-
-
-async def until(
-    condition: Callable[[], bool | Awaitable[bool]], *, within_s: float = 30.0, every_s: float = 0.02
-) -> float:
-    """Return when *condition* holds, with the seconds it took. Raises: TimeoutError."""
-    began = time.monotonic()
-    while True:
-        answer = condition()
-        if answer if isinstance(answer, bool) else await answer:
-            return time.monotonic() - began
-        if time.monotonic() - began > within_s:
-            raise TimeoutError(f"not so within {within_s} s: {condition}")
-        await asyncio.sleep(every_s)
-
-
-class FakeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose timers follow *now*."""
-
-    now = 1000.0
-
-    def time(self) -> float:
-        return self.now
 
 
 class FixedLeases:
@@ -171,6 +47,15 @@ class FixedLeases:
     def __init__(self, owned: Mapping[int, int]) -> None:
         self.owned = dict(owned)
         self.unreadable: set[int] = set()
+
+    def take(self, owned: Mapping[int, int]) -> None:
+        """Hold *owned* from now on, and nothing else."""
+        self.owned = dict(owned)
+        self.unreadable.clear()
+
+    def run_out(self) -> None:
+        """From now on the owner knows that its leases may be over."""
+        self.unreadable.update(self.owned)
 
     def held(self, worker: str) -> Mapping[int, int]:
         return dict(self.owned)
@@ -202,6 +87,7 @@ def make_shared(
     channels: Channels | None = None,
     stores: Stores | None = None,
     suspect: Callable[[], None] = lambda: None,
+    since: Mapping[str, datetime] | None = None,
 ) -> Shared:
     """What the consumers of a process share."""
     return Shared(
@@ -214,6 +100,7 @@ def make_shared(
         metrics=make_metrics(),
         now=utc_now,
         suspect=suspect,
+        since=since or {},
     )
 
 
@@ -244,7 +131,7 @@ class Bench:
         await self.bus.append(list(events))
 
     async def publish_fields(self, partition: int, fields: Mapping[Any, Any]) -> None:
-        """Append an entry as a stranger would."""
+        """Append an entry as another program would."""
         await self.redis.xadd(stream_key(TOPIC, partition), cast("Any", dict(fields)))
 
     def worker(
@@ -264,6 +151,7 @@ class Bench:
             name=TOY,
             reads=(TOPIC,),
             types=frozenset({TYPE}),
+            begins="everything",
             handle=handle,
             record=record,
             buried=buried,
@@ -287,6 +175,7 @@ class Bench:
         max_in_flight: int = 10_000,
         channels: Channels | None = None,
         deps: object = None,
+        since: datetime = EPOCH,
     ) -> AsyncIterator[Consumer]:
         """A consumer of *worker*, not yet running."""
         async with AsyncExitStack() as stack:
@@ -300,6 +189,7 @@ class Bench:
                 channels=channels,
                 stores=self.stores,
                 suspect=self.suspect,
+                since={TOY: since},
             )
             yield Consumer(worker or self.worker(), deps, shared, Streams(reads, self.partitions))
 
@@ -313,7 +203,7 @@ class Bench:
         async with self.consumer(worker, **options) as consumer, run(consumer, self.redis):
             yield consumer
 
-    async def read_without_ack(self, count: int = 1000) -> list[Delivery]:
+    async def read_without_ack(self, count: int = 1000) -> list[StreamEntry]:
         """Take new entries as a process does that is killed before it acknowledges."""
         return await self.bus.read(TOY, dict.fromkeys(self.keys, ">"), count=count, epochs={})
 
@@ -348,26 +238,27 @@ class Bench:
         return await self.count(table) == rows
 
     async def command(self, *words: str) -> None:
-        """Do something to the server behind everybody's back; on a cluster, without a key, to every primary."""
-        if (parted := cluster(self.redis)) is None or words[0] not in ("CONFIG", "FLUSHALL"):
+        """Send a command to the server past the product; on a cluster, without a key, to every primary."""
+        if words[0] not in ("CONFIG", "FLUSHALL"):
             await cast("Any", self.redis).execute_command(*words)
             return
-        for node in parted.get_primaries():
-            await parted.execute_command(" ".join(words), target_nodes=node)
+        for node in await self.bus.server.nodes():
+            if node.primary:
+                await node.ask(" ".join(words))
 
     async def reads_made(self) -> int:
         """How many reads of groups the servers have seen since CONFIG RESETSTAT."""
-        found = await ask_each(self.redis, "INFO", "commandstats")
+        found = await self.bus.server.ask_each("INFO", "commandstats")
         return sum(int(stats["cmdstat_xreadgroup"]["calls"]) for stats in found if "cmdstat_xreadgroup" in stats)
 
     @property
     def reads_a_second(self) -> float:
         """How many an idle consumer makes at most: it blocks, or on a cluster asks for every partition again."""
-        return 10 if cluster(self.redis) is None else 1.5 * self.partitions / POLL_S
+        return 1.5 * self.partitions / POLL_S if isinstance(self.bus.server, ClusterServer) else 10
 
     async def waits(self) -> bool:
         """Whether a reader waits for something new. On a cluster none does for long."""
-        if cluster(self.redis) is not None:
+        if isinstance(self.bus.server, ClusterServer):
             return True
         info: Any = await self.redis.info("clients")
         return int(info["blocked_clients"]) > 0
@@ -412,7 +303,7 @@ async def run(consumer: Consumer, redis: Redis | None = None) -> AsyncIterator[N
 
 async def end_reads(redis: Redis) -> None:
     """End the reads that wait for entries, as when their time is over. On a cluster none waits."""
-    if cluster(redis) is not None:
+    if isinstance(server_of(redis), ClusterServer):
         return
     with suppress(*StreamErrors):
         clients: Any = await redis.client_list()
@@ -430,113 +321,7 @@ async def open_bench(redis_url: str, pool: Pool, *, partitions: int = 4) -> Asyn
         await pool.execute(_EFFECTS)
         await days.ensure_days(pool)
         await bench.bus.ensure_groups(TOY, bench.keys)
+        await workers.register(pool, [bench.worker().entry, journal.WORKER.entry], [TOY, journal.WORKER.name])
         yield bench
     finally:
         await commands.aclose()
-
-
-class Member:
-    """A process as the leases see it: its own table and keeper, and, when asked for, a consumer on what it holds."""
-
-    def __init__(self, bench: Bench, name: str, *, ttl_s: float, workers: Sequence[str] = (TOY,)) -> None:
-        self.name = name
-        self.bench = bench
-        self.pairs = [(worker, p) for worker in (TOY, "toy-2") for p in range(bench.partitions)]
-        self.table = LeaseTable(bench.redis, name, workers, ttl_s)
-        self.consumer: Consumer | None = None
-        self.keeper = LeaseKeeper(
-            self.table,
-            bench.pool,
-            me=name,
-            pairs=self.pairs,
-            ttl_s=ttl_s,
-            drain=self._drained,
-            publish_left=partial(publish_left, bench.pool, bench.bus, older_than_s=0),
-        )
-        self._stack = AsyncExitStack()
-        self._working: asyncio.Task[None] | None = None
-
-    def _drained(self, pair: Pair) -> bool:
-        return self.consumer is None or pair[0] != TOY or self.consumer.hand_over(pair[1])
-
-    async def start(self, worker: AnyWorker | None = None) -> None:
-        """Take part; with *worker*, work as well."""
-        if worker is not None:
-            self.consumer = await self._stack.enter_async_context(self.bench.consumer(worker, leases=self.keeper))
-            self._working = asyncio.create_task(self.consumer.run())
-        self.keeper.start()
-
-    @property
-    def epochs(self) -> dict[Pair, int]:
-        """What it may write under."""
-        return {(w, p): epoch for w in (TOY, "toy-2") for p, epoch in self.keeper.held(w).items()}
-
-    @property
-    def readable(self) -> set[Pair]:
-        """What it may begin work on."""
-        return {(w, p) for w in (TOY, "toy-2") for p in self.keeper.readable(w)}
-
-    def freeze(self) -> None:
-        """Renew nothing any more, and know nothing of it: what a stopped process or a lost network looks like."""
-        self.keeper.cut()
-
-    async def stop_working(self) -> None:
-        """Finish what is in hand. An error of its parts is raised."""
-        if self.consumer is not None and self._working is not None:
-            self.consumer.stop()
-            async with asyncio.timeout(20):
-                await self._working
-
-    async def stop(self) -> None:
-        """An orderly end, as the daemon does it."""
-        if self.consumer is not None:
-            self.consumer.stop()
-        await self.keeper.retire()
-        await self.stop_working()
-        await self.end()
-        await self.keeper.leave()
-
-    async def end(self) -> None:
-        """Leave nothing running. An error of the keeper is raised."""
-        if self._working is not None and not self._working.done():
-            self._working.cancel()
-        self.keeper.cut()
-        parts = [self.keeper.stopped(), *([self._working] if self._working else [])]
-        results = await asyncio.gather(*parts, return_exceptions=True)
-        await self._stack.aclose()
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
-
-
-def fields_of(event: Event, **changed: Any) -> dict[Any, Any]:
-    """The stream fields of *event*; a change to None takes the field away."""
-    parts = to_fields(event)
-    fields: dict[Any, Any] = {**dict(zip(parts[::2], parts[1::2], strict=True)), **changed}
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def home_of(subject: str, partitions: int) -> int:
-    """The partition of *subject*."""
-    return partition_of(subject, partitions)
-
-
-class Journaled:
-    """A handler that notes what it is called with, and then does what *then* says."""
-
-    def __init__(self, then: Handle = succeed) -> None:
-        self.calls: list[tuple[str, int]] = []
-        self.turns: list[Turn] = []
-        self.active = 0
-        self.most = 0
-        self._then = then
-
-    async def __call__(self, event: Event, deps: object, turn: Turn) -> Outcome:
-        self.calls.append((event.subject, int(event.json()["n"])))
-        self.turns.append(turn)
-        self.active += 1
-        self.most = max(self.most, self.active)
-        try:
-            return await self._then(event, deps, turn)
-        finally:
-            self.active -= 1

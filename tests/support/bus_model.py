@@ -1,4 +1,4 @@
-"""What the bus must come to, as a model of a hundred lines: per key, what was accepted first, in order; and replays."""
+"""What must become of events, as a small model: for each key the events in the order of acceptance, and the replays."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from daemon.bus import journal
 from daemon.operator.audit import audit_workers
 from schemas.envelope import Event, event_id
-from tests.support.bus import TOY, TYPE, Bench
+from tests.support.bus import Bench
 from tests.support.bus_processes import ATTEMPTS, EMITTING, JOURNAL, PLANS, Bus
+from tests.support.toy import TOY, TYPE
 
 ENDS: Final = dict.fromkeys(PLANS, "done") | {"skip": "skipped", "refused": "dead", "fails always": "dead"}
 """How an event with such a plan ends."""
@@ -21,8 +21,8 @@ class Model:
     """*accepted*: key -> its events in the order of their first acceptance. *events*: all of them.
 
     *runs*: replay id -> what it delivers; the first delivery is the replay "". *other_bodies*: ids that came with
-    another body. *ended*: (id, replay id) that nobody may handle any more. *last_of*: generation of owners -> the last
-    effect written before it lost everything to the next one.
+    another body. *ended*: (id, replay id) that no process may handle any more. *last_of*: generation of owners -> the
+    last effect written before it lost everything to the next one.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
@@ -51,7 +51,7 @@ class Model:
         assert not any((await bench.attempts()).values()), "attempts of what has ended"
         flagged = await bench.pool.fetch("SELECT DISTINCT event_id FROM event_conflicts")
         assert {row["event_id"] for row in flagged} == self.other_bodies
-        audit = await audit_workers(bench.pool, [bench.worker(), journal.WORKER])
+        audit = await audit_workers(bench.pool)
         assert audit.balanced, audit.document()
         assert audit.workers[TOY].accepted == len(self.events)
         assert [sums.open for sums in audit.workers.values()] == [0, 0]
@@ -74,7 +74,7 @@ class Model:
         for row in await bench.pool.fetch("SELECT * FROM effects ORDER BY seq"):
             generation, _, run = row["note"].partition("|")
             found.setdefault((run, row["subject"]), []).append((row["event_id"], row["n"]))
-            assert row["seq"] <= self.last_of.get(int(generation), sys.maxsize), "written by who had lost his lease"
+            assert row["seq"] <= self.last_of.get(int(generation), sys.maxsize), "written without a lease"
         wanted = {
             (run, key): [(event.id, event.json()["n"]) for event in effective]
             for run, keys in self.runs.items()

@@ -1,7 +1,7 @@
 """Processes of the bus for a model test: on one event loop that stands still between two steps, killed at named points.
 
-Every part is the daemon's own: consumers of a toy worker and of the journal, on real streams and real epochs. What is
-ours is death (a call that never comes back), sleep (a gate before the handlers' end) and the lease's end.
+Every part is the daemon's own: consumers of a toy worker and of the journal, on real streams and real epochs. The
+test adds death (a call that never comes back), sleep (a gate before the end of the handlers) and the end of leases.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final, cast
 from adapters.postgres.bus import epochs
 from adapters.postgres.pool import Connection
 from adapters.redis import streams
-from adapters.redis.streams import Delivery, Streams, stream_key
+from adapters.redis.streams import StreamEntry, Streams, stream_keys
 from daemon.bus import journal
 from daemon.bus.consumer import Consumer
 from daemon.bus.outcome import Done, Outcome, Row, Turn
@@ -25,12 +25,13 @@ from daemon.bus.worker import AnyWorker
 from daemon.settings.model import Settings
 from schemas.envelope import TOPICS, Event
 from schemas.errors import Refused, Transient
-from tests.support.bus import TOY, Bench, Effect, effect, make_shared, record
+from tests.support.bus import Bench, FixedLeases, make_shared
+from tests.support.toy import TOY, Effect, effect, record
 
 ATTEMPTS: Final = 3
 JOURNAL: Final = journal.WORKER.name
 PLANS: Final = ("done", "emit", "skip", "fails once", "fails twice", "refused", "fails always")
-"""What handling an event comes to; part of its data, so that it is the same whoever handles it."""
+"""What handling an event comes to; part of its data, so that it is the same whichever process handles it."""
 
 EMITTING: Final = ("emit", "fails once")
 
@@ -62,30 +63,30 @@ async def act(event: Event, turn: Turn, note: str) -> Outcome:
 
 
 class Life:
-    """Ends at a named point: what reaches it the n-th time never comes back, and after the burial nothing does."""
+    """Ends at a named point: what reaches it the n-th time never comes back, and after `end` nothing does."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
-        self._buried = asyncio.Event()
+        self._over = asyncio.Event()
         self._point = ""
         self._left = 0
 
     def end_at(self, point: str, nth: int) -> None:
         self._point, self._left = point, nth
 
-    async def near(self, point: str) -> None:
-        if not self._buried.is_set():
+    async def reach(self, point: str) -> None:
+        if not self._over.is_set():
             if point != self._point:
                 return
             self._left -= 1
             if self._left != 0:
                 return
             self.reached.set()
-            await self._buried.wait()
+            await self._over.wait()
         raise asyncio.CancelledError
 
-    def bury(self) -> None:
-        self._buried.set()
+    def end(self) -> None:
+        self._over.set()
 
 
 class MortalStreams(Streams):
@@ -97,67 +98,33 @@ class MortalStreams(Streams):
 
     async def read(
         self, group: str, positions: Mapping[str, str], *, count: int, epochs: Mapping[int, int]
-    ) -> list[Delivery]:
+    ) -> list[StreamEntry]:
         found = await super().read(group, positions, count=count, epochs=epochs)
         if found:
-            await self._life.near("after the read")
+            await self._life.reach("after the read")
         return found
 
     async def append(self, events: Sequence[Event]) -> None:
-        await self._life.near("before the publish")
+        await self._life.reach("before the publish")
         await super().append(events)
-        await self._life.near("after the publish")
+        await self._life.reach("after the publish")
 
     async def ack(self, group: str, entries: Sequence[tuple[str, str]]) -> None:
-        await self._life.near("before the ack")
+        await self._life.reach("before the ack")
         await super().ack(group, entries)
-        await self._life.near("after the ack")
-
-
-class Grip:
-    """The leases of one process. They run out when somebody says so, and the process need not know."""
-
-    def __init__(self) -> None:
-        self._epochs: dict[str, dict[int, int]] = {}
-        self._valid = False
-
-    def take(self, taken: Mapping[str, Mapping[int, int]]) -> None:
-        self._epochs = {worker: dict(held) for worker, held in taken.items()}
-        self._valid = True
-
-    def run_out(self) -> None:
-        self._valid = False
-
-    def whole(self, partitions: int) -> bool:
-        """Whether it holds everything."""
-        return len(self._epochs) == 2 and all(len(held) == partitions for held in self._epochs.values())
-
-    def held(self, worker: str) -> Mapping[int, int]:
-        return dict(self._epochs.get(worker, {}))
-
-    def readable(self, worker: str) -> Mapping[int, int]:
-        return self.held(worker) if self._valid else {}
-
-    def may_begin(self, worker: str, partition: int, epoch: int) -> bool:
-        return self.certain(worker, partition, epoch)
-
-    def certain(self, worker: str, partition: int, epoch: int) -> bool:
-        return self.readable(worker).get(partition) == epoch
-
-    def lost(self, worker: str, partition: int, epoch: int = 0) -> None:
-        self._epochs.get(worker, {}).pop(partition, None)
+        await self._life.reach("after the ack")
 
 
 class Process:
-    """One life of a process: two consumers, a gate before the end of its handlers, and a grip on partitions.
+    """One life of a process: two consumers, their leases, and a gate before the end of its handlers.
 
-    *ended*: identities of events that must not be handled any more; those that were all the same are in *again*.
+    *ended*: identities of events that must not be handled any more. *again*: those that were handled nevertheless.
     """
 
     def __init__(self, bench: Bench, name: str, ended: set[tuple[str, str]]) -> None:
         self.name = name
         self.generation = 0
-        self.grip = Grip()
+        self.leases = {TOY: FixedLeases({}), JOURNAL: FixedLeases({})}
         self.gate = asyncio.Event()
         self.gate.set()
         self.life = Life()
@@ -178,16 +145,25 @@ class Process:
 
     async def take(self, generation: int) -> int:
         """Take everything over, as the keeper of the leases does; returns the last effect that was written before."""
-        taken = {
-            name: await epochs.take(self._bench.pool, name, self._partitions, self.name) for name in (TOY, JOURNAL)
-        }
+        taken = {name: await epochs.take(self._bench.pool, name, self._partitions, self.name) for name in self.leases}
         last = await self._bench.pool.fetchval("SELECT coalesce(max(seq), 0) FROM effects")
         await publish_left(self._bench.pool, self._bench.bus, older_than_s=0)
-        self.grip.take(taken)
+        for name, leases in self.leases.items():
+            leases.take(taken[name])
         self.generation = generation
         if not self._running:
             self._start()
         return int(last)
+
+    def leases_run_out(self) -> None:
+        """From now on it knows that its leases may be over."""
+        for leases in self.leases.values():
+            leases.run_out()
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether it holds every partition for both workers."""
+        return all(len(leases.owned) == len(self._partitions) for leases in self.leases.values())
 
     @property
     def _partitions(self) -> Sequence[int]:
@@ -198,8 +174,9 @@ class Process:
         self._stack.push_async_callback(client.aclose)
         bus = MortalStreams(Streams(client, self._bench.partitions), self.life)
         settings = Settings(ferryman_poison_deliveries=1000)  # a process that dies here is no poison's victim
-        shared = make_shared(self._bench.pool, bus, self.grip, settings=settings, suspect=self._bench.suspect)
         for worker in (self.worker, replace(journal.WORKER, lanes=lambda settings: 6)):
+            leases = self.leases[worker.name]
+            shared = make_shared(self._bench.pool, bus, leases, settings=settings, suspect=self._bench.suspect)
             consumer = Consumer(worker, None, shared, bus)
             self._consumers.append(consumer)
             self._running.append(asyncio.create_task(consumer.run()))
@@ -210,7 +187,7 @@ class Process:
         self.calls += 1
         self.active += 1
         try:
-            await self.life.near("in the handler")
+            await self.life.reach("in the handler")
             await self.gate.wait()
             return await act(event, turn, event.replayid)
         finally:
@@ -219,7 +196,7 @@ class Process:
     async def _record(self, conn: Connection, rows: Sequence[Row]) -> None:
         effects = cast("Sequence[Effect]", rows)
         await record(conn, [replace(one, note=f"{self.generation}|{one.note}") for one in effects])
-        await self.life.near("before the commit")
+        await self.life.reach("before the commit")
 
     def look(self) -> None:
         """Raise what one of its parts has raised."""
@@ -229,8 +206,8 @@ class Process:
                     task.result()
 
     async def kill(self) -> None:
-        """It is gone, whatever it was doing: nothing is finished, written or acknowledged any more."""
-        self.life.bury()
+        """End it, whatever it is doing: nothing is finished, written or acknowledged any more."""
+        self.life.end()
         left = set(self._running)
         while left:  # again: a cancellation that meets the answer of a store may be swallowed by its client
             for task in left:
@@ -239,7 +216,7 @@ class Process:
         await self._stack.aclose()
 
     async def stop(self) -> None:
-        """It finishes what it has in hand. An error of its parts is raised."""
+        """Finish what it has in hand, and end. An error of its parts is raised."""
         for consumer in self._consumers:
             consumer.stop()
         async with asyncio.timeout(20):
@@ -248,11 +225,11 @@ class Process:
 
 
 class Bus:
-    """What is on the streams, for both workers."""
+    """The streams, and what became of their entries, for both workers."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self.keys: Final = [stream_key(topic, p) for topic in TOPICS for p in range(bench.partitions)]
+        self.keys: Final = stream_keys(TOPICS, range(bench.partitions))
         self._read_by: Final = {TOY: bench.keys, JOURNAL: self.keys}
 
     async def ensure_groups(self) -> None:
@@ -267,7 +244,7 @@ class Bus:
         return await self._bench.has("outbox", 0)
 
     async def all_read(self) -> bool:
-        """Whether every entry is in somebody's hand at least."""
+        """Whether every entry has been read."""
         return (await self._bench.open_entries())[0] == 0
 
     async def journaled(self, type: str) -> dict[str, list[str]]:

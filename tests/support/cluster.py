@@ -23,7 +23,8 @@ from redis.crc import key_slot
 
 from adapters.redis.streams import stream_key
 from daemon.stores.embedded.binaries import valkey_binary
-from tests.support.daemons import free_port, until
+from tests.support.daemons import free_port
+from tests.support.until import until
 
 NODE_TIMEOUT_MS: Final = 2000
 SLOTS: Final = 16384
@@ -170,7 +171,7 @@ async def sentinel_trio(directory: Path) -> AsyncIterator[SentinelNodes]:
 
 
 async def _server(stack: AsyncExitStack, directory: Path, *options: str, config: Path | None = None) -> Node:
-    """A server on ports of its own; another try where somebody else takes a free one at the same moment."""
+    """A server on ports of its own; another try where another process takes a free port first."""
     for _ in range(TRIES):
         node = await _started(stack, directory, options, config)
         await until(node.answers, f"a server on port {node.port}")

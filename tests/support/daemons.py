@@ -1,4 +1,4 @@
-"""The real process under test, and the waiting for what it does."""
+"""Real processes of Ferryman, the orders that tests send to them, and waits for what becomes of these."""
 
 from __future__ import annotations
 
@@ -10,38 +10,26 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from aiohttp import ClientError, ClientSession
 
 from adapters.postgres.pool import Pool
 from daemon.sandbox import orders
+from tests.support.until import PATIENCE_S, until
 from tests.support.warm import Warm
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 API_KEY: Final = "vizi_e2e.0123456789abcdef"
-PATIENCE_S: Final = 30.0
-
-T = TypeVar("T")
-
-
-async def until(ask: Callable[[], Awaitable[T]], what: str, patience_s: float = PATIENCE_S) -> T:
-    """The first truthy answer of *ask*."""
-    give_up = time.monotonic() + patience_s
-    while not (answer := await ask()):
-        assert time.monotonic() < give_up, f"waited in vain for: {what}"
-        await asyncio.sleep(0.02)
-    return answer
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port that no program listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -99,7 +87,7 @@ class Running:
     lines: list[str] = field(default_factory=list)
 
     async def ready(self) -> dict[str, Any]:
-        """The document of /readyz; {} while nobody answers."""
+        """The document of /readyz; {} while the process does not answer."""
         try:
             async with self.session.get(f"{self.health_url}/readyz") as answer:
                 document: dict[str, Any] = await answer.json()

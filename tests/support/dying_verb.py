@@ -1,4 +1,4 @@
-"""`python -m tests.support.dying_verb ARGS…`: the command `ferryman`, which ends as kill -9 does at DIE_AT.
+"""`python -m tests.support.dying_verb ARGS…`: the command `ferryman`, which kills itself at DIE_AT.
 
 DIE_AT: `before:` or `after:`, and a function of DYING. A SIGSTOP instead, with DIE_BY=SIGSTOP.
 """

@@ -7,9 +7,7 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +15,7 @@ import asyncpg
 from redis.asyncio import Redis
 
 from daemon.stores.embedded.processes import Account
+from tests.support.until import until
 
 REPOSITORY: Final = Path(__file__).parents[2]
 ORDINARY: Final = Account(1000, 1000)
@@ -66,14 +65,6 @@ class Owner:
             self.process.communicate(timeout=30)
 
 
-@contextlib.contextmanager
-def open_directory(place: Path | None = None) -> Iterator[Path]:
-    """A temporary directory that every user may enter; pytest's own are for their owner alone."""
-    with tempfile.TemporaryDirectory(prefix="ft-", dir=place, ignore_cleanup_errors=True) as name:
-        Path(name).chmod(0o711)
-        yield Path(name)
-
-
 async def write(redis_url: str | None, database_url: str | None, count: int = 20) -> None:
     async with client(redis_url) as redis:
         for number in range(count):
@@ -98,11 +89,9 @@ def client(url: str | None) -> Redis:
     return redis
 
 
-def wait_until_gone(pids: Sequence[int], deadline_s: float = 30) -> None:
-    end = time.monotonic() + deadline_s
-    while any(runs(pid) for pid in pids):
-        assert time.monotonic() < end, f"still running: {[pid for pid in pids if runs(pid)]}"
-        time.sleep(0.01)
+async def gone(pids: Sequence[int]) -> None:
+    """Wait until none of *pids* runs any more."""
+    await until(lambda: not any(runs(pid) for pid in pids), f"the end of {pids}")
 
 
 def processes() -> dict[int, str]:

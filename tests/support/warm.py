@@ -61,8 +61,8 @@ class Warm:
 
 
 def serve(path: str) -> None:
-    """Fork for every connection; that process keeps the one that runs the command, and tells how it ended."""
-    import daemon.app  # noqa: F401 - what it brings along is the point
+    """Fork for every connection. The fork starts the process that runs the command, and sends its exit code."""
+    import daemon.app  # noqa: F401 - imported for what it imports
 
     assert threading.active_count() == 1
     with socket.socket(socket.AF_UNIX) as listener:

@@ -55,7 +55,7 @@ def dockerfile() -> list[str]:
 
 
 @needs_systemd
-def test_systemd_has_nothing_to_say_about_the_unit(unit: Path) -> None:
+def test_systemd_finds_no_fault_in_the_unit(unit: Path) -> None:
     verified = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
     assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
 

@@ -109,7 +109,7 @@ async def test_a_service_works_from_its_start_until_it_is_stopped() -> None:
     assert parts.notes == ["part finished"]
 
 
-async def test_a_service_that_breaks_tells_it_to_all_that_wait_for_its_end() -> None:
+async def test_the_error_of_a_service_reaches_all_that_wait_for_its_end() -> None:
     part = Background("part", fail)
     part.start()
     for _ in range(2):
@@ -238,7 +238,7 @@ async def test_a_round_is_brought_forward_once_and_knows_it() -> None:
     await ended(service)
 
 
-async def test_a_sign_that_comes_during_a_round_makes_another_one() -> None:
+async def test_a_wake_during_a_round_makes_another_round() -> None:
     rounds, gate = Rounds(), asyncio.Event()
 
     async def act() -> None:
@@ -321,7 +321,7 @@ async def test_waiting_for_any_of_several_events_ends_with_the_first_or_with_the
 # the whole process
 
 
-async def test_all_parts_run_before_it_is_said_that_they_have_started() -> None:
+async def test_the_start_is_announced_once_all_parts_run() -> None:
     parts = Parts()
     stop = asyncio.Event()
     begun = []

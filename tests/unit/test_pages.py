@@ -100,7 +100,7 @@ def test_every_setting_metric_and_log_line_that_a_page_names_is_there(page: str)
     assert {event for event in events if f'"{event}"' not in code()} == set()
 
 
-def test_the_readme_names_every_room() -> None:
+def test_the_readme_names_every_folder() -> None:
     rooms = {file.parent for top in PACKAGES for file in (ROOT / top).rglob("__init__.py")}
     rows = set(re.findall(r"^\| `([\w/]+)/` \|", text_of("README.md"), flags=re.M))
     assert rows == {str(room.relative_to(ROOT)) for room in rooms} | {"deploy", "tests"}

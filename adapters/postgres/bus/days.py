@@ -6,12 +6,13 @@ A day (UTC) is dropped whole, in both tables at once. A day with open work stays
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
 import asyncpg
 
+from adapters.postgres.bus.workers import Registered, by_type
 from adapters.postgres.pool import Connection, Pool, Record
 
 DAYS_AHEAD: Final = 14
@@ -25,7 +26,9 @@ ORDER BY 1
 
 _OPEN: Final = """
 SELECT EXISTS (
-    SELECT FROM {table} j JOIN unnest($1::text[], $2::text[]) AS w (worker, type) ON w.type = j.type
+    SELECT FROM {table} j
+    JOIN unnest($1::text[], $2::text[], $3::timestamptz[]) AS w (worker, type, since)
+        ON w.type = j.type AND j.time >= w.since
     WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = j.id AND i.worker = w.worker AND i.replay_id = ''))
 """
 
@@ -55,25 +58,26 @@ async def _make_day(conn: Connection, name: str, table: str, row: Record) -> Non
             await conn.execute(f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES {bounds}")
 
 
-async def drop_old_days(pool: Pool, days: int, workers: Mapping[str, Sequence[str]]) -> tuple[list[date], list[date]]:
+async def drop_old_days(pool: Pool, days: int, workers: Sequence[Registered]) -> tuple[list[date], list[date]]:
     """Drop the day tables of more than *days* days ago, and the payloads of those days. Returns (dropped, kept for
     open work).
 
     *workers*: name -> the types it handles. Days go oldest first, up to the first one with open work: without the
     inbox rows of a day, its events would look new.
     """
-    pairs = [(worker, type_) for worker, types in workers.items() for type_ in types]
+    columns = by_type(workers)
     old = [row["day"] for row in await pool.fetch(_OLD, days)]
     dropped: list[date] = []
     for day in old:
         name = f"{day:%Y%m%d}"
         query = _OPEN.format(table=f"event_journal_p{name}")
-        if await pool.fetchval(query, [p[0] for p in pairs], [p[1] for p in pairs]):
+        if await pool.fetchval(query, *columns):
             break
         async with pool.acquire() as conn, conn.transaction():
             await conn.execute("SET LOCAL lock_timeout = '5s'")
+            # of these events alone: an event that is still open, or not yet in the journal, wants its payload
+            await conn.execute(f"DELETE FROM payloads p USING event_journal_p{name} j WHERE p.event_id = j.id")  # noqa: S608
             await conn.execute(f"DROP TABLE event_journal_p{name}")
             await conn.execute(f"DROP TABLE IF EXISTS inbox_p{name}")
-            await conn.execute("DELETE FROM payloads WHERE created_at < $1::date + 1", day)
         dropped.append(day)
     return dropped, [day for day in old if day not in dropped]

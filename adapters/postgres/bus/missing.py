@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from adapters.postgres.bus.events import COLUMNS, event_of
+from adapters.postgres.bus.workers import Registered, by_type
 from adapters.postgres.pool import Connection, Pool
 from schemas.envelope import Event
 
@@ -18,7 +19,9 @@ journal is."""
 _MISSING: Final = f"""
 WITH candidates AS MATERIALIZED (
     SELECT j.seq, j.id, w.worker
-    FROM event_journal j JOIN unnest($1::text[], $2::text[]) AS w (worker, type) ON w.type = j.type
+    FROM event_journal j
+    JOIN unnest($1::text[], $2::text[], $8::timestamptz[]) AS w (worker, type, since)
+        ON w.type = j.type AND j.time >= w.since
     WHERE j.seq > $3 AND j.seq <= $4 AND j.recorded_at BETWEEN $5 AND $6 AND NOT EXISTS (
         SELECT FROM inbox i WHERE i.event_id = j.id AND i.worker = w.worker AND i.replay_id = ''
         AND i.at BETWEEN $5 - interval '1 day' AND $6 + interval '1 day')),
@@ -37,20 +40,17 @@ SELECT max(seq) AS until, min(recorded_at) AS first, max(recorded_at) AS last FR
 
 
 async def events(
-    conn: Connection | Pool, workers: Mapping[str, Sequence[str]], after: int, *, days: int, limit: int
+    conn: Connection | Pool, workers: Sequence[Registered], after: int, *, days: int, limit: int
 ) -> list[tuple[int, Event]]:
     """The first *limit* events behind journal number *after*, of the last *days*, that some worker has not ended with,
     with their numbers; [] when there are no more.
-
-    *workers*: name -> the types it handles.
     """
-    pairs = [(worker, type_) for worker, types in workers.items() for type_ in types]
-    names, handled = [p[0] for p in pairs], [p[1] for p in pairs]
+    names, handled, since = by_type(workers)
     while True:
         stretch = await conn.fetchrow(_STRETCH, after, days, STRETCH)
         if stretch is None or stretch["until"] is None:
             return []
         until, first, last = stretch
-        if rows := await conn.fetch(_MISSING, names, handled, after, until, first, last, limit):
+        if rows := await conn.fetch(_MISSING, names, handled, after, until, first, last, limit, since):
             return [(row["seq"], event_of(row)) for row in rows]
         after = until

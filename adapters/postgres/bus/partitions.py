@@ -30,13 +30,13 @@ async def number(conn: Connection | Pool) -> int | None:
 
 
 async def take_part(conn: Connection) -> bool:
-    """Share the lock until *conn* is closed; false while a change holds it."""
+    """Share the lock until *conn* is closed, or `pool.locking` ends; false while a change holds it."""
     return bool(await conn.fetchval(f"SELECT pg_try_advisory_lock_shared({_LOCK})"))
 
 
 async def be_alone(conn: Connection) -> bool:
-    """Hold the lock alone, so that no process starts, until *conn* goes back to its pool; false while a process lives
-    or another change is under way."""
+    """Hold the lock alone, so that no process starts, until `pool.locking` ends; false while a process lives or another
+    change is under way."""
     return bool(await conn.fetchval(f"SELECT pg_try_advisory_lock({_LOCK})"))
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from adapters.postgres.bus.workers import Registered
 from adapters.postgres.pool import Pool
 
 SAMPLE: Final = 20
@@ -26,8 +26,8 @@ class Sums:
 # An accepted event is in the journal, in the spool, or in the inbox of a worker that was faster than the journal.
 _SUMS: Final = """
 WITH known AS (
-    SELECT id FROM event_journal WHERE type = ANY($2::text[])
-    UNION SELECT id FROM spool WHERE type = ANY($2::text[])
+    SELECT id FROM event_journal WHERE type = ANY($2::text[]) AND time >= $3
+    UNION SELECT id FROM spool WHERE type = ANY($2::text[]) AND time >= $3
     UNION SELECT event_id FROM inbox WHERE worker = $1 AND replay_id = ''
 )
 SELECT count(*) AS accepted,
@@ -77,9 +77,9 @@ CHECKS: Final = {
 """Fault -> the query that finds the events with it. No query may ever find one."""
 
 
-async def sums(pool: Pool, worker: str, types: Sequence[str]) -> Sums:
-    """How the events of *types* ended for *worker*."""
-    row = await pool.fetchrow(_SUMS, worker, list(types))
+async def sums(pool: Pool, worker: Registered) -> Sums:
+    """How the events of *worker* ended."""
+    row = await pool.fetchrow(_SUMS, worker.name, worker.types, worker.since)
     assert row is not None
     return Sums(**dict(row))
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import orjson
 
-from adapters.postgres.bus import meta
+from adapters.postgres.bus import meta, places
 from adapters.postgres.bus.events import COLUMNS, UNNEST, arrays
 from adapters.postgres.bus.partitions import NUMBER
 from adapters.postgres.pool import Connection, Pool
@@ -75,6 +75,7 @@ async def change(
         async for events in moved:
             await conn.execute(_MOVE, *arrays(events), [e.replayid for e in events], [e.target for e in events])
         await meta.put(conn, NUMBER, str(to))
+        await meta.put(conn, places.COMPARED, str(await places.last(conn)))  # their places are on the old streams
         await meta.put(conn, OLD_STREAMS, orjson.dumps({"was": old.was, "streams": old.streams}).decode())
         for key, value in meta_values.items():
             if value is None:

@@ -16,8 +16,10 @@ from adapters.redis.limits import RateLimiter
 from daemon.bus.outcome import Done, Outcome, Turn
 from schemas.envelope import Event
 from schemas.errors import Transient
-from tests.support.bus import Bench, effect, make_event, make_events, until
+from tests.support.bus import Bench
 from tests.support.gates import gate_on
+from tests.support.toy import effect, make_event, make_events
+from tests.support.until import until
 
 
 class System:
@@ -80,7 +82,7 @@ def by_subject(calls: dict[str, Call]) -> Callable[[Event, object, Turn], Awaita
 async def test_a_channel_that_is_away_delays_nothing_of_another(
     bench: Bench, session: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Promise: with as few as two slots, and twenty events before it that need the channel which is away."""
+    """Promise: so it is with two slots, and with twenty events before it that need the channel which is away."""
     monkeypatch.setattr("adapters.channel.PROBE_S", 0.2)
     monkeypatch.setattr("daemon.bus.settle.OUTAGE_CAP_S", 0.05)
     away, sound = System(), System()

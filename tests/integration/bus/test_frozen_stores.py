@@ -6,31 +6,25 @@ The servers here are this file's own, since they are stopped by signals.
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
-import asyncpg
 import pytest
 from redis.asyncio import Redis
 
 from adapters.postgres import pool
 from adapters.postgres.bus import payloads
-from adapters.postgres.migrate import migrate
 from adapters.redis import streams
 from adapters.redis.streams import Streams
 from daemon.bus.intake import ANSWER_S, Intake, NotAccepted
-from daemon.stores.embedded.servers import Server, Servers, embedded
+from daemon.stores.embedded.servers import Servers
 from daemon.stores.health import Stores, postgres_watch, redis_watch
 from daemon.stores.membership import Membership
 from schemas.envelope import Event, event_id
-from tests.chaos.rig import families
+from tests.support.servers import frozen, migrate_at, own_servers
 from tests.support.services import services
 
 PATIENCE_S: Final = 60.0
@@ -40,24 +34,9 @@ SLACK_S: Final = 1.0
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[Servers]:
-    with (
-        tempfile.TemporaryDirectory(prefix="ff-", ignore_cleanup_errors=True) as directory,
-        asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner,
-    ):
-        stack = AsyncExitStack()
-        Path(directory).chmod(0o711)  # postgres run by root is another user
-        servers = runner.run(stack.enter_async_context(embedded(Path(directory) / "data", fsync=False)))
-        try:
-            runner.run(prepared(str(servers.database_url)))
-            yield servers
-        finally:
-            runner.run(stack.aclose())
-
-
-async def prepared(url: str) -> None:
-    conn = await asyncpg.connect(url)
-    await migrate(conn)
-    await conn.close()
+    with own_servers(fsync=False) as servers, asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(migrate_at(str(servers.database_url)))
+        yield servers
 
 
 @pytest.fixture
@@ -91,25 +70,6 @@ async def until(intake: Intake, place: str) -> None:
             await asyncio.sleep(0.02)
 
 
-@contextmanager
-def frozen(*servers: Server | None) -> Iterator[None]:
-    """Stop every process of *servers*, and let them go on in the end."""
-    pids = [pid for server in servers if server is not None for pid in families(server.pid)]
-    signalled(pids, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        signalled(pids, signal.SIGCONT)
-
-
-def signalled(pids: list[int], number: signal.Signals) -> None:
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            continue  # a child that has ended meanwhile
-
-
 def event(n: int, *, size: int = 20) -> Event:
     return Event(
         id=event_id("orders", str(n)),
@@ -132,7 +92,9 @@ async def answered(intake: Intake, event: Event) -> tuple[float, bool | NotAccep
 
 
 async def test_with_both_stores_frozen_every_sender_is_answered_in_time(own: Servers, intake: Intake) -> None:
-    with frozen(own.valkey, own.postgres):
+    assert own.valkey is not None
+    assert own.postgres is not None
+    with frozen(own.valkey), frozen(own.postgres):
         asked = []
         for n in range(25):
             asked.append(asyncio.create_task(answered(intake, event(n))))
@@ -156,6 +118,7 @@ async def test_a_large_event_that_waits_for_a_frozen_postgres_is_accepted_whole_
     own: Servers, intake: Intake
 ) -> None:
     assert await intake.append([event(0)]) is False
+    assert own.postgres is not None
     with frozen(own.postgres):
         large = [asyncio.create_task(answered(intake, event(n, size=payloads.LARGE_BYTES))) for n in range(1000, 1015)]
         small = []

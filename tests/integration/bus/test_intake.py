@@ -6,11 +6,9 @@ The servers here are this file's own, since they are killed and started again.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -21,18 +19,19 @@ from redis.asyncio import Redis
 
 from adapters.postgres import pool
 from adapters.postgres.bus import payloads, spool
-from adapters.postgres.migrate import migrate
-from adapters.redis import append, durability, streams
+from adapters.redis import durability, streams
 from adapters.redis.streams import NotDurable, Streams, stream_key
 from daemon.bus import batcher
 from daemon.bus.batcher import Batcher, Full
 from daemon.bus.intake import Intake, NotAccepted
-from daemon.stores.embedded.servers import Server, Servers, embedded
+from daemon.stores.embedded.servers import Server, Servers
 from daemon.stores.health import Stores, postgres_watch, redis_watch
 from daemon.stores.membership import Membership
 from schemas.envelope import Event, event_id, from_fields
 from schemas.errors import Malformed
+from tests.support.servers import migrate_at, own_servers
 from tests.support.services import services
+from tests.support.until import until
 
 PATIENCE_S = 60.0
 TIME = datetime(2031, 2, 14, 9, 0, tzinfo=UTC)
@@ -41,24 +40,10 @@ KEY = stream_key("orders", 0)
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[Servers]:
-    with (
-        tempfile.TemporaryDirectory(prefix="fi-", ignore_cleanup_errors=True) as directory,
-        asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner,
-    ):
-        stack = AsyncExitStack()
-        Path(directory).chmod(0o711)  # postgres run by root is another user
-        servers = runner.run(stack.enter_async_context(embedded(Path(directory) / "data", fsync=False)))
-        try:
-            runner.run(prepared(str(servers.database_url)))
-            yield servers
-        finally:
-            runner.run(stack.aclose())
-
-
-async def prepared(url: str) -> None:
-    conn = await asyncpg.connect(url)
-    await migrate(conn)
-    await conn.close()
+    """Servers of this module alone, which its tests kill. They do not sync, for speed."""
+    with own_servers(fsync=False) as servers, asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(migrate_at(str(servers.database_url)))
+        yield servers
 
 
 @pytest.fixture
@@ -136,15 +121,6 @@ async def spooled(db: pool.Pool) -> list[int]:
 def once(numbers: list[int]) -> list[int]:
     """*numbers* without repetitions: the inbox knows a second copy by its id."""
     return list(dict.fromkeys(numbers))
-
-
-async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            answer = condition()
-            if answer if isinstance(answer, bool) else await answer:
-                return
-            await asyncio.sleep(0.01)
 
 
 def goes_to(intake: Intake, place: str) -> bool:
@@ -261,15 +237,15 @@ async def test_an_event_that_came_while_the_last_of_the_spool_was_drained_does_n
     bus = Streams(redis, 1)
     intake = Intake(bus, db, stores)
     late: list[asyncio.Task[bool]] = []
-    ping = redis.ping
+    ping = bus.server.ping
 
-    async def ping_while_one_comes() -> Any:
+    async def ping_while_one_comes() -> None:
         late.append(asyncio.create_task(intake.append([event(len(late))])))
         for _ in range(10):
             await asyncio.sleep(0)  # it waits for the drain now
-        return await ping()
+        await ping()
 
-    monkeypatch.setattr(redis, "ping", ping_while_one_comes)
+    monkeypatch.setattr(bus.server, "ping", ping_while_one_comes)
     async with running(intake):
         assert intake.accepting == "redis"
         await until(lambda: all(task.done() for task in late))
@@ -296,7 +272,7 @@ async def test_with_both_stores_down_nothing_is_accepted_and_nothing_is_kept(
             assert caught.value.retry_after_s
         assert intake.accepting == "no"
         await asyncio.gather(valkey.start(), postgres.start())
-        await until(lambda: intake.accepting == "redis")
+        await until(lambda: goes_to(intake, "redis"))
         assert await intake.append([event(4)]) is False
         assert await on_stream(redis) == [0, 4]
         assert await spooled(db) == []
@@ -327,7 +303,7 @@ async def test_redis_back_while_postgres_is_still_down_is_enough_to_accept(
         with pytest.raises(NotAccepted):
             await intake.append([event(0)])
         await valkey.start()
-        await until(lambda: intake.accepting == "redis")
+        await until(lambda: goes_to(intake, "redis"))
         assert await intake.append([event(1)]) is False
         assert await on_stream(redis) == [1]
 
@@ -346,7 +322,7 @@ async def test_a_start_with_a_spool_brings_it_over_before_anything_newer(
     assert await intake.append([event(450)]) is True  # behind them, though Redis answers
     assert await on_stream(redis) == []
     async with running(intake):
-        await until(lambda: intake.accepting == "redis")
+        await until(lambda: goes_to(intake, "redis"))
         assert await intake.append([event(451)]) is False
         assert await on_stream(redis) == list(range(452))
         assert await spooled(db) == []
@@ -361,7 +337,7 @@ async def test_a_start_with_a_spool_and_without_redis_waits_for_it(
         assert await intake.append([event(1)]) is True
         assert await spooled(db) == [0, 1]
         await valkey.start()
-        await until(lambda: intake.accepting == "redis")
+        await until(lambda: goes_to(intake, "redis"))
         assert await on_stream(redis) == [0, 1]
 
 
@@ -371,7 +347,7 @@ async def test_a_large_payload_is_replaced_by_a_reference_also_on_its_way_throug
     whole = b'{"order":"' + b"x" * payloads.LARGE_BYTES + b'"}'
     await spool.append(db, [event(0, data=whole), event(1)])
     async with running(Intake(Streams(redis, 1), db, stores)) as intake:
-        await until(lambda: intake.accepting == "redis")
+        await until(lambda: goes_to(intake, "redis"))
         await intake.append([event(2, data=whole), event(3)])
     entries: Any = await redis.xrange(KEY)
     found = [from_fields(fields) for _, fields in entries]
@@ -393,19 +369,23 @@ async def configure(redis: Redis, **settings: str) -> None:
 async def test_an_append_waits_for_the_disk_where_the_server_does_not(
     redis: Redis, db: pool.Pool, stores: Stores
 ) -> None:
+    async def waits() -> int:
+        stats: Any = await redis.info("commandstats")
+        return int(stats["cmdstat_waitaof"]["calls"])
+
     await configure(redis, appendfsync="everysec")
     async with running(Intake(Streams(redis, 1, "waitaof"), db, stores)) as intake:
-        for n in range(3):
+        assert await intake.append([event(0)]) is False  # with it the server learns the script
+        before = await waits()
+        for n in range(1, 4):
             assert await intake.append([event(n)]) is False
-        assert await on_stream(redis) == [0, 1, 2]
-    stats: Any = await redis.info("commandstats")
-    assert stats["cmdstat_waitaof"]["calls"] == 3
+        assert await on_stream(redis) == [0, 1, 2, 3]
+    assert await waits() == before + 3
 
 
 async def test_what_the_server_cannot_confirm_is_spooled_and_accepted(
     redis: Redis, db: pool.Pool, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(append, "_WAITAOF", ("WAITAOF", 1, 0, 20))
     async with running(Intake(Streams(redis, 1, "waitaof"), db, stores)) as intake:  # runs with appendfsync no
         await configure(redis, appendfsync="no")
         with pytest.raises(NotDurable):
@@ -414,7 +394,7 @@ async def test_what_the_server_cannot_confirm_is_spooled_and_accepted(
         assert intake.accepting == "spool"
         assert once(await spooled(db)) == [1]
         await configure(redis, appendfsync="always")
-        await until(lambda: intake.accepting == "redis")
+        await until(lambda: goes_to(intake, "redis"))
         assert await spooled(db) == []
     assert once(await on_stream(redis)) == [0, 1]
 
@@ -426,7 +406,7 @@ async def test_a_full_redis_that_refuses_writes_makes_the_spool_take_them(
         await configure(redis, maxmemory="1")
         assert await intake.append([event(0)]) is True
         await configure(redis, maxmemory="0")
-        await until(lambda: intake.accepting == "redis")
+        await until(lambda: goes_to(intake, "redis"))
         assert await on_stream(redis) == [0]
 
 

@@ -1,4 +1,4 @@
-"""Large payloads go over the bus as references, whoever publishes them, and handlers see them whole."""
+"""Large payloads go over the bus as references, whichever part publishes them, and handlers see them whole."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from typing import Final
 import pytest
 
 from adapters.postgres.bus import journal, outbox, payloads
+from adapters.postgres.bus.journal import Journaled
 from adapters.postgres.operator.replay import ReplayFilter
 from adapters.postgres.pool import connect
 from daemon.bus.outcome import Done, Outcome, Turn
 from daemon.bus.upkeep import publish_left
 from daemon.operator.replay import make_plan, perform, publish_missing
 from schemas.envelope import Event
-from tests.support.bus import TOPIC, Bench, Journaled, effect, make_event, until
+from tests.support.bus import Bench
+from tests.support.toy import TOPIC, Spy, effect, make_event
+from tests.support.until import until
 
 LARGE: Final = make_event("key-1", 1, filler="x" * (payloads.LARGE_BYTES + 1))
 SMALL: Final = make_event("key-1", 2)
 
 
 async def whole(event: Event, deps: object, turn: Turn) -> Outcome:
-    """Has its effect, which says how much data came."""
+    """A handler whose effect notes the length of the data."""
     return Done(rows=(effect(event, str(len(event.data))),))
 
 
@@ -33,7 +36,7 @@ async def sweep(bench: Bench) -> None:
 
 async def journaled(bench: Bench) -> None:
     async with bench.pool.acquire() as conn:
-        await journal.append(conn, [LARGE, SMALL])
+        await journal.append(conn, [Journaled(LARGE, ""), Journaled(SMALL, "")])
 
 
 async def replay(bench: Bench) -> None:
@@ -45,7 +48,7 @@ async def replay(bench: Bench) -> None:
 
 async def missing(bench: Bench) -> None:
     await journaled(bench)
-    assert await publish_missing(bench.pool, bench.bus, [bench.worker()], 30) == 2
+    assert await publish_missing(bench.pool, bench.bus, 30) == 2
 
 
 @pytest.mark.parametrize("publish", [sweep, replay, missing])
@@ -56,7 +59,7 @@ async def test_a_large_payload_goes_as_a_reference_and_arrives_whole(
     found = {fields["id"]: fields for _, fields in await bench.entries(TOPIC)}
     assert (found[LARGE.id]["data"], bool(found[LARGE.id]["dataref"])) == ("", True)
     assert "dataref" not in found[SMALL.id]
-    handler = Journaled(whole)
+    handler = Spy(whole)
     async with bench.running(bench.worker(handler)):
         await until(bench.settled)
     assert [(e.n, e.note) for e in await bench.effects()] == [(1, str(len(LARGE.data))), (2, str(len(SMALL.data)))]

@@ -9,13 +9,16 @@ from redis.asyncio import Redis
 
 from adapters.postgres.bus import days, journal
 from adapters.postgres.bus import missing as queries
+from adapters.postgres.bus import workers as workers_table
+from adapters.postgres.bus.journal import Journaled
+from adapters.postgres.bus.workers import Registered
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
 from daemon.bus.journal import WORKER as JOURNAL
 from daemon.bus.losses import Losses
 from daemon.bus.worker import Worker
 from schemas.envelope import Event
-from tests.support.bus import TOY, TYPE, make_events, succeed
+from tests.support.toy import TOPIC, TOY, TYPE, make_events, succeed
 
 DAYS = 30
 _END = (
@@ -26,7 +29,7 @@ _END = (
 
 async def journaled(db: Pool, events: Sequence[Event]) -> None:
     async with db.acquire() as conn:
-        await journal.append(conn, events)
+        await journal.append(conn, [Journaled(event, "") for event in events])
 
 
 async def ended(
@@ -41,7 +44,8 @@ async def missing(
     """The ids, over all pages."""
     found: list[str] = []
     after = 0
-    while page := await queries.events(db, dict.fromkeys(workers, types), after, days=DAYS, limit=limit):
+    wanted = [Registered(name=worker, topics=(TOPIC,), types=types) for worker in workers]
+    while page := await queries.events(db, wanted, after, days=DAYS, limit=limit):
         assert len(page) <= limit
         assert page == sorted(page, key=lambda numbered: numbered[0])
         after = page[-1][0]
@@ -93,10 +97,12 @@ async def test_days_that_are_over_are_not_looked_at(db: Pool) -> None:
 async def test_what_a_process_published_is_known_to_it_until_every_worker_has_ended_with_it(
     db: Pool, redis: Redis
 ) -> None:
-    """Promise: what comes to the journal while losses are looked for is not left to somebody who has looked before."""
-    toy = Worker(name=TOY, reads=("orders",), types=frozenset({TYPE}), handle=succeed)
+    """Promise: an event that comes to the journal while losses are looked for is not left to a process that has looked
+    before."""
+    toy = Worker(name=TOY, reads=("orders",), types=frozenset({TYPE}), begins="everything", handle=succeed)
+    await workers_table.register(db, [JOURNAL.entry, toy.entry], [TOY])
     bus = Streams(redis, 1)
-    losses = Losses(db, bus, [JOURNAL, toy], DAYS)
+    losses = Losses(db, bus, DAYS)
     events = make_events(4, 1)
     by_journal_alone, by_toy_alone, by_both, by_nobody = events
     await bus.append(events)

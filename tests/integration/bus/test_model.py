@@ -23,9 +23,11 @@ from adapters.postgres.operator.replay import ReplayFilter
 from daemon.bus.trim import trim
 from daemon.bus.worker import utc_now
 from daemon.operator import replay
-from tests.support.bus import Bench, make_event, open_bench, until
+from tests.support.bus import Bench, open_bench
 from tests.support.bus_model import Model
 from tests.support.bus_processes import PLANS, POINTS, Bus, Life, MortalStreams, Process
+from tests.support.toy import TOPIC, TOY, make_event
+from tests.support.until import until
 
 KEYS: Final = ("key-0", "key-1", "key-2")
 TABLES: Final = (
@@ -44,13 +46,13 @@ T = TypeVar("T")
 
 
 class BusAgainstModel(RuleBasedStateMachine):
-    """Processes A and B, of which one owns everything at a time, and what comes in meanwhile."""
+    """Processes A and B, of which one at a time owns all partitions, and what comes in meanwhile."""
 
     def __init__(self, redis_url: str, database_url: str) -> None:
         super().__init__()
         self.model = Model(KEYS)
         self.alive: dict[str, Process] = {}
-        self.buried: list[Process] = []
+        self.dead: list[Process] = []
         self.owner = ""
         self.loop = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self.stack = AsyncExitStack()
@@ -106,7 +108,7 @@ class BusAgainstModel(RuleBasedStateMachine):
     @rule(name=st.sampled_from("AB"))
     def take_over(self, name: str) -> None:
         for process in self.alive.values():
-            process.grip.run_out()
+            process.leases_run_out()
         if name not in self.alive:
             self.alive[name] = Process(self.bench, name, self.model.ended)
         self.owner = name
@@ -133,7 +135,7 @@ class BusAgainstModel(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from("AB"), by=st.sampled_from("AB"), key=st.sampled_from(KEYS), works=st.booleans())
     def sleep_past_the_lease(self, name: str, by: str, key: str, works: bool) -> None:
-        """What it held is somebody else's, or its own anew, when it comes back with its results."""
+        """When it wakes up with its results, another process holds the partitions, or it holds them again."""
         if self.owner != name or name not in self.alive:
             self.take_over(name)
         self.append(key, "emit")
@@ -152,12 +154,12 @@ class BusAgainstModel(RuleBasedStateMachine):
             process.life.end_at(point, nth)
             self._until_nothing_moves(process.life.reached.is_set)
         del self.alive[name]
-        self.buried.append(process)
+        self.dead.append(process)
         self.run(process.kill())
 
     @rule()
     def trim_all_that_is_done(self) -> None:
-        self.run(trim(self.bench.bus, self.bus.keys, utc_now() + timedelta(minutes=1), 0))
+        self.run(trim(self.bench.bus, {TOPIC: (TOY,)}, utc_now() + timedelta(minutes=1), 0))
 
     # --- replay
 
@@ -182,39 +184,39 @@ class BusAgainstModel(RuleBasedStateMachine):
         bus = MortalStreams(self.bench.bus, life)
         performing = asyncio.create_task(replay.perform(self.pool, bus, process.worker, plan, lambda _, __: None))
         await life.reached.wait()
-        life.bury()
+        life.end()
         await asyncio.gather(performing, return_exceptions=True)
 
     # --- what must be so
 
     @rule()
     def everything_comes_to_rest(self) -> None:
-        """Whoever slept wakes up and ends, somebody works until nothing is left to do, and all is as it should be."""
+        """Every sleeper wakes up and ends, the owner works until nothing is left to do, and the model is checked."""
         if self.owner not in self.alive:
             self.take_over("A")
         for name, process in list(self.alive.items()):
             process.gate.set()
             if name != self.owner:
                 del self.alive[name]
-                self.buried.append(process)
+                self.dead.append(process)
                 self.run(process.stop())
         while not self.run(self.bus.settled()):
-            if not self.alive[self.owner].grip.whole(self.bench.partitions):  # fenced over what it held before
+            if not self.alive[self.owner].holds_all:  # fenced over what it held before
                 self.take_over(self.owner)
             self._until_nothing_moves(lambda: False)
-        again = [event for process in (*self.alive.values(), *self.buried) for event in process.again]
+        again = [event for process in (*self.alive.values(), *self.dead) for event in process.again]
         self.run(self.model.check(self.bench, self.bus, again=again))
 
     # --- the passing of time
 
     def _until_nothing_moves(self, enough: Callable[[], bool]) -> None:
-        """Go on until *enough*, or all is done, or all is with somebody who sleeps, or who lost his lease."""
+        """Go on until *enough*, or all is done, or the rest is with a process that sleeps or has lost its leases."""
 
         async def still() -> bool:
             if enough() or await self.bus.settled():
                 return True
             process = self.alive.get(self.owner)
-            if process is None or not process.grip.whole(self.bench.partitions):
+            if process is None or not process.holds_all:
                 return True
             return not process.gate.is_set() and await self.bus.all_read()
 

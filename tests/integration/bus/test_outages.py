@@ -3,47 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from adapters.postgres import pool as pools
-from adapters.postgres.migrate import migrate
-from adapters.postgres.pool import store_is_down
 from adapters.redis.streams import StreamErrors
 from daemon.bus.outcome import Done, Outcome, Turn
-from daemon.stores.embedded.servers import Server, Servers, embedded
+from daemon.stores.embedded.servers import Server, Servers
 from schemas.envelope import Event
-from tests.support.bus import Bench, Journaled, Member, effect, make_events, make_upkeep, open_bench, until
+from tests.support.bus import Bench, make_upkeep, open_bench
+from tests.support.members import Member
+from tests.support.servers import ensure_running, forgiving, frozen, migrated_database
 from tests.support.services import services
+from tests.support.toy import Spy, effect, make_events
+from tests.support.until import until
 
 KEYS: Final = 12
 TTL_S: Final = 3.0
 AWAY_S: Final = 3.0
-
-
-@pytest.fixture(scope="module")
-def own() -> Iterator[Servers]:
-    """This module's own servers, which may be killed. They sync before they answer, as in production."""
-    with (
-        tempfile.TemporaryDirectory(prefix="ferryman-outages-", ignore_cleanup_errors=True) as directory,
-        asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner,
-    ):
-        Path(directory).chmod(0o711)  # postgres run by root is another user
-        stack = AsyncExitStack()
-        started = runner.run(stack.enter_async_context(embedded(Path(directory) / "data")))
-        try:
-            yield started
-        finally:
-            runner.run(stack.aclose())
 
 
 @pytest.fixture
@@ -62,60 +44,23 @@ async def valkey(own: Servers) -> Server:
     return own.valkey
 
 
-async def ensure_running(server: Server) -> None:
-    if server.pid is None:
-        await server.start()
-
-
 @pytest.fixture
 async def bench(own: Servers, postgres: Server, valkey: Server) -> AsyncIterator[Bench]:
     """A bench on an empty Valkey and a database of its own."""
     assert own.redis_url is not None
     assert own.database_url is not None
-    name = f"outage_{uuid4().hex[:12]}"
-    await administer(own.database_url, f"CREATE DATABASE {name}")
-    url = own.database_url.replace("@/ferryman?", f"@/{name}?")
-    assert name in url
-    conn = await asyncpg.connect(url)
-    await migrate(conn)
-    await conn.close()
-    try:
-        async with pools.connect(url, size=5) as pool, open_bench(own.redis_url, pool) as made:
-            await made.redis.flushall()
-            await made.bus.ensure_groups("toy", made.keys)
-            yield made
-    finally:
-        for server in (postgres, valkey):
-            await ensure_running(server)
-        await administer(own.database_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-
-
-async def administer(url: str, statement: str) -> None:
-    conn = await asyncpg.connect(url)
-    try:
-        await conn.execute(statement)
-    finally:
-        await conn.close()
-
-
-def forgiving(condition: Callable[[], Awaitable[bool]]) -> Callable[[], Awaitable[bool]]:
-    """*condition*, false while a store is away."""
-
-    async def asked() -> bool:
+    async with migrated_database(own.database_url) as url:
         try:
-            return await condition()
-        except StreamErrors:
-            return False
-        except Exception as exc:
-            if not store_is_down(exc):
-                raise
-            return False
-
-    return asked
+            async with pools.connect(url, size=5) as pool, open_bench(own.redis_url, pool) as made:
+                await made.redis.flushall()
+                await made.bus.ensure_groups("toy", made.keys)
+                yield made
+        finally:
+            await ensure_running(postgres, valkey)
 
 
 async def append_surely(bench: Bench, event: Event) -> None:
-    """Append *event* as a sender does that is not told whether it arrived: again, until the answer comes."""
+    """Append *event* as a sender does that gets no answer: again, until it gets one."""
     async with asyncio.timeout(60):
         while True:
             try:
@@ -133,7 +78,7 @@ class Load:
         self.bench = bench
         self.each = each
         self.appended = 0
-        self.handler = Journaled(self._handle)
+        self.handler = Spy(self._handle)
 
     async def _handle(self, event: Event, deps: object, turn: Turn) -> Outcome:
         await asyncio.sleep(0.001)
@@ -192,20 +137,6 @@ async def under_load(bench: Bench, each: int) -> AsyncIterator[Load]:
         assert not ended
 
 
-def family(pid: int) -> list[int]:
-    """A server and its child processes."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(int(child) for child in children)]
-
-
-def send(pids: list[int], number: signal.Signals) -> None:
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            continue  # a child that has ended meanwhile
-
-
 # --- Valkey ------------------------------------------------------------------
 
 
@@ -249,13 +180,8 @@ async def test_postgres_stopped_under_load_pauses_the_work_and_loses_and_doubles
 async def test_postgres_frozen_under_load_loses_and_doubles_nothing(bench: Bench, postgres: Server) -> None:
     async with under_load(bench, each=60) as load:
         await load.share(0.3)
-        assert postgres.pid is not None
-        frozen = family(postgres.pid)
-        send(frozen, signal.SIGSTOP)
-        try:
-            await asyncio.sleep(AWAY_S)
-        finally:
-            send(frozen, signal.SIGCONT)
+        with frozen(postgres):
+            await asyncio.sleep(AWAY_S)  # the length of the outage
 
 
 async def test_postgres_killed_under_load_loses_and_doubles_nothing(bench: Bench, postgres: Server) -> None:
@@ -293,7 +219,7 @@ async def test_what_handlers_finish_while_postgres_is_away_is_written_when_it_is
         await gate.wait()
         return Done(rows=(effect(event),))
 
-    handler = Journaled(slow)
+    handler = Spy(slow)
     events = make_events(KEYS, 2)
     async with bench.running(bench.worker(handler, lanes=KEYS)):
         await bench.publish(events)

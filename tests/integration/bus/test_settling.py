@@ -1,4 +1,4 @@
-"""After a loss nobody goes on before every process that lives has published what it alone knew."""
+"""After a loss no process goes on before every process that lives has published what it alone knew."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
 from daemon.bus import recovery
 from daemon.bus.recovery import MARK, Recovery
-from tests.support.bus import until
+from tests.support.until import until
 
 
 class Intake:
@@ -35,11 +35,11 @@ class One:
 
     def __init__(self, db: Pool, redis: Redis) -> None:
         self.intake = Intake()
-        self.streams = Streams(redis, 2)
-        self.recovery = Recovery(db, self.streams, [], self.intake, days=1)
+        self.streams = Streams(redis, 2, recovers=True)
+        self.recovery = Recovery(db, self.streams, self.intake, days=1)
 
     def holds_back(self) -> bool:
-        return self.intake.held and self.streams.appends.fenced
+        return self.intake.held and self.streams.appends.trusted_since() is None
 
 
 @pytest.fixture
@@ -60,11 +60,11 @@ async def both(
         yield made
 
 
-async def test_who_mends_waits_for_the_others(both: tuple[One, One], redis: Redis) -> None:
+async def test_the_process_that_mends_waits_for_the_others(both: tuple[One, One], redis: Redis) -> None:
     first, second = both
     await redis.flushall()
     mending = asyncio.create_task(first.recovery.check())
-    done, _ = await asyncio.wait({mending}, timeout=1.0)  # twenty times as long as anybody waits for nobody
+    done, _ = await asyncio.wait({mending}, timeout=1.0)  # twenty times as long as a process that lives alone waits
     assert not done
     assert first.holds_back()
     await second.recovery.check()
@@ -74,7 +74,7 @@ async def test_who_mends_waits_for_the_others(both: tuple[One, One], redis: Redi
     assert not second.holds_back()
 
 
-async def test_one_that_is_silent_is_not_waited_for_without_end(
+async def test_a_silent_process_is_not_waited_for_without_end(
     both: tuple[One, One], redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recovery, "LONGEST_SETTLE_S", 0.5)

@@ -1,4 +1,4 @@
-"""The fence at the streams: who reads under an epoch that is not in force gets nothing, whenever he comes."""
+"""A read under an epoch that is not in force takes nothing, however late it arrives."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from redis.asyncio import Redis
 
 from adapters.postgres.bus import epochs as leases
 from adapters.postgres.pool import Pool
-from adapters.redis.streams import Delivery, Fenced, StreamErrors, Streams, fence_key
-from tests.support.bus import TOY, Bench, Journaled, Member, home_of, make_event, make_events, open_bench, until
+from adapters.redis.streams import StaleRead, StreamEntry, StreamErrors, Streams, epoch_key
+from tests.support.bus import Bench, open_bench
+from tests.support.members import Member
+from tests.support.toy import TOY, Spy, home_of, make_event, make_events
+from tests.support.until import until
 
 PARTITIONS = 4
 
@@ -24,38 +27,38 @@ async def bench(redis: Redis, redis_url: str, db: Pool) -> AsyncIterator[Bench]:
         yield made
 
 
-async def read(bench: Bench, epochs: dict[int, int]) -> list[Delivery]:
+async def read(bench: Bench, epochs: dict[int, int]) -> list[StreamEntry]:
     return await bench.bus.read(TOY, dict.fromkeys(bench.keys, ">"), count=100, epochs=epochs)
 
 
-async def test_who_claims_reads_and_who_held_the_epoch_before_reads_nothing(bench: Bench) -> None:
+async def test_the_claimant_reads_and_the_holder_of_the_epoch_before_reads_nothing(bench: Bench) -> None:
     first, second = dict.fromkeys(range(PARTITIONS), 1), dict.fromkeys(range(PARTITIONS), 2)
     events = make_events(keys=8, each=2)
     assert await bench.bus.claim(TOY, first) == first
     await bench.publish(events)
     assert await bench.bus.claim(TOY, second) == second
-    with pytest.raises(Fenced) as caught:
+    with pytest.raises(StaleRead) as caught:
         await read(bench, first)
     assert caught.value.epoch == 2
     assert await bench.open_entries() == (len(events), 0)
     assert len(await read(bench, second)) == len(events)
 
 
-async def test_a_claim_under_an_epoch_that_is_over_changes_nothing_and_is_told_the_one_in_force(bench: Bench) -> None:
+async def test_a_claim_under_an_epoch_that_is_over_changes_nothing_and_returns_the_one_in_force(bench: Bench) -> None:
     await bench.bus.claim(TOY, {0: 7, 1: 1})
     assert await bench.bus.claim(TOY, {0: 3, 1: 3}) == {0: 7, 1: 3}
     assert await bench.bus.claim(TOY, {0: 7}) == {0: 7}
 
 
-async def test_nobody_reads_where_nobody_claims(bench: Bench) -> None:
+async def test_nothing_is_read_where_no_process_has_claimed(bench: Bench) -> None:
     await bench.publish([make_event("key")])
-    with pytest.raises(Fenced) as caught:
+    with pytest.raises(StaleRead) as caught:
         await read(bench, dict.fromkeys(range(PARTITIONS), 1))
     assert caught.value.epoch == 0
     assert await bench.open_entries() == (1, 0)
 
 
-async def test_every_group_has_fences_of_its_own(bench: Bench) -> None:
+async def test_every_group_has_epochs_of_its_own(bench: Bench) -> None:
     epochs = dict.fromkeys(range(PARTITIONS), 1)
     await bench.bus.claim("another", dict.fromkeys(range(PARTITIONS), 9))
     assert await bench.bus.claim(TOY, epochs) == epochs
@@ -65,13 +68,13 @@ async def test_every_group_has_fences_of_its_own(bench: Bench) -> None:
 async def test_a_read_that_was_held_up_past_the_lease_takes_nothing_from_the_new_owner(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Promise: a process that is stopped between the look at its lease and the command changes nobody's order."""
-    handlers = {name: Journaled() for name in "ab"}
+    """Promise: a process that is stopped between the look at its lease and the command changes the order of no key."""
+    handlers = {name: Spy() for name in "ab"}
     stopped, goes_on, reads = asyncio.Event(), asyncio.Event(), Streams.read
     sleeper, other = (Member(bench, name, ttl_s=2.0) for name in "ab")
 
-    async def held_up(self: Streams, *args: Any, **options: Any) -> list[Delivery]:
-        if sleeper.consumer is not None and self is sleeper.consumer.reader._streams and not goes_on.is_set():
+    async def held_up(self: Streams, *args: Any, **options: Any) -> list[StreamEntry]:
+        if not stopped.is_set():  # the first read from now on is the sleeper's: the other has not started yet
             stopped.set()
             await goes_on.wait()
         return await reads(self, *args, **options)
@@ -100,22 +103,22 @@ async def test_a_read_that_was_held_up_past_the_lease_takes_nothing_from_the_new
 
 
 async def test_a_claim_that_the_server_has_lost_is_made_again(bench: Bench) -> None:
-    async with bench.running(bench.worker(Journaled())):
+    async with bench.running(bench.worker(Spy())):
         await bench.publish(make_events(keys=4, each=1))
         await until(bench.settled)
         for partition in range(PARTITIONS):
-            await bench.redis.delete(fence_key(TOY, partition))
+            await bench.redis.delete(epoch_key(TOY, partition))
         await bench.publish([make_event(f"key-{k}", 1) for k in range(4)])
         await until(bench.settled)
     assert await bench.numbers() == {f"key-{k}": [0, 1] for k in range(4)}
 
 
 async def test_where_postgres_was_put_back_the_next_epoch_is_later_than_the_one_that_redis_knows(bench: Bench) -> None:
-    """Promise: an older copy of Postgres does not leave partitions that nobody may read."""
+    """Promise: an older copy of Postgres does not leave partitions that no process may read."""
     await bench.bus.claim(TOY, dict.fromkeys(range(PARTITIONS), 1000))
     member = Member(bench, "a", ttl_s=2.0)
     try:
-        await member.start(bench.worker(Journaled()))
+        await member.start(bench.worker(Spy()))
         await bench.publish([make_event("key", 0)])
         await until(bench.settled, within_s=10)
     finally:
@@ -128,9 +131,9 @@ async def test_where_postgres_was_put_back_the_next_epoch_is_later_than_the_one_
 async def test_what_an_operator_has_read_by_hand_is_no_reason_to_ask_without_end(bench: Bench) -> None:
     script = """
     local id = redis.call('XADD', KEYS[1], '*', 'a', 'b')
-    return redis.call('XREADGROUP', 'GROUP', ARGV[1], 'somebody', 'STREAMS', KEYS[1], '>')
+    return redis.call('XREADGROUP', 'GROUP', ARGV[1], 'operator', 'STREAMS', KEYS[1], '>')
     """
-    async with bench.running(bench.worker(Journaled())):
+    async with bench.running(bench.worker(Spy())):
         await bench.publish([make_event("key", 0)])
         await until(bench.settled)
         await until(bench.waits)
@@ -141,5 +144,5 @@ async def test_what_an_operator_has_read_by_hand_is_no_reason_to_ask_without_end
         assert await bench.reads_made() < 10 + bench.reads_a_second * (time.monotonic() - began)
 
 
-def test_being_fenced_is_an_error_of_the_store() -> None:
-    assert issubclass(Fenced, StreamErrors)
+def test_a_stale_read_is_an_error_of_the_store() -> None:
+    assert issubclass(StaleRead, StreamErrors)

@@ -14,8 +14,10 @@ from adapters.redis.streams import Streams
 from daemon.bus.upkeep import Upkeep
 from daemon.settings.model import Settings
 from schemas.envelope import Event
-from tests.support.bus import make_event, make_metrics, make_upkeep, until
+from tests.support.bus import make_metrics, make_upkeep
 from tests.support.services import services
+from tests.support.toy import make_event
+from tests.support.until import until
 
 
 def upkeep_of(db: Pool, bus: Streams, channels: Channels) -> Upkeep:

@@ -193,7 +193,7 @@ async def test_a_buyer_becomes_one_person_with_all_identities(db: Pool) -> None:
     assert (await kept_row(db, "IL1"))["cbb_contact_uuid"] == person["id"]
 
 
-async def test_an_identity_of_somebody_else_stays_theirs(db: Pool) -> None:
+async def test_an_identity_of_another_person_stays_with_that_person(db: Pool) -> None:
     await recorded(db, a_buyer(1, email="shared@example.com"))
     await recorded(db, a_buyer(2, email="Shared@example.com", cgb_id="972505550001"))
     owners = await db.fetch(

@@ -21,7 +21,9 @@ from daemon.operator import dead_letters
 from daemon.operator.dead_letters import LetterError
 from schemas.envelope import Event, event_id
 from schemas.errors import Refused
-from tests.support.bus import NOON, TOY, TYPE, Bench, FixedLeases, Journaled, make_event, open_bench, succeed, until
+from tests.support.bus import Bench, FixedLeases, open_bench
+from tests.support.toy import NOON, TOY, TYPE, Spy, make_event, succeed
+from tests.support.until import until
 
 ANY = LetterFilter()
 
@@ -61,14 +63,14 @@ async def retry(bench: Bench, choice: LetterFilter = ANY, **options: Event) -> i
 
 
 async def balanced(bench: Bench) -> audit.Sums:
-    sums = await audit.sums(bench.pool, TOY, [TYPE])
+    sums = await audit.sums(bench.pool, bench.worker().entry)
     assert sums.accepted == sums.done + sums.skipped + sums.dead + sums.uncertain + sums.open
     assert await audit.anomalies(bench.pool, TOY) == {}
     return sums
 
 
 @asynccontextmanager
-async def another_worker(bench: Bench, handler: Journaled) -> AsyncIterator[None]:
+async def another_worker(bench: Bench, handler: Spy) -> AsyncIterator[None]:
     """A second worker on the same topic."""
     await bench.bus.ensure_groups("toy-2", bench.keys)
     held = FixedLeases(await epochs.take(bench.pool, "toy-2", range(bench.partitions), "me"))
@@ -84,7 +86,7 @@ async def test_a_retry_runs_again_and_the_accounts_balance_before_during_and_aft
     await balanced(bench)
     (letter,) = await find(bench.pool, None, one.id)
     assert (letter.state, letter.settled_by, letter.retries) == ("retried", "tester", 1)
-    handler = Journaled()
+    handler = Spy()
     async with bench.running(bench.worker(handler)):
         await sweep(bench)
         await until(lambda: _count_is(bench, "inbox", 1))
@@ -124,7 +126,7 @@ async def test_a_letter_that_is_buried_again_is_open_again_and_can_be_retried_ag
     await bury(bench, [one])
     for turn in (1, 2, 3):
         assert await retry(bench) == 1
-        handler = Journaled(refuse)
+        handler = Spy(refuse)
         async with bench.running(bench.worker(handler)):
             await sweep(bench)
             await until(lambda: _is_open(bench))
@@ -137,7 +139,7 @@ async def test_a_letter_that_is_buried_again_is_open_again_and_can_be_retried_ag
 async def test_a_group_is_retried_in_the_order_of_its_events(bench: Bench) -> None:
     events = [make_event("key-1", n)._replace(time=NOON + timedelta(minutes=n)) for n in (4, 0, 3, 1, 2)]
     await bury(bench, events)
-    handler = Journaled()
+    handler = Spy()
     assert await retry(bench, LetterFilter(worker=TOY, error_class="Refused", text="by the acc")) == 5
     async with bench.running(bench.worker(handler)):
         await sweep(bench)
@@ -168,7 +170,7 @@ async def test_another_worker_lets_a_retry_pass_even_when_it_has_never_ended_wit
     await bench.redis.delete(*bench.keys)  # as after FERRYMAN_STREAM_HOURS
     await bench.bus.ensure_groups(TOY, bench.keys)
     await retry(bench, event=dead_letters.edited(letter, b'{"n": 7}'))
-    mine, other = Journaled(), Journaled()
+    mine, other = Spy(), Spy()
     async with bench.running(bench.worker(mine)), another_worker(bench, other):
         await sweep(bench)
         await until(lambda: len(mine.calls) == 1)
@@ -184,7 +186,7 @@ async def test_an_edited_retry_has_the_same_id_and_is_remembered_as_edited(bench
     await bury(bench, [one])
     (letter,) = await find(bench.pool, None, one.id)
     await retry(bench, LetterFilter(ids=(letter.id,)), event=dead_letters.edited(letter, b'{"n": 2}'))
-    async with bench.running(bench.worker(Journaled(refuse))):
+    async with bench.running(bench.worker(Spy(refuse))):
         await sweep(bench)
         await until(lambda: _is_open(bench))
     (again,) = await find(bench.pool, letter.id, None)
@@ -221,7 +223,7 @@ async def test_a_retry_of_a_replayed_event_keeps_its_replay_id(bench: Bench) -> 
     replayed = one._replace(replayid=f"{TOY}:1")
     await bury(bench, [replayed])
     await retry(bench)
-    handler = Journaled()
+    handler = Spy()
     async with bench.running(bench.worker(handler)):
         await sweep(bench)
         await until(lambda: len(handler.calls) == 1)
@@ -245,7 +247,7 @@ async def test_a_discarded_letter_is_settled_and_its_event_stays_dead(bench: Ben
         await dead_letters.choose(bench.pool, LetterFilter(ids=(first.id,)))
 
 
-async def test_an_entry_that_nobody_could_read_is_a_letter_that_cannot_run(bench: Bench) -> None:
+async def test_the_letter_of_an_unreadable_entry_cannot_be_retried(bench: Bench) -> None:
     await bench.publish_fields(0, {"junk": "1"})
     async with bench.running(bench.worker(succeed)):
         await until(lambda: _count_is(bench, "dead_letters", 1))

@@ -23,8 +23,8 @@ from adapters.redis.streams import Streams, stream_key
 from daemon.operator.doctor import examine
 from daemon.operator.inspection import inspect_installation, port_at
 from daemon.settings.model import Settings
-from tests.support.bus import make_event
 from tests.support.daemons import free_port
+from tests.support.toy import make_event
 
 
 def settings(redis_url: str, database_url: str, **more: Any) -> Settings:

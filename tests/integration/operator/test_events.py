@@ -12,6 +12,7 @@ import pytest
 from adapters.postgres.bus import burials, inbox, journal, outbox, spool
 from adapters.postgres.bus.burials import DeadLetter
 from adapters.postgres.bus.inbox import InboxRow
+from adapters.postgres.bus.journal import Journaled
 from adapters.postgres.operator import dead_letters, trail
 from adapters.postgres.operator.trail import EventFilter, FoundEvent, WorkerEnding
 from adapters.postgres.pool import Pool
@@ -29,7 +30,8 @@ from daemon.operator.trail import (
 )
 from daemon.workers import WORKERS
 from schemas.envelope import Event, event_id
-from tests.support.bus import NOON
+from tests.support.toy import NOON
+from tests.support.until import until
 
 PHONE = "+972505550001"
 ORDER = Event(
@@ -43,7 +45,7 @@ SYNCED = ORDER.emit("contact.synced", 0, {"order_id": "IL-1"}, time=NOON + timed
 
 async def journaled(db: Pool, *events: Event) -> None:
     async with db.acquire() as conn, conn.transaction():
-        await journal.append(conn, events)
+        await journal.append(conn, [Journaled(event, "") for event in events])
         rows = [InboxRow(e.id, "", "done", None, 0, b"") for e in events]
         await inbox.insert(conn, "journal", rows)
 
@@ -179,7 +181,7 @@ def test_states_tell_of_the_workers_that_handle_the_type_alone() -> None:
     assert keys_meant("IL-1")[0] == "IL-1"
 
 
-async def test_the_tail_tells_every_arrival_and_ending_once_and_only_new_ones(db: Pool) -> None:
+async def test_the_tail_shows_every_arrival_and_ending_once_and_only_new_ones(db: Pool) -> None:
     await journaled(db, ORDER)
     await ended(db, ORDER, "done")
     told: list[FoundEvent | WorkerEnding] = []
@@ -193,19 +195,13 @@ async def test_the_tail_tells_every_arrival_and_ending_once_and_only_new_ones(db
     late = await db.acquire()  # its number is lower than that of an event which is seen before it
     transaction = late.transaction()
     await transaction.start()
-    await journal.append(late, [SYNCED])
+    await journal.append(late, [Journaled(SYNCED, "")])
     await journaled(db, OTHER)
     await ended(db, OTHER, "skipped", "test order")
-    await _until(told, 2)
+    await until(lambda: len(told) >= 2)
     await transaction.commit()
     await db.release(late)
-    await _until(told, 3)
+    await until(lambda: len(told) >= 3)
     await asyncio.sleep(1.2)
     task.cancel()
     assert [one.id if isinstance(one, FoundEvent) else one.outcome for one in told] == [OTHER.id, "skipped", SYNCED.id]
-
-
-async def _until(told: Sequence[object], count: int) -> None:
-    async with asyncio.timeout(10):
-        while len(told) < count:
-            await asyncio.sleep(0.02)

@@ -11,23 +11,25 @@ from redis.asyncio import Redis
 
 from adapters.postgres.bus import epochs, meta, outbox, partitions, payloads, spool
 from adapters.postgres.operator import repartition
-from adapters.postgres.pool import Pool
+from adapters.postgres.pool import Pool, locking
 from adapters.redis import stream_states
 from adapters.redis.lease_table import LeaseTable, forget_all
-from adapters.redis.streams import stream_key
+from adapters.redis.streams import stream_keys
 from daemon.bus import journal
-from daemon.bus.recovery import MARK, tagged, tags
+from daemon.bus.recovery import MARK, tagged
 from daemon.bus.upkeep import publish_left
 from daemon.bus.worker import AnyWorker
 from daemon.lifecycle import StartError
 from daemon.operator.partitions import read_layout
-from daemon.operator.repartition import Changed, NotNow, _prepare_marks, change, finish
+from daemon.operator.repartition import Changed, NotNow, change, finish
 from daemon.operator.replay import ReplayError, open_bus
 from daemon.stores import membership
 from daemon.stores.health import postgres_watch
 from daemon.stores.membership import Membership
 from schemas.envelope import TOPICS
-from tests.support.bus import TOPIC, TOY, Bench, fields_of, make_event, make_events, open_bench, until
+from tests.support.bus import Bench, open_bench
+from tests.support.toy import TOPIC, TOY, fields_of, make_event, make_events
+from tests.support.until import until
 
 WAS: Final = 16
 EVENTS: Final = make_events(keys=12, each=6)
@@ -40,7 +42,7 @@ async def bench(redis: Redis, redis_url: str, db: Pool) -> AsyncIterator[Bench]:
         await meta.put(db, partitions.NUMBER, str(WAS))
         await meta.put(db, "mark", "m")
         await mark(made, "m")
-        await made.bus.ensure_groups("journal", [stream_key(topic, p) for topic in TOPICS for p in range(WAS)])
+        await made.bus.ensure_groups("journal", stream_keys(TOPICS, range(WAS)))
         yield made
 
 
@@ -50,7 +52,7 @@ def workers(bench: Bench) -> Sequence[AnyWorker]:
 
 def marks(bench: Bench, number: int = WAS) -> list[str]:
     """The keys of all marks."""
-    return [tagged(MARK, tag) for tag in tags(bench.redis, number)]
+    return [tagged(MARK, tag) for tag in bench.bus.server.parts(number)]
 
 
 async def mark(bench: Bench, value: str) -> None:
@@ -83,7 +85,7 @@ async def number(bench: Bench) -> int | None:
 
 
 async def refused(bench: Bench, *, move: bool = False) -> str:
-    """Why a change is refused; nothing is another than before."""
+    """Why a change is refused; nothing has changed."""
     entries = await bench.entries(TOPIC)
     with pytest.raises(NotNow) as why:
         await to(bench, 4, move=move)
@@ -114,7 +116,7 @@ async def test_a_drained_bus_changes_and_its_streams_begin_anew(bench: Bench, re
     assert len([key async for key in bench.redis.scan_iter("ferryman:*:mark")]) == len(marks(bench, 4))
     assert await repartition.old_streams(bench.pool) is None
     now = await epochs.take(bench.pool, TOY, range(WAS), "another")
-    assert all(now[p] > was[p] + 1 for p in range(WAS)), "who slept through it may write nothing"
+    assert all(now[p] > was[p] + 1 for p in range(WAS)), "a process that slept through the change may write nothing"
     assert await to(bench, 4) == Changed(4, 4)
 
 
@@ -157,7 +159,7 @@ async def test_one_verb_at_a_time_and_no_process_or_replay_starts_meanwhile(
 ) -> None:
     monkeypatch.setattr(membership, "CHANGE_S", 0.2)
     starting = Membership(database_url)
-    async with bench.pool.acquire() as conn:
+    async with locking(bench.pool) as conn:
         assert await partitions.be_alone(conn)
         assert "another `ferryman partitions` is at work" in await refused(bench)
         with pytest.raises(StartError, match="being changed"):
@@ -256,7 +258,7 @@ async def test_a_worker_that_never_ran_keeps_what_waits_for_it(bench: Bench, red
 
 
 class Death(Exception):
-    """The process ended here."""
+    """Raised where the process ends."""
 
 
 DEATHS: Final[dict[str, tuple[Any, str, bool]]] = {
@@ -323,12 +325,14 @@ async def test_a_removal_that_comes_late_touches_nothing_newer(bench: Bench) -> 
 async def test_what_comes_into_the_outbox_in_the_last_moment_stops_the_change(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def late(*args: Any) -> Any:
+    commit = repartition.change
+
+    async def late(*args: Any) -> bool:
         async with bench.pool.acquire() as conn:
             await outbox.emit(conn, [make_event("key-1")])
-        return await _prepare_marks(*args)
+        return await commit(*args)
 
-    monkeypatch.setattr("daemon.operator.repartition._prepare_marks", late)
+    monkeypatch.setattr(repartition, "change", late)
     assert "something has just come into the outbox" in await refused(bench)
     async with bench.pool.acquire() as conn:
         assert (await read_layout(conn, bench.redis, WAS)).outbox == 1

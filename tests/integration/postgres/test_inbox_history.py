@@ -12,7 +12,7 @@ from adapters.postgres.bus import inbox
 from adapters.postgres.bus.days import ensure_days
 from adapters.postgres.bus.inbox import InboxRow
 from adapters.postgres.pool import Pool
-from tests.support.bus import make_events
+from tests.support.toy import make_events
 
 ROWS = 20_000
 _FILL = (

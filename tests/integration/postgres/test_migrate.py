@@ -1,4 +1,4 @@
-"""Migrations: forward only, each whole or not at all, and safe to start by everybody at once."""
+"""Migrations: forward only, each whole or not at all, and safe to start by many processes at once."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_two_files_with_one_number_are_refused(tmp_path: Path) -> None:
     for name in ("0001_one.sql", "0001_two.sql"):
         (tmp_path / name).write_text("SELECT 1")
     with pytest.raises(MigrationError, match="0001"):
-        migrating._read(tmp_path)
+        migrating.read_migrations(tmp_path)
 
 
 async def test_a_fresh_database_gets_all_and_then_nothing(conn: Connection) -> None:
@@ -62,7 +62,7 @@ async def test_a_fresh_database_gets_all_and_then_nothing(conn: Connection) -> N
     assert all(re.fullmatch("[0-9a-f]{64}", row["digest"]) for row in rows)
 
 
-async def test_a_dry_run_tells_and_changes_nothing(conn: Connection) -> None:
+async def test_a_dry_run_names_the_migrations_and_changes_nothing(conn: Connection) -> None:
     assert await migrate(conn, dry_run=True) == names()
     assert await tables(conn) == 0
 
@@ -131,7 +131,7 @@ async def test_it_does_not_queue_behind_a_long_lock(
     assert await apply(conn, [first, second]) == ["0002_change"]
 
 
-async def test_another_migrator_that_does_not_end_is_told(
+async def test_another_migrator_that_does_not_end_is_reported(
     conn: Connection, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migrating, "LOCK_WAIT_S", 0.1)

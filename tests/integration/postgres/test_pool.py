@@ -1,4 +1,4 @@
-"""No user of the pool waits for ever, and an error is either the store's fault or the data's."""
+"""What a user of the pool leaves behind stays with it, none waits for ever, and errors tell whose fault they are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from adapters.postgres import pool
-from adapters.postgres.pool import Pool, connect, refuses_data, store_is_down
+from adapters.postgres.pool import Pool, connect, locking, refuses_data, store_is_down
 
 
 async def test_a_connection_is_waited_for_only_so_long_when_all_are_in_use(
@@ -49,3 +49,35 @@ async def test_a_store_that_is_not_as_it_should_be_is_not_the_fault_of_the_data(
         with pytest.raises(Exception) as caught:
             await db.execute(statement)
         assert not refuses_data(caught.value)
+
+
+_LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 7 AND objid = 7"
+
+
+class Broken(Exception):
+    """Ends a block in the middle."""
+
+
+async def test_a_session_lock_is_released_when_its_block_ends_however_it_ends(db: Pool, database_url: str) -> None:
+    async with connect(database_url, size=1) as own:
+        async with locking(own) as conn:
+            await conn.execute("SELECT pg_advisory_lock(7, 7)")
+            assert await db.fetchval(_LOCKS) == 1
+        assert await own.fetchval(_LOCKS) == 0
+
+        async def break_off() -> None:
+            async with locking(own) as conn:
+                await conn.execute("SELECT pg_advisory_lock(7, 7)")
+                raise Broken
+
+        with pytest.raises(Broken):
+            await break_off()
+        assert await own.fetchval("SELECT pg_try_advisory_lock(7, 7)") is True
+
+
+async def test_a_transaction_that_is_left_open_is_rolled_back_before_the_next_user(database_url: str) -> None:
+    async with connect(database_url, size=1) as own:
+        async with own.acquire() as conn:
+            await conn.execute("BEGIN")
+            await conn.execute("CREATE TABLE left_open (n int)")
+        assert await own.fetchval("SELECT to_regclass('left_open')") is None

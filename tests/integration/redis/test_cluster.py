@@ -20,7 +20,8 @@ from daemon.sandbox import orders
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
 from daemon.settings.model import Settings
 from tests.support.cluster import ClusterNodes, cluster_of_six
-from tests.support.daemons import Running, environment, ferryman, running, until
+from tests.support.daemons import Running, environment, ferryman, running
+from tests.support.until import until
 
 pytestmark = pytest.mark.slow
 

@@ -84,7 +84,7 @@ async def test_an_ordinary_call_costs_one_round_trip_and_a_paused_one_none(clien
     first, second = limiters(clients, 90, max_wait_s=0.1)
 
     async def commands() -> int:
-        nodes = await redis_client.ask_each(clients[1], "INFO", "commandstats")
+        nodes = await redis_client.server_of(clients[1]).ask_each("INFO", "commandstats")
         return sum(int(info.get("cmdstat_eval", {}).get("calls", 0)) for info in nodes)
 
     before = await commands()

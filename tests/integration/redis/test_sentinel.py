@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from adapters.postgres.pool import Pool
-from adapters.redis.client import client, serving
+from adapters.redis.client import client, server_of
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
 from tests.support.cluster import SentinelNodes, sentinel_trio
-from tests.support.daemons import environment, ferryman, running, until
+from tests.support.daemons import environment, ferryman, running
+from tests.support.until import until
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +39,7 @@ async def test_the_client_talks_to_the_master(trio: SentinelNodes) -> None:
     redis = client(trio.url, timeout_s=2.0)
     try:
         assert await redis.set("a", "b")
-        assert serving(redis, ["a"]) == f"127.0.0.1:{trio.master.port}"
+        assert server_of(redis).serving(["a"]) == f"127.0.0.1:{trio.master.port}"
     finally:
         await redis.aclose()
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,19 @@ from tests.support.embedded_owner import (
     REPOSITORY,
     Owner,
     client,
+    gone,
     kept,
-    open_directory,
     processes,
     runs,
-    wait_until_gone,
     write,
 )
-from tests.support.memory import memory
+from tests.support.servers import memory, open_directory
 
-root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs postgres as somebody else")
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs postgres as another user")
 
 
 @pytest.fixture
-def owner() -> Iterator[Callable[..., Owner]]:
+async def owner() -> AsyncIterator[Callable[..., Owner]]:
     owners: list[Owner] = []
 
     def start(data_dir: Path, **options: Any) -> Owner:
@@ -44,7 +43,7 @@ def owner() -> Iterator[Callable[..., Owner]]:
     yield start
     for one in owners:
         one.end(kill=True)
-        wait_until_gone(one.pids)
+        await gone(one.pids)
         shutil.rmtree(Path(one.redis_url.removeprefix("unix://")).parent, ignore_errors=True)
 
 
@@ -86,21 +85,21 @@ async def test_a_killed_server_starts_again_on_its_data_and_socket(memory_path: 
 
 
 @pytest.mark.parametrize("path", [os.environ["PATH"], "/nowhere"], ids=["setpriv", "shell"])
-def test_kill_9_of_the_owner_ends_both_servers(owner: Callable[..., Owner], path: str) -> None:
+async def test_kill_9_of_the_owner_ends_both_servers(owner: Callable[..., Owner], path: str) -> None:
     with open_directory(memory()) as top:
         holder = owner(top / "data", path=path)
         assert all(runs(pid) for pid in holder.pids)
         holder.end(kill=True)
-        wait_until_gone(holder.pids)
+        await gone(holder.pids)
 
 
 @pytest.mark.parametrize("path", [os.environ["PATH"], "/nowhere"], ids=["setpriv", "shell"])
-def test_a_server_that_is_killed_by_others_leaves_no_watcher(owner: Callable[..., Owner], path: str) -> None:
+async def test_a_server_that_is_killed_by_others_leaves_no_watcher(owner: Callable[..., Owner], path: str) -> None:
     with open_directory(memory()) as top:
         holder = owner(top / "data", path=path)
         os.kill(holder.pids[0], 9)
         holder.end(kill=False)
-        wait_until_gone(holder.pids)
+        await gone(holder.pids)
         assert holder.process.returncode == 0
         assert not [command for command in processes().values() if str(top) in command]
 
@@ -180,7 +179,7 @@ async def test_what_a_kill_within_initdb_left_is_made_anew(memory_path: Path) ->
 
 @root_only
 async def test_an_ordinary_user_runs_them_too(owner: Callable[..., Owner]) -> None:
-    interpreter = Path(sys.executable)  # in a virtual environment a link to one that may be in somebody's home
+    interpreter = Path(sys.executable)  # in a virtual environment a link to one that may be in a home directory
     places = (
         interpreter.parent,
         interpreter.resolve().parent,

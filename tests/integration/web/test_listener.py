@@ -296,7 +296,7 @@ async def closed(reader: asyncio.StreamReader) -> bytes:
 
 
 @pytest.mark.parametrize("asked", ["HTTP/1.1\r\nConnection: close", "HTTP/1.0"])
-async def test_who_asks_for_one_answer_gets_it_whole_and_the_connection_ends(rig: Rig, asked: str) -> None:
+async def test_a_sender_that_asks_for_one_answer_gets_it_whole_and_the_connection_ends(rig: Rig, asked: str) -> None:
     body = order(1)
     head = f"POST {PATH} {asked}\r\nHost: here\r\nX-API-Key: {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)

@@ -59,7 +59,7 @@ async def test_a_count_is_written_once(db: Pool) -> None:
     assert await counted(db) == {"signature": [0] * PER_WINDOW + [5]}
 
 
-async def test_what_no_store_takes_at_the_stop_is_told(database_url: str) -> None:
+async def test_what_no_store_takes_at_the_stop_is_logged(database_url: str) -> None:
     async with connect(database_url, size=1) as gone:
         refusals, stop = Refusals(gone), asyncio.Event()
     refuse(refusals, "signature", PER_WINDOW + 5)

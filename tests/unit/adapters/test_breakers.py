@@ -1,4 +1,4 @@
-"""The breaker of a provider: when it stops calls, what it lets through, when it is over."""
+"""The breaker of a provider: when it stops calls, what it lets through, when it closes again."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ async def test_a_refusal_of_the_probe_closes_it(bed: Bed) -> None:
     assert bed.closed()
 
 
-async def test_being_asked_for_patience_is_neither_a_failure_nor_an_answer(bed: Bed) -> None:
+async def test_a_rate_refusal_is_neither_a_failure_nor_an_answer(bed: Bed) -> None:
     await bed.fail(LIMITED, FAILURES_TO_OPEN * 3)
     assert bed.closed()
     assert bed.breaker.answered_at == float("-inf")
@@ -180,7 +180,7 @@ async def test_a_probe_that_ends_oddly_does_not_block_the_next(bed: Bed, error: 
     assert await bed.call() == "answer"
 
 
-async def test_a_channel_that_is_down_is_closed_at_once_told_once_and_probed_every_thirty_seconds(bed: Bed) -> None:
+async def test_a_channel_that_is_down_is_closed_at_once_logged_once_and_probed_every_thirty_seconds(bed: Bed) -> None:
     with capture_logs() as lines:
         await bed.fail(DOWN)
         assert not bed.closed()
@@ -197,7 +197,7 @@ async def test_a_channel_that_is_down_is_closed_at_once_told_once_and_probed_eve
     assert [line["event"] for line in lines] == ["provider.down"]
 
 
-async def test_a_channel_that_is_back_is_told_and_its_next_fall_too(bed: Bed) -> None:
+async def test_the_return_of_a_channel_is_logged_and_its_next_outage_too(bed: Bed) -> None:
     with capture_logs() as lines:
         await bed.fail(DOWN)
         bed.now += DOWN_PROBE_S

@@ -194,7 +194,7 @@ def test_values_are_encoded_as_each_style_takes_them(value: FieldValue, live: st
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_number_that_is_none_is_malformed(value: float) -> None:
+def test_an_invalid_number_is_malformed(value: float) -> None:
     for encode in (live_value, documented_value):
         with pytest.raises(Malformed):
             encode(value)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from adapters import permit
 from adapters.http import exchange, open_session, retry_after
 from schemas.errors import Refused, Transient, Uncertain
+from tests.support.until import until
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 
@@ -72,7 +73,7 @@ async def test_an_unreachable_host_is_transient_even_for_a_write() -> None:
     assert "972505550142" not in str(caught.value)
 
 
-async def test_an_address_that_is_none_is_refused() -> None:
+async def test_an_invalid_address_is_refused() -> None:
     async with open_session() as session:
         with pytest.raises(Refused):
             await exchange(session, "GET", "not an address", system="X", timeout_s=2)
@@ -98,8 +99,7 @@ async def test_waiting_for_a_free_connection_is_transient_for_a_write() -> None:
     try:
         async with open_session(per_host=1) as session:
             first = asyncio.create_task(exchange(session, "GET", url, system="X", timeout_s=20))
-            while not server.handler or not server.handler.connections:
-                await asyncio.sleep(0)
+            await until(lambda: server.handler is not None and bool(server.handler.connections))
             with pytest.raises(Transient):
                 await exchange(session, "POST", url, system="X", timeout_s=0.2)
             release.set()
@@ -109,7 +109,7 @@ async def test_waiting_for_a_free_connection_is_transient_for_a_write() -> None:
 
 
 async def test_the_permit_is_asked_once_there_is_a_connection_and_then_nothing_is_sent() -> None:
-    """Promise: whatever a request had to wait for, the last question before it goes out is whether it still may."""
+    """Promise: the last check before a request goes out, whatever it waited for, is whether it still may go out."""
     asked: list[str] = []
     release, closed = asyncio.Event(), False
 
@@ -135,8 +135,7 @@ async def test_the_permit_is_asked_once_there_is_a_connection_and_then_nothing_i
                 return (await exchange(session, "POST", str(server.make_url(path)), system="X", timeout_s=20)).status
 
             first = asyncio.create_task(send("/first"))
-            while not asked:
-                await asyncio.sleep(0)
+            await until(lambda: asked)
             second = asyncio.create_task(send("/second"))  # waits for the only connection
             await asyncio.sleep(0)
             closed = True

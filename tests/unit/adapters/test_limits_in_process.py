@@ -1,4 +1,4 @@
-"""The rate limiter without Redis: what it falls back to, and its waits, on a clock of our own."""
+"""The rate limiter without Redis: what it falls back to, and its waits, on a clock of the test."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def test_a_wait_that_is_too_long_is_transient_at_once(clock: Clock) -> Non
 
 
 @pytest.mark.parametrize("per_minute", [None, 0])
-async def test_no_amount_is_no_limit_and_no_round_trip(clock: Clock, per_minute: int | None) -> None:
+async def test_without_an_amount_there_is_no_limit_and_no_round_trip(clock: Clock, per_minute: int | None) -> None:
     limit = limiter(clock, per_minute, redis=Redis(host="127.0.0.1", port=1))
     for _ in range(1000):
         await limit.acquire(SCOPE)
@@ -72,7 +72,7 @@ async def test_no_amount_is_no_limit_and_no_round_trip(clock: Clock, per_minute:
 
 
 @pytest.mark.parametrize("per_minute", [None, 90])
-async def test_a_pause_is_waited_for_and_scopes_are_apart(clock: Clock, per_minute: int | None) -> None:
+async def test_a_pause_is_waited_for_and_scopes_are_independent(clock: Clock, per_minute: int | None) -> None:
     limit = limiter(clock, per_minute)
     await limit.pause(SCOPE, 12)
     await limit.acquire("other")
@@ -125,7 +125,7 @@ async def test_a_place_is_taken_at_once_or_a_ticket_is_called_in_its_turn() -> N
     assert await limit.take("other") is None
 
 
-async def test_a_ticket_whose_holder_left_or_does_not_come_holds_up_nobody_for_long() -> None:
+async def test_a_ticket_whose_holder_left_or_does_not_come_delays_the_next_one_only_briefly() -> None:
     limit = RateLimiter(None, per_minute=2, window_s=0.1)
     for _ in range(2):
         assert await limit.take(SCOPE) is None
@@ -176,7 +176,7 @@ async def test_an_outage_of_redis_is_one_line_of_the_log(clock: Clock) -> None:
     assert [line["event"] for line in said] == ["limits.in_process"]
 
 
-async def test_scopes_that_nothing_is_known_of_are_forgotten(clock: Clock) -> None:
+async def test_scopes_without_places_and_pauses_are_forgotten(clock: Clock) -> None:
     limit = limiter(clock, 1)
     await limit.pause("paused", 3000)
     for i in range(10_000):

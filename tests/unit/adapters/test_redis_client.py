@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from adapters.redis.client import AddressError, client, cluster, fails_over, serving
+from adapters.redis.client import AddressError, client, server_of
+from adapters.redis.cluster import Cluster
 from daemon.settings.load import SettingsError, load_settings, masked_address
 
 
@@ -33,7 +34,8 @@ async def test_one_server_s_client_never_repeats_a_command_and_keeps_its_pool_sm
     redis = made(url)
     options = redis.connection_pool.connection_kwargs
     assert type(redis) is Redis
-    assert (cluster(redis), fails_over(redis), serving(redis, ["a"])) == (None, False, "")
+    server = server_of(redis)
+    assert (server.fails_over, server.serving(["a"]), server.parts(4)) == (False, "", ["bus"])
     assert options["retry"].get_retries() == 0
     assert options["socket_timeout"] == 2.0
     assert redis.connection_pool.max_connections == 7
@@ -44,8 +46,8 @@ async def test_a_sentinel_address_names_hosts_service_and_database(made: Callabl
     pool = redis.connection_pool
     options = pool.connection_kwargs
     assert isinstance(redis, Redis)
-    assert fails_over(redis)
-    assert cluster(redis) is None
+    server = server_of(redis)
+    assert (server.fails_over, server.parts(4)) == (True, ["bus"])
     assert (pool.service_name, pool.is_master, pool.max_connections) == ("my master", True, 7)
     assert (options["username"], options["password"], options["db"]) == ("us@er", "p/w", 3)
     assert options["retry"].get_retries() == 0
@@ -56,12 +58,12 @@ async def test_a_sentinel_address_names_hosts_service_and_database(made: Callabl
 
 async def test_a_cluster_address_names_some_of_its_nodes(made: Callable[[str], Any]) -> None:
     redis = made("redis+cluster://user:p%40ss@10.0.0.1,10.0.0.2:7001/0?tls=true")
-    parted = cluster(redis)
-    assert parted is not None
-    assert fails_over(redis)
-    assert [(node.host, node.port) for node in parted.startup_nodes] == [("10.0.0.1", 6379), ("10.0.0.2", 7001)]
-    assert parted.retry.get_retries() == 0
-    options = parted.connection_kwargs
+    server = server_of(redis)
+    assert (server.fails_over, server.parts(4)) == (True, ["0", "1", "2", "3"])
+    assert isinstance(redis, Cluster)
+    assert [(node.host, node.port) for node in redis.startup_nodes] == [("10.0.0.1", 6379), ("10.0.0.2", 7001)]
+    assert redis.retry.get_retries() == 0
+    options = redis.connection_kwargs
     assert (options["username"], options["password"], options["max_connections"]) == ("user", "p@ss", 7)
     assert options["socket_timeout"] == 2.0
 
@@ -79,7 +81,7 @@ async def test_a_cluster_address_names_some_of_its_nodes(made: Callable[[str], A
         "redis+cluster://user:hunter2@a:b:c",
     ],
 )
-def test_an_address_that_cannot_be_used_is_refused_without_being_told(url: str) -> None:
+def test_an_address_that_cannot_be_used_is_refused_without_being_repeated(url: str) -> None:
     with pytest.raises(AddressError) as refused:
         client(url, timeout_s=2.0)
     assert "hunter2" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""Who should hold what: from one table every process makes the same plan, and the plans come to rest evenly."""
+"""The plan of the leases: from one table every process makes the same plan, and the plans come to rest evenly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ World = tuple[Members, Owners, list[Pair]]
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    """Members, of which some run some workers only, and pairs that are free, held, or held by somebody who is gone."""
+    """Members, of which some run some workers only, and pairs that are free, held, or held by a member that is gone."""
     members = draw(st.dictionaries(NAMES, st.frozensets(st.sampled_from(WORKERS)), min_size=1, max_size=6))
     pairs = [(worker, p) for worker in WORKERS for p in range(draw(st.integers(0, 12)))]
     holders = st.none() | st.sampled_from([*sorted(members), "gone"])
@@ -36,7 +36,7 @@ def plans(members: Members, owners: Owners, pairs: list[Pair]) -> dict[str, Plan
 
 
 def step(members: Members, owners: Owners, pairs: list[Pair]) -> Owners:
-    """The table when everybody has done what its plan says."""
+    """The table when every member has done what its plan says."""
     after = dict(owners)
     for member, wanted in plans(members, owners, pairs).items():
         for pair in wanted.give:
@@ -71,7 +71,7 @@ def test_from_one_table_the_plans_take_every_free_pair_once_and_nothing_else(wor
 
 
 @given(worlds())
-def test_nobody_gives_what_it_does_not_hold_or_takes_while_it_gives_of_one_worker(world: World) -> None:
+def test_no_member_gives_what_it_does_not_hold_or_both_gives_and_takes_of_one_worker(world: World) -> None:
     _, owners, pairs = world
     for member, wanted in plans(*world).items():
         assert all(owners.get(pair) == member for pair in wanted.give)
@@ -81,7 +81,7 @@ def test_nobody_gives_what_it_does_not_hold_or_takes_while_it_gives_of_one_worke
 
 
 @given(worlds())
-def test_who_does_not_run_a_worker_gets_none_of_it(world: World) -> None:
+def test_a_member_that_does_not_run_a_worker_gets_none_of_its_pairs(world: World) -> None:
     members, _, _ = world
     for member, wanted in plans(*world).items():
         assert all(pair[0] in members[member] for pair in wanted.take)
@@ -104,7 +104,7 @@ def test_at_rest_the_shares_are_within_one_pair_of_each_other(world: World) -> N
 
 
 @given(worlds(), st.randoms(use_true_random=False))
-def test_the_plan_follows_from_the_table_and_not_from_the_order_in_which_it_is_told(world: World, rng: object) -> None:
+def test_the_plan_follows_from_the_table_and_not_from_the_order_of_its_rows(world: World, rng: object) -> None:
     members, owners, pairs = world
     shuffled = list(pairs)
     rng.shuffle(shuffled)  # type: ignore[attr-defined]
@@ -149,5 +149,5 @@ def test_a_table_at_rest_stays_as_it_is(world: World) -> None:
         assert wanted == Plan(frozenset(), frozenset())
 
 
-def test_the_liking_of_a_member_for_a_pair_never_changes() -> None:
+def test_the_preference_of_a_member_for_a_pair_never_changes() -> None:
     assert score("m1", ("contact-sync", 3)) == 12237733646472927159

@@ -1,4 +1,4 @@
-"""One timer for many calls: who is late is stopped, nobody else is, and no other cancellation is swallowed."""
+"""One timer for many calls: a late call is stopped, no other call is, and no other cancellation is swallowed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_an_error_of_the_call_s_own_passes() -> None:
         raise ValueError("own")
 
 
-async def test_a_cancellation_by_somebody_else_stays_one() -> None:
+async def test_a_cancellation_by_another_task_stays_a_cancellation() -> None:
     deadline, calls = Deadline(LATE_S), list[Call]()
     task = asyncio.create_task(stuck(deadline, calls))
     await asyncio.sleep(0)
@@ -66,7 +66,7 @@ async def test_a_cancellation_by_somebody_else_stays_one() -> None:
     deadline.close()
 
 
-async def test_a_cancellation_at_the_same_moment_as_the_deadline_stays_one() -> None:
+async def test_a_cancellation_at_the_same_moment_as_the_deadline_stays_a_cancellation() -> None:
     deadline, calls = Deadline(LATE_S), list[Call]()
     task = asyncio.create_task(stuck(deadline, calls))
     await asyncio.sleep(0)

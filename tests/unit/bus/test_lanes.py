@@ -15,7 +15,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from adapters.redis.limits import Ticket
 from adapters.redis.streams import stream_key
 from daemon.bus.lanes import Entry, EntryRef, Lanes
-from tests.support.bus import TOPIC, FakeLoop, make_event
+from tests.support.fake_loop import FakeLoop
+from tests.support.toy import TOPIC, make_event
 
 
 def entry(subject: str, number: int, *, event: str = "", partition: int = 0) -> Entry:

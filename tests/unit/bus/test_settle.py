@@ -42,7 +42,8 @@ from schemas.errors import (
     Transient,
     Uncertain,
 )
-from tests.support.bus import NOON, FakeLoop, make_event
+from tests.support.fake_loop import FakeLoop
+from tests.support.toy import NOON, make_event
 
 LIMIT: Final = 3
 FRESH: Final = {"attempts": 0, "failures": 0}
@@ -158,7 +159,7 @@ def test_an_outage_of_any_length_buries_nothing(attempts: int, failures: int, li
 
 
 @given(counters, counters, st.integers(1, 100), st.none() | st.floats(0, 1e9), st.booleans())
-def test_being_asked_for_patience_never_costs_an_attempt_and_is_obeyed_up_to_an_hour(
+def test_a_rate_refusal_never_costs_an_attempt_and_its_wait_is_obeyed_up_to_an_hour(
     attempts: int, failures: int, limit: int, asked: float | None, answers: bool
 ) -> None:
     error = Transient("429", limited=True, retry_after_s=asked)

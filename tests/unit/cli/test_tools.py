@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from daemon.cli.main import commands
 from daemon.cli.tools import NotConfirmed, confirm, shown_json, shown_ranges, shown_time
-from tests.support.bus import NOON
+from tests.support.toy import NOON
 
 
 def terminal(monkeypatch: pytest.MonkeyPatch, is_one: bool, answer: bool = False) -> list[str]:
@@ -36,7 +36,9 @@ def test_without_a_terminal_only_yes_goes_on(monkeypatch: pytest.MonkeyPatch) ->
     assert asked == []
 
 
-def test_on_a_terminal_a_no_ends_it_and_a_single_one_is_not_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_a_no_ends_the_command_and_a_single_item_needs_no_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked = terminal(monkeypatch, True, answer=False)
     confirm("send 1?", "send 1", yes=False, ask=False)
     with pytest.raises(typer.Abort):

@@ -80,8 +80,8 @@ def _encoded(value: FieldValue) -> str:
 
 
 class World:
-    """A worker's surroundings: the directory, the settings, the metrics, and the newest order of
-    everybody."""
+    """A worker's surroundings: the directory, the settings, the metrics, and the newest order of each
+    person."""
 
     def __init__(self, directory: Directory | None = None, **settings: Any) -> None:
         self.directory = directory or Directory()
@@ -162,7 +162,7 @@ async def test_an_existing_contact_gets_only_the_fields_that_differ() -> None:
     assert world.counts["cgb_contacts_updated"] == 1
 
 
-async def test_a_contact_that_says_it_all_is_not_written() -> None:
+async def test_a_contact_that_has_every_field_already_is_not_written() -> None:
     world = World()
     await world.run(received())
     done, rows = await world.run(received())
@@ -190,7 +190,9 @@ async def test_an_order_older_than_the_newest_writes_no_field() -> None:
         (None, "synced", None),
     ],
 )
-async def test_whatsapp_is_recorded_where_it_can_be_told(answer: bool | None, status: str, metric: str | None) -> None:
+async def test_whatsapp_is_recorded_where_the_directory_knows_it(
+    answer: bool | None, status: str, metric: str | None
+) -> None:
     world = World(Directory(whatsapp=answer))
     _, rows = await world.run(received())
     (result,) = results(rows)
@@ -198,7 +200,7 @@ async def test_whatsapp_is_recorded_where_it_can_be_told(answer: bool | None, st
     assert {name for name in world.counts if "whatsapp" in name} == ({metric} if metric else set())
 
 
-async def test_a_directory_that_cannot_tell_of_whatsapp_costs_no_contact() -> None:
+async def test_a_directory_that_does_not_know_of_whatsapp_costs_no_contact() -> None:
     world = World(Directory(fail={"has_whatsapp": Permanent("no such call")}))
     _, rows = await world.run(received())
     assert results(rows)[0].has_whatsapp is None

@@ -26,7 +26,7 @@ def letter(source: Source) -> StoredLetter:
 
 
 def test_an_event_whose_data_are_not_its_webhooks_body_keeps_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Promise: a source that takes forms makes JSON of them, and that cannot be read as a form again."""
+    """Promise: an event of a source that takes forms can be edited, though its JSON cannot be read as a form again."""
     monkeypatch.setattr(dead_letters, "SOURCES", (FORM,))
     edited = dead_letters.edited(letter(FORM), b'{"Body": "b"}')
     assert (edited.data, edited.subject) == (b'{"Body": "b"}', "+447700900001")

@@ -175,7 +175,7 @@ def test_the_loss_window_is_one_sentence(redis: dict[str, Any], postgres: dict[s
     assert bool(do) == ("nothing that was answered" not in text)
 
 
-def test_what_is_off_is_said_with_the_names_that_switch_it_on() -> None:
+def test_what_is_off_is_listed_with_the_names_that_switch_it_on() -> None:
     running, workers, sources = switches(Settings())
     assert running == ["journal"]
     assert workers == {"contact-sync": "CGB_API_KEY is not set"}

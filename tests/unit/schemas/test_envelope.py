@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from schemas.envelope import NAMESPACE, SCHEMA_VERSION, TOPICS, TYPES, Event, event_id, from_fields, to_fields
 from schemas.errors import Malformed
 from schemas.partitions import partition_of
-from tests.support.bus import NOON, make_event
+from tests.support.toy import NOON, make_event
 
 EVENT: Final = make_event("key-1", 7)
 REQUIRED: Final = ("id", "type", "source", "subject", "time", "data")
@@ -94,7 +94,7 @@ def test_an_entry_without_an_attribute_is_malformed(name: str) -> None:
         *((name, b"a\x00b") for name in ("id", "source", "subject", "traceparent", "causationid", "replayid")),
     ],
 )
-def test_an_attribute_that_nobody_can_read_or_keep_is_malformed(name: str, value: bytes) -> None:
+def test_an_attribute_that_cannot_be_read_or_kept_is_malformed(name: str, value: bytes) -> None:
     with pytest.raises(Malformed):
         from_fields(stored(EVENT) | {name.encode(): value})
 

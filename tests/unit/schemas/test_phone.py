@@ -115,7 +115,7 @@ def test_a_code_that_makes_no_sense_is_not_replaced_by_the_branch() -> None:
     assert parse_phone({"code": "abc", "number": "0505550142"}, branch="il") is None
 
 
-def test_a_phone_shows_nobody_its_number() -> None:
+def test_a_printed_phone_does_not_show_its_number() -> None:
     phone = Phone.parse_e164("+972505550142")
     assert "50555" not in f"{phone} {phone!r} {[phone]}"
 

@@ -1,4 +1,4 @@
-"""One watcher per store: when it is up, what is logged of an outage, and who may tell the watcher."""
+"""One watcher per store: when it is up, what is logged of an outage, and what its users may report to it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from adapters.redis.streams import NotDurable
 from daemon.stores import health
 from daemon.stores.health import StoreWatch, store_away
 from tests.support.services import services
+from tests.support.until import until
 
 LONG_S = 30.0
 
@@ -60,17 +61,9 @@ def told(lines: list[Any]) -> list[tuple[str, str, str]]:
     return [(line["event"], line["store"], line.get("error_class", "")) for line in lines]
 
 
-async def until_down(watch: StoreWatch) -> None:
-    async with asyncio.timeout(LONG_S):
-        while watch.up:
-            await asyncio.sleep(0.005)
-
-
 async def looked(store: Store, times: int) -> None:
     wanted = store.looks + times
-    async with asyncio.timeout(LONG_S):
-        while store.looks < wanted:
-            await asyncio.sleep(0.005)
+    await until(lambda: store.looks >= wanted)
 
 
 async def test_an_outage_is_logged_once_with_its_error_and_once_when_it_is_over(
@@ -81,7 +74,7 @@ async def test_an_outage_is_logged_once_with_its_error_and_once_when_it_is_over(
         assert watch.up
         assert not lines
         store.error = ConnectionRefusedError()
-        await until_down(watch)
+        await until(lambda: not watch.up)
         await looked(store, 5)
         store.error = None
         async with asyncio.timeout(LONG_S):
@@ -93,11 +86,11 @@ async def test_an_outage_is_logged_once_with_its_error_and_once_when_it_is_over(
 async def test_a_store_that_hangs_is_down(store: Store, watch: StoreWatch, lines: list[Any]) -> None:
     store.hangs = True
     async with services(watch):
-        await until_down(watch)
+        await until(lambda: not watch.up)
     assert told(lines) == [("store.down", "postgres", "TimeoutError")]
 
 
-async def test_what_a_user_met_counts_at_once_and_is_looked_at_now(
+async def test_an_error_that_a_user_met_counts_at_once_and_is_followed_by_a_look(
     store: Store, watch: StoreWatch, lines: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "EVERY_S", LONG_S * 10)
@@ -142,7 +135,7 @@ async def test_a_wait_for_a_store_ends_also_with_the_event_that_it_was_given(sto
     store.error = OSError()
     stop = asyncio.Event()
     async with services(watch):
-        await until_down(watch)
+        await until(lambda: not watch.up)
         waiting = asyncio.create_task(watch.wait_up(stop))
         await looked(store, 2)
         assert not waiting.done()

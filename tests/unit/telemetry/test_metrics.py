@@ -101,7 +101,7 @@ def test_a_counter_takes_neither_less_than_0_nor_what_is_no_number(wrong: float)
         make().inc("cgb_sync_total", n=wrong)
 
 
-def test_a_mistake_of_the_code_is_told_at_once() -> None:
+def test_a_mistake_of_the_code_is_raised_at_once() -> None:
     metrics = make()
     with pytest.raises(ValueError, match="not a declared counter"):
         metrics.inc("cgb_sync_totals")

@@ -1,4 +1,4 @@
-"""A store whose disk is full, under load: what was accepted is effected once and in order, quietly, once there is room.
+"""A store whose disk is full, under load: what was accepted has its effect once and in order once there is room.
 
 With `appendfsync always` Valkey ends when it cannot write, and again at its first write after each start; else it
 lives and refuses with MISCONF. Postgres refuses with 53100, or panics and recovers where it is its log that is full.
@@ -14,23 +14,24 @@ import resource
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import Final, Protocol
 
 import pytest
 import structlog
 
 from adapters.redis import streams
-from daemon.stores.embedded.processes import Command
-from daemon.stores.embedded.servers import Server, Servers, embedded, kept_up
-from tests.chaos.rig import Lab, Load, forgiving, open_lab, sending
-from tests.support.daemons import until
+from daemon.stores.embedded.binaries import valkey_binary
+from daemon.stores.embedded.servers import Servers, kept_up
+from tests.chaos.lab import Lab, open_lab
+from tests.chaos.load import Load, sending
+from tests.support.servers import forgiving, open_directory, own_servers
+from tests.support.until import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="tmpfs and prlimit are Linux's")]
 
@@ -79,33 +80,39 @@ class Mounted:
 
 
 class Limited:
-    """For who may not mount: a limit on the size of Valkey's files. Its writes end short and then fail, as on a full
-    disk; of the error only the number differs."""
+    """A limit on the size of Valkey's files, for a user who may not mount. Writes end short and then fail, as on a full
+    disk; only the number of the error differs. Valkey is started by the program that `limited_valkey` writes."""
 
-    def __init__(self, valkey: Server) -> None:
-        self._valkey = valkey
-        self._prepare = valkey._prepare
-        self._blocks: int | None = None
-        valkey._prepare = self._prepare_limited
-
-    async def _prepare_limited(self, held: IO[Any]) -> Command:
-        command = await self._prepare(held)
-        limit = "" if self._blocks is None else f"ulimit -S -f {self._blocks};"
-        return replace(command, argv=("/bin/sh", "-c", f'trap "" XFSZ;{limit} exec "$@"', "sh", *command.argv))
+    def __init__(self, root: Path) -> None:
+        self._root = root
 
     def fill(self) -> None:
-        largest = max(file.stat().st_size for file in (self._valkey._held.parent / "valkey").rglob("*.aof"))
-        self._blocks = largest // 512 + 1
-        self._limit(self._blocks * 512)
+        largest = max(file.stat().st_size for file in (self._root / "data" / "valkey").rglob("*.aof"))
+        blocks = largest // 512 + 1
+        (self._root / "blocks").write_text(str(blocks))  # for the next start
+        self._limit(blocks * 512)
 
     def free(self) -> None:
-        self._blocks = None
+        (self._root / "blocks").unlink()
         self._limit(resource.RLIM_INFINITY)
 
     def _limit(self, size: int) -> None:
-        if (pid := self._valkey.pid) is not None:
+        pid = int((self._root / "pid").read_text())
+        with suppress(ProcessLookupError):  # it has ended on its full disk
             _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard if size == resource.RLIM_INFINITY else size, hard))
+
+
+def limited_valkey(root: Path) -> Path:
+    """A program that becomes Valkey under the limit in the file `blocks`, and writes its process id beside it."""
+    program = root / "valkey"
+    program.write_text(
+        f'#!/bin/sh\ntrap "" XFSZ\necho $$ > {root}/pid\n'
+        f"[ -f {root}/blocks ] && ulimit -S -f $(cat {root}/blocks)\n"
+        f'exec {valkey_binary()} "$@"\n'
+    )
+    program.chmod(0o755)
+    return program
 
 
 @contextmanager
@@ -134,52 +141,35 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    """Servers that nobody else uses, which sync before they answer."""
-    with ExitStack() as outer:
-        directory = Path(outer.enter_context(tempfile.TemporaryDirectory(prefix="ferryman-disk-")))
-        directory.chmod(0o711)  # postgres run by root is another user
-        small = outer.enter_context(mounted(directory / "v", "24m"))
-        large = outer.enter_context(mounted(directory / "p", "256m"))
-        runner = outer.enter_context(asyncio.Runner(loop_factory=asyncio.new_event_loop))
-        stack = AsyncExitStack()
-        try:
-            one = runner.run(stack.enter_async_context(embedded(directory / "v" / "data", postgres=False)))
-            two = runner.run(stack.enter_async_context(embedded(directory / "p" / "data", redis=False)))
-            assert one.valkey is not None
-            servers = Servers(one.redis_url, two.database_url, one.valkey, two.postgres)
-            disk = Mounted(directory / "v") if small else Limited(one.valkey)
-            if not small:
-                runner.run(_again(one.valkey))
-            yield Site(servers, disk, Mounted(directory / "p") if large else None)
-        finally:
-            runner.run(stack.aclose())
+    """Servers of this module alone, each with its disk. They sync before they answer."""
+    with ExitStack() as stack:
+        directory = stack.enter_context(open_directory())
+        small, large = directory / "small", directory / "large"
+        disk: Disk = Mounted(small)
+        if not stack.enter_context(mounted(small, "24m")):
+            disk = Limited(small)
+            patched = stack.enter_context(pytest.MonkeyPatch.context())
+            patched.setattr("daemon.stores.embedded.servers.valkey_binary", lambda: limited_valkey(small))
+        large_one = stack.enter_context(mounted(large, "256m"))
+        one = stack.enter_context(own_servers(small / "data", postgres=False))
+        two = stack.enter_context(own_servers(large / "data", redis=False))
+        servers = Servers(one.redis_url, two.database_url, one.valkey, two.postgres)
+        yield Site(servers, disk, Mounted(large) if large_one else None)
 
 
 @pytest.fixture
 def one_disk() -> Iterator[Site]:
     """As `site`, with both servers on one disk."""
-    with ExitStack() as outer:
-        directory = Path(outer.enter_context(tempfile.TemporaryDirectory(prefix="ferryman-disk-")))
-        directory.chmod(0o711)
-        if not outer.enter_context(mounted(directory / "both", "256m")):
+    with ExitStack() as stack:
+        directory = stack.enter_context(open_directory()) / "both"
+        if not stack.enter_context(mounted(directory, "256m")):
             pytest.skip("a small file system needs the right to mount")
-        runner = outer.enter_context(asyncio.Runner(loop_factory=asyncio.new_event_loop))
-        stack = AsyncExitStack()
-        try:
-            servers = runner.run(stack.enter_async_context(embedded(directory / "both" / "data")))
-            disk = Mounted(directory / "both")
-            yield Site(servers, disk, disk)
-        finally:
-            runner.run(stack.aclose())
+        disk = Mounted(directory)
+        yield Site(stack.enter_context(own_servers(directory / "data")), disk, disk)
 
 
-async def _again(server: Server) -> None:
-    await server.stop()
-    await server.start()
-
-
-class Watch:
-    """What a process says and what it costs while a disk is full."""
+class Cost:
+    """What a process logs and how much CPU it takes while a disk is full."""
 
     def __init__(self, lab: Lab) -> None:
         self._here = lab.fleet.running[0]
@@ -189,7 +179,7 @@ class Watch:
         fields = Path(f"/proc/{self._here.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def quiet(self) -> None:
+    def check(self) -> None:
         """It neither spun nor filled its log."""
         took = time.monotonic() - self._began
         said = [line for line in self._here.lines[self._lines :] if '"event.settled"' not in line]
@@ -199,7 +189,7 @@ class Watch:
         assert cpu <= CPU_SHARE
 
 
-async def suffer(
+async def fill_under_load(
     site: Site,
     disk: Disk,
     failed: Callable[[Lab], Awaitable[bool]],
@@ -227,7 +217,7 @@ async def suffer(
                     await (meanwhile or full_for_a_while)(lab, load)
                 finally:
                     disk.free()
-            found = await lab.verdict(patience_s=60)
+            found = await lab.verdict(within_s=60)
             assert found.good, found.details()
             assert lab.fleet.said("redis.lost_data") == 0
             assert await lab.fleet.end(0) == 0
@@ -244,8 +234,8 @@ async def under_way(lab: Lab, load: Load, count: int) -> None:
 
 
 async def full_for_a_while(lab: Lab, load: Load) -> None:
-    """Orders are accepted all the same; nobody spins, and what is wrong is said once."""
-    watch, due = Watch(lab), time.monotonic() + FULL_S
+    """Orders are accepted all the same; the process does not spin, and logs once what is wrong."""
+    cost, due = Cost(lab), time.monotonic() + FULL_S
     load.release(load.total // 4)
 
     async def accepted() -> bool:
@@ -253,14 +243,14 @@ async def full_for_a_while(lab: Lab, load: Load) -> None:
 
     await until(accepted, "orders accepted with a disk full")
     await asyncio.sleep(max(0.0, due - time.monotonic()))  # the rest of the outage
-    watch.quiet()
+    cost.check()
 
 
 async def test_valkey_that_ends_when_its_disk_is_full_loses_and_doubles_nothing(site: Site) -> None:
     async def died(lab: Lab) -> bool:
         return site.servers.valkey is not None and site.servers.valkey.pid is None
 
-    kept = await suffer(site, site.valkey_disk, died, "always")
+    kept = await fill_under_load(site, site.valkey_disk, died, "always")
     assert kept["store.died"] == kept["store.started_again"] == 1  # though it dies again and again
     assert kept["store.dies_again_and_again"] <= 1
 
@@ -273,7 +263,7 @@ async def test_valkey_that_refuses_when_its_disk_is_full_loses_and_doubles_nothi
             return "MISCONF" in str(exc)
         return False
 
-    kept = await suffer(site, site.valkey_disk, refuses, "everysec")
+    kept = await fill_under_load(site, site.valkey_disk, refuses, "everysec")
     assert not kept
 
 
@@ -284,7 +274,7 @@ async def test_postgres_whose_disk_is_full_pauses_the_work_and_buries_nothing(si
     async def down(lab: Lab) -> bool:
         return lab.fleet.said("store.down") > 0
 
-    await suffer(site, site.postgres_disk, down, "always")
+    await fill_under_load(site, site.postgres_disk, down, "always")
 
 
 async def test_with_both_stores_on_one_full_disk_nothing_is_accepted_that_is_lost(one_disk: Site) -> None:
@@ -296,12 +286,12 @@ async def test_with_both_stores_on_one_full_disk_nothing_is_accepted_that_is_los
 
     async def refused_all_along(lab: Lab, load: Load) -> None:
         nonlocal refused
-        watch, due = Watch(lab), time.monotonic() + FULL_S
+        cost, due = Cost(lab), time.monotonic() + FULL_S
         load.release(load.total // 4)
         await asyncio.sleep(max(0.0, due - time.monotonic()))  # the length of the outage
-        watch.quiet()
+        cost.check()
         refused = load.refused
         assert load.no_retry_after == 0
 
-    await suffer(one_disk, one_disk.valkey_disk, neither, "always", meanwhile=refused_all_along)
+    await fill_under_load(one_disk, one_disk.valkey_disk, neither, "always", meanwhile=refused_all_along)
     assert refused > 0

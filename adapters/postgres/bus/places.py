@@ -1,0 +1,74 @@
+"""Where open events stand on their streams, as the journal knows it: what a loss of Redis is found by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from adapters.postgres.bus.workers import Registered, by_type
+from adapters.postgres.pool import Connection, Pool
+
+COMPARED: Final = "compared"
+"""The key in ferryman_meta: up to this number of the journal all events had ended, or had places on other streams."""
+
+STRETCH: Final = 5_000
+"""Events of the journal that one statement looks at."""
+
+
+class Place(NamedTuple):
+    """An open event: its number in the journal, its type and subject, which name its stream, and its entry there."""
+
+    seq: int
+    type: str
+    subject: str
+    entry_id: str
+
+
+# Nearly all events end within a day of their arrival: only those without an end in these days are looked up in all. A
+# dead letter that was retried is open again, and not at its old place: an operator has it in hand.
+_OPEN: Final = """
+WITH candidates AS MATERIALIZED (
+    SELECT j.seq, j.id, j.type, j.subject, j.entry_id, w.worker
+    FROM event_journal j
+    JOIN unnest($1::text[], $2::text[], $3::timestamptz[]) AS w (worker, type, since)
+        ON w.type = j.type AND j.time >= w.since
+    WHERE {chosen} AND j.entry_id IS NOT NULL AND NOT EXISTS (
+        SELECT FROM inbox i WHERE i.event_id = j.id AND i.worker = w.worker AND i.replay_id = ''
+        AND i.at BETWEEN j.recorded_at - interval '1 day' AND j.recorded_at + interval '1 day'))
+SELECT DISTINCT seq, type, subject, entry_id FROM candidates c
+WHERE (SELECT true FROM inbox i WHERE i.event_id = c.id AND i.worker = c.worker AND i.replay_id = '' LIMIT 1) IS NULL
+    AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.event_id = c.id AND d.worker = c.worker)
+ORDER BY 1
+"""
+_BETWEEN: Final = _OPEN.format(chosen="j.seq > $4 AND j.seq <= $5")
+_THESE: Final = _OPEN.format(chosen="j.seq = ANY($4::bigint[])")
+_UNTIL: Final = "SELECT max(seq) FROM (SELECT seq FROM event_journal WHERE seq > $1 ORDER BY seq LIMIT $2) AS stretch"
+_MOVED: Final = """
+UPDATE event_journal j SET entry_id = n.entry_id
+FROM unnest($1::text[], $2::text[]) AS n (id, entry_id) WHERE j.id = n.id
+"""
+
+
+async def open_behind(pool: Pool, workers: Sequence[Registered], after: int) -> tuple[int, list[Place]]:
+    """(the last number of the stretch of the journal behind number *after*, what of it is open); *after* itself at the
+    journal's end."""
+    until = await pool.fetchval(_UNTIL, after, STRETCH)
+    if until is None:
+        return after, []
+    rows = await pool.fetch(_BETWEEN, *by_type(workers), after, until)
+    return int(until), [Place(*row) for row in rows]
+
+
+async def still_open(pool: Pool, workers: Sequence[Registered], seqs: Sequence[int]) -> list[Place]:
+    """Of the events *seqs* those that are open."""
+    return [Place(*row) for row in await pool.fetch(_THESE, *by_type(workers), list(seqs))]
+
+
+async def last(conn: Connection | Pool) -> int:
+    """The last number of the journal; 0: it is empty."""
+    return int(await conn.fetchval("SELECT coalesce(max(seq), 0) FROM event_journal"))
+
+
+async def moved(pool: Pool, entries: Sequence[tuple[str, str]]) -> None:
+    """The events of *entries* (event id, entry id) stand at new places."""
+    await pool.execute(_MOVED, [event_id for event_id, _ in entries], [entry_id for _, entry_id in entries])

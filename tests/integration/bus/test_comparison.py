@@ -1,0 +1,173 @@
+"""What Postgres knows to be open is compared with what the streams hold: no loss needs a sign to be found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from adapters.postgres.bus import days, journal, places, workers
+from adapters.postgres.bus.journal import Journaled
+from adapters.postgres.pool import Pool
+from adapters.redis.streams import Streams, stream_key
+from daemon.bus import comparison, recovery
+from daemon.bus.comparison import Comparison
+from daemon.bus.recovery import Recovery
+from daemon.workers import WORKERS
+from schemas.envelope import Event
+from schemas.partitions import partition_of
+from tests.support.toy import TOPIC, make_event, make_events
+
+PARTITIONS = 2
+FIELDS = "type, source, subject, time, data, traceparent, causationid, schemaversion"
+
+
+class Intake:
+    """Held back by recovery, and let go."""
+
+    def hold(self) -> None:
+        """See recovery.Held."""
+
+    def release(self) -> None:
+        """See recovery.Held."""
+
+
+@pytest.fixture
+async def streams(db: Pool, redis: Redis) -> Streams:
+    """The streams of an installation with the registry's workers and their groups."""
+    await days.ensure_days(db)
+    await workers.register(db, [worker.entry for worker in WORKERS], [])
+    return Streams(redis, PARTITIONS, recovers=True)
+
+
+@pytest.fixture
+async def watched(db: Pool, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> Recovery:
+    """The recovery of a process that has looked once."""
+    monkeypatch.setattr(recovery, "SETTLE_S", 0.01)
+    monkeypatch.setattr(recovery, "COMPARE_EVERY", 1)
+    watching = Recovery(db, streams, Intake(), days=30)
+    await watching.begin()
+    return watching
+
+
+async def accepted(db: Pool, streams: Streams, events: Sequence[Event]) -> None:
+    """Put *events* on their streams and into the journal, as a daemon does."""
+    ids = await streams.restore(events)
+    async with db.acquire() as conn:
+        await journal.append(conn, [Journaled(event, id) for event, id in zip(events, ids, strict=True)])
+    await ended(db, events, worker="journal")
+
+
+async def ended(db: Pool, events: Sequence[Event], *, worker: str = "contact-sync") -> None:
+    await db.executemany(
+        "INSERT INTO inbox (worker, event_id, outcome, data_hash) VALUES ($1, $2, 'done', '')",
+        [(worker, event.id) for event in events],
+    )
+
+
+async def on_streams(redis: Redis) -> list[bytes]:
+    return sorted([id for p in range(PARTITIONS) for id in await on_stream(redis, stream_key(TOPIC, p))])
+
+
+async def on_stream(redis: Redis, key: str) -> list[bytes]:
+    """The ids of the events on one stream, in its order."""
+    entries: Any = await redis.xrange(key)
+    return [fields[b"id"] for _, fields in entries if b"id" in fields]
+
+
+def ids(events: Sequence[Event]) -> list[bytes]:
+    return sorted(event.id.encode() for event in events)
+
+
+async def test_a_single_entry_that_is_gone_is_published_again_without_any_other_sign(
+    db: Pool, redis: Redis, streams: Streams, watched: Recovery
+) -> None:
+    events = make_events(6, 1)
+    await accepted(db, streams, events)
+    await watched.check()
+    assert await on_streams(redis) == ids(events)
+    key = stream_key(TOPIC, partition_of(events[2].subject, PARTITIONS))
+    entry_id = await db.fetchval("SELECT entry_id FROM event_journal WHERE id = $1", events[2].id)
+    await redis.xdel(key, entry_id)
+    await watched.check()
+    assert set(await on_streams(redis)) == set(ids(events))
+    before = await on_streams(redis)
+    for _ in range(3):
+        await watched.check()  # it has its new place, and is not published on and on
+    assert await on_streams(redis) == before
+
+
+@pytest.mark.parametrize("instead", [False, True])
+async def test_a_stream_that_is_deleted_comes_back_with_all_that_is_open(
+    db: Pool, redis: Redis, streams: Streams, watched: Recovery, instead: bool
+) -> None:
+    """*instead*: a stranger's entry stands in its place."""
+    done, events = make_events(3, 1), [make_event("key-9", n) for n in range(3)]
+    await accepted(db, streams, [*done, *events])
+    await ended(db, done)
+    key = stream_key(TOPIC, partition_of("key-9", PARTITIONS))
+    await redis.delete(key)
+    if instead:
+        await redis.xadd(key, {"no": "event"})
+    await watched.check()
+    entries = await on_stream(redis, key)
+    assert [id for id in entries if id in ids(events)] == [event.id.encode() for event in events], "and in their order"
+    assert not set(entries) & set(ids(done)), "nothing that has ended"
+
+
+async def test_a_loss_while_no_process_ran_is_found_at_the_start(
+    db: Pool, redis: Redis, streams: Streams, watched: Recovery
+) -> None:
+    older, lost = make_events(4, 1)[:2], make_events(4, 1)[2:]
+    await accepted(db, streams, older)
+    for _ in range(recovery.CHECKPOINT_EVERY):
+        await watched.check()
+    await accepted(db, streams, lost)
+    for event in lost:  # the tail that a server has lost, shorter than its beat
+        entry_id = await db.fetchval("SELECT entry_id FROM event_journal WHERE id = $1", event.id)
+        await redis.xdel(stream_key(TOPIC, partition_of(event.subject, PARTITIONS)), entry_id)
+    await Recovery(db, Streams(redis, PARTITIONS, recovers=True), Intake(), days=30).begin()
+    assert set(await on_streams(redis)) == set(ids([*older, *lost]))
+
+
+async def test_what_has_ended_or_waits_for_an_operator_is_not_looked_for(db: Pool, streams: Streams) -> None:
+    done, dead, old, open_one = make_events(4, 1)
+    await accepted(db, streams, [done, dead, open_one])
+    async with db.acquire() as conn:
+        await journal.append(conn, [Journaled(old, "")])  # journaled by an earlier version
+    await ended(db, [done])
+    await db.execute(
+        f"INSERT INTO dead_letters (worker, event_id, {FIELDS}, error_class, error_text, attempts)"
+        f" SELECT 'contact-sync', id, {FIELDS}, 'X', '', 1 FROM event_journal WHERE id = $1",
+        dead.id,
+    )
+    await streams.redis.flushall()
+    assert await Comparison(db, streams).lost() == 1
+    del open_one
+
+
+async def test_open_events_take_turns_and_the_journal_is_followed_stretch_by_stretch(
+    db: Pool, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "ROUND", 3)
+    monkeypatch.setattr(comparison, "STRETCHES", 1)
+    monkeypatch.setattr(places, "STRETCH", 4)
+    events = make_events(10, 1)
+    await accepted(db, streams, events)
+    comparing = Comparison(db, streams)
+    assert [await comparing.lost() for _ in range(6)] == [0] * 6
+    await comparing.checkpoint()
+    assert await db.fetchval("SELECT value::int FROM ferryman_meta WHERE key = 'compared'") == await db.fetchval(
+        "SELECT min(seq) - 1 FROM event_journal"
+    )
+    await streams.redis.flushall()
+    assert sum([await comparing.lost() for _ in range(4)]) >= 10
+    await ended(db, events)
+    for _ in range(4):
+        assert await comparing.lost() == 0
+    await comparing.checkpoint()
+    assert await db.fetchval("SELECT value::int FROM ferryman_meta WHERE key = 'compared'") == await db.fetchval(
+        "SELECT max(seq) FROM event_journal"
+    )
