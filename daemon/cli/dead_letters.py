@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from adapters.json_guard import without_mark
 from adapters.postgres.operator.dead_letters import ChosenLetter, LetterFilter
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.progress import progress
@@ -87,7 +88,7 @@ def _filter(
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes().strip()
+        return without_mark(path.read_bytes()).strip()
     except OSError as exc:
         raise LetterError(f"{path} cannot be read ({exc.strerror}): name a file with a JSON object") from exc
 
