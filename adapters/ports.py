@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from multidict import MultiMapping
 
 from adapters.json_guard import parse_object
 from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
@@ -63,10 +65,10 @@ class NoIdentity(Malformed):
 
 @dataclass(slots=True)
 class Webhook:
-    """A webhook request as its source sees it. *url*: our address as the sender knows it, with the query; "" where
-    FERRYMAN_PUBLIC_URL is not set."""
+    """A webhook request as its source sees it. *headers*: one name may come with several values. *url*: our address as
+    the sender knows it, with the query; "" where FERRYMAN_PUBLIC_URL is not set."""
 
-    headers: Mapping[str, str]
+    headers: MultiMapping[str]
     body: bytes
     url: str
 
@@ -83,13 +85,28 @@ class Answer:
 Secrets: TypeAlias = Mapping[str, Sequence[str]]
 """Setting (lower-case name) -> the secrets in force."""
 
+Doubt: TypeAlias = Literal["missing", "clock", "key", "signature"]
+"""Why a request is not proven: no proof at all, a right signature of another time, a wrong key, a wrong signature."""
+
+
+def _body_decides(headers: MultiMapping[str], secrets: Secrets) -> bool | None:
+    return None
+
+
+def _wrong_signature(request: Webhook, secrets: Secrets) -> Doubt:
+    return "signature"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """A webhook source: plain functions and names.
 
     secrets: the settings that hold its secrets; without any the source is not served.
+    early: what the header alone tells, before the body is read: true: the request is authentic; false: no body can make
+        it so; None: the body decides, and `verify` is asked. Never raises.
     verify: whether any one proof in the request shows that it is authentic; never raises.
+    doubt: for the operator, why a request is not proven; never raises.
+    scheme: what a 401 names in WWW-Authenticate.
     decode: turns the raw body into what `parse` takes; raises Malformed. The default reads one JSON object.
     parse: the events of a request, from the result of `decode` and the time of arrival; raises Malformed.
     advice: tells a sender whose proof failed what to do.
@@ -104,6 +121,9 @@ class Source:
     verify: Callable[[Webhook, Secrets], bool]
     parse: Callable[[Webhook, Any, datetime], list[Event]]
     advice: str
+    early: Callable[[MultiMapping[str], Secrets], bool | None] = _body_decides
+    doubt: Callable[[Webhook, Secrets], Doubt] = _wrong_signature
+    scheme: str = "Signature"
     decode: Callable[[bytes], Any] = parse_object
     answer: Callable[[Sequence[str]], Answer] | None = None
     challenge: Callable[[Mapping[str, str], Secrets], Answer | None] | None = None

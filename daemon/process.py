@@ -25,7 +25,7 @@ from daemon.web.health import Readiness
 from daemon.web.listener import Listener
 from daemon.web.place import place
 from daemon.web.refusals import Refusals
-from daemon.web.server import application, serving
+from daemon.web.server import application, health_application, serving
 
 LEAVE_S: Final = 2.0
 """Longest wait for Redis to release the leases at the end; otherwise they run out."""
@@ -68,7 +68,7 @@ class Daemon:
         health = Readiness(self.stores, self.intake, self.keeper, [consumer.name for consumer in self.consumers])
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._leave)
-            port = await self._listen(stack, application(self.listener, health, self.metrics))
+            port = await self._serve(stack, health)
             await serve(
                 work,
                 side,
@@ -78,14 +78,23 @@ class Daemon:
                 drain_s=self.settings.ferryman_drain_seconds,
             )
 
-    async def _listen(self, stack: AsyncExitStack, app: web.Application) -> int:
-        """Serve *app* until *stack* closes; returns the port. Raises: StartError."""
-        host, port = self.settings.ferryman_host, self.settings.ferryman_port
+    async def _serve(self, stack: AsyncExitStack, health: Readiness) -> int:
+        """Serve HTTP until *stack* closes; returns the port of the webhooks. Raises: StartError."""
+        settings, apart = self.settings, self.settings.ferryman_health_port
+        if apart is not None:
+            await self._listen(stack, health_application(health, self.metrics), apart, "FERRYMAN_HEALTH_PORT")
+        app = application(self.listener, health, self.metrics, health_apart=apart is not None)
+        return await self._listen(stack, app, settings.ferryman_port, "FERRYMAN_PORT")
+
+    async def _listen(self, stack: AsyncExitStack, app: web.Application, port: int, name: str) -> int:
+        """Serve *app* until *stack* closes; returns the port. *name*: the setting of *port*. Raises: StartError."""
+        host, keepalive_s = self.settings.ferryman_host, self.settings.ferryman_keepalive_seconds
         try:
-            return await stack.enter_async_context(serving(app, host, port, drain_s=ANSWER_S))
+            served = serving(app, host, port, drain_s=ANSWER_S, keepalive_s=keepalive_s)
+            return await stack.enter_async_context(served)
         except OSError as exc:
             raise StartError(
-                f"cannot listen on {place(host, port)} ({exc.strerror or 'in use'}): set FERRYMAN_HOST or FERRYMAN_PORT"
+                f"cannot listen on {place(host, port)} ({exc.strerror or 'in use'}): set FERRYMAN_HOST or {name}"
             ) from exc
 
     async def _started(self, started: Callable[[int], None], port: int) -> None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Final, TypeAlias
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
+from asyncpg.pool import PoolAcquireContext, PoolConnectionProxy
 
 from adapters.postgres import address
 
@@ -22,11 +22,26 @@ COMMAND_TIMEOUT_S = 10.0
 """Longest wait for one statement. asyncpg has none by default, and a frozen server then holds the caller for ever."""
 
 ACQUIRE_TIMEOUT_S = 5.0
+"""Longest wait for a new connection of a pool."""
+
+QUEUE_TIMEOUT_S: Final = 10.0
+"""Longest wait for a connection of a pool whose connections are all in use. asyncpg has none by default, and a frozen
+server holds every connection."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
 
 IDLE_TRANSACTION_MS: Final = 3000
 """How long a transaction may stand still: the next lease holder waits for the rows that it has locked."""
+
+
+class _BoundedPool(asyncpg.Pool):
+    """A pool whose users wait for a connection for a limited time; `Pool.execute` and the like take no such limit."""
+
+    def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext[asyncpg.Record]:
+        """A connection, within *timeout* seconds."""
+        if timeout is None and not self.get_idle_size():  # a limit costs a task, and one that is idle comes at once
+            timeout = QUEUE_TIMEOUT_S
+        return super().acquire(timeout=timeout)
 
 
 async def _as_it_is(connection: object) -> None:
@@ -41,11 +56,17 @@ async def connect(dsn: str, *, size: int = 10, name: str = "ferryman") -> AsyncI
     its session, and session locks are taken within `locking`. An open transaction is rolled back all the same.
     """
     at = address.read(dsn)
-    pool = await asyncpg.create_pool(
+    pool = await _BoundedPool(
         at.dsn,
         ssl=at.tls,
         min_size=1,
         max_size=size,
+        max_queries=50_000,
+        setup=None,
+        init=None,
+        loop=None,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
         timeout=ACQUIRE_TIMEOUT_S,
         command_timeout=COMMAND_TIMEOUT_S,
         max_inactive_connection_lifetime=300,
@@ -113,3 +134,16 @@ def store_is_down(exc: BaseException) -> bool:
 def installation_is_wrong(exc: BaseException) -> bool:
     """Whether the server serves, and refuses a statement because of a table, a column or a right: others may pass."""
     return isinstance(exc, asyncpg.PostgresError) and store_is_down(exc) and (exc.sqlstate or "")[:2] not in _AWAY
+
+
+_DataErrors: Final = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    ValueError,  # asyncpg's own for an argument that it cannot write, and Python's for bytes that are no text
+)
+
+
+def refuses_data(exc: BaseException) -> bool:
+    """Whether *exc* is the fault of the data: the same rows will be refused again, and others may be taken."""
+    return isinstance(exc, _DataErrors) and not store_is_down(exc)

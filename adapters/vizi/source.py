@@ -16,9 +16,9 @@ from functools import lru_cache
 from typing import Any, Final
 
 import standardwebhooks
-from multidict import istr
+from multidict import MultiMapping, istr
 
-from adapters.ports import NoIdentity, Secrets, Source, Webhook
+from adapters.ports import Doubt, NoIdentity, Secrets, Source, Webhook
 from schemas.envelope import Event, event_id
 from schemas.identity import key
 from schemas.phone import parse_phone
@@ -28,33 +28,58 @@ TOLERANCE_S: Final = 300
 
 LONGEST_STAMP: Final = 12
 
+MOST_REPEATS: Final = 3
+"""How many values of one header of a signature are tried."""
+
 # for lookups in every request: aiohttp would fold the case of a plain str each time
 _SIGNATURE, _ID, _TIMESTAMP = istr("Webhook-Signature"), istr("Webhook-Id"), istr("Webhook-Timestamp")
 _KEY, _AUTHORIZATION = istr("X-API-Key"), istr("Authorization")
 
 
+def early(headers: MultiMapping[str], secrets: Secrets) -> bool | None:
+    """A key is in the header; only a signature needs the body."""
+    if _SIGNATURE in headers and secrets.get("orders_webhook_secret"):
+        return None
+    return _has_key(headers, secrets.get("orders_api_key", ()))
+
+
 def verify(request: Webhook, secrets: Secrets) -> bool:
     """Whether the request has X-API-Key, or `Authorization: Bearer` with the same key, or a Standard Webhooks signature
-    over the raw body."""
+    over the raw body. Where one of these headers comes several times, any of them is enough."""
     return _is_signed(request, secrets.get("orders_webhook_secret", ())) or _has_key(
         request.headers, secrets.get("orders_api_key", ())
     )
 
 
-def _is_signed(request: Webhook, secrets: Sequence[str]) -> bool:
+def doubt(request: Webhook, secrets: Secrets) -> Doubt:
+    """A signature says more than a key does, so it is looked at first."""
     headers = request.headers
-    signatures = headers.get(_SIGNATURE)
-    if not signatures:
+    if any(headers.getall(_SIGNATURE, ())):
+        late = _is_signed(request, secrets.get("orders_webhook_secret", ()), at_any_time=True)
+        return "clock" if late else "signature"
+    return "key" if any(headers.getall(_KEY, ())) or any(headers.getall(_AUTHORIZATION, ())) else "missing"
+
+
+def _is_signed(request: Webhook, secrets: Sequence[str], *, at_any_time: bool = False) -> bool:
+    headers = request.headers
+    if not secrets or _SIGNATURE not in headers:
         return False
-    message, stamp = headers.get(_ID, ""), headers.get(_TIMESTAMP, "")
-    return any(_signature(secret).proves(message, stamp, signatures, request.body) for secret in secrets)
+    signatures = " ".join(headers.getall(_SIGNATURE)[:MOST_REPEATS])
+    stamps = headers.getall(_TIMESTAMP, ())[:MOST_REPEATS]
+    return any(
+        _signature(secret).proves(message, stamp, signatures, request.body)
+        for message in headers.getall(_ID, ())[:MOST_REPEATS]
+        for stamp in stamps
+        if message and (_is_recent(stamp) or at_any_time)
+        for secret in secrets
+    )
 
 
-def _has_key(headers: Mapping[str, str], keys: Sequence[str]) -> bool:
-    given = [headers.get(_KEY, "")]
-    scheme, _, token = headers.get(_AUTHORIZATION, "").partition(" ")
-    if scheme.lower() == "bearer":
-        given.append(token.strip())
+def _has_key(headers: MultiMapping[str], keys: Sequence[str]) -> bool:
+    given = headers.getall(_KEY, [])
+    if _AUTHORIZATION in headers:
+        words = [value.partition(" ") for value in headers.getall(_AUTHORIZATION)]
+        given = [*given, *(token.strip() for scheme, _, token in words if scheme.lower() == "bearer")]
     return any(_same(text, wanted) for text in given if text for wanted in keys)
 
 
@@ -68,16 +93,16 @@ class _Signature(standardwebhooks.Webhook):
     time on decoding than on the digest. A body that is not UTF-8 may be authentic; it is refused later as not JSON."""
 
     def proves(self, message: str, stamp: str, signatures: str, body: bytes) -> bool:
-        """Whether *signatures*, the header's text, has a signature of *body*, and *stamp* (epoch seconds) is recent."""
-        if not message or not _is_seconds(stamp) or abs(time.time() - int(stamp)) > TOLERANCE_S:
-            return False
+        """Whether *signatures*, the header's text, has a signature of *body* under this id and time."""
         content = f"{message}.{stamp}.".encode(errors="replace") + body
         wanted = b"v1," + base64.b64encode(hmac.digest(self._whsecret, content, "sha256"))
         return any(hmac.compare_digest(one, wanted) for one in signatures.encode(errors="replace").split(b" "))
 
 
-def _is_seconds(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= LONGEST_STAMP
+def _is_recent(stamp: str) -> bool:
+    """Whether *stamp*, epoch seconds as text, is within TOLERANCE_S of our clock."""
+    is_number = stamp.isascii() and stamp.isdigit() and len(stamp) <= LONGEST_STAMP
+    return is_number and abs(time.time() - int(stamp)) <= TOLERANCE_S
 
 
 @lru_cache(maxsize=32)
@@ -129,7 +154,10 @@ SOURCE = Source(
     name="orders",
     path="/webhooks/orders",
     secrets=("orders_api_key", "orders_webhook_secret"),
+    early=early,
     verify=verify,
+    doubt=doubt,
     parse=parse,
+    scheme="Bearer",
     advice="send X-API-Key, or sign the raw body by Standard Webhooks with a clock that is right within five minutes",
 )

@@ -9,6 +9,7 @@ from typing import Final
 import orjson
 
 from adapters.postgres.bus import burials, inbox
+from daemon.bus.aside import LARGE_BYTES
 from daemon.bus.lanes import Entry
 from daemon.bus.settle import Finish, Retry, Wait
 from schemas.envelope import Event
@@ -17,7 +18,10 @@ TEXT_CAP: Final = 500
 
 
 def body_hash(event: Event) -> bytes:
-    """A digest of the payload that spacing and the order of keys do not change."""
+    """A digest of the payload that spacing and the order of keys do not change. Of a large one each byte counts: to
+    read its objects would hold the event loop for seconds."""
+    if len(event.data) > LARGE_BYTES:
+        return blake2b(event.data, digest_size=16).digest()
     try:
         canonical = orjson.dumps(orjson.loads(event.data), option=orjson.OPT_SORT_KEYS)
     except (orjson.JSONDecodeError, TypeError):

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from adapters.json_guard import without_mark
 from adapters.postgres.operator.dead_letters import ChosenLetter, LetterFilter
 from daemon.cli.arguments import MOST_NUMBER, parse_words
 from daemon.cli.context import read_settings, run_async
@@ -92,7 +93,7 @@ def _filter(
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes().strip()
+        return without_mark(path.read_bytes()).strip()
     except (OSError, ValueError) as exc:  # ValueError: no file can have such a name
         why = getattr(exc, "strerror", None) or "no such name"
         raise LetterError(f"{path} cannot be read ({why}): name a file with a JSON object") from exc

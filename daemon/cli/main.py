@@ -56,6 +56,7 @@ _TABLE: Final = (
     Verb("pause", "pause:pause"),
     Verb("resume", "pause:resume"),
     Verb("dead-letters", "dead_letters:app", group=True),
+    Verb("refused", "refused:app", group=True),
     Verb("events", "events:app", group=True),
     Verb("config", "config:app", group=True),
 )

@@ -24,6 +24,7 @@ from adapters.postgres.contacts import Buyer
 from adapters.postgres.orders import OrderRow, Syncing, SyncResult, row_of
 from adapters.postgres.pool import Connection
 from adapters.redis.limits import LONGEST_WAIT_S
+from daemon.bus.aside import LARGE_BYTES, in_thread
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
 from daemon.contacts.decisions import LANGUAGES, Create, Keep, Outdated, Plan, Update, decide, due
@@ -61,7 +62,7 @@ async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
     # first only saves time.
     if b"-TEST" in event.data and is_test_order(order_id_of(event.data) or ""):
         return Done(skipped="test order")
-    order = turn.memo if isinstance(turn.memo, Order) else order_from(event.data, event.time)
+    order = turn.memo if isinstance(turn.memo, Order) else await _order(event)
     if not deps.settings.cgb_sync_enabled:
         return Done(rows=(row_of(order),), skipped="sync disabled")
     if order.phone is None:
@@ -72,6 +73,13 @@ async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
         start = due(event.time, deps.settings.cgb_sync_delay_ms, turn.now)
         return Later(start or turn.now, rows=(row_of(order),), step="sync", memo=order.brief())
     return await _look_up(event, deps, turn, order, order.phone)
+
+
+async def _order(event: Event) -> Order:
+    """The order of *event*; a large one is read in a thread, so that the process goes on. Raises: Malformed."""
+    if len(event.data) <= LARGE_BYTES:
+        return order_from(event.data, event.time)
+    return await in_thread(lambda: order_from(event.data, event.time))
 
 
 async def _look_up(event: Event, deps: ContactDeps, turn: Turn, order: Order, phone: Phone) -> Outcome:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from multidict import CIMultiDict
+
 from adapters.json_guard import parse_object
 from adapters.ports import Webhook
 from adapters.postgres.operator import dead_letters
@@ -106,7 +108,7 @@ def edited(letter: StoredLetter, body: bytes) -> Event:
     if source is None or source.decode is not parse_object:
         return event  # the data of this source's events are not its webhooks' bodies, so they do not tell the key
     try:
-        events = source.parse(Webhook({}, body, ""), doc, event.time)
+        events = source.parse(Webhook(CIMultiDict(), body, ""), doc, event.time)
     except Malformed as exc:
         raise LetterError(f"the edited data cannot be an event of {source.name}: {exc}") from exc
     same = next((found for found in events if found.id == event.id), None)

@@ -135,7 +135,7 @@ async def inspect_installation(settings: Settings, *, count_open: bool = False) 
         workers=tuple(running),
         workers_off=workers_off,
         sources_off=sources_off,
-        port=await port_at(settings.ferryman_host, settings.ferryman_port),
+        port=await port_at(settings.ferryman_host, settings.ferryman_port, settings.ferryman_health_port),
     )
     try:
         async with located_stores(settings, make=False, join=True) as addresses:
@@ -162,8 +162,8 @@ def disk_at(path: Path) -> tuple[int, int] | None:
     return usage.total - usage.free, usage.total
 
 
-async def port_at(host: str, port: int) -> Port:
-    """What is at *host*:*port*."""
+async def port_at(host: str, port: int, health_port: int | None = None) -> Port:
+    """What is at *host*:*port*. *health_port*: where a daemon there says how it is, if not at *port* itself."""
     if port == 0:
         return "any"
     try:
@@ -177,7 +177,7 @@ async def port_at(host: str, port: int) -> Port:
         return "no such address"
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
-            return await _daemon_at(host, port)
+            return await _daemon_at(host, health_port or port)
         return "not allowed" if exc.errno == errno.EACCES else "no such address"
     return "free"
 

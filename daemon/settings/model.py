@@ -68,6 +68,8 @@ class Settings(BaseModel):
     # process
     ferryman_host: Plain = "127.0.0.1"
     ferryman_port: Annotated[int, whole(0, 65535)] = 8080  # 0: any free port
+    ferryman_health_port: Annotated[int, whole(1, 65535)] | None = None  # None: health and metrics on ferryman_port
+    ferryman_keepalive_seconds: Annotated[float, seconds(1, 3600)] = 75.0
     ferryman_public_url: HttpAddress | None = None
     ferryman_data_dir: Directory = Path(".ferryman")
     ferryman_workers: Workers = ()

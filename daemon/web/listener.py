@@ -5,36 +5,31 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from aiohttp import StreamReader, web
+from aiohttp import web
 
-from adapters.json_guard import NotJson
+from adapters.json_guard import NotJson, without_mark
 from adapters.ports import NoIdentity, Source, Webhook
+from daemon.bus.aside import LARGE_BYTES, Aside
 from daemon.bus.batcher import Full
-from daemon.bus.intake import Intake, NotAccepted
+from daemon.bus.intake import ANSWER_S, Intake, NotAccepted
 from daemon.bus.worker import Clock
-from daemon.telemetry.metrics import Metrics
+from daemon.telemetry.metrics import OTHER, Metrics
 from daemon.web.answer import Accepted, plain
+from daemon.web.bodies import Bodies, Refusal, TooMuch
 from daemon.web.problems import problem
 from daemon.web.refusals import Refusals
+from schemas.envelope import Event
 from schemas.errors import Malformed
 
-BODY_TIMEOUT_S: Final = 10.0
+LARGE_S: Final = 2.0
+"""What the stores have at least, where it has taken long to read a large body."""
+
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal(Exception):
-    """Why a request is not accepted. *reason*: from a closed set. *detail*: what the sender should do."""
-
-    status: int
-    reason: str
-    detail: str
-    body: bytes | None = None
 
 
 class Listener:
@@ -59,7 +54,8 @@ class Listener:
         self.sources = sources
         self._secrets = secrets
         self._unsigned = frozenset(unsigned)
-        self._body_cap = body_cap
+        self._bodies = Bodies(body_cap)
+        self._aside = Aside()
         self._public_url = public_url
         self._now = now
         self._stopping = False
@@ -105,51 +101,107 @@ class Listener:
 
         return handle
 
+    @property
+    def paths(self) -> list[str]:
+        """The paths that are served."""
+        return [source.path for source in self.sources if self.served(source)]
+
+    async def stray(self, request: web.BaseRequest, status: int) -> None:
+        """Count a *request* that is answered with *status*, as its path (404) or its method (405) is not served.
+
+        One with a body leaves a row. Where its header proves one of the sources, it may be an order: the row has the
+        body then.
+        """
+        reason = "path" if status == 404 else "method"
+        self._metrics.inc("ferryman_refused_total", {"source": OTHER, "reason": reason})
+        if request.method not in _WITH_BODY:
+            return
+        proven = next((one for one in self.sources if one.early(request.headers, self._secrets)), None)
+        body: bytes | None = None
+        if proven is not None:
+            try:
+                body = await self._bodies.read(request, proven=True)
+            except Refusal:
+                body = None  # its length and type are among the headers
+        self._refusals.note(
+            OTHER if proven is None else proven.name,
+            reason,
+            status,
+            at=self._now(),
+            remote=request.remote,
+            headers=request.headers,
+            body=body,
+            proven=proven is not None,
+            path=request.path,
+        )
+
     async def _answer(self, source: Source, request: web.Request) -> tuple[str, web.Response]:
         try:
             if self._stopping:
-                return "unavailable", _unavailable("this process is stopping; send it again", 1)
-            body = await self._body(request)
-            asked = Webhook(request.headers, body, self._public_url + request.path_qs if self._public_url else "")
-            if source.name not in self._unsigned and not source.verify(asked, self._secrets):
-                raise Refusal(401, "signature", f"the sender could not be verified: {source.advice}", body)
-            try:
-                events = source.parse(asked, source.decode(body), self._now())
-            except NotJson as exc:
-                raise Refusal(400, "not_json", f"{exc}; send one JSON object in UTF-8", body) from exc
-            except NoIdentity as exc:
-                raise Refusal(400, "no_identity", f"{exc}; without it a repetition cannot be recognised", body) from exc
-            except Malformed as exc:
-                raise Refusal(400, "malformed", str(exc), body) from exc
-            spooled = await self._intake.append(events)
+                return "unavailable", _unavailable("this process is stopping; nothing was kept", 1)
+            asked = await self._proven(source, request)
+            by = asyncio.get_running_loop().time() + ANSWER_S
+            events = await self._events(source, asked, by)
+            spooled = await self._kept(events, asked.body, by)
         except Refusal as refusal:
             return "refused", self._refuse(source, request, refusal)
-        except (NotAccepted, Full) as exc:
-            return "unavailable", _unavailable(str(exc), exc.retry_after_s or 1)
+        except TooMuch:
+            answer = _unavailable("too many bodies are being received; nothing was kept", 1)
+            answer.force_close()  # the rest of the body is not waited for
+            return "unavailable", answer
+        except NotAccepted as exc:
+            known = "it is not known to be kept" if exc.perhaps else "nothing was kept"
+            return "unavailable", _unavailable(f"{exc}; {known}", exc.retry_after_s or 1)
+        except Full as exc:
+            return "unavailable", _unavailable(f"{exc}; nothing was kept", exc.retry_after_s or 1)
         event_ids = [event.id for event in events]
         answer = Accepted(event_ids) if source.answer is None else plain(source.answer(event_ids))
         return ("spooled" if spooled else "accepted"), answer
 
-    async def _body(self, request: web.Request) -> bytes:
-        cap = self._body_cap
-        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise Refusal(415, "malformed", "send the body without Content-Encoding")
-        if request.content_length is not None and request.content_length > cap:
-            raise Refusal(413, "too_large", f"the body may have {cap} bytes at most")
-        content = request.content
+    async def _proven(self, source: Source, request: web.BaseRequest) -> Webhook:
+        """The request of a sender that is proven, or needs no proof. Where the header alone decides, a body without
+        proof is not read. Raises: Refusal, also of a body that does not come whole; TooMuch."""
+        open_to_all = source.name in self._unsigned
+        early = None if open_to_all else source.early(request.headers, self._secrets)
+        url = self._public_url + request.path_qs if self._public_url else ""
+        body = b"" if early is False else await self._bodies.read(request, proven=early is True)
+        asked = Webhook(request.headers, body, url)
+        if not (open_to_all or early or (early is None and source.verify(asked, self._secrets))):
+            detail = f"the sender could not be verified: {source.advice}"
+            seen = None if early is False else body
+            raise Refusal(401, source.doubt(asked, self._secrets), detail, seen)
+        asked.body = without_mark(body)
+        return asked
+
+    async def _events(self, source: Source, asked: Webhook, by: float) -> list[Event]:
+        """The events of a proven request. Raises: Refusal; NotAccepted when too many large bodies are in front."""
+
+        def read() -> list[Event]:
+            return source.parse(asked, source.decode(asked.body), self._now())
+
         try:
-            if content.is_eof():  # the body came together with its header: no need to wait
-                body = content.read_nowait()
-            else:
-                async with asyncio.timeout(BODY_TIMEOUT_S):
-                    body = await _read(content, cap)
+            if len(asked.body) <= LARGE_BYTES:
+                return read()
+            return await self._aside.run(read, by=by)  # however long it takes, or such a body would never be taken
+        except NotJson as exc:
+            raise Refusal(400, "not_json", f"{exc}; send one JSON object in UTF-8", asked.body, proven=True) from exc
+        except NoIdentity as exc:
+            detail = f"{exc}; without it a repetition cannot be recognised"
+            raise Refusal(400, "no_identity", detail, asked.body, proven=True) from exc
+        except Malformed as exc:
+            raise Refusal(400, "malformed", str(exc), asked.body, proven=True) from exc
         except TimeoutError:
-            raise Refusal(408, "timeout", f"the body must arrive within {BODY_TIMEOUT_S:.0f} seconds") from None
-        except (web.RequestPayloadError, ConnectionError):  # also when the sender went away
-            raise Refusal(400, "malformed", "the body did not arrive whole; send it again") from None
-        if len(body) > cap:
-            raise Refusal(413, "too_large", f"the body may have {cap} bytes at most")
-        return body
+            raise NotAccepted("other large bodies are being read", retry_after_s=2.0) from None
+
+    async def _kept(self, events: Sequence[Event], body: bytes, by: float) -> bool:
+        """Make *events* durable; returns true when they are in the spool. Raises as `Intake.append`, but Refusal where
+        a store cannot hold one of them."""
+        if len(body) > LARGE_BYTES:
+            by = max(by, asyncio.get_running_loop().time() + LARGE_S)
+        try:
+            return await self._intake.append(events, by=by)
+        except Malformed as exc:
+            raise Refusal(400, "malformed", f"{exc}; send it without odd characters", body, proven=True) from exc
 
     def _refuse(self, source: Source, request: web.Request, refusal: Refusal) -> web.Response:
         self._refusals.note(
@@ -160,23 +212,17 @@ class Listener:
             remote=request.remote,
             headers=request.headers,
             body=refusal.body,
+            proven=refusal.proven,
         )
         self._metrics.inc("ferryman_refused_total", {"source": source.name, "reason": refusal.reason})
-        answer = problem(refusal.status, refusal.detail)
+        headers = {"WWW-Authenticate": f'{source.scheme} realm="{source.name}"'} if refusal.status == 401 else None
+        answer = problem(refusal.status, refusal.detail, headers=headers)
         if refusal.status in (408, 413, 415):
             answer.force_close()  # the rest of the body is not waited for
         return answer
 
 
-async def _read(content: StreamReader, cap: int) -> bytes:
-    """The whole of *content*, or a little more than *cap* bytes of it."""
-    body = bytearray()
-    async for chunk in content.iter_any():
-        body += chunk
-        if len(body) > cap:
-            break
-    return bytes(body)
-
-
 def _unavailable(why: str, retry_after_s: float) -> web.Response:
-    return problem(503, f"{why}; nothing was kept", headers={"Retry-After": str(max(1, round(retry_after_s)))})
+    """A 503. *why*: ends with what is known of the request."""
+    headers = {"Retry-After": str(max(1, round(retry_after_s)))}
+    return problem(503, f"{why}; send it again", headers=headers)

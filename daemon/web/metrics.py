@@ -7,7 +7,10 @@ from typing import Final
 from daemon.telemetry.declared import Declared
 
 OUTCOMES: Final = ("accepted", "spooled", "refused", "unavailable", "error")
-REASONS: Final = ("signature", "too_large", "not_json", "malformed", "no_identity", "timeout")
+REASONS: Final = (
+    "missing", "key", "clock", "signature", "too_large", "not_json", "malformed", "no_identity", "timeout", "path",
+    "method",
+)  # fmt: skip
 
 METRICS: Final = (
     Declared(
@@ -30,5 +33,12 @@ METRICS: Final = (
         "Webhook requests refused, by reason.",
         ("source", "reason"),
         values={"reason": REASONS},
+    ),
+    Declared(
+        "ferryman_connections_refused_total",
+        "counter",
+        "Connections refused: their address has its share, or there is room for none.",
+        ("reason",),
+        values={"reason": ("share", "all")},
     ),
 )

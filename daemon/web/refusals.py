@@ -1,4 +1,7 @@
-"""Keeps refused requests, to answer "why was my webhook refused". Bounded, so that a flood of them costs nothing."""
+"""Keeps refused requests, to answer "why was my webhook refused". Bounded, so that a flood of them costs nothing.
+
+Of a proven sender the body is kept whole, within bounds of its own: such a request can be sent again after mending.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,13 @@ WRITE_EVERY_S: Final = 0.25
 WAITING: Final = 1000
 """Most rows that wait for Postgres."""
 
+KEPT_BYTES: Final = 128_000_000
+"""Bytes of whole bodies that one process keeps in KEPT_WINDOW_S seconds. A body that comes again counts once."""
+
+KEPT_WINDOW_S: Final = 3600.0
+WAITING_BYTES: Final = 32_000_000
+"""Bytes of whole bodies that wait for Postgres."""
+
 VALUE_CAP: Final = 200
 
 _PLAIN: Final = frozenset({
@@ -40,11 +50,14 @@ log = structlog.get_logger(__name__)
 def masked(headers: Mapping[str, str]) -> dict[str, str]:
     """Headers as they may be kept: those about the transport as they are, the others as name and length."""
     return {
-        name[:80]: redact_text(value[:VALUE_CAP]).replace("\x00", "")
-        if name.lower() in _PLAIN
-        else f"*** ({len(value)} characters)"
+        name[:80]: _text(value) if name.lower() in _PLAIN else f"*** ({len(value)} characters)"
         for name, value in list(headers.items())[:64]
     }
+
+
+def _text(value: str) -> str:
+    """The beginning of *value*, without what looks secret or personal, as Postgres can hold it."""
+    return redact_text(value[:VALUE_CAP]).replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +70,29 @@ class _Uncounted:
     at: datetime
 
 
+class _Whole:
+    """Which bodies are kept whole."""
+
+    def __init__(self) -> None:
+        self._began = 0.0
+        self._bytes = 0
+        self._seen: set[str] = set()
+        self.waiting = 0
+        """Bytes that wait for Postgres."""
+
+    def takes(self, digest: str, size: int, now: float) -> bool:
+        """Whether a body is kept, which then waits."""
+        if now - self._began >= KEPT_WINDOW_S:
+            self._began, self._bytes = now, 0
+            self._seen.clear()
+        if digest in self._seen or self._bytes + size > KEPT_BYTES or self.waiting + size > WAITING_BYTES:
+            return False
+        self._seen.add(digest)
+        self._bytes += size
+        self.waiting += size
+        return True
+
+
 class Refusals(Background):
     """Collects refused requests; as a service it writes them in batches. The rows and the counts in their column
     `suppressed` add up to all refusals."""
@@ -67,6 +103,7 @@ class Refusals(Background):
         self._waiting: list[RefusedRequest] = []
         self._window: dict[tuple[str, str], tuple[float, int]] = {}
         self._suppressed: dict[tuple[str, str], _Uncounted] = {}
+        self._whole = _Whole()
 
     def note(
         self,
@@ -78,14 +115,18 @@ class Refusals(Background):
         remote: str | None,
         headers: Mapping[str, str],
         body: bytes | None,
+        proven: bool = False,
+        path: str | None = None,
     ) -> None:
-        """Keep a refusal, if the bound allows."""
+        """Keep a refusal, if the bound allows. *proven*: the sender was; its *body* is kept whole."""
         key, now = (source, reason), at.timestamp()
+        digest = None if body is None else sha256(body).hexdigest()
+        whole = body if body and digest and proven and self._whole.takes(digest, len(body), now) else None
         began, count = self._window.get(key, (now, 0))
         if now - began >= WINDOW_S:
             began, count = now, 0
         self._window[key] = (began, count + 1)
-        if count >= PER_WINDOW or len(self._waiting) >= WAITING:
+        if whole is None and (count >= PER_WINDOW or len(self._waiting) >= WAITING):
             before = self._suppressed.get(key)
             self._suppressed[key] = _Uncounted(1 if before is None else before.count + 1, status, remote, at)
             return
@@ -98,9 +139,11 @@ class Refusals(Background):
                 remote=remote,
                 headers=orjson.dumps(masked(headers)).decode(),
                 body_bytes=None if body is None else len(body),
-                body_sha256=None if body is None else sha256(body).hexdigest(),
+                body_sha256=digest,
                 suppressed=0 if before is None else before.count,
                 at=at,
+                path=None if path is None else _text(path),
+                body=whole,
             )
         )
 
@@ -138,10 +181,17 @@ class Refusals(Background):
         except Exception as exc:
             if not store_away(exc):
                 raise
-            if len(self._waiting) + len(batch) > WAITING:
-                _tell_lost(batch)
-                return
-            self._waiting = batch + self._waiting
+            self._wait_again(batch)
+            return
+        self._whole.waiting -= sum(len(row.body) for row in batch if row.body is not None)
+
+    def _wait_again(self, batch: Sequence[RefusedRequest]) -> None:
+        """Put *batch* back. Where too many wait, rows without a whole body are given up."""
+        rows = [*batch, *self._waiting]
+        if len(rows) > WAITING:
+            _tell_lost([row for row in rows if row.body is None])
+            rows = [row for row in rows if row.body is not None]
+        self._waiting = rows
 
 
 def _tell_lost(refused: Sequence[RefusedRequest]) -> None:

@@ -28,6 +28,7 @@ from typing import Any, Final, TypeAlias, cast
 
 import orjson
 from aiohttp import ClientSession, ClientTimeout
+from multidict import CIMultiDict
 
 from adapters.cgb.field_values import live_value
 from adapters.cgb.live_directory import LiveCgb
@@ -253,7 +254,7 @@ def people(first: int, known: frozenset[str]) -> list[Person]:
     for n in range(first, first + ORDERS):
         made = make_order(rng, n, branch="il", order_id=f"BENCH-{n}")
         body = json.dumps(made, ensure_ascii=False, separators=(",", ":")).encode()
-        (event,) = parse(Webhook({}, body, ""), made, now)
+        (event,) = parse(Webhook(CIMultiDict(), body, ""), made, now)
         order = order_from(body, now)
         assert order.phone is not None
         plan = decide(order, order.phone, None, None, known)

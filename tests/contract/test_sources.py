@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from adapters.ports import NoIdentity, Source, Webhook
+from adapters.ports import Doubt, NoIdentity, Source, Webhook
 from adapters.registry import SOURCES
 from adapters.vizi.source import SOURCE as ORDERS
 from daemon.sandbox.orders import make_order, same_person_twice, trunk_zero
@@ -30,6 +30,8 @@ SIGNING = tuple("whsec_" + base64.b64encode(f"an invented signing secret {n}".en
 SECRETS: Mapping[str, Sequence[str]] = {"orders_api_key": KEYS, "orders_webhook_secret": SIGNING}
 BODY = b'{"order":{"id":"IL1","amount":7},"form":{}}'
 
+DOUBTS = get_args(Doubt)
+
 every_source = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
 
 
@@ -40,12 +42,26 @@ def all_secrets(source: Source) -> dict[str, Sequence[str]]:
 
 def taken(source: Source, body: bytes, now: datetime = NOW) -> list[Event]:
     """The way of the listener: guard, then source."""
-    return source.parse(Webhook({}, body, ""), source.decode(body), now)
+    return source.parse(Webhook(CIMultiDict(), body, ""), source.decode(body), now)
 
 
 def one(doc: object) -> Event:
     (event,) = taken(ORDERS, json.dumps(doc).encode())
     return event
+
+
+def signed(
+    body: bytes, *, secret: str = SIGNING[0], id: str = "msg_1", age_s: float = 0, timestamp: str | None = None
+) -> dict[str, str]:
+    """The headers of a sender by the Standard Webhooks specification, written from it, not by a library."""
+    timestamp = str(int(time.time() - age_s)) if timestamp is None else timestamp
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    digest = hmac.digest(key, id.encode() + b"." + timestamp.encode() + b"." + body, "sha256")
+    return {
+        "webhook-id": id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": "v1," + base64.b64encode(digest).decode(),
+    }
 
 
 # every source
@@ -113,7 +129,10 @@ odd_values = st.one_of(
 def test_verify_never_raises_and_believes_no_stranger(
     source: Source, headers: list[tuple[str, str]], body: bytes
 ) -> None:
-    assert source.verify(Webhook(CIMultiDict(headers), body, ""), all_secrets(source)) is False
+    request = Webhook(CIMultiDict(headers), body, "")
+    assert source.verify(request, all_secrets(source)) is False
+    assert not source.early(request.headers, all_secrets(source))
+    assert source.doubt(request, all_secrets(source)) in DOUBTS
 
 
 @every_source
@@ -133,7 +152,10 @@ def test_verify_never_raises_over_odd_headers_beside_a_sound_timestamp(
         {"Webhook-Id": identity, "Webhook-Timestamp": str(int(time.time())), "Webhook-Signature": signature}
     )
     headers[header] = identity
-    assert source.verify(Webhook(headers, body, ""), all_secrets(source)) is False
+    request = Webhook(headers, body, "")
+    assert source.verify(request, all_secrets(source)) is False
+    assert not source.early(headers, all_secrets(source))
+    assert source.doubt(request, all_secrets(source)) in DOUBTS
 
 
 @every_source
@@ -141,6 +163,7 @@ def test_without_secrets_nothing_verifies(source: Source) -> None:
     for secrets in ({}, dict.fromkeys(source.secrets, ())):
         for headers in ({}, {"X-API-Key": ""}, {"X-API-Key": KEYS[0]}, {"Authorization": "Bearer "}, signed(BODY)):
             assert not source.verify(Webhook(CIMultiDict(headers), BODY, ""), secrets)
+            assert not source.early(CIMultiDict(headers), secrets)
 
 
 @every_source
@@ -151,20 +174,6 @@ def test_advice_and_path_are_for_people(source: Source) -> None:
 
 
 # orders: proofs
-
-
-def signed(
-    body: bytes, *, secret: str = SIGNING[0], id: str = "msg_1", age_s: float = 0, timestamp: str | None = None
-) -> dict[str, str]:
-    """The headers of a sender by the Standard Webhooks specification, written from it, not by a library."""
-    timestamp = str(int(time.time() - age_s)) if timestamp is None else timestamp
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    digest = hmac.digest(key, id.encode() + b"." + timestamp.encode() + b"." + body, "sha256")
-    return {
-        "webhook-id": id,
-        "webhook-timestamp": timestamp,
-        "webhook-signature": "v1," + base64.b64encode(digest).decode(),
-    }
 
 
 def believed(headers: Mapping[str, str], body: bytes = BODY, secrets: Mapping[str, Sequence[str]] = SECRETS) -> bool:
@@ -198,6 +207,62 @@ def believed(headers: Mapping[str, str], body: bytes = BODY, secrets: Mapping[st
 )
 def test_a_key_proves_an_order_wherever_it_stands(headers: dict[str, str], true: bool) -> None:
     assert believed(headers) is true
+    if "Webhook-Signature" not in headers:  # then the body is not needed to know
+        assert ORDERS.early(CIMultiDict(headers), SECRETS) is true
+
+
+@pytest.mark.parametrize("secrets", [{"orders_api_key": KEYS}, SECRETS], ids=["key alone", "both"])
+def test_only_a_signature_that_can_be_checked_needs_the_body(secrets: Mapping[str, Sequence[str]]) -> None:
+    waits = None if "orders_webhook_secret" in secrets else False
+    assert ORDERS.early(CIMultiDict(signed(BODY)), secrets) is waits
+    assert ORDERS.early(CIMultiDict({"X-API-Key": "wrong"}), secrets) is False
+    assert ORDERS.early(CIMultiDict({}), secrets) is False
+    assert ORDERS.early(CIMultiDict({"X-API-Key": KEYS[1]}), secrets) is True
+
+
+RIGHT = signed(BODY)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("X-API-Key", "wrong"), ("X-API-Key", KEYS[0])],
+        [("X-API-Key", ""), ("x-api-key", KEYS[0])],
+        [("Authorization", "Basic eA=="), ("Authorization", f"Bearer {KEYS[0]}")],
+        [("Authorization", "Bearer wrong"), ("authorization", f"bearer {KEYS[1]}")],
+        [("webhook-signature", "v1,AA=="), *RIGHT.items()],
+        [("webhook-timestamp", "1"), *RIGHT.items()],
+        [("webhook-id", "msg_0"), *RIGHT.items()],
+        [*RIGHT.items(), *RIGHT.items()],
+    ],
+    ids=lambda headers: headers[0][0] + " twice",
+)
+def test_a_header_of_proof_that_comes_twice_is_tried_in_each_of_its_values(headers: list[tuple[str, str]]) -> None:
+    assert ORDERS.verify(Webhook(CIMultiDict(headers), BODY, ""), SECRETS)
+    assert ORDERS.verify(Webhook(CIMultiDict(reversed(headers)), BODY, ""), SECRETS)
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        ({}, "missing"),
+        ({"X-API-Key": ""}, "missing"),
+        ({"Webhook-Id": "msg_1", "Webhook-Timestamp": str(int(time.time()))}, "missing"),
+        ({"X-API-Key": "wrong"}, "key"),
+        ({"Authorization": "Bearer wrong"}, "key"),
+        ({"Authorization": KEYS[0]}, "key"),
+        (signed(BODY, age_s=3600), "clock"),
+        (signed(BODY, age_s=-3600), "clock"),
+        (signed(BODY, age_s=3600, secret="whsec_" + base64.b64encode(b"somebody else's").decode()), "signature"),
+        (signed(b"other"), "signature"),
+        ({**signed(BODY), "webhook-id": ""}, "signature"),
+        ({**signed(b"other"), "X-API-Key": "wrong"}, "signature"),
+    ],
+)
+def test_why_a_proof_failed_is_told_apart(headers: dict[str, str], why: str) -> None:
+    request = Webhook(CIMultiDict(headers), BODY, "")
+    assert not ORDERS.verify(request, SECRETS)
+    assert ORDERS.doubt(request, SECRETS) == why
 
 
 def test_a_key_is_no_proof_where_only_a_signing_secret_is_set() -> None:

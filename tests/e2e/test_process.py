@@ -7,11 +7,13 @@ import json
 import os
 import random
 import signal
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 from redis.asyncio import Redis
 
 from adapters.postgres.pool import Pool
@@ -380,3 +382,49 @@ async def _asked(cgb: CgbSandbox, count: int) -> bool:
 async def _share(first: Running, second: Running) -> bool:
     counts = [sum(len(held) for held in (await one.ready())["leases"].values()) for one in (first, second)]
     return sum(counts) == 32 and abs(counts[0] - counts[1]) <= 1
+
+
+async def test_a_large_order_of_small_objects_delays_no_other_webhook_in_any_part_of_the_process(
+    tmp_path: Path, settings: dict[str, Any], db: Pool
+) -> None:
+    large, *others = some_orders(200)
+    small: list[list[list[Any]]] = [[[]]]
+    async with running(tmp_path, **settings) as here:
+        for order in others[:5]:
+            await here.post(order)
+        taken = asyncio.create_task(here.post(large | {"note": small * 400_000}))
+        latest = 0.0
+        for order in others[5:]:
+            began = time.monotonic()
+            assert (await here.post(order))[0] == 202
+            latest = max(latest, time.monotonic() - began)
+            if taken.done() and await db.fetchval(LARGE_ENDED, event_of(taken)):
+                break
+        else:
+            pytest.fail("the large order has not ended")
+        assert latest < 2.0  # 1.0 where the process has a core for itself
+        assert (await taken)[0] == 202
+
+
+LARGE_ENDED = "SELECT count(*) = 2 FROM inbox WHERE event_id = $1"
+
+
+def event_of(taken: asyncio.Task[tuple[int, dict[str, Any]]]) -> str:
+    return str(taken.result()[1]["event_ids"][0])
+
+
+async def test_health_and_metrics_move_to_a_port_of_their_own(
+    tmp_path: Path, settings: dict[str, Any], db: Pool
+) -> None:
+    health = free_port()
+    async with running(tmp_path, **settings, FERRYMAN_HEALTH_PORT=health) as here, ClientSession() as session:
+        for url, status in ((here.url, 404), (here.health_url, 200)):
+            async with session.get(f"{url}/metrics") as answer:
+                assert answer.status == status
+        async with session.get(f"{here.url}/livez") as answer:
+            assert answer.status == 200
+        code, _, error = await ferryman(
+            "run", cwd=tmp_path, env=environment(**settings, FERRYMAN_HEALTH_PORT=health, FERRYMAN_PORT=free_port())
+        )
+        assert code == 1
+        assert "FERRYMAN_HEALTH_PORT" in error

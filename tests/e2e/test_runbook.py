@@ -6,6 +6,7 @@ row's `you see` in it (`N`: a number, `…`: anything); then the `ferryman` comm
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import re
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import standardwebhooks
 from redis.asyncio import Redis
 
 from adapters.postgres.pool import Pool
@@ -351,19 +353,47 @@ async def test_every_path_is_served_and_secrets_are_changed_without_a_gap(operat
                     assert answer.status == 200, path
 
 
-async def test_refused_webhooks(operator: Operator) -> None:
+REFUSALS: Final = (
+    "orders 401 missing", "orders 401 key", "orders 401 signature", "orders 401 clock", "orders 400 not_json",
+    "orders 400 no_identity", "orders 413 too_large", "other 404 path",
+)  # fmt: skip
+SIGNING: Final = "whsec_" + base64.b64encode(b"an invented secret of the runbook").decode()
+
+
+def signed_an_hour_ago(body: str) -> dict[str, str]:
+    at = datetime.now(UTC) - timedelta(hours=1)
+    signature = standardwebhooks.Webhook(SIGNING).sign("msg_1", at, body)
+    return {
+        "Webhook-Id": "msg_1",
+        "Webhook-Timestamp": str(int(at.timestamp())),
+        "Webhook-Signature": signature,
+    }
+
+
+async def test_refused_webhooks(operator: Operator, db: Pool, tmp_path: Path) -> None:
     (order,) = some_orders(1)
+    mended = tmp_path / "mended.json"
+    mended.write_text(json.dumps(order))
     with following("Webhooks are refused") as page:
-        async with running(operator.cwd, **operator.settings, FERRYMAN_MAX_BODY_BYTES=20_000) as here:
+        extra: dict[str, Any] = {"FERRYMAN_MAX_BODY_BYTES": 20_000, "ORDERS_WEBHOOK_SECRET": SIGNING}
+        async with running(operator.cwd, **operator.settings, **extra) as here:
             at = operator.beside(here)
             path = f"{here.url}/webhooks/orders"
-            assert (await here.post(order, **{"X-API-Key": NEW_KEY}))[0] == 401
+            old = signed_an_hour_ago(json.dumps(order))
+            for proof in ({"X-API-Key": NEW_KEY}, {"X-Nothing": "1"}, old, old | {"Webhook-Id": "2"}):
+                assert (await here.post(order, **proof))[0] == 401
+            async with here.session.post(f"{here.url}/orders", data=b"{}") as answer:
+                assert answer.status == 404
             for body, status in ((b"[1", 400), (b"{}", 400), (b" " * 30_000, 413)):
                 async with here.session.post(path, data=body, headers={"X-API-Key": API_KEY}) as answer:
                     assert answer.status == status
-            for phrase in ("401 signature", "400 not_json", "400 no_identity", "413 too_large"):
-                await page.follow(f"orders {phrase} N", at)
-            await page.follow('ferryman_refused_total{reason="signature",source="orders"} N', at)
+            for phrase in REFUSALS:
+                await page.follow(f"{phrase} N", at)
+            number = await db.fetchval("SELECT id FROM refused_requests WHERE reason = 'not_json'")
+            await page.follow("orders 400 not_json", at, NUMBER=number, FILE=mended)
+            await ended(db, 1)  # it was taken in
+            await page.follow('ferryman_refused_total{reason="key",source="orders"} N', at)
+            await page.follow('ferryman_connections_refused_total{reason="share"} N', at)
             await page.follow('"ready":true', at)
             unset = replace(at, settings=dict(at.settings) | {"ORDERS_API_KEY": ""})
             phrase = "source orders is not served: set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET"

@@ -82,13 +82,14 @@ class Running:
 
     process: asyncio.subprocess.Process
     url: str
+    health_url: str
     session: ClientSession
     lines: list[str] = field(default_factory=list)
 
     async def ready(self) -> dict[str, Any]:
         """The document of /readyz; {} while the process does not answer."""
         try:
-            async with self.session.get(f"{self.url}/readyz") as answer:
+            async with self.session.get(f"{self.health_url}/readyz") as answer:
                 document: dict[str, Any] = await answer.json()
                 return document
         except (ClientError, OSError):
@@ -129,7 +130,8 @@ async def running(cwd: Path, *, module: str = "daemon", **settings: object) -> A
         limit=2**20,
     )
     async with ClientSession() as session:
-        here = Running(process, f"http://127.0.0.1:{port}", session)
+        health = settings.get("FERRYMAN_HEALTH_PORT", port)
+        here = Running(process, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{health}", session)
         reading = asyncio.create_task(_read(process, here.lines))
         try:
 

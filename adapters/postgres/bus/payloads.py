@@ -12,6 +12,9 @@ from schemas.envelope import Event
 LARGE_BYTES: Final = 64 * 1024
 """Larger payloads go over the bus as references."""
 
+SET_ASIDE_S: Final = 1.0
+"""Longest wait for a connection, and then for the insert: a sender may wait for both. Beyond it an event goes whole."""
+
 # Rows are written in one order, because another process may store the same payloads now. A payload that is sent again
 # counts as new; else it would be dropped with the day on which it first came.
 _STORE: Final = """
@@ -30,13 +33,15 @@ async def store(pool: Pool, events: Sequence[Event]) -> list[Event]:
     """Keep the payloads of *events*; returns the events as they go over the bus, each with a reference in place of
     its data."""
     digests = [blake2b(e.data, digest_size=16).digest() for e in events]
-    await pool.execute(_STORE, [e.id for e in events], digests, [e.data.decode() for e in events])
+    async with pool.acquire(timeout=SET_ASIDE_S) as conn:
+        texts = [e.data.decode() for e in events]
+        await conn.execute(_STORE, [e.id for e in events], digests, texts, timeout=SET_ASIDE_S)
     return [event.with_reference(digest.hex()) for event, digest in zip(events, digests, strict=True)]
 
 
 async def set_aside(pool: Pool, events: Sequence[Event]) -> list[Event]:
     """*events* as they go over the bus: large ones with references, and their payloads kept here. While Postgres is
-    away, large events go whole, so that they are not lost."""
+    away or slow, large events go whole, so that they are not lost."""
     large = [event for event in events if len(event.data) > LARGE_BYTES]
     if not large:
         return list(events)

@@ -14,9 +14,14 @@ _OLDEST: Final = f"SELECT seq, {COLUMNS} FROM spool ORDER BY seq LIMIT $1"  # no
 _REMOVE: Final = "DELETE FROM spool WHERE seq = ANY($1::bigint[])"
 
 
+APPEND_S: Final = 1.5
+"""Longest wait for a connection, and then for the insert: a sender waits for both."""
+
+
 async def append(pool: Pool, events: Sequence[Event]) -> None:
     """Insert *events*, in this order."""
-    await pool.execute(_APPEND, *arrays(events))
+    async with pool.acquire(timeout=APPEND_S) as conn:
+        await conn.execute(_APPEND, *arrays(events), timeout=APPEND_S)
 
 
 async def oldest(pool: Pool, limit: int) -> list[tuple[int, Event]]:

@@ -6,7 +6,7 @@ The servers here are this file's own, since they are killed and started again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -21,12 +21,14 @@ from adapters.postgres import pool
 from adapters.postgres.bus import payloads, spool
 from adapters.redis import durability, streams
 from adapters.redis.streams import NotDurable, Streams, stream_key
+from daemon.bus import batcher
 from daemon.bus.batcher import Batcher, Full
 from daemon.bus.intake import Intake, NotAccepted
 from daemon.stores.embedded.servers import Server, Servers
 from daemon.stores.health import Stores, postgres_watch, redis_watch
 from daemon.stores.membership import Membership
 from schemas.envelope import Event, event_id, from_fields
+from schemas.errors import Malformed
 from tests.support.servers import migrate_at, own_servers
 from tests.support.services import services
 from tests.support.until import until
@@ -490,7 +492,127 @@ async def test_a_caller_that_goes_away_takes_no_other_with_it(redis: Redis, db: 
         assert {n for n in range(20) if n % 3} <= set(await on_stream(redis))
 
 
+# what a store refuses, and what is not known
+
+
+@pytest.mark.parametrize("away", ["redis", "none"])
+async def test_an_event_that_postgres_cannot_hold_fails_alone_and_its_neighbours_are_kept(
+    redis: Redis, db: pool.Pool, stores: Stores, valkey: Server, away: str
+) -> None:
+    size = payloads.LARGE_BYTES + 1 if away == "none" else 10  # what is large goes to Postgres whatever Redis does
+    bad = event(7, data=b"\x00" * size)
+    async with running(Intake(Streams(redis, 1), db, stores)) as intake:
+        if away == "redis":
+            await valkey.stop()
+        events = [bad if n == 7 else event(n, data=b"x" * size) for n in range(20)]
+        results = await asyncio.gather(*(intake.append([one]) for one in events), return_exceptions=True)
+        assert [n for n, result in enumerate(results) if isinstance(result, BaseException)] == [7]
+        assert isinstance(results[7], Malformed)
+        kept = await spooled(db) if away == "redis" else await on_stream(redis)
+        assert once(kept) == [n for n in range(20) if n != 7]
+        assert intake.accepting == ("spool" if away == "redis" else "redis")
+
+
+@pytest.mark.parametrize("answer", ["lost", "refused"])
+async def test_what_redis_may_have_taken_is_not_said_to_be_lost(
+    redis: Redis, db: pool.Pool, stores: Stores, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    bus = Streams(redis, 1)
+    take = bus.append
+
+    async def answer_lost(events: Sequence[Event]) -> None:
+        await take(events)
+        raise TimeoutError
+
+    async def refused(events: Sequence[Event]) -> None:
+        raise ConnectionRefusedError
+
+    async with running(Intake(bus, db, stores)) as intake:
+        monkeypatch.setattr(bus, "append", answer_lost if answer == "lost" else refused)
+        monkeypatch.setattr(spool, "append", refused_by_postgres)
+        with pytest.raises(NotAccepted) as caught:
+            await intake.append([event(1)])
+    assert caught.value.perhaps is (answer == "lost")
+    assert await on_stream(redis) == ([1] if answer == "lost" else [])
+
+
+async def refused_by_postgres(_: pool.Pool, events: Sequence[Event]) -> None:
+    raise ConnectionRefusedError
+
+
+async def test_the_events_of_one_request_go_in_all_or_not_at_all(
+    redis: Redis, db: pool.Pool, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batcher, "MOST_BYTES", 50)
+    async with running(Intake(Streams(redis, 1), db, stores)) as intake:
+        with pytest.raises(Full):
+            await intake.append([event(n, data=b"x" * 20) for n in range(4)])
+        await intake.drained()
+        assert await intake.append([event(9)]) is False
+        assert await on_stream(redis) == [9]
+
+
 # the batches under it
+
+
+@pytest.mark.parametrize("spoilt", [{0}, {3}, {7}, {0, 7}, {2, 3}, set(range(8)), set[int]()])
+async def test_an_item_at_fault_fails_alone_and_the_others_of_its_batch_keep_their_order(spoilt: set[int]) -> None:
+    done: list[int] = []
+
+    async def run(items: list[int]) -> list[int]:
+        if spoilt & set(items):
+            raise Broken
+        done.extend(items)
+        return items
+
+    batches = Batcher(run, culprit=lambda exc: isinstance(exc, Broken))
+    results = await asyncio.gather(*(batches.submit(n) for n in range(8)), return_exceptions=True)
+    assert [n for n, result in enumerate(results) if isinstance(result, Broken)] == sorted(spoilt)
+    assert done == [n for n in range(8) if n not in spoilt]
+
+
+async def test_batches_and_what_waits_for_them_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batcher, "MOST_BYTES", 100)
+    monkeypatch.setattr(batcher, "BATCH_BYTES", 30)
+    gate, batches = asyncio.Event(), list[list[bytes]]()
+
+    async def run(items: list[bytes]) -> list[int]:
+        batches.append(items)
+        await gate.wait()
+        return [len(item) for item in items]
+
+    calls = Batcher(run, size=len, at_once=1)
+    first = calls.submit(b"x" * 200)  # whatever its size: nothing else waits
+    await until(lambda: len(batches) == 1)
+    waiting = [calls.submit(b"y" * 20) for _ in range(5)]
+    with pytest.raises(Full):
+        calls.submit(b"z")
+    gate.set()
+    async with asyncio.timeout(PATIENCE_S):
+        assert await asyncio.gather(first, *waiting) == [200, *[20] * 5]
+        assert await calls.submit(b"y" * 90) == 90  # what is done no longer counts
+    assert [len(batch) for batch in batches] == [1, 1, 1, 1, 1, 1, 1]
+
+
+async def test_what_its_caller_gave_up_before_its_batch_began_is_not_run() -> None:
+    gate, batches = asyncio.Event(), list[list[int]]()
+
+    async def run(items: list[int]) -> list[int]:
+        batches.append(items)
+        await gate.wait()
+        return items
+
+    calls = Batcher(run, at_once=1)
+    first = calls.submit(0)
+    await until(lambda: batches == [[0]])
+    others = [calls.submit(n) for n in range(1, 4)]
+    assert calls.begun(first)
+    assert not calls.begun(others[0])
+    others[1].cancel()
+    gate.set()
+    async with asyncio.timeout(PATIENCE_S):
+        assert list(await asyncio.gather(first, others[0], others[2])) == [0, 1, 3]
+    assert batches == [[0], [1, 3]]
 
 
 @given(
@@ -558,10 +680,10 @@ async def test_calls_that_come_while_a_batch_is_under_way_share_the_next_one() -
         await gate.wait()
         return items
 
-    batcher = Batcher(run, at_once=1)
-    first = batcher.submit(0)
+    calls = Batcher(run, at_once=1)
+    first = calls.submit(0)
     await until(lambda: batches == [[0]])
-    others = [batcher.submit(n) for n in range(1, 100)]
+    others = [calls.submit(n) for n in range(1, 100)]
     gate.set()
     async with asyncio.timeout(PATIENCE_S):
         assert await asyncio.gather(first, *others) == list(range(100))

@@ -168,6 +168,10 @@ async def test_a_daemon_of_ours_is_told_from_another_program(document: object, e
     async with answering(document) as port:
         assert await port_at("127.0.0.1", port) == expected
         assert await port_at("0.0.0.0", port) == expected
+        with socket.socket() as webhooks:  # a daemon that tells of itself at another port
+            webhooks.bind(("127.0.0.1", 0))
+            webhooks.listen()
+            assert await port_at("127.0.0.1", webhooks.getsockname()[1], port) == expected
 
 
 async def test_ports_that_are_free_silent_or_elsewhere() -> None:

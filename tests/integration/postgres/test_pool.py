@@ -1,10 +1,55 @@
-"""The pool's connections: what a user of one leaves behind does not reach the next."""
+"""What a user of the pool leaves behind stays with it, none waits for ever, and errors tell whose fault they are."""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
 import pytest
 
-from adapters.postgres.pool import Pool, connect, locking
+from adapters.postgres import pool
+from adapters.postgres.pool import Pool, connect, locking, refuses_data, store_is_down
+
+
+async def test_a_connection_is_waited_for_only_so_long_when_all_are_in_use(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "QUEUE_TIMEOUT_S", 0.2)
+    async with connect(database_url, size=2) as small:
+        async with small.acquire(), small.acquire():
+            began = time.monotonic()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(small.execute("SELECT 1"), 30)
+            assert time.monotonic() - began < 10
+        await small.execute("SELECT 1")  # who comes later is served
+
+
+REFUSED: dict[str, Callable[[Pool], Awaitable[object]]] = {
+    "U+0000": lambda db: db.fetchval("SELECT $1::text", "a\x00b"),
+    "a lone surrogate": lambda db: db.fetchval("SELECT $1::text", "\ud800"),
+    "another type": lambda db: db.fetchval("SELECT $1::int", "one"),
+    "a number that is too large": lambda db: db.fetchval("SELECT $1::int", 2**40),
+    "a missing value": lambda db: db.execute("INSERT INTO refused_requests (source) VALUES ('x')"),
+}
+
+
+@pytest.mark.parametrize("asked", REFUSED.values(), ids=REFUSED.keys())
+async def test_what_no_store_can_hold_is_the_fault_of_the_data(
+    db: Pool, asked: Callable[[Pool], Awaitable[object]]
+) -> None:
+    with pytest.raises(Exception) as caught:
+        await asked(db)
+    assert refuses_data(caught.value)
+    assert not store_is_down(caught.value)
+
+
+async def test_a_store_that_is_not_as_it_should_be_is_not_the_fault_of_the_data(db: Pool) -> None:
+    for statement in ("SELECT * FROM nothing_here", "SELECT pg_terminate_backend(pg_backend_pid())"):
+        with pytest.raises(Exception) as caught:
+            await db.execute(statement)
+        assert not refuses_data(caught.value)
+
 
 _LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 7 AND objid = 7"
 

@@ -197,6 +197,26 @@ values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4), max_leaves=20
 )
 objects = st.dictionaries(texts, values, max_size=5)
+
+
+@given(values)
+def test_depth_is_what_a_walk_finds_whatever_stands_in_texts(value: Any) -> None:
+    def walked(node: Any) -> int:
+        children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else None
+        return 0 if children is None else 1 + max(map(walked, children), default=0)
+
+    inner = {"[{": value, '"\\': ["]}", "\\"], "\\\\": "[[["}
+    deep = MAX_DEPTH - walked(inner)
+    for levels, sound in ((deep, True), (deep + 1, False)):
+        body = b'{"a":' * levels + json.dumps(inner).encode() + b"}" * levels
+        try:
+            parse_object(body)
+        except NotJson:
+            assert not sound
+        else:
+            assert sound
+
+
 blanks = st.text(st.sampled_from(" \t\r\n"), max_size=2)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession
 
+from daemon.telemetry.metrics import Metrics
+from daemon.web.metrics import METRICS
 from daemon.web.place import place
-from daemon.web.server import serving
+from daemon.web.server import health_application, serving
 
 
 @pytest.mark.parametrize(
@@ -21,12 +24,11 @@ def test_an_address_is_printed_as_in_a_url(host: str, shown: str) -> None:
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no IPv6")
 async def test_every_address_means_those_of_ipv4_too() -> None:
-    app = web.Application()
+    class Ready:
+        def ready(self) -> dict[str, Any]:
+            return {"ready": True}
 
-    async def live(_: web.Request) -> web.Response:
-        return web.Response(text="ok")
-
-    app.router.add_get("/livez", live)
+    app = health_application(Ready(), Metrics(METRICS))
     async with serving(app, "::", 0, drain_s=1) as port, ClientSession() as session:
         for host in ("127.0.0.1", "[::1]"):
             async with session.get(f"http://{host}:{port}/livez") as answer:

@@ -1,0 +1,101 @@
+"""`ferryman refused`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adapters.json_guard import without_mark
+from adapters.registry import SOURCES
+from daemon.bus.worker import utc_now
+from daemon.cli.arguments import MOST_NUMBER
+from daemon.cli.context import read_settings, run_async
+from daemon.cli.screen import say, show_json, show_table
+from daemon.cli.tools import DryRun, Json, opened, operator, shown_json, shown_time
+from daemon.operator import refused
+from daemon.operator.keys import masked_key
+from daemon.operator.refused import RefusedError
+from daemon.settings.model import Settings
+
+app = typer.Typer(help="Webhooks that were refused: why, and sending them again.", no_args_is_help=True)
+
+Number = Annotated[int, typer.Argument(metavar="NUMBER", help="As `list` names it.", min=1, max=MOST_NUMBER)]
+
+
+@app.command("list")
+def list_(
+    kept: Annotated[bool, typer.Option("--kept", help="Only those that can be sent again.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 20,
+    json: Json = False,
+) -> None:
+    """The newest refused webhooks."""
+    run_async(_list(read_settings(), kept, limit, json))
+
+
+@app.command()
+def show(number: Number, json: Json = False) -> None:
+    """One of them in full, with its body where that is kept."""
+    run_async(_show(read_settings(), number, json))
+
+
+@app.command()
+def resend(
+    number: Number,
+    edit: Annotated[Path | None, typer.Option(help="A file with the body that replaces its own.")] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Take an authentic webhook in after all. A running daemon delivers it."""
+    run_async(_resend(read_settings(), number, None if edit is None else _content(edit), dry_run))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return without_mark(path.read_bytes()).strip()
+    except (OSError, ValueError) as exc:  # ValueError: no file can have such a name
+        why = getattr(exc, "strerror", None) or "no such name"
+        raise RefusedError(f"{path} cannot be read ({why}): name a file with the mended body") from exc
+
+
+async def _list(settings: Settings, kept: bool, limit: int, json: bool) -> None:
+    async with opened(settings) as (_, pool):
+        found = await refused.newest(pool, limit, to_send=kept)
+    if json:
+        show_json(found)
+        return
+    if not found:
+        say("no refused webhooks")
+        return
+    rows = []
+    for one in found:
+        size = "" if one["body_bytes"] is None else str(one["body_bytes"])
+        fields = str(one["number"]), shown_time(one["at"]), one["source"], str(one["status"]), one["reason"], size
+        rows.append([*fields, str(one["suppressed"]), one["path"] or ""])
+    show_table(("number", "at (UTC)", "source", "status", "reason", "bytes", "and alike", "path"), rows)
+
+
+async def _show(settings: Settings, number: int, json: bool) -> None:
+    async with opened(settings) as (_, pool):
+        found = await refused.find(pool, number)
+    body = found.request.body
+    document = refused.document(found)
+    if json:
+        show_json(document | {"body": None if body is None else body.decode(errors="replace")})
+        return
+    for name, value in document.items():
+        if value is not None:
+            say(f"{name:13} {value}")
+    say("" if body is None else shown_json(body) + "\n", lines=True)
+
+
+async def _resend(settings: Settings, number: int, body: bytes | None, dry_run: bool) -> None:
+    async with opened(settings) as (_, pool):
+        found = await refused.find(pool, number)
+        events = refused.events_of(found, SOURCES, utc_now(), body=body)
+        for event in events:
+            say(f"{event.type} {event.id}, under the key {masked_key(event.subject)}")
+        if dry_run:
+            return
+        await refused.send(pool, number, events, operator())
+    say(f"{len(events)} on their way: a running daemon delivers them within seconds")
