@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from schemas.errors import Malformed
 from schemas.moments import day, from_epoch, moment
 from schemas.phone import Phone, parse_phone
 from schemas.webhooks.vizi import (
