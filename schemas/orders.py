@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from schemas.errors import Malformed
 from schemas.moments import day, from_epoch, moment
 from schemas.phone import Phone, parse_phone
 from schemas.webhooks.vizi import (
@@ -121,8 +122,15 @@ def order_id_of(data: bytes) -> str | None:
 
     Raises: Malformed when the body is not a JSON object.
     """
-    part = body_from(data).get("order")
+    return _order_id(body_from(data))
+
+
+def _order_id(body: Mapping[str, Any]) -> str | None:
+    """As the intake reads it: a text, or an integer."""
+    part = body.get("order")
     value = part.get("id") if isinstance(part, dict) else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     return value.strip() or None if isinstance(value, str) else None
 
 
@@ -134,11 +142,13 @@ def order_from(data: bytes, received_at: datetime) -> Order:
     body = body_from(data)
     webhook = webhook_from(body)
     form, order, product = webhook.form, webhook.order, webhook.form.product or Product()
+    if (order_id := _order_id(body)) is None:
+        raise Malformed("order.id is neither a text nor an integer")
     branch = _branch(order)
     urgent = form.urgency.lower() in URGENT if form.urgency else None
     country = (product.country or form.country or "").lower() or None
     return Order(
-        order_id=order.id,
+        order_id=order_id,
         ordered_at=_ordered_at(form, received_at),
         received_at=received_at,
         raw_body=data.decode(),
