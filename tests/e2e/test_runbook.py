@@ -220,7 +220,7 @@ async def test_the_commands_outside_the_runbook_run_in_their_order(
 ) -> None:
     text = PAGE.replace(section("Runbook"), "").replace(section("Commands"), "")
     found = [command for command in commands(text) if command.split()[0] not in ELSEWHERE]
-    assert {command.split()[0] for command in found} == {"migrate", "doctor", "status", "audit"}
+    assert {command.split()[0] for command in found} == {"migrate", "doctor", "status", "audit", "workers"}
     fresh = Operator(tmp_path, settings | {"DATABASE_URL": empty_database_url, "FERRYMAN_PORT": free_port()})
     assert (await fresh.verb("doctor"))[0] == 1
     for command in [*(c for c in found if c.startswith("migrate")), *found]:
