@@ -29,7 +29,8 @@ BACKLOG: Final = 1024
 KEEPALIVE_S: Final = 75.0
 """How long a connection stays open after an answer, when the settings do not say it."""
 
-_CONNECTIONS: Final = web.AppKey("connections", Connections)
+CONNECTIONS: Final = web.AppKey("connections", Connections)
+"""Where an application says which connections its server takes."""
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +89,7 @@ def application(listener: Listener, health: Health, metrics: Metrics, *, health_
         middlewares=[_problems, _noting_strays(listener)],
         client_max_size=2**40,  # the listener has its own cap, by bytes read
     )
-    app[_CONNECTIONS] = Connections(metrics)
+    app[CONNECTIONS] = Connections(metrics)
     for source in listener.sources:
         if listener.served(source):
             app.router.add_post(source.path, listener.handler(source))
@@ -103,7 +104,7 @@ def application(listener: Listener, health: Health, metrics: Metrics, *, health_
 def health_application(health: Health, metrics: Metrics) -> web.Application:
     """What tells how the process is, for a port of its own."""
     app = web.Application(middlewares=[_problems])
-    app[_CONNECTIONS] = Connections(metrics)
+    app[CONNECTIONS] = Connections(metrics)
     _add_life(app)
     _add_health(app, health, metrics)
     return app
@@ -210,7 +211,7 @@ class _Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         server = cast("_Server", await super()._make_server())
         server.__class__ = _Server
-        server.room = self.app[_CONNECTIONS]
+        server.room = self.app[CONNECTIONS]
         server.request_handler = _straight(self.app, server.request_handler)
         return server
 
@@ -247,7 +248,7 @@ def _webhook_path(route: web.AbstractRoute) -> str | None:
 async def serving(
     app: web.Application, host: str, port: int, *, drain_s: float, keepalive_s: float = KEEPALIVE_S
 ) -> AsyncIterator[int]:
-    """Serve *app*, which `application` or `health_application` made; yields the port. Raises OSError when the address
+    """Serve *app*, which has CONNECTIONS; yields the port. Raises OSError when the address
     is in use or not ours."""
     runner = _Runner(
         app,

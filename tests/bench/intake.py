@@ -34,6 +34,8 @@ from daemon.bus.intake import Intake
 from daemon.bus.worker import utc_now
 from daemon.process import settle_memory
 from daemon.telemetry.metrics import Metrics
+from daemon.web import server
+from daemon.web.connections import Connections
 from daemon.web.listener import Listener
 from daemon.web.metrics import METRICS as WEB_METRICS
 from daemon.web.refusals import Refusals
@@ -90,6 +92,7 @@ async def tuned() -> AsyncIterator[int]:
 
     app = web.Application()
     app.router.add_post("/webhooks/orders", handle)
+    app[server.CONNECTIONS] = Connections(Metrics(WEB_METRICS))
     async with serving(app, "127.0.0.1", 0, drain_s=1.0) as port:
         yield port
 
