@@ -18,7 +18,7 @@ from adapters.ports import Source
 from adapters.postgres.bus import days, meta
 from adapters.postgres.bus import workers as workers_table
 from adapters.postgres.pool import Pool, connect
-from adapters.redis import durability, lease_table, streams
+from adapters.redis import lease_table, streams
 from adapters.redis.client import Redis
 from adapters.redis.lease_table import LeaseTable, Pair
 from adapters.redis.streams import Streams
@@ -35,6 +35,7 @@ from daemon.lifecycle import StartError
 from daemon.operator.repartition import finish
 from daemon.process import Daemon
 from daemon.settings.model import Settings
+from daemon.stores.checked import checked_redis
 from daemon.stores.health import Stores, postgres_watch, redis_watch
 from daemon.stores.located import Addresses
 from daemon.stores.membership import Membership
@@ -100,7 +101,7 @@ async def _connected(stack: AsyncExitStack, settings: Settings, addresses: Addre
         settings=settings,
         addresses=addresses,
         pool=pool,
-        bus=Streams(commands, partitions, await _checked_redis(commands), recovers=True),
+        bus=Streams(commands, partitions, await checked_redis(commands), recovers=True),
         stores=Stores(redis_watch(watched), postgres_watch(membership.look)),
     )
 
@@ -281,21 +282,3 @@ async def _settled_partitions(pool: Pool, settings: Settings) -> int:
             f" set it to {kept}, or change the number with `ferryman partitions {wanted}` after a drain"
         )
     return kept
-
-
-async def _checked_redis(redis: Redis) -> streams.Durability:
-    """How durable Redis is; logs where it is not at all. Raises: StartError for a Redis that evicts keys."""
-    policy = await durability.eviction_policy(redis)
-    if policy not in (None, "noeviction"):
-        raise StartError(
-            f"Redis has maxmemory-policy {policy} and would drop accepted events:"
-            " set it to noeviction, or give Ferryman a Redis of its own"
-        )
-    found = await durability.of(redis)
-    if found == "none":
-        log.warning(
-            "redis.not_durable",
-            reason="no append-only file that can be waited for: a crash of Redis loses what it accepted last",
-            advice="set appendonly yes and appendfsync always",
-        )
-    return found

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
 from adapters.redis.append import Durability
 from adapters.redis.client import server_of
+from adapters.redis.server import Part
 from adapters.redis.values import text
+
+ASKED: Final[Mapping[str, tuple[Part, ...]]] = {
+    "INFO": ("INFO", "server"),
+    "CONFIG GET": ("CONFIG GET", "appendfsync"),
+    "WAITAOF": ("WAITAOF", 0, 0, 1),
+}
+"""The commands that tell how a server keeps what it has, which an ACL or the firm that runs the server may forbid."""
 
 
 async def of(redis: Redis) -> Durability:
@@ -32,6 +43,30 @@ async def of(redis: Redis) -> Durability:
     except redis_errors.ResponseError:
         return "none"
     return "waitaof"
+
+
+async def lacking(redis: Redis) -> tuple[str, ...]:
+    """Which commands of ASKED a primary does not let us run, or does not have."""
+    primaries = [node for node in await server_of(redis).nodes() if node.primary]
+    found = []
+    for name, command in ASKED.items():
+        try:
+            for node in primaries:
+                await node.ask(*command)
+        except redis_errors.ResponseError as exc:
+            if forbidden(exc):
+                found.append(name)
+    return tuple(found)
+
+
+def forbidden(exc: redis_errors.ResponseError) -> bool:
+    """Whether the server refused the command itself: its user may not run it, or it does not have it."""
+    return isinstance(exc, redis_errors.NoPermissionError) or "unknown command" in str(exc).lower()
+
+
+def untold(lacks: tuple[str, ...]) -> bool:
+    """Whether nothing can tell how a server keeps an append, as all that could tell it is among *lacks*."""
+    return {"CONFIG GET", "WAITAOF"} <= set(lacks)
 
 
 async def eviction_policy(redis: Redis) -> str | None:

@@ -40,6 +40,8 @@ class RedisServer:
     replicas: int
     skew_s: float
     address: str = ""
+    lacks: tuple[str, ...] = ()
+    """The commands that we may not run there: what only they tell is not known."""
 
     @property
     def full(self) -> float:
@@ -70,6 +72,8 @@ async def inspect_redis(redis: Redis) -> RedisServers:
             if node.primary:
                 raise
             silent.add(node.address)
+    if lacks := await durabilities.lacking(redis):
+        found = [replace(one, lacks=lacks) for one in found]
     whole = found[0] if len(nodes) == 1 else _weakest(found, durability)
     return RedisServers(whole, tuple(found), tuple(sorted(silent)))
 
@@ -95,7 +99,7 @@ def _weakest(nodes: Sequence[RedisServer], durability: Durability) -> RedisServe
 
 async def _look_at(node: Node, durability: Durability | None) -> RedisServer:
     """One server. *durability*: as far as it is known already, else by its settings alone."""
-    info: Mapping[str, Any] = await node.ask("INFO")
+    info = await _info(node)
     before = time.time()
     seconds, micros = await node.ask("TIME")
     skew_s = int(seconds) + int(micros) / 1e6 - (before + time.time()) / 2
@@ -104,7 +108,7 @@ async def _look_at(node: Node, durability: Durability | None) -> RedisServer:
     statuses = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
     return RedisServer(
         name=str(info.get("server_name", "redis")).capitalize(),
-        version=str(info.get("valkey_version") or info.get("redis_version", "?")),
+        version=str(info.get("valkey_version") or info.get("redis_version", "(version not known)")),
         durability=durability or _by_settings(appendonly, appendfsync),
         appendonly=appendonly,
         appendfsync=appendfsync,
@@ -146,6 +150,16 @@ async def waiting_since(redis: Redis, group: str, keys: Sequence[str]) -> float 
 
 def _listed(answer: Any) -> bool:
     return isinstance(answer, list)
+
+
+async def _info(node: Node) -> Mapping[str, Any]:
+    try:
+        found: Mapping[str, Any] = await node.ask("INFO")
+    except redis_errors.ResponseError as exc:
+        if not durabilities.forbidden(exc):
+            raise
+        return {}
+    return found
 
 
 async def _config(node: Node) -> dict[str, str]:

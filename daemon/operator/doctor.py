@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -20,6 +20,19 @@ FULL_WARN: Final = 0.8
 FULL_ERROR: Final = 0.95
 CONNECTIONS: Final = 15
 """Connections to Postgres that one process may open at most."""
+
+UNTOLD: Final[Mapping[str, str]] = {
+    "INFO": "its version, role, replicas, memory and disk errors are not known",
+    "CONFIG GET": "whether it waits for its disk (appendfsync) is not known",
+    "WAITAOF": "no append can be waited for, so appendfsync must be always",
+}
+"""What cannot be told without a command."""
+
+ALLOW: Final[Mapping[str, str]] = {
+    "INFO": "`ACL SETUSER NAME +info`, or look at these yourself",
+    "CONFIG GET": "`ACL SETUSER NAME +config|get`, or see yourself that it is always or everysec",
+    "WAITAOF": "`ACL SETUSER NAME +waitaof`, from Redis 7.2 on",
+}
 
 OLD_S: Final = 900.0
 """The age from which a waiting event is a finding."""
@@ -83,6 +96,8 @@ def redis(inspection: Inspection) -> Findings:
     """Version, role, append-only file, eviction, memory and disk errors of Redis, or of every node of a cluster."""
     for server in inspection.nodes:
         yield from _server(server)
+    for command in inspection.redis.lacks if inspection.redis is not None else ():
+        yield Finding("warn", f"our user of Redis may not run {command}: {UNTOLD[command]}", ALLOW[command])
     versions = sorted({server.version for server in inspection.nodes})
     if len(versions) > 1:
         yield Finding("warn", f"the nodes run different versions: {', '.join(versions)}", "bring them to one")
@@ -92,10 +107,10 @@ def redis(inspection: Inspection) -> Findings:
 
 def _server(server: RedisServer) -> Findings:
     what = f"the node {server.address}" if server.address else "Redis"
-    used = f"{server.used_memory / 1e6:.0f} MB"
     limit = f"of {server.max_memory / 1e6:.0f} MB" if server.max_memory else "and no limit"
+    memory = "memory not known" if "INFO" in server.lacks else f"{server.used_memory / 1e6:.0f} MB used {limit}"
     node = f"{server.address} {'primary' if server.role == 'master' else 'replica'}: " if server.address else ""
-    yield Finding("ok", f"{node}{server.name} {server.version}, {_file(server)}, {used} used {limit}")
+    yield Finding("ok", f"{node}{server.name} {server.version}, {_file(server)}, {memory}")
     if _major(server.version) < 7:
         yield Finding("error", f"{server.name} {server.version} is too old", "use Redis 7, Valkey 8 or newer")
     if server.role != "master" and not server.address:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from adapters.postgres.operator.inspect import PostgresServer
+from adapters.redis.durability import untold
 from adapters.redis.inspect import RedisServer
 
 
 def loss_window(redis: RedisServer, postgres: PostgresServer) -> tuple[str, str]:
     """(one sentence that says what a crash could lose, what to do about it: "" when it could lose nothing)."""
     lost, todo = [], []
-    if redis.durability == "none":
+    if redis.durability == "none" and redis.appendonly is not False and untold(redis.lacks):
+        lost.append("a crash of Redis may lose events, as its user may run neither CONFIG GET nor WAITAOF")
+        todo.append("allow one of the two (+config|get, +waitaof), which tell whether events are on disk")
+    elif redis.durability == "none":
         lost.append(f"a crash of Redis loses {_redis_loses(redis)}")
         todo.append("set appendonly yes and appendfsync always")
     if redis.replicas:

@@ -56,6 +56,30 @@ async def test_the_look_at_the_servers_finds_versions_durability_and_clocks(
     assert errors == []
 
 
+@pytest.mark.parametrize("lacks", [["INFO"], ["CONFIG GET"], ["INFO", "CONFIG GET"], ["INFO", "CONFIG GET", "WAITAOF"]])
+async def test_a_redis_user_without_some_commands_is_no_outage_and_the_doctor_names_them(
+    redis: Redis, redis_url: str, database_url: str, lacks: list[str]
+) -> None:
+    commands: Any = redis
+    less = [f"-{command.split()[0].lower()}" for command in lacks]
+    await commands.execute_command("ACL", "SETUSER", "narrow", "reset", "on", ">sesame", "~*", "&*", "+@all", *less)
+    try:
+        url = redis_url.replace("unix://", "unix://narrow:sesame@", 1)
+        found = await inspect_installation(settings(url, database_url))
+    finally:
+        await commands.execute_command("ACL", "DELUSER", "narrow")
+    assert found.away == {}
+    assert found.redis is not None
+    assert list(found.redis.lacks) == lacks
+    assert found.leases is not None
+    findings = examine(found)
+    named = [finding.text for finding in findings if "our user of Redis may not run" in finding.text]
+    assert [text.split(" may not run ")[1].split(":")[0] for text in named] == lacks
+    assert [finding for finding in findings if finding.level == "error"] == []
+    (loss,) = (finding for finding in findings if finding.text.startswith("Loss window"))
+    assert ("a crash of Redis may lose events" in loss.text) == ("WAITAOF" in lacks)
+
+
 async def test_stores_that_are_away_are_named_without_their_passwords(redis: Redis, redis_url: str) -> None:
     away = f"postgresql://user:hunter2@127.0.0.1:{free_port()}/x"
     found = await inspect_installation(settings(redis_url, away))
