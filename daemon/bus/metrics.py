@@ -34,6 +34,8 @@ METRICS: Final = (
     Declared("ferryman_dead_letters", "gauge", "Dead letters that wait for a person.", ("worker",)),
     Declared("ferryman_uncertain", "gauge", "Sends whose outcome is not known.", ("provider",)),
     Declared("ferryman_breaker_open", "gauge", "1 while calls to the provider are stopped.", ("provider",)),
+    Declared("ferryman_provider_paused", "gauge", "1 while an operator has paused the provider.", ("provider",)),
+    Declared("ferryman_worker_paused", "gauge", "1 while an operator has paused the worker.", ("worker",)),
     Declared("ferryman_spool", "gauge", "Accepted events that wait in Postgres for Redis."),
     Declared("ferryman_loop_lag_seconds", "gauge", "How late the event loop runs what is due."),
 )

@@ -6,6 +6,7 @@ and drop the tables of days.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -16,6 +17,7 @@ from adapters.channel import Channels
 from adapters.postgres.bus import burials, days, outbox, pauses, spool, workers
 from adapters.postgres.bus.workers import JOURNAL
 from adapters.postgres.pool import Pool
+from adapters.redis.inspect import waiting_since
 from adapters.redis.streams import Streams, stream_keys
 from daemon.bus.consumer import Consumer
 from daemon.bus.publisher import publish
@@ -71,12 +73,23 @@ class Upkeep:
         self._consumers = consumers
         self._channels = channels
         self._metrics = measured
+        self._waiting_since: dict[str, float | None] = {}
+        """Worker -> when its oldest open event was appended, Unix seconds of Redis's clock."""
+
         self._lag = Periodic("loop-lag", self._measure_loop, every_s=LAG_EVERY_S, at_once=False)
         self.duties: Final[Sequence[Periodic]] = (
             self._lag,
             Periodic("outbox", self._publish_left, every_s=SWEEP_EVERY_S, skip=store_away),
             Periodic("pauses", self._follow_pauses, every_s=PAUSES_EVERY_S, skip=store_away),
-            Periodic("measures", self._measure, every_s=MEASURE_EVERY_S, skip=store_away),
+            *(
+                Periodic(f"measures-{of}", measure, every_s=MEASURE_EVERY_S, skip=store_away)
+                for of, measure in (
+                    ("process", self._measure_process),
+                    ("postgres", self._measure_postgres),
+                    ("redis", self._measure_redis),
+                    ("both", self._measure_both),
+                )
+            ),
             Periodic("trim", self._trim, every_s=TRIM_EVERY_S, skip=store_away),
             Periodic("days", self._turn_of_days, every_s=DAYS_EVERY_S, skip=store_away),
         )
@@ -113,26 +126,43 @@ class Upkeep:
     async def _measure_loop(self) -> None:
         self._metrics.set("ferryman_loop_lag_seconds", self._lag.late_s)
 
-    async def _measure(self) -> None:
+    async def _measure_process(self) -> None:
+        """What this process knows by itself, also while both stores are away."""
         for channel in self._channels.all():
             self._metrics.set("ferryman_breaker_open", float(not channel.closed), {"provider": channel.name})
+            self._metrics.set("ferryman_provider_paused", float(channel.paused), {"provider": channel.name})
+        for consumer in self._consumers:
+            self._metrics.set("ferryman_worker_paused", float(consumer.paused), {"worker": consumer.name})
+            self._set_oldest(consumer)
+
+    def _set_oldest(self, consumer: Consumer) -> None:
+        """By the lanes of this process, and by what Redis had at the last look that it answered: while Redis is away,
+        nothing there ends."""
+        read, waiting = consumer.lanes.oldest(), self._waiting_since.get(consumer.name)
+        since = [moment for moment in (read.timestamp() if read else None, waiting) if moment is not None]
+        age = max(0.0, time.time() - min(since)) if since else 0.0
+        self._metrics.set("ferryman_oldest_seconds", age, {"worker": consumer.name})
+
+    async def _measure_postgres(self) -> None:
         self._metrics.set("ferryman_spool", await spool.size(self._pool))
         dead = await burials.open_letters(self._pool)
+        for consumer in self._consumers:
+            self._metrics.set("ferryman_dead_letters", dead.get(consumer.name, 0), {"worker": consumer.name})
         await workers.seen(self._pool, [consumer.name for consumer in self._consumers])
-        for name, seconds in (await unattended(self._pool, self._streams)).items():
-            self._metrics.set("ferryman_unattended_seconds", seconds, {"worker": name})
-        now = datetime.now(UTC)
+
+    async def _measure_redis(self) -> None:
         for consumer in self._consumers:
             worker = consumer.worker
-            labels = {"worker": worker.name}
-            self._metrics.set("ferryman_dead_letters", dead.get(worker.name, 0), labels)
-            oldest = consumer.lanes.oldest()
-            age = max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
-            self._metrics.set("ferryman_oldest_seconds", age, labels)
             keys = stream_keys(worker.reads, range(self._streams.partitions))
             unread, pending = await self._streams.lag(worker.name, keys)
             if unread >= 0:
-                self._metrics.set("ferryman_lag", unread + pending, labels)
+                self._metrics.set("ferryman_lag", unread + pending, {"worker": worker.name})
+            self._waiting_since[worker.name] = await waiting_since(self._streams.redis, worker.name, keys)
+            self._set_oldest(consumer)
+
+    async def _measure_both(self) -> None:
+        for name, seconds in (await unattended(self._pool, self._streams)).items():
+            self._metrics.set("ferryman_unattended_seconds", seconds, {"worker": name})
 
 
 async def publish_left(pool: Pool, streams: Streams, *, older_than_s: float) -> None:

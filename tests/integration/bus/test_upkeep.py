@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
 from adapters.channel import Channels
-from adapters.postgres.bus import days, outbox, pauses
+from adapters.postgres.bus import burials, days, outbox, pauses, spool
 from adapters.postgres.pool import Pool
-from adapters.redis.streams import Streams
+from adapters.redis.streams import Streams, stream_keys
 from daemon.bus.upkeep import Upkeep
 from daemon.settings.model import Settings
 from schemas.envelope import Event
 from tests.support.bus import make_metrics, make_upkeep
 from tests.support.services import services
-from tests.support.toy import make_event
+from tests.support.toy import TOPIC, TOY, make_event
 from tests.support.until import until
 
 
@@ -77,3 +79,68 @@ async def test_a_duty_whose_store_is_away_goes_on_when_it_is_back(
 
         await until(swept)
     assert answers == 3
+
+
+def value(upkeep: Upkeep, name: str, **labels: str) -> float | None:
+    """What the page of metrics has, or None."""
+    text = upkeep._metrics.render()[0].decode()
+    wanted = (
+        name + ("{" + ",".join(f'{key}="{it}"' for key, it in sorted(labels.items())) + "}" if labels else "") + " "
+    )
+    return next((float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(wanted)), None)
+
+
+async def waiting_for(db: Pool, bus: Streams) -> tuple[Upkeep, Any]:
+    """The upkeep of a consumer that has not read the three events that wait for it."""
+    consumer: Any = SimpleNamespace(
+        name=TOY,
+        paused=False,
+        worker=SimpleNamespace(name=TOY, reads=[TOPIC]),
+        lanes=SimpleNamespace(oldest=lambda: None),
+    )
+    await bus.ensure_groups(TOY, stream_keys([TOPIC], range(bus.partitions)))
+    await bus.append([make_event(f"key-{n}") for n in range(3)])
+    channels = Channels()
+    _ = channels["test"]
+    return Upkeep(Settings(), db, bus, [consumer], channels, make_metrics()), consumer
+
+
+async def away(*_: object) -> int:
+    raise ConnectionRefusedError
+
+
+async def test_what_waits_in_redis_is_measured_while_postgres_is_away(
+    db: Pool, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upkeep, _ = await waiting_for(db, Streams(redis, 2))
+    monkeypatch.setattr(spool, "size", away)
+    monkeypatch.setattr(burials, "open_letters", away)
+    async with services(*upkeep.duties):
+        await until(lambda: value(upkeep, "ferryman_lag", worker=TOY) == 3)
+        await until(lambda: (value(upkeep, "ferryman_oldest_seconds", worker=TOY) or 0) > 0)
+        assert value(upkeep, "ferryman_spool") is None
+
+
+async def test_what_waits_in_postgres_is_measured_while_redis_is_away(
+    db: Pool, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = Streams(redis, 2)
+    upkeep, _ = await waiting_for(db, bus)
+    monkeypatch.setattr(bus, "lag", away)
+    async with services(*upkeep.duties):
+        await until(lambda: value(upkeep, "ferryman_spool") == 0)
+        await until(lambda: value(upkeep, "ferryman_dead_letters", worker=TOY) == 0)
+        assert value(upkeep, "ferryman_lag", worker=TOY) is None
+
+
+async def test_a_pause_is_a_gauge_of_the_worker_and_of_the_provider(db: Pool, redis: Redis) -> None:
+    upkeep, consumer = await waiting_for(db, Streams(redis, 2))
+    async with services(*upkeep.duties):
+        await until(lambda: value(upkeep, "ferryman_worker_paused", worker=TOY) == 0)
+        await pauses.pause(db, TOY)
+        await pauses.pause(db, "test")
+        await until(lambda: consumer.paused)
+    again = Upkeep(Settings(), db, Streams(redis, 2), [consumer], upkeep._channels, make_metrics())
+    async with services(*again.duties):
+        await until(lambda: value(again, "ferryman_worker_paused", worker=TOY) == 1)
+        await until(lambda: value(again, "ferryman_provider_paused", provider="test") == 1)
