@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import typer
+
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.screen import say, show_json, show_table
 from daemon.cli.tools import Json, shown_ranges
@@ -12,12 +14,14 @@ from daemon.operator.status import read_status
 
 def status(json: Json = False) -> None:
     """Which process works on what, what waits, and what is off and why. Only each daemon knows its breakers: see its
-    /metrics."""
+    /metrics. Exit code 1 when a store is away."""
     found = run_async(read_status(read_settings()))
     if json:
         show_json(found)
     else:
         _print(found)
+    if found["away"]:
+        raise typer.Exit(1)
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -32,6 +36,8 @@ def _print(found: dict[str, Any]) -> None:
         say(f"process {member[:8]}: {shares}")
     if found["members"] == {}:
         say("no daemon runs")
+    for worker, seconds in found["unattended"].items():
+        say(f"work waits for {worker}, which no process has run for {seconds} s: `ferryman workers list`")
     for source, why in found["sources_off"].items():
         say(f"source {source} is not served: {why}")
     for name in found["paused"]:

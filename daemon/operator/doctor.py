@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from adapters.redis.inspect import RedisServer
 from daemon.operator.inspection import Inspection
+from daemon.operator.lacks import ALLOW, UNTOLD
 from daemon.operator.loss_window import loss_window
 from daemon.settings import hints
 from daemon.web import place as web_place
@@ -20,19 +21,6 @@ FULL_WARN: Final = 0.8
 FULL_ERROR: Final = 0.95
 CONNECTIONS: Final = 15
 """Connections to Postgres that one process may open at most."""
-
-UNTOLD: Final[Mapping[str, str]] = {
-    "INFO": "its version, role, replicas, memory and disk errors are not known",
-    "CONFIG GET": "whether it waits for its disk (appendfsync) is not known",
-    "WAITAOF": "no append can be waited for, so appendfsync must be always",
-}
-"""What cannot be told without a command."""
-
-ALLOW: Final[Mapping[str, str]] = {
-    "INFO": "`ACL SETUSER NAME +info`, or look at these yourself",
-    "CONFIG GET": "`ACL SETUSER NAME +config|get`, or see yourself that it is always or everysec",
-    "WAITAOF": "`ACL SETUSER NAME +waitaof`, from Redis 7.2 on",
-}
 
 OLD_S: Final = 900.0
 """The age from which a waiting event is a finding."""
@@ -266,6 +254,14 @@ def backlog(inspection: Inspection) -> Findings:
             yield Finding("warn", text, "`ferryman status`, and the daemon's log")
 
 
+def unattended(inspection: Inspection) -> Findings:
+    """Workers whose work waits while no process runs them."""
+    for worker, seconds in inspection.unattended.items():
+        if seconds:
+            text = f"work waits for {worker}, which no process has run for {_age(seconds)}"
+            yield Finding("warn", text, "run it, or `ferryman workers forget` it: see `ferryman workers list`")
+
+
 def _delay_s(inspection: Inspection) -> float:
     return inspection.settings.cgb_sync_delay_ms / 1000
 
@@ -294,5 +290,6 @@ CHECKS: Final[tuple[Callable[[Inspection], Findings], ...]] = (
     owners,
     tables,
     backlog,
+    unattended,
 )
 """Every check, in the order in which its findings are shown."""

@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +17,8 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from adapters.postgres.bus import pauses
+from adapters.postgres.bus import pauses, workers
+from adapters.postgres.bus.workers import Registered
 from adapters.postgres.operator.inspect import (
     PostgresServer,
     TableCounts,
@@ -32,6 +33,7 @@ from adapters.redis.lease_table import Table
 from adapters.redis.pauses import seconds_left
 from adapters.redis.streams import StreamErrors, Streams, stream_keys
 from adapters.registry import SOURCES
+from daemon.bus.unattended import unattended_of
 from daemon.lifecycle import StartError
 from daemon.operator.pauses import SCOPES
 from daemon.settings.load import masked_address
@@ -92,6 +94,10 @@ class Inspection:
     leases: Table | None = None
     backlogs: dict[str, Backlog] = field(default_factory=dict)
     open_events: dict[str, int] = field(default_factory=dict)
+    registered: Sequence[Registered] = ()
+    """The workers of the installation."""
+    unattended: dict[str, float] = field(default_factory=dict)
+    """Worker of the installation -> for how many seconds its work waits without a process."""
 
     @property
     def partitions(self) -> int:
@@ -220,6 +226,7 @@ async def _inspect_postgres(inspection: Inspection, addresses: Addresses, count_
             if inspection.postgres.pending:
                 return
             inspection.tables = await count_tables(conn)
+        inspection.registered = await workers.listed(pool)
         inspection.paused = await pauses.paused(pool)
         if count_open:
             handles = {worker.name: sorted(worker.types) for worker in WORKERS}
@@ -237,6 +244,7 @@ async def _inspect_redis(inspection: Inspection, addresses: Addresses) -> None:
                 if (left_s := await seconds_left(client, scope)) > 0:
                     inspection.asked_to_wait[provider] = left_s
             bus = Streams(client, inspection.partitions)
+            inspection.unattended = await unattended_of(inspection.registered, bus)
             for worker in WORKERS:
                 keys = stream_keys(worker.reads, range(inspection.partitions))
                 since = await waiting_since(client, worker.name, keys)

@@ -35,6 +35,7 @@ def document(inspection: Inspection) -> dict[str, Any]:
         "outbox": None if tables is None else tables.outbox,
         "members": _members(inspection),
         "workers": {worker.name: _worker(inspection, worker.name) for worker in WORKERS},
+        "unattended": {worker: round(seconds) for worker, seconds in inspection.unattended.items() if seconds},
         "sources_off": inspection.sources_off,
         "paused": sorted(inspection.paused),
         "asked_to_wait": {provider: round(left_s) for provider, left_s in inspection.asked_to_wait.items()},

@@ -25,6 +25,8 @@ OUTCOMES: Final = ("done", "skipped", "dead", "uncertain", "open")
 MOST: Final = 200
 """Events that one search returns at most."""
 
+NOT_KEPT: Final = "no event that is kept has this id, order or key: see `ferryman events list`"
+
 POLL_S: Final = 0.5
 BEHIND: Final = timedelta(seconds=15)
 """How long after its time an ending may still become visible: its transaction takes the time and commits later."""
@@ -130,6 +132,16 @@ async def find(pool: Pool, text: str) -> list[FoundEvent]:
     return await trail.by_keys(pool, keys_meant(wanted), MOST) if wanted else []
 
 
+async def the_id(pool: Pool, text: str) -> str:
+    """The id of the one event that *text* means. Raises: NoSuchEvent, also where several events fit."""
+    found = await find(pool, text)
+    if not found:
+        raise NoSuchEvent(NOT_KEPT)
+    if len(found) > 1:
+        raise NoSuchEvent("several events have this beginning, order or key: `ferryman events show` lists them")
+    return found[0].id
+
+
 async def show(pool: Pool, workers: Sequence[AnyWorker], text: str) -> EventTrail | list[dict[str, Any]]:
     """The trail of the one event that *text* means; of several, the same list as `list_events`. Raises: NoSuchEvent."""
     found = await find(pool, text)
@@ -137,7 +149,7 @@ async def show(pool: Pool, workers: Sequence[AnyWorker], text: str) -> EventTrai
         return await _with_states(pool, workers, found)
     whole = await trail_of(pool, workers, found[0]) if found else None
     if whole is None:
-        raise NoSuchEvent("no event that is kept has this id, order or key: see `ferryman events list`")
+        raise NoSuchEvent(NOT_KEPT)
     return whole
 
 

@@ -10,18 +10,22 @@ from typing import Any
 
 import asyncpg
 import pytest
+import typer
 from aiohttp import web
 from redis.asyncio import Redis
 
-from adapters.postgres.bus import spool
+from adapters.postgres.bus import spool, workers
+from adapters.postgres.bus.workers import Registered
 from adapters.postgres.operator.inspect import inspect_server, open_events
 from adapters.postgres.pool import Pool
 from adapters.redis import lease_table
 from adapters.redis.inspect import inspect_redis, waiting_since
 from adapters.redis.lease_table import LeaseTable
-from adapters.redis.streams import Streams, stream_key
+from adapters.redis.streams import Streams, stream_key, stream_keys
+from daemon.cli.status import status
 from daemon.operator.doctor import examine
 from daemon.operator.inspection import inspect_installation, port_at
+from daemon.operator.status import document, read_status
 from daemon.settings.model import Settings
 from tests.support.daemons import free_port
 from tests.support.toy import make_event
@@ -232,3 +236,33 @@ async def test_open_events_of_each_worker(database_url: str, db: Pool) -> None:
     finally:
         await conn.close()
     assert await open_events(db, {"a": ["order.received"], "b": []}) == {"a": 0, "b": 0}
+
+
+async def test_work_that_waits_for_a_worker_without_a_process_is_named(
+    redis: Redis, redis_url: str, database_url: str, db: Pool
+) -> None:
+    worker = Registered(name="gone", topics=["orders"], types=["order.received"])
+    await workers.register(db, [worker], [])
+    await db.execute("UPDATE workers SET began_at = now() - interval '2 hours'")
+    bus = Streams(redis, 16)
+    await bus.ensure_groups("gone", stream_keys(["orders"], range(16)))
+    await bus.append([make_event("key")])
+    found = await inspect_installation(settings(redis_url, database_url))
+    assert found.unattended["gone"] == pytest.approx(7200, abs=60)
+    assert document(found)["unattended"]["gone"] == pytest.approx(7200, abs=60)
+
+
+async def test_status_fails_while_a_store_is_away_and_shows_what_the_other_tells(
+    redis_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    here = settings(redis_url, f"postgresql://user@127.0.0.1:{free_port()}/x")
+    found = await read_status(here)
+    monkeypatch.setattr("daemon.cli.status.read_settings", lambda: here)
+    monkeypatch.setattr("daemon.cli.status.read_status", lambda _: found)
+    monkeypatch.setattr("daemon.cli.status.run_async", lambda found: found)
+    with pytest.raises(typer.Exit) as end:
+        status()
+    assert end.value.exit_code == 1
+    assert "Postgres is away" in capsys.readouterr().out
+    found["away"] = {}
+    status()

@@ -26,6 +26,7 @@ from daemon.operator.trail import (
     list_events,
     show,
     states,
+    the_id,
     trail_of,
 )
 from daemon.workers import WORKERS
@@ -205,3 +206,14 @@ async def test_the_tail_shows_every_arrival_and_ending_once_and_only_new_ones(db
     await asyncio.sleep(1.2)
     task.cancel()
     assert [one.id if isinstance(one, FoundEvent) else one.outcome for one in told] == [OTHER.id, "skipped", SYNCED.id]
+
+
+async def test_the_one_event_that_is_meant_may_be_named_by_its_beginning_or_its_order(db: Pool) -> None:
+    await journaled(db, ORDER, OTHER)
+    for text in (ORDER.id, ORDER.id[:8], "IL-1", PHONE):
+        assert await the_id(db, text) == ORDER.id
+    with pytest.raises(NoSuchEvent, match="events list"):
+        await the_id(db, "IL-nothing")
+    await journaled(db, ORDER._replace(id=event_id("orders", "IL-3")))
+    with pytest.raises(NoSuchEvent, match="several"):
+        await the_id(db, PHONE)

@@ -128,6 +128,7 @@ def test_a_healthy_installation_has_nothing_but_ok() -> None:
             "5 events wait in the spool, the oldest for 3 min",
             "Redis",
         ),
+        ({"unattended": {"gone": 7200.0, "journal": 0.0}}, "warn", "work waits for gone, which", "workers list"),
         ({"backlogs": {"journal": Backlog(9, 1, 3 * 3600.0)}}, "warn", "journal has waited for 3 h", "status"),
         (
             {"away": {"Redis": "Redis at redis://h cannot be used"}, "redis": None, "leases": None},
