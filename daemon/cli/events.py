@@ -17,7 +17,8 @@ from daemon.cli.tools import Json, Text, When, opened, shown_json, shown_time
 from daemon.lifecycle import stop_on_signals
 from daemon.operator import trail
 from daemon.operator.keys import masked_key
-from daemon.operator.trail import OUTCOMES, EventTrail
+from daemon.operator.trail import OUTCOMES, EventTrail, NoSuchEvent
+from daemon.operator.unjournaled import caveat, unjournaled
 from daemon.settings.model import Settings
 from daemon.telemetry.redaction import redact_text
 from daemon.workers import WORKERS
@@ -89,8 +90,12 @@ def _print_list(listed: Sequence[dict[str, Any]], json: bool) -> None:
 
 
 async def _show(settings: Settings, wanted: str, json: bool) -> None:
-    async with opened(settings) as (_, pool):
-        found = await trail.show(pool, WORKERS, wanted)
+    async with opened(settings) as (addresses, pool):
+        try:
+            found = await trail.show(pool, WORKERS, wanted)
+        except NoSuchEvent as exc:
+            unseen = await unjournaled(pool, addresses.redis_url, settings.ferryman_partitions)
+            raise NoSuchEvent(f"{exc}{caveat(unseen)}") from None
     if not isinstance(found, EventTrail):
         _print_list(found, json)
     elif json:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from redis.asyncio import Redis
+from typer.testing import CliRunner
 
 from adapters.postgres.bus import burials, inbox, journal, outbox, spool
 from adapters.postgres.bus.burials import DeadLetter
@@ -16,6 +18,8 @@ from adapters.postgres.bus.journal import Journaled
 from adapters.postgres.operator import dead_letters, trail
 from adapters.postgres.operator.trail import EventFilter, FoundEvent, WorkerEnding
 from adapters.postgres.pool import Pool
+from adapters.redis.streams import Streams, stream_keys
+from daemon.cli.main import commands
 from daemon.operator.keys import keys_meant
 from daemon.operator.trail import (
     EventTrail,
@@ -29,6 +33,7 @@ from daemon.operator.trail import (
     the_id,
     trail_of,
 )
+from daemon.operator.unjournaled import caveat, unjournaled
 from daemon.workers import WORKERS
 from schemas.envelope import Event, event_id
 from tests.support.toy import NOON
@@ -217,3 +222,26 @@ async def test_the_one_event_that_is_meant_may_be_named_by_its_beginning_or_its_
     await journaled(db, ORDER._replace(id=event_id("orders", "IL-3")))
     with pytest.raises(NoSuchEvent, match="several"):
         await the_id(db, PHONE)
+
+
+async def test_a_search_that_finds_nothing_tells_of_events_that_only_the_stream_has(
+    db: Pool, redis: Redis, redis_url: str
+) -> None:
+    bus = Streams(redis, 4)
+    await bus.ensure_groups("journal", stream_keys(["orders", "contacts"], range(4)))
+    assert caveat(await unjournaled(db, redis_url, 4)) == ""
+    await bus.append([ORDER, OTHER])
+    assert "2 accepted events are not in the journal yet" in caveat(await unjournaled(db, redis_url, 4))
+    assert "Redis does not tell" in caveat(await unjournaled(db, "redis://127.0.0.1:1/0", 4))
+
+
+async def test_events_show_says_that_an_accepted_event_may_not_be_in_the_journal_yet(
+    db: Pool, redis: Redis, redis_url: str, database_url: str
+) -> None:
+    bus = Streams(redis, 16)
+    await bus.ensure_groups("journal", stream_keys(["orders"], range(16)))
+    await bus.append([ORDER])
+    env = {"REDIS_URL": redis_url, "DATABASE_URL": database_url, "FERRYMAN_ADMIN_TOKEN": "0123456789abcdef" * 2}
+    answer = await asyncio.to_thread(CliRunner().invoke, commands("events"), ["events", "show", "IL-1"], env=env)
+    assert isinstance(answer.exception, NoSuchEvent), answer.output
+    assert "accepted events are not in the journal yet" in str(answer.exception)
