@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -36,18 +34,13 @@ from daemon.bus.settle import (
     decide,
 )
 from daemon.bus.shared import Shared
+from daemon.bus.tally import Tally
 from daemon.bus.worker import AnyWorker
 from schemas.errors import FerrymanError, LeaseLost, StoreAway, Uncertain
 
 PROBE_LOOK_S: Final = 0.25
 LEASE_LOOK_S: Final = 1.0
 PAUSED_LOOK_S: Final = 1.0
-TELL_S: Final = 60.0
-"""How often a line tells how many events a worker has ended with."""
-
-SLOW_S: Final = 10.0
-"""An event that took longer from the first call of its handler to its end is told at info."""
-
 BREATH_S: Final = 0.002
 """Longest time that handlers which wait for nothing keep the event loop to themselves."""
 
@@ -80,7 +73,7 @@ class Consumer:
         self._busy: dict[int, Entry] = {}
         self._poison = settings.ferryman_poison_deliveries
         self._alone = asyncio.Lock()
-        self._ended: Counter[str] = Counter()
+        self._tally = Tally(worker.name, shared.metrics)
         self._breath_at = 0.0
         self._took = shared.metrics.observer("ferryman_event_seconds", {"worker": worker.name})
         self.committer = Committer(worker, shared, self._committed, self._lease_lost, self.lanes.again)
@@ -115,7 +108,7 @@ class Consumer:
         read = asyncio.create_task(self.reader.run(), name=f"{self.worker.name}:read")
         slots = [asyncio.create_task(self._slot(n), name=f"{self.worker.name}:{n}") for n in range(self._slots)]
         side = [
-            asyncio.create_task(self._tell(), name=f"{self.worker.name}:tell"),
+            asyncio.create_task(self._tally.tell(lambda: len(self.lanes)), name=f"{self.worker.name}:tell"),
             asyncio.create_task(self._probe(), name=f"{self.worker.name}:probe"),
         ]
         stopped = asyncio.create_task(self._stopping.wait())
@@ -138,7 +131,7 @@ class Consumer:
             for task in everything:
                 task.cancel()
             await asyncio.gather(*everything, return_exceptions=True)
-            self._tell_now()
+            self._tally.tell_now(len(self.lanes))
 
     async def _finish_slots(self, slots: Sequence[asyncio.Task[None]]) -> None:
         """Let the handlers under way come to their end; slots that wait for work end at once."""
@@ -313,16 +306,7 @@ class Consumer:
         entry.failures += not verdict.limited
         entry.attempts += verdict.counted
         entry.failed_at = time.monotonic()
-        self._ended["retried"] += 1
-        log.warning(
-            "event.retry",
-            worker=self.worker.name,
-            event_id=entry.event.id,
-            attempt=entry.attempts,
-            error_class=type(verdict.error).__name__,
-            error=str(verdict.error),
-            delay_s=round(verdict.delay_s, 2),
-        )
+        self._tally.failed(entry, verdict)
 
     def _farewell(self, entry: Entry, error: FerrymanError, turn: Turn) -> tuple[Row, ...]:
         """The worker's own rows for a dead letter. A fault in making them must not keep the letter from being
@@ -338,49 +322,18 @@ class Consumer:
     def _committed(self, batch: Sequence[Settled]) -> Sequence[EntryRef]:
         """Let the lanes of *batch* go on; returns what may be acknowledged."""
         acks: list[EntryRef] = []
-        ended: Counter[str] = Counter()
-        now, debug = time.monotonic(), log.is_enabled_for(logging.DEBUG)
+        ended: list[tuple[Entry, Finish]] = []
         for entry, verdict, _ in batch:
             if isinstance(verdict, Finish):
                 acks += self.lanes.done(entry)
-                ended[verdict.outcome] += 1
-                took_s = 0.0 if entry.began is None else now - entry.began
-                ordinary = took_s < SLOW_S and not entry.attempts and verdict.outcome in ("done", "skipped")
-                if debug or not ordinary:
-                    self._report(entry, verdict, took_s, log.debug if ordinary else log.info)
+                ended.append((entry, verdict))
             elif isinstance(verdict, Wait):
                 entry.step, entry.memo = verdict.step, verdict.memo
                 self.lanes.again(entry, (verdict.at - self._shared.now()).total_seconds())
             else:
                 self.lanes.again(entry, verdict.delay_s)
-        self._ended += ended
-        for outcome, count in ended.items():
-            self._shared.metrics.inc("ferryman_events_total", {"worker": self.worker.name, "outcome": outcome}, count)
+        self._tally.ended(ended)
         return acks
-
-    def _report(self, entry: Entry, verdict: Finish, took_s: float, tell: Callable[..., object]) -> None:
-        """A line for the end of an event. The ordinary end is told at debug: the inbox has it."""
-        tell(
-            "event.settled",
-            worker=self.worker.name,
-            event_id=entry.event.id,
-            type=entry.event.type,
-            outcome=verdict.outcome,
-            reason=verdict.reason,
-            attempts=entry.attempts,
-            took_ms=None if entry.began is None else round(took_s * 1000, 1),
-        )
-
-    async def _tell(self) -> None:
-        """Every minute, a line with how many events have ended how."""
-        while True:
-            await asyncio.sleep(TELL_S)
-            self._tell_now()
-
-    def _tell_now(self) -> None:
-        ended, self._ended = self._ended, Counter()
-        if ended:
-            log.info("worker.counted", worker=self.worker.name, open=len(self.lanes), **ended)
 
     def _lease_lost(self, partitions: set[int]) -> None:
         for partition in partitions:

@@ -147,7 +147,7 @@ class Reader:
     async def _read(self, keys: Sequence[str], room: int) -> Sequence[str]:
         """Take no more than *room* entries. Where that is less than one of each stream, the streams take turns.
 
-        Returns the streams that there was nothing new in, if none of them had anything."""
+        Returns the streams of which everything was read that they had; () when there may be more."""
         await self._claim()
         some = keys
         if room < len(keys):
@@ -168,7 +168,7 @@ class Reader:
         self._woken = False
         self._last.update((entry.key, entry.id) for entry in found)
         await self._admission.admit(found, self._owned, history=False)
-        return ()
+        return some if len(found) < count else ()  # so few are all that there was
 
     async def _claim(self) -> None:
         """Claim the partitions that this process took up: reads of other processes there are refused from now on."""

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import structlog
 
 from adapters.channel import Channels
-from adapters.postgres.bus import burials, days, outbox, pauses, spool, workers
+from adapters.postgres.bus import burials, days, outbox, pauses, retention, spool, workers
 from adapters.postgres.bus.workers import JOURNAL
 from adapters.postgres.pool import Pool
 from adapters.redis.inspect import waiting_since
@@ -35,6 +35,7 @@ LAG_EVERY_S: Final = 1.0
 MEASURE_EVERY_S: Final = 10.0
 TRIM_EVERY_S: Final = 60.0
 DAYS_EVERY_S: Final = 3600.0
+RETENTION_EVERY_S: Final = 24 * 3600.0
 
 OUTBOX_AGE_S: Final = 5.0
 """Younger rows are about to be published by the process that wrote them."""
@@ -91,6 +92,7 @@ class Upkeep:
                 )
             ),
             Periodic("trim", self._trim, every_s=TRIM_EVERY_S, skip=store_away),
+            Periodic("retention", self._remove_old, every_s=RETENTION_EVERY_S, skip=store_away),
             Periodic("days", self._turn_of_days, every_s=DAYS_EVERY_S, skip=store_away),
         )
         """Services, one per duty: a duty that waits for a store delays no other."""
@@ -122,6 +124,13 @@ class Upkeep:
             log.info("days.dropped", days=[str(day) for day in dropped])
         if kept:
             log.warning("days.kept", days=[str(day) for day in kept], reason="there is open work of these days")
+
+    async def _remove_old(self) -> None:
+        """Remove what is older than the settings keep, kind by kind."""
+        for kind in retention.KINDS:
+            days_kept: int = getattr(self._settings, f"ferryman_retention_{kind}_days")
+            if removed := await retention.remove(self._pool, kind, days_kept):
+                log.info("retention.removed", kind=kind, rows=removed, older_than_days=days_kept)
 
     async def _measure_loop(self) -> None:
         self._metrics.set("ferryman_loop_lag_seconds", self._lag.late_s)

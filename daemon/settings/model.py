@@ -80,6 +80,11 @@ class Settings(BaseModel):
     ferryman_max_body_bytes: Annotated[int, whole(1, 1_000_000_000)] = 4_000_000
     ferryman_inbox_days: Annotated[int, whole(1, 3650)] = 30
     ferryman_stream_hours: Annotated[int, whole(1, 87_600)] = 72
+    ferryman_retention_refused_days: Annotated[int, whole(1, 3650)] = 90
+    ferryman_retention_letters_days: Annotated[int, whole(1, 3650)] = 180
+    ferryman_retention_conflicts_days: Annotated[int, whole(1, 3650)] = 90
+    ferryman_retention_order_bodies_days: Annotated[int, whole(1, 3650)] = 365
+    ferryman_retention_replays_days: Annotated[int, whole(1, 3650)] = 365
     ferryman_poison_deliveries: Annotated[int, whole(1, 1000)] = 5
     ferryman_log_level: LogLevel = "info"
 

@@ -50,8 +50,8 @@ log = structlog.get_logger(__name__)
 def masked(headers: Mapping[str, str]) -> dict[str, str]:
     """Headers as they may be kept: those about the transport as they are, the others as name and length."""
     return {
-        name[:80]: _text(value) if name.lower() in _PLAIN else f"*** ({len(value)} characters)"
-        for name, value in list(headers.items())[:64]
+        name[:60]: _text(value) if name.lower() in _PLAIN else f"*** ({len(value)} characters)"
+        for name, value in list(headers.items())[:32]
     }
 
 

@@ -714,7 +714,7 @@ async def test_ordinary_ends_are_logged_at_debug_and_counted_once_a_minute(
             await asyncio.sleep(1.6)
         return await succeed(event, deps, turn)
 
-    monkeypatch.setattr("daemon.bus.consumer.SLOW_S", 1.5)
+    monkeypatch.setattr("daemon.bus.tally.SLOW_S", 1.5)
     with capture_logs() as lines:
         async with bench.running(bench.worker(handle)):
             await bench.publish([*make_events(keys=5, each=2), refused, retried, slow])
