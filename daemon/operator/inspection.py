@@ -18,6 +18,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from adapters.postgres.bus import pauses
+from adapters.postgres.migrate import MigrationError
 from adapters.postgres.operator.inspect import (
     PostgresServer,
     TableCounts,
@@ -203,6 +204,8 @@ async def _bounded(inspection: Inspection, store: str, place: str) -> AsyncItera
     try:
         async with asyncio.timeout(STORE_PATIENCE_S):
             yield
+    except MigrationError as exc:
+        inspection.away[store] = f"{store} at {masked_address(place)} cannot be used: {exc}"
     except Exception as exc:
         known = isinstance(exc, (*StreamErrors, PostgresError))
         if not known and not store_is_down(exc):
