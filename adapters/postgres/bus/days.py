@@ -25,6 +25,16 @@ WHERE i.inhparent = to_regclass($1) AND c.relname ~ '_p\\d{8}$'
 ORDER BY 1
 """
 
+_STOCK: Final = """
+SELECT count(*) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = to_regclass('inbox') AND c.relname ~ '_p\\d{8}$'
+  AND to_date(right(c.relname, 8), 'YYYYMMDD') > current_date
+"""
+_MAY_MAKE: Final = """
+SELECT has_schema_privilege(current_schema(), 'CREATE') AND bool_and(pg_has_role(relowner, 'USAGE'))
+FROM pg_class WHERE oid IN (to_regclass('inbox'), to_regclass('event_journal'))
+"""
+
 _OPEN: Final = """
 SELECT EXISTS (
     SELECT FROM {table} j
@@ -48,6 +58,11 @@ async def ensure_days(pool: Pool) -> None:
             for row in days:
                 if row["day"] not in have:
                     await _make_day(conn, f"{table}_p{row['day']:%Y%m%d}", table, row)
+
+
+async def in_stock(conn: Connection) -> tuple[int, bool]:
+    """(for how many days to come there are tables, whether this role may make more)."""
+    return await conn.fetchval(_STOCK), bool(await conn.fetchval(_MAY_MAKE))
 
 
 async def _make_day(conn: Connection, name: str, table: str, row: Record) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
+import asyncpg
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from adapters.channel import Channels
 from adapters.postgres.bus import days, outbox, pauses
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
+from daemon.bus import upkeep as upkeeping
 from daemon.bus.upkeep import Upkeep
 from daemon.settings.model import Settings
 from schemas.envelope import Event
@@ -77,3 +80,25 @@ async def test_a_duty_whose_store_is_away_goes_on_when_it_is_back(
 
         await until(swept)
     assert answers == 3
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a fault of ours"), asyncpg.DataError("bad"), asyncpg.InternalServerError("x")]
+)
+async def test_no_error_of_a_duty_ends_the_process_and_each_is_told(
+    db: Pool, redis: Redis, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    rounds = 0
+
+    async def fails(*_: object, **__: object) -> list[tuple[int, Event]]:
+        nonlocal rounds
+        rounds += 1
+        raise error
+
+    monkeypatch.setattr(upkeeping, "SWEEP_EVERY_S", 0.01)
+    monkeypatch.setattr(outbox, "left", fails)
+    with capture_logs() as lines:
+        async with services(*make_upkeep(db, Streams(redis, 2)).duties):
+            await until(lambda: rounds > 5)
+    told = [line for line in lines if line["event"] == "upkeep.failed"]
+    assert [(line["duty"], line["error_class"]) for line in told] == [("outbox", type(error).__name__)]

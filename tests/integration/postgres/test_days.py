@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from datetime import UTC, date, datetime, timedelta
+from uuid import uuid4
 
-from adapters.postgres.bus.days import DAYS_AHEAD, drop_old_days, ensure_days
+from adapters.postgres.bus.days import DAYS_AHEAD, drop_old_days, ensure_days, in_stock
 from adapters.postgres.pool import Pool, connect
 from tests.support.servers import migrate_at
 
@@ -47,3 +48,17 @@ async def test_two_schemas_of_one_database_each_have_their_own_days_made_and_dro
         assert await drop_old_days(second, 30, []) == ([old], [])
         assert await day_tables(first, "two") == made
         assert len(await day_tables(first, "one")) == len(made) + 2
+
+
+async def test_the_stock_of_days_is_counted_and_a_role_that_cannot_make_more_is_known(db: Pool) -> None:
+    async with db.acquire() as conn:
+        assert await in_stock(conn) == (0, True)
+        await ensure_days(db)
+        assert await in_stock(conn) == (DAYS_AHEAD, True)
+        role = f"data_only_{uuid4().hex[:8]}"
+        await conn.execute(f"CREATE ROLE {role}")
+        try:
+            await conn.execute(f"SET ROLE {role}")
+            assert await in_stock(conn) == (DAYS_AHEAD, False)
+        finally:
+            await conn.execute(f"RESET ROLE; DROP ROLE {role}")
