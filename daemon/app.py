@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from adapters.channel import Channels
 from adapters.http import open_session
 from adapters.ports import Source
-from adapters.postgres.bus import days, meta
+from adapters.postgres.bus import meta
 from adapters.postgres.bus import workers as workers_table
 from adapters.postgres.pool import Pool, connect
 from adapters.redis import lease_table, streams
@@ -29,7 +29,7 @@ from daemon.bus.leases import LeaseKeeper
 from daemon.bus.metrics import METRICS as BUS_METRICS
 from daemon.bus.recovery import Recovery
 from daemon.bus.shared import Shared
-from daemon.bus.upkeep import Upkeep, publish_left
+from daemon.bus.upkeep import Upkeep, make_days, publish_left
 from daemon.bus.worker import AnyWorker, Domain, Outside, utc_now
 from daemon.lifecycle import StartError
 from daemon.operator.repartition import finish
@@ -162,7 +162,7 @@ async def _running(base: _Base, known: Sequence[AnyWorker]) -> list[AnyWorker]:
 
 async def _recovered(base: _Base) -> tuple[Intake, Recovery]:
     """The intake and the recovery, after the first look for losses: what Redis has lost is published again."""
-    await days.ensure_days(base.pool)
+    await make_days(base.pool)
     if base.addresses.private:
         await lease_table.forget_all(base.bus.redis)
     intake = Intake(base.bus, base.pool, base.stores, alone=base.addresses.private)

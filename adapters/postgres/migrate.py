@@ -65,6 +65,7 @@ def migrations() -> tuple[Migration, ...]:
 
 async def pending(conn: Connection) -> list[str]:
     """The names of what `migrate` would apply, in order; changes nothing. Raises: MigrationError as `migrate`."""
+    await _require_utf8(conn)
     return [migration.name for migration in await _missing(conn, migrations())]
 
 
@@ -73,14 +74,15 @@ async def migrate(conn: Connection, *, dry_run: bool = False) -> list[str]:
 
     Safe to run by many processes at once: one works, the others wait up to LOCK_WAIT_S and then find nothing to
     do. Needs a connection of its own, outside a transaction. Raises: MigrationError when another migrator does
-    not end, an applied file has changed, the database is newer than this program, or a file fails: files before
-    it stay applied, the failed one leaves nothing.
+    not end, an applied file has changed, the database is newer than this program or not in UTF-8, or a file fails:
+    files before it stay applied, the failed one leaves nothing.
     """
     return await apply(conn, migrations(), dry_run=dry_run)
 
 
 async def apply(conn: Connection, files: Sequence[Migration], *, dry_run: bool = False) -> list[str]:
     """`migrate` with files given by the caller."""
+    await _require_utf8(conn)
     if dry_run:
         return [migration.name for migration in await _missing(conn, files)]
     await _lock(conn)
@@ -109,6 +111,17 @@ def read_migrations(directory: Traversable) -> tuple[Migration, ...]:
         digest = hashlib.sha256(sql.replace("\r\n", "\n").encode()).hexdigest()
         found[version] = Migration(version, name, sql, digest)
     return tuple(found[version] for version in sorted(found))
+
+
+async def _require_utf8(conn: Connection) -> None:
+    """Refuse a database of another encoding before anything is in it: it has no place for most of the world's names,
+    and an encoding cannot be changed later."""
+    encoding = await conn.fetchval("SHOW server_encoding")
+    if encoding != "UTF8":
+        raise MigrationError(
+            f"the database is in {encoding}, and Ferryman needs UTF-8: make another one"
+            " (CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0), and set DATABASE_URL to it"
+        )
 
 
 async def _missing(conn: Connection, files: Sequence[Migration]) -> list[Migration]:

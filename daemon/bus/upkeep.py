@@ -6,8 +6,9 @@ and drop the tables of days.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -16,7 +17,7 @@ import structlog
 from adapters.channel import Channels
 from adapters.postgres.bus import burials, days, outbox, pauses, retention, spool, workers
 from adapters.postgres.bus.workers import JOURNAL
-from adapters.postgres.pool import Pool
+from adapters.postgres.pool import Pool, installation_is_wrong
 from adapters.redis.inspect import waiting_since
 from adapters.redis.streams import Streams, stream_keys
 from daemon.bus.consumer import Consumer
@@ -26,6 +27,7 @@ from daemon.bus.unattended import unattended
 from daemon.lifecycle import Periodic
 from daemon.settings.model import Settings
 from daemon.stores.health import store_away
+from daemon.telemetry.failures import fields
 from daemon.telemetry.metrics import Metrics
 from schemas.envelope import TOPICS
 
@@ -37,12 +39,33 @@ TRIM_EVERY_S: Final = 60.0
 DAYS_EVERY_S: Final = 3600.0
 RETENTION_EVERY_S: Final = 24 * 3600.0
 
+TELL_EVERY_S: Final = 60.0
+
 OUTBOX_AGE_S: Final = 5.0
 """Younger rows are about to be published by the process that wrote them."""
 
 BATCH: Final = 200
 
 log = structlog.get_logger(__name__)
+
+
+class _Survive:
+    """The policy of a duty: no error of it ends the process, which serves without it. An outage is told by the store's
+    watcher; any other error has its own line, at most one in TELL_EVERY_S."""
+
+    def __init__(self, duty: str) -> None:
+        self._duty = duty
+        self._told_at = -math.inf
+
+    def __call__(self, exc: Exception) -> bool:
+        if not store_away(exc) and time.monotonic() - self._told_at >= TELL_EVERY_S:
+            self._told_at = time.monotonic()
+            log.error("upkeep.failed", duty=self._duty, **fields(exc))
+        return True
+
+
+def _duty(name: str, act: Callable[[], Awaitable[None]], every_s: float) -> Periodic:
+    return Periodic(name, act, every_s=every_s, skip=_Survive(name))
 
 
 class Pausable(Protocol):
@@ -80,20 +103,15 @@ class Upkeep:
         self._lag = Periodic("loop-lag", self._measure_loop, every_s=LAG_EVERY_S, at_once=False)
         self.duties: Final[Sequence[Periodic]] = (
             self._lag,
-            Periodic("outbox", self._publish_left, every_s=SWEEP_EVERY_S, skip=store_away),
-            Periodic("pauses", self._follow_pauses, every_s=PAUSES_EVERY_S, skip=store_away),
-            *(
-                Periodic(f"measures-{of}", measure, every_s=MEASURE_EVERY_S, skip=store_away)
-                for of, measure in (
-                    ("process", self._measure_process),
-                    ("postgres", self._measure_postgres),
-                    ("redis", self._measure_redis),
-                    ("both", self._measure_both),
-                )
-            ),
-            Periodic("trim", self._trim, every_s=TRIM_EVERY_S, skip=store_away),
-            Periodic("retention", self._remove_old, every_s=RETENTION_EVERY_S, skip=store_away),
-            Periodic("days", self._turn_of_days, every_s=DAYS_EVERY_S, skip=store_away),
+            _duty("outbox", self._publish_left, SWEEP_EVERY_S),
+            _duty("pauses", self._follow_pauses, PAUSES_EVERY_S),
+            _duty("measures-process", self._measure_process, MEASURE_EVERY_S),
+            _duty("measures-postgres", self._measure_postgres, MEASURE_EVERY_S),
+            _duty("measures-redis", self._measure_redis, MEASURE_EVERY_S),
+            _duty("measures-both", self._measure_both, MEASURE_EVERY_S),
+            _duty("trim", self._trim, TRIM_EVERY_S),
+            _duty("retention", self._remove_old, RETENTION_EVERY_S),
+            _duty("days", self._turn_of_days, DAYS_EVERY_S),
         )
         """Services, one per duty: a duty that waits for a store delays no other."""
 
@@ -117,7 +135,7 @@ class Upkeep:
 
     async def _turn_of_days(self) -> None:
         """Make the tables of the days to come, and drop those that are too old and hold no open work."""
-        await days.ensure_days(self._pool)
+        await make_days(self._pool)
         every = [worker for worker in await workers.listed(self._pool) if worker.name != JOURNAL]
         dropped, kept = await days.drop_old_days(self._pool, self._settings.ferryman_inbox_days, every)
         if dropped:
@@ -172,6 +190,16 @@ class Upkeep:
     async def _measure_both(self) -> None:
         for name, seconds in (await unattended(self._pool, self._streams)).items():
             self._metrics.set("ferryman_unattended_seconds", seconds, {"worker": name})
+
+
+async def make_days(pool: Pool) -> None:
+    """Make the day tables, where this role may. Rows of a day without a table go to the default partition."""
+    try:
+        await days.ensure_days(pool)
+    except Exception as exc:
+        if not installation_is_wrong(exc):
+            raise
+        log.error("days.not_made", **fields(exc))
 
 
 async def publish_left(pool: Pool, streams: Streams, *, older_than_s: float) -> None:

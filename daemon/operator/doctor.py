@@ -22,6 +22,9 @@ FULL_ERROR: Final = 0.95
 CONNECTIONS: Final = 15
 """Connections to Postgres that one process may open at most."""
 
+FEW_DAYS: Final = 7
+"""Day tables are made 14 days ahead, every hour."""
+
 OLD_S: Final = 900.0
 """The age from which a waiting event is a finding."""
 
@@ -231,6 +234,12 @@ def tables(inspection: Inspection) -> Findings:
     if found.partitions not in (None, wanted):
         text = f"the database was set up with {found.partitions} partitions, and FERRYMAN_PARTITIONS says {wanted}"
         yield Finding("error", text, f"set it to {found.partitions}, or `ferryman partitions {wanted}`")
+    if not found.makes_days:
+        do = "make it the owner of inbox and event_journal, and grant it CREATE on their schema"
+        yield Finding("error", f"this role may not make day tables; there are {found.days_ahead} for days to come", do)
+    elif found.partitions is not None and found.days_ahead < FEW_DAYS:
+        text = f"there are day tables for {found.days_ahead} days to come"
+        yield Finding("warn", text, "keep a daemon running: it makes the day tables")
     for table, rows in found.stray.items():
         if rows:
             text = f"{rows} rows of {table} are of days that have no day table"

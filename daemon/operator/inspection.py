@@ -19,6 +19,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from adapters.postgres.bus import pauses, workers
 from adapters.postgres.bus.workers import Registered
+from adapters.postgres.migrate import MigrationError
 from adapters.postgres.operator.inspect import (
     PostgresServer,
     TableCounts,
@@ -26,7 +27,8 @@ from adapters.postgres.operator.inspect import (
     inspect_server,
     open_events,
 )
-from adapters.postgres.pool import PostgresError, connect, store_is_down
+from adapters.postgres.pool import PostgresError, connect, single_connection, store_is_down
+from adapters.postgres.pooler import ADVICE, PooledSessions, by_pooler, require_own_sessions
 from adapters.redis import lease_table, streams
 from adapters.redis.inspect import RedisServer, inspect_redis, waiting_since
 from adapters.redis.lease_table import Table
@@ -209,7 +211,12 @@ async def _bounded(inspection: Inspection, store: str, place: str) -> AsyncItera
     try:
         async with asyncio.timeout(STORE_PATIENCE_S):
             yield
+    except (MigrationError, PooledSessions) as exc:
+        inspection.away[store] = f"{store} at {masked_address(place)} cannot be used: {exc}"
     except Exception as exc:
+        if by_pooler(exc):
+            inspection.away[store] = f"{store} at {masked_address(place)} cannot be used: {ADVICE}"
+            return
         known = isinstance(exc, (*StreamErrors, PostgresError))
         if not known and not store_is_down(exc):
             raise
@@ -219,9 +226,11 @@ async def _bounded(inspection: Inspection, store: str, place: str) -> AsyncItera
 async def _inspect_postgres(inspection: Inspection, addresses: Addresses, count_open: bool) -> None:
     async with (
         _bounded(inspection, "Postgres", addresses.database_url),
+        single_connection(addresses.database_url) as one,
         connect(addresses.database_url, size=1, name="ferryman-cli") as pool,
     ):
         async with pool.acquire() as conn:
+            await require_own_sessions(one, conn)
             inspection.postgres = await inspect_server(conn, time.time())
             if inspection.postgres.pending:
                 return

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from redis import exceptions as redis_errors
 
+from adapters.postgres import pooler
 from adapters.postgres.migrate import migrate, pending
 from adapters.postgres.pool import PostgresError, single_connection, store_is_down
 from adapters.redis.client import AddressError
@@ -80,9 +81,11 @@ def _reached(redis_url: str, database_url: str) -> Iterator[None]:
         place = masked_address(redis_url)
         raise StartError(f"cannot use Redis at {place} ({failure(exc)}): check REDIS_URL") from exc
     except Exception as exc:
+        place = masked_address(database_url)
+        if pooler.by_pooler(exc) or isinstance(exc, pooler.PooledSessions):
+            raise StartError(f"cannot use Postgres at {place}: {pooler.ADVICE}") from exc
         if not isinstance(exc, PostgresError) and not store_is_down(exc):
             raise
-        place = masked_address(database_url)
         do = "check DATABASE_URL" if _by_the_address(exc) else "see the log of Postgres"
         raise StartError(f"cannot use Postgres at {place} ({failure(exc)}): {do}") from exc
 

@@ -8,13 +8,18 @@ from typing import Final
 
 import asyncpg
 
+from adapters.postgres import address
 from adapters.postgres.bus import partitions
+from adapters.postgres.pooler import require_own_sessions
 from daemon.lifecycle import StartError
 
 CONNECT_S: Final = 2.0
 QUERY_S: Final = 2.0
 CHANGE_S: Final = 5.0
 """Longest wait at the start for a change of the partitions: most are over sooner."""
+
+CHECK_S: Final = 5.0
+"""Longest wait at the start for the answers that tell a pooler."""
 
 LOOK_S: Final = 0.1
 
@@ -32,12 +37,14 @@ class Membership:
     async def take_part(self) -> None:
         """Keep the number of partitions from changing for as long as this process lives.
 
-        Raises: StartError while `ferryman partitions` changes it; what Postgres raises when it is away.
+        Raises: StartError while `ferryman partitions` changes it; PooledSessions where the lock would guard nothing;
+        what Postgres raises when it is away.
         """
         give_up = asyncio.get_running_loop().time() + CHANGE_S
         while True:
             await self.look()
             if self._takes_part:
+                await self._require_lock_of_its_own()
                 return
             if asyncio.get_running_loop().time() > give_up:
                 raise StartError("the partitions are being changed: start again when `ferryman partitions` has ended")
@@ -65,12 +72,26 @@ class Membership:
             self._connection.terminate()
             self._connection = None
 
+    async def _connect(self) -> asyncpg.Connection[asyncpg.Record]:
+        at = address.read(self._database_url)
+        return await asyncpg.connect(
+            at.dsn, ssl=at.tls, timeout=CONNECT_S, server_settings={"application_name": "ferryman"}
+        )
+
+    async def _require_lock_of_its_own(self) -> None:
+        """The lock belongs to a session: raises PooledSessions when that session is not this process's alone."""
+        assert self._connection is not None
+        other = await self._connect()
+        try:
+            async with asyncio.timeout(CHECK_S):
+                await require_own_sessions(self._connection, other)
+        finally:
+            other.terminate()
+
     async def _query(self) -> None:
         if self._connection is None or self._connection.is_closed():
             self._takes_part = False
-            self._connection = await asyncpg.connect(
-                self._database_url, timeout=CONNECT_S, server_settings={"application_name": "ferryman"}
-            )
+            self._connection = await self._connect()
         if self._takes_part:
             await self._connection.fetchval("SELECT 1", timeout=QUERY_S)
             return

@@ -106,11 +106,12 @@ def forgiving(condition: Callable[[], Awaitable[bool]]) -> Callable[[], Awaitabl
 
 
 @asynccontextmanager
-async def fresh_database(server: str, template: str = "template0") -> AsyncIterator[str]:
-    """The address of a new database on the Postgres at *server*, a copy of *template*; dropped in the end."""
+async def fresh_database(server: str, template: str = "template0", *, more: str = "") -> AsyncIterator[str]:
+    """The address of a new database on the Postgres at *server*, a copy of *template*; dropped in the end. *more*:
+    options of CREATE DATABASE."""
     name = f"ferryman_test_{uuid4().hex[:12]}"
     # copying files is the faster way for a template of a few megabytes
-    await _administer(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    await _administer(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy {more}")
     try:
         yield urlsplit(server)._replace(path=f"/{name}").geturl()
     finally:

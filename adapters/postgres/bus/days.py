@@ -17,11 +17,22 @@ from adapters.postgres.pool import Connection, Pool, Record
 
 DAYS_AHEAD: Final = 14
 
-_OLD: Final = """
-SELECT to_date(right(relname, 8), 'YYYYMMDD') AS day FROM pg_class
-WHERE relkind = 'r' AND relname ~ '^event_journal_p\\d{8}$'
-  AND to_date(right(relname, 8), 'YYYYMMDD') < current_date - $1::int
+# By the parent, which the search path finds: another schema may hold tables of these names, of another installation.
+_DAYS: Final = """
+SELECT to_date(right(c.relname, 8), 'YYYYMMDD') AS day, i.inhrelid::regclass::text AS name
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = to_regclass($1) AND c.relname ~ '_p\\d{8}$'
 ORDER BY 1
+"""
+
+_STOCK: Final = """
+SELECT count(*) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = to_regclass('inbox') AND c.relname ~ '_p\\d{8}$'
+  AND to_date(right(c.relname, 8), 'YYYYMMDD') > current_date
+"""
+_MAY_MAKE: Final = """
+SELECT has_schema_privilege(current_schema(), 'CREATE') AND bool_and(pg_has_role(relowner, 'USAGE'))
+FROM pg_class WHERE oid IN (to_regclass('inbox'), to_regclass('event_journal'))
 """
 
 _OPEN: Final = """
@@ -37,17 +48,21 @@ async def ensure_days(pool: Pool) -> None:
     """Make the day tables for today and the DAYS_AHEAD days to come."""
     async with pool.acquire() as conn, conn.transaction():
         await conn.execute("SELECT pg_advisory_xact_lock(hashtext('ferryman.ensure_days'))")
-        have = {row["relname"] for row in await conn.fetch("SELECT relname FROM pg_class WHERE relname ~ '_p\\d{8}$'")}
         days = await conn.fetch(
             "SELECT d::date AS day, (d + interval '1 day')::date AS next FROM"
             " generate_series(date_trunc('day', now()), now() + make_interval(days => $1), interval '1 day') AS d",
             DAYS_AHEAD,
         )
         for table in ("inbox", "event_journal"):
+            have = {row["day"] for row in await conn.fetch(_DAYS, table)}
             for row in days:
-                name = f"{table}_p{row['day']:%Y%m%d}"
-                if name not in have:
-                    await _make_day(conn, name, table, row)
+                if row["day"] not in have:
+                    await _make_day(conn, f"{table}_p{row['day']:%Y%m%d}", table, row)
+
+
+async def in_stock(conn: Connection) -> tuple[int, bool]:
+    """(for how many days to come there are tables, whether this role may make more)."""
+    return await conn.fetchval(_STOCK), bool(await conn.fetchval(_MAY_MAKE))
 
 
 async def _make_day(conn: Connection, name: str, table: str, row: Record) -> None:
@@ -66,18 +81,19 @@ async def drop_old_days(pool: Pool, days: int, workers: Sequence[Registered]) ->
     inbox rows of a day, its events would look new.
     """
     columns = by_type(workers)
-    old = [row["day"] for row in await pool.fetch(_OLD, days)]
+    first_kept = await pool.fetchval("SELECT current_date - $1::int", days)
+    inboxes = {row["day"]: row["name"] for row in await pool.fetch(_DAYS, "inbox")}
+    old = {row["day"]: row["name"] for row in await pool.fetch(_DAYS, "event_journal") if row["day"] < first_kept}
     dropped: list[date] = []
-    for day in old:
-        name = f"{day:%Y%m%d}"
-        query = _OPEN.format(table=f"event_journal_p{name}")
-        if await pool.fetchval(query, *columns):
+    for day, journal in old.items():
+        if await pool.fetchval(_OPEN.format(table=journal), *columns):
             break
         async with pool.acquire() as conn, conn.transaction():
             await conn.execute("SET LOCAL lock_timeout = '5s'")
             # of these events alone: an event that is still open, or not yet in the journal, wants its payload
-            await conn.execute(f"DELETE FROM payloads p USING event_journal_p{name} j WHERE p.event_id = j.id")  # noqa: S608
-            await conn.execute(f"DROP TABLE event_journal_p{name}")
-            await conn.execute(f"DROP TABLE IF EXISTS inbox_p{name}")
+            await conn.execute(f"DELETE FROM payloads p USING {journal} j WHERE p.event_id = j.id")  # noqa: S608
+            await conn.execute(f"DROP TABLE {journal}")
+            if day in inboxes:
+                await conn.execute(f"DROP TABLE IF EXISTS {inboxes[day]}")
         dropped.append(day)
     return dropped, [day for day in old if day not in dropped]

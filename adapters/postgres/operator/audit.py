@@ -52,9 +52,13 @@ WHERE i.worker = $1 AND i.outcome = 'dead' AND NOT EXISTS (
 ORDER BY 1 LIMIT $2
 """
 
+# The ends of a day are dropped with the day; a letter stays until an operator settles it.
 _LETTER_NOT_DEAD: Final = """
 SELECT d.event_id FROM dead_letters d
-WHERE d.worker = $1 AND d.state = 'open' AND NOT EXISTS (
+WHERE d.worker = $1 AND d.state = 'open' AND d.buried_at >= coalesce((
+    SELECT min(to_date(right(c.relname, 8), 'YYYYMMDD'))::timestamp AT TIME ZONE 'UTC'
+    FROM pg_inherits p JOIN pg_class c ON c.oid = p.inhrelid
+    WHERE p.inhparent = to_regclass('inbox') AND c.relname ~ '_p\\d{8}$'), '-infinity') AND NOT EXISTS (
     SELECT FROM inbox i
     WHERE i.worker = d.worker AND i.event_id = d.event_id AND i.replay_id = d.replay_id AND i.outcome = 'dead')
 ORDER BY 1 LIMIT $2

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from adapters.postgres.bus import burials
+from adapters.postgres.bus import burials, days
 from adapters.postgres.migrate import pending
 from adapters.postgres.pool import Connection, Pool
 
@@ -30,7 +30,8 @@ class PostgresServer:
 @dataclass(frozen=True, slots=True)
 class TableCounts:
     """Counts of this database. *partitions*: the number in force, None before the first start. *stray*: rows of inbox
-    and journal on days that have no day table. *spool*, *outbox*: events not yet on a stream, and since when."""
+    and journal on days that have no day table. *spool*, *outbox*: events not yet on a stream, and since when.
+    *days_ahead*: the days to come that have tables. *makes_days*: whether this role may make more."""
 
     partitions: int | None
     stray: Mapping[str, int]
@@ -39,6 +40,8 @@ class TableCounts:
     spool_since: datetime | None
     outbox: int
     outbox_since: datetime | None
+    days_ahead: int
+    makes_days: bool
 
 
 _SETTINGS: Final = """
@@ -80,7 +83,7 @@ async def inspect_server(conn: Connection, now: float) -> PostgresServer:
     )
 
 
-async def count_tables(conn: Connection | Pool) -> TableCounts:
+async def count_tables(conn: Connection) -> TableCounts:
     """The counts. Needs a database without pending migrations."""
     row = await conn.fetchrow(_TABLES)
     assert row is not None
@@ -92,6 +95,7 @@ async def count_tables(conn: Connection | Pool) -> TableCounts:
         row["spool_since"],
         row["outbox"],
         row["outbox_since"],
+        *await days.in_stock(conn),
     )
 
 

@@ -87,8 +87,9 @@ class Child:
     def __init__(self, command: Command, held: IO[Any]) -> None:
         self._command = command
         self._leash: int | None = None
-        _bound(command.log)
-        with command.log.open("ab") as log:
+        with os.fdopen(_private(command.log), "ab") as log:
+            if log.seek(0, os.SEEK_END) > MAX_LOG_BYTES:
+                log.truncate(0)
             self._log_start = log.seek(0, os.SEEK_END)
             self._popen = self._spawn(log, held)
 
@@ -260,7 +261,7 @@ def lock_now(file: IO[Any]) -> bool:
 
 async def _claim(path: Path, name: str) -> IO[bytes]:
     """The locked file at *path*, once no process of an earlier run has it any more."""
-    file = path.open("ab")
+    file = os.fdopen(_private(path), "ab")
     os.fchmod(file.fileno(), 0o600)
     try:
         async with asyncio.timeout(RELEASE_DEADLINE_S):
@@ -275,11 +276,10 @@ async def _claim(path: Path, name: str) -> IO[bytes]:
     return file
 
 
-def _bound(log: Path) -> None:
-    """Make the log file, private, and begin it anew when it has grown large."""
-    log.touch(mode=0o600)
-    if log.stat().st_size > MAX_LOG_BYTES:
-        os.truncate(log, 0)
+def _private(path: Path) -> int:
+    """A file to append to, made for us alone if there is none. A link is refused: as root, we would write wherever the
+    one who made it wants."""
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def _wrapped(command: Command) -> list[str]:

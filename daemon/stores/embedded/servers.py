@@ -245,7 +245,8 @@ def _owned(data_dir: Path) -> Iterator[IO[str]]:
         data_dir.mkdir(parents=True)
         # postgres run by root is another user, who may pass here and see nothing
         data_dir.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    with os.fdopen(os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600), "r+") as lock:
+    _require_own(data_dir)
+    with os.fdopen(os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+") as lock:
         give_up = time.monotonic() + _OWNER_GRACE_S
         while not lock_now(lock):
             if time.monotonic() > give_up:
@@ -255,6 +256,16 @@ def _owned(data_dir: Path) -> Iterator[IO[str]]:
                 )
             time.sleep(0.02)
         yield lock
+
+
+def _require_own(data_dir: Path) -> None:
+    """As root, refuse a directory that another user can change: that user would choose the files that root writes."""
+    found = data_dir.stat()
+    if os.geteuid() == 0 and (found.st_uid != 0 or found.st_mode & 0o022):
+        raise EmbeddedError(
+            f"the data directory {data_dir} belongs to, or can be written by, another user, and this is root:"
+            " run as that user, or give it to root alone (chown root, chmod go-w)"
+        )
 
 
 @contextmanager

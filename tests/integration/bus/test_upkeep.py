@@ -6,13 +6,16 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import asyncpg
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from adapters.channel import Channels
 from adapters.postgres.bus import burials, days, outbox, pauses, spool
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams, stream_keys
+from daemon.bus import upkeep as upkeeping
 from daemon.bus.upkeep import Upkeep
 from daemon.settings.model import Settings
 from schemas.envelope import Event
@@ -144,3 +147,25 @@ async def test_a_pause_is_a_gauge_of_the_worker_and_of_the_provider(db: Pool, re
     async with services(*again.duties):
         await until(lambda: value(again, "ferryman_worker_paused", worker=TOY) == 1)
         await until(lambda: value(again, "ferryman_provider_paused", provider="test") == 1)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a fault of ours"), asyncpg.DataError("bad"), asyncpg.InternalServerError("x")]
+)
+async def test_no_error_of_a_duty_ends_the_process_and_each_is_told(
+    db: Pool, redis: Redis, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    rounds = 0
+
+    async def fails(*_: object, **__: object) -> list[tuple[int, Event]]:
+        nonlocal rounds
+        rounds += 1
+        raise error
+
+    monkeypatch.setattr(upkeeping, "SWEEP_EVERY_S", 0.01)
+    monkeypatch.setattr(outbox, "left", fails)
+    with capture_logs() as lines:
+        async with services(*make_upkeep(db, Streams(redis, 2)).duties):
+            await until(lambda: rounds > 5)
+    told = [line for line in lines if line["event"] == "upkeep.failed"]
+    assert [(line["duty"], line["error_class"]) for line in told] == [("outbox", type(error).__name__)]

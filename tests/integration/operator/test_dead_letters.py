@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from adapters.json_guard import NotJson
-from adapters.postgres.bus import epochs, outbox
+from adapters.postgres.bus import days, epochs, outbox
 from adapters.postgres.operator import audit
 from adapters.postgres.operator.dead_letters import LetterFilter, find, groups
 from adapters.postgres.pool import Pool
@@ -76,6 +76,21 @@ async def another_worker(bench: Bench, handler: Spy) -> AsyncIterator[None]:
     held = FixedLeases(await epochs.take(bench.pool, "toy-2", range(bench.partitions), "me"))
     async with bench.running(replace(bench.worker(handler), name="toy-2"), leases=held):
         yield
+
+
+async def test_a_letter_that_outlives_the_day_of_its_end_is_no_fault_and_can_be_retried(bench: Bench) -> None:
+    await days.ensure_days(bench.pool)
+    event = make_event("a")
+    await bury(bench, [event])
+    await bench.pool.execute("DELETE FROM inbox WHERE worker = $1", TOY)
+    assert await audit.anomalies(bench.pool, TOY) == {"a dead letter without its end": [event.id]}
+    await bench.pool.execute("UPDATE dead_letters SET buried_at = now() - interval '40 days'")
+    assert await audit.anomalies(bench.pool, TOY) == {}
+    assert await retry(bench) == 1
+    await sweep(bench)
+    async with bench.running(bench.worker(succeed)):
+        await until(bench.settled)
+    assert (await balanced(bench)).done == 1
 
 
 async def test_a_retry_runs_again_and_the_accounts_balance_before_during_and_after(bench: Bench) -> None:

@@ -28,6 +28,7 @@ from daemon.operator.inspection import inspect_installation, port_at
 from daemon.operator.status import document, read_status
 from daemon.settings.model import Settings
 from tests.support.daemons import free_port
+from tests.support.servers import fresh_database
 from tests.support.toy import make_event
 
 
@@ -101,6 +102,15 @@ async def test_an_empty_database_lacks_its_migrations(redis: Redis, redis_url: s
     assert found.postgres is not None
     assert found.postgres.pending
     assert any("ferryman migrate" in finding.do for finding in examine(found))
+
+
+async def test_a_database_that_is_not_utf_8_is_an_error_in_one_line(
+    redis: Redis, redis_url: str, postgres_url: str
+) -> None:
+    async with fresh_database(postgres_url, more="ENCODING 'LATIN1' LOCALE 'C'") as url:
+        findings = examine(await inspect_installation(settings(redis_url, url)))
+    (error,) = [finding for finding in findings if finding.level == "error"]
+    assert "the database is in LATIN1, and Ferryman needs UTF-8" in error.text
 
 
 async def test_backlogs_leases_and_open_events_are_counted(

@@ -14,7 +14,8 @@ import pytest
 
 from adapters.postgres import migrate as migrating
 from adapters.postgres.migrate import Migration, MigrationError, apply, migrate, migrations, pending
-from adapters.postgres.pool import Connection
+from adapters.postgres.pool import Connection, single_connection
+from tests.support.servers import fresh_database
 
 
 @pytest.fixture
@@ -112,6 +113,18 @@ async def test_a_file_that_comes_too_late_is_refused(conn: Connection) -> None:
     await apply(conn, [later])
     with pytest.raises(MigrationError, match="give it a higher number"):
         await apply(conn, [file(1, "CREATE TABLE one ()"), later])
+
+
+@pytest.mark.parametrize("encoding", ["WIN1252", "LATIN1", "SQL_ASCII"])
+async def test_a_database_that_is_not_utf_8_is_refused_before_anything_is_in_it(
+    postgres_url: str, encoding: str
+) -> None:
+    options = f"ENCODING '{encoding}' LOCALE 'C'"
+    async with fresh_database(postgres_url, more=options) as url, single_connection(url) as conn:
+        for verb in (migrate, pending):
+            with pytest.raises(MigrationError, match=f"in {encoding}, and Ferryman needs UTF-8: make another one"):
+                await verb(conn)
+        assert await tables(conn) == 0
 
 
 async def test_it_does_not_queue_behind_a_long_lock(

@@ -86,6 +86,33 @@ async def test_without_programs_one_line_names_the_settings_to_set(
             pass
 
 
+@pytest.mark.parametrize("name", ["valkey.log", "valkey.running", "lock"])
+async def test_a_link_in_the_data_directory_is_not_followed(tmp_path: Path, name: str) -> None:
+    foreign, data = tmp_path / "foreign", tmp_path / "data"
+    foreign.write_text("kept")
+    data.mkdir(mode=0o700)
+    (data / name).symlink_to(foreign)
+    with pytest.raises(EmbeddedError, match=f"cannot be used .*{name}") as caught:
+        async with embedded(data, postgres=False, fsync=False):
+            pass
+    one_line(caught.value)
+    assert foreign.read_text() == "kept"
+
+
+@root_only
+@pytest.mark.parametrize(("owner", "mode"), [(ORDINARY.uid, 0o700), (0, 0o770), (0, 0o707)])
+async def test_root_uses_no_directory_that_another_user_can_change(tmp_path: Path, owner: int, mode: int) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    os.chown(data, owner, -1)
+    data.chmod(mode)
+    with pytest.raises(EmbeddedError, match="this is root: run as that user, or give it to root alone") as caught:
+        async with embedded(data, postgres=False, fsync=False):
+            pass
+    one_line(caught.value)
+    assert list(data.iterdir()) == []
+
+
 @root_only
 @pytest.mark.parametrize("mode", [0o700, 0o755])
 async def test_root_needs_no_open_parents_and_opens_none(mode: int) -> None:

@@ -34,7 +34,7 @@ REDIS = RedisServer(
     skew_s=0.01,
 )
 POSTGRES = PostgresServer("16.2", 16, True, "on", True, 90, 0.02, ())
-TABLES = TableCounts(16, {"inbox": 0, "event_journal": 0}, {}, 0, None, 0, None)
+TABLES = TableCounts(16, {"inbox": 0, "event_journal": 0}, {}, 0, None, 0, None, 14, True)
 LEASES = Table({"m1": frozenset({"journal"})}, {("journal", p): "m1" for p in range(16)})
 
 
@@ -121,6 +121,8 @@ def test_a_healthy_installation_has_nothing_but_ok() -> None:
         ({"leases": replace(LEASES, owners={})}, "warn", "16 of 16 partitions of journal", "log"),
         ({"tables": replace(TABLES, partitions=8)}, "error", "set up with 8 partitions", "set it to 8"),
         ({"tables": replace(TABLES, stray={"inbox": 3})}, "warn", "3 rows of inbox", "daemon"),
+        ({"tables": replace(TABLES, days_ahead=3)}, "warn", "day tables for 3 days to come", "daemon"),
+        ({"tables": replace(TABLES, makes_days=False)}, "error", "may not make day tables", "owner of inbox"),
         ({"tables": replace(TABLES, dead_letters={"journal": 2})}, "warn", "2 open dead letters of journal", "list"),
         (
             {"tables": replace(TABLES, spool=5, spool_since=NOW - timedelta(minutes=3))},
