@@ -35,5 +35,6 @@ METRICS: Final = (
     Declared("ferryman_uncertain", "gauge", "Sends whose outcome is not known.", ("provider",)),
     Declared("ferryman_breaker_open", "gauge", "1 while calls to the provider are stopped.", ("provider",)),
     Declared("ferryman_spool", "gauge", "Accepted events that wait in Postgres for Redis."),
+    Declared("ferryman_log_lines_dropped_total", "counter", "Log lines dropped because the log's reader took none."),
     Declared("ferryman_loop_lag_seconds", "gauge", "How late the event loop runs what is due."),
 )
