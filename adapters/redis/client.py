@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 
 from adapters.redis import address
 from adapters.redis.cluster import Cluster, ClusterServer
+from adapters.redis.connections import leave_wrong_servers
 from adapters.redis.server import SentinelServer, Server
 
 __all__ = ["AddressError", "Redis", "client", "server_of"]
@@ -66,6 +67,7 @@ def client(url: str, *, timeout_s: float, connections: int = 16) -> Redis:
     if scheme == "redis+cluster":
         return _cluster(url, options)
     made: Redis = Redis.from_url(url, **options)
+    leave_wrong_servers(made)
     return made
 
 

@@ -120,6 +120,10 @@ class ClusterServer(Server):
         """See Server."""
         return " ".join(self._cluster.node_of(key).name for key in keys)
 
+    async def look(self) -> None:
+        """See Server."""
+        await asyncio.gather(*[node.ask("PING") for node in await self.nodes() if node.primary])
+
     def parts(self, partitions: int) -> list[str]:
         """See Server."""
         return [str(partition) for partition in range(partitions)]

@@ -1,6 +1,8 @@
 """The table of members and leases in Redis. Every step is one script, so two processes never see half of one.
 
 Times are the server's own, so the processes' clocks do not matter. A lease that is not renewed within its time is free.
+The server's clock may step back. An end that then lies further away than a whole term is brought to a term from now: a
+dead owner's lease runs out, and a living owner keeps its own by renewing it.
 The epoch that makes a stale owner harmless is not here but in Postgres, beside the results.
 """
 
@@ -28,6 +30,11 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local me, ttl, renewals = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 if ttl > 0 then redis.call('ZADD', KEYS[1], now + ttl, me) else redis.call('ZREM', KEYS[1], me) end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+if ttl > 0 then
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%d', now + ttl), '+inf')) do
+    redis.call('ZADD', KEYS[1], now + ttl, member)
+  end
+end
 local id = string.match(me, '^[^|]+')
 local born = redis.call('GET', KEYS[3])
 if not born then
@@ -46,11 +53,15 @@ for i = 6, #ARGV do
 end
 local all, live = redis.call('HGETALL', KEYS[2]), {}
 for i = 1, #all, 2 do
-  if tonumber(string.match(all[i + 1], '|(%d+)$')) <= now then
+  local owner, till = string.match(all[i + 1], '^([^|]+)|(%d+)$')
+  if tonumber(till) <= now then
     redis.call('HDEL', KEYS[2], all[i])
   else
+    if ttl > 0 and tonumber(till) > now + ttl then
+      redis.call('HSET', KEYS[2], all[i], owner .. '|' .. string.format('%d', now + ttl))
+    end
     live[#live + 1] = all[i]
-    live[#live + 1] = string.match(all[i + 1], '^[^|]+')
+    live[#live + 1] = owner
   end
 end
 return {redis.call('ZRANGE', KEYS[1], 0, -1), live, born}

@@ -28,6 +28,9 @@ Fields: TypeAlias = Sequence[Part]
 Keyed: TypeAlias = tuple[str, Command]
 """(a key that tells the command's node, command)."""
 
+LOOKED: Final = "ferryman:{bus}:looked"
+"""What `Server.look` writes. It holds nothing and runs out by itself."""
+
 WAITAOF: Final[Command] = ("WAITAOF", 1, 0, 1500)
 """Answers, within 1.5 s, whether the append-only file is on disk up to here."""
 
@@ -105,9 +108,12 @@ class Server:
         """The addresses of nodes that the cluster itself counts as failed."""
         return set()
 
-    async def ping(self) -> None:
-        """Return when the server answers, or every primary of a cluster."""
-        await asyncio.gather(*[node.ask("PING") for node in await self.nodes() if node.primary])
+    async def look(self) -> None:
+        """Return when the server has taken a write; of a cluster, when every primary answers.
+
+        A replica answers PING as a primary does.
+        """
+        await self.redis.set(LOOKED, b"", ex=60)
 
     async def ask_each(self, *command: Part) -> list[Any]:
         """The answers of all nodes, but of replicas that do not answer."""

@@ -248,7 +248,7 @@ class Intake(Periodic):
         async with self._spool_tail:
             while await self._move_oldest():
                 pass
-            await self._streams.server.ping()
+            await self._streams.server.look()
             self._spooling = self._held
             self._spool_empty = True
             self._stores.redis.answered()

@@ -37,5 +37,6 @@ METRICS: Final = (
     Declared("ferryman_provider_paused", "gauge", "1 while an operator has paused the provider.", ("provider",)),
     Declared("ferryman_worker_paused", "gauge", "1 while an operator has paused the worker.", ("worker",)),
     Declared("ferryman_spool", "gauge", "Accepted events that wait in Postgres for Redis."),
+    Declared("ferryman_log_lines_dropped_total", "counter", "Log lines dropped because the log's reader took none."),
     Declared("ferryman_loop_lag_seconds", "gauge", "How late the event loop runs what is due."),
 )

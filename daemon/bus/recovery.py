@@ -25,7 +25,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from adapters.postgres.bus import meta, partitions, workers
+from adapters.postgres.bus import looked, meta, partitions, workers
 from adapters.postgres.pool import Connection, Pool, locking
 from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_keys
 from daemon.bus.comparison import Comparison
@@ -44,7 +44,6 @@ SETTLE_S: Final = 2 * EVERY_S
 
 LONGEST_SETTLE_S: Final = 10.0
 MEANWHILE_S: Final = 0.2
-_LOOKED: Final = "looked."
 
 CHECKPOINT_EVERY: Final = 5
 COMPARE_EVERY: Final = 2
@@ -193,6 +192,7 @@ class Recovery:
             await meta.put(self._pool, "beat", " ".join(map(str, beats)))
             await self._comparison.checkpoint()
             await self._rewind.checkpoint(max(self._beats_ms))
+            await looked.forget_old(self._pool)
 
     async def _let_others_mend(self) -> None:
         """Hold the intake back for SETTLE_S: this process sees no loss, but another may, and a recovered event goes
@@ -249,7 +249,7 @@ class Recovery:
     async def _tell(self, conn: Connection | Pool) -> None:
         """Say that this process has published what it alone knew."""
         if self._mark is not None:
-            await meta.put(conn, f"{_LOOKED}{self._id}", self._mark)
+            await looked.tell(conn, self._id, self._mark)
 
     async def _wait_for_others(self) -> None:
         """Wait until every living process has published what it alone knew, or until there is another loss to look at.
@@ -263,7 +263,7 @@ class Recovery:
             if await self._marks() != {self._mark}:
                 return
             alive, _ = await partitions.holders(self._pool)
-            if await meta.count(self._pool, _LOOKED, self._mark) >= alive:
+            if await looked.count(self._pool, self._mark) >= alive:
                 return
             await asyncio.sleep(MEANWHILE_S)
         log.warning("recovery.process_is_silent", waited_s=LONGEST_SETTLE_S)
@@ -281,7 +281,7 @@ class Recovery:
         await self._ensure_groups()
         if not mended:
             agreed = uuid.uuid4().hex
-            await meta.drop(conn, _LOOKED)
+            await looked.forget_all(conn)
             await meta.put(conn, "mark", agreed)
             pipe = self._streams.redis.pipeline(transaction=False)
             for tag in self._tags:

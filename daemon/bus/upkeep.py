@@ -29,6 +29,7 @@ from daemon.settings.model import Settings
 from daemon.stores.health import store_away
 from daemon.telemetry.failures import fields
 from daemon.telemetry.metrics import Metrics
+from daemon.telemetry.outlet import take_dropped
 from schemas.envelope import TOPICS
 
 SWEEP_EVERY_S: Final = 1.0
@@ -152,6 +153,7 @@ class Upkeep:
 
     async def _measure_loop(self) -> None:
         self._metrics.set("ferryman_loop_lag_seconds", self._lag.late_s)
+        self._metrics.inc("ferryman_log_lines_dropped_total", n=take_dropped())
 
     async def _measure_process(self) -> None:
         """What this process knows by itself, also while both stores are away."""

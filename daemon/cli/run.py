@@ -17,6 +17,7 @@ from daemon.settings.hints import ignored_options
 from daemon.settings.model import Settings
 from daemon.stores.located import located_stores, require_schema
 from daemon.telemetry import logs
+from daemon.telemetry.outlet import Outlet
 from daemon.web.place import place
 
 log = structlog.get_logger(__name__)
@@ -28,10 +29,11 @@ def run() -> None:
     settings = read_settings()
     terminal = sys.stdout.isatty()
     colors = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-    logs.configure(settings.ferryman_log_level, human=terminal, colors=colors)
-    for name, option in ignored_options(settings):
-        log.warning("settings.option_ignored", setting=name, option=option)
-    run_async(_run(settings))
+    with Outlet(sys.stdout.fileno()) as outlet:
+        logs.configure(settings.ferryman_log_level, stream=outlet, human=terminal, colors=colors)
+        for name, option in ignored_options(settings):
+            log.warning("settings.option_ignored", setting=name, option=option)
+        run_async(_run(settings))
 
 
 async def _run(settings: Settings) -> None:

@@ -99,7 +99,7 @@ class Stores:
 
 def redis_watch(redis: Redis) -> StoreWatch:
     """The watcher of Redis. *redis*: a client of the watcher's own, so that no user's call delays a look."""
-    return StoreWatch("redis", server_of(redis).ping, lambda exc: isinstance(exc, StreamErrors))
+    return StoreWatch("redis", server_of(redis).look, lambda exc: isinstance(exc, StreamErrors))
 
 
 def postgres_watch(look: Callable[[], Awaitable[None]]) -> StoreWatch:

@@ -18,6 +18,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from daemon.telemetry.failures import exception_formatter
+from daemon.telemetry.outlet import Outlet
 from daemon.telemetry.redaction import redact, redact_text
 
 _LEVELS: Final = {
@@ -31,7 +32,7 @@ _OWN_FIELDS: Final = frozenset({"level", "timestamp"})
 
 
 def configure(
-    level: str = "info", *, stream: BinaryIO | None = None, human: bool = False, colors: bool = False
+    level: str = "info", *, stream: BinaryIO | Outlet | None = None, human: bool = False, colors: bool = False
 ) -> None:
     """Send every log line of *level* and above to *stream* (standard output when None).
 
@@ -104,7 +105,7 @@ class _HumanLine:
 class _Lines:
     """Writes whole lines. A line that cannot be written is dropped: it must not fail the work that it tells of."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO | Outlet) -> None:
         self._stream = stream
         self._lock = threading.Lock()
 

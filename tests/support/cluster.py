@@ -144,13 +144,7 @@ async def cluster_of_six(directory: Path) -> AsyncIterator[ClusterNodes]:
 async def sentinel_trio(directory: Path) -> AsyncIterator[SentinelNodes]:
     """A master whose replica is in step, watched by three sentinels that know each other."""
     async with AsyncExitStack() as stack:
-        master = await _server(stack, directory, *_DURABLE, "--repl-diskless-sync-delay", "0")
-        replica = await _server(stack, directory, *_DURABLE, "--replicaof", "127.0.0.1", str(master.port))
-
-        async def in_step() -> bool:
-            return bool((await replica.redis.info("replication"))["master_link_status"] == "up")
-
-        await until(in_step, "a replica in step")
+        master, replica = await _replicated(stack, directory)
         sentinels = []
         for n in range(3):
             config = directory / f"sentinel-{n}.conf"
@@ -168,6 +162,24 @@ async def sentinel_trio(directory: Path) -> AsyncIterator[SentinelNodes]:
 
         await until(acquainted, "sentinels that know each other and the replica")
         yield SentinelNodes(master, replica, sentinels)
+
+
+@asynccontextmanager
+async def replicated_pair(directory: Path) -> AsyncIterator[tuple[Node, Node]]:
+    """A master and its replica, in step."""
+    async with AsyncExitStack() as stack:
+        yield await _replicated(stack, directory)
+
+
+async def _replicated(stack: AsyncExitStack, directory: Path) -> tuple[Node, Node]:
+    master = await _server(stack, directory, *_DURABLE, "--repl-diskless-sync-delay", "0")
+    replica = await _server(stack, directory, *_DURABLE, "--replicaof", "127.0.0.1", str(master.port))
+
+    async def in_step() -> bool:
+        return bool((await replica.redis.info("replication"))["master_link_status"] == "up")
+
+    await until(in_step, "a replica in step")
+    return master, replica
 
 
 async def _server(stack: AsyncExitStack, directory: Path, *options: str, config: Path | None = None) -> Node:

@@ -1,4 +1,5 @@
-"""A TCP proxy before a server on a Unix socket that loses answers: it swallows one and closes the connection."""
+"""A TCP proxy before a server. It loses answers (it swallows one and closes the connection), and may be pointed at
+another server."""
 
 from __future__ import annotations
 
@@ -10,10 +11,11 @@ from contextlib import asynccontextmanager
 
 
 class Proxy:
-    """*loss*: the part of the answers that is lost, 0 at first; *lost*: how many that were."""
+    """*server*: where new connections go: a Unix socket, or a port of this machine. *loss*: the part of the answers
+    that is lost, 0 at first; *lost*: how many that were."""
 
-    def __init__(self, socket: str, rng: random.Random) -> None:
-        self._socket = socket
+    def __init__(self, server: str | int, rng: random.Random) -> None:
+        self.server = server
         self._rng = rng
         self._open: set[asyncio.Task[None]] = set()
         self.loss = 0.0
@@ -33,7 +35,10 @@ class Proxy:
             writer.close()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_unix_connection(self._socket)
+        if isinstance(self.server, int):
+            there, back = await asyncio.open_connection("127.0.0.1", self.server)
+        else:
+            there, back = await asyncio.open_unix_connection(self.server)
         ways = {asyncio.create_task(self._requests(reader, back)), asyncio.create_task(self._answers(there, writer))}
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -64,13 +69,13 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxied(socket: str, rng: random.Random) -> AsyncIterator[Proxy]:
-    """A proxy before *socket*, on a free port of this machine."""
-    proxy = Proxy(socket, rng)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    proxy.port = server.sockets[0].getsockname()[1]
+async def proxied(server: str | int, rng: random.Random) -> AsyncIterator[Proxy]:
+    """A proxy before *server*, on a free port of this machine."""
+    proxy = Proxy(server, rng)
+    listening = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.port = listening.sockets[0].getsockname()[1]
     try:
         yield proxy
     finally:
-        server.close()
+        listening.close()
         await proxy.close()

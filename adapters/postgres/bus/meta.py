@@ -32,17 +32,6 @@ async def put(conn: Connection | Pool, key: str, value: str) -> None:
     )
 
 
-async def count(pool: Pool, prefix: str, value: str) -> int:
-    """How many keys that begin with *prefix* have *value*."""
-    query = "SELECT count(*) FROM ferryman_meta WHERE key ^@ $1 AND value = $2"
-    return int(await pool.fetchval(query, prefix, value))
-
-
-async def drop(conn: Connection, prefix: str) -> None:
-    """Forget every key that begins with *prefix*."""
-    await conn.execute("DELETE FROM ferryman_meta WHERE key ^@ $1", prefix)
-
-
 async def raise_to(pool: Pool, key: str, number: int) -> None:
     """Make *number* the value of *key*, unless that is greater already."""
     await pool.execute(

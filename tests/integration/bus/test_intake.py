@@ -237,15 +237,15 @@ async def test_an_event_that_came_while_the_last_of_the_spool_was_drained_does_n
     bus = Streams(redis, 1)
     intake = Intake(bus, db, stores)
     late: list[asyncio.Task[bool]] = []
-    ping = bus.server.ping
+    look = bus.server.look
 
-    async def ping_while_one_comes() -> None:
+    async def look_while_one_comes() -> None:
         late.append(asyncio.create_task(intake.append([event(len(late))])))
         for _ in range(10):
             await asyncio.sleep(0)  # it waits for the drain now
-        await ping()
+        await look()
 
-    monkeypatch.setattr(bus.server, "ping", ping_while_one_comes)
+    monkeypatch.setattr(bus.server, "look", look_while_one_comes)
     async with running(intake):
         assert intake.accepting == "redis"
         await until(lambda: all(task.done() for task in late))
