@@ -87,8 +87,9 @@ class Oracle:
         rows = await self._db.fetch("SELECT order_id, cgb_sync_status FROM orders")
         status = {row["order_id"]: row["cgb_sync_status"] for row in rows}
         for order in self._accepted:
-            wanted = "failed" if order.order_id in self._buried else "synced"
-            if status.get(order.order_id) != wanted:
+            # what kills the process is not given to the worker again, so it writes no row for it
+            wanted = ("failed", None) if order.order_id in self._buried else ("synced",)
+            if status.get(order.order_id) not in wanted:
                 found.lost.append(f"row of {order}: {status.get(order.order_id)}")
 
     async def _letters(self, found: Verdict) -> None:
