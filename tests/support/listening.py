@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from adapters.ports import Source
 from adapters.postgres.pool import Pool
+from adapters.redis.server import LOOKED
 from adapters.redis.streams import Streams, stream_key
 from adapters.registry import SOURCES
 from daemon.bus.intake import Intake
@@ -93,8 +94,9 @@ class Rig:
         return found
 
     async def keys(self) -> list[bytes]:
+        """What Redis holds, but for the key by which the intake looks whether a write works."""
         answer: Any = await self.redis.keys("*")
-        return list(answer)
+        return [key for key in answer if key != LOOKED.encode()]
 
     async def refused(self, count: int) -> list[dict[str, Any]]:
         """The refusals that are kept, once there are *count* of them."""
