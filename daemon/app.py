@@ -166,7 +166,8 @@ async def _recovered(base: _Base) -> tuple[Intake, Recovery]:
     if base.addresses.private:
         await lease_table.forget_all(base.bus.redis)
     intake = Intake(base.bus, base.pool, base.stores, alone=base.addresses.private)
-    recovery = Recovery(base.pool, base.bus, intake, days=base.settings.ferryman_inbox_days)
+    days, in_flight = base.settings.ferryman_inbox_days, base.settings.ferryman_max_in_flight
+    recovery = Recovery(base.pool, base.bus, intake, days=days, in_flight=in_flight)
     await recovery.begin()
     intake.check_before_draining(recovery.check)
     return intake, recovery

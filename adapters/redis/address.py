@@ -54,7 +54,7 @@ _IGNORED: Final = frozenset(
         "pool_size",
     )
 )
-_CERT_REQS: Final = {"none": "none", "optional": "optional", "required": "required"}
+_CERT_REQS: Final = ("none", "optional", "required")
 
 
 class RedisUrl(NamedTuple):

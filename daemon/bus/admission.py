@@ -104,9 +104,7 @@ class Admission:
             await inbox.conflicts(self._pool, others)
             for event, _ in others:
                 log.warning("event.same_id_other_body", worker=name, event_id=event.id, source=event.source)
-        if (
-            history
-        ):  # counted here, as the stream's own count of deliveries does not outlive every restart of its server
+        if history:  # counted here: the stream's own count of deliveries does not outlive every restart of its server
             unseen = [event for event in events if event.inbox_key not in seen]
             await inbox.take_over(self._pool, name, [event for event in unseen if event.inbox_key not in tried])
         for entry in entries:

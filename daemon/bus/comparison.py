@@ -30,11 +30,13 @@ HELD: Final = 20_000
 
 
 class Comparison:
-    """Of one process. It follows the journal, and remembers which of its events are open."""
+    """Of one process. It follows the journal, and remembers which of its events are open. *days*: how far back. What
+    is older is not published again (`losses.py`), so it must not be found absent, round for round."""
 
-    def __init__(self, pool: Pool, streams: Streams) -> None:
+    def __init__(self, pool: Pool, streams: Streams, days: int) -> None:
         self._pool = pool
         self._streams = streams
+        self._days = days
         self._open: dict[int, Place] = {}
         self._after: int | None = None
         """Up to this number the journal has been followed; None: not since the start, or since a loss."""
@@ -46,7 +48,7 @@ class Comparison:
         some = list(islice(self._open, ROUND))
         if not some:
             return 0
-        found = {place.seq: place for place in await places.still_open(self._pool, every, some)}
+        found = {place.seq: place for place in await places.still_open(self._pool, every, some, days=self._days)}
         for seq in some:
             del self._open[seq]
         self._open |= found  # behind the others, which have their turn at the next round
@@ -69,7 +71,7 @@ class Comparison:
         for _ in range(STRETCHES):
             if len(self._open) >= HELD:
                 break
-            until, found = await places.open_behind(self._pool, every, after)
+            until, found = await places.open_behind(self._pool, every, after, days=self._days)
             self._open |= {place.seq: place for place in found}
             if until == after:
                 break

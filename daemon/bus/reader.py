@@ -94,10 +94,11 @@ class Reader:
                 if not await self._server_is_trusted():
                     await self._pause()
                     continue
-                nothing_in = await self._read([key for p in readable for key in self._keys(p)], room)
+                keys = [key for p in readable for key in self._keys(p)]
+                nothing_in = await self._read(keys, room)
                 self.reading = frozenset()
                 if nothing_in:
-                    await self._wait(nothing_in, BLOCK_MS if room >= len(nothing_in) else SHORT_BLOCK_MS)
+                    await self._wait(nothing_in, BLOCK_MS if len(nothing_in) == len(keys) else SHORT_BLOCK_MS)
                 self._failing = None
                 self._read_at = time.monotonic()
             except StaleRead as exc:

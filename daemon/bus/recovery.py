@@ -67,15 +67,15 @@ class Held(Protocol):
 
 class Recovery:
     """Watches for losses, and mends them. *streams*: made with `recovers=True`. *days*: how far back the journal is
-    looked at."""
+    looked at. *in_flight*: the entries that a worker may hold at a time."""
 
-    def __init__(self, pool: Pool, streams: Streams, intake: Held, *, days: int) -> None:
+    def __init__(self, pool: Pool, streams: Streams, intake: Held, *, days: int, in_flight: int = 10_000) -> None:
         self._pool = pool
         self._streams = streams
         self._intake = intake
         self._losses = Losses(pool, streams, days)
-        self._comparison = Comparison(pool, streams)
-        self._rewind = Rewind(pool, streams)
+        self._comparison = Comparison(pool, streams, days)
+        self._rewind = Rewind(pool, streams, in_flight)
         self._id = uuid.uuid4().hex
         self._mark: str | None = None
         self._tags = streams.server.parts(streams.partitions)

@@ -25,11 +25,13 @@ log = structlog.get_logger(__name__)
 
 
 class Rewind:
-    """Of one process."""
+    """Of one process. *in_flight*: the entries that the journal's worker may hold at a time. All others that came
+    before its newest are in the journal."""
 
-    def __init__(self, pool: Pool, streams: Streams) -> None:
+    def __init__(self, pool: Pool, streams: Streams, in_flight: int) -> None:
         self._pool = pool
         self._streams = streams
+        self._in_flight = in_flight
 
     async def postgres_went_back(self) -> bool:
         """Whether Redis knows of a later checkpoint than Postgres."""
@@ -43,7 +45,7 @@ class Rewind:
 
     async def rewind(self) -> None:
         """Have every group read again what the journal may lack. What a worker has ended with, its inbox drops."""
-        oldest = await places.oldest_of_last(self._pool)
+        oldest = await places.oldest_of_last(self._pool, self._in_flight)
         until = await self._checkpoint() - SLACK_MS
         since = f"{max(0, until if oldest is None else min(until, parsed_id(oldest)[0] - 1))}-0"
         every = await workers.listed(self._pool)

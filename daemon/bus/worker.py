@@ -104,9 +104,7 @@ class Worker(Generic[D]):
     @property
     def entry(self) -> Registered:
         """Its entry in the table of the installation's workers."""
-        return Registered(
-            name=self.name, topics=sorted(self.reads), types=sorted(self.types), begins=self.begins, began_at=utc_now()
-        )
+        return Registered(name=self.name, topics=sorted(self.reads), types=sorted(self.types), begins=self.begins)
 
 
 AnyWorker: TypeAlias = Worker[Any]

@@ -74,11 +74,11 @@ async def _make_day(conn: Connection, name: str, table: str, row: Record) -> Non
 
 
 async def drop_old_days(pool: Pool, days: int, workers: Sequence[Registered]) -> tuple[list[date], list[date]]:
-    """Drop the day tables of more than *days* days ago, and the payloads of those days. Returns (dropped, kept for
+    """Drop the day tables of more than *days* days ago, and the payloads of their events. Returns (dropped, kept for
     open work).
 
-    *workers*: name -> the types it handles. Days go oldest first, up to the first one with open work: without the
-    inbox rows of a day, its events would look new.
+    *workers*: all of the installation, whose open work keeps a day. Days go oldest first, up to the first one with
+    open work: without the inbox rows of a day, its events would look new.
     """
     columns = by_type(workers)
     first_kept = await pool.fetchval("SELECT current_date - $1::int", days)

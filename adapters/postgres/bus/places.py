@@ -11,8 +11,8 @@ from adapters.postgres.pool import Connection, Pool
 COMPARED: Final = "compared"
 """The key in ferryman_meta: up to this number of the journal all events had ended, or had places on other streams."""
 
-IN_HAND: Final = 10_000
-"""Entries that the journal's worker may hold at a time, of all streams together (FERRYMAN_MAX_IN_FLIGHT)."""
+GRACE_S: Final = 1.0
+"""The journal is followed up to this long ago: a row with a smaller number may be committed after a larger one."""
 
 STRETCH: Final = 5_000
 """Events of the journal that one statement looks at."""
@@ -35,7 +35,7 @@ WITH candidates AS MATERIALIZED (
     FROM event_journal j
     JOIN unnest($1::text[], $2::text[], $3::timestamptz[]) AS w (worker, type, since)
         ON w.type = j.type AND j.time >= w.since
-    WHERE {chosen} AND j.entry_id IS NOT NULL AND NOT EXISTS (
+    WHERE {chosen} AND j.recorded_at > now() - make_interval(days => $4) AND j.entry_id IS NOT NULL AND NOT EXISTS (
         SELECT FROM inbox i WHERE i.event_id = j.id AND i.worker = w.worker AND i.replay_id = ''
         AND i.at BETWEEN j.recorded_at - interval '1 day' AND j.recorded_at + interval '1 day'))
 SELECT DISTINCT seq, type, subject, entry_id FROM candidates c
@@ -43,9 +43,13 @@ WHERE (SELECT true FROM inbox i WHERE i.event_id = c.id AND i.worker = c.worker 
     AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.event_id = c.id AND d.worker = c.worker)
 ORDER BY 1
 """
-_BETWEEN: Final = _OPEN.format(chosen="j.seq > $4 AND j.seq <= $5")
-_THESE: Final = _OPEN.format(chosen="j.seq = ANY($4::bigint[])")
-_UNTIL: Final = "SELECT max(seq) FROM (SELECT seq FROM event_journal WHERE seq > $1 ORDER BY seq LIMIT $2) AS stretch"
+_BETWEEN: Final = _OPEN.format(chosen="j.seq > $5 AND j.seq <= $6")
+_THESE: Final = _OPEN.format(chosen="j.seq = ANY($5::bigint[])")
+_UNTIL: Final = """
+SELECT max(seq) FROM (
+    SELECT seq FROM event_journal WHERE seq > $1 AND recorded_at <= now() - make_interval(secs => $3)
+    ORDER BY seq LIMIT $2) AS stretch
+"""
 _OLDEST_OF_LAST: Final = """
 SELECT entry_id FROM (SELECT entry_id FROM event_journal WHERE entry_id IS NOT NULL ORDER BY seq DESC LIMIT $1) AS last
 ORDER BY split_part(entry_id, '-', 1)::bigint LIMIT 1
@@ -56,19 +60,19 @@ FROM unnest($1::text[], $2::text[]) AS n (id, entry_id) WHERE j.id = n.id
 """
 
 
-async def open_behind(pool: Pool, workers: Sequence[Registered], after: int) -> tuple[int, list[Place]]:
-    """(the last number of the stretch of the journal behind number *after*, what of it is open); *after* itself at the
-    journal's end."""
-    until = await pool.fetchval(_UNTIL, after, STRETCH)
+async def open_behind(pool: Pool, workers: Sequence[Registered], after: int, *, days: int) -> tuple[int, list[Place]]:
+    """(the last number of the stretch of the journal behind number *after*, what of the last *days* is open in it);
+    *after* itself at the journal's end."""
+    until = await pool.fetchval(_UNTIL, after, STRETCH, GRACE_S)
     if until is None:
         return after, []
-    rows = await pool.fetch(_BETWEEN, *by_type(workers), after, until)
+    rows = await pool.fetch(_BETWEEN, *by_type(workers), days, after, until)
     return int(until), [Place(*row) for row in rows]
 
 
-async def still_open(pool: Pool, workers: Sequence[Registered], seqs: Sequence[int]) -> list[Place]:
-    """Of the events *seqs* those that are open."""
-    return [Place(*row) for row in await pool.fetch(_THESE, *by_type(workers), list(seqs))]
+async def still_open(pool: Pool, workers: Sequence[Registered], seqs: Sequence[int], *, days: int) -> list[Place]:
+    """Of the events *seqs* those that are open and not older than *days*."""
+    return [Place(*row) for row in await pool.fetch(_THESE, *by_type(workers), days, list(seqs))]
 
 
 async def last(conn: Connection | Pool) -> int:
@@ -81,8 +85,7 @@ async def moved(pool: Pool, entries: Sequence[tuple[str, str]]) -> None:
     await pool.execute(_MOVED, [event_id for event_id, _ in entries], [entry_id for _, entry_id in entries])
 
 
-async def oldest_of_last(pool: Pool) -> str | None:
-    """The least entry id among the newest events of the journal: what is older on the streams is in the journal, as no
-    more entries than these are in hand at a time. None: the journal knows no entries."""
-    found: str | None = await pool.fetchval(_OLDEST_OF_LAST, IN_HAND)
+async def oldest_of_last(pool: Pool, number: int) -> str | None:
+    """The least entry id among the *number* newest events of the journal. None: the journal knows no entries."""
+    found: str | None = await pool.fetchval(_OLDEST_OF_LAST, number)
     return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from adapters.postgres.bus import days, journal, places, workers
 from adapters.postgres.bus.journal import Journaled
@@ -47,6 +49,7 @@ async def watched(db: Pool, streams: Streams, monkeypatch: pytest.MonkeyPatch) -
     """The recovery of a process that has looked once."""
     monkeypatch.setattr(recovery, "SETTLE_S", 0.01)
     monkeypatch.setattr(recovery, "COMPARE_EVERY", 1)
+    monkeypatch.setattr(places, "GRACE_S", 0.0)
     watching = Recovery(db, streams, Intake(), days=30)
     await watching.begin()
     return watching
@@ -132,7 +135,39 @@ async def test_a_loss_while_no_process_ran_is_found_at_the_start(
     assert set(await on_streams(redis)) == set(ids([*older, *lost]))
 
 
-async def test_what_has_ended_or_waits_for_an_operator_is_not_looked_for(db: Pool, streams: Streams) -> None:
+async def test_what_is_too_old_to_be_published_again_is_not_found_absent_round_for_round(
+    db: Pool, redis: Redis, streams: Streams, watched: Recovery
+) -> None:
+    old, young = make_events(2, 1)
+    await accepted(db, Streams(redis, PARTITIONS), [old, young])  # long ago: the watching process no longer knows them
+    await db.execute("UPDATE event_journal SET recorded_at = now() - interval '31 days' WHERE id = $1", old.id)
+    await redis.delete(*[stream_key(TOPIC, p) for p in range(PARTITIONS)])
+    with capture_logs() as lines:
+        for _ in range(4):
+            await watched.check()
+    assert await on_streams(redis) == ids([young])
+    assert [line["event"] for line in lines].count("redis.lost_data") == 1
+
+
+async def test_a_number_of_the_journal_that_is_committed_late_is_not_passed_over(
+    db: Pool, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "GRACE_S", 1.0)
+    late, early = make_events(2, 1)
+    comparing = Comparison(db, streams, 30)
+    async with db.acquire() as conn, conn.transaction():
+        await journal.append(conn, [Journaled(late, "1-1")])
+        await accepted(db, streams, [early])
+        await comparing.lost()
+    while await db.fetchval("SELECT max(recorded_at) > now() - interval '1 s' FROM event_journal"):
+        await asyncio.sleep(0.05)
+    assert await comparing.lost() == 1, "the one whose place is on no stream"
+
+
+async def test_what_has_ended_or_waits_for_an_operator_is_not_looked_for(
+    db: Pool, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "GRACE_S", 0.0)
     done, dead, old, open_one = make_events(4, 1)
     await accepted(db, streams, [done, dead, open_one])
     async with db.acquire() as conn:
@@ -144,7 +179,7 @@ async def test_what_has_ended_or_waits_for_an_operator_is_not_looked_for(db: Poo
         dead.id,
     )
     await streams.redis.flushall()
-    assert await Comparison(db, streams).lost() == 1
+    assert await Comparison(db, streams, 30).lost() == 1
     del open_one
 
 
@@ -152,11 +187,12 @@ async def test_open_events_take_turns_and_the_journal_is_followed_stretch_by_str
     db: Pool, streams: Streams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(comparison, "ROUND", 3)
+    monkeypatch.setattr(places, "GRACE_S", 0.0)
     monkeypatch.setattr(comparison, "STRETCHES", 1)
     monkeypatch.setattr(places, "STRETCH", 4)
     events = make_events(10, 1)
     await accepted(db, streams, events)
-    comparing = Comparison(db, streams)
+    comparing = Comparison(db, streams, 30)
     assert [await comparing.lost() for _ in range(6)] == [0] * 6
     await comparing.checkpoint()
     assert await db.fetchval("SELECT value::int FROM ferryman_meta WHERE key = 'compared'") == await db.fetchval(
