@@ -80,7 +80,7 @@ class Inspection:
     sources_off: Mapping[str, str] = field(default_factory=dict)
     port: Port = "any"
     disk: tuple[int, int] | None = None
-    """(bytes used, bytes in all) where the data directory is."""
+    """(bytes used, bytes used and available) where the data directory is."""
     none_yet: str = ""
     """That there is no installation, in one line; "" where there is one."""
     away: dict[str, str] = field(default_factory=dict)
@@ -162,12 +162,13 @@ async def inspect_installation(settings: Settings, *, count_open: bool = False) 
 
 
 def disk_at(path: Path) -> tuple[int, int] | None:
-    """(bytes used, bytes in all) of the file system that *path* is on, or would be."""
+    """(bytes used, bytes used and available) of the file system that *path* is on, or would be: what `df` goes by. What
+    the file system keeps for root counts as neither."""
     there = next((place for place in (path, *path.resolve().parents) if place.exists()), None)
     if there is None:
         return None
     usage = shutil.disk_usage(there)
-    return usage.total - usage.free, usage.total
+    return usage.used, usage.used + usage.free
 
 
 async def port_at(host: str, port: int, health_port: int | None = None) -> Port:
