@@ -68,15 +68,22 @@ def show_json(document: Any) -> None:
 
 
 def show_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None, box: bool = False
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str | None = None,
+    box: bool = False,
+    whole: Sequence[str] = (),
 ) -> None:
-    """Print a table: as wide as the terminal, and elsewhere as wide as its cells. Raises: OutputGone."""
+    """Print a table: as wide as the terminal, and elsewhere as wide as its cells. *whole*: columns whose cells
+    are not wrapped, as an operator copies from them. Raises: OutputGone."""
     from rich.box import HEAVY_HEAD
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*columns, title=title, box=HEAVY_HEAD if box else None, pad_edge=box)
+    heads = (Column(name, no_wrap=name in whole) for name in columns)
+    table = Table(*heads, title=title, box=HEAVY_HEAD if box else None, pad_edge=box)
     for row in rows:
         table.add_row(*(Text(safe(cell)) for cell in row))
     out = sys.stdout

@@ -20,6 +20,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from adapters.postgres.bus import pauses, workers
 from adapters.postgres.bus.workers import Registered
 from adapters.postgres.migrate import MigrationError
+from adapters.postgres.operator import orders
 from adapters.postgres.operator.inspect import (
     PostgresServer,
     TableCounts,
@@ -96,6 +97,8 @@ class Inspection:
     leases: Table | None = None
     backlogs: dict[str, Backlog] = field(default_factory=dict)
     open_events: dict[str, int] = field(default_factory=dict)
+    orders: Mapping[str, int] | None = None
+    """Status -> how many orders have it."""
     registered: Sequence[Registered] = ()
     """The workers of the installation."""
     unattended: dict[str, float] = field(default_factory=dict)
@@ -133,8 +136,8 @@ def switches(settings: Settings) -> Switches:
 
 
 async def inspect_installation(settings: Settings, *, count_open: bool = False) -> Inspection:
-    """Inspect everything that can be reached, and leave out the rest. *count_open*: count the open events too, which
-    takes a while on a long journal."""
+    """Inspect everything that can be reached, and leave out the rest. *count_open*: count the open events and
+    the orders too, which takes a while on a long journal."""
     running, workers_off, sources_off = switches(settings)
     inspection = Inspection(
         version=version(),
@@ -241,6 +244,7 @@ async def _inspect_postgres(inspection: Inspection, addresses: Addresses, count_
         if count_open:
             handles = {worker.name: sorted(worker.types) for worker in WORKERS}
             inspection.open_events = await open_events(pool, handles)
+            inspection.orders = await orders.counts(pool)
 
 
 async def _inspect_redis(inspection: Inspection, addresses: Addresses) -> None:

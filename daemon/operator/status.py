@@ -33,6 +33,7 @@ def document(inspection: Inspection) -> dict[str, Any]:
         "partitions": inspection.partitions,
         "spool": None if tables is None else tables.spool,
         "outbox": None if tables is None else tables.outbox,
+        "orders": inspection.orders,
         "members": _members(inspection),
         "workers": {worker.name: _worker(inspection, worker.name) for worker in WORKERS},
         "unattended": {worker: round(seconds) for worker, seconds in inspection.unattended.items() if seconds},
