@@ -46,6 +46,7 @@ from daemon.stores.embedded.processes import EmbeddedError
 from daemon.stores.located import Addresses, NoInstallation, located_stores
 from daemon.telemetry.failures import failure
 from daemon.version import version
+from daemon.web.place import from_here
 from daemon.workers import WORKERS, enabled
 
 PATIENCE_S: Final = 5.0
@@ -195,11 +196,10 @@ async def port_at(host: str, port: int, health_port: int | None = None) -> Port:
 
 
 async def _daemon_at(host: str, port: int) -> Port:
-    place = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     try:
         async with (
             ClientSession(timeout=ClientTimeout(total=PATIENCE_S)) as session,
-            session.get(f"http://{place}:{port}/readyz") as answer,
+            session.get(f"http://{from_here(host, port)}/readyz") as answer,
         ):
             document = await answer.json(content_type=None)
     except (ClientError, OSError, TimeoutError, ValueError):
