@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -125,7 +126,7 @@ async def _show(settings: Settings, wanted: str, json: bool) -> None:
         return
     for name, value in document.items():
         if name != "data" and value is not None:
-            say(f"{name:12} {value}")
+            say(f"{name:12} {shown_time(value) if isinstance(value, datetime) else value}")
     say(shown_json(letter.event.data), lines=True)
 
 

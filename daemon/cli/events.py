@@ -83,7 +83,7 @@ async def _list(settings: Settings, wanted: EventFilter, event: str | None, limi
         texts = [one[name] or "" for name in ("id", "order_id", "type", "source", "key", "place")]
         rows.append([shown_time(one["time"]), *texts, states])
     columns = ("time (UTC)", "event", "order", "type", "source", "key", "where", "workers")
-    show_table(columns, rows, whole=("event", "order"))
+    show_table(columns, rows, fit=False)
 
 
 async def _show(settings: Settings, wanted: str, json: bool) -> None:

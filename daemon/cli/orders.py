@@ -55,7 +55,7 @@ async def _list(settings: Settings, status: str | None, since: datetime | None, 
         rows.append([times[0], one["order_id"], one["status"] or "", *times[1:], one["reason"] or ""])
     if rows:
         columns = ("kept (UTC)", "order", "status", "last try", "completed", "reason")
-        show_table(columns, rows, whole=("order",))
+        show_table(columns, rows, fit=False)
     say(f"all orders: {', '.join(f'{count} {name}' for name, count in counts.items())}")
 
 
@@ -69,10 +69,8 @@ async def _show(settings: Settings, wanted: str, json: bool) -> None:
         show_json(document)
         return
     for name, value in document.items():
-        if name.endswith("_at"):
-            value = shown_time(value)
-        if name not in ("events", "dead_letters") and value not in (None, ""):
-            say(f"{name:24} {value}")
+        if name not in ("events", "dead_letters") and value is not None:
+            say(f"{name:24} {shown_time(value) if isinstance(value, datetime) else value}")
     for event in document["events"]:
         states = "  ".join(f"{worker}: {state}" for worker, state in event["workers"].items())
         say(f"{'event':24} {event['id']}  {event['type']}  {states}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -77,7 +78,7 @@ async def _show(settings: Settings, number: int, json: bool) -> None:
         return
     for name, value in refused.document(found).items():
         if value is not None:
-            say(f"{name:13} {value}")
+            say(f"{name:13} {shown_time(value) if isinstance(value, datetime) else value}")
     say("" if body is None else shown_json(body) + "\n", lines=True)
 
 

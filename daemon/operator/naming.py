@@ -29,6 +29,7 @@ SHOWN: Final = 20
 
 NOT_KEPT: Final = "no event that is kept has this id, order or key: see `ferryman events list`"
 
+_TOO_SHORT: Final = re.compile(rf"[0-9a-f]{{1,{LEAST - 1}}}")
 _BEGINNING: Final = re.compile(rf"[0-9a-f][0-9a-f-]{{{LEAST - 1},35}}")
 _LONGEST_NUMBER: Final = 18
 """Digits of a letter's number at most: more are beyond what the table can hold."""
@@ -73,7 +74,8 @@ async def the_event(pool: Pool, text: str) -> FoundEvent:
     """The one event that *text* names. Raises: NoSuchEvent; SeveralFit."""
     found = await find(pool, text)
     if not found:
-        raise NoSuchEvent(NOT_KEPT)
+        short = _TOO_SHORT.fullmatch(text.strip().lower())
+        raise NoSuchEvent(NOT_KEPT + (f"; the beginning of an id has {LEAST} characters or more" if short else ""))
     if len(found) > 1:
         raise SeveralFit([_line(one) for one in found])
     return found[0]
