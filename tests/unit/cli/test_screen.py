@@ -136,7 +136,7 @@ def test_a_closed_output_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_table_that_is_not_fitted_keeps_its_ids_whole_on_a_terminal_too(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
-        encoding = "utf-8"  # type: ignore[assignment]
+        encoding = "utf-8"
 
         def isatty(self) -> bool:
             return True
