@@ -14,7 +14,7 @@ from daemon.cli.arguments import parse_words, require_known
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED, UsageError
 from daemon.cli.screen import say
-from daemon.cli.tools import opened
+from daemon.cli.tools import DryRun, opened
 from daemon.operator.inspection import switches
 from daemon.operator.send_test import Answer, Prepared, as_it_should, endings, post, prepare
 from daemon.operator.standing import order_of
@@ -48,22 +48,24 @@ def send_test(
         typer.Option(help="Where the daemon is reached, if not where the settings say.", parser=_url, metavar="URL"),
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds to wait for its end at most.")] = 30.0,
+    dry_run: DryRun = False,
 ) -> None:
     """Post one invented webhook to the running daemon, with the settings' key or signature, and follow it to its end in
     every worker. It is marked as a test: it is kept and then skipped, and nothing is done for it outside. Exit code 0
     only when it ended so."""
     require_known("SOURCE", source, list(TESTED))
     settings = read_settings()
-    if not run_async(_send(settings, TESTED[source], url, timeout)):
+    tested = TESTED[source]
+    where = _address(settings, tested, url)
+    test = prepare(settings, tested, utc_now())
+    say(f"{'would post' if dry_run else 'posting'} the test order {order_of(test.event.data)} to {where}")
+    if not dry_run and not run_async(_send(settings, where, test, timeout)):
         raise typer.Exit(FAILED)
 
 
-async def _send(settings: Settings, source: Source, url: str | None, timeout_s: float) -> bool:
-    """Whether it ended as it should."""
-    where = _address(settings, source, url)
-    test = prepare(settings, source, utc_now())
+async def _send(settings: Settings, where: str, test: Prepared, timeout_s: float) -> bool:
+    """Post *test* to *where* and follow it; whether it ended as it should."""
     async with opened(settings) as (_, pool):
-        say(f"posting the test order {order_of(test.event.data)} to {where}")
         if not _accepted(await post(where, test.webhook), test):
             return False
         left = list(handlers(WORKERS, test.event.type))

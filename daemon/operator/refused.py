@@ -9,13 +9,13 @@ from typing import Any
 import orjson
 from multidict import CIMultiDict
 
+from adapters.json_guard import NotJson, parse_object
 from adapters.ports import Source, Webhook
 from adapters.postgres.bus import outbox
 from adapters.postgres.operator import refusals
 from adapters.postgres.operator.refusals import KeptRequest
 from adapters.postgres.pool import Pool
 from daemon.operator.edits import new_data
-from daemon.operator.trail import data_document
 from schemas.envelope import Event
 from schemas.errors import FerrymanError, Malformed
 
@@ -38,9 +38,15 @@ async def find(pool: Pool, number: int) -> KeptRequest:
 
 
 def whole_document(kept: KeptRequest) -> dict[str, Any]:
-    """*kept* as JSON, with its body: the JSON that it is, else its text; null where it is not kept."""
+    """*kept* as JSON, with its body: the object that it is, else its text, as of JSON with a key twice; null where it
+    is not kept."""
     body = kept.request.body
-    return document(kept) | {"body": None if body is None else data_document(body)}
+    if body is None:
+        return document(kept) | {"body": None}
+    try:
+        return document(kept) | {"body": parse_object(body)}
+    except NotJson:
+        return document(kept) | {"body": body.decode(errors="replace")}
 
 
 def document(kept: KeptRequest) -> dict[str, Any]:

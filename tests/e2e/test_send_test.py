@@ -47,12 +47,15 @@ async def test_a_test_order_is_posted_and_followed_to_its_end_in_every_worker(
             await db.fetchval("SELECT data::json #>> '{order,id}' FROM event_journal WHERE id = $1", event_id)
             == order_id
         )
+        code, planned = await sender.run("--dry-run")
+        assert (code, "would post" in planned) == (0, True)
         code, again = await sender.run("--url", here.url)
         assert code == 0, again
         assert order_id not in again, "each test is a new order"
         code, said = await sender.run("--url", f"{here.url}{SOURCE.path}")
         assert code == 0, said
     assert await db.fetchval("SELECT count(*) FROM orders") == 0
+    assert await db.fetchval("SELECT count(*) FROM event_journal") == 3
     assert cgb.ledger.contacts_made() == []
 
 
