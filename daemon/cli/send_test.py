@@ -15,14 +15,13 @@ from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED, UsageError
 from daemon.cli.screen import say
 from daemon.cli.tools import DryRun, opened
-from daemon.operator.inspection import switches
 from daemon.operator.send_test import Answer, Prepared, as_it_should, endings, post, prepare
 from daemon.operator.standing import order_of
 from daemon.operator.trail import handlers
 from daemon.settings.model import Settings
 from daemon.telemetry.redaction import redact_text
 from daemon.web.place import from_here
-from daemon.workers import WORKERS
+from daemon.workers import WORKERS, enabled
 
 TESTED: Final = {source.name: source for source in SOURCES if source.sample is not None}
 
@@ -75,7 +74,7 @@ async def _send(settings: Settings, where: str, test: Prepared, timeout_s: float
             ended.append(ending)
             reason = f" ({redact_text(ending.reason)})" if ending.reason else ""
             say(f"{ending.worker}: {ending.outcome}{reason}" + ("" if as_it_should(ending) else ", which is wrong"))
-    off = switches(settings).workers_off
+    _, off = enabled(settings)
     for worker in left:
         why = f": with these settings it is off, as {off[worker]}" if worker in off else ""
         say(f"{worker}: open after {timeout_s:g} s{why}; see `ferryman events show {test.event.id}`")
