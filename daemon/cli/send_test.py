@@ -30,7 +30,9 @@ def _url(text: str) -> str:
     """The parser of an address. Raises: typer.BadParameter."""
     try:
         parts = urlsplit(parse_words(text))
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        sound = (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
+        )
     except ValueError:  # of a port that is no number, and of brackets
         sound = False
     if not sound:
@@ -56,15 +58,17 @@ def send_test(
     settings = read_settings()
     tested = TESTED[source]
     where = _address(settings, tested, url)
-    test = prepare(settings, tested, utc_now())
-    say(f"{'would post' if dry_run else 'posting'} the test order {order_of(test.event.data)} to {where}")
-    if not dry_run and not run_async(_send(settings, where, test, timeout)):
+    if not run_async(_send(settings, tested, where, timeout, dry_run)):
         raise typer.Exit(FAILED)
 
 
-async def _send(settings: Settings, where: str, test: Prepared, timeout_s: float) -> bool:
-    """Post *test* to *where* and follow it; whether it ended as it should."""
+async def _send(settings: Settings, source: Source, where: str, timeout_s: float, dry_run: bool) -> bool:
+    """Post a test of *source* to *where* and follow it; whether it ended as it should. *dry_run*: only say it."""
     async with opened(settings) as (_, pool):
+        test = prepare(settings, source, utc_now())
+        say(f"{'would post' if dry_run else 'posting'} the test order {order_of(test.event.data)} to {where}")
+        if dry_run:
+            return True
         if not _accepted(await post(where, test.webhook), test):
             return False
         left = list(handlers(WORKERS, test.event.type))

@@ -234,24 +234,27 @@ def test_only_a_signature_that_can_be_checked_needs_the_body(secrets: Mapping[st
     assert ORDERS.early(CIMultiDict({"X-API-Key": KEYS[1]}), secrets) is True
 
 
-RIGHT = signed(BODY)
-
-
 @pytest.mark.parametrize(
-    "headers",
+    ("given", "signatures"),
     [
-        [("X-API-Key", "wrong"), ("X-API-Key", KEYS[0])],
-        [("X-API-Key", ""), ("x-api-key", KEYS[0])],
-        [("Authorization", "Basic eA=="), ("Authorization", f"Bearer {KEYS[0]}")],
-        [("Authorization", "Bearer wrong"), ("authorization", f"bearer {KEYS[1]}")],
-        [("webhook-signature", "v1,AA=="), *RIGHT.items()],
-        [("webhook-timestamp", "1"), *RIGHT.items()],
-        [("webhook-id", "msg_0"), *RIGHT.items()],
-        [*RIGHT.items(), *RIGHT.items()],
+        ([("X-API-Key", "wrong"), ("X-API-Key", KEYS[0])], 0),
+        ([("X-API-Key", ""), ("x-api-key", KEYS[0])], 0),
+        ([("Authorization", "Basic eA=="), ("Authorization", f"Bearer {KEYS[0]}")], 0),
+        ([("Authorization", "Bearer wrong"), ("authorization", f"bearer {KEYS[1]}")], 0),
+        ([("webhook-signature", "v1,AA==")], 1),
+        ([("webhook-timestamp", "1")], 1),
+        ([("webhook-id", "msg_0")], 1),
+        ([], 2),
     ],
-    ids=lambda headers: headers[0][0] + " twice",
+    ids=lambda given: f"{given[0][0]} twice" if isinstance(given, list) and given else "",
 )
-def test_a_header_of_proof_that_comes_twice_is_tried_in_each_of_its_values(headers: list[tuple[str, str]]) -> None:
+def test_a_header_of_proof_that_comes_twice_is_tried_in_each_of_its_values(
+    given: list[tuple[str, str]], signatures: int
+) -> None:
+    headers = [
+        *given,
+        *signatures * list(signed(BODY).items()),
+    ]  # signed now: the test may run long after its collection
     assert ORDERS.verify(Webhook(CIMultiDict(headers), BODY, ""), SECRETS)
     assert ORDERS.verify(Webhook(CIMultiDict(reversed(headers)), BODY, ""), SECRETS)
 
