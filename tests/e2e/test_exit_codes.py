@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -131,6 +134,31 @@ async def test_what_is_sound_ends_with_0_and_what_lacks_a_yes_fails(
     for verb in ("dead-letters retry", "dead-letters discard"):
         assert (await code_of(verb, "--all", cwd=tmp_path, **settings))[0] == 1
         assert (await code_of(verb, "--all", "--dry-run", cwd=tmp_path, **settings))[0] == 0
+
+
+async def test_ctrl_c_ends_a_verb_under_way_with_130(tmp_path: Path, settings: dict[str, Any], db: Pool) -> None:
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "daemon", "send-test", "orders", "--url", f"http://127.0.0.1:{port}"),
+            cwd=tmp_path,
+            env=environment(ORDERS_API_KEY=API_KEY, **settings),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        await asyncio.wait_for(asked.wait(), 20)
+        process.send_signal(signal.SIGINT)
+        _, err = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 130, err.decode()
+    assert b"Traceback" not in err
 
 
 async def test_the_page_and_the_help_say_what_each_code_means(tmp_path: Path) -> None:
