@@ -140,5 +140,5 @@ class Gate:
 def _one_refusal(error: ChannelDown) -> Transient:
     """*error* as the refusal of one call, by an account that is sound."""
     refusal = Transient(f"{error}, while the account itself is not refused")
-    refusal.said = error.said
+    refusal.said, refusal.code = error.said, error.code
     return refusal

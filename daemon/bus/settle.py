@@ -58,18 +58,21 @@ class Wait(NamedTuple):
 
 
 class Retry(NamedTuple):
-    """Call the handler again, from its first step, after *delay_s*. *counted*: it cost an attempt."""
+    """Call the handler again, from its first step, after *delay_s*. *counted*: it cost an attempt. *limited*: it was no
+    failure of the event or its channel, only not the time for it. *rows*: to record with it."""
 
     delay_s: float
     counted: bool
     error: FerrymanError
     limited: bool = False
+    rows: tuple[Row, ...] = ()
 
 
 class Park(NamedTuple):
-    """Wait until *channel* is back; costs nothing."""
+    """Record *rows*, then wait until *channel* is back; costs nothing."""
 
     channel: str
+    rows: tuple[Row, ...] = ()
 
 
 class StandInLine(NamedTuple):
@@ -82,7 +85,10 @@ class Yield:
     """Call the handler again in a moment, if this process still holds the lease then; costs nothing."""
 
 
-Verdict: TypeAlias = Finish | Wait | Retry | Park | StandInLine | Yield
+Written: TypeAlias = Finish | Wait | Retry | Park
+"""A verdict that is written to Postgres."""
+
+Verdict: TypeAlias = Written | StandInLine | Yield
 
 
 class Unexpected(FerrymanError):
