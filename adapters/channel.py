@@ -46,7 +46,7 @@ class ChannelState:
 
 
 def reason(channel: str, word: str, error: str) -> str:
-    """Why calls on *channel* are stopped, in a few words; "" where they are not. *error*: the code of the last error."""
+    """Why calls on *channel* are stopped, in a few words; "" where they are not. *error*: code of the last error."""
     match word:
         case "paused":
             return f"{channel} is paused by an operator"

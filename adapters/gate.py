@@ -21,10 +21,11 @@ T = TypeVar("T")
 
 
 class NoPlace(NotSent):
-    """Our own rate limit has no place now. *ticket* is called when it is worth asking again."""
+    """Our own rate limit has no place now, or *system* has asked us to wait. *ticket* is called when it is worth asking
+    again."""
 
-    def __init__(self, ticket: Ticket) -> None:
-        super().__init__("our own rate limit has no place now")
+    def __init__(self, ticket: Ticket, system: str = "the other side") -> None:
+        super().__init__(f"{system} has asked us to wait" if ticket.paused else "our own rate limit has no place now")
         self.ticket = ticket
 
 
@@ -133,7 +134,7 @@ class Gate:
             return
         ticket = await self.limiter.take(self.scope, mine.ticket)
         if ticket is not None:
-            raise NoPlace(ticket)
+            raise NoPlace(ticket, self.system)
         mine.asked, mine.ticket = True, None
 
 

@@ -295,22 +295,24 @@ class Consumer:
                 self._fail(entry, verdict)
                 self.committer.submit(Settled(entry, verdict._replace(rows=rows), now))
             case Park():
-                self._park(entry, verdict.channel, now)
+                why = waiting.closed(self._shared.channels[verdict.channel])
+                self._wait(entry, verdict._replace(rows=waiting.rows(self.worker, entry, why, now)), now)
             case StandInLine():
-                self.lanes.stand_in_line(entry, verdict.ticket)
+                why = waiting.asked(verdict)
+                self._wait(entry, verdict._replace(rows=waiting.rows(self.worker, entry, why, now)), now)
             case Yield():
                 log.warning("lease.over", worker=self.worker.name, event_id=entry.event.id, step=entry.step)
                 self.lanes.again(entry, LEASE_LOOK_S)
 
-    def _park(self, entry: Entry, channel: str, now: datetime) -> None:
-        """Let *entry* wait for *channel*, and write the reason down where it is another one than before."""
-        why = waiting.closed(self._shared.channels[channel])
-        rows = waiting.rows(self.worker, entry, why, now)
-        entry.step, entry.memo = "", None
-        if rows:
-            self.committer.submit(Settled(entry, Park(channel, rows), now))
+    def _wait(self, entry: Entry, verdict: Park | StandInLine, now: datetime) -> None:
+        """Write down why *entry* waits, where that is to be told, then let it wait."""
+        if verdict.rows:
+            self.committer.submit(Settled(entry, verdict, now))
+        elif isinstance(verdict, StandInLine):
+            self.lanes.stand_in_line(entry, verdict.ticket)
         else:
-            self.lanes.park(entry, channel)
+            entry.step, entry.memo = "", None
+            self.lanes.park(entry, verdict.channel)
 
     def _fail(self, entry: Entry, verdict: Retry) -> None:
         """Note that a call of the handler has failed, and begin again at the handler's first step."""
@@ -342,8 +344,8 @@ class Consumer:
             elif isinstance(verdict, Wait):
                 entry.step, entry.memo = verdict.step, verdict.memo
                 self.lanes.again(entry, (verdict.at - self._shared.now()).total_seconds())
-            elif isinstance(verdict, Park):
-                self.lanes.park(entry, verdict.channel)
+            elif isinstance(verdict, Park | StandInLine):
+                self._wait(entry, verdict._replace(rows=()), self._shared.now())
             else:
                 self.lanes.again(entry, verdict.delay_s)
         self._tally.ended(ended)

@@ -11,7 +11,7 @@ import orjson
 from adapters.postgres.bus import burials, inbox
 from daemon.bus.aside import LARGE_BYTES
 from daemon.bus.lanes import Entry
-from daemon.bus.settle import Finish, Park, Retry, Written
+from daemon.bus.settle import Finish, Park, Retry, StandInLine, Written
 from schemas.envelope import Event
 
 TEXT_CAP: Final = 500
@@ -44,7 +44,7 @@ def without_rows(verdict: Written) -> Written | None:
     event that waits. None: they are the result itself, or there are none."""
     if isinstance(verdict, Finish) and verdict.outcome == "dead":
         return verdict._replace(rows=())
-    return verdict._replace(rows=()) if isinstance(verdict, Retry | Park) and verdict.rows else None
+    return verdict._replace(rows=()) if isinstance(verdict, Retry | Park | StandInLine) and verdict.rows else None
 
 
 def inbox_row(entry: Entry, verdict: Finish) -> inbox.InboxRow:

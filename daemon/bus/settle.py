@@ -76,19 +76,22 @@ class Park(NamedTuple):
 
 
 class StandInLine(NamedTuple):
-    """Wait until *ticket* is called: our own rate limit has no place now; costs nothing."""
+    """Record *rows*, then wait until *ticket* is called: our own rate limit has no place now; costs nothing. *why*: the
+    other side has asked us to wait, as a sentence."""
 
     ticket: Ticket
+    why: str = ""
+    rows: tuple[Row, ...] = ()
 
 
 class Yield:
     """Call the handler again in a moment, if this process still holds the lease then; costs nothing."""
 
 
-Written: TypeAlias = Finish | Wait | Retry | Park
-"""A verdict that is written to Postgres."""
+Written: TypeAlias = Finish | Wait | Retry | Park | StandInLine
+"""A verdict that is written to Postgres, the last two where they have rows."""
 
-Verdict: TypeAlias = Written | StandInLine | Yield
+Verdict: TypeAlias = Written | Yield
 
 
 class Unexpected(FerrymanError):
@@ -127,7 +130,7 @@ def decide(
             assert result.channel is not None
             return Park(result.channel)
         case NoPlace():
-            return StandInLine(result.ticket)
+            return StandInLine(result.ticket, str(result) if result.ticket.paused else "")
         case LeaseLost():
             return Yield()
         case StoreAway():

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from adapters.channel import Channel
 from daemon.bus.lanes import Entry
 from daemon.bus.outcome import Row, Turn
-from daemon.bus.settle import Retry
+from daemon.bus.settle import Retry, StandInLine
 from daemon.bus.worker import AnyWorker
 
 
@@ -23,6 +23,11 @@ def failed(verdict: Retry, now: datetime) -> str:
         return ""
     at = f"{(now + timedelta(seconds=verdict.delay_s)).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
     return f"waits: the last attempt failed ({verdict.error.full_text}), the next one is at {at} UTC"
+
+
+def asked(verdict: StandInLine) -> str:
+    """Why an event waits although its channel is open; "" where it only waits for its place."""
+    return f"waits: {verdict.why}" if verdict.why else ""
 
 
 def rows(worker: AnyWorker, entry: Entry, why: str, now: datetime) -> tuple[Row, ...]:

@@ -51,7 +51,8 @@ WHERE worker = $1 AND (event_id, replay_id) IN (SELECT * FROM unnest($2::text[],
 """
 
 _FAILED: Final = """
-INSERT INTO attempts AS a (worker, event_id, replay_id, attempts, error_class, error_text, error_code, next_at, failures)
+INSERT INTO attempts AS a
+    (worker, event_id, replay_id, attempts, error_class, error_text, error_code, next_at, failures)
 SELECT $1, *, 1 FROM unnest($2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
 ON CONFLICT (worker, event_id, replay_id) DO UPDATE
 SET attempts = excluded.attempts, error_class = excluded.error_class, error_text = excluded.error_text,

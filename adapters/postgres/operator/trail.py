@@ -133,7 +133,8 @@ SELECT event_id, worker, replay_id, outcome, reason, attempts, at FROM inbox WHE
 at
 """
 _ATTEMPTS: Final = """
-SELECT worker, replay_id, attempts, error_class, error_text, next_at, updated_at, greatest(failures, attempts), error_code
+SELECT worker, replay_id, attempts, error_class, error_text, next_at, updated_at, greatest(failures, attempts),
+    error_code
 FROM attempts WHERE event_id = $1 AND error_class <> ''
 ORDER BY updated_at
 """
