@@ -27,8 +27,9 @@ MOST_LINES: Final = 4
 LINES_WITHIN_S: Final = 60.0
 """A breaker tells at most so many changes of its state in so many seconds; then the state it has come to."""
 
-Word: TypeAlias = Literal["up", "unused", "away", "refused", "paused"]
-"""Calls go through; none has been made yet; none is answered; the account is at fault; an operator has stopped them."""
+Word: TypeAlias = Literal["up", "unused", "asked", "away", "refused", "paused"]
+"""Calls go through; none has been made yet; the system has asked us to wait; it does not answer as it should; the
+account is at fault; an operator has stopped all calls."""
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +49,8 @@ class ChannelState:
 def reason(channel: str, word: str, error: str) -> str:
     """Why calls on *channel* are stopped, in a few words; "" where they are not. *error*: code of the last error."""
     match word:
+        case "asked":
+            return f"{channel} has asked us to wait"
         case "paused":
             return f"{channel} is paused by an operator"
         case "refused":
@@ -187,7 +190,8 @@ class Breaker:
             log.warning("provider.changed", provider=self._channel, open=self._open, changes=untold)
 
 
-_WORST: Final = ("unused", "up", "away", "refused")
+_WORST: Final[tuple[Word, ...]] = ("unused", "up", "asked", "away", "refused", "paused")
+"""From the state that stops nothing to the one that stops most."""
 
 
 class Channel:
@@ -201,6 +205,7 @@ class Channel:
         self._name = name
         self._clock = clock
         self.paused = False
+        self._asked_until = float("-inf")
         self._breakers: dict[Operation, Breaker] = {"read": Breaker(name, clock), "write": Breaker(name, clock)}
 
     @property
@@ -219,13 +224,23 @@ class Channel:
         now = self._clock()
         worst = max(self._breakers.values(), key=lambda b: (_WORST.index(b.word), b.error_at))
         last = worst if worst.probe_at is not None else max(self._breakers.values(), key=lambda b: b.error_at)
+        word = "asked" if self.asked_s > 0 and _WORST.index(worst.word) < _WORST.index("asked") else worst.word
         return ChannelState(
-            "paused" if self.paused else worst.word,
+            "paused" if self.paused else word,
             None if worst.changed_at is None else now - worst.changed_at,
             last.error,
             now - last.error_at if last.error else None,
             None if worst.probe_at is None else max(0.0, worst.probe_at - now),
         )
+
+    @property
+    def asked_s(self) -> float:
+        """For how many seconds more the system has asked us to wait, as far as `heard` told."""
+        return max(0.0, self._asked_until - self._clock())
+
+    def heard(self, asked_s: float) -> None:
+        """The shared pause of the rate limit lasts for *asked_s* seconds more, 0 where there is none."""
+        self._asked_until = self._clock() + asked_s
 
     @property
     def why_closed(self) -> str:

@@ -32,6 +32,7 @@ from daemon.bus.shared import Shared
 from daemon.bus.upkeep import Upkeep, make_days, publish_left
 from daemon.bus.worker import AnyWorker, Domain, Outside, utc_now
 from daemon.lifecycle import StartError
+from daemon.operator.pauses import scopes
 from daemon.operator.repartition import finish
 from daemon.process import Daemon
 from daemon.settings.model import Settings
@@ -112,7 +113,7 @@ async def _built(base: _Base, known: Sequence[AnyWorker], sources: Sequence[Sour
     await finish(pool, bus.redis)
     running = await _running(base, known)
     intake, recovery = await _recovered(base)
-    metrics, channels, refusals = _metrics(known, sources), Channels(), Refusals(pool)
+    metrics, channels, refusals = _metrics(known, sources), _channels(known), Refusals(pool)
     outside = Outside(
         settings=settings,
         pool=pool,
@@ -133,7 +134,7 @@ async def _built(base: _Base, known: Sequence[AnyWorker], sources: Sequence[Sour
         keeper=keeper,
         consumers=consumers,
         recovery=recovery,
-        upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics),
+        upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, scopes(known)),
         metrics=metrics,
     )
 
@@ -250,6 +251,14 @@ def _domains(workers: Sequence[AnyWorker]) -> list[Domain[Any]]:
 def declared(workers: Sequence[AnyWorker]) -> list[Declared]:
     """Every metric of a process that runs *workers*."""
     return [*BUS_METRICS, *WEB_METRICS, *(metric for domain in _domains(workers) for metric in domain.metrics)]
+
+
+def _channels(workers: Sequence[AnyWorker]) -> Channels:
+    """The channels of *workers*, also of those that are off here: each has its gauges and its state."""
+    channels = Channels()
+    for name in sorted({name for worker in workers for name in worker.channels}):
+        _ = channels[name]
+    return channels
 
 
 def _metrics(workers: Sequence[AnyWorker], sources: Sequence[Source]) -> Metrics:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
@@ -52,11 +52,12 @@ class Outside:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Domain(Generic[D]):
     """Workers that share what they need of the outside. *opened* builds it, and closes it with the process. *metrics*:
-    what the domain counts."""
+    what the domain counts. *scopes*: channel -> what its rate limit counts by."""
 
     name: str
     opened: Callable[[Outside], AbstractAsyncContextManager[D]]
     metrics: tuple[Declared, ...] = ()
+    scopes: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def _no_rows(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:

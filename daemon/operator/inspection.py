@@ -37,7 +37,7 @@ from adapters.redis.streams import StreamErrors, Streams, stream_keys
 from adapters.registry import SOURCES
 from daemon.bus.unattended import unattended_of
 from daemon.lifecycle import StartError
-from daemon.operator.pauses import SCOPES
+from daemon.operator.pauses import scopes
 from daemon.settings.load import masked_address
 from daemon.settings.model import Settings
 from daemon.stores.embedded.installation import require_programs
@@ -249,7 +249,7 @@ async def _inspect_redis(inspection: Inspection, addresses: Addresses) -> None:
             found = await inspect_redis(client)
             inspection.redis, inspection.nodes, inspection.silent_nodes = found.whole, found.nodes, found.silent
             inspection.leases = await lease_table.read_table(client)
-            for provider, scope in SCOPES.items():
+            for provider, scope in scopes(WORKERS).items():
                 if (left_s := await seconds_left(client, scope)) > 0:
                     inspection.asked_to_wait[provider] = left_s
             bus = Streams(client, inspection.partitions)
