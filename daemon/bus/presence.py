@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -35,14 +37,14 @@ log = structlog.get_logger(__name__)
 
 
 class Presence(Periodic):
-    """The duty to tell. *me*: the process's name in the table of leases. *about*: what is said of the process but for
-    its providers, asked for each time."""
+    """The duty to tell. *me*: the process's name in the table of leases. *about*: what the settings make of the
+    process. *listens*: where it takes webhooks, "" until it does."""
 
     def __init__(
         self,
         pool: Pool,
         me: str,
-        about: Callable[[], Report],
+        about: Report,
         consumers: Sequence[Consumer],
         channels: Channels,
         now: Clock = utc_now,
@@ -50,13 +52,22 @@ class Presence(Periodic):
         super().__init__("presence", self._round, every_s=LOOK_S, skip=self._survive)
         self._pool = pool
         self._me = me
-        self._about = about
         self._consumers = consumers
         self._channels = channels
         self._now = now
+        self._self = replace(about, host=socket.gethostname(), pid=os.getpid(), started_at=now(), settings_at=now())
+        self.listens = ""
         self._told = b""
         self._told_at = self._forgot_at = float("-inf")
         self._failing = False
+
+    def renew(self, about: Report) -> None:
+        """The process has read its settings again, which make *about* of it."""
+        before = self._self
+        self._self = replace(
+            about, host=before.host, pid=before.pid, started_at=before.started_at, settings_at=self._now()
+        )
+        self.wake()
 
     @property
     def report(self) -> Report:
@@ -66,7 +77,7 @@ class Presence(Periodic):
             channel.name: _provider(channel, sum(parked.get(channel.name, 0) for parked in waiting), self._now())
             for channel in self._channels.all()
         }
-        return replace(self._about(), providers=providers)
+        return replace(self._self, listens=self.listens, providers=providers)
 
     async def leave(self) -> None:
         """Take back what was said: the process ends."""

@@ -1,8 +1,8 @@
 """What a process says of itself to those who look at the installation from outside.
 
-It holds no secret and no digest of one: a digest of a short secret can be guessed, and a key for it would have to be
-known to whoever reads the report. Of a secret it says that it is set, and how many entries it has; when the settings were
-read tells whether a change of it has reached the process.
+It holds no secret and no digest of one: from a digest a short secret can be guessed, and a key for the digest would
+have to be where whoever reads the report can read it too. Of a secret it says that it is set, and how many entries it
+has. When the settings were read tells whether a change of a secret has reached the process.
 """
 
 from __future__ import annotations

@@ -12,11 +12,15 @@ import pytest
 from adapters.postgres.operator.inspect import PostgresServer, TableCounts
 from adapters.redis.inspect import RedisServer
 from adapters.redis.lease_table import Table
-from daemon.operator.doctor import Finding, examine
-from daemon.operator.inspection import Backlog, Inspection, disk_at, switches
+from adapters.registry import SOURCES
+from daemon.operator.about import about
+from daemon.operator.doctor import examine
+from daemon.operator.finding import Finding
+from daemon.operator.inspection import Backlog, Inspection, disk_at
 from daemon.operator.loss_window import loss_window
 from daemon.operator.status import document
 from daemon.settings.model import Settings
+from daemon.workers import WORKERS
 
 NOW = datetime(2031, 3, 1, 12, tzinfo=UTC)
 REDIS = RedisServer(
@@ -116,7 +120,7 @@ def test_a_healthy_installation_has_nothing_but_ok() -> None:
         ({"sources_off": {"orders": "set ORDERS_API_KEY"}}, "warn", "orders is not served", "ORDERS_API_KEY"),
         ({"workers_off": {"contact-sync": "no key"}}, "warn", "contact-sync is off: no key", "set"),
         ({"paused": frozenset({"cgb"})}, "warn", "cgb is paused", "ferryman resume cgb"),
-        ({"settings": Settings(ferryman_allow_unsigned="orders")}, "warn", "anybody", "FERRYMAN_ALLOW_UNSIGNED"),
+        ({"unsigned": ("orders",)}, "warn", "anybody", "FERRYMAN_ALLOW_UNSIGNED"),
         ({"leases": Table({}, {})}, "warn", "no daemon runs", "ferryman run"),
         ({"leases": replace(LEASES, owners={})}, "warn", "16 of 16 partitions of journal", "log"),
         ({"tables": replace(TABLES, partitions=8)}, "error", "set up with 8 partitions", "set it to 8"),
@@ -186,13 +190,14 @@ def test_the_loss_window_is_one_sentence(redis: dict[str, Any], postgres: dict[s
 
 
 def test_what_is_off_is_listed_with_the_names_that_switch_it_on() -> None:
-    running, workers, sources = switches(Settings())
-    assert running == ["journal"]
-    assert workers == {"contact-sync": "CGB_API_KEY is not set"}
-    assert sources == {"orders": "set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET"}
-    _, workers, sources = switches(Settings(cgb_api_key="k" * 20, orders_api_key="a" * 20, ferryman_workers="journal"))
-    assert workers == {"contact-sync": "FERRYMAN_WORKERS does not name it"}
-    assert sources == {}
+    found = about(Settings(), WORKERS, SOURCES)
+    assert found.workers == ("journal",)
+    assert found.workers_off == {"contact-sync": "CGB_API_KEY is not set"}
+    assert found.sources_off == {"orders": "set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET"}
+    given = Settings(cgb_api_key="k" * 20, orders_api_key="a" * 20, ferryman_workers="journal")
+    found = about(given, WORKERS, SOURCES)
+    assert found.workers_off == {"contact-sync": "FERRYMAN_WORKERS does not name it"}
+    assert (found.sources, found.sources_off) == (("orders",), {})
 
 
 def test_the_disk_of_a_directory_that_is_not_there_yet_is_that_of_its_parent(tmp_path: Path) -> None:
