@@ -29,7 +29,7 @@ def show(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Every setting with its value and its origin, as a process has it that is started from here; secrets are masked."""
+    """Every setting with its value and its origin, as a process that starts from here has it; secrets are masked."""
     if running:
         _show_running(run_async(_running(read_settings())), json)
         return
@@ -54,9 +54,8 @@ def _show_running(members: Sequence[Member], json: bool) -> None:
         say("no daemon runs")
         return
     for member in members:
-        say(
-            f"{member.named}: settings {member.report.settings_digest}, read {shown_time(member.report.settings_at)} UTC"
-        )
+        report = member.report
+        say(f"{member.named}: settings {report.settings_digest}, read {shown_time(report.settings_at)} UTC")
     names = list(dict.fromkeys(name for member in members for name in member.report.settings))
     rows = [[name, *(member.report.settings.get(name, "") for member in members)] for name in names]
     show_table(("setting", *(member.id[:8] for member in members)), rows)

@@ -35,13 +35,12 @@ def _print(found: dict[str, Any]) -> None:
     rows = [[name, *map(_text, worker.values())] for name, worker in found["workers"].items()]
     show_table(("worker", "state", "owned", "lag", "pending", "open", "dead", "oldest (s)"), rows)
     told = {process["id"]: process for process in found["processes"]}
-    for member, owned in (found["members"] or dict.fromkeys(told, {})).items():
+    owners = {process: {} for process in told} if found["members"] is None else found["members"]
+    for member, owned in owners.items():
         shares = "; ".join(f"{worker} {shown_ranges(partitions)}" for worker, partitions in owned.items())
         say(f"process {member[:8]}{_who(told.get(member))}: {shares or 'its partitions are not known'}")
     if names := found["settings_differ"]:
-        say(
-            f"this shell's settings differ from the daemon's: {', '.join(names)}; give the daemon's with --env-file FILE"
-        )
+        say(f"this shell's settings differ from the daemon's: {', '.join(names)}; give those with --env-file FILE")
     if names := found["processes_differ"]:
         say(f"the processes have different settings: {', '.join(names)}; see `ferryman config show --running`")
     if found["members"] == {}:
