@@ -55,7 +55,8 @@ class Presence(Periodic):
         self._consumers = consumers
         self._channels = channels
         self._now = now
-        self._self = replace(about, host=socket.gethostname(), pid=os.getpid(), started_at=now(), settings_at=now())
+        at = now()
+        self._self = replace(about, host=socket.gethostname(), pid=os.getpid(), started_at=at, settings_at=at)
         self.listens = ""
         self._told = b""
         self._told_at = self._forgot_at = float("-inf")
