@@ -89,13 +89,13 @@ def port(inspection: Inspection) -> Findings:
 
 
 def owners(inspection: Inspection) -> Findings:
-    """Partitions without an owner."""
+    """Partitions without an owner, of the workers that the processes run or that this shell would run."""
     if inspection.leases is None:
         return
     if not inspection.leases.members:
         yield Finding("warn", "no daemon runs: events wait", "`ferryman run`")
         return
-    for worker in inspection.workers:
+    for worker in dict.fromkeys((*inspection.workers, *inspection.shell.workers)):
         lacking = [p for p in range(inspection.partitions) if (worker, p) not in inspection.leases.owners]
         if lacking:
             text = f"{len(lacking)} of {inspection.partitions} partitions of {worker} have no owner"

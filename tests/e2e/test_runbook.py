@@ -397,9 +397,9 @@ async def test_refused_webhooks(operator: Operator, db: Pool, tmp_path: Path) ->
             await page.follow('ferryman_refused_total{reason="key",source="orders"} N', at)
             await page.follow('ferryman_connections_refused_total{reason="share"} N', at)
             await page.follow('"ready":true', at)
-            unset = replace(at, settings=dict(at.settings) | {"ORDERS_API_KEY": ""})
+        async with running(operator.cwd, **operator.settings, ORDERS_API_KEY="") as here:
             phrase = "source orders is not served: set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET"
-            await page.follow(phrase, unset)
+            await page.follow(phrase, operator.beside(here))
 
 
 async def test_stores_that_are_away(memory_path: Path, tmp_path: Path, cgb: CgbSandbox) -> None:
