@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
@@ -23,6 +23,7 @@ from daemon.operator.naming import NOT_KEPT, NoSuchEvent
 from daemon.operator.standing import Standing, standing, with_orders
 from daemon.operator.trail import OUTCOMES, EventTrail
 from daemon.operator.unjournaled import caveat, unjournaled
+from daemon.operator.why import read_circumstances, reasons
 from daemon.settings.model import Settings
 from daemon.telemetry.redaction import redact_text
 from daemon.workers import WORKERS
@@ -96,13 +97,14 @@ async def _show(settings: Settings, wanted: str, json: bool) -> None:
             unseen = await unjournaled(pool, addresses.redis_url, settings.ferryman_partitions)
             raise NoSuchEvent(f"{exc}{caveat(unseen)}") from None
         stands = await standing(pool, WORKERS, found)
+        why = reasons(found, WORKERS, await read_circumstances(pool))
     if json:
-        show_json(found.document() | stands.document())
+        show_json(found.document() | stands.document() | {"why": why})
     else:
-        _print_trail(found, stands)
+        _print_trail(found, stands, why)
 
 
-def _print_trail(found: EventTrail, stands: Standing) -> None:
+def _print_trail(found: EventTrail, stands: Standing, why: Mapping[str, str]) -> None:
     event = found.event
     for name, value in (("event", event.id), ("type", event.type), ("source", event.source), ("key", event.subject)):
         say(f"{name:8} {value}")
@@ -114,12 +116,9 @@ def _print_trail(found: EventTrail, stands: Standing) -> None:
     say(f"{shown_time(event.time)}  arrived")
     for at, line in sorted(_steps(found), key=lambda step: step[0]):
         say(f"{shown_time(at)}  {line}")
-    trying = {failed.worker for failed in found.attempts}
     for worker in found.open:
-        if worker in stands.behind:
-            say(f"{'':19}  {worker}: open, behind event {stands.behind[worker]}")
-        elif worker not in trying:
-            say(f"{'':19}  {worker}: open")
+        behind = f"; behind event {stands.behind[worker]}" if worker in stands.behind else ""
+        say(f"{'':19}  {worker}: open, {why[worker]}{behind}")
     if found.conflicts:
         say(f"{'':19}  {found.conflicts} other bodies came under this id: the first one counts")
     say("")
@@ -142,7 +141,8 @@ def _steps(found: EventTrail) -> list[tuple[datetime, str]]:
         steps.append((e.at, text + (f" [replay {e.replay_id}]" if e.replay_id else "")))
     for f in found.attempts:
         error = f"{f.error_class}: {redact_text(f.error_text)}"
-        steps.append((f.at, f"{f.worker}: attempt {f.attempts} failed ({error}), again at {shown_time(f.next_at)}"))
+        again = f"{f.worker}: attempt {f.failures} failed ({error}), again at {shown_time(f.next_at)}"
+        steps.append((f.at, again + ("" if f.attempts == f.failures else f"; {f.attempts} of them count")))
     for x in found.letters:
         error = f"{x.error_class}: {redact_text(x.error_text)}"
         steps.append((x.buried_at, f"{x.worker}: dead letter {x.id} after {x.attempts} attempts ({error})"))
