@@ -56,7 +56,7 @@ SOUND: Final = {
 """Every verb that needs the stores, as it is called for something."""
 
 OTHERS: Final = {"run", "demo", "config show"}
-"""Verbs that are not asked of stores: the demo has its own, and what the daemon does without them is not this file's."""
+"""Verbs that are not asked of stores: the demo has its own, and the daemon may wait for its."""
 
 NAMES: Final = {
     "events show": ["*"],
