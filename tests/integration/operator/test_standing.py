@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from datetime import timedelta
 
 from redis.asyncio import Redis
@@ -108,7 +109,7 @@ async def test_the_verbs_say_it(db: Pool, redis: Redis, redis_url: str, database
         return (await asyncio.to_thread(CliRunner().invoke, commands("events"), ["events", *argv], env=env)).output
 
     shown = await said("show", "IL-2")
-    assert f"contact-sync: open, behind event {FIRST.id}" in shown
+    assert re.search(rf"contact-sync: open.* behind event {FIRST.id}\n", shown)
     assert "order    IL-2, which has no row in `orders`" in shown
     document = json.loads(await said("show", "IL-2", "--json"))
     assert document["behind"] == {"contact-sync": FIRST.id}
