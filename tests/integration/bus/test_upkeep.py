@@ -16,6 +16,7 @@ from adapters.postgres.bus import burials, days, outbox, pauses, spool
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams, stream_keys
 from daemon.bus import upkeep as upkeeping
+from daemon.bus.metrics import METRICS
 from daemon.bus.upkeep import Upkeep
 from daemon.settings.model import Settings
 from schemas.envelope import Event
@@ -134,6 +135,21 @@ async def test_what_waits_in_postgres_is_measured_while_redis_is_away(
         await until(lambda: value(upkeep, "ferryman_spool") == 0)
         await until(lambda: value(upkeep, "ferryman_dead_letters", worker=TOY) == 0)
         assert value(upkeep, "ferryman_lag", worker=TOY) is None
+
+
+async def test_what_no_process_has_read_is_in_the_gauges_of_every_process_and_their_help_says_how_to_add_them_up(
+    db: Pool, redis: Redis
+) -> None:
+    one, consumer = await waiting_for(db, Streams(redis, 2))
+    consumer.paused = True
+    other = Upkeep(Settings(), db, Streams(redis, 2), [consumer], Channels(), make_metrics())
+    async with services(*one.duties, *other.duties):
+        for process in (one, other):
+            await until(lambda process=process: value(process, "ferryman_lag", worker=TOY) == 3)
+            await until(lambda process=process: (value(process, "ferryman_oldest_seconds", worker=TOY) or 0) > 0)
+    helps = {metric.name: metric.help for metric in METRICS}
+    for name in ("lag", "oldest_seconds", "unattended_seconds", "dead_letters", "spool"):
+        assert "take their max, not their sum" in helps[f"ferryman_{name}"]
 
 
 async def test_a_pause_is_a_gauge_of_the_worker_and_of_the_provider(db: Pool, redis: Redis) -> None:
