@@ -197,6 +197,18 @@ class Streams:
         answers = await self._answers(commands)
         return [entry for answer in answers for entry in _entries(answer)]
 
+    async def fetch(self, entries: Sequence[tuple[str, str]]) -> list[StreamEntry]:
+        """The entries named by (stream key, entry id), in their order; without fields where they are gone. Takes
+        nothing. Raises: StreamErrors."""
+        pipe = self.redis.pipeline(transaction=False)
+        for key, entry_id in entries:
+            pipe.xrange(key, min=entry_id, max=entry_id)
+        answers: list[Any] = await pipe.execute()
+        return [
+            StreamEntry(key, entry_id, found[0][1] if found else {})
+            for (key, entry_id), found in zip(entries, answers, strict=True)
+        ]
+
     async def wait(self, after: Mapping[str, str], *, block_ms: int) -> bool:
         """Wait until one of the streams may have an entry beyond its id, at most *block_ms*. Takes nothing. True: it
         has one."""

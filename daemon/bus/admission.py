@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -14,7 +15,8 @@ from adapters.postgres.pool import Pool, store_is_down
 from adapters.redis.streams import StreamEntry, partition_in
 from daemon.bus.committer import Committer, Settled
 from daemon.bus.endings import body_hash
-from daemon.bus.lanes import Entry, EntryRef, Lanes
+from daemon.bus.lanes import Entry, Lanes
+from daemon.bus.left import EntryRef, LeftEntry
 from daemon.bus.settle import Finish
 from daemon.bus.worker import AnyWorker
 from schemas.envelope import Event, InboxKey, event_id, from_fields
@@ -45,8 +47,14 @@ class Admission:
         self._stopping = stopping
         self._since = since
 
-    async def admit(self, found: Sequence[StreamEntry], epochs: Mapping[int, int], *, history: bool) -> None:
-        """Put into lanes what is this worker's to do; acknowledge what is done already or none of its business."""
+    async def admit(
+        self, found: Sequence[StreamEntry], epochs: Mapping[int, int], *, history: bool, taken_back: bool = False
+    ) -> None:
+        """Put into lanes what is this worker's to do; acknowledge what is done already or none of its business.
+
+        Where a key has its share in hand the entry is left on the stream, unless it is *taken_back* from there.
+        """
+        coming: Counter[str] = Counter()
         entries: list[Entry] = []
         copies: list[tuple[Entry, Event]] = []
         for delivery in found:
@@ -59,11 +67,14 @@ class Admission:
             elif isinstance(entry, Settled):
                 self._lanes.add(entry.entry, decided=True)
                 self._committer.submit(entry)
+            elif not taken_back and not self._lanes.has_room(subject := entry.event.subject, coming[subject]):
+                self._lanes.left.add(LeftEntry(subject, ref, history))
             elif (first := self._lanes.first(entry.event)) is not None:
                 # before anything is awaited: the first one may end meanwhile, unseen by a query that began before
                 self._lanes.add(entry)
                 copies.append((entry, first.event))
             else:
+                coming[entry.event.subject] += 1
                 entries.append(entry)
         while entries or copies:
             try:

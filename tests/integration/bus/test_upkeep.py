@@ -144,9 +144,9 @@ async def test_what_no_process_has_read_is_in_the_gauges_of_every_process_and_th
     consumer.paused = True
     other = Upkeep(Settings(), db, Streams(redis, 2), [consumer], Channels(), make_metrics())
     async with services(*one.duties, *other.duties):
-        for process in (one, other):
-            await until(lambda process=process: value(process, "ferryman_lag", worker=TOY) == 3)
-            await until(lambda process=process: (value(process, "ferryman_oldest_seconds", worker=TOY) or 0) > 0)
+        both = (one, other)
+        await until(lambda: [value(process, "ferryman_lag", worker=TOY) for process in both] == [3, 3])
+        await until(lambda: all((value(process, "ferryman_oldest_seconds", worker=TOY) or 0) > 0 for process in both))
     helps = {metric.name: metric.help for metric in METRICS}
     for name in ("lag", "oldest_seconds", "unattended_seconds", "dead_letters", "spool"):
         assert "take their max, not their sum" in helps[f"ferryman_{name}"]
