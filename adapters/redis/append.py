@@ -51,6 +51,11 @@ class Appends:
         """
         return None if self._untrusted else self._losses
 
+    @property
+    def mark(self) -> str:
+        """The mark that the trusted server has; another one than before says that what was lost is there again."""
+        return self._known_by[2]
+
     async def restarted(self) -> bool:
         """Whether the server was started again, or is untrusted for another reason. Raises: StreamErrors."""
         if self._recovers and not await self._server.knows(self._known_by[0]):

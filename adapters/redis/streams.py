@@ -36,6 +36,7 @@ __all__ = [
     "partition_in",
     "stream_key",
     "stream_keys",
+    "topic_in",
 ]
 
 CONSUMER: Final = "owner"
@@ -103,6 +104,11 @@ def epoch_key(group: str, partition: int) -> str:
 def partition_in(key: str) -> int:
     """The partition that a stream key names."""
     return int(key[key.index("{") + 1 : key.index("}")])
+
+
+def topic_in(key: str) -> str:
+    """The topic that a stream key names."""
+    return key.rpartition(":")[2]
 
 
 class Streams:
@@ -254,11 +260,13 @@ class Streams:
         pipe = self.redis.pipeline(transaction=False)
         for key in keys:
             pipe.xinfo_groups(key)
-        return {
-            key: {text(group["name"]): text(group["last-delivered-id"]) for group in groups}
-            for key, groups in zip(keys, await pipe.execute(raise_on_error=False), strict=True)
-            if not isinstance(groups, Exception)
-        }
+        found: dict[str, dict[str, str]] = {}
+        for key, groups in zip(keys, await pipe.execute(raise_on_error=False), strict=True):
+            if not isinstance(groups, Exception):
+                found[key] = {text(group["name"]): text(group["last-delivered-id"]) for group in groups}
+            elif "no such key" not in str(groups):
+                raise groups
+        return found
 
     async def lag(self, group: str, keys: Sequence[str]) -> tuple[int, int]:
         """(entries of *keys* not yet read by *group*, entries read and not acknowledged); -1 where the server cannot

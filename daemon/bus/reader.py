@@ -75,6 +75,7 @@ class Reader:
         self._next_count = 0.0
         self._read_at = -math.inf
         self._trusted_since = self._appends.trusted_since()
+        self._mark = self._appends.mark
         self.paused = False
         self.reading: frozenset[int] = frozenset()
         """The partitions that the read under way may bring entries of: they are not handed over before its end."""
@@ -121,9 +122,18 @@ class Reader:
             since = self._appends.trusted_since()
         if since not in (None, self._trusted_since):
             self._trusted_since = since
-            self._lanes.left.clear()  # what of it is there still is in the history, in its order
+            if self._appends.mark != self._mark:
+                self._mark = self._appends.mark
+                self._forget_waiting()
             self._begin_anew()
         return since is not None
+
+    def _forget_waiting(self) -> None:
+        """What was lost is there again, before what is newer of its keys: so nothing that is not begun keeps its place
+        in a lane. What of it is pending still is in the history."""
+        self._lanes.left.clear()
+        for partition in self._owned:
+            self._lanes.drop_waiting(partition)
 
     def _follow_leases(self) -> None:
         """Take up the partitions leased since the last call, from the beginning of what is pending there."""

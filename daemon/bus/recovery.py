@@ -25,9 +25,10 @@ from typing import Final, Protocol
 
 import structlog
 
-from adapters.postgres.bus import looked, meta, partitions, workers
+from adapters.postgres.bus import looked, meta, partitions
 from adapters.postgres.pool import Connection, Pool, locking
-from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_keys
+from adapters.redis.streams import NotDurable, StreamErrors, Streams
+from daemon.bus import groups as bus_groups
 from daemon.bus.comparison import Comparison
 from daemon.bus.losses import Losses
 from daemon.bus.rewind import Rewind
@@ -80,7 +81,6 @@ class Recovery:
         self._mark: str | None = None
         self._tags = streams.server.parts(streams.partitions)
         self._beats = [0] * len(self._tags)
-        self._beats_ms = [0] * len(self._tags)
         self._servers: str | None = None
         self._waiting = False
         self._rounds = 0
@@ -162,15 +162,17 @@ class Recovery:
         beats = [int(beat) for _, beat, _ in found]
         went_back = any(beat <= before for beat, before in zip(beats, self._beats, strict=True))
         # no beat need be among what is lost
-        went_back = went_back or (restarted and await self._streams.lacks_recent())
+        went_back = went_back or ((restarted or groups) and await self._streams.lacks_recent())
+        gone = groups and await bus_groups.lost(self._pool, self._streams)
         taken_over = self._servers is not None and servers != self._servers
         postgres_back = self._rounds % CHECKPOINT_EVERY == 0 and await self._rewind.postgres_went_back()
-        signs = marks != {self._mark} or self._mark is None or went_back or taken_over or postgres_back
-        absent = 0 if signs or self._rounds % COMPARE_EVERY else await self._comparison.lost()
+        signs = marks != {self._mark} or self._mark is None or went_back or gone or taken_over or postgres_back
+        absent = 0 if signs else await self._absent(groups=groups)
         if signs or absent:
             await self._mend(
                 gone=None in marks,
                 went_back=went_back,
+                stream_gone=gone,
                 taken_over=taken_over,
                 absent=absent,
                 postgres_back=postgres_back,
@@ -178,7 +180,7 @@ class Recovery:
             self._comparison.forget()
         else:
             if groups:
-                await self._ensure_groups()
+                await bus_groups.ensure(self._pool, self._streams)
             if restarted and self._rounds:
                 await self._let_others_mend()
         self._streams.appends.trust(tagged(MARK, self._tags[0]), self._mark or "")
@@ -186,13 +188,18 @@ class Recovery:
             await meta.put(self._pool, "servers", servers)
             self._servers = servers
         self._beats = beats
-        self._beats_ms = [int(seconds) * 1000 + int(micros) // 1000 for _, _, (seconds, micros) in found]
         self._rounds += 1
         if self._rounds % CHECKPOINT_EVERY == 0:
             await meta.put(self._pool, "beat", " ".join(map(str, beats)))
             await self._comparison.checkpoint()
-            await self._rewind.checkpoint(max(self._beats_ms))
+            await self._rewind.checkpoint(max(int(s) * 1000 + int(us) // 1000 for _, _, (s, us) in found))
             await looked.forget_old(self._pool)
+
+    async def _absent(self, *, groups: bool) -> int:
+        """How many open events are not on their streams; of all, at the start, and of some, now and then."""
+        if not self._rounds:
+            return await self._comparison.lost_by_now()
+        return await self._comparison.lost() if groups or self._rounds % COMPARE_EVERY == 0 else 0
 
     async def _let_others_mend(self) -> None:
         """Hold the intake back for SETTLE_S: this process sees no loss, but another may, and a recovered event goes
@@ -220,6 +227,7 @@ class Recovery:
         *,
         gone: bool,
         went_back: bool = False,
+        stream_gone: bool = False,
         taken_over: bool = False,
         absent: int = 0,
         postgres_back: bool = False,
@@ -235,6 +243,7 @@ class Recovery:
                 told = {
                     "mark": "gone" if gone else "there",
                     "beat_went_back": went_back,
+                    "stream_gone": stream_gone,
                     "taken_over": taken_over,
                     "absent": absent,
                     "postgres_went_back": postgres_back,
@@ -277,8 +286,8 @@ class Recovery:
         recovered = [] if new or mended else await self._losses.missing(conn)
         recovered += await self._losses.unknown({event.id for event in recovered})
         if recovered:
-            await self._losses.publish(recovered, self._beats_ms)
-        await self._ensure_groups()
+            await self._losses.publish(recovered)
+        await bus_groups.ensure(self._pool, self._streams)
         if not mended:
             agreed = uuid.uuid4().hex
             await looked.forget_all(conn)
@@ -290,13 +299,6 @@ class Recovery:
             if not new:
                 log.warning("redis.lost_data", published_again=len(recovered), **told)
         self._mark = agreed
-
-    async def _ensure_groups(self) -> None:
-        """Make the groups of every worker of the installation, also of those that no process runs now: what they have
-        not read is kept for them."""
-        for worker in await workers.listed(self._pool):
-            keys = stream_keys(worker.topics, range(self._streams.partitions))
-            await self._streams.ensure_groups(worker.name, keys)
 
 
 def tagged(key: str, tag: str) -> str:

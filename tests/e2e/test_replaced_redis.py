@@ -1,4 +1,4 @@
-"""Redis is replaced, or loses parts, while the daemons are down: all that was accepted is done, in each person's order."""
+"""Redis is replaced, or loses parts, while no process runs: what was accepted is done, in each person's order."""
 
 from __future__ import annotations
 
