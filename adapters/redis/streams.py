@@ -139,7 +139,11 @@ class Streams:
     async def _append(self, events: Sequence[Event], *, lost: bool) -> list[bytes]:
         entries = [to_fields(event) for event in events]
         batch = self.recent.add(entries)
-        ids = await self.appends.run([*map(self._key, events)], entries, lost=lost)
+        try:
+            ids = await self.appends.run([*map(self._key, events)], entries, lost=lost)
+        except BaseException:
+            self.recent.discard(batch)  # its caller still has it, and what the caller puts before it goes before it
+            raise
         self.recent.is_there(batch, ids)
         return ids
 

@@ -31,14 +31,11 @@ from adapters.redis.streams import NotDurable, StreamErrors, Streams
 from daemon.bus import groups as bus_groups
 from daemon.bus.comparison import Comparison
 from daemon.bus.losses import Losses
+from daemon.bus.marks import Marks
 from daemon.bus.rewind import Rewind
 from daemon.lifecycle import Periodic
 from daemon.stores.health import store_away
 
-MARK: Final = "ferryman:{bus}:mark"
-BEAT: Final = "ferryman:{bus}:beat"
-_LOOK: Final = "return {redis.call('GET', KEYS[1]), redis.call('INCR', KEYS[2]), redis.call('TIME')}"
-_BUS: Final = "bus"
 EVERY_S: Final = 1.0
 SETTLE_S: Final = 2 * EVERY_S
 """How long every process needs to look, and to publish what it alone knows."""
@@ -79,8 +76,8 @@ class Recovery:
         self._rewind = Rewind(pool, streams, in_flight)
         self._id = uuid.uuid4().hex
         self._mark: str | None = None
-        self._tags = streams.server.parts(streams.partitions)
-        self._beats = [0] * len(self._tags)
+        self._marks = Marks(streams)
+        self._beats = [0] * len(self._marks)
         self._servers: str | None = None
         self._waiting = False
         self._rounds = 0
@@ -95,7 +92,7 @@ class Recovery:
         """Look for the first time, and mend before anything is read or taken in. Raises what the stores raise."""
         self._mark = await meta.value(self._pool, "mark")
         beats = [int(beat) for beat in (await meta.value(self._pool, "beat") or "").split()]
-        if len(beats) == len(self._tags):
+        if len(beats) == len(self._marks):
             self._beats = beats
         if self._streams.server.fails_over:
             self._servers = await meta.value(self._pool, "servers")
@@ -153,13 +150,8 @@ class Recovery:
 
     async def _look_alone(self, *, groups: bool) -> None:
         restarted = await self._streams.appends.restarted()
-        pipe = self._streams.redis.pipeline(transaction=False)
-        for tag in self._tags:
-            pipe.execute_command("EVAL", _LOOK, 2, tagged(MARK, tag), tagged(BEAT, tag))
-        found = await pipe.execute()
-        servers = self._streams.server.serving([tagged(MARK, tag) for tag in self._tags])
-        marks = {None if mark is None else mark.decode() for mark, _, _ in found}
-        beats = [int(beat) for _, beat, _ in found]
+        marks, beats, now_ms = await self._marks.look()
+        servers = self._streams.server.serving(self._marks.keys)
         went_back = any(beat <= before for beat, before in zip(beats, self._beats, strict=True))
         # no beat need be among what is lost
         went_back = went_back or ((restarted or groups) and await self._streams.lacks_recent())
@@ -183,7 +175,7 @@ class Recovery:
                 await bus_groups.ensure(self._pool, self._streams)
             if restarted and self._rounds:
                 await self._let_others_mend()
-        self._streams.appends.trust(tagged(MARK, self._tags[0]), self._mark or "")
+        self._streams.appends.trust(self._marks.keys[0], self._mark or "")
         if servers != (self._servers or ""):
             await meta.put(self._pool, "servers", servers)
             self._servers = servers
@@ -192,7 +184,7 @@ class Recovery:
         if self._rounds % CHECKPOINT_EVERY == 0:
             await meta.put(self._pool, "beat", " ".join(map(str, beats)))
             await self._comparison.checkpoint()
-            await self._rewind.checkpoint(max(int(s) * 1000 + int(us) // 1000 for _, _, (s, us) in found))
+            await self._rewind.checkpoint(now_ms)
             await looked.forget_old(self._pool)
 
     async def _absent(self, *, groups: bool) -> int:
@@ -209,18 +201,12 @@ class Recovery:
             until = time.monotonic() + SETTLE_S
             while time.monotonic() < until:
                 await asyncio.sleep(MEANWHILE_S)
-                marks = await self._marks()
+                marks = await self._marks.now()
                 if marks != {self._mark}:
                     await self._mend(gone=None in marks)
                     return
         finally:
             self._intake.release()
-
-    async def _marks(self) -> set[str | None]:
-        pipe = self._streams.redis.pipeline(transaction=False)
-        for tag in self._tags:
-            pipe.get(tagged(MARK, tag))
-        return {None if found is None else found.decode() for found in await pipe.execute()}
 
     async def _mend(
         self,
@@ -250,8 +236,8 @@ class Recovery:
                 }
                 await self._mend_alone(conn, told)
                 await self._tell(conn)
-            if self._rounds:  # every process drains the same spool, and what another process recovers goes before it
-                await self._wait_for_others()
+            # every process drains the same spool, and what another process recovers goes before it
+            await self._wait_for_others(SETTLE_S if self._rounds else 0.0)
         finally:
             self._intake.release()
 
@@ -260,16 +246,16 @@ class Recovery:
         if self._mark is not None:
             await looked.tell(conn, self._id, self._mark)
 
-    async def _wait_for_others(self) -> None:
+    async def _wait_for_others(self, least_s: float) -> None:
         """Wait until every living process has published what it alone knew, or until there is another loss to look at.
 
-        A process that does not say so is waited for LONGEST_SETTLE_S at most.
+        A process that does not say so is waited for LONGEST_SETTLE_S at most; one that is starting says so, too.
         """
         assert self._mark is not None
         began = time.monotonic()
-        await asyncio.sleep(SETTLE_S)
+        await asyncio.sleep(least_s)
         while time.monotonic() - began < LONGEST_SETTLE_S:
-            if await self._marks() != {self._mark}:
+            if await self._marks.now() != {self._mark}:
                 return
             alive, _ = await partitions.holders(self._pool)
             if await looked.count(self._pool, self._mark) >= alive:
@@ -279,7 +265,7 @@ class Recovery:
 
     async def _mend_alone(self, conn: Connection, told: Mapping[str, str | int]) -> None:
         agreed = await meta.value(conn, "mark")
-        marks = await self._marks()
+        marks = await self._marks.now()
         self._streams.recent.forget_ids()
         new = self._mark is None and agreed is None and marks == {None}
         mended = agreed is not None and marks == {agreed} and agreed != self._mark
@@ -291,16 +277,10 @@ class Recovery:
         if not mended:
             agreed = uuid.uuid4().hex
             await looked.forget_all(conn)
+            # first: by an older beat with the new mark, a process that starts now would find another loss
+            await meta.put(conn, "beat", " ".join(map(str, await self._marks.beats())))
             await meta.put(conn, "mark", agreed)
-            pipe = self._streams.redis.pipeline(transaction=False)
-            for tag in self._tags:
-                pipe.set(tagged(MARK, tag), agreed)
-            await pipe.execute()
+            await self._marks.set(agreed)
             if not new:
                 log.warning("redis.lost_data", published_again=len(recovered), **told)
         self._mark = agreed
-
-
-def tagged(key: str, tag: str) -> str:
-    """*key* in the slot of *tag*."""
-    return key.replace(_BUS, tag, 1)

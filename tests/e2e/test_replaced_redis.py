@@ -5,25 +5,28 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Redis
 
-from adapters.postgres.pool import Pool
+from adapters.postgres.pool import Pool, connect
 from adapters.redis.client import client
 from adapters.redis.streams import stream_key, stream_keys
 from daemon.sandbox import orders
-from daemon.sandbox.cgb import CgbSandbox
+from daemon.sandbox.cgb import TOKEN, CgbSandbox
 from daemon.stores.embedded.servers import Server, Servers
 from schemas.envelope import TOPICS
 from tests.support.daemons import Running, environment, ferryman, running, synced
-from tests.support.servers import frozen, own_servers
+from tests.support.servers import fresh_database, frozen, own_servers
 from tests.support.until import until
 
 PARTITIONS: Final = 16
@@ -161,9 +164,17 @@ WAYS: Final[Sequence[Way]] = (
 class Story:
     """Two processes at a time, to which the same persons order again and again."""
 
-    def __init__(self, cwd: Path, settings: dict[str, Any], db: Pool, cgb: CgbSandbox, store: Store) -> None:
-        self.cwd, self.settings, self.db, self.cgb, self.store = cwd, settings, db, cgb, store
-        self.sent: list[list[str]] = [[] for _ in range(PERSONS)]
+    def __init__(
+        self,
+        cwd: Path,
+        db: Pool,
+        cgb: CgbSandbox,
+        store: Store,
+        settings: dict[str, Any],
+        sent: Sequence[Sequence[str]],
+    ) -> None:
+        self.cwd, self.db, self.cgb, self.store, self.settings = cwd, db, cgb, store, settings
+        self.sent = [[*ids] for ids in sent]
         self._rng = random.Random(49)
 
     def processes(self, stack: AsyncExitStack, number: int = 2) -> Awaitable[list[Running]]:
@@ -231,24 +242,42 @@ class Story:
         assert code == 0, out
 
 
-@pytest.fixture
-async def store(valkey: Servers, tmp_path: Path) -> Any:
+@asynccontextmanager
+async def told(
+    cwd: Path, valkey: Servers, database_url: str, kept: Path, sent: Sequence[Sequence[str]]
+) -> AsyncIterator[Story]:
+    """A story on these stores that begins after the orders *sent*."""
     assert valkey.redis_url is not None
     redis = client(valkey.redis_url, timeout_s=5, connections=10)
     try:
-        await redis.flushall()
-        yield Store(valkey, redis, tmp_path / "kept")
+        async with connect(database_url, size=3) as db, CgbSandbox("live") as cgb:
+            cgb.switches.limit = None
+            settings = {
+                "REDIS_URL": valkey.redis_url,
+                "DATABASE_URL": database_url,
+                "FERRYMAN_ADMIN_TOKEN": "e2e-admin-token-0123456789",
+                "CGB_API_URL": cgb.url,
+                "CGB_API_KEY": TOKEN,
+                "CGB_RATE_PER_MINUTE": 1_000_000,
+                "CGB_TIMEOUT": 3000,
+                "FERRYMAN_LEASE_SECONDS": 2,
+            }
+            yield Story(cwd, db, cgb, Store(valkey, redis, kept), settings, sent)
     finally:
         await redis.aclose()
 
 
-@pytest.fixture
-def story(tmp_path: Path, settings: dict[str, Any], db: Pool, cgb: CgbSandbox, store: Store, valkey: Servers) -> Story:
-    return Story(tmp_path, settings | {"REDIS_URL": valkey.redis_url}, db, cgb, store)
+@dataclass(frozen=True)
+class Beginning:
+    """*database*: its name. *kept*: where the states of Redis are."""
+
+    database: str
+    kept: Path
+    sent: Sequence[Sequence[str]]
 
 
-async def begun(story: Story) -> None:
-    """The first orders are synced; those after them wait for CGB, in a state that was kept; more came since. Then all
+async def begin(story: Story) -> None:
+    """The first orders are synced; those after them wait for CGB, in a state that is kept; more come since. Then all
     processes end, one of them by a kill."""
     async with AsyncExitStack() as stack:
         processes = await story.processes(stack)
@@ -263,14 +292,42 @@ async def begun(story: Story) -> None:
         await story.journaled()
         processes[0].process.kill()
         assert await processes[1].stop() == 0
-    story.cgb.faults.clear()
+    await story.store.keep("now")
+
+
+@pytest.fixture(scope="module")
+def beginning(valkey: Servers, postgres_url: str, template: str) -> Iterator[Beginning]:
+    """What all of these tests begin with, once."""
+    with tempfile.TemporaryDirectory() as name, asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        stack = AsyncExitStack()
+
+        async def opened() -> Beginning:
+            url = await stack.enter_async_context(fresh_database(postgres_url, template))
+            async with told(Path(name), valkey, url, Path(name), [()] * PERSONS) as story:
+                await begin(story)
+                return Beginning(urlsplit(url).path.removeprefix("/"), Path(name), story.sent)
+
+        try:
+            yield runner.run(opened())
+        finally:
+            runner.run(stack.aclose())
+
+
+@pytest.fixture
+async def story(tmp_path: Path, valkey: Servers, postgres_url: str, beginning: Beginning) -> AsyncIterator[Story]:
+    """The story after its beginning: no process runs."""
+    async with (
+        fresh_database(postgres_url, beginning.database) as url,
+        told(tmp_path, valkey, url, beginning.kept, beginning.sent) as begun,
+    ):
+        await begun.store.put_back("now")
+        yield begun
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_a_redis_replaced_while_all_processes_are_down_loses_nothing_and_turns_no_order_about(
     story: Story, way: Way
 ) -> None:
-    await begun(story)
     await way(story.store)
     async with AsyncExitStack() as stack:
         processes = await story.processes(stack)
@@ -280,8 +337,6 @@ async def test_a_redis_replaced_while_all_processes_are_down_loses_nothing_and_t
 
 async def test_a_redis_that_comes_back_after_another_one_served_in_its_place(story: Story) -> None:
     """The state of before serves, and takes in orders; then the one that was there at first is put back."""
-    await begun(story)
-    await story.store.keep("first")
     await story.store.put_back("before")
     story.cgb.faults.add("html", status=502)
     async with AsyncExitStack() as stack:
@@ -289,7 +344,7 @@ async def test_a_redis_that_comes_back_after_another_one_served_in_its_place(sto
         await story.order(processes)
         await story.journaled()
         processes[0].process.kill()
-    await story.store.put_back("first")
+    await story.store.put_back("now")
     story.cgb.faults.clear()
     async with AsyncExitStack() as stack:
         processes = await story.processes(stack)
