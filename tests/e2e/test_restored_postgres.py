@@ -26,7 +26,8 @@ async def copied(database_url: str, name: str) -> str:
     conn = await asyncpg.connect(named(database_url, "postgres"))
     try:
         await conn.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", urlsplit(database_url).path[1:]
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1",
+            urlsplit(database_url).path[1:],
         )
         await conn.execute(f"CREATE DATABASE {name} TEMPLATE {urlsplit(database_url).path[1:]}")
     finally:
