@@ -294,7 +294,7 @@ async def test_what_is_in_hand_and_not_begun_gives_way_to_what_was_recovered(
         key = bench.keys[home_of("key-1", bench.partitions)]
         ((entry_id, _),) = cast("list[tuple[bytes, object]]", await bench.redis.xrange(key))
         monkeypatch.setattr(appends, "_recovers", True)
-        appends.distrust()
+        assert await appends.restarted(), "it does not know this process yet"
         await bench.publish_lost([make_event("key-1", 0), newer])
         await bench.redis.xdel(key, entry_id)
         await bench.redis.xack(key, TOY, entry_id)
