@@ -55,7 +55,8 @@ class Losses:
         """Append what is recovered, and with it, in the order of their times, what is there for the same keys and came
         since: some of that is newer, and some, which waited in the spool, may be older."""
         newer = await self._newer(recovered)
-        entries = {event.id: event for event in (*recovered, *(event for _, _, event in newer))}
+        every = (*recovered, *(event for _, _, event in newer))
+        entries = {(*event.inbox_key, event.target): event for event in every}  # a replay and a retry are others
         again = sorted(entries.values(), key=lambda event: event.time)
         for start in range(0, len(again), PAGE):
             await restore(self._pool, self._streams, again[start : start + PAGE])

@@ -19,7 +19,7 @@ from daemon.bus import comparison, recovery
 from daemon.bus.comparison import Comparison
 from daemon.bus.recovery import Recovery
 from daemon.workers import WORKERS
-from schemas.envelope import Event
+from schemas.envelope import Event, from_fields
 from schemas.partitions import partition_of
 from tests.support.toy import TOPIC, make_event, make_events
 from tests.support.until import until
@@ -219,6 +219,25 @@ async def test_newer_entries_of_a_recovered_events_key_go_behind_it_whenever_the
     assert [id for id in found if id in ids(events)] == [e.id.encode() for e in events]
     pending: Any = await redis.xpending(key, "contact-sync")
     assert pending["pending"] == 1, "the one that was deleted; what was moved is pending no more"
+
+
+async def test_a_retry_and_a_replay_of_a_recovered_event_stay_beside_it(
+    db: Pool, redis: Redis, streams: Streams, watched: Recovery
+) -> None:
+    event = make_event("key-9")._replace(time=datetime.now(UTC))
+    await accepted(db, streams, [event])
+    key = stream_key(TOPIC, partition_of("key-9", PARTITIONS))
+    others = [event._replace(target="contact-sync"), event._replace(replayid="r", target="contact-sync")]
+    await streams.restore(others)
+    first: Any = await redis.xrange(key, count=1)
+    await redis.xdel(key, first[0][0])
+    await watched.check()
+    entries: Any = await redis.xrange(key)
+    found = [from_fields(fields) for _, fields in entries]
+    assert {(one.replayid, one.target) for one in found} == {("", ""), ("", "contact-sync"), ("r", "contact-sync")}
+    place = await db.fetchval("SELECT entry_id FROM event_journal WHERE id = $1", event.id)
+    (original,) = [id.decode() for (id, _), one in zip(entries, found, strict=True) if not one.target]
+    assert place == original
 
 
 async def test_a_process_that_starts_as_another_has_mended_finds_no_loss(
