@@ -148,13 +148,15 @@ async def its_state_of_before_with_foreign_entries(store: Store) -> None:
 WAYS: Final[Sequence[Way]] = (
     an_empty_server,
     its_state_of_before,
+    foreign_entries_at_the_places_of_lost_ones,
+    the_tails_cut_off,
+)
+MORE_WAYS: Final[Sequence[Way]] = (
     one_stream_deleted,
     one_stream_deleted_with_a_foreign_entry_in_its_place,
-    foreign_entries_at_the_places_of_lost_ones,
     all_streams_deleted_and_the_other_keys_kept,
     all_keys_but_the_streams_deleted,
     the_groups_destroyed,
-    the_tails_cut_off,
     all_but_the_newest_trimmed,
     foreign_entries_mixed_in_with_ids_of_tomorrow,
     its_state_of_before_with_foreign_entries,
@@ -324,7 +326,9 @@ async def story(tmp_path: Path, valkey: Servers, postgres_url: str, beginning: B
         yield begun
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize(
+    "way", [*WAYS, *(pytest.param(way, marks=pytest.mark.slow) for way in MORE_WAYS)], ids=lambda way: way.__name__
+)
 async def test_a_redis_replaced_while_all_processes_are_down_loses_nothing_and_turns_no_order_about(
     story: Story, way: Way
 ) -> None:
@@ -352,7 +356,7 @@ async def test_a_redis_that_comes_back_after_another_one_served_in_its_place(sto
         await story.check()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 async def test_streams_deleted_and_foreign_entries_under_load_leave_no_accepted_order_without_a_row(
     story: Story, seed: int
 ) -> None:
