@@ -24,18 +24,11 @@ def named(database_url: str, name: str) -> str:
 async def copied(database_url: str, name: str) -> str:
     """A copy of the database as it is, under *name*: what a dump and a restore make."""
     conn, source = await asyncpg.connect(named(database_url, "postgres")), urlsplit(database_url).path[1:]
-
-    async def alone() -> bool:
-        """A pool makes connections that were ended anew."""
-        await conn.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", source)
-        try:
-            await conn.execute(f"CREATE DATABASE {name} TEMPLATE {source}")
-        except asyncpg.ObjectInUseError:
-            return False
-        return True
-
     try:
-        await until(alone, "a copy")
+        await conn.execute(f"ALTER DATABASE {source} ALLOW_CONNECTIONS false")  # a pool connects anew at once
+        await conn.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", source)
+        await conn.execute(f"CREATE DATABASE {name} TEMPLATE {source}")
+        await conn.execute(f"ALTER DATABASE {source} ALLOW_CONNECTIONS true")
     finally:
         await conn.close()
     return named(database_url, name)
