@@ -7,8 +7,8 @@ and what this process published a moment ago. An event that is on the stream twi
 second. Recovery makes the groups last, so no process reads before everything is in place. New events wait in the spool
 meanwhile, so a recovered event of a key goes before a newer one.
 
-Beside these signs, `comparison.py` looks whether what is open stands on its stream, `groups.py` whether a stream is gone,
-and `rewind.py` whether Postgres went back.
+Beside these signs, `comparison.py` looks whether what is open stands on its stream, `groups.py` whether a stream is
+gone, and `rewind.py` whether Postgres went back.
 
 On a cluster every partition has a mark and a beat of its own, as each node can lose data alone. With a cluster or
 Sentinel, recovery also counts it as a loss when another server takes over: that server may lack what the former one
