@@ -49,8 +49,9 @@ async def _as_it_is(connection: object) -> None:
 
 
 @asynccontextmanager
-async def connect(dsn: str, *, size: int = 10, name: str = "ferryman") -> AsyncIterator[Pool]:
-    """A pool on *dsn*, closed on exit. Raises OSError or asyncpg.PostgresError when the server cannot be reached.
+async def connect(dsn: str, *, size: int = 10, name: str = "ferryman", at_once: bool = True) -> AsyncIterator[Pool]:
+    """A pool on *dsn*, closed on exit. *at_once*: connect now, and raise OSError or asyncpg.PostgresError when the
+    server cannot be reached; else its first user does.
 
     A connection that comes back is not reset, which would take a round trip after every statement: nothing here changes
     its session, and session locks are taken within `locking`. An open transaction is rolled back all the same.
@@ -59,7 +60,7 @@ async def connect(dsn: str, *, size: int = 10, name: str = "ferryman") -> AsyncI
     pool = await _BoundedPool(
         at.dsn,
         ssl=at.tls,
-        min_size=1,
+        min_size=1 if at_once else 0,
         max_size=size,
         max_queries=50_000,
         setup=None,

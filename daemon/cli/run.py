@@ -15,7 +15,7 @@ from daemon.cli.context import read_settings, run_async
 from daemon.lifecycle import stop_on_signals
 from daemon.settings.hints import ignored_options
 from daemon.settings.model import Settings
-from daemon.stores.located import located_stores, require_schema
+from daemon.stores.located import located_stores
 from daemon.telemetry import logs
 from daemon.telemetry.outlet import Outlet
 from daemon.web.place import place
@@ -44,7 +44,6 @@ async def _run(settings: Settings) -> None:
         log.info("daemon.started", url=f"http://{place(settings.ferryman_host, port)}")
 
     async with located_stores(settings, make=True) as addresses:
-        await require_schema(addresses.database_url)
         if settings.ferryman_admin_token is None:
             log.info("daemon.admin_token", file=str(admin_token(settings.ferryman_data_dir)))
         async with assembled(settings, addresses) as daemon:
