@@ -162,6 +162,7 @@ async def test_sigterm_ends_the_wait(
         await until(lambda: len(events(here, "store.awaited")) == len(away), "the lines that name the stores")
         assert await asyncio.wait_for(here.stop(), STOPS_S) == 0
     assert not [line for line in here.lines if "Traceback" in line]
+    assert sorted(line["store"] for line in events(here, "store.awaited")) == sorted(away)
 
 
 async def test_orders_that_came_while_redis_was_away_at_the_start_outlive_the_process(
@@ -200,12 +201,25 @@ async def test_wrong_settings_of_one_store_end_the_process_also_while_the_other_
     assert other in line
 
 
-@pytest.mark.parametrize("verb", [("audit",), ("migrate",), ("dead-letters", "list")], ids=" ".join)
-async def test_the_other_verbs_do_not_wait(tmp_path: Path, own_settings: dict[str, Any], verb: tuple[str, ...]) -> None:
-    away = f"postgresql://user:hunter2@127.0.0.1:{free_port()}/a"
-    env = environment(**own_settings | {"DATABASE_URL": away})
+@pytest.mark.parametrize(
+    ("away", "verb"),
+    [
+        ("DATABASE_URL", ("audit",)),
+        ("DATABASE_URL", ("migrate",)),
+        ("DATABASE_URL", ("dead-letters", "list")),
+        ("REDIS_URL", ("partitions", "8", "--yes")),
+    ],
+    ids=str,
+)
+async def test_the_other_verbs_do_not_wait(
+    tmp_path: Path, own_settings: dict[str, Any], away: str, verb: tuple[str, ...]
+) -> None:
+    scheme = "redis" if away == "REDIS_URL" else "postgresql"
+    address = f"{scheme}://user:hunter2@127.0.0.1:{free_port()}/0"
+    env = environment(**own_settings | {away: address})
     code, _, err = await asyncio.wait_for(ferryman(*verb, cwd=tmp_path, env=env), STOPS_S)
     assert code == 1
     (line,) = [line for line in err.splitlines() if line]
+    assert away in line
     assert "hunter2" not in line
     assert "connect" in line.lower(), "the sentence that names the cause"

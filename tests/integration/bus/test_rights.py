@@ -30,7 +30,7 @@ async def test_a_process_starts_without_the_right_to_make_the_next_day(
             async with assembled(settings, addresses) as daemon:
                 stop = asyncio.Event()
                 await daemon.run(stop, lambda _: stop.set())
-        (told,) = [line for line in lines if line["event"] == "days.not_made"]
+        told, *_ = [line for line in lines if line["event"] == "days.not_made"]
         assert told["sqlstate"] == "42501"
         async with db.acquire() as conn:
             assert await days.in_stock(conn) == (0, True)
