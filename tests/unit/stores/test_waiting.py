@@ -27,7 +27,8 @@ def because_of(cause: BaseException) -> Exception:
 
 
 def name(exc: Exception) -> str:
-    return f"{type(exc).__name__} {type(exc.__cause__).__name__ if exc.__cause__ else exc}"
+    about = type(exc.__cause__).__name__ if exc.__cause__ else " ".join(map(str, exc.args))
+    return f"{type(exc).__name__} {about}"
 
 
 @pytest.mark.parametrize(
