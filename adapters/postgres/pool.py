@@ -33,6 +33,13 @@ CONNECT_TIMEOUT_S: Final = 10.0
 IDLE_TRANSACTION_MS: Final = 3000
 """How long a transaction may stand still: the next lease holder waits for the rows that it has locked."""
 
+# not startup parameters of the connection: PgBouncer refuses those that it does not track (its page of settings,
+# "ignore_startup_parameters")
+_LIMITS: Final = f"""
+SET statement_timeout = 30000;
+SET idle_in_transaction_session_timeout = {IDLE_TRANSACTION_MS}
+"""
+
 
 class _BoundedPool(asyncpg.Pool):
     """A pool whose users wait for a connection for a limited time; `Pool.execute` and the like take no such limit."""
@@ -42,6 +49,11 @@ class _BoundedPool(asyncpg.Pool):
         if timeout is None and not self.get_idle_size():  # a limit costs a task, and one that is idle comes at once
             timeout = QUEUE_TIMEOUT_S
         return super().acquire(timeout=timeout)
+
+
+async def _limit(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Set the limits of the server for a new connection."""
+    await connection.execute(_LIMITS)
 
 
 async def _as_it_is(connection: object) -> None:
@@ -64,7 +76,7 @@ async def connect(dsn: str, *, size: int = 10, name: str = "ferryman", at_once: 
         max_size=size,
         max_queries=50_000,
         setup=None,
-        init=None,
+        init=_limit,
         loop=None,
         connection_class=asyncpg.Connection,
         record_class=asyncpg.Record,
@@ -72,12 +84,7 @@ async def connect(dsn: str, *, size: int = 10, name: str = "ferryman", at_once: 
         command_timeout=COMMAND_TIMEOUT_S,
         max_inactive_connection_lifetime=300,
         reset=_as_it_is,
-        server_settings={
-            "application_name": name,
-            "statement_timeout": "30000",
-            "idle_in_transaction_session_timeout": str(IDLE_TRANSACTION_MS),
-            "timezone": "UTC",
-        },
+        server_settings={"application_name": name, "timezone": "UTC"},
     )
     try:
         yield pool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterator
 from typing import Final, Literal
@@ -33,6 +34,12 @@ _REDIS_COMES_BACK_WORDS: Final = ("MISCONF", "NOREPLICAS", "BUSY ")
 """The first words of other refusals that pass: the disk is full, the replicas are away, a script is running."""
 
 _POSTGRES_IS_WRONG: Final = (asyncpg.UnsupportedClientFeatureError, asyncpg.exceptions.UnsupportedServerFeatureError)
+_NO_SUCH: Final = re.compile(
+    "unsupported (options )?startup parameter|no such (database|user)|does not exist|authentication failed|rejected"
+    "|config error|SSL required"
+)
+"""What PgBouncer says with 08P01, its code for all errors of its own, where a person has to put something right."""
+
 _NO_CLUSTER: Final = "Cluster mode is not enabled"
 
 _TLS_WITHOUT_AN_END: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLWantReadError)
@@ -78,4 +85,6 @@ def _needs_a_person(exc: Exception) -> bool:
         return not isinstance(exc, _TLS_WITHOUT_AN_END)
     if isinstance(exc, OSError):
         return isinstance(exc, PermissionError) or _REFUSES_TLS in str(exc)
+    if isinstance(exc, asyncpg.ProtocolViolationError):
+        return _NO_SUCH.search(str(exc)) is not None
     return not store_is_down(exc) or installation_is_wrong(exc) or isinstance(exc, _POSTGRES_IS_WRONG)

@@ -63,6 +63,8 @@ def name(exc: Exception) -> str:
         asyncpg.ReadOnlySQLTransactionError(),
         asyncpg.DiskFullError(),
         asyncpg.InterfaceError("connection is closed"),
+        asyncpg.ProtocolViolationError("pgbouncer cannot connect to server"),
+        asyncpg.ProtocolViolationError("query_wait_timeout"),
     ],
     ids=name,
 )
@@ -92,6 +94,8 @@ def test_a_store_that_is_away_or_refuses_for_now_is_worth_waiting_for(exc: Excep
         asyncpg.DuplicatePreparedStatementError(),
         asyncpg.exceptions.ClientConfigurationError("no such option"),
         asyncpg.UnsupportedClientFeatureError("gss"),
+        asyncpg.ProtocolViolationError("no such database: ferryman"),
+        asyncpg.ProtocolViolationError("unsupported startup parameter: search_path"),
         ConnectionError('PostgreSQL server at "db:5432" rejected SSL upgrade'),
         ssl.SSLCertVerificationError(),
         PermissionError(),
