@@ -20,6 +20,7 @@ from adapters.postgres.bus.workers import Registered
 from adapters.postgres.pool import Pool, connect
 from adapters.redis import streams
 from adapters.redis.client import Redis
+from adapters.redis.connections import WrongServers
 from adapters.redis.lease_table import LeaseTable, Pair
 from adapters.redis.streams import Streams
 from adapters.registry import SOURCES
@@ -57,7 +58,8 @@ class _Base:
     """What every part of the process is built on: the settings and the clients of the stores. *stack* closes what is
     opened.
 
-    *bus*: the streams, with the client for commands.
+    *bus*: the streams, with the client for commands. *client*: makes a client of Redis with a time limit in seconds and
+    at most so many connections, closed with *stack*. Those of one process leave a wrong server together.
     """
 
     stack: AsyncExitStack
@@ -67,6 +69,7 @@ class _Base:
     membership: Membership
     bus: Streams
     stores: Stores
+    client: Callable[[float, int], Redis]
 
 
 @asynccontextmanager
@@ -76,14 +79,16 @@ async def assembled(
     *,
     workers: Sequence[AnyWorker] | None = None,
     sources: Sequence[Source] = SOURCES,
+    lines_dropped: Callable[[], int] = int,
 ) -> AsyncIterator[Daemon]:
     """The daemon, put together. Nothing is asked of the stores before it runs.
 
     *workers*, *sources*: those of the installation, of which the settings choose; the registries' where none are given.
+    *lines_dropped*: how many log lines were dropped since the last call.
     """
     async with AsyncExitStack() as stack:
         base = await _based(stack, settings, addresses)
-        yield await _built(base, WORKERS if workers is None else tuple(workers), sources)
+        yield await _built(base, WORKERS if workers is None else tuple(workers), sources, lines_dropped)
 
 
 async def _based(stack: AsyncExitStack, settings: Settings, addresses: Addresses) -> _Base:
@@ -91,8 +96,8 @@ async def _based(stack: AsyncExitStack, settings: Settings, addresses: Addresses
     pool = await stack.enter_async_context(connect(addresses.database_url, at_once=False))
     membership = Membership(addresses.database_url)
     stack.callback(membership.close)
-    watched = _client(stack, addresses, COMMAND_TIMEOUT_S, 2)
-    commands = _client(stack, addresses, COMMAND_TIMEOUT_S, 64)
+    client = partial(_client, stack, addresses.redis_url, WrongServers())
+    watched, commands = client(COMMAND_TIMEOUT_S, 2), client(COMMAND_TIMEOUT_S, 64)
     return _Base(
         stack=stack,
         settings=settings,
@@ -100,6 +105,7 @@ async def _based(stack: AsyncExitStack, settings: Settings, addresses: Addresses
         pool=pool,
         membership=membership,
         bus=Streams(commands, settings.ferryman_partitions, recovers=True),
+        client=client,
         stores=Stores(
             redis_watch(watched, masked_address(addresses.redis_url)),
             postgres_watch(membership.look, masked_address(addresses.database_url)),
@@ -107,7 +113,9 @@ async def _based(stack: AsyncExitStack, settings: Settings, addresses: Addresses
     )
 
 
-async def _built(base: _Base, known: Sequence[AnyWorker], sources: Sequence[Source]) -> Daemon:
+async def _built(
+    base: _Base, known: Sequence[AnyWorker], sources: Sequence[Source], lines_dropped: Callable[[], int]
+) -> Daemon:
     """The daemon, on *base*. *known*: the workers of the installation."""
     settings, pool, bus = base.settings, base.pool, base.bus
     running, entries = _running(settings, known)
@@ -134,7 +142,7 @@ async def _built(base: _Base, known: Sequence[AnyWorker], sources: Sequence[Sour
         keeper=keeper,
         consumers=consumers,
         recovery=recovery,
-        upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics),
+        upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, lines_dropped),
         metrics=metrics,
     )
 
@@ -162,9 +170,9 @@ def _opening(
     )
 
 
-def _client(stack: AsyncExitStack, addresses: Addresses, timeout_s: float, connections: int) -> Redis:
+def _client(stack: AsyncExitStack, url: str, wrong_servers: WrongServers, timeout_s: float, connections: int) -> Redis:
     """A client with connections of its own, closed with *stack*."""
-    client = streams.client(addresses.redis_url, timeout_s=timeout_s, connections=connections)
+    client = streams.client(url, timeout_s=timeout_s, connections=connections, wrong_servers=wrong_servers)
     stack.push_async_callback(client.aclose)
     return client
 
@@ -215,7 +223,7 @@ async def _consuming(
     )
     deps = await _opened(base.stack, running, outside)
     for worker in running:
-        reads = Streams(_client(base.stack, base.addresses, READ_TIMEOUT_S, 2), base.bus.partitions)
+        reads = Streams(base.client(READ_TIMEOUT_S, 2), base.bus.partitions)
         by_name[worker.name] = Consumer(worker, deps.get(worker.domain), shared, reads)
     return keeper, list(by_name.values())
 

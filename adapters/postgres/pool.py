@@ -30,6 +30,10 @@ server holds every connection."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
 
+IDLE_S: Final = 30.0
+"""How long a connection of a pool stays open without use: longer than the pauses between the periodic duties. The last
+one used is used next, so those of a burst are left alone from then on."""
+
 IDLE_TRANSACTION_MS: Final = 3000
 """How long a transaction may stand still: the next lease holder waits for the rows that it has locked."""
 
@@ -82,7 +86,7 @@ async def connect(dsn: str, *, size: int = 10, name: str = "ferryman", at_once: 
         record_class=asyncpg.Record,
         timeout=ACQUIRE_TIMEOUT_S,
         command_timeout=COMMAND_TIMEOUT_S,
-        max_inactive_connection_lifetime=300,
+        max_inactive_connection_lifetime=IDLE_S,
         reset=_as_it_is,
         server_settings={"application_name": name, "timezone": "UTC"},
     )

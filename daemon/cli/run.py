@@ -33,10 +33,10 @@ def run() -> None:
         logs.configure(settings.ferryman_log_level, stream=outlet, human=terminal, colors=colors)
         for name, option in ignored_options(settings):
             log.warning("settings.option_ignored", setting=name, option=option)
-        run_async(_run(settings))
+        run_async(_run(settings, outlet))
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, outlet: Outlet) -> None:
     stop = asyncio.Event()
     stop_on_signals(stop)
 
@@ -46,7 +46,7 @@ async def _run(settings: Settings) -> None:
     async with located_stores(settings, make=True) as addresses:
         if settings.ferryman_admin_token is None:
             log.info("daemon.admin_token", file=str(admin_token(settings.ferryman_data_dir)))
-        async with assembled(settings, addresses) as daemon:
+        async with assembled(settings, addresses, lines_dropped=outlet.take_dropped) as daemon:
             await daemon.run(stop, started)
     log.info("daemon.stopped")
 

@@ -12,6 +12,7 @@ from redis import exceptions as redis_errors
 
 from adapters.postgres.pool import Pool
 from adapters.redis.client import client, server_of
+from adapters.redis.connections import WrongServers
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
 from tests.support.cluster import Node, replicated_pair
 from tests.support.daemons import environment, ferryman, running, some_orders
@@ -39,11 +40,12 @@ async def fail_over(pair: tuple[Node, Node], proxy: Proxy) -> None:
     proxy.server = next_one.port
 
 
-async def test_after_one_refusal_every_client_of_the_address_reaches_the_new_primary(
+async def test_after_one_refusal_all_clients_that_share_their_record_reach_the_new_primary(
     pair: tuple[Node, Node], proxy: Proxy
 ) -> None:
     url = f"redis://127.0.0.1:{proxy.port}/0"
-    writer, reader = client(url, timeout_s=2), client(url, timeout_s=2)
+    shared = WrongServers()
+    writer, reader = (client(url, timeout_s=2, wrong_servers=shared) for _ in range(2))
     try:
         await writer.set("a", "before")
         assert await reader.get("a") == b"before"
