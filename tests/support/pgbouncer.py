@@ -31,7 +31,7 @@ def _program() -> str:
 
 @asynccontextmanager
 async def pgbouncer(database_url: str, mode: Literal["session", "transaction"]) -> AsyncIterator[str]:
-    """The address of a PgBouncer before *database_url*, with its own defaults but for the *mode*."""
+    """The address of a PgBouncer before *database_url*, with its own defaults but for the *mode* and who may enter."""
     program, port = _program(), free_port()
     with open_directory() as directory:
         at = urlsplit(database_url)
@@ -73,4 +73,7 @@ async def pgbouncer(database_url: str, mode: Literal["session", "transaction"]) 
 async def _started(program: str, config: Path) -> asyncio.subprocess.Process:
     account: dict[str, Any] = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
     quiet: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.DEVNULL)
-    return await asyncio.create_subprocess_exec(program, str(config), **quiet, **account)
+    try:
+        return await asyncio.create_subprocess_exec(program, str(config), **quiet, **account)
+    except PermissionError:
+        pytest.skip("pgbouncer is in a directory that its account cannot enter")
