@@ -113,6 +113,7 @@ class Opening:
 
     async def _use_redis(self) -> None:
         async with asyncio.timeout(LONGEST_TRY_S):
+            await self.bus.server.look()  # a replica answers what follows, and takes no writes
             self._durability = await checked_redis(self.bus.redis)
             self.bus.appends.durable_by(self._durability)
 

@@ -110,14 +110,16 @@ async def locking(pool: Pool) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def single_connection(dsn: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    """One connection on *dsn*, closed on exit: for work beyond a pool's time limits, like migrations. Raises as
-    `connect`."""
+    """One connection on *dsn*, closed on exit: for work beyond a pool's time limits, like migrations. After an error it
+    is not closed in an orderly way, which a frozen server would hold up for ever. Raises as `connect`."""
     at = address.read(dsn)
     connection = await asyncpg.connect(at.dsn, ssl=at.tls, timeout=CONNECT_TIMEOUT_S)
     try:
         yield connection
-    finally:
-        await connection.close()
+        await connection.close(timeout=CONNECT_TIMEOUT_S)
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 _CONNECTION_ERRORS: Final = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)

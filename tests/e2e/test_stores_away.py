@@ -6,12 +6,13 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from adapters.postgres.pool import connect
+from adapters.postgres.pool import connect, single_connection
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
 from daemon.stores.embedded.servers import Server, Servers
 from tests.support.daemons import (
@@ -150,6 +151,19 @@ async def test_a_store_that_is_frozen_at_the_start_is_waited_for(
         async with answering(tmp_path, **own_settings) as here:
             assert (await here.ready())[name] == "down"
             assert await asyncio.wait_for(here.stop(), STOPS_S) == 0
+
+
+async def test_a_connection_to_a_frozen_postgres_is_left_at_once(own: Servers, own_database: str) -> None:
+    async with AsyncExitStack() as stack:
+        connection = await stack.enter_async_context(single_connection(own_database))
+        with frozen(server(own, "postgres")):
+            asking = asyncio.create_task(connection.fetchval("SELECT 1"))
+            await asyncio.wait({asking}, timeout=0.3)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            left = asyncio.create_task(stack.pop_all().__aexit__(TimeoutError, TimeoutError(), None))
+            await asyncio.wait_for(left, STOPS_S)
 
 
 @pytest.mark.parametrize("away", [["postgres"], ["redis"], BOTH], ids=["postgres", "redis", "both"])
