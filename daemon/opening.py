@@ -86,8 +86,7 @@ class Opening:
                 break
             self.intake.open()
             await asyncio.sleep(pause_s)
-        self.complete = True
-        self.intake.open()
+        self.complete = True  # the intake opens by itself: its first look comes next
 
     async def _found(self, watch: StoreWatch, use: Callable[[], Awaitable[None]]) -> bool:
         """Whether *use* succeeded; false where a store is away, which is *watch*'s unless the error names the other."""

@@ -57,9 +57,9 @@ class NotAccepted(Transient):
 class Intake(Periodic):
     """Takes events in. Requests that come together share one round trip. As a service it drains the spool.
 
-    *closed*: nothing is taken in until `open`. *alone*: no other process uses these stores. Otherwise another process
-    may have spooled the event before of the same key, and told its sender; so before an append the intake asks Postgres
-    for that, unless it did a moment ago.
+    *closed*: nothing is taken in until `open`, or the first look at the spool. *alone*: no other process uses these
+    stores. Otherwise another process may have spooled the event before of the same key, and told its sender; so before
+    an append the intake asks Postgres for that, unless it did a moment ago.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Intake(Periodic):
         return "spool" if self._stores.postgres.up else "no"
 
     def open(self) -> None:
-        """Take events in from now on; they go to the spool until the first look at it."""
+        """Take events in from now on: into the spool, until the first look at it."""
         self._closed = False
 
     def check_before_draining(self, check: Callable[[], Awaitable[None]]) -> None:
@@ -248,6 +248,7 @@ class Intake(Periodic):
             raise
         finally:
             self.looked.set()
+            self.open()
 
     async def _drain(self) -> None:
         if self._check is not None:

@@ -76,10 +76,6 @@ def events(here: Running, name: str) -> list[dict[str, Any]]:
     return [line for line in lines if line["event"] == name]
 
 
-async def is_ready(here: Running) -> bool:
-    return bool((await here.ready()).get("ready"))
-
-
 @pytest.mark.parametrize(
     ("away", "comes"),
     [
@@ -113,7 +109,8 @@ async def test_a_store_that_is_away_at_the_start_is_waited_for(
             assert spools or int(answer.headers["Retry-After"]) >= 1
         for name in comes:
             await server(own, name).start()
-        await until(lambda: is_ready(here), "a process that is ready")
+        await until(lambda: events(here, "daemon.started"), "a process that works")
+        assert (await here.ready())["accepting"] == "redis"
         assert (await here.post(first))[0] == (await here.post(second))[0] == 202
         async with connect(own_database, size=1) as db:
             await ended(db, 2)
