@@ -59,15 +59,17 @@ class Opening:
     async def look(self) -> None:
         """Try to use both stores, of which each may be away. Raises: StartError, or what else says that a store cannot
         be used as it is."""
-        found = await asyncio.gather(
-            self._found(self.stores.postgres, self._use_postgres),
-            self._found(self.stores.redis, self._use_redis),
-            return_exceptions=True,
+        tries = {self.stores.postgres: self._use_postgres, self.stores.redis: self._use_redis}
+        results = await asyncio.gather(
+            *(self._done(use, watch) for watch, use in tries.items()), return_exceptions=True
         )
-        for result in found:
+        for result in results:
             if isinstance(result, BaseException):
                 raise result
-        self._has_postgres = found[0] is True
+        for watch, done in zip(tries, results, strict=True):
+            if done:
+                watch.answered()
+        self._has_postgres = results[0] is True
 
     async def postgres(self) -> None:
         """Wait until Postgres can be used. Redis is looked at as well: its settings may be wrong, and /readyz names
@@ -81,24 +83,26 @@ class Opening:
     async def redis(self) -> None:
         """Wait until Redis can be used, and put right there what has to be right before anything is read. Raises as
         `look`."""
+        redis, postgres = self.stores.redis, self.stores.postgres
         for pause_s in pauses():
-            if await self._found(self.stores.redis, self._begin):
+            # of what both raise, only Postgres's client lets through what is not in an error of its own
+            if await self._done(self._use_redis, redis) and await self._done(self._begin, postgres):
                 break
             self.intake.open()
             await asyncio.sleep(pause_s)
+        redis.answered()
         self.complete = True  # the intake opens by itself: its first look comes next
 
-    async def _found(self, watch: StoreWatch, use: Callable[[], Awaitable[None]]) -> bool:
-        """Whether *use* succeeded; false where a store is away, which is *watch*'s unless the error names the other."""
+    async def _done(self, act: Callable[[], Awaitable[None]], suspect: StoreWatch) -> bool:
+        """Whether *act* succeeded; false where a store is away: the one that the error names, else *suspect*."""
         try:
-            await use()
+            await act()
         except Exception as exc:
             if not comes_back(exc):
                 raise
-            of_store = {"redis": self.stores.redis, "postgres": self.stores.postgres}
-            of_store.get(raised_by(exc) or "", watch).noticed(exc)
+            named = {"redis": self.stores.redis, "postgres": self.stores.postgres}
+            named.get(raised_by(exc) or "", suspect).noticed(exc)
             return False
-        watch.answered()
         return True
 
     async def _use_postgres(self) -> None:
@@ -118,7 +122,6 @@ class Opening:
 
     async def _begin(self) -> None:
         """Without a time limit of its own: what Redis has lost may be much."""
-        await self._use_redis()
         await self.finish_change()
         if self.addresses.private:
             await lease_table.forget_all(self.bus.redis)
