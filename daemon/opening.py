@@ -85,7 +85,7 @@ class Opening:
         `look`."""
         redis, postgres = self.stores.redis, self.stores.postgres
         for pause_s in pauses():
-            # of what both raise, only Postgres's client lets through what is not in an error of its own
+            # the client of Postgres raises OSError and TimeoutError as they are, that of Redis errors of its own
             if await self._done(self._use_redis, redis) and await self._done(self._begin, postgres):
                 break
             self.intake.open()
