@@ -28,11 +28,14 @@ from daemon.bus.consumer import Consumer
 from daemon.bus.intake import Intake
 from daemon.bus.leases import LeaseKeeper
 from daemon.bus.metrics import METRICS as BUS_METRICS
+from daemon.bus.presence import Presence
 from daemon.bus.recovery import Recovery
 from daemon.bus.shared import Shared
 from daemon.bus.upkeep import Upkeep, publish_left
 from daemon.bus.worker import AnyWorker, Domain, Outside, utc_now
 from daemon.opening import Opening
+from daemon.operator.about import about
+from daemon.operator.pauses import scopes
 from daemon.operator.repartition import finish
 from daemon.process import Daemon
 from daemon.settings.load import masked_address
@@ -120,7 +123,7 @@ async def _built(
     settings, pool, bus = base.settings, base.pool, base.bus
     running, entries = _running(settings, known)
     intake, recovery = _recovered(base)
-    metrics, channels, refusals = _metrics(known, sources), Channels(), Refusals(pool)
+    metrics, channels, refusals = _metrics(known, sources), _channels(known), Refusals(pool)
     since: dict[str, datetime] = {}
     outside = Outside(
         settings=settings,
@@ -131,7 +134,8 @@ async def _built(
         metrics=metrics,
         now=utc_now,
     )
-    keeper, consumers = await _consuming(base, running, outside, recovery.suspect, since)
+    me = uuid.uuid4().hex
+    keeper, consumers = await _consuming(base, me, running, outside, recovery.suspect, since)
     return Daemon(
         settings=settings,
         opening=_opening(base, intake, recovery, running, entries, since),
@@ -142,7 +146,8 @@ async def _built(
         keeper=keeper,
         consumers=consumers,
         recovery=recovery,
-        upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, lines_dropped),
+        presence=Presence(pool, me, about(settings, known, sources), consumers, channels),
+        upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known)),
         metrics=metrics,
     )
 
@@ -201,6 +206,7 @@ def _recovered(base: _Base) -> tuple[Intake, Recovery]:
 
 async def _consuming(
     base: _Base,
+    me: str,
     running: Sequence[AnyWorker],
     outside: Outside,
     suspect: Callable[[], None],
@@ -208,7 +214,7 @@ async def _consuming(
 ) -> tuple[LeaseKeeper, list[Consumer]]:
     """The keeper of the leases, and a consumer with a client of its own for each worker."""
     by_name: dict[str, Consumer] = {}
-    keeper = _keeper(base.settings, base.pool, base.bus, running, by_name)
+    keeper = _keeper(base, me, running, by_name)
     shared = Shared(
         settings=base.settings,
         stores=base.stores,
@@ -228,23 +234,21 @@ async def _consuming(
     return keeper, list(by_name.values())
 
 
-def _keeper(
-    settings: Settings, pool: Pool, bus: Streams, workers: Sequence[AnyWorker], consumers: Mapping[str, Consumer]
-) -> LeaseKeeper:
+def _keeper(base: _Base, me: str, workers: Sequence[AnyWorker], consumers: Mapping[str, Consumer]) -> LeaseKeeper:
     """The keeper of this process's leases. *consumers* may be filled later: they are asked at a hand-over."""
-    me = uuid.uuid4().hex
+    bus, ttl_s = base.bus, base.settings.ferryman_lease_seconds
 
     def drain(pair: Pair) -> bool:
         return consumers[pair[0]].hand_over(pair[1])
 
     return LeaseKeeper(
-        LeaseTable(bus.redis, me, [w.name for w in workers], settings.ferryman_lease_seconds),
-        pool,
+        LeaseTable(bus.redis, me, [w.name for w in workers], ttl_s),
+        base.pool,
         me=me,
         pairs=[(w.name, p) for w in workers for p in range(bus.partitions)],
-        ttl_s=settings.ferryman_lease_seconds,
+        ttl_s=ttl_s,
         drain=drain,
-        publish_left=partial(publish_left, pool, bus, older_than_s=0),
+        publish_left=partial(publish_left, base.pool, bus, older_than_s=0),
     )
 
 
@@ -280,6 +284,14 @@ def _domains(workers: Sequence[AnyWorker]) -> list[Domain[Any]]:
 def declared(workers: Sequence[AnyWorker]) -> list[Declared]:
     """Every metric of a process that runs *workers*."""
     return [*BUS_METRICS, *WEB_METRICS, *(metric for domain in _domains(workers) for metric in domain.metrics)]
+
+
+def _channels(workers: Sequence[AnyWorker]) -> Channels:
+    """The channels of *workers*, also of those that are off here: each has its gauges and its state."""
+    channels = Channels()
+    for name in sorted({name for worker in workers for name in worker.channels}):
+        _ = channels[name]
+    return channels
 
 
 def _metrics(workers: Sequence[AnyWorker], sources: Sequence[Source]) -> Metrics:

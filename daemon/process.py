@@ -15,6 +15,7 @@ from aiohttp import web
 from daemon.bus.consumer import Consumer
 from daemon.bus.intake import Intake
 from daemon.bus.leases import LeaseKeeper
+from daemon.bus.presence import Presence
 from daemon.bus.recovery import Recovery
 from daemon.bus.upkeep import Upkeep
 from daemon.lifecycle import Background, Service, StartError, Step, serve
@@ -53,6 +54,7 @@ class Daemon:
     consumers: Sequence[Consumer]
     recovery: Recovery
     upkeep: Upkeep
+    presence: Presence
     metrics: Metrics
 
     async def run(self, stop: asyncio.Event, started: Callable[[int], None]) -> None:
@@ -65,6 +67,7 @@ class Daemon:
             self.stores.redis,
             Background("recovery", self.recovery.run),
             *self.upkeep.duties,
+            self.presence,
             self.keeper,
             self.intake,
         ]
@@ -114,6 +117,7 @@ class Daemon:
         """Say that the process is ready: the spool has been looked at and the leases that were free are taken."""
         await self.intake.looked.wait()
         await self.keeper.settled.wait()
+        self.presence.listens = place(self.settings.ferryman_host, port)
         settle_memory()
         started(port)
 
@@ -131,6 +135,7 @@ class Daemon:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_S):
                 await self.keeper.leave()
+        await self.presence.leave()
 
 
 class _Working(Background):

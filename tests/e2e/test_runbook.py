@@ -244,7 +244,7 @@ async def test_orders_that_do_not_reach_cgb(operator: Operator, db: Pool) -> Non
             await at.verb("pause contact-sync")
             await until(lambda: heard(here, "operator.paused"), "the pause")
             await here.post(waiting)
-            await page.follow("contact-sync: open", at, ORDER=id_of(waiting))
+            await page.follow("contact-sync: open, …", at, ORDER=id_of(waiting))
             await page.follow("contact-sync paused", at)
             await pauses.follow("cgb is paused", at)
             await page.follow("cgb is paused", at)
@@ -282,6 +282,7 @@ async def test_cgb_away(operator: Operator, cgb: CgbSandbox, db: Pool) -> None:
                 await here.post(order)
             await page.follow('"event":"provider.paused"', at)
             await page.follow("contact-sync running N 0 N N 0", at)
+            await page.follow("cgb does not answer as it should (http-502) since …", at)
             cgb.faults.clear()
             await page.follow('"event":"provider.back"', at)
             await ended(db, 10)
@@ -292,6 +293,7 @@ async def test_cgb_away(operator: Operator, cgb: CgbSandbox, db: Pool) -> None:
             cgb.faults.add("bad_token")
             await here.post(sent[10])
             await page.follow('"event":"provider.down"', at)
+            await page.follow("cgb refuses our account or key (http-…)", at, code=1)
     assert await db.fetchval("SELECT count(*) FROM dead_letters") == 0
 
 
@@ -396,9 +398,9 @@ async def test_refused_webhooks(operator: Operator, db: Pool, tmp_path: Path) ->
             await page.follow('ferryman_refused_total{reason="key",source="orders"} N', at)
             await page.follow('ferryman_connections_refused_total{reason="share"} N', at)
             await page.follow('"ready":true', at)
-            unset = replace(at, settings=dict(at.settings) | {"ORDERS_API_KEY": ""})
+        async with running(operator.cwd, **operator.settings, ORDERS_API_KEY="") as here:
             phrase = "source orders is not served: set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET"
-            await page.follow(phrase, unset)
+            await page.follow(phrase, operator.beside(here))
 
 
 async def test_stores_that_are_away(memory_path: Path, tmp_path: Path, cgb: CgbSandbox) -> None:
