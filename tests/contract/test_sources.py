@@ -235,26 +235,28 @@ def test_only_a_signature_that_can_be_checked_needs_the_body(secrets: Mapping[st
 
 
 @pytest.mark.parametrize(
-    ("given", "signatures"),
+    "headers",
     [
-        ([("X-API-Key", "wrong"), ("X-API-Key", KEYS[0])], 0),
-        ([("X-API-Key", ""), ("x-api-key", KEYS[0])], 0),
-        ([("Authorization", "Basic eA=="), ("Authorization", f"Bearer {KEYS[0]}")], 0),
-        ([("Authorization", "Bearer wrong"), ("authorization", f"bearer {KEYS[1]}")], 0),
-        ([("webhook-signature", "v1,AA==")], 1),
-        ([("webhook-timestamp", "1")], 1),
-        ([("webhook-id", "msg_0")], 1),
-        ([], 2),
+        [("X-API-Key", "wrong"), ("X-API-Key", KEYS[0])],
+        [("X-API-Key", ""), ("x-api-key", KEYS[0])],
+        [("Authorization", "Basic eA=="), ("Authorization", f"Bearer {KEYS[0]}")],
+        [("Authorization", "Bearer wrong"), ("authorization", f"bearer {KEYS[1]}")],
     ],
-    ids=lambda given: f"{given[0][0]} twice" if isinstance(given, list) and given else "",
+    ids=lambda headers: headers[0][0] + " twice",
 )
-def test_a_header_of_proof_that_comes_twice_is_tried_in_each_of_its_values(
-    given: list[tuple[str, str]], signatures: int
-) -> None:
-    headers = [
-        *given,
-        *signatures * list(signed(BODY).items()),
-    ]  # signed now: the test may run long after its collection
+def test_a_header_of_proof_that_comes_twice_is_tried_in_each_of_its_values(headers: list[tuple[str, str]]) -> None:
+    assert_proven_in_either_order(headers)
+
+
+@pytest.mark.parametrize("name", ["webhook-signature", "webhook-timestamp", "webhook-id", "all"])
+def test_a_header_of_a_signature_that_comes_twice_is_tried_in_each_of_its_values(name: str) -> None:
+    right = signed(BODY)  # now: a signature holds for five minutes
+    first = {"webhook-signature": "v1,AA==", "webhook-timestamp": "1", "webhook-id": "msg_0"}
+    again = [*right.items()] if name == "all" else [(name, first[name])]
+    assert_proven_in_either_order([*again, *right.items()])
+
+
+def assert_proven_in_either_order(headers: list[tuple[str, str]]) -> None:
     assert ORDERS.verify(Webhook(CIMultiDict(headers), BODY, ""), SECRETS)
     assert ORDERS.verify(Webhook(CIMultiDict(reversed(headers)), BODY, ""), SECRETS)
 
