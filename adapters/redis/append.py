@@ -23,7 +23,7 @@ class Appends:
 
     def __init__(self, server: Server, durability: Durability, *, recovers: bool) -> None:
         self._server = server
-        self._wait_for_disk = durability == "waitaof"
+        self.durable_by(durability)
         self._known_by: Known = (Script.of_a_process(), "", "")
         self._recovers = recovers
         self._untrusted = recovers
@@ -43,6 +43,10 @@ class Appends:
         except Untrusted:
             self._untrusted = True
             raise
+
+    def durable_by(self, durability: Durability) -> None:
+        """From now on the server keeps an append so."""
+        self._wait_for_disk = durability == "waitaof"
 
     def trusted_since(self) -> int | None:
         """After which loss the server has been trusted, counted from 0; None while it is untrusted.

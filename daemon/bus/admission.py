@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from adapters.postgres.bus import inbox, payloads
+from adapters.postgres.bus.workers import EPOCH
 from adapters.postgres.pool import Pool, store_is_down
 from adapters.redis.streams import StreamEntry, partition_in
 from daemon.bus.committer import Committer, Settled
@@ -27,8 +28,8 @@ log = structlog.get_logger(__name__)
 
 
 class Admission:
-    """Puts into *lanes* what *worker* has to do: nothing that was accepted before *since*. Once *stopping* is set it
-    waits for Postgres no more."""
+    """Puts into *lanes* what *worker* has to do. *since*: worker -> when it began; it has nothing to do with what was
+    accepted before. Once *stopping* is set, Postgres is waited for no more."""
 
     def __init__(
         self,
@@ -37,7 +38,7 @@ class Admission:
         lanes: Lanes,
         committer: Committer,
         stopping: asyncio.Event,
-        since: datetime,
+        since: Mapping[str, datetime],
     ) -> None:
         self._worker = worker
         self._pool = pool
@@ -98,7 +99,8 @@ class Admission:
         except Malformed as exc:
             entry = Entry(ref, partition, _unreadable(delivery), epoch)
             return Settled(entry, Finish("dead", "Malformed", error=exc), datetime.now(UTC))
-        return Entry(ref, partition, event, epoch) if self._worker.concerns(event, self._since) else None
+        since = self._since.get(self._worker.name, EPOCH)
+        return Entry(ref, partition, event, epoch) if self._worker.concerns(event, since) else None
 
     async def _admit_events(self, entries: list[Entry], copies: list[tuple[Entry, Event]], history: bool) -> None:
         name = self._worker.name

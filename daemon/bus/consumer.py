@@ -15,6 +15,7 @@ from adapters import permit
 from adapters.postgres.bus import inbox, payloads
 from adapters.postgres.pool import store_is_down
 from adapters.redis.streams import StreamErrors, Streams
+from daemon.bus import waiting
 from daemon.bus.committer import Committer, Settled
 from daemon.bus.deadline import Deadline
 from daemon.bus.lanes import SHARE, Entry, EntryRef, Lanes
@@ -294,18 +295,31 @@ class Consumer:
                 rows = self._farewell(entry, error, turn)
                 self.committer.submit(Settled(entry, Finish("dead", verdict.reason, rows, (), error), now))
             case Finish() | Wait():
+                entry.told = ""  # the rows of the verdict may take back what they said before
                 self.committer.submit(Settled(entry, verdict, now))
             case Retry():
+                rows = waiting.rows(self.worker, entry, waiting.failed(verdict, now), now)
                 self._fail(entry, verdict)
-                self.committer.submit(Settled(entry, verdict, now))
+                self.committer.submit(Settled(entry, verdict._replace(rows=rows), now))
             case Park():
-                entry.step, entry.memo = "", None
-                self.lanes.park(entry, verdict.channel)
+                why = waiting.closed(self._shared.channels[verdict.channel])
+                self._wait(entry, verdict._replace(rows=waiting.rows(self.worker, entry, why, now)), now)
             case StandInLine():
-                self.lanes.stand_in_line(entry, verdict.ticket)
+                why = waiting.asked(verdict)
+                self._wait(entry, verdict._replace(rows=waiting.rows(self.worker, entry, why, now)), now)
             case Yield():
                 log.warning("lease.over", worker=self.worker.name, event_id=entry.event.id, step=entry.step)
                 self.lanes.again(entry, LEASE_LOOK_S)
+
+    def _wait(self, entry: Entry, verdict: Park | StandInLine, now: datetime) -> None:
+        """Write down why *entry* waits, where that is to be told, then let it wait."""
+        if verdict.rows:
+            self.committer.submit(Settled(entry, verdict, now))
+        elif isinstance(verdict, StandInLine):
+            self.lanes.stand_in_line(entry, verdict.ticket)
+        else:
+            entry.step, entry.memo = "", None
+            self.lanes.park(entry, verdict.channel)
 
     def _fail(self, entry: Entry, verdict: Retry) -> None:
         """Note that a call of the handler has failed, and begin again at the handler's first step."""
@@ -337,6 +351,8 @@ class Consumer:
             elif isinstance(verdict, Wait):
                 entry.step, entry.memo = verdict.step, verdict.memo
                 self.lanes.again(entry, (verdict.at - self._shared.now()).total_seconds())
+            elif isinstance(verdict, Park | StandInLine):
+                self._wait(entry, verdict._replace(rows=()), self._shared.now())
             else:
                 self.lanes.again(entry, verdict.delay_s)
         self._tally.ended(ended)

@@ -35,7 +35,7 @@ class Entry:
     slot, or on its way to Postgres. *taken_over*: how often it was found pending, read before and not ended (2: twice
     or more). *begun*: how often a process recorded that it begins this event, and then died. *dropped*: its lease was
     lost. The next lease holder (which may be this process again) handles the event anew, and the result of this entry
-    no longer counts.
+    no longer counts. *told*: why it waits, as its worker's rows say already.
     """
 
     ref: EntryRef
@@ -54,6 +54,7 @@ class Entry:
     taken_over: int = 0
     begun: int = 0
     dropped: bool = False
+    told: str = ""
 
 
 class Lanes:

@@ -48,6 +48,12 @@ METRICS: Final = (
     Declared("ferryman_uncertain", "gauge", "Sends whose outcome is not known.", ("provider",)),
     Declared("ferryman_breaker_open", "gauge", "1 while calls to the provider are stopped.", ("provider",)),
     Declared("ferryman_provider_paused", "gauge", "1 while an operator has paused the provider.", ("provider",)),
+    Declared(
+        "ferryman_provider_wait_seconds",
+        "gauge",
+        "For how many seconds more the provider is asked nothing, because it said that we ask too often.",
+        ("provider",),
+    ),
     Declared("ferryman_worker_paused", "gauge", "1 while an operator has paused the worker.", ("worker",)),
     Declared("ferryman_spool", "gauge", f"Accepted events that wait in Postgres for Redis. {OF_ALL}"),
     Declared("ferryman_log_lines_dropped_total", "counter", "Log lines dropped because the log's reader took none."),

@@ -17,7 +17,6 @@ from typing import Final
 
 import structlog
 
-from adapters.postgres.bus.workers import EPOCH
 from adapters.redis.streams import StaleRead, StreamErrors, Streams, partition_in, stream_keys
 from daemon.bus.admission import Admission
 from daemon.bus.committer import Committer
@@ -68,8 +67,7 @@ class Reader:
         self._last: dict[str, str] = {}  # beyond these ids nothing was there, or it has been read
         self._woken = False
         self._stopping = asyncio.Event()
-        since = shared.since.get(worker.name, EPOCH)
-        self._admission = Admission(worker, shared.pool, lanes, committer, self._stopping, since)
+        self._admission = Admission(worker, shared.pool, lanes, committer, self._stopping, shared.since)
         self._failing: str | None = None
         self._turn = 0
         self._next_count = 0.0

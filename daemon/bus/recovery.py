@@ -89,7 +89,8 @@ class Recovery:
         self._suspect.set()
 
     async def begin(self) -> None:
-        """Look for the first time, and mend before anything is read or taken in. Raises what the stores raise."""
+        """Look for the first time, and mend before anything is read or appended. Raises what the stores raise; it may
+        be called again then."""
         self._mark = await meta.value(self._pool, "mark")
         beats = [int(beat) for beat in (await meta.value(self._pool, "beat") or "").split()]
         if len(beats) == len(self._marks):

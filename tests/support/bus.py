@@ -149,6 +149,7 @@ class Bench:
         on_uncertain: Literal["retry", "hold"] = "hold",
         channels: tuple[str, ...] = (),
         buried: Callable[[Event, FerrymanError, Turn], Sequence[Row]] = lambda event, error, turn: (),
+        waits: Callable[[Event, str, Turn], Sequence[Row]] = lambda event, why, turn: (),
     ) -> AnyWorker:
         """A toy worker that reads one topic."""
         return Worker(
@@ -159,6 +160,7 @@ class Bench:
             handle=handle,
             record=record,
             buried=buried,
+            waits=waits,
             lanes=lambda settings: lanes,
             attempts=lambda settings: attempts,
             deadline_s=lambda settings: deadline_s,

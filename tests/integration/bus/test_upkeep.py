@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from adapters.channel import Channels
 from adapters.postgres.bus import burials, days, outbox, pauses, spool
 from adapters.postgres.pool import Pool
+from adapters.redis.limits import RateLimiter
 from adapters.redis.streams import Streams, stream_keys
 from daemon.bus import upkeep as upkeeping
 from daemon.bus.metrics import METRICS
@@ -163,6 +164,25 @@ async def test_a_pause_is_a_gauge_of_the_worker_and_of_the_provider(db: Pool, re
     async with services(*again.duties):
         await until(lambda: value(again, "ferryman_worker_paused", worker=TOY) == 1)
         await until(lambda: value(again, "ferryman_provider_paused", provider="test") == 1)
+
+
+async def test_a_provider_that_nobody_calls_here_has_its_gauges_too(db: Pool, redis: Redis) -> None:
+    """Promise: what an operator paused, and what the provider itself asked for, is seen without a call."""
+    channels = Channels()
+    _ = channels["test"]
+    bus = Streams(redis, 2)
+    upkeep = Upkeep(Settings(), db, bus, [], channels, make_metrics(), scopes={"test": "test:account"})
+    async with services(*upkeep.duties):
+        await until(lambda: value(upkeep, "ferryman_provider_wait_seconds", provider="test") == 0)
+        await pauses.pause(db, "test")
+        await until(lambda: value(upkeep, "ferryman_provider_paused", provider="test") == 1)
+        assert value(upkeep, "ferryman_breaker_open", provider="test") == 1
+        await RateLimiter(redis, per_minute=90).pause("test:account", 200)
+        await until(lambda: (value(upkeep, "ferryman_provider_wait_seconds", provider="test") or 0) > 100)
+        assert channels["test"].asked_s > 100
+        await pauses.resume(db, "test")
+        await until(lambda: value(upkeep, "ferryman_provider_paused", provider="test") == 0)
+    assert channels["test"].state.word == "asked"
 
 
 @pytest.mark.parametrize(
