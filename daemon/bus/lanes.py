@@ -220,8 +220,11 @@ class Lanes:
             entry.dropped = True
             del self._entries[entry.ref]
             event_key, subject = entry.event.inbox_key, entry.event.subject
-            if self._events.get(event_key) is not entry:
-                continue  # a copy, which stood in no lane
+            first = self._events.get(event_key)
+            if first is not entry:  # a copy, which stood in no lane
+                if first is not None:
+                    first.copies.remove(entry.ref)
+                continue
             del self._events[event_key]
             copies += entry.copies
             lane = self._lanes[subject]
