@@ -274,12 +274,12 @@ def _plain(secret: SecretStr | str) -> str:
 
 async def _settled_partitions(pool: Pool, settings: Settings) -> int:
     """The number of partitions in force, which the first start of all takes from *settings*. Raises: StartError where
-    the settings name another number."""
-    wanted = settings.ferryman_partitions
-    kept = int(await meta.settle(pool, "partitions", str(wanted)))
-    if kept != wanted:
+    the settings give another number."""
+    kept = int(await meta.settle(pool, "partitions", str(settings.ferryman_partitions)))
+    wanted = settings.given_partitions
+    if wanted not in (None, kept):
         raise StartError(
-            f"this database was set up with {kept} partitions and FERRYMAN_PARTITIONS says {wanted}:"
+            f"this database was set up with {kept} partitions and FERRYMAN_PARTITIONS says {wanted}: leave it out,"
             f" set it to {kept}, or change the number with `ferryman partitions {wanted}` after a drain"
         )
     return kept

@@ -45,7 +45,7 @@ async def _run(settings: Settings) -> None:
 
     async with located_stores(settings, make=True) as addresses:
         await require_schema(addresses.database_url)
-        if settings.ferryman_admin_token is None:
+        if settings.ferryman_admin_token is None and not (settings.redis_url and settings.database_url):
             log.info("daemon.admin_token", file=str(admin_token(settings.ferryman_data_dir)))
         async with assembled(settings, addresses) as daemon:
             await daemon.run(stop, started)
