@@ -17,6 +17,9 @@ from adapters.postgres.pool import Connection, Pool, Record
 
 DAYS_AHEAD: Final = 14
 
+LIMIT_S: Final = 300
+"""Longest time for one statement about all events of a day."""
+
 # By the parent, which the search path finds: another schema may hold tables of these names, of another installation.
 _DAYS: Final = """
 SELECT to_date(right(c.relname, 8), 'YYYYMMDD') AS day, i.inhrelid::regclass::text AS name
@@ -35,12 +38,33 @@ SELECT has_schema_privilege(current_schema(), 'CREATE') AND bool_and(pg_has_role
 FROM pg_class WHERE oid IN (to_regclass('inbox'), to_regclass('event_journal'))
 """
 
+# Nearly all events end within a day of their arrival: only those without an end in these days are looked up in all.
 _OPEN: Final = """
-SELECT EXISTS (
-    SELECT FROM {table} j
+WITH candidates AS MATERIALIZED (
+    SELECT j.id, w.worker
+    FROM {table} j
     JOIN unnest($1::text[], $2::text[], $3::timestamptz[]) AS w (worker, type, since)
         ON w.type = j.type AND j.time >= w.since
-    WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = j.id AND i.worker = w.worker AND i.replay_id = ''))
+    WHERE NOT EXISTS (
+        SELECT FROM inbox i WHERE i.event_id = j.id AND i.worker = w.worker AND i.replay_id = ''
+        AND i.at >= date '{day}' - 1 AND i.at < date '{day}' + 2))
+SELECT EXISTS (
+    SELECT FROM candidates c
+    WHERE (SELECT true FROM inbox i
+           WHERE i.event_id = c.id AND i.worker = c.worker AND i.replay_id = '' LIMIT 1) IS NULL)
+"""
+
+_KEY: Final = "PRIMARY KEY (event_id, worker, replay_id)"
+"""Of each day's inbox: one end of an event for each worker."""
+
+_NEVER_SMALL: Final = "WITH (autovacuum_analyze_threshold = 20000, autovacuum_vacuum_insert_threshold = 20000)"
+"""Of each day's inbox. Connections keep the plans of the lookups: one that was made for a table known to be small reads
+it whole, also when it has grown. Postgres takes a table that it has not analysed for one worth an index."""
+
+_WITHOUT_KEY: Final = """
+SELECT i.inhrelid::regclass::text FROM pg_inherits i
+WHERE i.inhparent = to_regclass('inbox')
+  AND NOT EXISTS (SELECT FROM pg_index x WHERE x.indrelid = i.inhrelid AND x.indisprimary)
 """
 
 
@@ -58,6 +82,8 @@ async def ensure_days(pool: Pool) -> None:
             for row in days:
                 if row["day"] not in have:
                     await _make_day(conn, f"{table}_p{row['day']:%Y%m%d}", table, row)
+        for (made_by_an_older_version,) in await conn.fetch(_WITHOUT_KEY):
+            await conn.execute(f"ALTER TABLE {made_by_an_older_version} ADD {_KEY}")
 
 
 async def in_stock(conn: Connection) -> tuple[int, bool]:
@@ -70,7 +96,8 @@ async def _make_day(conn: Connection, name: str, table: str, row: Record) -> Non
     bounds = f"FROM ('{row['day']}') TO ('{row['next']}')"
     with contextlib.suppress(asyncpg.CheckViolationError):
         async with conn.transaction():
-            await conn.execute(f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES {bounds}")
+            key, how = (f"({_KEY})", _NEVER_SMALL) if table == "inbox" else ("", "")
+            await conn.execute(f"CREATE TABLE {name} PARTITION OF {table} {key} FOR VALUES {bounds} {how}")
 
 
 async def drop_old_days(pool: Pool, days: int, workers: Sequence[Registered]) -> tuple[list[date], list[date]]:
@@ -86,12 +113,13 @@ async def drop_old_days(pool: Pool, days: int, workers: Sequence[Registered]) ->
     old = {row["day"]: row["name"] for row in await pool.fetch(_DAYS, "event_journal") if row["day"] < first_kept}
     dropped: list[date] = []
     for day, journal in old.items():
-        if await pool.fetchval(_OPEN.format(table=journal), *columns):
-            break
         async with pool.acquire() as conn, conn.transaction():
-            await conn.execute("SET LOCAL lock_timeout = '5s'")
+            await conn.execute(f"SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '{LIMIT_S}s'")
+            if await conn.fetchval(_OPEN.format(table=journal, day=day), *columns, timeout=LIMIT_S):
+                break
             # of these events alone: an event that is still open, or not yet in the journal, wants its payload
-            await conn.execute(f"DELETE FROM payloads p USING {journal} j WHERE p.event_id = j.id")  # noqa: S608
+            gone = f"DELETE FROM payloads p USING {journal} j WHERE p.event_id = j.id"  # noqa: S608
+            await conn.execute(gone, timeout=LIMIT_S)
             await conn.execute(f"DROP TABLE {journal}")
             if day in inboxes:
                 await conn.execute(f"DROP TABLE IF EXISTS {inboxes[day]}")

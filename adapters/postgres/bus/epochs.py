@@ -16,7 +16,14 @@ RETURNING partition, epoch
 """
 
 # FOR SHARE: a new epoch waits for the commits under the one before, and every later commit sees the new one.
-_CHECK: Final = "SELECT partition, epoch FROM leases WHERE worker = $1 AND partition = ANY($2::int[]) FOR SHARE"
+# Around midnight (UTC) the commits of a worker pass one at a time, under a lock that lasts until their end: the key of
+# one day's table does not forbid a second end of an event in the next day's.
+_CHECK: Final = """
+SELECT partition, epoch, CASE
+    WHEN (now() AT TIME ZONE 'UTC')::time NOT BETWEEN time '00:02' AND time '23:58'
+    THEN pg_advisory_xact_lock(hashtext('ferryman.midnight.' || worker)) END
+FROM leases WHERE worker = $1 AND partition = ANY($2::int[]) FOR SHARE
+"""
 
 
 async def take(

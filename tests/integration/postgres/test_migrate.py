@@ -155,3 +155,16 @@ async def test_another_migrator_that_does_not_end_is_reported(
             await migrate(conn)
     finally:
         await other.close()
+
+
+async def test_of_two_ends_of_an_event_on_one_day_the_first_stays(conn: Connection) -> None:
+    (change,) = [migration for migration in migrations() if migration.name.endswith("_one_end")]
+    await apply(conn, [migration for migration in migrations() if migration.version < change.version])
+    await conn.execute(
+        "INSERT INTO inbox (worker, event_id, outcome, data_hash, at) VALUES"
+        " ('toy', '1', 'done', '', '2026-01-01 10:00+00'), ('toy', '1', 'dead', '', '2026-01-01 11:00+00'),"
+        " ('toy', '2', 'done', '', '2026-01-01 11:00+00'), ('other', '1', 'skipped', '', '2026-01-01 12:00+00')"
+    )
+    await migrate(conn)
+    rows = await conn.fetch("SELECT worker, event_id, outcome FROM inbox ORDER BY 1, 2")
+    assert [tuple(row) for row in rows] == [("other", "1", "skipped"), ("toy", "1", "done"), ("toy", "2", "done")]
