@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Final
 
 import structlog
-from pydantic import SecretStr
 
 from adapters.channel import Channels
 from adapters.http import open_session
@@ -34,6 +33,7 @@ from daemon.bus.worker import AnyWorker, Domain, Outside, utc_now
 from daemon.lifecycle import StartError
 from daemon.operator.repartition import finish
 from daemon.process import Daemon
+from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings
 from daemon.stores.checked import checked_redis
 from daemon.stores.health import Stores, postgres_watch, redis_watch
@@ -113,8 +113,10 @@ async def _built(base: _Base, known: Sequence[AnyWorker], sources: Sequence[Sour
     running = await _running(base, known)
     intake, recovery = await _recovered(base)
     metrics, channels, refusals = _metrics(known, sources), Channels(), Refusals(pool)
+    in_force = InForce(settings)
     outside = Outside(
         settings=settings,
+        secret=in_force.secret,
         pool=pool,
         redis=bus.redis,
         session=await base.stack.enter_async_context(open_session()),
@@ -126,8 +128,10 @@ async def _built(base: _Base, known: Sequence[AnyWorker], sources: Sequence[Sour
     await publish_left(pool, bus, older_than_s=0)
     return Daemon(
         settings=settings,
+        in_force=in_force,
+        channels=channels,
         intake=intake,
-        listener=_listener(settings, intake, refusals, metrics, sources),
+        listener=_listener(in_force, intake, refusals, metrics, sources),
         refusals=refusals,
         stores=base.stores,
         keeper=keeper,
@@ -219,15 +223,15 @@ def _keeper(
 
 
 def _listener(
-    settings: Settings, intake: Intake, refusals: Refusals, metrics: Metrics, sources: Sequence[Source]
+    in_force: InForce, intake: Intake, refusals: Refusals, metrics: Metrics, sources: Sequence[Source]
 ) -> Listener:
-    names = {name for source in sources for name in source.secrets}
+    settings, names = in_force.settings, {name for source in sources for name in source.secrets}
     listener = Listener(
         intake,
         refusals,
         metrics,
         sources=sources,
-        secrets={name: [_plain(secret) for secret in getattr(settings, name)] for name in names},
+        secrets={name: in_force.secrets(name) for name in names},
         unsigned=settings.ferryman_allow_unsigned,
         body_cap=settings.ferryman_max_body_bytes,
         public_url=settings.ferryman_public_url or "",
@@ -266,10 +270,6 @@ async def _opened(
 ) -> dict[Domain[Any] | None, Any]:
     """Domain -> what its handlers are given, for the domains of *workers*."""
     return {domain: await stack.enter_async_context(domain.opened(outside)) for domain in _domains(workers)}
-
-
-def _plain(secret: SecretStr | str) -> str:
-    return secret.get_secret_value() if isinstance(secret, SecretStr) else secret
 
 
 async def _settled_partitions(pool: Pool, settings: Settings) -> int:

@@ -12,12 +12,14 @@ from typing import Final
 
 from aiohttp import web
 
+from adapters.channel import Channels
 from daemon.bus.consumer import Consumer
 from daemon.bus.intake import Intake
 from daemon.bus.leases import LeaseKeeper
 from daemon.bus.recovery import Recovery
 from daemon.bus.upkeep import Upkeep
 from daemon.lifecycle import Background, Service, StartError, serve
+from daemon.settings.in_force import Change, InForce, change
 from daemon.settings.model import Settings
 from daemon.stores.health import Stores
 from daemon.telemetry.metrics import Metrics
@@ -43,6 +45,8 @@ class Daemon:
     """One process of Ferryman: put together by `daemon.app.assembled`, run once."""
 
     settings: Settings
+    in_force: InForce
+    channels: Channels
     stores: Stores
     intake: Intake
     listener: Listener
@@ -53,8 +57,22 @@ class Daemon:
     upkeep: Upkeep
     metrics: Metrics
 
-    async def run(self, stop: asyncio.Event, started: Callable[[int], None]) -> None:
-        """Serve until *stop*, then drain. *started* hears the port. Raises: StartError; what broke a service."""
+    def take(self, new: Settings) -> Change:
+        """Go by the secrets of *new* from now on, as far as that needs no start. Returns what *new* changes."""
+        served = [source.secrets for source in self.listener.sources if self.listener.served(source)]
+        made = change(self.in_force.settings, new, served)
+        self.in_force.settings = made.settings
+        self.listener.take({name: self.in_force.secrets(name) for names in served for name in names})
+        if made.taken:
+            for channel in self.channels.all():
+                channel.probe_now()  # the old key may be why it is down
+        return made
+
+    async def run(self, stop: asyncio.Event, started: Callable[[int], None], *, also: Sequence[Service] = ()) -> None:
+        """Serve until *stop*, then drain. *started* hears the port; *also* runs beside the rest.
+
+        Raises: StartError; what broke a service.
+        """
         work: list[Service] = [_Working(consumer) for consumer in self.consumers]
         side: list[Service] = [
             self.stores.redis,
@@ -64,6 +82,7 @@ class Daemon:
             *self.upkeep.duties,
             self.keeper,
             self.intake,
+            *also,
         ]
         health = Readiness(self.stores, self.intake, self.keeper, [consumer.name for consumer in self.consumers])
         async with AsyncExitStack() as stack:

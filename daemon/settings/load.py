@@ -6,6 +6,7 @@ empty value counts as not given. No problem repeats a value.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -20,7 +21,9 @@ from daemon.settings.model import TEMPLATE_PREFIX, Settings
 from daemon.settings.values import parse_words
 from schemas.errors import FerrymanError
 
-NAMES: Final = tuple(name.upper() for name in Settings.model_fields if name not in ("cgb_templates", "origins"))
+NAMES: Final = tuple(
+    name.upper() for name in Settings.model_fields if name not in ("cgb_templates", "origins", "overruled")
+)
 """Every environment name but those of the form CGB_TEMPLATE_<NAME>, in the order of `Settings`."""
 
 ENV_FILE: Final = "FERRYMAN_ENV_FILE"
@@ -98,7 +101,8 @@ def load_settings(
     problems += _missing(raw)
     for name, names in known.items():
         problems += _unknown_entries(raw, name, names)
-    settings = _validated(raw, origins, problems)
+    overruled = tuple(name for name in NAMES if from_file.get(name, "") not in ("", raw.get(name)))
+    settings = _validated(raw, origins, overruled, problems)
     if problems or settings is None:
         raise SettingsError(problems)
     return settings
@@ -135,8 +139,8 @@ def _file(environ: Mapping[str, str], dotenv: Path | None, problems: list[str]) 
     if not named or dotenv is None:
         return dotenv
     path = Path(named).expanduser() if named.startswith("~/") else Path(named)
-    if not path.is_file():
-        problems.append(f"{ENV_FILE} names a file that is not there, or that this user may not reach")
+    if not (os.path.isfile(path) and os.access(path, os.R_OK)):
+        problems.append(f"{ENV_FILE} names a file that is not there, or that this user may not read")
     return path
 
 
@@ -145,7 +149,7 @@ def _read_dotenv(path: Path, problems: list[str]) -> dict[str, str]:
 
     Texts are taken literally: a dollar sign in a password is not a reference to a variable.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         return {}
     found: dict[str, str] = {}
     try:
@@ -242,12 +246,14 @@ def _missing(raw: Mapping[str, str]) -> list[str]:
     return problems
 
 
-def _validated(raw: Mapping[str, str], origins: Mapping[str, str], problems: list[str]) -> Settings | None:
+def _validated(
+    raw: Mapping[str, str], origins: Mapping[str, str], overruled: tuple[str, ...], problems: list[str]
+) -> Settings | None:
     """The settings of *raw*, or None after adding a line to *problems* for each malformed one."""
     templates = {name: text for name, text in raw.items() if name not in NAMES}
     values: dict[str, object] = {name.lower(): text for name, text in raw.items() if name in NAMES}
     values["cgb_templates"] = {name.removeprefix(TEMPLATE_PREFIX).lower(): text for name, text in templates.items()}
-    values["origins"] = origins
+    values |= {"origins": origins, "overruled": overruled}
     try:
         return Settings.model_validate(values)
     except ValidationError as invalid:

@@ -168,6 +168,8 @@ class Settings(BaseModel):
 
     # environment name: "env" or the name of the file, for what the loader read; a name that is not here has its default
     origins: Mapping[str, str] = Field(default_factory=dict, repr=False, exclude=True)
+    # environment names that the file gives otherwise than the environment, which wins
+    overruled: tuple[str, ...] = Field(default=(), repr=False, exclude=True)
 
     @property
     def given_partitions(self) -> int | None:
