@@ -180,12 +180,14 @@ async def serve(
     started: Callable[[], Awaitable[None]],
     begin_stop: Callable[[], Awaitable[None]],
     drain_s: float,
+    drained: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Start every service and run until *stop*, or until a service ends by itself or *started* fails; then drain.
 
     *started* is awaited meanwhile, to announce that all is in place. The drain stops the *work* and awaits
     *begin_stop*; both together may take *drain_s* seconds. The *side* services (leases, health) go on during the drain
-    and are stopped after it. A service that is late is cut: what it has in hand stays pending and costs no attempt.
+    and while *drained* is awaited, which must limit itself, and are stopped after it. A service that is late is cut:
+    what it has in hand stays pending and costs no attempt.
     Raises the first error of any service or of *started*.
     """
 
@@ -204,6 +206,8 @@ async def serve(
         await asyncio.wait({*ends, *helpers}, return_when=asyncio.FIRST_COMPLETED)
         log.info("daemon.draining", seconds=drain_s, asked=stop.is_set())
         await _drain({end: service for end, service in ends.items() if service in work}, begin_stop, drain_s)
+        if drained is not None:
+            await drained()
         for service in side:
             service.stop()
         await asyncio.wait(ends, timeout=SIDE_STOP_S)

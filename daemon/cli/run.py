@@ -19,6 +19,7 @@ from daemon.settings.model import Settings
 from daemon.stores.located import located_stores, require_schema
 from daemon.telemetry import logs
 from daemon.telemetry.outlet import Outlet
+from daemon.web.handed import handed_over
 from daemon.web.place import place
 
 log = structlog.get_logger(__name__)
@@ -45,13 +46,14 @@ async def _run(settings: Settings) -> None:
     def started(port: int) -> None:
         log.info("daemon.started", url=f"http://{place(settings.ferryman_host, port)}")
 
+    handed = handed_over(os.environ)
     async with located_stores(settings, make=True) as addresses:
         await require_schema(addresses.database_url)
         if settings.ferryman_admin_token is None and not (settings.redis_url and settings.database_url):
             log.info("daemon.admin_token", file=str(admin_token(settings.ferryman_data_dir)))
         async with assembled(settings, addresses) as daemon:
             reloading = Reloading(reload_asked, read_settings, daemon.take, settings.ferryman_data_dir)
-            await daemon.run(stop, started, also=[reloading])
+            await daemon.run(stop, started, also=[reloading], handed=handed)
     log.info("daemon.stopped")
 
 
