@@ -17,6 +17,7 @@ from typing import Any, Final
 import pytest
 from aiohttp import ClientSession, TCPConnector, TraceConfig
 
+from adapters.channel import DOWN_PROBE_S
 from adapters.postgres.pool import Pool
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
 from tests.support.daemons import Running, environment, ferryman, free_port, running, some_orders, synced
@@ -51,7 +52,7 @@ class Poster:
                 async with session.post(f"{self.here.url}/webhooks/orders", data=body, headers=proof) as answer:
                     await answer.read()
                     self.answers.append(answer.status)
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.02)
 
     async def some_more(self) -> None:
         """Wait until some more posts were answered."""
@@ -119,6 +120,22 @@ async def test_secrets_change_under_steady_posts_without_a_refusal_a_loss_or_a_c
         assert await db.fetchval("SELECT count(*) FROM refused_requests") <= 1
         assert await here.stop() == 0
     assert not any(secret in line for line in here.lines for secret in (OLD, NEW, NEW_TOKEN))
+
+
+async def test_a_renewed_key_ends_the_pause_of_an_account_that_refused_the_old_one(
+    operator: Operator, cgb: CgbSandbox, db: Pool
+) -> None:
+    cgb.token = NEW_TOKEN
+    async with running(operator.cwd, **operator.settings) as here:
+        assert (await here.post(some_orders(1)[0], **{"X-API-Key": OLD}))[0] == 202
+        await until(lambda: any('"provider.down"' in line for line in here.lines), "the refusal of the old key")
+        operator.write(ORDERS_API_KEY=OLD, CGB_API_KEY=NEW_TOKEN)
+        assert "took CGB_API_KEY" in await operator("reload")
+
+        async def back() -> bool:
+            return bool(await db.fetchval("SELECT count(*) FROM orders WHERE cgb_sync_status = 'synced'"))
+
+        await until(back, "a synced order, long before the next look at such an account", DOWN_PROBE_S / 2)
 
 
 async def test_new_settings_that_cannot_be_used_leave_the_old_ones_in_force(operator: Operator) -> None:
