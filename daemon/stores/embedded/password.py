@@ -67,15 +67,16 @@ def note_in_force(data: Path, password: str, account: Account | None) -> None:
     replace_file(data / _DONE, _digest(password), account)
 
 
-def replace_file(path: Path, text: str, owner: Account | None) -> None:
-    """Put a file with *text* at *path* that only *owner* (None: this user) may read; a crash leaves the former one, or
-    the new one. A link at its place is replaced, not followed."""
+def replace_file(path: Path, text: str, owner: Account | None, *, mode: int = 0o600) -> None:
+    """Put a file with *text* at *path* that belongs to *owner* (None: this user); a crash leaves the former one, or the
+    new one. A link at its place is replaced, not followed."""
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "w") as file:
         if owner is not None:
             os.fchown(fd, owner.uid, owner.gid)
+        os.fchmod(fd, mode)
         file.write(text)
         file.flush()
         os.fsync(fd)

@@ -41,7 +41,8 @@ _SETTINGS: Final = (
     "log_error_verbosity=terse",
 )
 _ACCESS: Final = "# written at every start\nlocal all all scram-sha-256\n"
-"""Who may connect: whoever has the password. It is no file of the data, which the user who runs postgres can change."""
+"""Who may connect: whoever has the password. It stands in a file of ours, not in one of the data, which the user who
+runs postgres could change."""
 
 # a statement on standard input, which is otherwise closed or in use; the server ends after it
 _FED: Final = 'exec 0<"$1" || exit 1; shift; exec "$@"'
@@ -108,7 +109,7 @@ class Postgres:
         for leftover in self.sockets.glob(".s.PGSQL.*"):
             leftover.unlink()
         access = self.data_dir / "postgres.access"
-        replace_file(access, _ACCESS, self.account)
+        replace_file(access, _ACCESS, None, mode=0o644)
         if not in_force(data, self.password):
             await self._set_password(programs / "postgres", data, held)
         settings = (f"unix_socket_directories={self.sockets}", f"hba_file={access}")

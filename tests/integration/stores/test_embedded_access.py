@@ -99,8 +99,10 @@ async def test_as_root_no_process_of_another_user_gets_into_either_server() -> N
             asked = bytes.fromhex(postgres)
             # R: authentication, 10: by SASL, which is by the password; 0 would let the process in
             assert (asked[:1], asked[5:9]) == (b"R", b"\0\0\0\n")
-            status = (top / "data" / "postgres.password").stat()
-            assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, 0o600)
+            # nor can it read the password, or change who may connect
+            for name, mode in (("postgres.password", 0o600), ("postgres.access", 0o644)):
+                status = (top / "data" / name).stat()
+                assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, mode)
 
 
 async def test_data_that_were_made_without_a_password_get_one_and_lose_nothing(memory_path: Path) -> None:
