@@ -62,13 +62,15 @@ async def test_a_large_body_of_small_objects_delays_no_other_request(open_rig: O
         large = [asyncio.create_task(rig.post(body)) for _ in range(2)]
         latest = 0.0
         n = 1
+        sent = time.monotonic()
         while not all(task.done() for task in large):
             began = time.monotonic()
             assert (await rig.ask("GET", "/livez")).status == 200
             assert (await rig.post(order(n))).status == 202
             latest = max(latest, time.monotonic() - began)
             n += 1
-        assert latest < 1.0
+        # on a machine that others use as well, a share of what the large bodies take: they once held all that time up
+        assert latest < max(1.0, (time.monotonic() - sent) / 4)
         answers = await asyncio.gather(*large)
         assert answers[0].status == 202  # the second one waits for its turn, perhaps in vain
         assert {answer.status for answer in answers} <= {202, 503}
