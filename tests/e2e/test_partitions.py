@@ -132,7 +132,12 @@ async def test_a_process_that_is_given_no_number_takes_that_of_the_database(
     async with running(tmp_path, **settings, FERRYMAN_PARTITIONS=5) as here:
         assert await here.stop() == 0
     async with running(tmp_path, **settings) as here:
-        assert [len(owned) for owned in (await here.ready())["leases"].values()] == [5, 5]
+
+        async def all_owned() -> bool:
+            leases = (await here.ready())["leases"]
+            return all(len(leases[worker]) == 5 for worker in ("contact-sync", "journal"))
+
+        await until(all_owned, "an owner of all five partitions")
         assert await here.stop() == 0
     verb = Verb(tmp_path, settings)
     env = environment(**settings)
