@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, TypeVar
 
 import structlog
 
@@ -26,7 +27,37 @@ MOST_LINES: Final = 4
 LINES_WITHIN_S: Final = 60.0
 """A breaker tells at most so many changes of its state in so many seconds; then the state it has come to."""
 
+Word: TypeAlias = Literal["up", "unused", "asked", "away", "refused", "paused"]
+"""Calls go through; none has been made yet; the system has asked us to wait; it does not answer as it should; the
+account is at fault; an operator has stopped all calls."""
+
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """How a channel is in this process, and the code of the last error that was no answer. Seconds count back from now:
+    *since_s* to when the channel came to this state, *error_s* to the error. *probe_s*: until it may be asked again."""
+
+    word: Word
+    since_s: float | None = None
+    error: str = ""
+    error_s: float | None = None
+    probe_s: float | None = None
+
+
+def reason(channel: str, word: str, error: str) -> str:
+    """Why calls on *channel* are stopped, in a few words; "" where they are not. *error*: code of the last error."""
+    match word:
+        case "asked":
+            return f"{channel} has asked us to wait"
+        case "paused":
+            return f"{channel} is paused by an operator"
+        case "refused":
+            return f"{channel} refuses our account or key ({error})"
+        case "away":
+            return f"{channel} does not answer as it should ({error})"
+    return ""
 
 
 class Breaker:
@@ -45,10 +76,29 @@ class Breaker:
         self.answered_at = float("-inf")
         """When (by *clock*) the system last answered; a refusal is an answer too."""
 
+        self.error = ""
+        self.error_at = float("-inf")
+        """The code of the last error that was no answer, and when (by *clock*) it came."""
+
+        self.changed_at: float | None = None
+        """When (by *clock*) the breaker last opened or closed, or the account's fault was found."""
+
     @property
     def closed(self) -> bool:
         """Whether calls go through freely."""
         return not self._open
+
+    @property
+    def word(self) -> Word:
+        """The breaker's part in the state of its channel."""
+        if self._open:
+            return "refused" if self._down else "away"
+        return "unused" if self.answered_at == self.error_at == float("-inf") else "up"
+
+    @property
+    def probe_at(self) -> float | None:
+        """When (by *clock*) a call may find out if the system is back; None where calls go through freely."""
+        return self._next_probe if self._open else None
 
     @property
     def may_probe(self) -> bool:
@@ -62,7 +112,7 @@ class Breaker:
     def check(self) -> None:
         """Raises: ChannelClosed where a call would be stopped now."""
         if self._open and not self.may_probe:
-            raise ChannelClosed(f"{self._channel} is paused: it did not answer", channel=self._channel)
+            raise ChannelClosed(reason(self._channel, self.word, self.error), channel=self._channel)
 
     async def call(self, make: Callable[[], Awaitable[T]]) -> T:
         """Await what *make* returns. Raises: ChannelClosed without a call, else what *make* raises."""
@@ -89,28 +139,39 @@ class Breaker:
         self._failures = 0
         if self._open:
             self._open = self._down = False
+            self.changed_at = self._clock()
             if self._may_tell():
                 log.info("provider.back", provider=self._channel)
 
     def _failed(self, exc: FerrymanError) -> None:
         if isinstance(exc, ChannelDown):
+            self._note(exc)
             self._next_probe = self._clock() + DOWN_PROBE_S
             self._open = True
             if not self._down:
                 self._down = True
+                self.changed_at = self._clock()
                 if self._may_tell():
-                    log.error("provider.down", provider=self._channel, error=str(exc), probe_every_s=DOWN_PROBE_S)
+                    log.error("provider.down", probe_every_s=DOWN_PROBE_S, **self._told(exc))
         elif isinstance(exc, NotSent) or (isinstance(exc, Transient) and exc.limited):
             pass  # the system was not asked, or asked us to slow down: neither a failure nor a sign that it works
         elif isinstance(exc, Transient | Uncertain):
+            self._note(exc)
             self._failures += 1
             if not self._open and self._failures >= FAILURES_TO_OPEN:
                 self._open = True
+                self.changed_at = self._clock()
                 self._next_probe = self._clock() + PROBE_S
                 if self._may_tell():
-                    log.warning("provider.paused", provider=self._channel, error=str(exc), probe_every_s=PROBE_S)
+                    log.warning("provider.paused", probe_every_s=PROBE_S, **self._told(exc))
         else:
             self._answered()  # the system understood and said no
+
+    def _note(self, exc: FerrymanError) -> None:
+        self.error, self.error_at = exc.code, self._clock()
+
+    def _told(self, exc: FerrymanError) -> dict[str, str]:
+        return {"provider": self._channel, "error": str(exc), "code": exc.code}
 
     def _may_tell(self) -> bool:
         """Whether the change of the state just made gets its line now."""
@@ -133,6 +194,10 @@ class Breaker:
             log.warning("provider.changed", provider=self._channel, open=self._open, changes=untold)
 
 
+_WORST: Final[tuple[Word, ...]] = ("unused", "up", "asked", "away", "refused", "paused")
+"""From the state that stops nothing to the one that stops most."""
+
+
 class Channel:
     """One account at an outside system. Its reads and its writes have a breaker each: reads that work must not hide an
     outage of the writes.
@@ -142,7 +207,9 @@ class Channel:
 
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
+        self._clock = clock
         self.paused = False
+        self._asked_until = float("-inf")
         self._breakers: dict[Operation, Breaker] = {"read": Breaker(name, clock), "write": Breaker(name, clock)}
 
     @property
@@ -154,6 +221,36 @@ class Channel:
     def closed(self) -> bool:
         """Whether calls of every kind go through freely."""
         return not self.paused and all(breaker.closed for breaker in self._breakers.values())
+
+    @property
+    def state(self) -> ChannelState:
+        """How the channel is now, in this process. Of its breakers the one counts that stops more."""
+        now = self._clock()
+        worst = max(self._breakers.values(), key=lambda b: (_WORST.index(b.word), b.error_at))
+        last = worst if worst.probe_at is not None else max(self._breakers.values(), key=lambda b: b.error_at)
+        word = "asked" if self.asked_s > 0 and _WORST.index(worst.word) < _WORST.index("asked") else worst.word
+        return ChannelState(
+            "paused" if self.paused else word,
+            None if worst.changed_at is None else now - worst.changed_at,
+            last.error,
+            now - last.error_at if last.error else None,
+            None if worst.probe_at is None else max(0.0, worst.probe_at - now),
+        )
+
+    @property
+    def asked_s(self) -> float:
+        """For how many seconds more the system has asked us to wait, as far as `heard` told."""
+        return max(0.0, self._asked_until - self._clock())
+
+    def heard(self, asked_s: float) -> None:
+        """The shared pause of the rate limit lasts for *asked_s* seconds more, 0 where there is none."""
+        self._asked_until = self._clock() + asked_s
+
+    @property
+    def why_closed(self) -> str:
+        """Why calls are stopped, in a few words; "" where they are not."""
+        state = self.state
+        return reason(self.name, state.word, state.error)
 
     @property
     def may_probe(self) -> bool:
@@ -168,7 +265,7 @@ class Channel:
     def check(self, operation: Operation) -> None:
         """Raises: ChannelClosed where a call would be stopped now."""
         if self.paused:
-            raise ChannelClosed(f"{self.name} is paused by an operator", channel=self.name)
+            raise ChannelClosed(reason(self.name, "paused", ""), channel=self.name)
         self._breakers[operation].check()
 
     async def call(self, operation: Operation, make: Callable[[], Awaitable[T]]) -> T:

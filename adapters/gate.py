@@ -21,10 +21,11 @@ T = TypeVar("T")
 
 
 class NoPlace(NotSent):
-    """Our own rate limit has no place now. *ticket* is called when it is worth asking again."""
+    """Our own rate limit has no place now, or *system* has asked us to wait. *ticket* is called when it is worth asking
+    again."""
 
-    def __init__(self, ticket: Ticket) -> None:
-        super().__init__("our own rate limit has no place now")
+    def __init__(self, ticket: Ticket, system: str = "the other side") -> None:
+        super().__init__(f"{system} has asked us to wait" if ticket.paused else "our own rate limit has no place now")
         self.ticket = ticket
 
 
@@ -133,12 +134,12 @@ class Gate:
             return
         ticket = await self.limiter.take(self.scope, mine.ticket)
         if ticket is not None:
-            raise NoPlace(ticket)
+            raise NoPlace(ticket, self.system)
         mine.asked, mine.ticket = True, None
 
 
 def _one_refusal(error: ChannelDown) -> Transient:
     """*error* as the refusal of one call, by an account that is sound."""
     refusal = Transient(f"{error}, while the account itself is not refused")
-    refusal.said = error.said
+    refusal.said, refusal.code = error.said, error.code
     return refusal

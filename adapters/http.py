@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 from aiohttp import (
@@ -28,7 +28,9 @@ from aiohttp.connector import Connection
 from aiohttp.hdrs import CONTENT_ENCODING
 
 from adapters import permit
-from schemas.errors import Refused, Transient, Uncertain
+from schemas.errors import FerrymanError, Refused, Transient, Uncertain
+
+E = TypeVar("E", bound=FerrymanError)
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 """The longest answer that is read. A longer one counts as a broken connection."""
@@ -124,18 +126,26 @@ async def exchange(
             return Reply(answer.status, answer.headers, await _whole(answer, max_body))
     # `from None` throughout: aiohttp's texts hold the address, and addresses hold phones.
     except (ClientConnectorError, ConnectionTimeoutError):
-        raise Transient(f"{system}: no connection") from None
+        raise coded(Transient(f"{system}: no connection"), "no-connection") from None
     except InvalidURL:
-        raise Refused(f"{system}: the address is not a valid URL") from None
+        raise coded(Refused(f"{system}: the address is not a valid URL"), "no-url") from None
     except TimeoutError:
-        raise lost(f"{system}: no answer in time", write=method not in READS) from None
+        error = lost(f"{system}: no answer in time", write=method not in READS)
+        raise coded(error, "no-answer") from None
     except (ClientError, OSError):
-        raise lost(f"{system}: the connection broke before the answer", write=method not in READS) from None
+        error = lost(f"{system}: the connection broke before the answer", write=method not in READS)
+        raise coded(error, "connection-broke") from None
 
 
 def lost(text: str, *, write: bool) -> Transient | Uncertain:
     """The error for an answer that is missing or useless: Uncertain for a write, which may have happened."""
     return Uncertain(text) if write else Transient(text)
+
+
+def coded(error: E, code: str) -> E:
+    """*error* with *code* as its own."""
+    error.code = code
+    return error
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -17,9 +17,11 @@ from adapters.channel import Channels
 from daemon.bus.consumer import Consumer
 from daemon.bus.intake import Intake
 from daemon.bus.leases import LeaseKeeper
+from daemon.bus.presence import Presence
 from daemon.bus.recovery import Recovery
 from daemon.bus.upkeep import Upkeep
-from daemon.lifecycle import Background, Service, StartError, serve
+from daemon.lifecycle import Background, Service, StartError, Step, serve
+from daemon.opening import Opening
 from daemon.settings.in_force import Change, InForce, change
 from daemon.settings.model import Settings
 from daemon.stores.health import Stores
@@ -53,6 +55,7 @@ class Daemon:
     settings: Settings
     in_force: InForce
     channels: Channels
+    opening: Opening
     stores: Stores
     intake: Intake
     listener: Listener
@@ -61,6 +64,7 @@ class Daemon:
     consumers: Sequence[Consumer]
     recovery: Recovery
     upkeep: Upkeep
+    presence: Presence
     metrics: Metrics
 
     def take(self, new: Settings) -> Change:
@@ -82,36 +86,45 @@ class Daemon:
         also: Sequence[Service] = (),
         handed: Sequence[socket.socket] = (),
     ) -> None:
-        """Serve until *stop*, then drain. *started* hears the port; *also* runs beside the rest; *handed*: sockets that
-        the service manager keeps.
+        """Serve until *stop*, then drain. HTTP is served also while a store is waited for.
 
-        Raises: StartError; what broke a service.
+        *started* hears the port when all is in place; *also* runs beside the rest; *handed*: sockets that the service
+        manager keeps. Raises: StartError; what broke a service, or the start.
         """
         work: list[Service] = [_Working(consumer) for consumer in self.consumers]
         side: list[Service] = [
             self.stores.redis,
-            self.stores.postgres,
-            self.refusals,
             Background("recovery", self.recovery.run),
             *self.upkeep.duties,
+            self.presence,
             self.keeper,
             self.intake,
             *also,
         ]
         health = Readiness(self.stores, self.intake, self.keeper, [consumer.name for consumer in self.consumers])
+        ports: list[int] = []
+        stays = bool(at_port(handed, self.settings.ferryman_port))
         async with AsyncExitStack() as stack:
+
+            async def listening() -> None:  # wrong settings come first: their senders need no answer
+                await self.opening.look()
+                ports.append(await self._serve(doors, health, handed))
+
             stack.push_async_callback(self._leave)
             doors = await stack.enter_async_context(AsyncExitStack())
-            port = await self._serve(doors, health, handed)
-            stays = bool(at_port(handed, port))
             await serve(
                 work,
                 side,
                 stop,
-                started=lambda: self._started(started, port),
-                begin_stop=self.keeper.retire if stays else lambda: self._begin_stop(health),
+                started=lambda: self._started(started, ports[0]),
+                begin_stop=self._retire if stays else lambda: self._begin_stop(health),
                 drained=(lambda: self._leave_the_socket(doors)) if stays else None,
                 drain_s=self.settings.ferryman_drain_seconds,
+                steps=[
+                    Step([], listening),
+                    Step([self.refusals], self.opening.postgres),
+                    Step([self.stores.postgres], self.opening.redis),
+                ],
             )
 
     async def _serve(self, stack: AsyncExitStack, health: Readiness, handed: Sequence[socket.socket]) -> int:
@@ -149,6 +162,7 @@ class Daemon:
         """Say that the process is ready: the spool has been looked at and the leases that were free are taken."""
         await self.intake.looked.wait()
         await self.keeper.settled.wait()
+        self.presence.listens = place(self.settings.ferryman_host, port)
         settle_memory()
         started(port)
 
@@ -157,7 +171,11 @@ class Daemon:
         health.stop()
         self.listener.stop()
         await self.intake.drained()
-        await self.keeper.retire()
+        await self._retire()
+
+    async def _retire(self) -> None:
+        if self.opening.complete:
+            await self.keeper.retire()
 
     async def _leave_the_socket(self, doors: AsyncExitStack) -> None:
         """Leave what arrives from now on to the next process. Until here webhooks were accepted as ever: while this
@@ -166,9 +184,12 @@ class Daemon:
         await self.intake.drained()
 
     async def _leave(self) -> None:
+        if not self.opening.complete:
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_S):
                 await self.keeper.leave()
+        await self.presence.leave()
 
 
 class _Working(Background):

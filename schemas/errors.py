@@ -18,10 +18,13 @@ tables and the operator's page. What the other side wrote is in `said`, which re
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+import re
+from typing import Any, Final, Literal, TypeAlias
 
 Operation: TypeAlias = Literal["read", "write"]
 """The two kinds of calls to an outside system: a read can be repeated without harm."""
+
+_WORD: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 class FerrymanError(Exception):
@@ -35,6 +38,14 @@ class FerrymanError(Exception):
 
     said: str = ""
     """What the other side wrote about it, masked: for rows that an operator reads, never for a log."""
+
+    code: str = "error"
+    """Our own short name for it (`http-500`, `no-connection`), else the name of its class: for logs, and for what a
+    process reports of itself. It holds nothing that the other side wrote but numbers that HTTP or we have a list of."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.code = _WORD.sub("-", cls.__name__).lower()
 
     @property
     def full_text(self) -> str:

@@ -16,7 +16,7 @@ import orjson
 
 from adapters.cgb.masking import masked, texts_of, without_sent
 from adapters.gate import Gate, Look
-from adapters.http import Reply, lost, retry_after
+from adapters.http import Reply, coded, lost, retry_after
 from schemas.errors import ChannelDown, FerrymanError, Refused, Transient
 
 _CHANNEL: Final = "cgb"
@@ -35,24 +35,24 @@ _CODES: Final = frozenset({"-1", "100", "190", "400", "401", "402", "403", "404"
 
 
 class Rejection(Refused):
-    """CGB understood and said no. *status*: of HTTP. *code*: CGB's own code as text, None where it gave none. *heard*:
-    CGB's text without what we sent, to tell refusals apart by; it may be personal, so it is kept nowhere."""
+    """CGB understood and said no. *status*: of HTTP. *theirs*: CGB's own code as text, None where it gave none.
+    *heard*: CGB's text without what we sent, to tell refusals apart by; it may be personal, so it is kept nowhere."""
 
-    def __init__(self, text: str, *, status: int, code: str | None, heard: str) -> None:
+    def __init__(self, text: str, *, status: int, theirs: str | None, heard: str) -> None:
         super().__init__(text)
         self.status = status
-        self.code = code
+        self.theirs = theirs
         self.heard = heard
 
     @property
     def not_found(self) -> bool:
         """Whether the contact, or the call itself, does not exist."""
-        return self.status == 404 or self.code == "404"
+        return self.status == 404 or self.theirs == "404"
 
     @property
     def exists_already(self) -> bool:
         """Whether the contact to be made exists already."""
-        return "409" in (str(self.status), self.code) or _EXISTS.search(self.heard) is not None
+        return "409" in (str(self.status), self.theirs) or _EXISTS.search(self.heard) is not None
 
 
 class CgbCalls:
@@ -140,7 +140,8 @@ def judge(reply: Reply, *, write: bool, private: Iterable[str], now: datetime, o
     data = _parsed(reply.body)
     if 200 <= reply.status < 300:
         if not isinstance(data, dict | list):
-            raise lost(f"CGB: HTTP {reply.status} with a body that is not JSON", write=write)
+            error = lost(f"CGB: HTTP {reply.status} with a body that is not JSON", write=write)
+            raise coded(error, "not-json")
         if not _reports_failure(data):
             return data
     wait_s = retry_after(reply.headers, now)
@@ -148,16 +149,16 @@ def judge(reply: Reply, *, write: bool, private: Iterable[str], now: datetime, o
         error = lost(f"CGB: HTTP {reply.status}", write=write and reply.status != 408)
         if isinstance(error, Transient):
             error.retry_after_s = wait_s
-        raise error
+        raise coded(error, f"http-{reply.status}")
     raise _refusal(reply.status, _complaint(data, private), wait_s, own=own)
 
 
 def _refusal(status: int, complaint: _Complaint, wait_s: float | None, *, own: bool) -> FerrymanError:
     """The error for an answer that says no, whatever its HTTP status."""
     kinds = {str(status), complaint.code}
-    text = f"CGB: HTTP {status}"
+    text, code = f"CGB: HTTP {status}", f"http-{status}"
     if complaint.code in _CODES:
-        text += f", error {complaint.code}"
+        text, code = f"{text}, error {complaint.code}", f"{code}-error-{complaint.code}"
     error: FerrymanError
     if "429" in kinds or _LIMITED.search(complaint.heard):
         error = Transient(text, retry_after_s=wait_s, limited=True)
@@ -166,9 +167,9 @@ def _refusal(status: int, complaint: _Complaint, wait_s: float | None, *, own: b
     elif kinds & {"401", "402", "403"} or 300 <= status < 400 or _LOCKED.search(complaint.heard):
         error = ChannelDown(text, channel=_CHANNEL)
     else:
-        error = Rejection(text, status=status, code=complaint.code, heard=complaint.heard)
+        error = Rejection(text, status=status, theirs=complaint.code, heard=complaint.heard)
     error.said = complaint.masked
-    return error
+    return coded(error, code)
 
 
 def _parsed(body: bytes) -> Any:

@@ -108,7 +108,10 @@ UPDATE orders SET
   cgb_sync_completed_at = CASE WHEN given.status IN ('synced', 'no_whatsapp') THEN given.at
                                WHEN given.status = 'failed' THEN NULL
                                ELSE orders.cgb_sync_completed_at END,
-  cgb_sync_error = CASE WHEN given.status IS NULL THEN orders.cgb_sync_error ELSE given.error END,
+  cgb_sync_error = CASE WHEN given.status IS NOT NULL THEN given.error
+                        WHEN orders.cgb_sync_status IN ('pending', 'syncing')
+                        THEN COALESCE(given.error, orders.cgb_sync_error)
+                        ELSE orders.cgb_sync_error END,
   cgb_contact_id = COALESCE(given.contact_id, orders.cgb_contact_id),
   cgb_contact_exists = COALESCE(orders.cgb_contact_exists, given.contact_exists),
   cgb_has_whatsapp = COALESCE(given.has_whatsapp, orders.cgb_has_whatsapp),
@@ -142,6 +145,17 @@ class Syncing:
     contact_exists: bool | None
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The sync of an order waits, and *why*. The row of an order whose sync has ended before stays as it is."""
+
+    order_id: str
+    why: str
+
+
+Mark: TypeAlias = "Syncing | Waiting | SyncResult"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncResult:
     """How the sync of an order ended, at *at*. *error*: for `failed`; at most LONGEST_ERROR characters are kept.
@@ -173,13 +187,13 @@ async def store(conn: Connection, rows: Sequence[OrderRow]) -> None:
     await conn.execute(_STORE, *zip(*first.values(), strict=True))
 
 
-async def mark(conn: Connection, marks: Sequence[Syncing | SyncResult], people: Mapping[str, UUID]) -> None:
-    """Record syncs under way, how syncs ended, and the contacts of orders.
+async def mark(conn: Connection, marks: Sequence[Mark], people: Mapping[str, UUID]) -> None:
+    """Record syncs under way, what they wait for, how they ended, and the contacts of orders.
 
     *people*: order id -> contact id, also of orders without a mark. Of several marks of one order, a SyncResult counts
-    before a Syncing, else the last one counts. Unknown orders are ignored.
+    before the others, else the last one counts. Unknown orders are ignored.
     """
-    last: dict[str, Syncing | SyncResult | None] = dict.fromkeys(people)
+    last: dict[str, Mark | None] = dict.fromkeys(people)
     for one in marks:
         if isinstance(one, SyncResult) or not isinstance(last.get(one.order_id), SyncResult):
             last[one.order_id] = one
@@ -188,11 +202,13 @@ async def mark(conn: Connection, marks: Sequence[Syncing | SyncResult], people: 
         await conn.execute(_MARK, *map(list, zip(*rows, strict=True)))
 
 
-def _mark(order_id: str, one: Syncing | SyncResult | None, contact: UUID | None) -> tuple[Any, ...]:
+def _mark(order_id: str, one: Mark | None, contact: UUID | None) -> tuple[Any, ...]:
     """The row of one order for _MARK. *one* is None: only the order's contact is recorded."""
     match one:
         case Syncing():
             return order_id, "syncing", one.at, None, None, one.contact_exists, None, contact
+        case Waiting():
+            return order_id, None, None, one.why[:LONGEST_ERROR], None, None, None, contact
         case SyncResult():
             error = one.error[:LONGEST_ERROR] if one.error else None
             return (

@@ -55,10 +55,12 @@ _PAUSED: Final = 2
 
 @dataclass(slots=True, order=True)
 class Ticket:
-    """A place in the line of a scope. *called* is done when it is worth asking again. Cancel it to leave the line."""
+    """A place in the line of a scope. *called* is done when it is worth asking again. Cancel it to leave the line.
+    *paused*: the other side has asked us to wait; else the rate limit has no place."""
 
     number: int
     called: asyncio.Future[None] = field(compare=False)
+    paused: bool = field(default=False, compare=False)
 
 
 class RateLimiter:
@@ -122,12 +124,12 @@ class RateLimiter:
         here = self._here(scope)
         its_turn = ticket is not None and ticket.called.done()
         if not its_turn and here.in_line():
-            return here.join(None)
+            return here.join(None, self._clock())
         wait_s = await self._place(scope, here)
         if wait_s <= 0:
             here.call_next_in(0.0)
             return None
-        ticket = here.join(ticket if its_turn else None)
+        ticket = here.join(ticket if its_turn else None, self._clock())
         here.call_next_in(self._until_the_next_look(wait_s))
         return ticket
 
@@ -223,12 +225,12 @@ class _Scope:
             heappop(self._line)
         return bool(self._line)
 
-    def join(self, ticket: Ticket | None) -> Ticket:
+    def join(self, ticket: Ticket | None, now: float) -> Ticket:
         """A ticket in the line: behind all others, or where *ticket*, which was called in vain, was before."""
         if ticket is None:
             self._issued += 1
         number = self._issued if ticket is None else ticket.number
-        made = Ticket(number, asyncio.get_running_loop().create_future())
+        made = Ticket(number, asyncio.get_running_loop().create_future(), self.paused_until > now)
         heappush(self._line, made)
         return made
 

@@ -16,10 +16,10 @@ import structlog
 from adapters.postgres.bus import burials, epochs, inbox, outbox
 from adapters.postgres.pool import ACQUIRE_TIMEOUT_S, Connection, installation_is_wrong, store_is_down
 from adapters.redis.streams import NotDurable, StreamErrors
-from daemon.bus.endings import failure_row, inbox_row, is_bare_letter, is_failure, letter
+from daemon.bus.endings import failure_row, inbox_row, is_bare_letter, is_failure, letter, without_rows
 from daemon.bus.lanes import Entry, EntryRef
 from daemon.bus.publisher import publish
-from daemon.bus.settle import Finish, Retry, Wait
+from daemon.bus.settle import Finish, Retry, Written
 from daemon.bus.shared import Shared
 from daemon.bus.worker import AnyWorker
 from daemon.telemetry.failures import failure, fields
@@ -41,7 +41,7 @@ class Settled(NamedTuple):
     """An entry, and what was decided about it at *now*."""
 
     entry: Entry
-    verdict: Finish | Wait | Retry
+    verdict: Written
     now: datetime
 
 
@@ -170,14 +170,13 @@ class Committer:
         self._wait(entry, min(PUT_OFF_S * 2.0 ** min(times, 30), PUT_OFF_CAP_S))
 
     def _unwritable(self, settled: Settled, exc: Exception) -> Settled:
-        """The dead letter of an event whose results Postgres refuses; of a dead letter, the same one without the
-        worker's rows. Named by class: the text may quote the data."""
+        """The dead letter of an event whose results Postgres refuses; of a dead letter, or of an event that waits, the
+        same without the worker's rows. Named by class: the text may quote the data."""
         name = type(exc).__name__
         event_id = settled.entry.event.id
         log.error("event.unwritable", worker=self._worker.name, event_id=event_id, exc_info=exc, **fields(exc))
-        verdict = settled.verdict
-        if isinstance(verdict, Finish) and verdict.outcome == "dead":
-            return settled._replace(verdict=verdict._replace(rows=()))
+        if (bare := without_rows(settled.verdict)) is not None:
+            return settled._replace(verdict=bare)
         error = Permanent(f"its results cannot be written ({failure(exc).kind})")
         return Settled(settled.entry, Finish("dead", name, error=error), settled.now)
 
@@ -202,18 +201,20 @@ class Committer:
         name = self._worker.name
         ended = [(s.entry, s.verdict) for s in live if isinstance(s.verdict, Finish)]
         fresh = await inbox.insert(conn, name, [inbox_row(e, v) for e, v in ended]) if ended else set()
-        rows = [row for s in live if not isinstance(s.verdict, Retry) and _counts(s, fresh) for row in s.verdict.rows]
+        rows = [row for s in live if _counts(s, fresh) for row in s.verdict.rows]
         if rows:
             await self._worker.record(conn, rows)
         letters = [letter(e, v) for e, v in ended if v.outcome == "dead" and e.event.inbox_key in fresh]
         if letters:
             await burials.bury(conn, name, letters)
         failures = [
-            failure_row(s.entry, s.verdict, s.now) for s in live if isinstance(s.verdict, Retry) and s.verdict.counted
+            failure_row(s.entry, s.verdict, s.now)
+            for s in live
+            if isinstance(s.verdict, Retry) and not s.verdict.limited
         ]
         if failures:
             await inbox.failed(conn, name, failures)
-        if tried := [e.event.inbox_key for e, _ in ended if e.attempts or e.taken_over]:
+        if tried := [e.event.inbox_key for e, _ in ended if e.failures or e.attempts or e.taken_over]:
             await inbox.forget_attempts(conn, name, tried)
         emit = [event for e, v in ended if v.emit and e.event.inbox_key in fresh for event in v.emit]
         emitted = list(zip(await outbox.emit(conn, emit), emit, strict=True)) if emit else []

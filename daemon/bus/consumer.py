@@ -15,9 +15,10 @@ from adapters import permit
 from adapters.postgres.bus import inbox, payloads
 from adapters.postgres.pool import store_is_down
 from adapters.redis.streams import StreamErrors, Streams
+from daemon.bus import waiting
 from daemon.bus.committer import Committer, Settled
 from daemon.bus.deadline import Deadline
-from daemon.bus.lanes import Entry, EntryRef, Lanes
+from daemon.bus.lanes import SHARE, Entry, EntryRef, Lanes
 from daemon.bus.outcome import Outcome, Row, Turn
 from daemon.bus.reader import Reader
 from daemon.bus.settle import (
@@ -44,6 +45,9 @@ PAUSED_LOOK_S: Final = 1.0
 BREATH_S: Final = 0.002
 """Longest time that handlers which wait for nothing keep the event loop to themselves."""
 
+KEYS_AT_LEAST: Final = 10
+"""So many keys can wait with all that they may hold before nothing more is read."""
+
 SUSPICIOUS: Final = 2
 """An event that was taken over so often might be what kills the process."""
 
@@ -62,7 +66,7 @@ class Consumer:
     def __init__(self, worker: AnyWorker, deps: Any, shared: Shared, reads: Streams) -> None:
         settings = shared.settings
         self.worker = worker
-        self.lanes = Lanes()
+        self.lanes = Lanes(min(SHARE, max(1, settings.ferryman_max_in_flight // KEYS_AT_LEAST)))
         self._deps = deps
         self._shared = shared
         self._limit = worker.attempts(settings)
@@ -102,13 +106,17 @@ class Consumer:
         """Drop what waits in *partition*; true once nothing of it is in hand or may still come in."""
         return self.lanes.drop_waiting(partition) == 0 and partition not in self.reader.reading
 
+    def _open(self) -> int:
+        """How many entries were read and have not ended."""
+        return len(self.lanes) + len(self.lanes.left)
+
     async def run(self) -> None:
         """Work until stopped, then finish what is in hand."""
         commit = asyncio.create_task(self.committer.run(), name=f"{self.worker.name}:commit")
         read = asyncio.create_task(self.reader.run(), name=f"{self.worker.name}:read")
         slots = [asyncio.create_task(self._slot(n), name=f"{self.worker.name}:{n}") for n in range(self._slots)]
         side = [
-            asyncio.create_task(self._tally.tell(lambda: len(self.lanes)), name=f"{self.worker.name}:tell"),
+            asyncio.create_task(self._tally.tell(self._open), name=f"{self.worker.name}:tell"),
             asyncio.create_task(self._probe(), name=f"{self.worker.name}:probe"),
         ]
         stopped = asyncio.create_task(self._stopping.wait())
@@ -131,7 +139,7 @@ class Consumer:
             for task in everything:
                 task.cancel()
             await asyncio.gather(*everything, return_exceptions=True)
-            self._tally.tell_now(len(self.lanes))
+            self._tally.tell_now(self._open())
 
     async def _finish_slots(self, slots: Sequence[asyncio.Task[None]]) -> None:
         """Let the handlers under way come to their end; slots that wait for work end at once."""
@@ -287,18 +295,31 @@ class Consumer:
                 rows = self._farewell(entry, error, turn)
                 self.committer.submit(Settled(entry, Finish("dead", verdict.reason, rows, (), error), now))
             case Finish() | Wait():
+                entry.told = ""  # the rows of the verdict may take back what they said before
                 self.committer.submit(Settled(entry, verdict, now))
             case Retry():
+                rows = waiting.rows(self.worker, entry, waiting.failed(verdict, now), now)
                 self._fail(entry, verdict)
-                self.committer.submit(Settled(entry, verdict, now))
+                self.committer.submit(Settled(entry, verdict._replace(rows=rows), now))
             case Park():
-                entry.step, entry.memo = "", None
-                self.lanes.park(entry, verdict.channel)
+                why = waiting.closed(self._shared.channels[verdict.channel])
+                self._wait(entry, verdict._replace(rows=waiting.rows(self.worker, entry, why, now)), now)
             case StandInLine():
-                self.lanes.stand_in_line(entry, verdict.ticket)
+                why = waiting.asked(verdict)
+                self._wait(entry, verdict._replace(rows=waiting.rows(self.worker, entry, why, now)), now)
             case Yield():
                 log.warning("lease.over", worker=self.worker.name, event_id=entry.event.id, step=entry.step)
                 self.lanes.again(entry, LEASE_LOOK_S)
+
+    def _wait(self, entry: Entry, verdict: Park | StandInLine, now: datetime) -> None:
+        """Write down why *entry* waits, where that is to be told, then let it wait."""
+        if verdict.rows:
+            self.committer.submit(Settled(entry, verdict, now))
+        elif isinstance(verdict, StandInLine):
+            self.lanes.stand_in_line(entry, verdict.ticket)
+        else:
+            entry.step, entry.memo = "", None
+            self.lanes.park(entry, verdict.channel)
 
     def _fail(self, entry: Entry, verdict: Retry) -> None:
         """Note that a call of the handler has failed, and begin again at the handler's first step."""
@@ -330,6 +351,8 @@ class Consumer:
             elif isinstance(verdict, Wait):
                 entry.step, entry.memo = verdict.step, verdict.memo
                 self.lanes.again(entry, (verdict.at - self._shared.now()).total_seconds())
+            elif isinstance(verdict, Park | StandInLine):
+                self._wait(entry, verdict._replace(rows=()), self._shared.now())
             else:
                 self.lanes.again(entry, verdict.delay_s)
         self._tally.ended(ended)

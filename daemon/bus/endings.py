@@ -11,7 +11,7 @@ import orjson
 from adapters.postgres.bus import burials, inbox
 from daemon.bus.aside import LARGE_BYTES
 from daemon.bus.lanes import Entry
-from daemon.bus.settle import Finish, Retry, Wait
+from daemon.bus.settle import Finish, Park, Retry, StandInLine, Written
 from schemas.envelope import Event
 
 TEXT_CAP: Final = 500
@@ -29,14 +29,22 @@ def body_hash(event: Event) -> bytes:
     return blake2b(canonical, digest_size=16).digest()
 
 
-def is_failure(verdict: Finish | Wait | Retry) -> bool:
+def is_failure(verdict: Written) -> bool:
     """Whether it is written to the tables of failures: `attempts` or `dead_letters`."""
     return isinstance(verdict, Retry) or (isinstance(verdict, Finish) and verdict.outcome == "dead")
 
 
-def is_bare_letter(verdict: Finish | Wait | Retry) -> bool:
+def is_bare_letter(verdict: Written) -> bool:
     """Whether it is a dead letter without rows of the worker: no plainer one can be made of it."""
     return isinstance(verdict, Finish) and verdict.outcome == "dead" and not verdict.rows
+
+
+def without_rows(verdict: Written) -> Written | None:
+    """The same, without the worker's rows, where these only tell of what is known elsewhere: of a dead letter, or of an
+    event that waits. None: they are the result itself, or there are none."""
+    if isinstance(verdict, Finish) and verdict.outcome == "dead":
+        return verdict._replace(rows=())
+    return verdict._replace(rows=()) if isinstance(verdict, Retry | Park | StandInLine) and verdict.rows else None
 
 
 def inbox_row(entry: Entry, verdict: Finish) -> inbox.InboxRow:
@@ -55,13 +63,14 @@ def letter(entry: Entry, verdict: Finish) -> burials.DeadLetter:
 
 
 def failure_row(entry: Entry, verdict: Retry, now: datetime) -> inbox.Failure:
-    """That an attempt has failed, and when the next one begins."""
+    """That an attempt has failed at *now*, and when the next one begins."""
     return inbox.Failure(
         entry.event.id,
         entry.event.replayid,
         entry.attempts,
         type(verdict.error).__name__,
         _text(verdict.error.full_text),
+        verdict.error.code,
         now + timedelta(seconds=verdict.delay_s),
     )
 

@@ -58,31 +58,40 @@ class Wait(NamedTuple):
 
 
 class Retry(NamedTuple):
-    """Call the handler again, from its first step, after *delay_s*. *counted*: it cost an attempt."""
+    """Call the handler again, from its first step, after *delay_s*. *counted*: it cost an attempt. *limited*: it was no
+    failure of the event or its channel, only not the time for it. *rows*: to record with it."""
 
     delay_s: float
     counted: bool
     error: FerrymanError
     limited: bool = False
+    rows: tuple[Row, ...] = ()
 
 
 class Park(NamedTuple):
-    """Wait until *channel* is back; costs nothing."""
+    """Record *rows*, then wait until *channel* is back; costs nothing."""
 
     channel: str
+    rows: tuple[Row, ...] = ()
 
 
 class StandInLine(NamedTuple):
-    """Wait until *ticket* is called: our own rate limit has no place now; costs nothing."""
+    """Record *rows*, then wait until *ticket* is called: our own rate limit has no place now; costs nothing. *why*: the
+    other side has asked us to wait, as a sentence."""
 
     ticket: Ticket
+    why: str = ""
+    rows: tuple[Row, ...] = ()
 
 
 class Yield:
     """Call the handler again in a moment, if this process still holds the lease then; costs nothing."""
 
 
-Verdict: TypeAlias = Finish | Wait | Retry | Park | StandInLine | Yield
+Written: TypeAlias = Finish | Wait | Retry | Park | StandInLine
+"""A verdict that is written to Postgres, the last two where they have rows."""
+
+Verdict: TypeAlias = Written | Yield
 
 
 class Unexpected(FerrymanError):
@@ -121,7 +130,7 @@ def decide(
             assert result.channel is not None
             return Park(result.channel)
         case NoPlace():
-            return StandInLine(result.ticket)
+            return StandInLine(result.ticket, str(result) if result.ticket.paused else "")
         case LeaseLost():
             return Yield()
         case StoreAway():

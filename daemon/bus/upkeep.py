@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final, Protocol
 
 import structlog
@@ -18,6 +19,7 @@ from adapters.channel import Channels
 from adapters.postgres.bus import burials, days, outbox, pauses, retention, spool, workers
 from adapters.postgres.bus.workers import JOURNAL
 from adapters.postgres.pool import Pool, installation_is_wrong
+from adapters.redis import pauses as asked
 from adapters.redis.inspect import waiting_since
 from adapters.redis.streams import Streams, stream_keys
 from daemon.bus.consumer import Consumer
@@ -29,7 +31,6 @@ from daemon.settings.model import Settings
 from daemon.stores.health import store_away
 from daemon.telemetry.failures import fields
 from daemon.telemetry.metrics import Metrics
-from daemon.telemetry.outlet import take_dropped
 from schemas.envelope import TOPICS
 
 SWEEP_EVERY_S: Final = 1.0
@@ -81,7 +82,11 @@ class Pausable(Protocol):
 
 
 class Upkeep:
-    """The duties of one process. Several processes may do the same duty at the same time without harm."""
+    """The duties of one process. Several processes may do the same duty at the same time without harm.
+
+    *lines_dropped*: how many log lines were dropped since the last call. *scopes*: channel -> what its rate limit
+    counts by.
+    """
 
     def __init__(
         self,
@@ -91,6 +96,8 @@ class Upkeep:
         consumers: Sequence[Consumer],
         channels: Channels,
         measured: Metrics,
+        lines_dropped: Callable[[], int] = int,
+        scopes: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._settings = settings
         self._pool = pool
@@ -98,6 +105,8 @@ class Upkeep:
         self._consumers = consumers
         self._channels = channels
         self._metrics = measured
+        self._lines_dropped = lines_dropped
+        self._scopes = scopes
         self._waiting_since: dict[str, float | None] = {}
         """Worker -> when its oldest open event was appended, Unix seconds of Redis's clock."""
 
@@ -106,6 +115,7 @@ class Upkeep:
             self._lag,
             _duty("outbox", self._publish_left, SWEEP_EVERY_S),
             _duty("pauses", self._follow_pauses, PAUSES_EVERY_S),
+            _duty("waits", self._follow_waits, PAUSES_EVERY_S),
             _duty("measures-process", self._measure_process, MEASURE_EVERY_S),
             _duty("measures-postgres", self._measure_postgres, MEASURE_EVERY_S),
             _duty("measures-redis", self._measure_redis, MEASURE_EVERY_S),
@@ -123,10 +133,19 @@ class Upkeep:
         """Do as the operator's `pause` and `resume` say."""
         paused = await pauses.paused(self._pool)
         parts: list[Pausable] = [*self._consumers, *self._channels.all()]
-        for part in parts:
-            if part.paused != (part.name in paused):
-                part.paused = not part.paused
-                log.warning("operator.paused" if part.paused else "operator.resumed", part=part.name)
+        changed = [part for part in parts if part.paused != (part.name in paused)]
+        for part in changed:
+            part.paused = not part.paused
+            log.warning("operator.paused" if part.paused else "operator.resumed", part=part.name)
+        if changed:
+            await self._measure_process()
+
+    async def _follow_waits(self) -> None:
+        """See which providers have asked us to wait, also where no call of this process has met it."""
+        for name, scope in self._scopes.items():
+            left_s = await asked.seconds_left(self._streams.redis, scope)
+            self._channels[name].heard(left_s)
+            self._metrics.set("ferryman_provider_wait_seconds", left_s, {"provider": name})
 
     async def _trim(self) -> None:
         every = await workers.listed(self._pool)
@@ -153,7 +172,7 @@ class Upkeep:
 
     async def _measure_loop(self) -> None:
         self._metrics.set("ferryman_loop_lag_seconds", self._lag.late_s)
-        self._metrics.inc("ferryman_log_lines_dropped_total", n=take_dropped())
+        self._metrics.inc("ferryman_log_lines_dropped_total", n=self._lines_dropped())
 
     async def _measure_process(self) -> None:
         """What this process knows by itself, also while both stores are away."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
@@ -57,14 +57,19 @@ class Outside:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Domain(Generic[D]):
     """Workers that share what they need of the outside. *opened* builds it, and closes it with the process. *metrics*:
-    what the domain counts."""
+    what the domain counts. *scopes*: channel -> what its rate limit counts by."""
 
     name: str
     opened: Callable[[Outside], AbstractAsyncContextManager[D]]
     metrics: tuple[Declared, ...] = ()
+    scopes: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def _no_rows(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
+    return ()
+
+
+def _no_rows_of_waiting(event: Event, why: str, turn: Turn) -> Sequence[Row]:
     return ()
 
 
@@ -81,6 +86,7 @@ class Worker(Generic[D]):
     domain: builds what *handle* is given; None: it is given nothing.
     record: writes a batch of rows in the committer's transaction; sorts what it locks; a repeat is harmless.
     buried: rows that go with an event's dead letter, in the same transaction.
+    waits: rows that say why an event waits for a channel, or for its next attempt; given the reason as a sentence.
     channels: what it calls, by name: for the operator who pauses one, and for the metrics.
     on_uncertain: "retry" only where the handler looks before it acts.
     lanes: how many keys run side by side. attempts: handler calls that may fail before the event is a dead letter.
@@ -95,6 +101,7 @@ class Worker(Generic[D]):
     domain: Domain[D] | None = None
     record: Callable[[Connection, Sequence[Row]], Awaitable[None]] = _record_nothing
     buried: Callable[[Event, FerrymanError, Turn], Sequence[Row]] = _no_rows
+    waits: Callable[[Event, str, Turn], Sequence[Row]] = _no_rows_of_waiting
     channels: tuple[str, ...] = ()
     on_uncertain: Literal["retry", "hold"] = "hold"
     lanes: Callable[[Settings], int] = lambda settings: 50

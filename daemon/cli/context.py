@@ -5,24 +5,33 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Coroutine
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from adapters.registry import SOURCES
-from daemon.settings.load import load_settings
+from daemon.settings.load import ENV_FILE, load_settings, names_in
 from daemon.settings.model import Settings
 from daemon.workers import WORKERS
 
 T = TypeVar("T")
 
+env_file: Final[ContextVar[Path | None]] = ContextVar("env_file", default=None)
+"""The file that `--env-file` names on the command line under way."""
+
 
 def read_settings() -> Settings:
-    """The settings of the environment and of `.env`. Raises: SettingsError with every problem at once."""
+    """The settings of the environment and of `.env`; of a file that `--env-file` names, its settings win over the
+    environment. Raises: SettingsError with every problem at once."""
     known = {
         "FERRYMAN_WORKERS": [worker.name for worker in WORKERS],
         "FERRYMAN_ALLOW_UNSIGNED": [source.name for source in SOURCES],
     }
-    return load_settings(os.environ, Path(".env"), known=known)
+    path = env_file.get()
+    if path is None:
+        return load_settings(os.environ, Path(".env"), known=known)
+    given = names_in(path) | {ENV_FILE}
+    return load_settings({name: text for name, text in os.environ.items() if name not in given}, path, known=known)
 
 
 def run_async(main: Coroutine[Any, Any, T]) -> T:

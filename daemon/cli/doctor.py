@@ -7,7 +7,8 @@ import typer
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.screen import say, show_json
 from daemon.cli.tools import Json
-from daemon.operator.doctor import Finding, document, examine, healthy
+from daemon.operator.doctor import document, examine, healthy
+from daemon.operator.finding import Finding
 from daemon.operator.inspection import inspect_installation
 from daemon.settings.load import SettingsError
 

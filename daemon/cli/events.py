@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from daemon.operator import trail
 from daemon.operator.keys import masked_key
 from daemon.operator.trail import OUTCOMES, EventTrail, NoSuchEvent
 from daemon.operator.unjournaled import caveat, unjournaled
+from daemon.operator.why import read_circumstances, reasons
 from daemon.settings.model import Settings
 from daemon.telemetry.redaction import redact_text
 from daemon.workers import WORKERS
@@ -96,15 +97,16 @@ async def _show(settings: Settings, wanted: str, json: bool) -> None:
         except NoSuchEvent as exc:
             unseen = await unjournaled(pool, addresses.redis_url, settings.ferryman_partitions)
             raise NoSuchEvent(f"{exc}{caveat(unseen)}") from None
+        why = reasons(found, WORKERS, await read_circumstances(pool)) if isinstance(found, EventTrail) else {}
     if not isinstance(found, EventTrail):
         _print_list(found, json)
     elif json:
-        show_json(found.document())
+        show_json(found.document() | {"why": why})
     else:
-        _print_trail(found)
+        _print_trail(found, why)
 
 
-def _print_trail(found: EventTrail) -> None:
+def _print_trail(found: EventTrail, why: Mapping[str, str]) -> None:
     event = found.event
     for name, value in (("event", event.id), ("type", event.type), ("source", event.source), ("key", event.subject)):
         say(f"{name:8} {value}")
@@ -114,10 +116,8 @@ def _print_trail(found: EventTrail) -> None:
     say(f"{shown_time(event.time)}  arrived")
     for at, line in sorted(_steps(found), key=lambda step: step[0]):
         say(f"{shown_time(at)}  {line}")
-    trying = {failed.worker for failed in found.attempts}
     for worker in found.open:
-        if worker not in trying:
-            say(f"{'':19}  {worker}: open")
+        say(f"{'':19}  {worker}: open, {why[worker]}")
     if found.conflicts:
         say(f"{'':19}  {found.conflicts} other bodies came under this id: the first one counts")
     say("")
@@ -133,7 +133,8 @@ def _steps(found: EventTrail) -> list[tuple[datetime, str]]:
         steps.append((e.at, text + (f" [replay {e.replay_id}]" if e.replay_id else "")))
     for f in found.attempts:
         error = f"{f.error_class}: {redact_text(f.error_text)}"
-        steps.append((f.at, f"{f.worker}: attempt {f.attempts} failed ({error}), again at {shown_time(f.next_at)}"))
+        again = f"{f.worker}: attempt {f.failures} failed ({error}), again at {shown_time(f.next_at)}"
+        steps.append((f.at, again + ("" if f.attempts == f.failures else f"; {f.attempts} of them count")))
     for x in found.letters:
         error = f"{x.error_class}: {redact_text(x.error_text)}"
         steps.append((x.buried_at, f"{x.worker}: dead letter {x.id} after {x.attempts} attempts ({error})"))

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from daemon.cli import screen
+from daemon.cli.env_file import with_env_file
 from daemon.settings.load import SettingsError
 from daemon.version import version
 from schemas.errors import FerrymanError
@@ -38,9 +39,11 @@ class Verb:
         module, _, attribute = self.source.partition(":")
         found = getattr(import_module(f"daemon.cli.{module}"), attribute)
         if self.group:
+            for command in found.registered_commands:
+                command.callback = with_env_file(command.callback)
             app.add_typer(found, name=self.name)
         else:
-            app.command(self.name)(found)
+            app.command(self.name)(with_env_file(found))
 
 
 _TABLE: Final = (

@@ -11,10 +11,11 @@ import typer
 from adapters.postgres.pool import Pool
 from adapters.redis import lease_table, streams
 from adapters.redis.client import Redis
+from adapters.registry import SOURCES
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.screen import progress, say, show_json, show_table
 from daemon.cli.tools import DryRun, Yes, confirm, opened, shown_ranges
-from daemon.operator.inspection import switches
+from daemon.operator.about import about
 from daemon.operator.partitions import document, read_layout
 from daemon.operator.repartition import Changed, NotNow, change, finish, obstacles, plan_text
 from daemon.settings.model import Settings
@@ -69,7 +70,7 @@ async def _read(settings: Settings) -> dict[str, Any]:
 
 
 async def _change(settings: Settings, to: int, *, move: bool, dry_run: bool, yes: bool) -> None:
-    why_off, configured = switches(settings).workers_off, settings.ferryman_partitions
+    why_off, configured = about(settings, WORKERS, SOURCES).workers_off, settings.ferryman_partitions
     async with _stores(settings) as (pool, client):
         async with pool.acquire() as conn:
             layout = await read_layout(conn, client, configured, up_to=to)

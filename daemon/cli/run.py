@@ -16,7 +16,7 @@ from daemon.lifecycle import stop_on_signals
 from daemon.reload import Reloading, reload_on_hangup
 from daemon.settings.hints import ignored_options
 from daemon.settings.model import Settings
-from daemon.stores.located import located_stores, require_schema
+from daemon.stores.located import located_stores
 from daemon.telemetry import logs
 from daemon.telemetry.outlet import Outlet
 from daemon.web.handed import handed_over
@@ -35,10 +35,10 @@ def run() -> None:
         logs.configure(settings.ferryman_log_level, stream=outlet, human=terminal, colors=colors)
         for name, option in ignored_options(settings):
             log.warning("settings.option_ignored", setting=name, option=option)
-        run_async(_run(settings))
+        run_async(_run(settings, outlet))
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, outlet: Outlet) -> None:
     stop, reload_asked = asyncio.Event(), asyncio.Event()
     stop_on_signals(stop)
     reload_on_hangup(reload_asked, stop)
@@ -48,10 +48,9 @@ async def _run(settings: Settings) -> None:
 
     handed = handed_over(os.environ)
     async with located_stores(settings, make=True) as addresses:
-        await require_schema(addresses.database_url)
         if settings.ferryman_admin_token is None and not (settings.redis_url and settings.database_url):
             log.info("daemon.admin_token", file=str(admin_token(settings.ferryman_data_dir)))
-        async with assembled(settings, addresses) as daemon:
+        async with assembled(settings, addresses, lines_dropped=outlet.take_dropped) as daemon:
             reloading = Reloading(reload_asked, read_settings, daemon.take, settings.ferryman_data_dir)
             await daemon.run(stop, started, also=[reloading], handed=handed)
     log.info("daemon.stopped")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import typer
 
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.screen import say, show_json, show_table
-from daemon.cli.tools import Json, shown_ranges
+from daemon.cli.tools import Json, shown_ranges, shown_time
 from daemon.operator.status import read_status
 
 
 def status(json: Json = False) -> None:
-    """Which process works on what, what waits, and what is off and why. Only each daemon knows its breakers: see its
-    /metrics. Exit code 1 when a store is away."""
+    """Which process works on what, what waits, and what is off and why, as the processes report themselves. Exit code 1
+    when a store is away."""
     found = run_async(read_status(read_settings()))
     if json:
         show_json(found)
@@ -29,11 +30,19 @@ def _print(found: dict[str, Any]) -> None:
     say(f"partitions {found['partitions']}, spool {_text(found['spool'])}, outbox {_text(found['outbox'])}")
     for why in found["away"].values():
         say(f"away: {why}")
+    for provider in found["providers"].values():
+        _print_provider(provider)
     rows = [[name, *map(_text, worker.values())] for name, worker in found["workers"].items()]
     show_table(("worker", "state", "owned", "lag", "pending", "open", "dead", "oldest (s)"), rows)
-    for member, owned in (found["members"] or {}).items():
+    told = {process["id"]: process for process in found["processes"]}
+    owners = {process: {} for process in told} if found["members"] is None else found["members"]
+    for member, owned in owners.items():
         shares = "; ".join(f"{worker} {shown_ranges(partitions)}" for worker, partitions in owned.items())
-        say(f"process {member[:8]}: {shares}")
+        say(f"process {member[:8]}{_who(told.get(member))}: {shares or 'its partitions are not known'}")
+    if names := found["settings_differ"]:
+        say(f"this shell's settings differ from the daemon's: {', '.join(names)}; give those with --env-file FILE")
+    if names := found["processes_differ"]:
+        say(f"the processes have different settings: {', '.join(names)}; see `ferryman config show --running`")
     if found["members"] == {}:
         say("no daemon runs")
     for worker, seconds in found["unattended"].items():
@@ -44,6 +53,29 @@ def _print(found: dict[str, Any]) -> None:
         say(f"{name} is paused: `ferryman resume {name}`")
     for name, left_s in found["asked_to_wait"].items():
         say(f"{name} has asked us to wait: {left_s} s more; `ferryman resume {name}` goes on at once")
+
+
+def _print_provider(provider: Mapping[str, Any]) -> None:
+    """A line for a provider that is not called now. One that an operator has paused, or that has asked us to wait, has
+    a line that says how to go on."""
+    if provider["state"] not in ("away", "refused"):
+        return
+    since = "" if provider["since"] is None else f" since {shown_time(provider['since'])} UTC"
+    say(f"{provider['why']}{since}; keys that wait for it: {provider['waiting']}")
+
+
+def _who(process: Mapping[str, Any] | None) -> str:
+    """Where a process runs, since when, and with which settings; "" where it has not told."""
+    if process is None:
+        return ""
+    return (
+        f" on {process['host']} (pid {process['pid']}, {process['version']}, since {_since(process)},"
+        f" settings {process['settings_digest']})"
+    )
+
+
+def _since(process: Mapping[str, Any]) -> str:
+    return f"{shown_time(process['started_at'])} UTC"
 
 
 def _text(value: Any) -> str:

@@ -21,7 +21,7 @@ import structlog
 
 from adapters.postgres import contacts, orders
 from adapters.postgres.contacts import Buyer
-from adapters.postgres.orders import OrderRow, Syncing, SyncResult, row_of
+from adapters.postgres.orders import OrderRow, Syncing, SyncResult, Waiting, row_of
 from adapters.postgres.pool import Connection
 from adapters.redis.limits import LONGEST_WAIT_S
 from daemon.bus.aside import LARGE_BYTES, in_thread
@@ -240,11 +240,17 @@ def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
     return row_of(order), SyncResult(order_id=order.order_id, status="failed", at=turn.now, error=text)
 
 
+def waits(event: Event, why: str, turn: Turn) -> Sequence[Row]:
+    """The row that says why the order waits; none before the order is stored."""
+    order = turn.memo.order if isinstance(turn.memo, _Seen) else turn.memo
+    return (Waiting(order.order_id, why),) if isinstance(order, Order) else ()
+
+
 async def record(conn: Connection, rows: Sequence[Row]) -> None:
     """Write a batch of orders, marks, results and buyers. Locks people before orders."""
     people = await contacts.remember(conn, [row for row in rows if isinstance(row, Buyer)])
     await orders.store(conn, [row for row in rows if isinstance(row, OrderRow)])
-    await orders.mark(conn, [row for row in rows if isinstance(row, Syncing | SyncResult)], people)
+    await orders.mark(conn, [row for row in rows if isinstance(row, Syncing | SyncResult | Waiting)], people)
 
 
 WORKER: Final[Worker[ContactDeps]] = Worker(
@@ -256,6 +262,7 @@ WORKER: Final[Worker[ContactDeps]] = Worker(
     handle=handle,
     record=record,
     buried=buried,
+    waits=waits,
     channels=(CGB,),
     on_uncertain="retry",
     lanes=lambda s: s.cgb_sync_concurrency,

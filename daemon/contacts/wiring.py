@@ -96,4 +96,4 @@ def _directory(outside: Outside) -> ContactDirectory | None:
     )
 
 
-CONTACTS: Final[Domain[ContactDeps]] = Domain(name="contacts", opened=_opened, metrics=METRICS)
+CONTACTS: Final[Domain[ContactDeps]] = Domain(name="contacts", opened=_opened, metrics=METRICS, scopes={CGB: CGB_SCOPE})

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
@@ -37,15 +37,18 @@ from adapters.redis.streams import StreamErrors, Streams, stream_keys
 from adapters.registry import SOURCES
 from daemon.bus.unattended import unattended_of
 from daemon.lifecycle import StartError
-from daemon.operator.pauses import SCOPES
+from daemon.operator.about import about
+from daemon.operator.members import Member, Provider, providers, read_members, sources_off, workers_off
+from daemon.operator.pauses import scopes
 from daemon.settings.load import masked_address
 from daemon.settings.model import Settings
 from daemon.stores.embedded.installation import require_programs
 from daemon.stores.embedded.processes import EmbeddedError
 from daemon.stores.located import Addresses, NoInstallation, located_stores
 from daemon.telemetry.failures import failure
+from daemon.telemetry.report import Report
 from daemon.version import version
-from daemon.workers import WORKERS, enabled
+from daemon.workers import WORKERS
 
 PATIENCE_S: Final = 5.0
 """Longest wait for one answer of a store or of a daemon."""
@@ -70,7 +73,9 @@ class Backlog:
 @dataclass(slots=True, kw_only=True)
 class Inspection:
     """The state of an installation; None or empty: not known. *away*: store -> why it cannot be used. *workers_off*,
-    *sources_off*: name -> why. *open_events*: worker -> accepted events that it has not ended with."""
+    *sources_off*: name -> why; these, *workers* and *unsigned* are what the live processes report, or where none does
+    what a process of this shell would be (*shell*). *open_events*: worker -> accepted events that it has not ended
+    with."""
 
     version: str
     settings: Settings
@@ -78,6 +83,10 @@ class Inspection:
     workers: tuple[str, ...] = ()
     workers_off: Mapping[str, str] = field(default_factory=dict)
     sources_off: Mapping[str, str] = field(default_factory=dict)
+    unsigned: tuple[str, ...] = ()
+    shell: Report = field(default_factory=Report)
+    members: Sequence[Member] = ()
+    """The live processes, as they report themselves."""
     port: Port = "any"
     disk: tuple[int, int] | None = None
     """(bytes used, bytes in all) where the data directory is."""
@@ -107,42 +116,33 @@ class Inspection:
         kept = self.tables.partitions if self.tables is not None else None
         return self.settings.ferryman_partitions if kept is None else kept
 
+    @property
+    def providers(self) -> dict[str, Provider]:
+        """Every provider that a live process knows."""
+        return providers(self.members)
 
-class Switches(NamedTuple):
-    """What the settings switch on and off. *running*: workers. *workers_off*, *sources_off*: name -> why."""
-
-    running: list[str]
-    workers_off: dict[str, str]
-    sources_off: dict[str, str]
-
-
-def switches(settings: Settings) -> Switches:
-    """Which workers run with *settings*, and why other workers do not run and sources are not served."""
-    running, workers_off = enabled(settings)
-    names = [worker.name for worker in running]
-    workers_off |= {
-        w.name: "FERRYMAN_WORKERS does not name it" for w in WORKERS if w.name not in (*names, *workers_off)
-    }
-    sources_off = {
-        source.name: f"set {' or '.join(name.upper() for name in source.secrets)}"
-        for source in SOURCES
-        if source.name not in settings.ferryman_allow_unsigned
-        and not any(getattr(settings, name) for name in source.secrets)
-    }
-    return Switches(names, workers_off, sources_off)
+    def believe(self, members: Sequence[Member]) -> None:
+        """Take over what the live processes report of workers and sources. None: what this shell would run stays."""
+        self.members = members
+        if members:
+            self.workers = tuple(dict.fromkeys(name for member in members for name in member.report.workers))
+            self.workers_off, self.sources_off = workers_off(members), sources_off(members)
+            self.unsigned = tuple(dict.fromkeys(name for member in members for name in member.report.unsigned))
 
 
 async def inspect_installation(settings: Settings, *, count_open: bool = False) -> Inspection:
     """Inspect everything that can be reached, and leave out the rest. *count_open*: count the open events too, which
     takes a while on a long journal."""
-    running, workers_off, sources_off = switches(settings)
+    shell = about(settings, WORKERS, SOURCES)
     inspection = Inspection(
         version=version(),
         settings=settings,
         now=datetime.now(UTC),
-        workers=tuple(running),
-        workers_off=workers_off,
-        sources_off=sources_off,
+        workers=shell.workers,
+        workers_off=shell.workers_off,
+        sources_off=shell.sources_off,
+        unsigned=shell.unsigned,
+        shell=shell,
         port=await port_at(settings.ferryman_host, settings.ferryman_port, settings.ferryman_health_port),
     )
     try:
@@ -241,6 +241,7 @@ async def _inspect_postgres(inspection: Inspection, addresses: Addresses, count_
             inspection.tables = await count_tables(conn)
         inspection.registered = await workers.listed(pool)
         inspection.paused = await pauses.paused(pool)
+        inspection.believe(await read_members(pool))
         if count_open:
             handles = {worker.name: sorted(worker.types) for worker in WORKERS}
             inspection.open_events = await open_events(pool, handles)
@@ -253,7 +254,7 @@ async def _inspect_redis(inspection: Inspection, addresses: Addresses) -> None:
             found = await inspect_redis(client)
             inspection.redis, inspection.nodes, inspection.silent_nodes = found.whole, found.nodes, found.silent
             inspection.leases = await lease_table.read_table(client)
-            for provider, scope in SCOPES.items():
+            for provider, scope in scopes(WORKERS).items():
                 if (left_s := await seconds_left(client, scope)) > 0:
                     inspection.asked_to_wait[provider] = left_s
             bus = Streams(client, inspection.partitions)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Final
 
 from adapters.postgres.bus import pauses
 from adapters.postgres.pool import Pool
@@ -15,11 +14,12 @@ from adapters.redis import pauses as asked
 from adapters.redis.client import Redis
 from adapters.redis.streams import StreamErrors
 from daemon.bus.worker import AnyWorker
-from daemon.contacts.wiring import CGB, CGB_SCOPE
 from schemas.errors import FerrymanError
 
-SCOPES: Final[Mapping[str, str]] = {CGB: CGB_SCOPE}
-"""Provider -> the scope of its rate limit."""
+
+def scopes(workers: Sequence[AnyWorker]) -> Mapping[str, str]:
+    """Provider -> the scope of its rate limit, for the providers of *workers*."""
+    return {name: scope for w in workers if w.domain is not None for name, scope in w.domain.scopes.items()}
 
 
 class UnknownName(FerrymanError):
@@ -41,7 +41,7 @@ async def set_paused(
     Raises: UnknownName.
     """
     require_known(name, workers)
-    scope = None if paused else SCOPES.get(name)
+    scope = None if paused else scopes(workers).get(name)
     lifted = False
     with suppress(*StreamErrors):  # with Redis away each process waits by itself
         if scope is not None:

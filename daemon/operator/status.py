@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from daemon.operator import members
 from daemon.operator.inspection import Inspection, inspect_installation
 from daemon.settings.model import Settings
 from daemon.workers import WORKERS
@@ -34,6 +35,10 @@ def document(inspection: Inspection) -> dict[str, Any]:
         "spool": None if tables is None else tables.spool,
         "outbox": None if tables is None else tables.outbox,
         "members": _members(inspection),
+        "processes": [members.document(member) for member in inspection.members],
+        "providers": {name: provider.document() for name, provider in inspection.providers.items()},
+        "settings_differ": members.differences(inspection.shell, inspection.members),
+        "processes_differ": members.disagreements(inspection.members),
         "workers": {worker.name: _worker(inspection, worker.name) for worker in WORKERS},
         "unattended": {worker: round(seconds) for worker, seconds in inspection.unattended.items() if seconds},
         "sources_off": inspection.sources_off,
@@ -66,7 +71,7 @@ def _worker(inspection: Inspection, name: str) -> dict[str, Any]:
 
 
 def _state(inspection: Inspection, name: str) -> str:
-    """The state of a worker. The lease table tells what other processes run: their settings may differ from ours."""
+    """The state of a worker, by the lease table and by what the processes report; where none does, by this shell."""
     if name in inspection.paused:
         return "paused"
     if inspection.leases is not None and any(name in workers for workers in inspection.leases.members.values()):

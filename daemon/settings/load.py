@@ -118,6 +118,11 @@ def shown(settings: Settings) -> list[tuple[str, str, str]]:
     return [(name, _masked_text(name, value), settings.origins.get(name, "default")) for name, value in values.items()]
 
 
+def names_in(path: Path) -> frozenset[str]:
+    """The names to which the file *path* gives a value."""
+    return frozenset(name for name, text in _read_dotenv(path, []).items() if text)
+
+
 def in_quotes(text: str) -> bool:
     """Whether *text* begins and ends with the same quotation mark."""
     return len(text) > 1 and text[0] == text[-1] and text[0] in "'\""

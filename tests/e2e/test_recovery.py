@@ -68,11 +68,15 @@ async def test_what_is_recovered_for_a_person_goes_before_what_is_newer(
         async def journaled() -> bool:
             return bool(await db.fetchval("SELECT count(*) = 1 FROM event_journal"))
 
+        async def both_journaled() -> bool:
+            return bool(await db.fetchval("SELECT count(*) = 2 FROM event_journal WHERE type = 'order.received'"))
+
         await until(journaled, "a journaled event")
         await redis.flushall()
         assert (await here.post(newer))[0] == 202
         cgb.faults.clear()
         await synced(db, 2)
+        await until(both_journaled, "two journaled orders")
     ended = await db.fetch(
         "SELECT j.data::jsonb #>> '{order,id}' AS id FROM inbox i JOIN event_journal j ON j.id = i.event_id"
         " WHERE i.worker = 'contact-sync' ORDER BY i.at"

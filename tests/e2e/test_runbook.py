@@ -37,6 +37,7 @@ from tests.support.daemons import (
     API_KEY,
     ROOT,
     Running,
+    answering,
     digits_of,
     ended,
     environment,
@@ -243,7 +244,7 @@ async def test_orders_that_do_not_reach_cgb(operator: Operator, db: Pool) -> Non
             await at.verb("pause contact-sync")
             await until(lambda: heard(here, "operator.paused"), "the pause")
             await here.post(waiting)
-            await page.follow("contact-sync: open", at, ORDER=id_of(waiting))
+            await page.follow("contact-sync: open, …", at, ORDER=id_of(waiting))
             await page.follow("contact-sync paused", at)
             await pauses.follow("cgb is paused", at)
             await page.follow("cgb is paused", at)
@@ -281,6 +282,7 @@ async def test_cgb_away(operator: Operator, cgb: CgbSandbox, db: Pool) -> None:
                 await here.post(order)
             await page.follow('"event":"provider.paused"', at)
             await page.follow("contact-sync running N 0 N N 0", at)
+            await page.follow("cgb does not answer as it should (http-502) since …", at)
             cgb.faults.clear()
             await page.follow('"event":"provider.back"', at)
             await ended(db, 10)
@@ -291,6 +293,7 @@ async def test_cgb_away(operator: Operator, cgb: CgbSandbox, db: Pool) -> None:
             cgb.faults.add("bad_token")
             await here.post(sent[10])
             await page.follow('"event":"provider.down"', at)
+            await page.follow("cgb refuses our account or key (http-…)", at, code=1)
     assert await db.fetchval("SELECT count(*) FROM dead_letters") == 0
 
 
@@ -403,9 +406,9 @@ async def test_refused_webhooks(operator: Operator, db: Pool, tmp_path: Path) ->
             await page.follow('ferryman_refused_total{reason="key",source="orders"} N', at)
             await page.follow('ferryman_connections_refused_total{reason="share"} N', at)
             await page.follow('"ready":true', at)
-            unset = replace(at, settings=dict(at.settings) | {"ORDERS_API_KEY": ""})
+        async with running(operator.cwd, **operator.settings, ORDERS_API_KEY="") as here:
             phrase = "source orders is not served: set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET"
-            await page.follow(phrase, unset)
+            await page.follow(phrase, operator.beside(here))
 
 
 async def test_stores_that_are_away(memory_path: Path, tmp_path: Path, cgb: CgbSandbox) -> None:
@@ -567,5 +570,10 @@ async def test_a_refused_start(operator: Operator, redis: Redis, empty_database_
             await redis.config_set("maxmemory-policy", "noeviction")
         no_file = with_(FERRYMAN_ENV_FILE=operator.cwd / "nowhere")
         await page.follow("FERRYMAN_ENV_FILE names a file that is not there", no_file, code=2)
-        nowhere = with_(REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
-        await page.follow("cannot use Redis at … check REDIS_URL", nowhere, code=1, then=1)
+        url = str(operator.settings["REDIS_URL"])
+        stranger = with_(REDIS_URL=f"{url}{'&' if '?' in url else '?'}username=nobody&password=wrong")
+        await page.follow("cannot use Redis at … check REDIS_URL", stranger, code=1, then=1)
+        nowhere = dict(operator.settings) | {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+        async with answering(operator.cwd, **nowhere) as here:
+            waiting = replace(operator, settings=nowhere).beside(here)
+            await page.follow('"event":"store.awaited"', waiting, then=1)

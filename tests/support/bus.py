@@ -130,6 +130,10 @@ class Bench:
         """Append *events* in their order."""
         await self.bus.append(list(events))
 
+    async def publish_lost(self, events: Iterable[Event]) -> None:
+        """Append *events* as recovery does what was lost."""
+        await self.bus.restore(list(events))
+
     async def publish_fields(self, partition: int, fields: Mapping[Any, Any]) -> None:
         """Append an entry as another program would."""
         await self.redis.xadd(stream_key(TOPIC, partition), cast("Any", dict(fields)))
@@ -145,6 +149,7 @@ class Bench:
         on_uncertain: Literal["retry", "hold"] = "hold",
         channels: tuple[str, ...] = (),
         buried: Callable[[Event, FerrymanError, Turn], Sequence[Row]] = lambda event, error, turn: (),
+        waits: Callable[[Event, str, Turn], Sequence[Row]] = lambda event, why, turn: (),
     ) -> AnyWorker:
         """A toy worker that reads one topic."""
         return Worker(
@@ -155,6 +160,7 @@ class Bench:
             handle=handle,
             record=record,
             buried=buried,
+            waits=waits,
             lanes=lambda settings: lanes,
             attempts=lambda settings: attempts,
             deadline_s=lambda settings: deadline_s,

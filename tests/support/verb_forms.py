@@ -22,5 +22,6 @@ FORMS = [
     ["dead-letters", "retry", "--dry-run", "1", "--edit", "*"],
     *(["replay", "--dry-run", "--worker", "journal", f"--{n}", "*"] for n in ("from", "to", "type", "key", "event")),
     ["replay", "--dry-run", "--worker", "*"],
+    ["config", "show", "--env-file", "*"],
 ]
 """Every argument of every verb, at the place of the asterisk."""

@@ -48,11 +48,12 @@ WHERE worker = $1 AND (event_id, replay_id) IN (SELECT * FROM unnest($2::text[],
 """
 
 _FAILED: Final = """
-INSERT INTO attempts AS a (worker, event_id, replay_id, attempts, error_class, error_text, next_at)
-SELECT $1, * FROM unnest($2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::timestamptz[])
+INSERT INTO attempts AS a
+    (worker, event_id, replay_id, attempts, error_class, error_text, error_code, next_at, failures)
+SELECT $1, *, 1 FROM unnest($2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
 ON CONFLICT (worker, event_id, replay_id) DO UPDATE
 SET attempts = excluded.attempts, error_class = excluded.error_class, error_text = excluded.error_text,
-    next_at = excluded.next_at, updated_at = now()
+    error_code = excluded.error_code, next_at = excluded.next_at, failures = a.failures + 1, updated_at = now()
 """
 
 _FORGET: Final = """
@@ -119,18 +120,19 @@ async def attempts(pool: Pool, worker: str, events: Sequence[Event]) -> dict[tup
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failed attempt of an event that will be tried again at *next_at*."""
+    """A failed attempt of an event that will be tried again at *next_at*. *attempts*: those that counted so far."""
 
     event_id: str
     replay_id: str
     attempts: int
     error_class: str
     error_text: str
+    error_code: str
     next_at: object
 
 
 async def failed(conn: Connection, worker: str, failures: Sequence[Failure]) -> None:
-    """Count failed attempts. One row per event: later ones replace earlier ones."""
+    """Count failed attempts. One row per event: its last error, and how many attempts failed, counted or not."""
     await conn.execute(
         _FAILED,
         worker,
@@ -139,6 +141,7 @@ async def failed(conn: Connection, worker: str, failures: Sequence[Failure]) -> 
         [f.attempts for f in failures],
         [f.error_class for f in failures],
         [f.error_text for f in failures],
+        [f.error_code for f in failures],
         [f.next_at for f in failures],
     )
 

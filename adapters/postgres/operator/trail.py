@@ -52,8 +52,9 @@ class WorkerEnding:
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempts:
-    """How often a worker that has not ended with an event has failed with it, and the last error. *at*: of the last
-    failure. *next_at*: of the next attempt."""
+    """How often a worker that has not ended with an event has failed with it, and the last error. *attempts*: those
+    that counted; *failures*: all of them, while the channel answered nothing as well. *at*: of the last failure.
+    *next_at*: of the next attempt."""
 
     worker: str
     replay_id: str
@@ -62,6 +63,8 @@ class FailedAttempts:
     error_text: str
     next_at: datetime
     at: datetime
+    failures: int
+    error_code: str
 
 
 _LIST: Final = """
@@ -130,8 +133,9 @@ SELECT event_id, worker, replay_id, outcome, reason, attempts, at FROM inbox WHE
 at
 """
 _ATTEMPTS: Final = """
-SELECT worker, replay_id, attempts, error_class, error_text, next_at, updated_at FROM attempts
-WHERE event_id = $1 AND attempts > 0
+SELECT worker, replay_id, attempts, error_class, error_text, next_at, updated_at, greatest(failures, attempts),
+    error_code
+FROM attempts WHERE event_id = $1 AND error_class <> ''
 ORDER BY updated_at
 """
 _CONFLICTS: Final = "SELECT count(*) FROM event_conflicts WHERE event_id = $1"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -14,9 +14,9 @@ from adapters.channel import Channels
 from adapters.gate import Gate, Look
 from adapters.http import Reply, open_session
 from adapters.redis.limits import RateLimiter
-from daemon.bus.outcome import Done, Outcome, Turn
+from daemon.bus.outcome import Done, Outcome, Row, Turn
 from schemas.envelope import Event
-from schemas.errors import ChannelDown, Transient
+from schemas.errors import ChannelDown, Transient, Uncertain
 from tests.support.bus import Bench
 from tests.support.gates import gate_on
 from tests.support.toy import effect, make_event, make_events
@@ -222,3 +222,127 @@ async def test_what_is_parked_goes_on_although_the_worker_did_not_declare_its_ch
         channels["test"].paused = False
         await until(bench.settled)
     assert await bench.numbers() == {"key-1": [0]}
+
+
+def note_why(event: Event, why: str, turn: Turn) -> Sequence[Row]:
+    return (effect(event, why),)
+
+
+async def notes(bench: Bench) -> list[str]:
+    return [one.note for one in await bench.effects()]
+
+
+async def test_the_reason_why_an_event_waits_for_a_channel_is_written_once_and_again_when_it_changes(
+    bench: Bench, session: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.channel.DOWN_PROBE_S", 0.05)
+    channels = Channels()
+    channel, errors = channels["test"], [ChannelDown("a key", channel="test")] * 4
+
+    async def call() -> None:
+        if errors:
+            raise errors.pop()
+
+    async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
+        await channel.call("write", call)
+        return Done(rows=(effect(event, "done"),))
+
+    worker = bench.worker(handle, channels=("test",), waits=note_why)
+    channel.paused = True
+    async with bench.running(worker, channels=channels):
+        await bench.publish([make_event("key")])
+        await until(lambda: bench.has("effects", 1))
+        channel.paused = False
+        await until(lambda: bench.has("effects", 3))
+        await until(lambda: bench.is_ended(1))
+    assert await notes(bench) == [
+        "waits: test is paused by an operator",
+        "waits: test refuses our account or key (channel-down)",
+        "done",
+    ]
+
+
+async def test_an_event_that_a_pause_of_the_provider_stops_says_so(bench: Bench, session: ClientSession) -> None:
+    limiter = RateLimiter(bench.redis, per_minute=600)
+    sound, channels = System(), Channels()
+    async with serving(sound) as (url,):
+        await limiter.pause("cgb:account", 300)
+        call = calling(gate_on(session, limiter=limiter, channel=channels["test"]), url)
+        worker = bench.worker(by_subject({"key": call}), channels=("test",), waits=note_why)
+        async with bench.running(worker, channels=channels):
+            await bench.publish([make_event("key")])
+            await until(lambda: bench.has("effects", 1))
+    assert await notes(bench) == ["waits: CGB has asked us to wait"]
+
+
+async def test_attempts_that_cost_none_are_kept_with_their_number_the_last_code_and_the_next_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: an order that is answered 500 five times in a quiet installation shows it, and counts none of them."""
+    monkeypatch.setattr("daemon.bus.settle.OUTAGE_CAP_S", 0.02)
+    channels = Channels()
+
+    async def answer_500() -> None:
+        error = Uncertain("HTTP 500")
+        error.code = "http-500"
+        raise error
+
+    async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
+        await channels["test"].call("write", answer_500)
+        return Done()
+
+    worker = bench.worker(handle, channels=("test",), on_uncertain="retry", attempts=3)
+    async with bench.running(worker, channels=channels):
+        await bench.publish([make_event("key")])
+
+        async def five() -> bool:
+            return bool(await bench.pool.fetchval("SELECT failures = 5 FROM attempts"))
+
+        await until(five)
+        row = await bench.pool.fetchrow("SELECT *, next_at > updated_at - interval '1 s' AS ahead FROM attempts")
+        assert row is not None
+        assert (row["attempts"], row["error_code"], row["ahead"]) == (0, "http-500", True)
+    assert await bench.count("dead_letters") == 0
+
+
+async def test_rows_of_a_waiting_event_that_cannot_be_written_bury_nothing(bench: Bench) -> None:
+    """Promise: an outage turns no event into a dead letter, whatever the worker's rows about it are."""
+    channels = Channels()
+    channels["test"].paused = True
+
+    async def call() -> None:
+        return None
+
+    async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
+        await channels["test"].call("write", call)
+        return Done()
+
+    worker = bench.worker(handle, channels=("test",), waits=note_why)
+    async with bench.running(worker, channels=channels) as consumer:
+        await bench.publish([make_event("key", -1)])
+        await until(lambda: consumer.lanes.parked == {"test": 1})
+        channels["test"].paused = False
+        await until(lambda: bench.is_ended(1))
+    assert list((await bench.outcomes()).values()) == ["done"]
+
+
+async def test_what_was_kept_of_attempts_goes_when_the_event_ends(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.bus.settle.OUTAGE_CAP_S", 0.02)
+    channels, away = Channels(), [True]
+
+    async def call() -> None:
+        if away[0]:
+            raise Transient("away")
+
+    async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
+        await channels["test"].call("read", call)
+        return Done()
+
+    async with bench.running(bench.worker(handle, channels=("test",)), channels=channels):
+        await bench.publish([make_event("key")])
+        await until(lambda: bench.has("attempts", 1))
+        away[0] = False
+        await until(lambda: bench.is_ended(1))
+    assert await bench.count("attempts") == 0

@@ -15,7 +15,7 @@ import pytest
 
 from adapters.postgres import contacts, orders
 from adapters.postgres.contacts import Buyer
-from adapters.postgres.orders import LONGEST_ERROR, Syncing, SyncResult, row_of
+from adapters.postgres.orders import LONGEST_ERROR, Syncing, SyncResult, Waiting, row_of
 from adapters.postgres.pool import Connection, Pool
 from daemon.contacts.sync import record
 from daemon.sandbox.orders import make_order
@@ -170,6 +170,31 @@ async def test_what_was_learned_of_whatsapp_is_not_forgotten(
     for answer in (learned, then):
         await recorded(db, SyncResult(order_id="IL1", status="synced", at=NOW, has_whatsapp=answer))
     assert (await kept_row(db, "IL1"))["cgb_has_whatsapp"] is kept
+
+
+async def test_an_order_says_what_it_waits_for_until_its_sync_goes_on(db: Pool) -> None:
+    order = an_order(1)
+    await recorded(db, order)
+    await recorded(db, Waiting(order.order_id, "waits: cgb is paused by an operator"))
+    row = await kept_row(db, order.order_id)
+    assert (row["cgb_sync_status"], row["cgb_sync_error"]) == ("pending", "waits: cgb is paused by an operator")
+    assert row["cgb_sync_attempted_at"] is None
+    await recorded(db, Syncing(order.order_id, NOW, False))
+    await recorded(db, Waiting(order.order_id, "w" * 2 * LONGEST_ERROR))
+    row = await kept_row(db, order.order_id)
+    assert (row["cgb_sync_status"], row["cgb_sync_error"]) == ("syncing", "w" * LONGEST_ERROR)
+    await recorded(db, SyncResult(order_id=order.order_id, status="synced", at=NOW))
+    assert (await kept_row(db, order.order_id))["cgb_sync_error"] is None
+
+
+@pytest.mark.parametrize(("status", "error"), [("synced", None), ("failed", "no")])
+async def test_an_order_whose_sync_has_ended_does_not_say_that_it_waits_when_it_is_replayed(
+    db: Pool, status: Any, error: str | None
+) -> None:
+    order = an_order(1)
+    await recorded(db, order, SyncResult(order_id=order.order_id, status=status, at=NOW, error=error))
+    await recorded(db, Waiting(order.order_id, "waits: cgb is paused by an operator"))
+    assert (await kept_row(db, order.order_id))["cgb_sync_error"] == error
 
 
 async def test_marks_of_unknown_orders_are_passed_over(db: Pool) -> None:

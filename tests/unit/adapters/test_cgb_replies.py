@@ -195,6 +195,29 @@ async def test_a_code_is_named_where_it_is_a_known_one(cgb: LiveCgb) -> None:
         assert str(caught.value) == text
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (401, '{"message": "Dana Levi"}', "http-401"),
+        (200, '{"error": {"code": 190, "message": "token of Dana Levi"}}', "http-200-error-190"),
+        (200, '{"error": {"code": 123456, "message": "nope"}}', "http-200"),
+        (404, '{"error": {"code": "Dana", "message": "nope"}}', "http-404"),
+        (429, "", "http-429"),
+        (500, "Dana Levi", "http-500"),
+        (200, "Dana Levi", "not-json"),
+    ],
+)
+async def test_the_code_of_an_error_holds_nothing_that_cgb_wrote_but_numbers_that_we_know(
+    cgb: LiveCgb, status: int, body: str, code: str
+) -> None:
+    with aioresponses() as canned:
+        canned.post(f"{API}/contacts", status=status, body=body)
+        canned.get(f"{API}/accounts/me", status=status, body=body, repeat=True)
+        with pytest.raises(FerrymanError) as caught:
+            await cgb.create(DRAFT)
+    assert caught.value.code == code
+
+
 def test_a_long_message_is_cut() -> None:
     assert len(masked("word " * 500)) <= 200
 

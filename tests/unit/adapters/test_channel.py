@@ -6,8 +6,8 @@ from typing import Literal
 
 import pytest
 
-from adapters.channel import FAILURES_TO_OPEN, PROBE_S, Channel
-from schemas.errors import ChannelClosed, FerrymanError, Transient
+from adapters.channel import FAILURES_TO_OPEN, PROBE_S, Channel, ChannelState
+from schemas.errors import ChannelClosed, ChannelDown, FerrymanError, Transient
 
 
 class Bed:
@@ -57,3 +57,41 @@ async def test_a_paused_channel_is_not_called_and_not_probed() -> None:
     bed.channel.paused = False
     await bed.call("read")
     assert bed.channel.closed
+
+
+async def test_a_channel_tells_its_state_since_when_and_the_code_of_its_last_error() -> None:
+    bed = Bed()
+    assert bed.channel.state == ChannelState("unused")
+    await bed.call("read")
+    assert bed.channel.state == ChannelState("up")
+    failure = Transient("CGB: HTTP 500")
+    failure.code = "http-500"
+    for _ in range(FAILURES_TO_OPEN):
+        with pytest.raises(Transient):
+            await bed.call("write", failure)
+    bed.now += 2
+    assert bed.channel.state == ChannelState("away", 2, "http-500", 2, PROBE_S - 2)
+    assert bed.channel.why_closed == "test does not answer as it should (http-500)"
+    bed.now += PROBE_S
+    await bed.call("write")
+    assert bed.channel.state == ChannelState("up", 0, "http-500", 2 + PROBE_S)
+    assert bed.channel.why_closed == ""
+
+
+async def test_of_reads_and_writes_the_state_that_stops_more_counts() -> None:
+    bed = Bed()
+    for _ in range(FAILURES_TO_OPEN):
+        with pytest.raises(Transient):
+            await bed.call("read", Transient("away"))
+    with pytest.raises(ChannelDown):
+        await bed.call("write", ChannelDown("401", channel="test"))
+    assert (bed.channel.state.word, bed.channel.state.error) == ("refused", "channel-down")
+
+
+async def test_what_the_system_asked_for_is_a_state_until_its_time_is_over() -> None:
+    bed = Bed()
+    bed.channel.heard(30)
+    assert (bed.channel.state.word, bed.channel.why_closed) == ("asked", "test has asked us to wait")
+    assert bed.channel.closed
+    bed.now += 31
+    assert bed.channel.state.word == "unused"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from adapters import permit
 from adapters.http import exchange, open_session, retry_after
-from schemas.errors import Refused, Transient, Uncertain
+from schemas.errors import ChannelDown, Refused, Transient, Uncertain
 from tests.support.until import until
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
@@ -71,12 +71,18 @@ async def test_an_unreachable_host_is_transient_even_for_a_write() -> None:
         with pytest.raises(Transient) as caught:
             await exchange(session, "POST", "http://127.0.0.1:1/contacts/972505550142", system="X", timeout_s=2)
     assert "972505550142" not in str(caught.value)
+    assert caught.value.code == "no-connection"
 
 
 async def test_an_invalid_address_is_refused() -> None:
     async with open_session() as session:
-        with pytest.raises(Refused):
+        with pytest.raises(Refused) as caught:
             await exchange(session, "GET", "not an address", system="X", timeout_s=2)
+    assert caught.value.code == "no-url"
+
+
+def test_an_error_without_a_code_of_its_own_has_the_name_of_its_class() -> None:
+    assert (Transient("").code, ChannelDown("", channel="x").code) == ("transient", "channel-down")
 
 
 async def _server(handler: object) -> TestServer:

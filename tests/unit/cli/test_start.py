@@ -66,6 +66,7 @@ def test_run_imports_nothing_of_the_demo_or_of_the_operators_verbs() -> None:
     assert {name for name in found if name.startswith("daemon.cli.")} == {
         "daemon.cli.main",
         "daemon.cli.context",
+        "daemon.cli.env_file",
         "daemon.cli.run",
         "daemon.cli.screen",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,11 +13,17 @@ import pytest
 from adapters.postgres.operator.inspect import PostgresServer, TableCounts
 from adapters.redis.inspect import RedisServer
 from adapters.redis.lease_table import Table
-from daemon.operator.doctor import Finding, examine
-from daemon.operator.inspection import Backlog, Inspection, disk_at, switches
+from adapters.registry import SOURCES
+from daemon.operator.about import about
+from daemon.operator.doctor import examine
+from daemon.operator.finding import Finding
+from daemon.operator.inspection import Backlog, Inspection, disk_at
 from daemon.operator.loss_window import loss_window
+from daemon.operator.members import Member
 from daemon.operator.status import document
 from daemon.settings.model import Settings
+from daemon.telemetry.report import ProviderReport
+from daemon.workers import WORKERS
 
 NOW = datetime(2031, 3, 1, 12, tzinfo=UTC)
 REDIS = RedisServer(
@@ -38,6 +45,17 @@ TABLES = TableCounts(16, {"inbox": 0, "event_journal": 0}, {}, 0, None, 0, None,
 LEASES = Table({"m1": frozenset({"journal"})}, {("journal", p): "m1" for p in range(16)})
 
 
+def told(providers: dict[str, ProviderReport] | None = None, **changed: str) -> list[Member]:
+    """A process that runs with this shell's settings, but for what is *changed*."""
+    report = about(Settings(), WORKERS, SOURCES)
+    return [Member("m1", replace(report, settings={**report.settings, **changed}, providers=providers or {}))]
+
+
+def cgb(state: str) -> dict[str, ProviderReport]:
+    since = NOW - timedelta(minutes=5)
+    return {"cgb": ProviderReport(state=state, since=since, error="http-401", error_at=since, waiting=2)}
+
+
 def nodes(**of_the_last: Any) -> tuple[RedisServer, ...]:
     """A cluster; its last node, a replica, is another than the others."""
     two = [replace(REDIS, address=f"h:{n}", role=role) for n, role in ((1, "master"), (2, "slave"))]
@@ -49,6 +67,7 @@ def inspection(**changed: Any) -> Inspection:
     healthy: dict[str, Any] = {
         "version": "1",
         "settings": Settings(),
+        "shell": about(Settings(), WORKERS, SOURCES),
         "now": NOW,
         "workers": ("journal",),
         "port": "ready",
@@ -116,7 +135,7 @@ def test_a_healthy_installation_has_nothing_but_ok() -> None:
         ({"sources_off": {"orders": "set ORDERS_API_KEY"}}, "warn", "orders is not served", "ORDERS_API_KEY"),
         ({"workers_off": {"contact-sync": "no key"}}, "warn", "contact-sync is off: no key", "set"),
         ({"paused": frozenset({"cgb"})}, "warn", "cgb is paused", "ferryman resume cgb"),
-        ({"settings": Settings(ferryman_allow_unsigned="orders")}, "warn", "anybody", "FERRYMAN_ALLOW_UNSIGNED"),
+        ({"unsigned": ("orders",)}, "warn", "anybody", "FERRYMAN_ALLOW_UNSIGNED"),
         ({"leases": Table({}, {})}, "warn", "no daemon runs", "ferryman run"),
         ({"leases": replace(LEASES, owners={})}, "warn", "16 of 16 partitions of journal", "log"),
         (
@@ -134,6 +153,16 @@ def test_a_healthy_installation_has_nothing_but_ok() -> None:
             "warn",
             "5 events wait in the spool, the oldest for 3 min",
             "Redis",
+        ),
+        ({"members": told(cgb("refused"))}, "error", "cgb refuses our account or key (http-401) for 5 min; 2", "key"),
+        ({"members": told(cgb("away"))}, "error", "cgb does not answer as it should (http-401)", "by itself"),
+        ({"members": told(cgb("asked"))}, "warn", "cgb has asked us to wait", "ferryman resume cgb"),
+        ({"members": told(CGB_API_KEY="***")}, "warn", "settings differ from the daemon's: CGB_API_KEY", "--env-file"),
+        (
+            {"members": [*told(), *told(CGB_RATE_PER_MINUTE="1")]},
+            "warn",
+            "the processes have different settings: CGB_RATE_PER_MINUTE",
+            "config show --running",
         ),
         ({"unattended": {"gone": 7200.0, "journal": 0.0}}, "warn", "work waits for gone, which", "workers list"),
         ({"backlogs": {"journal": Backlog(9, 1, 3 * 3600.0)}}, "warn", "journal has waited for 3 h", "status"),
@@ -191,13 +220,14 @@ def test_the_loss_window_is_one_sentence(redis: dict[str, Any], postgres: dict[s
 
 
 def test_what_is_off_is_listed_with_the_names_that_switch_it_on() -> None:
-    running, workers, sources = switches(Settings())
-    assert running == ["journal"]
-    assert workers == {"contact-sync": "CGB_API_KEY is not set"}
-    assert sources == {"orders": "set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET"}
-    _, workers, sources = switches(Settings(cgb_api_key="k" * 20, orders_api_key="a" * 20, ferryman_workers="journal"))
-    assert workers == {"contact-sync": "FERRYMAN_WORKERS does not name it"}
-    assert sources == {}
+    found = about(Settings(), WORKERS, SOURCES)
+    assert found.workers == ("journal",)
+    assert found.workers_off == {"contact-sync": "CGB_API_KEY is not set"}
+    assert found.sources_off == {"orders": "set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET"}
+    given = Settings(cgb_api_key="k" * 20, orders_api_key="a" * 20, ferryman_workers="journal")
+    found = about(given, WORKERS, SOURCES)
+    assert found.workers_off == {"contact-sync": "FERRYMAN_WORKERS does not name it"}
+    assert (found.sources, found.sources_off) == (("orders",), {})
 
 
 def test_the_disk_of_a_directory_that_is_not_there_yet_is_that_of_its_parent(tmp_path: Path) -> None:
@@ -237,3 +267,40 @@ def test_quotes_and_options_that_change_nothing_are_hints_and_no_errors() -> Non
     assert "k" * 20 not in text
     assert "pgbouncer of DATABASE_URL changes nothing here → use the pooler's address for whole sessions" in text
     assert "connect_timeout of DATABASE_URL" in text
+
+
+def test_what_a_live_process_reports_counts_and_not_the_environment_of_this_shell() -> None:
+    """Promise: "orders is not served" is not said beside a daemon that serves it."""
+    daemon = about(Settings(orders_api_key="a" * 20, cgb_api_key="k" * 20), WORKERS, SOURCES)
+    off = {"orders": "set ORDERS_API_KEY"}
+    found = inspection(sources_off=off, workers_off={"contact-sync": "CGB_API_KEY is not set"})
+    found.believe([Member("m1", daemon)])
+    text = "\n".join(map(str, examine(found)))
+    assert "not served" not in text
+    assert "is off" not in text
+    assert "this shell's settings differ from the daemon's: CGB_API_KEY, ORDERS_API_KEY" in text
+    assert "takes orders and runs journal, contact-sync" in text
+    known = document(found)
+    assert known["sources_off"] == {}
+    assert known["settings_differ"] == ["CGB_API_KEY", "ORDERS_API_KEY"]
+    assert [process["id"] for process in known["processes"]] == ["m1"]
+    assert "settings" not in known["processes"][0]
+
+
+def test_where_no_process_lives_this_shell_counts() -> None:
+    found = inspection(sources_off={"orders": "set ORDERS_API_KEY"})
+    found.believe([])
+    assert "the source orders is not served" in "\n".join(map(str, examine(found)))
+
+
+def test_the_free_port_of_this_shell_is_not_told_beside_a_daemon_on_this_host() -> None:
+    here = Member("m1", replace(about(Settings(), WORKERS, SOURCES), host=socket.gethostname()))
+    elsewhere = Member("m1", replace(here.report, host="elsewhere"))
+    assert "is free" not in "\n".join(map(str, examine(inspection(port="free", members=[here]))))
+    assert "is free" in "\n".join(map(str, examine(inspection(port="free", members=[elsewhere]))))
+
+
+def test_the_status_tells_each_provider_with_the_code_of_its_last_error() -> None:
+    known = document(inspection(members=told(cgb("refused"))))["providers"]
+    assert known["cgb"]["why"] == "cgb refuses our account or key (http-401)"
+    assert (known["cgb"]["state"], known["cgb"]["error"], known["cgb"]["waiting"]) == ("refused", "http-401", 2)

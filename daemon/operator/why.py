@@ -1,0 +1,67 @@
+"""Why an event is open for a worker, in one plain sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from adapters.postgres.bus import pauses
+from adapters.postgres.operator.trail import FailedAttempts
+from adapters.postgres.pool import Pool
+from daemon.bus.worker import AnyWorker
+from daemon.operator.members import Member, Provider, providers, read_members, workers_off
+from daemon.operator.trail import EventTrail
+
+NEXT: Final = "its turn has not come yet, or it is being worked on"
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What an open event may wait for. *paused*: what an operator has stopped. *members*: the live processes."""
+
+    paused: frozenset[str] = frozenset()
+    members: Sequence[Member] = ()
+    providers: Mapping[str, Provider] = field(default_factory=dict)
+
+
+async def read_circumstances(pool: Pool) -> Circumstances:
+    """How things are now."""
+    members = await read_members(pool)
+    return Circumstances(await pauses.paused(pool), members, providers(members))
+
+
+def reasons(found: EventTrail, workers: Sequence[AnyWorker], now: Circumstances) -> dict[str, str]:
+    """Worker -> why the event is open for it."""
+    failed = {one.worker: one for one in found.attempts if not one.replay_id}
+    return {w.name: _reason(w, failed.get(w.name), now) for w in workers if w.name in found.open}
+
+
+def _reason(worker: AnyWorker, failed: FailedAttempts | None, now: Circumstances) -> str:
+    """The first thing that must change before the event can go on."""
+    if worker.name in now.paused:
+        return f"{worker.name} is paused by an operator: `ferryman resume {worker.name}`"
+    if not now.members:
+        return "no daemon runs: `ferryman run`"
+    if not any(worker.name in member.report.workers for member in now.members):
+        return f"no process runs {worker.name}: {workers_off(now.members).get(worker.name, 'see `ferryman status`')}"
+    for name in worker.channels:
+        if name in now.paused:
+            return f"{name} is paused by an operator: `ferryman resume {name}`"
+        if name in now.providers and now.providers[name].stopped:
+            return f"{now.providers[name].why}: what waits goes on by itself when it is back"
+    if failed is not None:
+        return (
+            f"{_attempts(failed.failures)} failed, the last with {failed.error_code or failed.error_class};"
+            f" the next one is at {_shown(failed.next_at)} UTC"
+        )
+    return NEXT
+
+
+def _attempts(number: int) -> str:
+    return "one attempt" if number == 1 else f"{number} attempts"
+
+
+def _shown(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
