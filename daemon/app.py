@@ -144,6 +144,7 @@ async def _built(
     return Daemon(
         settings=settings,
         in_force=in_force,
+        about=partial(about, workers=known, sources=sources),
         channels=channels,
         opening=_opening(base, intake, recovery, running, entries, since),
         intake=intake,

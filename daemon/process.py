@@ -26,6 +26,7 @@ from daemon.settings.in_force import Change, InForce, change
 from daemon.settings.model import Settings
 from daemon.stores.health import Stores
 from daemon.telemetry.metrics import Metrics
+from daemon.telemetry.report import Report
 from daemon.web.application import application, health_application
 from daemon.web.handed import NotUsable, at_port, require_used
 from daemon.web.health import Readiness
@@ -50,10 +51,11 @@ holds, so it would traverse nearly everything in hand again and again."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Daemon:
-    """One process of Ferryman: put together by `daemon.app.assembled`, run once."""
+    """One process of Ferryman: put together by `daemon.app.assembled`, run once. *about*: what settings make of it."""
 
     settings: Settings
     in_force: InForce
+    about: Callable[[Settings], Report]
     channels: Channels
     opening: Opening
     stores: Stores
@@ -73,6 +75,7 @@ class Daemon:
         made = change(self.in_force.settings, new, served)
         self.in_force.settings = made.settings
         self.listener.take({name: self.in_force.secrets(name) for names in served for name in names})
+        self.presence.renew(self.about(made.settings))
         if made.taken:
             for channel in self.channels.all():
                 channel.probe_now()  # the old key may be why it is down
