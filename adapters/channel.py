@@ -105,6 +105,10 @@ class Breaker:
         """Whether one call may now find out if the system is back."""
         return not self._probing and self._clock() >= self._next_probe
 
+    def probe_now(self) -> None:
+        """Let the next call find out whether the system is back, without a wait."""
+        self._next_probe = self._clock()
+
     def check(self) -> None:
         """Raises: ChannelClosed where a call would be stopped now."""
         if self._open and not self.may_probe:
@@ -252,6 +256,11 @@ class Channel:
     def may_probe(self) -> bool:
         """Whether one waiting event may now find out if the system is back."""
         return not self.paused and any(b.may_probe for b in self._breakers.values() if not b.closed)
+
+    def probe_now(self) -> None:
+        """As `Breaker.probe_now`, for calls of every kind: something has changed that may bring the account back."""
+        for breaker in self._breakers.values():
+            breaker.probe_now()
 
     def check(self, operation: Operation) -> None:
         """Raises: ChannelClosed where a call would be stopped now."""

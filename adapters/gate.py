@@ -66,7 +66,7 @@ class Gate:
         params: Mapping[str, str] | None = None,
         json: Any = None,
         form: Mapping[str, str] | None = None,
-        look: Look | None = None,
+        look: Callable[[], Look] | None = None,
     ) -> T:
         """Send one request; returns what *judge* makes of its answer.
 
@@ -96,7 +96,7 @@ class Gate:
             try:
                 return judge(reply)
             except ChannelDown as error:
-                if look is None or await self._account_is_at_fault(look):
+                if look is None or await self._account_is_at_fault(look()):
                     raise
                 raise _one_refusal(error) from None
 

@@ -53,10 +53,12 @@ class ContactDirectory(Protocol):
 
 
 class DirectoryStyle(Protocol):
-    """Makes a directory. *base_url*, *api_key*: of the account. *cache_s*: for how many seconds the directory may reuse
-    what seldom changes."""
+    """Makes a directory. *base_url*: of the account. *api_key*: gives its key, and is asked at each call, as the key
+    may change. *cache_s*: for how many seconds the directory may reuse what seldom changes."""
 
-    def __call__(self, gate: Gate, *, base_url: str, api_key: str, cache_s: float) -> ContactDirectory: ...
+    def __call__(
+        self, gate: Gate, *, base_url: str, api_key: Callable[[], str], cache_s: float
+    ) -> ContactDirectory: ...
 
 
 class NoIdentity(Malformed):

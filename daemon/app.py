@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,11 +12,11 @@ from functools import partial
 from typing import Any, Final
 
 import structlog
-from pydantic import SecretStr
 
 from adapters.channel import Channels
 from adapters.http import open_session
 from adapters.ports import Source
+from adapters.postgres.bus import partitions
 from adapters.postgres.bus.workers import Registered
 from adapters.postgres.pool import Pool, connect
 from adapters.redis import streams
@@ -38,6 +39,7 @@ from daemon.operator.about import about
 from daemon.operator.pauses import scopes
 from daemon.operator.repartition import finish
 from daemon.process import Daemon
+from daemon.settings.in_force import InForce
 from daemon.settings.load import masked_address
 from daemon.settings.model import Settings
 from daemon.stores.health import Stores, postgres_watch, redis_watch
@@ -84,7 +86,7 @@ async def assembled(
     sources: Sequence[Source] = SOURCES,
     lines_dropped: Callable[[], int] = int,
 ) -> AsyncIterator[Daemon]:
-    """The daemon, put together. Nothing is asked of the stores before it runs.
+    """The daemon, put together. Nothing but the number of partitions is asked of the stores before it runs.
 
     *workers*, *sources*: those of the installation, of which the settings choose; the registries' where none are given.
     *lines_dropped*: how many log lines were dropped since the last call.
@@ -95,19 +97,20 @@ async def assembled(
 
 
 async def _based(stack: AsyncExitStack, settings: Settings, addresses: Addresses) -> _Base:
-    """The clients of the stores, which connect at their first use."""
+    """The clients of the stores, which connect at their first use; Postgres is asked for the number of partitions."""
     pool = await stack.enter_async_context(connect(addresses.database_url, at_once=False))
     membership = Membership(addresses.database_url)
     stack.callback(membership.close)
     client = partial(_client, stack, addresses.redis_url, WrongServers())
     watched, commands = client(COMMAND_TIMEOUT_S, 2), client(COMMAND_TIMEOUT_S, 64)
+    number = settings.given_partitions or await _kept_partitions(pool) or settings.ferryman_partitions
     return _Base(
         stack=stack,
         settings=settings,
         addresses=addresses,
         pool=pool,
         membership=membership,
-        bus=Streams(commands, settings.ferryman_partitions, recovers=True),
+        bus=Streams(commands, number, recovers=True),
         client=client,
         stores=Stores(
             redis_watch(watched, masked_address(addresses.redis_url)),
@@ -124,9 +127,11 @@ async def _built(
     running, entries = _running(settings, known)
     intake, recovery = _recovered(base)
     metrics, channels, refusals = _metrics(known, sources), _channels(known), Refusals(pool)
+    in_force = InForce(settings)
     since: dict[str, datetime] = {}
     outside = Outside(
         settings=settings,
+        secret=in_force.secret,
         pool=pool,
         redis=bus.redis,
         session=await base.stack.enter_async_context(open_session()),
@@ -138,9 +143,12 @@ async def _built(
     keeper, consumers = await _consuming(base, me, running, outside, recovery.suspect, since)
     return Daemon(
         settings=settings,
+        in_force=in_force,
+        about=partial(about, workers=known, sources=sources),
+        channels=channels,
         opening=_opening(base, intake, recovery, running, entries, since),
         intake=intake,
-        listener=_listener(settings, intake, refusals, metrics, sources),
+        listener=_listener(in_force, intake, refusals, metrics, sources),
         refusals=refusals,
         stores=base.stores,
         keeper=keeper,
@@ -171,6 +179,7 @@ def _opening(
         finish_change=partial(finish, base.pool, base.bus.redis),
         entries=entries,
         running=[worker.name for worker in running],
+        given_partitions=base.settings.given_partitions is not None,
         since=since,
     )
 
@@ -253,15 +262,15 @@ def _keeper(base: _Base, me: str, workers: Sequence[AnyWorker], consumers: Mappi
 
 
 def _listener(
-    settings: Settings, intake: Intake, refusals: Refusals, metrics: Metrics, sources: Sequence[Source]
+    in_force: InForce, intake: Intake, refusals: Refusals, metrics: Metrics, sources: Sequence[Source]
 ) -> Listener:
-    names = {name for source in sources for name in source.secrets}
+    settings, names = in_force.settings, {name for source in sources for name in source.secrets}
     listener = Listener(
         intake,
         refusals,
         metrics,
         sources=sources,
-        secrets={name: [_plain(secret) for secret in getattr(settings, name)] for name in names},
+        secrets={name: in_force.secrets(name) for name in names},
         unsigned=settings.ferryman_allow_unsigned,
         body_cap=settings.ferryman_max_body_bytes,
         public_url=settings.ferryman_public_url or "",
@@ -310,5 +319,11 @@ async def _opened(
     return {domain: await stack.enter_async_context(domain.opened(outside)) for domain in _domains(workers)}
 
 
-def _plain(secret: SecretStr | str) -> str:
-    return secret.get_secret_value() if isinstance(secret, SecretStr) else secret
+async def _kept_partitions(pool: Pool) -> int | None:
+    """The number of partitions that the database knows; None where it does not say it now: then the start finds out
+    why."""
+    try:
+        async with asyncio.timeout(COMMAND_TIMEOUT_S):
+            return await partitions.number(pool)
+    except Exception:
+        return None

@@ -216,6 +216,7 @@ async def serve(
     started: Callable[[], Awaitable[None]],
     begin_stop: Callable[[], Awaitable[None]],
     drain_s: float,
+    drained: Callable[[], Awaitable[None]] | None = None,
     steps: Sequence[Step] = (),
 ) -> None:
     """Start every service and run until *stop*, or until a service ends by itself or *started* fails; then drain.
@@ -223,9 +224,9 @@ async def serve(
     *steps* come one after the other, before all *work* and *side*; their services are side services too. After a step
     that the stop interrupts, or that fails, nothing more starts. *started* is awaited when all has started, to announce
     that all is in place. The drain stops the *work* and awaits *begin_stop*; both together may take *drain_s* seconds.
-    The *side* services (leases, health) go on during the drain and are stopped after it. A service that is late is cut:
-    what it has in hand stays pending and costs no attempt. Raises the first error of any service, of a step or of
-    *started*.
+    The *side* services (leases, health) go on during the drain and while *drained* is awaited, which must limit itself,
+    and are stopped after it. A service that is late is cut: what it has in hand stays pending and costs no attempt.
+    Raises the first error of any service, of a step or of *started*.
     """
 
     async def announced() -> None:  # ends at the stop, or with the error of the announcement
@@ -241,6 +242,8 @@ async def serve(
             await run.passed([*work, *side], announced)
         log.info("daemon.draining", seconds=drain_s, asked=stop.is_set())
         await _drain({end: service for end, service in run.ends.items() if service in work}, begin_stop, drain_s)
+        if drained is not None:
+            await drained()
         for service in (service for service in run.ends.values() if service not in work):
             service.stop()
         if run.ends:

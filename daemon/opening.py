@@ -37,7 +37,7 @@ LONGEST_TRY_S: Final = 20.0
 class Opening:
     """Of one process. *finish_change*: does in Redis what a change of the partitions has left to do. *entries*: the
     workers to enter in the table of the installation. *running*: the names of those that run here. *since*: filled
-    with when each worker of the installation began."""
+    with when each worker of the installation began. *given_partitions*: the settings give their number."""
 
     addresses: Addresses
     pool: Pool
@@ -49,6 +49,7 @@ class Opening:
     finish_change: Callable[[], Awaitable[None]]
     entries: Sequence[Registered]
     running: Sequence[str]
+    given_partitions: bool
     since: dict[str, datetime]
     complete: bool = field(default=False, init=False)
     """Whether everything is checked and done."""
@@ -131,12 +132,17 @@ class Opening:
 
     async def _settled_partitions(self) -> int:
         """The number of partitions in force, which the first start of all takes from the settings. Raises: StartError
-        where the settings name another number."""
-        wanted = self.bus.partitions
-        kept = int(await meta.settle(self.pool, "partitions", str(wanted)))
-        if kept != wanted:
+        where this process began with another number."""
+        begun = self.bus.partitions
+        kept = int(await meta.settle(self.pool, "partitions", str(begun)))
+        if kept != begun and not self.given_partitions:
             raise StartError(
-                f"this database was set up with {kept} partitions and FERRYMAN_PARTITIONS says {wanted}:"
-                f" set it to {kept}, or change the number with `ferryman partitions {wanted}` after a drain"
+                f"this database was set up with {kept} partitions, and was away when this process began with {begun}:"
+                " start it again"
+            )
+        if kept != begun:
+            raise StartError(
+                f"this database was set up with {kept} partitions and FERRYMAN_PARTITIONS says {begun}: leave it out,"
+                f" set it to {kept}, or change the number with `ferryman partitions {begun}` after a drain"
             )
         return kept

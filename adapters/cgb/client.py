@@ -56,19 +56,20 @@ class Rejection(Refused):
 
 
 class CgbCalls:
-    """The calls of one account. *base_url* ends in `/api`; *headers* carry the key; all calls go through *gate*.
+    """The calls of one account. *base_url* ends in `/api`; *headers* gives those with the key, and is asked at each
+    call; all calls go through *gate*.
 
     *account*: a path that answers for the account alone; None: the style has none. Then `/contacts/0`, which is nobody,
     tells whether the key is taken.
     """
 
-    def __init__(self, gate: Gate, base_url: str, headers: Mapping[str, str], *, account: str | None) -> None:
+    def __init__(
+        self, gate: Gate, base_url: str, headers: Callable[[], dict[str, str]], *, account: str | None
+    ) -> None:
         self._gate = gate
         self._base_url = base_url.rstrip("/")
-        self._headers = dict(headers)
+        self._headers = headers
         self._account = account
-        path = account or "/contacts/0"
-        self._look = Look(self._base_url + path, self._headers, self._judged("GET", own=account is not None))
 
     async def ask(
         self,
@@ -85,25 +86,32 @@ class CgbCalls:
         *own*: the path names nothing but the account, so that where HTTP does not find it the address is wrong.
         Raises: Transient, Uncertain, ChannelDown, Rejection as `judge` tells; what the gate raises without a request.
         """
-        judged = self._judged(method, params, json, form, own=own)
+        headers = self._headers()
+        judged = _judged(method, headers, params, json, form, own=own)
         look = None if path == self._account else self._look
         return await self._gate.request(
             method,
             self._base_url + path,
             judged,
-            headers=self._headers,
+            headers=headers,
             params=params,
             json=json,
             form=form,
             look=look,
         )
 
-    def _judged(self, method: str, *sent: Any, own: bool) -> Callable[[Reply], Any]:
-        def judged(reply: Reply) -> Any:
-            private = texts_of([list(self._headers.values()), *sent])
-            return judge(reply, write=method != "GET", own=own, private=private, now=datetime.now(UTC))
+    def _look(self) -> Look:
+        headers = self._headers()
+        judged = _judged("GET", headers, own=self._account is not None)
+        return Look(self._base_url + (self._account or "/contacts/0"), headers, judged)
 
-        return judged
+
+def _judged(method: str, headers: Mapping[str, str], *sent: Any, own: bool) -> Callable[[Reply], Any]:
+    def judged(reply: Reply) -> Any:
+        private = texts_of([list(headers.values()), *sent])
+        return judge(reply, write=method != "GET", own=own, private=private, now=datetime.now(UTC))
+
+    return judged
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -16,11 +16,11 @@ from schemas.phone import Phone
 class DocumentedCgb:
     """The `ContactDirectory` of a gateway built to the documents.
 
-    *api_key* goes into `Authorization: Bearer`. *cache_s* is not used: this style keeps nothing.
+    what *api_key* gives goes into `Authorization: Bearer`. *cache_s* is not used: this style keeps nothing.
     """
 
-    def __init__(self, gate: Gate, *, base_url: str, api_key: str, cache_s: float) -> None:
-        self._calls = CgbCalls(gate, base_url, {"Authorization": f"Bearer {api_key}"}, account=None)
+    def __init__(self, gate: Gate, *, base_url: str, api_key: Callable[[], str], cache_s: float) -> None:
+        self._calls = CgbCalls(gate, base_url, lambda: {"Authorization": f"Bearer {api_key()}"}, account=None)
 
     async def find(self, phone: Phone) -> DirectoryContact | None:
         """The contact of *phone*; one call. None for 404, and for an answer without id and phone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from typing import Any, Final
 from urllib.parse import quote
@@ -24,12 +24,12 @@ _ABOUT_FIELDS: Final = re.compile(r"field|contact|user", re.I)
 class LiveCgb:
     """The `ContactDirectory` of the running service.
 
-    *api_key*: the account's access token, sent in `X-ACCESS-TOKEN` and nowhere else. *cache_s*: for how many seconds
-    the account's list of custom fields is reused. The id of a WhatsApp contact is its phone's digits.
+    *api_key*: gives the account's access token, sent in `X-ACCESS-TOKEN` and nowhere else. *cache_s*: for how many
+    seconds the account's list of custom fields is reused. The id of a WhatsApp contact is its phone's digits.
     """
 
-    def __init__(self, gate: Gate, *, base_url: str, api_key: str, cache_s: float) -> None:
-        self._calls = CgbCalls(gate, base_url, {"X-ACCESS-TOKEN": api_key}, account="/accounts/me")
+    def __init__(self, gate: Gate, *, base_url: str, api_key: Callable[[], str], cache_s: float) -> None:
+        self._calls = CgbCalls(gate, base_url, lambda: {"X-ACCESS-TOKEN": api_key()}, account="/accounts/me")
         self._cache_s = cache_s
         self._fields: dict[str, str] = {}
         self._fields_until = 0.0

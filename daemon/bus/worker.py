@@ -38,9 +38,14 @@ D = TypeVar("D")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """What the composition root hands to a domain, for it to build what its handlers need."""
+    """What the composition root hands to a domain, for it to build what its handlers need.
+
+    *secret*: gives the text of a secret by the name of its setting, in lower case. Ask it at each use: unlike the other
+    *settings*, a secret may change while the process runs.
+    """
 
     settings: Settings
+    secret: Callable[[str], str]
     pool: Pool
     redis: Redis
     session: ClientSession

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from adapters.registry import SOURCES
-from daemon.settings.load import load_settings, names_in
+from daemon.settings.load import ENV_FILE, load_settings, names_in
 from daemon.settings.model import Settings
 from daemon.workers import WORKERS
 
@@ -30,7 +30,7 @@ def read_settings() -> Settings:
     path = env_file.get()
     if path is None:
         return load_settings(os.environ, Path(".env"), known=known)
-    given = names_in(path)
+    given = names_in(path) | {ENV_FILE}
     return load_settings({name: text for name, text in os.environ.items() if name not in given}, path, known=known)
 
 

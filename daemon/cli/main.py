@@ -48,6 +48,7 @@ class Verb:
 
 _TABLE: Final = (
     Verb("run", "run:run"),
+    Verb("reload", "reload:reload"),
     Verb("migrate", "migrate:migrate"),
     Verb("demo", "demo:demo"),
     Verb("doctor", "doctor:doctor"),

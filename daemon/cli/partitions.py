@@ -48,7 +48,7 @@ def partitions(
     if json:
         show_json(found)
     else:
-        _print(found)
+        _print(found, settings.given_partitions)
 
 
 @asynccontextmanager
@@ -89,24 +89,24 @@ async def _change(settings: Settings, to: int, *, move: bool, dry_run: bool, yes
         confirm(f"{plan}?", plan, yes=yes)
         with progress("carried over") if move else nullcontext(_ignore) as report:
             done = await change(pool, client, WORKERS, why_off, to, configured=configured, move=move, report=report)
-    _print_changed(done, configured)
+    _print_changed(done, settings.given_partitions)
 
 
 def _ignore(done: int, of: int) -> None:
     """The report of a change that carries nothing over."""
 
 
-def _print_changed(done: Changed, configured: int) -> None:
+def _print_changed(done: Changed, given: int | None) -> None:
     say(f"{done.now} partitions instead of {done.was}")
     if done.moved:
         say(f"{done.moved} waiting events are in the outbox: the next start publishes them before anything else")
     if done.left_out:
         say(f"{done.left_out} entries were not events: the journal's dead letters have them")
-    if configured != done.now:
-        say(f"set FERRYMAN_PARTITIONS={done.now} for every process: here it is {configured}")
+    if given not in (None, done.now):
+        say(f"set FERRYMAN_PARTITIONS={done.now} for every process: here it is {given}")
 
 
-def _print(found: Mapping[str, Any]) -> None:
+def _print(found: Mapping[str, Any], given: int | None) -> None:
     number, configured = found["number"], found["configured"]
     say(
         f"partitions {configured if number is None else number}, processes {len(found['processes'])},"
@@ -114,8 +114,8 @@ def _print(found: Mapping[str, Any]) -> None:
     )
     if number is None:
         say("no process has run yet: the number is that of FERRYMAN_PARTITIONS")
-    elif number != configured:
-        say(f"FERRYMAN_PARTITIONS says {configured} here: a process with that would not start")
+    elif given not in (None, number):
+        say(f"FERRYMAN_PARTITIONS says {given} here: a process with that would not start")
     if found["lost_data"]:
         say("Redis has lost data since it was last used: the next start mends that")
     kept = [f"{topic} {of['streams']} with {of['entries']}" for topic, of in found["streams"].items() if of["streams"]]

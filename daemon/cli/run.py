@@ -13,19 +13,21 @@ import structlog
 from daemon.app import assembled
 from daemon.cli.context import read_settings, run_async
 from daemon.lifecycle import stop_on_signals
+from daemon.reload import Reloading, reload_on_hangup
 from daemon.settings.hints import ignored_options
 from daemon.settings.model import Settings
 from daemon.stores.located import located_stores
 from daemon.telemetry import logs
 from daemon.telemetry.outlet import Outlet
+from daemon.web.handed import handed_over
 from daemon.web.place import place
 
 log = structlog.get_logger(__name__)
 
 
 def run() -> None:
-    """Run the daemon until SIGTERM or SIGINT; a second signal ends it at once. Its log has lines for people on a
-    terminal, and JSON elsewhere."""
+    """Run the daemon until SIGTERM or SIGINT; a second signal ends it at once. SIGHUP is `ferryman reload`. Its log has
+    lines for people on a terminal, and JSON elsewhere."""
     settings = read_settings()
     terminal = sys.stdout.isatty()
     colors = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
@@ -37,17 +39,20 @@ def run() -> None:
 
 
 async def _run(settings: Settings, outlet: Outlet) -> None:
-    stop = asyncio.Event()
+    stop, reload_asked = asyncio.Event(), asyncio.Event()
     stop_on_signals(stop)
+    reload_on_hangup(reload_asked, stop)
 
     def started(port: int) -> None:
         log.info("daemon.started", url=f"http://{place(settings.ferryman_host, port)}")
 
+    handed = handed_over(os.environ)
     async with located_stores(settings, make=True) as addresses:
-        if settings.ferryman_admin_token is None:
+        if settings.ferryman_admin_token is None and not (settings.redis_url and settings.database_url):
             log.info("daemon.admin_token", file=str(admin_token(settings.ferryman_data_dir)))
         async with assembled(settings, addresses, lines_dropped=outlet.take_dropped) as daemon:
-            await daemon.run(stop, started)
+            reloading = Reloading(reload_asked, read_settings, daemon.take, settings.ferryman_data_dir)
+            await daemon.run(stop, started, also=[reloading], handed=handed)
     log.info("daemon.stopped")
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from adapters.postgres import contacts
@@ -90,7 +91,7 @@ def _directory(outside: Outside) -> ContactDirectory | None:
     return make(
         gate,
         base_url=settings.cgb_api_url,
-        api_key=settings.cgb_api_key.get_secret_value(),
+        api_key=partial(outside.secret, "cgb_api_key"),
         cache_s=settings.cgb_cache_timeout,
     )
 

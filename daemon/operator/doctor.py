@@ -53,8 +53,8 @@ def tables(inspection: Inspection) -> Findings:
     found = inspection.tables
     if found is None:
         return
-    wanted = inspection.settings.ferryman_partitions
-    if found.partitions not in (None, wanted):
+    wanted = inspection.settings.given_partitions
+    if wanted is not None and found.partitions not in (None, wanted):
         text = f"the database was set up with {found.partitions} partitions, and FERRYMAN_PARTITIONS says {wanted}"
         yield Finding("error", text, f"set it to {found.partitions}, or `ferryman partitions {wanted}`")
     if not found.makes_days:

@@ -157,7 +157,11 @@ async def inspect_installation(settings: Settings, *, count_open: bool = False) 
     except NoInstallation as exc:
         inspection.none_yet = str(exc)
         try:
-            require_programs(redis=settings.redis_url is None, postgres=settings.database_url is None)
+            require_programs(
+                redis=settings.redis_url is None,
+                postgres=settings.database_url is None,
+                system=settings.ferryman_embedded == "system",
+            )
         except EmbeddedError as lacking:
             inspection.away["the stores"] = str(lacking)
     except (StartError, EmbeddedError) as exc:

@@ -1,10 +1,12 @@
-"""Reads the settings from the environment and the `.env` file, and reports all problems in one message.
+"""Reads the settings from the environment and from one file, and reports all problems in one message.
 
-The environment wins over the file. An empty value counts as not given. No problem repeats a value.
+The file is the one that FERRYMAN_ENV_FILE names in the environment, else `.env`. The environment wins over the file. An
+empty value counts as not given. No problem repeats a value.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -19,10 +21,14 @@ from daemon.settings.model import TEMPLATE_PREFIX, Settings
 from daemon.settings.values import parse_words
 from schemas.errors import FerrymanError
 
-NAMES: Final = tuple(name.upper() for name in Settings.model_fields if name not in ("cgb_templates", "origins"))
+NAMES: Final = tuple(
+    name.upper() for name in Settings.model_fields if name not in ("cgb_templates", "origins", "overruled")
+)
 """Every environment name but those of the form CGB_TEMPLATE_<NAME>, in the order of `Settings`."""
 
-# an unknown name in the environment is a problem only when it starts with one of these
+ENV_FILE: Final = "FERRYMAN_ENV_FILE"
+
+# an unknown name is a problem when it starts with one of these, or resembles a setting: other names belong to others
 _PREFIXES: Final = (
     "FERRYMAN_",
     "CGB_",
@@ -37,6 +43,7 @@ _PREFIXES: Final = (
     "SYNC_",
     "AUTO_SYNC_",
 )
+_NAME: Final = re.compile(r"[A-Z_][A-Z0-9_]{0,63}|[a-z_][a-z0-9_]{0,63}")
 _TEMPLATE: Final = re.compile(rf"{TEMPLATE_PREFIX}[A-Z0-9_]+")
 # Kubernetes sets these in every pod for each Service, which may be called ferryman or chatwoot
 _SERVICE_LINK: Final = re.compile(
@@ -73,33 +80,36 @@ def load_settings(
     *,
     known: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> Settings:
-    """The settings that *environ* and the file *dotenv* give. The file may be missing.
+    """The settings that *environ* and a file give: the file that FERRYMAN_ENV_FILE names in *environ*, else *dotenv*,
+    which may be missing. With None, no file is read.
 
     *known*: for a setting that is a list of names, the names that it may hold. Other lists are not checked.
     Raises: SettingsError with every problem at once.
     """
     problems: list[str] = []
-    from_file = _read_dotenv(dotenv, problems) if dotenv is not None else {}
+    path = _file(environ, dotenv, problems)
+    from_file = _read_dotenv(path, problems) if path is not None else {}
     # service links are dropped first, so that they do not win over the file
     from_env = {name: text.strip() for name, text in environ.items() if not _is_service_link(name, text)}
     problems += _unknown_in_environment(from_env)
     raw: dict[str, str] = {}
     origins: dict[str, str] = {}
-    for origin, texts in ((".env", from_file), ("env", from_env)):
+    for origin, texts in ((path.name if path is not None else "", from_file), ("env", from_env)):
         given = {name: text for name, text in texts.items() if text and _is_setting(name)}
         raw |= given
         origins |= dict.fromkeys(given, origin)
     problems += _missing(raw)
     for name, names in known.items():
         problems += _unknown_entries(raw, name, names)
-    settings = _validated(raw, origins, problems)
+    overruled = tuple(name for name in NAMES if from_file.get(name, "") not in ("", raw.get(name)))
+    settings = _validated(raw, origins, overruled, problems)
     if problems or settings is None:
         raise SettingsError(problems)
     return settings
 
 
 def shown(settings: Settings) -> list[tuple[str, str, str]]:
-    """Every setting as (name, text of its value, origin). The origin is "default", "env" or ".env".
+    """Every setting as (name, text of its value, origin). The origin is "default", "env" or the name of the file.
 
     The text is `***` for a secret and for a password in an address, and `unset` for a setting that is not given.
     """
@@ -128,12 +138,23 @@ def masked_address(address: str) -> str:
     return f"{scheme}://{name}{':***' if colon else ''}{at}{place}"
 
 
+def _file(environ: Mapping[str, str], dotenv: Path | None, problems: list[str]) -> Path | None:
+    """The file to read. One that is named must be there: without it, another installation would come up."""
+    named = environ.get(ENV_FILE, "").strip()
+    if not named or dotenv is None:
+        return dotenv
+    path = Path(named).expanduser() if named.startswith("~/") else Path(named)
+    if not (os.path.isfile(path) and os.access(path, os.R_OK)):
+        problems.append(f"{ENV_FILE} names a file that is not there, or that this user may not read")
+    return path
+
+
 def _read_dotenv(path: Path, problems: list[str]) -> dict[str, str]:
     """The names and texts of the file *path*, none when it is missing. Adds a line to *problems* for each wrong line.
 
     Texts are taken literally: a dollar sign in a password is not a reference to a variable.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         return {}
     found: dict[str, str] = {}
     try:
@@ -145,12 +166,34 @@ def _read_dotenv(path: Path, problems: list[str]) -> dict[str, str]:
                     problems.append(f"{line}: write it as NAME=value")
                 elif name is not None and text is not None:
                     found[name] = text.strip()
-                    if not _is_setting(name):
-                        unnamed = f"{line} is not a setting; remove it, or put the value it belongs to in double quotes"
-                        problems.append(_unknown(name, path.name, unnamed))
+                    problem = _unknown_in_file(name, path.name, line)
+                    if problem is not None:
+                        problems.append(problem)
     except (OSError, UnicodeDecodeError):
         problems.append(f"{path.name} cannot be read: make it a UTF-8 file that this user may read")
     return found
+
+
+def _unknown_in_file(name: str, place: str, line: str) -> str | None:
+    """The problem of a *name* in the file *place*, None for a setting and for a name of another program."""
+    if name == ENV_FILE:
+        return f"{ENV_FILE} in {place} has no effect: set it in the environment"
+    unnamed = f"{line} is not a setting; remove it, or put the value it belongs to in double quotes"
+    if _is_setting(name):
+        return None
+    if _NAME.fullmatch(name) and not _prefix(name) and not _near(name):
+        return None
+    return _unknown(name, place, unnamed)
+
+
+def _prefix(name: str) -> str | None:
+    """The prefix of ours that *name* starts with."""
+    return next((prefix for prefix in _PREFIXES if name.upper().startswith(prefix)), None)
+
+
+def _near(name: str) -> str | None:
+    """The setting that is probably meant by *name*."""
+    return next(iter(get_close_matches(name.upper(), NAMES, n=1, cutoff=0.75)), None)
 
 
 def _is_setting(name: str) -> bool:
@@ -166,7 +209,7 @@ def _is_service_link(name: str, text: str) -> bool:
 def _unknown_in_environment(names: Iterable[str]) -> list[str]:
     problems = []
     for name in sorted(names):
-        prefix = next((prefix for prefix in _PREFIXES if name.upper().startswith(prefix)), None)
+        prefix = _prefix(name)
         if prefix is not None and not _is_setting(name):
             unnamed = f"a name in the environment that starts with {prefix} is not a setting; remove it"
             problems.append(_unknown(name, "the environment", unnamed))
@@ -175,11 +218,11 @@ def _unknown_in_environment(names: Iterable[str]) -> list[str]:
 
 def _unknown(name: str, place: str, unnamed: str) -> str:
     """The problem of a *name* in *place* that is not a setting; *unnamed* when the name may not be repeated."""
-    near = get_close_matches(name.upper(), NAMES, n=1, cutoff=0.75)
+    near = _near(name)
     if near:
-        return f"{name} in {place} is not a setting; did you mean {near[0]}?"
+        return f"{name} in {place} is not a setting; did you mean {near}?"
     # a line of a key or token that is not in quotes may look like a name
-    if not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", name):
+    if not _NAME.fullmatch(name):
         return unnamed
     return f"{name} in {place} is not a setting; remove it"
 
@@ -197,8 +240,6 @@ def _unknown_entries(raw: Mapping[str, str], name: str, known: Collection[str]) 
 def _missing(raw: Mapping[str, str]) -> list[str]:
     """A line for each name that is not in *raw* and that a name in *raw* needs."""
     problems = []
-    if "REDIS_URL" in raw and "DATABASE_URL" in raw and "FERRYMAN_ADMIN_TOKEN" not in raw:
-        problems.append("FERRYMAN_ADMIN_TOKEN is missing: with REDIS_URL and DATABASE_URL set it must be set too")
     for group in _TOGETHER:
         given = [name for name in group if name in raw]
         if given:
@@ -210,12 +251,14 @@ def _missing(raw: Mapping[str, str]) -> list[str]:
     return problems
 
 
-def _validated(raw: Mapping[str, str], origins: Mapping[str, str], problems: list[str]) -> Settings | None:
+def _validated(
+    raw: Mapping[str, str], origins: Mapping[str, str], overruled: tuple[str, ...], problems: list[str]
+) -> Settings | None:
     """The settings of *raw*, or None after adding a line to *problems* for each malformed one."""
     templates = {name: text for name, text in raw.items() if name not in NAMES}
     values: dict[str, object] = {name.lower(): text for name, text in raw.items() if name in NAMES}
     values["cgb_templates"] = {name.removeprefix(TEMPLATE_PREFIX).lower(): text for name, text in templates.items()}
-    values["origins"] = origins
+    values |= {"origins": origins, "overruled": overruled}
     try:
         return Settings.model_validate(values)
     except ValidationError as invalid:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from daemon.settings.values import (
     Directory,
     Emulator,
+    EnvFile,
     FernetKeys,
     HttpAddress,
     Keys,
@@ -42,6 +43,7 @@ LogLevel: TypeAlias = Annotated[
     one_of("debug", "info", "warning", "error", "critical"),
 ]
 ApiStyle: TypeAlias = Annotated[Literal["live", "documented"], one_of("live", "documented")]
+Programs: TypeAlias = Annotated[Literal["wheels", "system"], one_of("wheels", "system")]
 Provider: TypeAlias = Annotated[
     Literal["cgb", "chatwoot", "meta", "twilio", "whapi"],
     one_of("cgb", "chatwoot", "meta", "twilio", "whapi"),
@@ -65,7 +67,10 @@ class Settings(BaseModel):
     redis_url: RedisAddress | None = None
     database_url: PostgresAddress | None = None
 
+    ferryman_embedded: Programs = "wheels"  # where the programs of embedded servers come from
+
     # process
+    ferryman_env_file: EnvFile | None = None  # None: .env in the working directory, which may be missing
     ferryman_host: Plain = "127.0.0.1"
     ferryman_port: Annotated[int, whole(0, 65535)] = 8080  # 0: any free port
     ferryman_health_port: Annotated[int, whole(1, 65535)] | None = None  # None: health and metrics on ferryman_port
@@ -73,7 +78,7 @@ class Settings(BaseModel):
     ferryman_public_url: HttpAddress | None = None
     ferryman_data_dir: Directory = Path(".ferryman")
     ferryman_workers: Workers = ()
-    ferryman_partitions: Annotated[int, whole(1, 1024)] = 16
+    ferryman_partitions: Annotated[int, whole(1, 1024)] = 16  # the default is for the first start of all
     ferryman_lease_seconds: Annotated[float, seconds(2, 3600)] = 10.0
     ferryman_drain_seconds: Annotated[float, seconds(0.1, 3600)] = 25.0
     ferryman_max_in_flight: Annotated[int, whole(1, 10_000_000)] = 10_000  # events, for each process
@@ -161,5 +166,12 @@ class Settings(BaseModel):
     sync_retention_days: Annotated[int, whole(1, 3650)] = 30
     sync_conflict_strategy: ConflictStrategy = "newest"
 
-    # environment name: "env" or ".env", for what the loader read; a name that is not here has its default
+    # environment name: "env" or the name of the file, for what the loader read; a name that is not here has its default
     origins: Mapping[str, str] = Field(default_factory=dict, repr=False, exclude=True)
+    # environment names that the file gives otherwise than the environment, which wins
+    overruled: tuple[str, ...] = Field(default=(), repr=False, exclude=True)
+
+    @property
+    def given_partitions(self) -> int | None:
+        """The number of partitions, where it was given. Else the database's number is in force."""
+        return self.ferryman_partitions if "ferryman_partitions" in self.model_fields_set else None

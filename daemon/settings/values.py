@@ -223,15 +223,20 @@ def _pem(value: object) -> SecretStr:
     return SecretStr(text.replace("\\n", "\n"))
 
 
-def _directory(value: object) -> Path:
-    if isinstance(value, Path):
-        return value
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise ValueError("must be the path of a directory")
-    try:
-        return Path(value.strip()).expanduser()
-    except RuntimeError:
-        raise ValueError("must be the path of a directory; it begins with ~, and this user has no home") from None
+def _path_of(what: str) -> BeforeValidator:
+    allowed = f"must be the path of {what}"
+
+    def parse(value: object) -> Path:
+        if isinstance(value, Path):
+            return value
+        if not isinstance(value, str) or not value.strip() or not value.isprintable():
+            raise ValueError(allowed)
+        try:
+            return Path(value.strip()).expanduser()
+        except RuntimeError:
+            raise ValueError(f"{allowed}; it begins with ~, and this user has no home") from None
+
+    return BeforeValidator(parse)
 
 
 Switch: TypeAlias = Annotated[bool, BeforeValidator(_switch)]
@@ -247,6 +252,7 @@ Emulator: TypeAlias = Annotated[str, BeforeValidator(_emulator)]
 RedisAddress: TypeAlias = Annotated[SecretStr, BeforeValidator(_dsn(_REDIS_SCHEMES, redis_address.read))]
 PostgresAddress: TypeAlias = Annotated[SecretStr, BeforeValidator(_dsn(_POSTGRES_SCHEMES, postgres_address.check))]
 Phone: TypeAlias = Annotated[str, BeforeValidator(_phone)]
-Directory: TypeAlias = Annotated[Path, BeforeValidator(_directory)]
+Directory: TypeAlias = Annotated[Path, _path_of("a directory")]
+EnvFile: TypeAlias = Annotated[Path, _path_of("a file")]
 Sources: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(parse_words)]
 Workers: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_workers)]

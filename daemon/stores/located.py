@@ -58,7 +58,12 @@ async def located_stores(settings: Settings, *, make: bool, join: bool = False) 
             " if there should be one, correct FERRYMAN_DATA_DIR"
         )
     async with (
-        embedded(settings.ferryman_data_dir, redis=redis_url is None, postgres=database_url is None) as servers,
+        embedded(
+            settings.ferryman_data_dir,
+            redis=redis_url is None,
+            postgres=database_url is None,
+            system=settings.ferryman_embedded == "system",
+        ) as servers,
         kept_up(servers),
     ):
         redis_here, database_here = redis_url or servers.redis_url, database_url or servers.database_url

@@ -29,7 +29,7 @@ class Accepted(web.Response):
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write the answer, or leave it to the server where the connection is to end. Raises: ConnectionResetError."""
-        if request.version != HttpVersion11 or not request.keep_alive:
+        if request.version != HttpVersion11 or not request.keep_alive or self.keep_alive is False:
             return await super().prepare(request)
         transport = request.transport
         if transport is None or transport.is_closing():

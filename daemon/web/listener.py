@@ -60,6 +60,10 @@ class Listener:
         self._now = now
         self._stopping = False
 
+    def take(self, secrets: Mapping[str, Sequence[str]]) -> None:
+        """Verify senders by *secrets* from now on; a request under way keeps those that it began with."""
+        self._secrets = secrets
+
     def stop(self) -> None:
         """Accept no new request; requests under way may finish."""
         self._stopping = True
@@ -161,15 +165,15 @@ class Listener:
     async def _proven(self, source: Source, request: web.BaseRequest) -> Webhook:
         """The request of a sender that is proven, or needs no proof. Where the header alone decides, a body without
         proof is not read. Raises: Refusal, also of a body that does not come whole; TooMuch."""
-        open_to_all = source.name in self._unsigned
-        early = None if open_to_all else source.early(request.headers, self._secrets)
+        open_to_all, secrets = source.name in self._unsigned, self._secrets
+        early = None if open_to_all else source.early(request.headers, secrets)
         url = self._public_url + request.path_qs if self._public_url else ""
         body = b"" if early is False else await self._bodies.read(request, proven=early is True)
         asked = Webhook(request.headers, body, url)
-        if not (open_to_all or early or (early is None and source.verify(asked, self._secrets))):
+        if not (open_to_all or early or (early is None and source.verify(asked, secrets))):
             detail = f"the sender could not be verified: {source.advice}"
             seen = None if early is False else body
-            raise Refusal(401, source.doubt(asked, self._secrets), detail, seen)
+            raise Refusal(401, source.doubt(asked, secrets), detail, seen)
         asked.body = without_mark(body)
         return asked
 

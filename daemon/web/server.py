@@ -1,24 +1,21 @@
-"""The HTTP server of the process: webhooks, health, metrics."""
+"""The HTTP server of the process: its connections, and the sockets that it serves."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, Protocol, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
-import orjson
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Middleware
 from aiohttp.web_protocol import RequestHandler
 from yarl import URL
 
 from daemon.telemetry.failures import fields
-from daemon.telemetry.metrics import Metrics
 from daemon.web import paths
 from daemon.web.connections import Connections, address_of
-from daemon.web.listener import Listener
 from daemon.web.place import EVERY_ADDRESS, dual_stack
 from daemon.web.problems import problem
 
@@ -29,111 +26,13 @@ BACKLOG: Final = 1024
 KEEPALIVE_S: Final = 75.0
 """How long a connection stays open after an answer, when the settings do not say it."""
 
+ACCEPTED_S: Final = 0.05
+"""How long a connection that was accepted just now may take to be known as one."""
+
 CONNECTIONS: Final = web.AppKey("connections", Connections)
 """Where an application says which connections its server takes."""
 
 log = structlog.get_logger(__name__)
-
-
-class Health(Protocol):
-    """What the route /readyz needs."""
-
-    def ready(self) -> dict[str, Any]:
-        """The document of /readyz; `ready` decides between 200 and 503."""
-        ...
-
-
-_Next: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@web.middleware
-async def _problems(request: web.Request, handler: _Next) -> web.StreamResponse:
-    """Turn every error into a problem document, also those that the server itself finds."""
-    try:
-        return await handler(request)
-    except web.HTTPMethodNotAllowed as exc:
-        allowed = ", ".join(sorted(exc.allowed_methods))
-        return problem(405, f"use {allowed} here", headers={"Allow": allowed})
-    except web.HTTPNotFound:
-        return problem(404, "there is nothing at this path; README.md lists the paths that are served")
-    except web.HTTPException as exc:
-        if exc.status < 400:
-            raise
-        return problem(exc.status, "the request cannot be served as it is")
-
-
-def _noting_strays(listener: Listener) -> Middleware:
-    """A middleware by which no 404 and no 405 goes without a trace, and a 404 names the path that may be meant."""
-
-    @web.middleware
-    async def noting(request: web.Request, handler: _Next) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except web.HTTPMethodNotAllowed:
-            await listener.stray(request, 405)
-            raise
-        except web.HTTPNotFound:
-            await listener.stray(request, 404)
-            near = paths.nearest(request.path, listener.paths)
-            if near is None:
-                raise
-            return problem(404, f"there is nothing at this path; the nearest one that is served is {near}")
-
-    return noting
-
-
-def application(listener: Listener, health: Health, metrics: Metrics, *, health_apart: bool = False) -> web.Application:
-    """The routes that are served with the settings at hand. *health_apart*: another port has `health_application`, and
-    this one tells nobody how the process is, beyond that it lives."""
-    app = web.Application(
-        middlewares=[_problems, _noting_strays(listener)],
-        client_max_size=2**40,  # the listener has its own cap, by bytes read
-    )
-    app[CONNECTIONS] = Connections(metrics)
-    for source in listener.sources:
-        if listener.served(source):
-            app.router.add_post(source.path, listener.handler(source))
-            if source.challenge is not None:
-                app.router.add_get(source.path, listener.challenge(source))
-    _add_life(app)
-    if not health_apart:
-        _add_health(app, health, metrics)
-    return app
-
-
-def health_application(health: Health, metrics: Metrics) -> web.Application:
-    """What tells how the process is, for a port of its own."""
-    app = web.Application(middlewares=[_problems])
-    app[CONNECTIONS] = Connections(metrics)
-    _add_life(app)
-    _add_health(app, health, metrics)
-    return app
-
-
-def _add_life(app: web.Application) -> None:
-    async def live(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
-    app.router.add_get("/livez", live)
-    app.router.add_get("/healthz", live)
-
-
-def _add_health(app: web.Application, health: Health, metrics: Metrics) -> None:
-    async def ready(_: web.Request) -> web.Response:
-        document = health.ready()
-        return web.Response(
-            body=orjson.dumps(document, option=orjson.OPT_SORT_KEYS),
-            status=200 if document["ready"] else 503,
-            content_type="application/json",
-            headers={} if document["ready"] else {"Retry-After": "2"},
-        )
-
-    async def page(request: web.Request) -> web.Response:
-        body, content_type = metrics.render(request.headers.get("Accept"))
-        return web.Response(body=body, headers={"Content-Type": content_type})
-
-    app.router.add_get("/readyz", ready)
-    app.router.add_get("/metrics", page)
 
 
 class _Connection(RequestHandler):
@@ -179,7 +78,12 @@ class _Connection(RequestHandler):
         """Send *resp*, whose header names no versions."""
         if isinstance(resp, web.StreamResponse):
             resp.headers.setdefault("Server", "ferryman")
+            if self._leaving():
+                resp.force_close()
         return super().finish_response(request, resp, start_time)
+
+    def _leaving(self) -> bool:
+        return isinstance(self._manager, _Server) and self._manager.leaving
 
     def handle_error(
         self,
@@ -197,9 +101,10 @@ class _Connection(RequestHandler):
 
 
 class _Server(web.Server):
-    """Hands out connections of ours."""
+    """Hands out connections of ours. *leaving*: each answer ends its connection."""
 
     room: Connections
+    leaving: bool
 
     def __call__(self) -> RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)
@@ -211,7 +116,7 @@ class _Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         server = cast("_Server", await super()._make_server())
         server.__class__ = _Server
-        server.room = self.app[CONNECTIONS]
+        server.room, server.leaving = self.app[CONNECTIONS], False
         server.request_handler = _straight(self.app, server.request_handler)
         return server
 
@@ -246,10 +151,20 @@ def _webhook_path(route: web.AbstractRoute) -> str | None:
 
 @asynccontextmanager
 async def serving(
-    app: web.Application, host: str, port: int, *, drain_s: float, keepalive_s: float = KEEPALIVE_S
+    app: web.Application,
+    host: str,
+    port: int,
+    *,
+    drain_s: float,
+    keepalive_s: float = KEEPALIVE_S,
+    handed: Sequence[socket.socket] = (),
+    linger_s: float = 0.0,
 ) -> AsyncIterator[int]:
-    """Serve *app*, which has CONNECTIONS; yields the port. Raises OSError when the address
-    is in use or not ours."""
+    """Serve *app*, which has CONNECTIONS; yields the port. Raises OSError when the address is in use or not ours.
+
+    *handed*: sockets that listen already, to use in place of *host* and *port*. *linger_s*: for how long open
+    connections may send one more request when the server has stopped to accept new ones.
+    """
     runner = _Runner(
         app,
         access_log=None,
@@ -261,12 +176,32 @@ async def serving(
     )
     await runner.setup()
     try:
-        both = dual_stack(port, BACKLOG) if host == EVERY_ADDRESS else None
-        if both is None:
-            site: web.BaseSite = web.TCPSite(runner, host, port, backlog=BACKLOG, reuse_address=True)
-        else:
-            site = web.SockSite(runner, both, backlog=BACKLOG)
-        await site.start()
+        for site in _sites(runner, host, port, handed):
+            await site.start()
         yield int(runner.addresses[0][1])
     finally:
+        if linger_s:
+            await _leave(runner, linger_s)
         await runner.cleanup()
+
+
+def _sites(runner: _Runner, host: str, port: int, handed: Sequence[socket.socket]) -> list[web.BaseSite]:
+    both = dual_stack(port, BACKLOG) if host == EVERY_ADDRESS and not handed else None
+    sockets = list(handed) if both is None else [both]
+    if not sockets:
+        return [web.TCPSite(runner, host, port, backlog=BACKLOG, reuse_address=True)]
+    return [web.SockSite(runner, one, backlog=BACKLOG) for one in sockets]
+
+
+async def _leave(runner: _Runner, linger_s: float) -> None:
+    """Accept no more connections, and give each open one the time for one more request, whose answer ends it: a client
+    that sends while its connection is being closed cannot know whether it was heard."""
+    for site in runner.sites:
+        await site.stop()
+    server = cast("_Server", runner.server)
+    server.leaving = True
+    loop = asyncio.get_running_loop()
+    give_up = loop.time() + linger_s
+    await asyncio.sleep(ACCEPTED_S)
+    while server.connections and loop.time() < give_up:  # noqa: ASYNC110 - aiohttp has no event for it
+        await asyncio.sleep(0.01)

@@ -135,7 +135,7 @@ class Rig:
             system="CGB",
             timeout_s=30,
         )
-        return LiveCgb(gate, base_url=self.url, api_key=KEY, cache_s=3600)
+        return LiveCgb(gate, base_url=self.url, api_key=lambda: KEY, cache_s=3600)
 
     async def by_hand(self, people: list[Person]) -> None:
         """The limit."""

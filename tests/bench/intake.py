@@ -35,11 +35,12 @@ from daemon.bus.worker import utc_now
 from daemon.process import settle_memory
 from daemon.telemetry.metrics import Metrics
 from daemon.web import server
+from daemon.web.application import application
 from daemon.web.connections import Connections
 from daemon.web.listener import Listener
 from daemon.web.metrics import METRICS as WEB_METRICS
 from daemon.web.refusals import Refusals
-from daemon.web.server import application, serving
+from daemon.web.server import serving
 from tests.bench.rig import Addresses, Cores, Figure, Helper, helper, main, stores
 from tests.support.services import services, unwatched
 

@@ -149,7 +149,7 @@ def site() -> Iterator[Site]:
         if not stack.enter_context(mounted(small, "24m")):
             disk = Limited(small)
             patched = stack.enter_context(pytest.MonkeyPatch.context())
-            patched.setattr("daemon.stores.embedded.servers.valkey_binary", lambda: limited_valkey(small))
+            patched.setattr("daemon.stores.embedded.servers.valkey_binary", lambda *, system: limited_valkey(small))
         large_one = stack.enter_context(mounted(large, "256m"))
         one = stack.enter_context(own_servers(small / "data", postgres=False))
         two = stack.enter_context(own_servers(large / "data", redis=False))

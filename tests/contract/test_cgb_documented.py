@@ -27,7 +27,7 @@ async def sandbox() -> AsyncIterator[CgbSandbox]:
 @pytest.fixture
 async def cgb(sandbox: CgbSandbox) -> AsyncIterator[DocumentedCgb]:
     async with open_session() as session:
-        yield DocumentedCgb(gate_on(session), base_url=sandbox.url, api_key=sandbox.token, cache_s=60)
+        yield DocumentedCgb(gate_on(session), base_url=sandbox.url, api_key=lambda: sandbox.token, cache_s=60)
 
 
 async def test_values_keep_their_json_types(cgb: DocumentedCgb, sandbox: CgbSandbox) -> None:

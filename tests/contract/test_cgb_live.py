@@ -31,7 +31,7 @@ async def sandbox() -> AsyncIterator[CgbSandbox]:
 @pytest.fixture
 async def cgb(sandbox: CgbSandbox) -> AsyncIterator[LiveCgb]:
     async with open_session() as session:
-        yield LiveCgb(gate_on(session), base_url=sandbox.url, api_key=sandbox.token, cache_s=60)
+        yield LiveCgb(gate_on(session), base_url=sandbox.url, api_key=lambda: sandbox.token, cache_s=60)
 
 
 async def test_a_404_is_no_contact_as_a_ghost_is(cgb: LiveCgb, sandbox: CgbSandbox) -> None:
@@ -126,7 +126,9 @@ async def test_names_at_hand_neither_hide_an_outage_nor_end_it(sandbox: CgbSandb
     now = 100.0
     channel = Channel("cgb", clock=lambda: now)
     async with open_session() as session:
-        cgb = LiveCgb(gate_on(session, channel=channel), base_url=sandbox.url, api_key=sandbox.token, cache_s=60)
+        cgb = LiveCgb(
+            gate_on(session, channel=channel), base_url=sandbox.url, api_key=lambda: sandbox.token, cache_s=60
+        )
         await cgb.field_names()
         began = now
         sandbox.faults.add("html", status=502)
@@ -152,7 +154,9 @@ async def test_names_at_hand_neither_hide_an_outage_nor_end_it(sandbox: CgbSandb
 async def test_names_that_must_be_asked_for_are_asked_through_the_gate(sandbox: CgbSandbox) -> None:
     channel = Channel("cgb", clock=lambda: 100.0)
     async with open_session() as session:
-        cgb = LiveCgb(gate_on(session, channel=channel), base_url=sandbox.url, api_key=sandbox.token, cache_s=60)
+        cgb = LiveCgb(
+            gate_on(session, channel=channel), base_url=sandbox.url, api_key=lambda: sandbox.token, cache_s=60
+        )
         sandbox.faults.add("html", status=502)
         for _ in range(FAILURES_TO_OPEN):
             with pytest.raises(Transient):
@@ -183,7 +187,7 @@ async def test_a_failed_list_of_fields_is_asked_again(cgb: LiveCgb, sandbox: Cgb
 
 async def test_an_old_list_of_fields_is_asked_for_anew(sandbox: CgbSandbox) -> None:
     async with open_session() as session:
-        cgb = LiveCgb(gate_on(session), base_url=sandbox.url, api_key=sandbox.token, cache_s=0)
+        cgb = LiveCgb(gate_on(session), base_url=sandbox.url, api_key=lambda: sandbox.token, cache_s=0)
         await cgb.field_names()
         sandbox.account.fields["new_field"] = (1, 0)
         assert "new_field" in await cgb.field_names()

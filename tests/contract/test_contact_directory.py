@@ -66,7 +66,7 @@ def directory(
             timeout_s=0.5,
         ),
         base_url=base_url or sandbox.url,
-        api_key=api_key or sandbox.token,
+        api_key=lambda: api_key or sandbox.token,
         cache_s=60.0,
     )
 

@@ -121,8 +121,30 @@ async def test_from_16_to_4_to_32_with_orders_before_and_after(
         assert [key async for key in redis.scan_iter("ferryman:*:orders")] == []
     await in_order_and_balanced(verb, db, pairs)
     assert set(cgb.ledger.creates_by_contact().values()) == {1}
-    code, _, err = await ferryman("run", cwd=tmp_path, env=environment(**settings, FERRYMAN_PORT=free_port()))
+    env = environment(**settings, FERRYMAN_PORT=free_port(), FERRYMAN_PARTITIONS=16)
+    code, _, err = await ferryman("run", cwd=tmp_path, env=env)
     assert (code, "`ferryman partitions 16`" in err) == (1, True)
+
+
+async def test_a_process_that_is_given_no_number_takes_that_of_the_database(
+    tmp_path: Path, settings: dict[str, Any], db: Pool
+) -> None:
+    async with running(tmp_path, **settings, FERRYMAN_PARTITIONS=5) as here:
+        assert await here.stop() == 0
+    async with running(tmp_path, **settings) as here:
+
+        async def all_owned() -> bool:
+            leases = (await here.ready())["leases"]
+            return all(len(leases[worker]) == 5 for worker in ("contact-sync", "journal"))
+
+        await until(all_owned, "an owner of all five partitions")
+        assert await here.stop() == 0
+    verb = Verb(tmp_path, settings)
+    env = environment(**settings)
+    code, out, _ = await ferryman("partitions", cwd=verb.cwd, env=env)
+    assert (code, "partitions 5," in out, "FERRYMAN_PARTITIONS" in out) == (0, True, False)
+    _, out, _ = await ferryman("doctor", cwd=verb.cwd, env=env)
+    assert "FERRYMAN_PARTITIONS" not in out
 
 
 @pytest.mark.parametrize("at", ["before:change", "after:change", "after:forget"])

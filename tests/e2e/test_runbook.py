@@ -50,8 +50,8 @@ from tests.support.daemons import (
 from tests.support.until import until
 
 PAGE: Final = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
-ELSEWHERE: Final = {"run", "demo"}
-"""Verbs that run in the background of these tests, and in the README's quick start."""
+ELSEWHERE: Final = {"run", "demo", "reload"}
+"""Verbs that run in the background of these tests, in the README's quick start, and beside a daemon alone."""
 
 PAUSE_S: Final = 0.2
 NEW_KEY: Final = "n" * 24
@@ -248,7 +248,7 @@ async def test_orders_that_do_not_reach_cgb(operator: Operator, db: Pool) -> Non
             await page.follow("contact-sync: open, …", at, ORDER=id_of(waiting))
             (first,) = (await here.post(waiting))[1]["event_ids"]
             await here.post(behind)
-            await page.follow("contact-sync: open, …; behind event …", at, ORDER=id_of(behind), EVENT=first)
+            await page.follow("contact-sync: open, behind event …", at, ORDER=id_of(behind), EVENT=first)
             await page.follow("contact-sync paused", at)
             await pauses.follow("cgb is paused", at)
             await page.follow("cgb is paused", at)
@@ -348,12 +348,20 @@ async def test_every_path_is_served_and_secrets_are_changed_without_a_gap(operat
     first, second = some_orders(2)
     paths = re.findall(r"`(GET|POST) (/[\w/]+)`", section("HTTP"))
     with following("Secrets are changed") as page:
-        changed = replace(operator, settings=dict(operator.settings) | {"ORDERS_API_KEY": f"{NEW_KEY},{API_KEY}"})
-        async with running(changed.cwd, **changed.settings) as here:
+        by_file = replace(operator, settings=dict(operator.settings) | {"ORDERS_API_KEY": ""})
+        await page.follow("no daemon runs on …", by_file, code=1)
+        file = operator.cwd / ".env"
+        file.write_text(f"ORDERS_API_KEY={API_KEY}\n")
+        async with running(by_file.cwd, **by_file.settings) as here:
             assert (await here.post(first))[0] == 202
+            file.write_text(f"ORDERS_API_KEY={NEW_KEY},{API_KEY}\n")
+            await page.follow("ORDERS_API_KEY ***,*** .env", by_file)
+            await page.follow("process N: took ORDERS_API_KEY", by_file)
             assert (await here.post(second, **{"X-API-Key": NEW_KEY}))[0] == 202
-            await page.follow("ORDERS_API_KEY ***,*** env", changed)
-            await page.follow("0", changed)
+            await page.follow("0", by_file)
+            file.write_text(f"ORDERS_API_KEY={NEW_KEY}\nFERRYMAN_LOG_LEVEL=debug\nCGB_API_KEY=another\n")
+            await page.follow("the environment overrules the file: CGB_API_KEY", by_file)
+            await page.follow("at the next start: FERRYMAN_LOG_LEVEL", by_file)
             assert paths[0] == ("POST", "/webhooks/orders")
             assert len(paths) == 5
             for _, path in paths[1:]:
@@ -520,7 +528,7 @@ async def test_another_number_of_partitions(operator: Operator, db: Pool) -> Non
             assert await here.stop() == 0
         await page.follow("would change the partitions from 16 to 32", operator)
         await page.follow("partitions 32, processes 0", operator)
-        async with running(operator.cwd, **operator.settings, FERRYMAN_PARTITIONS=32) as here:
+        async with running(operator.cwd, **operator.settings) as here:
 
             async def owned() -> bool:
                 return len((await here.ready())["leases"]["contact-sync"]) == 32
@@ -565,6 +573,8 @@ async def test_a_refused_start(operator: Operator, redis: Redis, empty_database_
             await page.follow(phrase, with_(), code=1)
         finally:
             await redis.config_set("maxmemory-policy", "noeviction")
+        no_file = with_(FERRYMAN_ENV_FILE=operator.cwd / "nowhere")
+        await page.follow("FERRYMAN_ENV_FILE names a file that is not there", no_file, code=2)
         url = str(operator.settings["REDIS_URL"])
         stranger = with_(REDIS_URL=f"{url}{'&' if '?' in url else '?'}username=nobody&password=wrong")
         await page.follow("cannot use Redis at … check REDIS_URL", stranger, code=1, then=1)

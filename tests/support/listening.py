@@ -22,10 +22,11 @@ from adapters.registry import SOURCES
 from daemon.bus.intake import Intake
 from daemon.sandbox.orders import make_order
 from daemon.telemetry.metrics import Metrics
+from daemon.web.application import application, health_application
 from daemon.web.listener import Listener
 from daemon.web.metrics import METRICS
 from daemon.web.refusals import Refusals
-from daemon.web.server import application, health_application, serving
+from daemon.web.server import serving
 from schemas.envelope import Event, from_fields
 from tests.support.services import services, unwatched
 

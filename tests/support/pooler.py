@@ -5,10 +5,14 @@ their sessions with the server to clients, each for a transaction (`transaction_
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import hmac
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple, TypeAlias
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 _IDLE: Final = b"I"
 _PORT: Final = 5432
@@ -28,6 +32,7 @@ class _Server(NamedTuple):
     host: str
     port: int
     user: str
+    password: str
     database: str
 
     async def opened(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -41,7 +46,7 @@ def _server(database_url: str) -> _Server:
     options = parse_qs(at.query)
     host = options.get("host", [at.hostname or "127.0.0.1"])[0]
     user = at.username or options.get("user", ["postgres"])[0]
-    return _Server(host, at.port or _PORT, user, at.path.removeprefix("/"))
+    return _Server(host, at.port or _PORT, user, unquote(at.password or ""), at.path.removeprefix("/"))
 
 
 class _Session:
@@ -69,6 +74,37 @@ async def _answer(reader: asyncio.StreamReader, last: bytes = b"Z") -> tuple[byt
         said += message
         if kind in last:
             return said, message[-1:]
+
+
+async def _greeting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, password: str) -> bytes:
+    """What the server says from its AuthenticationOk to its first ReadyForQuery, once it knows us by SCRAM-SHA-256 or
+    asks for no password."""
+    first = f"n=,r={secrets.token_hex(12)}"
+    while True:
+        kind, message = await _message(reader)
+        code = int.from_bytes(message[5:9], "big")
+        assert kind == b"R", message
+        if code == 0:
+            return message + (await _answer(reader))[0]
+        if code == 10:
+            said = f"n,,{first}".encode()
+            _send(writer, b"SCRAM-SHA-256\x00" + len(said).to_bytes(4, "big") + said)
+        elif code == 11:
+            _send(writer, _proof(password, first, message[9:].decode()))
+
+
+def _proof(password: str, first: str, challenge: str) -> bytes:
+    """The last message of a client that has said *first* and was answered with *challenge* (RFC 5802)."""
+    given = dict(part.split("=", 1) for part in challenge.split(","))
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(given["s"]), int(given["i"]))
+    last = f"c=biws,r={given['r']}"
+    key = hmac.digest(salted, b"Client Key", "sha256")
+    signed = hmac.digest(hashlib.sha256(key).digest(), f"{first},{challenge},{last}".encode(), "sha256")
+    return f"{last},p={base64.b64encode(bytes(a ^ b for a, b in zip(key, signed, strict=True))).decode()}".encode()
+
+
+def _send(writer: asyncio.StreamWriter, said: bytes) -> None:
+    writer.write(b"p" + (len(said) + 4).to_bytes(4, "big") + said)
 
 
 def _sized(data: bytes) -> bytes:
@@ -123,7 +159,7 @@ async def _pooler(server: _Server, serve: _Serve) -> AsyncIterator[str]:
     listening = await asyncio.start_server(served, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
     try:
-        yield f"postgresql://{server.user}@127.0.0.1:{port}/{server.database}?sslmode=disable"
+        yield f"postgresql://{server.user}:{server.password}@127.0.0.1:{port}/{server.database}?sslmode=disable"
     finally:
         listening.close()
         for client in list(clients):
@@ -134,12 +170,12 @@ async def _pooler(server: _Server, serve: _Serve) -> AsyncIterator[str]:
 @asynccontextmanager
 async def transaction_pooler(database_url: str) -> AsyncIterator[str]:
     """The address of a pooler with one server session, which a client has for as long as its transaction lasts. As
-    PgBouncer does from 1.21 on, it lets prepared statements through. *database_url*: of a server that trusts its
-    clients."""
+    PgBouncer does from 1.21 on, it lets prepared statements through. *database_url*: of a server that is reached
+    without TLS."""
     at = _server(database_url)
     session = _Session(*await at.opened())
     session.writer.write(_startup({"user": at.user, "database": at.database, "client_encoding": "utf-8"}))
-    session.greeting, _ = await _answer(session.reader)
+    session.greeting = await _greeting(session.reader, session.writer, at.password)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if await _asked(reader, writer) is None:
@@ -172,8 +208,8 @@ async def transaction_pooler(database_url: str) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def session_pooler(database_url: str) -> AsyncIterator[str]:
-    """The address of a pooler with a server session for each client. *database_url*: of a server that trusts its
-    clients."""
+    """The address of a pooler with a server session for each client. *database_url*: of a server that is reached
+    without TLS."""
     at = _server(database_url)
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -23,6 +23,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from daemon.cli.main import commands
+from daemon.settings.model import Settings
 from daemon.stores.embedded.binaries import valkey_binary
 
 REPOSITORY: Final = Path(__file__).parents[2]
@@ -38,7 +39,8 @@ def unit(tmp_path: Path) -> Path:
     text = (DEPLOY / "ferryman.service").read_text()
     assert "\nExecStart=/opt/ferryman/bin/ferryman run\n" in text
     path = tmp_path / "ferryman.service"
-    path.write_text(text.replace("/opt/ferryman/bin/ferryman run", "/bin/sh"))
+    path.write_text(re.sub("/opt/ferryman/bin/ferryman (run|reload)", "/bin/sh", text))
+    shutil.copy(DEPLOY / "ferryman.socket", tmp_path)
     return path
 
 
@@ -59,6 +61,30 @@ def dockerfile() -> list[str]:
 def test_systemd_finds_no_fault_in_the_unit(unit: Path) -> None:
     verified = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
     assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
+
+
+@needs_systemd
+def test_systemd_finds_no_fault_in_the_socket(unit: Path) -> None:
+    socket = unit.with_name("ferryman.socket")
+    verified = subprocess.run(["systemd-analyze", "verify", str(socket)], capture_output=True, text=True, check=False)
+    assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
+
+
+def test_the_socket_is_at_the_address_that_the_daemon_has_by_default() -> None:
+    (address,) = re.findall(r"^ListenStream=(.*)$", (DEPLOY / "ferryman.socket").read_text(), flags=re.M)
+    assert address == f"{Settings().ferryman_host}:{Settings().ferryman_port}"
+
+
+def test_the_unit_needs_its_file_and_reads_it_again_at_a_reload() -> None:
+    unit = (DEPLOY / "ferryman.service").read_text()
+    assert "EnvironmentFile" not in unit, "the environment of a process cannot change, and would win over the file"
+    (copy,) = set(re.findall(r"^Exec(?:StartPre|Reload)=\+(.*)$", unit, flags=re.M))
+    program, _, mode, source, target = copy.split()
+    assert (program, mode, source) == ("/usr/bin/install", "0644", "/etc/ferryman/ferryman.env")
+    assert f"\nEnvironment=FERRYMAN_ENV_FILE={target}\n" in unit
+    assert "\nRuntimeDirectoryMode=0700\n" in unit
+    reloads = re.findall(r"^ExecReload=(.*)$", unit, flags=re.M)
+    assert reloads == [f"+{copy}", "/opt/ferryman/bin/ferryman reload"]
 
 
 @needs_systemd

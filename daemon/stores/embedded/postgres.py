@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: made at the first start, then run on a socket that only we may reach."""
+"""The embedded PostgreSQL: made at the first start, then run on a socket that only we may reach, by a password."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import IO, Any, Final
 import asyncpg
 
 from daemon.stores.embedded.binaries import enterable, postgres_root, reachable
+from daemon.stores.embedded.password import in_force, note_in_force, replace_file, verifier
 from daemon.stores.embedded.processes import Account, Command, EmbeddedError, Server, run_to_end
 
 NAME: Final = "ferryman"
@@ -39,6 +40,12 @@ _SETTINGS: Final = (
     "log_min_error_statement=panic",
     "log_error_verbosity=terse",
 )
+_ACCESS: Final = "# written at every start\nlocal all all scram-sha-256\n"
+"""Who may connect: whoever has the password. It stands in a file of ours, not in one of the data, which the user who
+runs postgres could change."""
+
+# a statement on standard input, which is otherwise closed or in use; the server ends after it
+_FED: Final = 'exec 0<"$1" || exit 1; shift; exec "$@"'
 _WITHOUT_FSYNC: Final = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
 
 
@@ -64,24 +71,28 @@ def postgres_account(data_dir: Path, setpriv: str | None) -> Account | None:
     )
 
 
-def database_url(sockets: Path) -> str:
-    """The address of our database on the socket in *sockets*."""
-    return f"postgresql://{NAME}@/{NAME}?host={sockets}&port={_PORT}"
+def database_url(sockets: Path, password: str | None) -> str:
+    """The address of our database on the socket in *sockets*. *password*: None for a server that has none yet."""
+    secret = "" if password is None else f":{password}"
+    return f"postgresql://{NAME}{secret}@/{NAME}?host={sockets}&port={_PORT}"
 
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
-    """How to start the server. *data_dir* holds its data and its log, *sockets* its socket."""
+    """How to start the server. *data_dir* holds its data and its log, *sockets* its socket. *system*: run the program
+    of this machine, not that of the wheel."""
 
     data_dir: Path
     sockets: Path
     account: Account | None
+    password: str
     fsync: bool
     setpriv: str | None
+    system: bool = False
 
     def server(self) -> Server:
         """The server, not started. Raises: EmbeddedError when there is no program for it."""
-        root = postgres_root()
+        root = postgres_root(system=self.system)
         programs = (reachable(root, self.account) if self.account is not None else root) / "bin"
 
         async def prepare(held: IO[Any]) -> Command:
@@ -97,11 +108,16 @@ class Postgres:
         _forget_stale(data)
         for leftover in self.sockets.glob(".s.PGSQL.*"):
             leftover.unlink()
-        settings = (*_SETTINGS, f"unix_socket_directories={self.sockets}")
-        argv = [str(programs / "postgres"), "-D", str(data)]
-        for setting in settings if self.fsync else (*settings, *_WITHOUT_FSYNC):
-            argv += ["-c", setting]
-        return self._command(tuple(argv), signal.SIGINT)
+        access = self.data_dir / "postgres.access"
+        replace_file(access, _ACCESS, None, mode=0o644)
+        if not in_force(data, self.password):
+            await self._set_password(programs / "postgres", data, held)
+        settings = (f"unix_socket_directories={self.sockets}", f"hba_file={access}")
+        return self._command((str(programs / "postgres"), "-D", str(data), *self._switches(*settings)), signal.SIGINT)
+
+    def _switches(self, *settings: str) -> list[str]:
+        every = (*_SETTINGS, *settings) if self.fsync else (*_SETTINGS, *settings, *_WITHOUT_FSYNC)
+        return [word for setting in every for word in ("-c", setting)]
 
     async def _initialise(self, initdb: Path, data: Path, held: IO[Any]) -> None:
         """Make the data under another name first, so that what a crash leaves is never taken for a database."""
@@ -110,12 +126,27 @@ class Postgres:
         partial.mkdir(mode=0o700)
         if self.account is not None:
             os.chown(partial, self.account.uid, self.account.gid)
-        argv = [str(initdb), "-D", str(partial), "-U", NAME, "-A", "trust", "-E", "UTF8", "--locale=C"]
+        secret = self.sockets / "secret"
+        replace_file(secret, verifier(self.password) + "\n", self.account)
+        argv = [str(initdb), "-D", str(partial), "-U", NAME, "-A", "scram-sha-256", f"--pwfile={secret}"]
+        argv += ["-E", "UTF8", "--locale=C"]
         if not self.fsync:
             argv.append("--no-sync")
         await run_to_end(self._command(tuple(argv), signal.SIGKILL), held)
+        secret.unlink()
+        note_in_force(partial, self.password, self.account)
         partial.rename(data)
         _sync_directory(self.data_dir)
+
+    async def _set_password(self, postgres: Path, data: Path, held: IO[Any]) -> None:
+        """Give the role its password while no server runs, so that at no time one serves without it."""
+        statement = self.sockets / "statement"
+        replace_file(statement, f"ALTER ROLE {NAME} PASSWORD '{verifier(self.password)}';\n", self.account)
+        alone = [str(postgres), "--single", "-D", str(data), *self._switches("exit_on_error=on"), "template1"]
+        argv = ("/bin/sh", "-c", _FED, "sh", str(statement), *alone)
+        await run_to_end(self._command(argv, signal.SIGINT), held)
+        statement.unlink()
+        note_in_force(data, self.password, self.account)
 
     def _command(self, argv: tuple[str, ...], end_with: signal.Signals) -> Command:
         return Command(argv, self.data_dir / "postgres.log", end_with, self.setpriv, self.account)
@@ -123,8 +154,8 @@ class Postgres:
     async def _answers(self) -> bool:
         """Whether our database can be used; makes it when the server has none yet."""
         try:
-            if not await _connects(self.sockets, NAME):
-                await _create_database(self.sockets)
+            if not await self._connects():
+                await self._create_database()
         except asyncpg.DuplicateDatabaseError:
             return True
         except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
@@ -133,22 +164,25 @@ class Postgres:
             raise EmbeddedError(f"the embedded postgres cannot be used: {exc}; set FERRYMAN_DATA_DIR") from exc
         return True
 
+    async def _connect(self, database: str) -> asyncpg.Connection[asyncpg.Record]:
+        return await asyncpg.connect(
+            host=str(self.sockets), port=_PORT, user=NAME, password=self.password, database=database, timeout=5
+        )
 
-async def _connects(sockets: Path, database: str) -> bool:
-    try:
-        conn = await asyncpg.connect(host=str(sockets), port=_PORT, user=NAME, database=database, timeout=5)
-    except asyncpg.InvalidCatalogNameError:
-        return False
-    await conn.close(timeout=5)
-    return True
-
-
-async def _create_database(sockets: Path) -> None:
-    conn = await asyncpg.connect(host=str(sockets), port=_PORT, user=NAME, database="postgres", timeout=5)
-    try:
-        await conn.execute(f"CREATE DATABASE {NAME}")
-    finally:
+    async def _connects(self) -> bool:
+        try:
+            conn = await self._connect(NAME)
+        except asyncpg.InvalidCatalogNameError:
+            return False
         await conn.close(timeout=5)
+        return True
+
+    async def _create_database(self) -> None:
+        conn = await self._connect("postgres")
+        try:
+            await conn.execute(f"CREATE DATABASE {NAME}")
+        finally:
+            await conn.close(timeout=5)
 
 
 def _have_capability(number: int) -> bool:

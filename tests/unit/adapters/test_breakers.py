@@ -237,3 +237,20 @@ async def test_it_is_open_exactly_when_the_last_answers_say_so(answers: list[str
             await bed.fail(error)
         row = {"away": row + 1, "limited": row}.get(answer, 0)
         assert bed.closed() == (row < FAILURES_TO_OPEN)
+
+
+async def test_an_account_that_was_at_fault_is_asked_at_once_when_its_key_has_changed() -> None:
+    bed = Bed()
+    await bed.fail(DOWN)
+    assert await bed.refused()
+    bed.breaker.probe_now()
+    assert await bed.call() == "answer"
+    assert bed.closed()
+
+
+async def test_no_more_than_one_call_finds_out_whether_the_new_key_is_taken() -> None:
+    bed = Bed()
+    await bed.fail(DOWN)
+    bed.breaker.probe_now()
+    await bed.fail(DOWN)
+    assert await bed.refused()

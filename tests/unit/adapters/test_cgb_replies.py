@@ -37,7 +37,7 @@ async def session() -> AsyncIterator[ClientSession]:
 
 @pytest.fixture
 def cgb(session: ClientSession) -> LiveCgb:
-    return LiveCgb(gate_on(session), base_url=API, api_key=TOKEN, cache_s=60)
+    return LiveCgb(gate_on(session), base_url=API, api_key=lambda: TOKEN, cache_s=60)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ async def test_a_rate_refusal_is_transient_and_limited_in_every_form(
     session: ClientSession, status: int, body: str, wait: str | None
 ) -> None:
     limiter = RateLimiter(None, per_minute=90, max_wait_s=0.05)
-    cgb = LiveCgb(gate_on(session, limiter=limiter), base_url=API, api_key=TOKEN, cache_s=60)
+    cgb = LiveCgb(gate_on(session, limiter=limiter), base_url=API, api_key=lambda: TOKEN, cache_s=60)
     with aioresponses() as canned:
         canned.post(f"{API}/contacts", status=status, body=body, headers={"Retry-After": wait} if wait else {})
         with pytest.raises(Transient) as caught:
@@ -244,7 +244,7 @@ async def test_a_refusal_that_only_one_contact_meets_is_no_fault_of_the_account(
     session: ClientSession, status: int, body: str
 ) -> None:
     channel = Channel("cgb")
-    cgb = LiveCgb(gate_on(session, channel=channel), base_url=API, api_key=TOKEN, cache_s=60)
+    cgb = LiveCgb(gate_on(session, channel=channel), base_url=API, api_key=lambda: TOKEN, cache_s=60)
     with aioresponses() as canned:
         canned.get(CONTACT, status=status, body=body)
         canned.get(f"{API}/accounts/me", payload={"page_id": 1})
@@ -257,7 +257,7 @@ async def test_a_refusal_that_only_one_contact_meets_is_no_fault_of_the_account(
 @pytest.mark.parametrize("look", [401, 404])
 async def test_a_refusal_that_the_account_meets_too_stops_the_channel(session: ClientSession, look: int) -> None:
     channel = Channel("cgb")
-    cgb = LiveCgb(gate_on(session, channel=channel), base_url=API, api_key=TOKEN, cache_s=60)
+    cgb = LiveCgb(gate_on(session, channel=channel), base_url=API, api_key=lambda: TOKEN, cache_s=60)
     with aioresponses() as canned:
         canned.get(CONTACT, status=403)
         canned.get(f"{API}/accounts/me", status=look)

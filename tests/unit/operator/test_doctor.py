@@ -141,7 +141,12 @@ def test_a_healthy_installation_has_nothing_but_ok() -> None:
         ({"unsigned": ("orders",)}, "warn", "anybody", "FERRYMAN_ALLOW_UNSIGNED"),
         ({"leases": Table({}, {})}, "warn", "no daemon runs", "ferryman run"),
         ({"leases": replace(LEASES, owners={})}, "warn", "16 of 16 partitions of journal", "log"),
-        ({"tables": replace(TABLES, partitions=8)}, "error", "set up with 8 partitions", "set it to 8"),
+        (
+            {"tables": replace(TABLES, partitions=8), "settings": Settings(ferryman_partitions=16)},
+            "error",
+            "set up with 8 partitions",
+            "set it to 8",
+        ),
         ({"tables": replace(TABLES, stray={"inbox": 3})}, "warn", "3 rows of inbox", "daemon"),
         ({"tables": replace(TABLES, days_ahead=3)}, "warn", "day tables for 3 days to come", "daemon"),
         ({"tables": replace(TABLES, makes_days=False)}, "error", "may not make day tables", "owner of inbox"),

@@ -9,9 +9,10 @@ import pytest
 from aiohttp import ClientSession
 
 from daemon.telemetry.metrics import Metrics
+from daemon.web.application import health_application
 from daemon.web.metrics import METRICS
 from daemon.web.place import place
-from daemon.web.server import health_application, serving
+from daemon.web.server import serving
 
 
 @pytest.mark.parametrize(
