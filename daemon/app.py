@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -15,11 +16,11 @@ from pydantic import SecretStr
 from adapters.channel import Channels
 from adapters.http import open_session
 from adapters.ports import Source
-from adapters.postgres.bus import meta
-from adapters.postgres.bus import workers as workers_table
+from adapters.postgres.bus.workers import Registered
 from adapters.postgres.pool import Pool, connect
-from adapters.redis import lease_table, streams
+from adapters.redis import streams
 from adapters.redis.client import Redis
+from adapters.redis.connections import WrongServers
 from adapters.redis.lease_table import LeaseTable, Pair
 from adapters.redis.streams import Streams
 from adapters.registry import SOURCES
@@ -30,15 +31,15 @@ from daemon.bus.metrics import METRICS as BUS_METRICS
 from daemon.bus.presence import Presence
 from daemon.bus.recovery import Recovery
 from daemon.bus.shared import Shared
-from daemon.bus.upkeep import Upkeep, make_days, publish_left
+from daemon.bus.upkeep import Upkeep, publish_left
 from daemon.bus.worker import AnyWorker, Domain, Outside, utc_now
-from daemon.lifecycle import StartError
+from daemon.opening import Opening
 from daemon.operator.about import about
 from daemon.operator.pauses import scopes
 from daemon.operator.repartition import finish
 from daemon.process import Daemon
+from daemon.settings.load import masked_address
 from daemon.settings.model import Settings
-from daemon.stores.checked import checked_redis
 from daemon.stores.health import Stores, postgres_watch, redis_watch
 from daemon.stores.located import Addresses
 from daemon.stores.membership import Membership
@@ -57,17 +58,21 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Base:
-    """What every part of the process is built on: the settings and the connected stores. *stack* closes what is opened.
+    """What every part of the process is built on: the settings and the clients of the stores. *stack* closes what is
+    opened.
 
-    *bus*: the streams, with the client for commands.
+    *bus*: the streams, with the client for commands. *client*: makes a client of Redis with a time limit in seconds and
+    at most so many connections, closed with *stack*. Those of one process leave a wrong server together.
     """
 
     stack: AsyncExitStack
     settings: Settings
     addresses: Addresses
     pool: Pool
+    membership: Membership
     bus: Streams
     stores: Stores
+    client: Callable[[float, int], Redis]
 
 
 @asynccontextmanager
@@ -77,45 +82,50 @@ async def assembled(
     *,
     workers: Sequence[AnyWorker] | None = None,
     sources: Sequence[Source] = SOURCES,
+    lines_dropped: Callable[[], int] = int,
 ) -> AsyncIterator[Daemon]:
-    """The daemon, put together and connected, with its streams, groups and partitions in place.
+    """The daemon, put together. Nothing is asked of the stores before it runs.
 
     *workers*, *sources*: those of the installation, of which the settings choose; the registries' where none are given.
-
-    Raises: StartError, one line, when the stores cannot be used as they are.
+    *lines_dropped*: how many log lines were dropped since the last call.
     """
     async with AsyncExitStack() as stack:
-        base = await _connected(stack, settings, addresses)
-        yield await _built(base, WORKERS if workers is None else tuple(workers), sources)
+        base = await _based(stack, settings, addresses)
+        yield await _built(base, WORKERS if workers is None else tuple(workers), sources, lines_dropped)
 
 
-async def _connected(stack: AsyncExitStack, settings: Settings, addresses: Addresses) -> _Base:
-    """Connect the stores, and make sure that this process may use them with these settings. Raises: StartError."""
-    pool = await stack.enter_async_context(connect(addresses.database_url))
+async def _based(stack: AsyncExitStack, settings: Settings, addresses: Addresses) -> _Base:
+    """The clients of the stores, which connect at their first use."""
+    pool = await stack.enter_async_context(connect(addresses.database_url, at_once=False))
     membership = Membership(addresses.database_url)
     stack.callback(membership.close)
-    await membership.take_part()
-    partitions = await _settled_partitions(pool, settings)
-    membership.insist_on(partitions)
-    watched = _client(stack, addresses, COMMAND_TIMEOUT_S, 2)
-    commands = _client(stack, addresses, COMMAND_TIMEOUT_S, 64)
+    client = partial(_client, stack, addresses.redis_url, WrongServers())
+    watched, commands = client(COMMAND_TIMEOUT_S, 2), client(COMMAND_TIMEOUT_S, 64)
     return _Base(
         stack=stack,
         settings=settings,
         addresses=addresses,
         pool=pool,
-        bus=Streams(commands, partitions, await checked_redis(commands), recovers=True),
-        stores=Stores(redis_watch(watched), postgres_watch(membership.look)),
+        membership=membership,
+        bus=Streams(commands, settings.ferryman_partitions, recovers=True),
+        client=client,
+        stores=Stores(
+            redis_watch(watched, masked_address(addresses.redis_url)),
+            postgres_watch(membership.look, masked_address(addresses.database_url)),
+        ),
     )
 
 
-async def _built(base: _Base, known: Sequence[AnyWorker], sources: Sequence[Source]) -> Daemon:
-    """The daemon, on stores that are ready for it."""
+async def _built(
+    base: _Base, known: Sequence[AnyWorker], sources: Sequence[Source], lines_dropped: Callable[[], int]
+) -> Daemon:
+    """The daemon, on *base*. *known*: the workers of the installation."""
     settings, pool, bus = base.settings, base.pool, base.bus
-    await finish(pool, bus.redis)
-    running = await _running(base, known)
-    intake, recovery = await _recovered(base)
-    metrics, channels, refusals = _metrics(known, sources), _channels(known), Refusals(pool)
+    running, entries = _running(settings, known)
+    intake, recovery = _recovered(base)
+    metrics, refusals, me = _metrics(known, sources), Refusals(pool), uuid.uuid4().hex
+    channels = Channels(sorted({channel for worker in known for channel in worker.channels}))
+    since: dict[str, datetime] = {}
     outside = Outside(
         settings=settings,
         pool=pool,
@@ -125,11 +135,10 @@ async def _built(base: _Base, known: Sequence[AnyWorker], sources: Sequence[Sour
         metrics=metrics,
         now=utc_now,
     )
-    me = uuid.uuid4().hex
-    keeper, consumers = await _consuming(base, me, running, outside, recovery.suspect)
-    await publish_left(pool, bus, older_than_s=0)
+    keeper, consumers = await _consuming(base, me, running, outside, recovery.suspect, since)
     return Daemon(
         settings=settings,
+        opening=_opening(base, intake, recovery, running, entries, since),
         intake=intake,
         listener=_listener(settings, intake, refusals, metrics, sources),
         refusals=refusals,
@@ -138,48 +147,70 @@ async def _built(base: _Base, known: Sequence[AnyWorker], sources: Sequence[Sour
         consumers=consumers,
         recovery=recovery,
         presence=Presence(pool, me, about(settings, known, sources), consumers, channels),
-        upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, scopes(known)),
+        upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known)),
         metrics=metrics,
     )
 
 
-def _client(stack: AsyncExitStack, addresses: Addresses, timeout_s: float, connections: int) -> Redis:
+def _opening(
+    base: _Base,
+    intake: Intake,
+    recovery: Recovery,
+    running: Sequence[AnyWorker],
+    entries: Sequence[Registered],
+    since: dict[str, datetime],
+) -> Opening:
+    return Opening(
+        addresses=base.addresses,
+        pool=base.pool,
+        membership=base.membership,
+        bus=base.bus,
+        stores=base.stores,
+        intake=intake,
+        recovery=recovery,
+        finish_change=partial(finish, base.pool, base.bus.redis),
+        entries=entries,
+        running=[worker.name for worker in running],
+        since=since,
+    )
+
+
+def _client(stack: AsyncExitStack, url: str, wrong_servers: WrongServers, timeout_s: float, connections: int) -> Redis:
     """A client with connections of its own, closed with *stack*."""
-    client = streams.client(addresses.redis_url, timeout_s=timeout_s, connections=connections)
+    client = streams.client(url, timeout_s=timeout_s, connections=connections, wrong_servers=wrong_servers)
     stack.push_async_callback(client.aclose)
     return client
 
 
-async def _running(base: _Base, known: Sequence[AnyWorker]) -> list[AnyWorker]:
-    """Those of *known* that run with these settings; logs why the others do not.
+def _running(settings: Settings, known: Sequence[AnyWorker]) -> tuple[list[AnyWorker], list[Registered]]:
+    """Those of *known* that run with these settings, and the entries for the table of the installation's workers; logs
+    why the others do not run.
 
-    Enters them in the table of the installation's workers. A worker that begins at everything is entered also while it
-    is off: what comes meanwhile is kept for it.
+    A worker that begins at everything is entered also while it is off: what comes meanwhile is kept for it.
     """
-    running, off = enabled(base.settings, known)
+    running, off = enabled(settings, known)
     for name, reason in off.items():
         log.warning("worker.off", worker=name, reason=reason)
     kept_for = [worker for worker in known if worker.name in off and worker.begins == "everything"]
-    entries = [worker.entry for worker in (*running, *kept_for)]
-    await workers_table.register(base.pool, entries, [worker.name for worker in running])
-    return running
+    return running, [worker.entry for worker in (*running, *kept_for)]
 
 
-async def _recovered(base: _Base) -> tuple[Intake, Recovery]:
-    """The intake and the recovery, after the first look for losses: what Redis has lost is published again."""
-    await make_days(base.pool)
-    if base.addresses.private:
-        await lease_table.forget_all(base.bus.redis)
-    intake = Intake(base.bus, base.pool, base.stores, alone=base.addresses.private)
+def _recovered(base: _Base) -> tuple[Intake, Recovery]:
+    """The intake and the recovery, which looks before each drain of the spool."""
+    intake = Intake(base.bus, base.pool, base.stores, alone=base.addresses.private, closed=True)
     days, in_flight = base.settings.ferryman_inbox_days, base.settings.ferryman_max_in_flight
     recovery = Recovery(base.pool, base.bus, intake, days=days, in_flight=in_flight)
-    await recovery.begin()
     intake.check_before_draining(recovery.check)
     return intake, recovery
 
 
 async def _consuming(
-    base: _Base, me: str, running: Sequence[AnyWorker], outside: Outside, suspect: Callable[[], None]
+    base: _Base,
+    me: str,
+    running: Sequence[AnyWorker],
+    outside: Outside,
+    suspect: Callable[[], None],
+    since: Mapping[str, datetime],
 ) -> tuple[LeaseKeeper, list[Consumer]]:
     """The keeper of the leases, and a consumer with a client of its own for each worker."""
     by_name: dict[str, Consumer] = {}
@@ -194,11 +225,11 @@ async def _consuming(
         metrics=outside.metrics,
         now=outside.now,
         suspect=suspect,
-        since={worker.name: worker.since for worker in await workers_table.listed(base.pool)},
+        since=since,
     )
     deps = await _opened(base.stack, running, outside)
     for worker in running:
-        reads = Streams(_client(base.stack, base.addresses, READ_TIMEOUT_S, 2), base.bus.partitions)
+        reads = Streams(base.client(READ_TIMEOUT_S, 2), base.bus.partitions)
         by_name[worker.name] = Consumer(worker, deps.get(worker.domain), shared, reads)
     return keeper, list(by_name.values())
 
@@ -255,14 +286,6 @@ def declared(workers: Sequence[AnyWorker]) -> list[Declared]:
     return [*BUS_METRICS, *WEB_METRICS, *(metric for domain in _domains(workers) for metric in domain.metrics)]
 
 
-def _channels(workers: Sequence[AnyWorker]) -> Channels:
-    """The channels of *workers*, also of those that are off here: each has its gauges and its state."""
-    channels = Channels()
-    for name in sorted({name for worker in workers for name in worker.channels}):
-        _ = channels[name]
-    return channels
-
-
 def _metrics(workers: Sequence[AnyWorker], sources: Sequence[Source]) -> Metrics:
     return Metrics(
         declared(workers),
@@ -281,16 +304,3 @@ async def _opened(
 
 def _plain(secret: SecretStr | str) -> str:
     return secret.get_secret_value() if isinstance(secret, SecretStr) else secret
-
-
-async def _settled_partitions(pool: Pool, settings: Settings) -> int:
-    """The number of partitions in force, which the first start of all takes from *settings*. Raises: StartError where
-    the settings name another number."""
-    wanted = settings.ferryman_partitions
-    kept = int(await meta.settle(pool, "partitions", str(wanted)))
-    if kept != wanted:
-        raise StartError(
-            f"this database was set up with {kept} partitions and FERRYMAN_PARTITIONS says {wanted}:"
-            f" set it to {kept}, or change the number with `ferryman partitions {wanted}` after a drain"
-        )
-    return kept

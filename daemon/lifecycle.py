@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import structlog
 
@@ -56,6 +56,13 @@ class Service(Protocol):
         Cancelling this wait does not end the service.
         """
         ...
+
+
+class Step(NamedTuple):
+    """A part of the start: *services* start, and nothing else does before *done* has returned."""
+
+    services: Sequence[Service]
+    done: Callable[[], Coroutine[Any, Any, None]]
 
 
 class Background:
@@ -172,6 +179,35 @@ async def any_set(*events: asyncio.Event, timeout_s: float | None = None) -> boo
     return bool(done)
 
 
+class _Run:
+    """The services that were started, and what else has to end."""
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stopped: asyncio.Task[Any] = asyncio.create_task(stop.wait(), name="stop")
+        self._helpers = [self._stopped]
+        self.ends: dict[asyncio.Future[None], Service] = {}
+
+    async def passed(self, services: Sequence[Service], then: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        """Start *services* and await *then*. False where the stop came first, *then* failed or a service ended."""
+        for service in services:
+            service.start()
+            self.ends[asyncio.create_task(service.stopped(), name=service.name)] = service
+        helper = asyncio.create_task(then())
+        self._helpers.append(helper)
+        await asyncio.wait({*self.ends, self._stopped, helper}, return_when=asyncio.FIRST_COMPLETED)
+        over = any(end.done() for end in (*self.ends, self._stopped))
+        helper.cancel()
+        return not over and helper.exception() is None
+
+    async def cut(self) -> list[Any]:
+        """Cut every service; returns the results of all."""
+        for service in self.ends.values():
+            service.cut()
+        for helper in self._helpers:
+            helper.cancel()
+        return await asyncio.gather(*self.ends, *self._helpers, return_exceptions=True)
+
+
 async def serve(
     work: Sequence[Service],
     side: Sequence[Service],
@@ -180,39 +216,37 @@ async def serve(
     started: Callable[[], Awaitable[None]],
     begin_stop: Callable[[], Awaitable[None]],
     drain_s: float,
+    steps: Sequence[Step] = (),
 ) -> None:
     """Start every service and run until *stop*, or until a service ends by itself or *started* fails; then drain.
 
-    *started* is awaited meanwhile, to announce that all is in place. The drain stops the *work* and awaits
-    *begin_stop*; both together may take *drain_s* seconds. The *side* services (leases, health) go on during the drain
-    and are stopped after it. A service that is late is cut: what it has in hand stays pending and costs no attempt.
-    Raises the first error of any service or of *started*.
+    *steps* come one after the other, before all *work* and *side*; their services are side services too. After a step
+    that the stop interrupts, or that fails, nothing more starts. *started* is awaited when all has started, to announce
+    that all is in place. The drain stops the *work* and awaits *begin_stop*; both together may take *drain_s* seconds.
+    The *side* services (leases, health) go on during the drain and are stopped after it. A service that is late is cut:
+    what it has in hand stays pending and costs no attempt. Raises the first error of any service, of a step or of
+    *started*.
     """
 
     async def announced() -> None:  # ends at the stop, or with the error of the announcement
         await started()
         await stop.wait()
 
-    services = [*work, *side]
-    helpers: list[asyncio.Future[Any]] = [asyncio.create_task(stop.wait(), name="stop")]
-    ends: dict[asyncio.Future[None], Service] = {}
+    run = _Run(stop)
     try:
-        for service in services:
-            service.start()
-            ends[asyncio.create_task(service.stopped(), name=service.name)] = service
-        helpers.append(asyncio.create_task(announced(), name="started"))
-        await asyncio.wait({*ends, *helpers}, return_when=asyncio.FIRST_COMPLETED)
+        for step in steps:
+            if not await run.passed(step.services, step.done):
+                break
+        else:
+            await run.passed([*work, *side], announced)
         log.info("daemon.draining", seconds=drain_s, asked=stop.is_set())
-        await _drain({end: service for end, service in ends.items() if service in work}, begin_stop, drain_s)
-        for service in side:
+        await _drain({end: service for end, service in run.ends.items() if service in work}, begin_stop, drain_s)
+        for service in (service for service in run.ends.values() if service not in work):
             service.stop()
-        await asyncio.wait(ends, timeout=SIDE_STOP_S)
+        if run.ends:
+            await asyncio.wait(run.ends, timeout=SIDE_STOP_S)
     finally:
-        for service in services:
-            service.cut()
-        for helper in helpers:
-            helper.cancel()
-        results = await asyncio.gather(*ends, *helpers, return_exceptions=True)
+        results = await run.cut()
     for result in results:
         if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
             raise result

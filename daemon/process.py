@@ -18,7 +18,8 @@ from daemon.bus.leases import LeaseKeeper
 from daemon.bus.presence import Presence
 from daemon.bus.recovery import Recovery
 from daemon.bus.upkeep import Upkeep
-from daemon.lifecycle import Background, Service, StartError, serve
+from daemon.lifecycle import Background, Service, StartError, Step, serve
+from daemon.opening import Opening
 from daemon.settings.model import Settings
 from daemon.stores.health import Stores
 from daemon.telemetry.metrics import Metrics
@@ -44,6 +45,7 @@ class Daemon:
     """One process of Ferryman: put together by `daemon.app.assembled`, run once."""
 
     settings: Settings
+    opening: Opening
     stores: Stores
     intake: Intake
     listener: Listener
@@ -56,12 +58,13 @@ class Daemon:
     metrics: Metrics
 
     async def run(self, stop: asyncio.Event, started: Callable[[int], None]) -> None:
-        """Serve until *stop*, then drain. *started* hears the port. Raises: StartError; what broke a service."""
+        """Serve until *stop*, then drain. HTTP is served also while a store is waited for.
+
+        *started* hears the port when all is in place. Raises: StartError; what broke a service, or the start.
+        """
         work: list[Service] = [_Working(consumer) for consumer in self.consumers]
         side: list[Service] = [
             self.stores.redis,
-            self.stores.postgres,
-            self.refusals,
             Background("recovery", self.recovery.run),
             *self.upkeep.duties,
             self.presence,
@@ -69,16 +72,26 @@ class Daemon:
             self.intake,
         ]
         health = Readiness(self.stores, self.intake, self.keeper, [consumer.name for consumer in self.consumers])
+        ports: list[int] = []
         async with AsyncExitStack() as stack:
+
+            async def listening() -> None:  # wrong settings come first: their senders need no answer
+                await self.opening.look()
+                ports.append(await self._serve(stack, health))
+
             stack.push_async_callback(self._leave)
-            port = await self._serve(stack, health)
             await serve(
                 work,
                 side,
                 stop,
-                started=lambda: self._started(started, port),
+                started=lambda: self._started(started, ports[0]),
                 begin_stop=lambda: self._begin_stop(health),
                 drain_s=self.settings.ferryman_drain_seconds,
+                steps=[
+                    Step([], listening),
+                    Step([self.refusals], self.opening.postgres),
+                    Step([self.stores.postgres], self.opening.redis),
+                ],
             )
 
     async def _serve(self, stack: AsyncExitStack, health: Readiness) -> int:
@@ -113,9 +126,12 @@ class Daemon:
         health.stop()
         self.listener.stop()
         await self.intake.drained()
-        await self.keeper.retire()
+        if self.opening.complete:
+            await self.keeper.retire()
 
     async def _leave(self) -> None:
+        if not self.opening.complete:
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_S):
                 await self.keeper.leave()

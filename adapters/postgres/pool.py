@@ -30,8 +30,19 @@ server holds every connection."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
 
+IDLE_S: Final = 30.0
+"""How long a connection of a pool stays open without use: longer than the pauses between the periodic duties. The last
+one used is used next, so those of a burst are left alone from then on."""
+
 IDLE_TRANSACTION_MS: Final = 3000
 """How long a transaction may stand still: the next lease holder waits for the rows that it has locked."""
+
+# not startup parameters of the connection: PgBouncer refuses those that it does not track (its page of settings,
+# "ignore_startup_parameters")
+_LIMITS: Final = f"""
+SET statement_timeout = 30000;
+SET idle_in_transaction_session_timeout = {IDLE_TRANSACTION_MS}
+"""
 
 
 class _BoundedPool(asyncpg.Pool):
@@ -44,13 +55,19 @@ class _BoundedPool(asyncpg.Pool):
         return super().acquire(timeout=timeout)
 
 
+async def _limit(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Set the limits of the server for a new connection."""
+    await connection.execute(_LIMITS)
+
+
 async def _as_it_is(connection: object) -> None:
     """Leave the session of a connection that comes back as it is: see `connect`."""
 
 
 @asynccontextmanager
-async def connect(dsn: str, *, size: int = 10, name: str = "ferryman") -> AsyncIterator[Pool]:
-    """A pool on *dsn*, closed on exit. Raises OSError or asyncpg.PostgresError when the server cannot be reached.
+async def connect(dsn: str, *, size: int = 10, name: str = "ferryman", at_once: bool = True) -> AsyncIterator[Pool]:
+    """A pool on *dsn*, closed on exit. *at_once*: connect now, and raise OSError or asyncpg.PostgresError when the
+    server cannot be reached; else its first user does.
 
     A connection that comes back is not reset, which would take a round trip after every statement: nothing here changes
     its session, and session locks are taken within `locking`. An open transaction is rolled back all the same.
@@ -59,24 +76,19 @@ async def connect(dsn: str, *, size: int = 10, name: str = "ferryman") -> AsyncI
     pool = await _BoundedPool(
         at.dsn,
         ssl=at.tls,
-        min_size=1,
+        min_size=1 if at_once else 0,
         max_size=size,
         max_queries=50_000,
         setup=None,
-        init=None,
+        init=_limit,
         loop=None,
         connection_class=asyncpg.Connection,
         record_class=asyncpg.Record,
         timeout=ACQUIRE_TIMEOUT_S,
         command_timeout=COMMAND_TIMEOUT_S,
-        max_inactive_connection_lifetime=300,
+        max_inactive_connection_lifetime=IDLE_S,
         reset=_as_it_is,
-        server_settings={
-            "application_name": name,
-            "statement_timeout": "30000",
-            "idle_in_transaction_session_timeout": str(IDLE_TRANSACTION_MS),
-            "timezone": "UTC",
-        },
+        server_settings={"application_name": name, "timezone": "UTC"},
     )
     try:
         yield pool
@@ -98,14 +110,16 @@ async def locking(pool: Pool) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def single_connection(dsn: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    """One connection on *dsn*, closed on exit: for work beyond a pool's time limits, like migrations. Raises as
-    `connect`."""
+    """One connection on *dsn*, closed on exit: for work beyond a pool's time limits, like migrations. After an error it
+    is not closed in an orderly way, which a frozen server would hold up for ever. Raises as `connect`."""
     at = address.read(dsn)
     connection = await asyncpg.connect(at.dsn, ssl=at.tls, timeout=CONNECT_TIMEOUT_S)
     try:
         yield connection
-    finally:
-        await connection.close()
+        await connection.close(timeout=CONNECT_TIMEOUT_S)
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 _CONNECTION_ERRORS: Final = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)

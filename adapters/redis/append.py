@@ -23,7 +23,7 @@ class Appends:
 
     def __init__(self, server: Server, durability: Durability, *, recovers: bool) -> None:
         self._server = server
-        self._wait_for_disk = durability == "waitaof"
+        self.durable_by(durability)
         self._known_by: Known = (Script.of_a_process(), "", "")
         self._recovers = recovers
         self._untrusted = recovers
@@ -44,12 +44,21 @@ class Appends:
             self._untrusted = True
             raise
 
+    def durable_by(self, durability: Durability) -> None:
+        """From now on the server keeps an append so."""
+        self._wait_for_disk = durability == "waitaof"
+
     def trusted_since(self) -> int | None:
         """After which loss the server has been trusted, counted from 0; None while it is untrusted.
 
         Another number than before says that what this process had put there may be gone.
         """
         return None if self._untrusted else self._losses
+
+    @property
+    def mark(self) -> str:
+        """The mark that the trusted server has; another one than before says that what was lost is there again."""
+        return self._known_by[2]
 
     async def restarted(self) -> bool:
         """Whether the server was started again, or is untrusted for another reason. Raises: StreamErrors."""

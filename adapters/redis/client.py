@@ -17,7 +17,8 @@ from redis.backoff import NoBackoff
 
 from adapters.redis import address
 from adapters.redis.cluster import Cluster, ClusterServer
-from adapters.redis.connections import leave_wrong_servers
+from adapters.redis.connections import WrongServers, leave_wrong_servers
+from adapters.redis.idle import Pool, SentinelPool
 from adapters.redis.server import SentinelServer, Server
 
 __all__ = ["AddressError", "Redis", "client", "server_of"]
@@ -41,10 +42,11 @@ class _SentinelMaster(Redis):
         await pool.sentinel_manager.aclose()
 
 
-def client(url: str, *, timeout_s: float, connections: int = 16) -> Redis:
+def client(url: str, *, timeout_s: float, connections: int = 16, wrong_servers: WrongServers | None = None) -> Redis:
     """A client that never repeats a command by itself. Connects at first use.
 
-    *connections*: at most, to each server. A cluster's client is no `Redis`, but has the same methods.
+    *connections*: at most, to each server. *wrong_servers*: shared by clients that are to leave a wrong server
+    together. A cluster's client is no `Redis`, but has the same methods.
     For Sentinel and Cluster the query may say `tls=true`, `ssl_ca_certs=FILE`, and `sentinel_username=` and
     `sentinel_password=` where the sentinels want others than none. Raises: AddressError.
     """
@@ -66,8 +68,8 @@ def client(url: str, *, timeout_s: float, connections: int = 16) -> Redis:
         return _sentinel_master(url, options)
     if scheme == "redis+cluster":
         return _cluster(url, options)
-    made: Redis = Redis.from_url(url, **options)
-    leave_wrong_servers(made)
+    made = Redis.from_pool(Pool.from_url(url, **options))
+    leave_wrong_servers(made, wrong_servers or WrongServers())
     return made
 
 
@@ -95,6 +97,7 @@ def _sentinel_master(url: str, options: dict[str, Any]) -> Redis:
     made: Redis = untyped(hosts, sentinel_kwargs=for_sentinels).master_for(
         path[0],
         redis_class=_SentinelMaster,
+        connection_pool_class=SentinelPool,
         username=user,
         password=password,
         db=int(path[1]) if len(path) == 2 else 0,

@@ -16,6 +16,7 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode, ClusterPipeline
 
 from adapters.redis.server import (
+    APPEND,
     WAITAOF,
     Command,
     Fields,
@@ -23,8 +24,10 @@ from adapters.redis.server import (
     Known,
     Node,
     NotDurable,
+    Part,
     Script,
     Server,
+    Untrusted,
     packed,
     raise_first,
 )
@@ -107,6 +110,12 @@ class _Pipeline(ClusterPipeline):
         return answers
 
 
+def beside(mark_key: str, key: str) -> str:
+    """The key of the mark in the slot of *key*; *key* itself where there is none."""
+    before, brace, tagged = mark_key.partition("{")
+    return before + key[key.index("{") : key.index("}")] + tagged[tagged.index("}") :] if brace else key
+
+
 class ClusterServer(Server):
     """A cluster in the place of one server."""
 
@@ -171,18 +180,49 @@ class ClusterServer(Server):
         return False
 
     async def knows(self, script: Script) -> bool:
-        """See Server."""
-        return True
+        """See Server: whether every primary has *script*."""
+        primaries = [node for node in await self.nodes() if node.primary]
+        found = await asyncio.gather(*[node.ask("SCRIPT EXISTS", script.sha) for node in primaries])
+        lacking = [node for node, (known,) in zip(primaries, found, strict=True) if not known]
+        await asyncio.gather(*[node.ask("SCRIPT LOAD", script.source) for node in lacking])
+        return not lacking
 
     async def append(
         self, keys: Sequence[str], entries: Sequence[Fields], *, wait_for_disk: bool, known_by: Known | None = None
     ) -> list[bytes]:
-        """See Server. Each node's part takes one round trip, and the disk is confirmed by each node that wrote."""
-        commands: list[Keyed] = [(key, ("XADD", key, "*", *entry)) for key, entry in zip(keys, entries, strict=True)]
-        if not wait_for_disk:
-            return await self.run(commands)
-        answers, confirmed = await self._on_nodes(commands, WAITAOF)
-        raise_first(answers)
+        """See Server. Each node's part takes one round trip, and the disk is confirmed by each node that wrote. Where a
+        node is not the one that was known, other nodes may have appended their parts."""
+        script, mark_key, mark = known_by or (APPEND, "", "")
+        places: dict[int, list[int]] = {}
+        for place, key in enumerate(keys):
+            places.setdefault(self._cluster.keyslot(key), []).append(place)
+        run: Command = ("EVAL", script.source) if known_by is None else ("EVALSHA", script.sha)
+        commands: list[Keyed] = []
+        for some in places.values():
+            first = keys[some[0]]
+            parts: list[Part] = [1 + len(some), beside(mark_key, first), *(keys[at] for at in some), mark]
+            for at in some:
+                parts += [len(entries[at]), *entries[at]]
+            commands.append((first, (*run, *parts)))
+        found: list[bytes] = [b""] * len(keys)
+        for some, ids in zip(places.values(), await self._appended(commands, wait_for_disk), strict=True):
+            for at, entry_id in zip(some, ids, strict=True):
+                found[at] = entry_id
+        return found
+
+    async def _appended(self, commands: Sequence[Keyed], wait_for_disk: bool) -> list[Any]:
+        """The answers to *commands*, which append. Raises: Untrusted, NotDurable."""
+        try:
+            if not wait_for_disk:
+                return await self.run(commands)
+            answers, confirmed = await self._on_nodes(commands, WAITAOF)
+            raise_first(answers)
+        except redis_errors.NoScriptError:
+            raise Untrusted("a node of the cluster was started again, or another has taken its place") from None
+        except redis_errors.ResponseError as exc:
+            if str(exc).startswith("UNTRUSTED"):
+                raise Untrusted("a node of the cluster was emptied") from None
+            raise
         if any(int(answer[0]) < 1 for answer in confirmed):
             raise NotDurable("a node of the cluster did not confirm its append-only file in time")
         return answers

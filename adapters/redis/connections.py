@@ -2,7 +2,8 @@
 
 Behind an address that stays the same (a proxy, a managed endpoint) another server may become the primary. The former
 one then keeps its connections and refuses writes, or has no answer that is worth reading. After such a refusal every
-connection of this process to that address is made anew before its next command, also one that only reads.
+connection to that address, of every client that shares the same `WrongServers`, is made anew before its next command,
+also one that only reads.
 """
 
 from __future__ import annotations
@@ -20,18 +21,35 @@ _WRONG_SERVER: Final = (
     redis_errors.OutOfMemoryError,  # the next primary may have room
 )
 
-_refusals: Final[dict[str, int]] = {}
-"""Address -> how often a server there was left."""
+
+class WrongServers:
+    """How often a server that refuses was left, by its address, by all clients that share this record."""
+
+    def __init__(self) -> None:
+        self._by_address: dict[str, int] = {}
+
+    def of(self, address: str) -> int:
+        """How often a server at *address* was left."""
+        return self._by_address.get(address, 0)
+
+    def note(self, address: str, made_after: int) -> None:
+        """A server at *address* refuses, on a connection that was made when *made_after* had been left there. One on an
+        older connection says nothing of the server that is there now."""
+        if self.of(address) == made_after:
+            self._by_address[address] = made_after + 1
 
 
 class _Leaving(AbstractConnection):
     """Notes a refusal for its address, and connects anew when one was noted since it connected."""
 
-    _made_after = 0
+    def __init__(self, *args: Any, wrong_servers: WrongServers, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._wrong_servers = wrong_servers
+        self._made_after = 0
 
     async def connect(self) -> None:
         """See AbstractConnection. The pool calls it before every use."""
-        noted = _refusals.get(self._address, 0)
+        noted = self._wrong_servers.of(self._address)
         if self.is_connected and noted != self._made_after:
             await self.disconnect()
         if not self.is_connected:
@@ -44,9 +62,7 @@ class _Leaving(AbstractConnection):
         try:
             return await super().read_response(*args, **kwargs)
         except _WRONG_SERVER:
-            # a refusal on an older connection says nothing of the server that is there now
-            if _refusals.get(self._address, 0) == self._made_after:
-                _refusals[self._address] = self._made_after + 1
+            self._wrong_servers.note(self._address, self._made_after)
             raise
 
     @property
@@ -70,7 +86,8 @@ class _Unix(_Leaving, UnixDomainSocketConnection):
 _LEAVING: Final[dict[type, type]] = {Connection: _Tcp, SSLConnection: _Tls, UnixDomainSocketConnection: _Unix}
 
 
-def leave_wrong_servers(redis: Redis) -> None:
+def leave_wrong_servers(redis: Redis, wrong_servers: WrongServers) -> None:
     """Make the connections of *redis*, which has none yet, such that leave a wrong server."""
     pool: Any = redis.connection_pool
     pool.connection_class = _LEAVING[pool.connection_class]
+    pool.connection_kwargs["wrong_servers"] = wrong_servers

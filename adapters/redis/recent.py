@@ -70,6 +70,12 @@ class Recent:
             self._bytes -= len(self._batches.popleft().packed)
         return batch
 
+    def discard(self, batch: Batch) -> None:
+        """*batch* was not published, as far as is known."""
+        if batch in self._batches:
+            self._batches.remove(batch)
+            self._bytes -= len(batch.packed)
+
     def is_there(self, batch: Batch, ids: Sequence[bytes]) -> None:
         """The server has *batch*, under *ids*."""
         batch.ids = b" ".join(ids)

@@ -53,7 +53,7 @@ class Script:
     @classmethod
     def of_a_process(cls) -> Script:
         """The script of an append, under a name that no other process uses."""
-        return cls(f"{_APPEND.source}-- {uuid4()}")
+        return cls(f"{APPEND.source}-- {uuid4()}")
 
 
 Known: TypeAlias = tuple[Script, str, str]
@@ -62,7 +62,7 @@ key of a mark among its data; the mark)."""
 
 # KEYS: a mark, streams. ARGV: what the mark must be ("": anything), per stream the number of its entry's fields, and
 # these. One command and one answer for all: the client takes as long to read an answer as the server to make it.
-_APPEND: Final = Script("""
+APPEND: Final = Script("""
 if ARGV[1] ~= '' and redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('UNTRUSTED another mark') end
 local ids, at = {}, 2
 for n = 2, #KEYS do
@@ -140,7 +140,7 @@ class Server:
 
     async def knows(self, script: Script) -> bool:
         """Whether the server has *script*, which it has not after a start. It has from now on, so that another start
-        shows the next time. Of a cluster always true: there `serving` tells."""
+        shows the next time."""
         client: Any = self.redis
         (known,) = await client.script_exists(script.sha)
         if not known:
@@ -152,10 +152,10 @@ class Server:
     ) -> list[bytes]:
         """Append to each of *keys* the entry at its place; returns the entries' ids.
 
-        *wait_for_disk*: ask for the confirmation that the answer is not. *known_by*: append nowhere else; of a cluster
-        `serving` tells. Raises: NotDurable; Untrusted, with none of them appended.
+        *wait_for_disk*: ask for the confirmation that the answer is not. *known_by*: append nowhere else. Raises:
+        NotDurable; Untrusted, with none of them appended.
         """
-        script, mark_key, mark = known_by or (_APPEND, "", "")
+        script, mark_key, mark = known_by or (APPEND, "", "")
         arguments: list[Part] = [len(keys) + 1, mark_key, *keys, mark]
         for entry in entries:
             arguments.append(len(entry))

@@ -36,6 +36,7 @@ __all__ = [
     "partition_in",
     "stream_key",
     "stream_keys",
+    "topic_in",
 ]
 
 CONSUMER: Final = "owner"
@@ -105,6 +106,11 @@ def partition_in(key: str) -> int:
     return int(key[key.index("{") + 1 : key.index("}")])
 
 
+def topic_in(key: str) -> str:
+    """The topic that a stream key names."""
+    return key.rpartition(":")[2]
+
+
 class Streams:
     """Appends, reads and acknowledgements on one client. *recovers*: see Appends."""
 
@@ -133,7 +139,11 @@ class Streams:
     async def _append(self, events: Sequence[Event], *, lost: bool) -> list[bytes]:
         entries = [to_fields(event) for event in events]
         batch = self.recent.add(entries)
-        ids = await self.appends.run([*map(self._key, events)], entries, lost=lost)
+        try:
+            ids = await self.appends.run([*map(self._key, events)], entries, lost=lost)
+        except BaseException:
+            self.recent.discard(batch)  # its caller still has it, and what the caller puts before it goes before it
+            raise
         self.recent.is_there(batch, ids)
         return ids
 
@@ -197,6 +207,18 @@ class Streams:
         answers = await self._answers(commands)
         return [entry for answer in answers for entry in _entries(answer)]
 
+    async def fetch(self, entries: Sequence[tuple[str, str]]) -> list[StreamEntry]:
+        """The entries named by (stream key, entry id), in their order; without fields where they are gone. Takes
+        nothing. Raises: StreamErrors."""
+        pipe = self.redis.pipeline(transaction=False)
+        for key, entry_id in entries:
+            pipe.xrange(key, min=entry_id, max=entry_id)
+        answers: list[Any] = await pipe.execute()
+        return [
+            StreamEntry(key, entry_id, found[0][1] if found else {})
+            for (key, entry_id), found in zip(entries, answers, strict=True)
+        ]
+
     async def wait(self, after: Mapping[str, str], *, block_ms: int) -> bool:
         """Wait until one of the streams may have an entry beyond its id, at most *block_ms*. Takes nothing. True: it
         has one."""
@@ -242,11 +264,13 @@ class Streams:
         pipe = self.redis.pipeline(transaction=False)
         for key in keys:
             pipe.xinfo_groups(key)
-        return {
-            key: {text(group["name"]): text(group["last-delivered-id"]) for group in groups}
-            for key, groups in zip(keys, await pipe.execute(raise_on_error=False), strict=True)
-            if not isinstance(groups, Exception)
-        }
+        found: dict[str, dict[str, str]] = {}
+        for key, groups in zip(keys, await pipe.execute(raise_on_error=False), strict=True):
+            if not isinstance(groups, Exception):
+                found[key] = {text(group["name"]): text(group["last-delivered-id"]) for group in groups}
+            elif "no such key" not in str(groups):
+                raise groups
+        return found
 
     async def lag(self, group: str, keys: Sequence[str]) -> tuple[int, int]:
         """(entries of *keys* not yet read by *group*, entries read and not acknowledged); -1 where the server cannot

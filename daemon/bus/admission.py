@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -10,11 +11,13 @@ from typing import Final
 import structlog
 
 from adapters.postgres.bus import inbox, payloads
+from adapters.postgres.bus.workers import EPOCH
 from adapters.postgres.pool import Pool, store_is_down
 from adapters.redis.streams import StreamEntry, partition_in
 from daemon.bus.committer import Committer, Settled
 from daemon.bus.endings import body_hash
-from daemon.bus.lanes import Entry, EntryRef, Lanes
+from daemon.bus.lanes import Entry, Lanes
+from daemon.bus.left import EntryRef, LeftEntry
 from daemon.bus.settle import Finish
 from daemon.bus.worker import AnyWorker
 from schemas.envelope import Event, InboxKey, event_id, from_fields
@@ -26,8 +29,8 @@ log = structlog.get_logger(__name__)
 
 
 class Admission:
-    """Puts into *lanes* what *worker* has to do: nothing that was accepted before *since*. Once *stopping* is set it
-    waits for Postgres no more."""
+    """Puts into *lanes* what *worker* has to do. *since*: worker -> when it began; it has nothing to do with what was
+    accepted before. Once *stopping* is set, Postgres is waited for no more."""
 
     def __init__(
         self,
@@ -36,7 +39,7 @@ class Admission:
         lanes: Lanes,
         committer: Committer,
         stopping: asyncio.Event,
-        since: datetime,
+        since: Mapping[str, datetime],
     ) -> None:
         self._worker = worker
         self._pool = pool
@@ -45,8 +48,14 @@ class Admission:
         self._stopping = stopping
         self._since = since
 
-    async def admit(self, found: Sequence[StreamEntry], epochs: Mapping[int, int], *, history: bool) -> None:
-        """Put into lanes what is this worker's to do; acknowledge what is done already or none of its business."""
+    async def admit(
+        self, found: Sequence[StreamEntry], epochs: Mapping[int, int], *, history: bool, taken_back: bool = False
+    ) -> None:
+        """Put into lanes what is this worker's to do; acknowledge what is done already or none of its business.
+
+        Where a key has its share in hand the entry is left on the stream, unless it is *taken_back* from there.
+        """
+        coming: Counter[str] = Counter()
         entries: list[Entry] = []
         copies: list[tuple[Entry, Event]] = []
         for delivery in found:
@@ -59,11 +68,14 @@ class Admission:
             elif isinstance(entry, Settled):
                 self._lanes.add(entry.entry, decided=True)
                 self._committer.submit(entry)
+            elif not taken_back and not self._lanes.has_room(subject := entry.event.subject, coming[subject]):
+                self._lanes.left.add(LeftEntry(subject, ref, history))
             elif (first := self._lanes.first(entry.event)) is not None:
                 # before anything is awaited: the first one may end meanwhile, unseen by a query that began before
                 self._lanes.add(entry)
                 copies.append((entry, first.event))
             else:
+                coming[entry.event.subject] += 1
                 entries.append(entry)
         while entries or copies:
             try:
@@ -88,7 +100,8 @@ class Admission:
         except Malformed as exc:
             entry = Entry(ref, partition, _unreadable(delivery), epoch)
             return Settled(entry, Finish("dead", "Malformed", error=exc), datetime.now(UTC))
-        return Entry(ref, partition, event, epoch) if self._worker.concerns(event, self._since) else None
+        since = self._since.get(self._worker.name, EPOCH)
+        return Entry(ref, partition, event, epoch) if self._worker.concerns(event, since) else None
 
     async def _admit_events(self, entries: list[Entry], copies: list[tuple[Entry, Event]], history: bool) -> None:
         name = self._worker.name

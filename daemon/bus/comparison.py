@@ -41,9 +41,21 @@ class Comparison:
         self._after: int | None = None
         """Up to this number the journal has been followed; None: not since the start, or since a loss."""
 
+    async def lost_by_now(self) -> int:
+        """As `lost`, of all that is open at once: at the start, before anything is read."""
+        every, after = await self._workers(), await self._compared()
+        while True:
+            until, found = await places.open_behind(self._pool, every, after, days=self._days, settled=False)
+            for start in range(0, len(found), ROUND):
+                if absent := await self._absent(found[start : start + ROUND]):
+                    return absent
+            if until == after:
+                return 0
+            after = until
+
     async def lost(self) -> int:
         """Compare once; returns how many open events are not on their streams. Raises what the stores raise."""
-        every = [worker for worker in await workers.listed(self._pool) if worker.name != workers.JOURNAL]
+        every = await self._workers()
         await self._follow(every)
         some = list(islice(self._open, ROUND))
         if not some:
@@ -53,6 +65,12 @@ class Comparison:
             del self._open[seq]
         self._open |= found  # behind the others, which have their turn at the next round
         return await self._absent(list(found.values()))
+
+    async def _workers(self) -> list[workers.Registered]:
+        return [worker for worker in await workers.listed(self._pool) if worker.name != workers.JOURNAL]
+
+    async def _compared(self) -> int:
+        return int(await meta.value(self._pool, COMPARED) or 0)
 
     async def checkpoint(self) -> None:
         """Remember for the next start up to where all has ended."""
@@ -67,7 +85,7 @@ class Comparison:
     async def _follow(self, every: Sequence[workers.Registered]) -> None:
         after = self._after
         if after is None:
-            after = int(await meta.value(self._pool, COMPARED) or 0)
+            after = await self._compared()
         for _ in range(STRETCHES):
             if len(self._open) >= HELD:
                 break
@@ -79,11 +97,12 @@ class Comparison:
         self._after = after
 
     async def _absent(self, open_events: Sequence[Place]) -> int:
-        """How many of *open_events* have no entry at their places."""
-        pipe = self._streams.redis.pipeline(transaction=False)
-        for place in open_events:
-            if place.type not in TYPES:
-                continue  # of another version
-            key = stream_key(TYPES[place.type], partition_of(place.subject, self._streams.partitions))
-            pipe.xrange(key, min=place.entry_id, max=place.entry_id)
-        return sum(not entries for entries in await pipe.execute())
+        """How many of *open_events* are not at their places, where nothing or another entry stands."""
+        known = [place for place in open_events if place.type in TYPES]  # the others are of another version
+        entries = await self._streams.fetch([(self._key(place), place.entry_id) for place in known])
+        return sum(
+            entry.fields.get(b"id") != place.event_id.encode() for entry, place in zip(entries, known, strict=True)
+        )
+
+    def _key(self, place: Place) -> str:
+        return stream_key(TYPES[place.type], partition_of(place.subject, self._streams.partitions))

@@ -18,7 +18,7 @@ from adapters.redis.streams import StreamErrors, Streams
 from daemon.bus import waiting
 from daemon.bus.committer import Committer, Settled
 from daemon.bus.deadline import Deadline
-from daemon.bus.lanes import Entry, EntryRef, Lanes
+from daemon.bus.lanes import SHARE, Entry, EntryRef, Lanes
 from daemon.bus.outcome import Outcome, Row, Turn
 from daemon.bus.reader import Reader
 from daemon.bus.settle import (
@@ -45,6 +45,9 @@ PAUSED_LOOK_S: Final = 1.0
 BREATH_S: Final = 0.002
 """Longest time that handlers which wait for nothing keep the event loop to themselves."""
 
+KEYS_AT_LEAST: Final = 10
+"""So many keys can wait with all that they may hold before nothing more is read."""
+
 SUSPICIOUS: Final = 2
 """An event that was taken over so often might be what kills the process."""
 
@@ -63,7 +66,7 @@ class Consumer:
     def __init__(self, worker: AnyWorker, deps: Any, shared: Shared, reads: Streams) -> None:
         settings = shared.settings
         self.worker = worker
-        self.lanes = Lanes()
+        self.lanes = Lanes(min(SHARE, max(1, settings.ferryman_max_in_flight // KEYS_AT_LEAST)))
         self._deps = deps
         self._shared = shared
         self._limit = worker.attempts(settings)
@@ -103,13 +106,17 @@ class Consumer:
         """Drop what waits in *partition*; true once nothing of it is in hand or may still come in."""
         return self.lanes.drop_waiting(partition) == 0 and partition not in self.reader.reading
 
+    def _open(self) -> int:
+        """How many entries were read and have not ended."""
+        return len(self.lanes) + len(self.lanes.left)
+
     async def run(self) -> None:
         """Work until stopped, then finish what is in hand."""
         commit = asyncio.create_task(self.committer.run(), name=f"{self.worker.name}:commit")
         read = asyncio.create_task(self.reader.run(), name=f"{self.worker.name}:read")
         slots = [asyncio.create_task(self._slot(n), name=f"{self.worker.name}:{n}") for n in range(self._slots)]
         side = [
-            asyncio.create_task(self._tally.tell(lambda: len(self.lanes)), name=f"{self.worker.name}:tell"),
+            asyncio.create_task(self._tally.tell(self._open), name=f"{self.worker.name}:tell"),
             asyncio.create_task(self._probe(), name=f"{self.worker.name}:probe"),
         ]
         stopped = asyncio.create_task(self._stopping.wait())
@@ -132,7 +139,7 @@ class Consumer:
             for task in everything:
                 task.cancel()
             await asyncio.gather(*everything, return_exceptions=True)
-            self._tally.tell_now(len(self.lanes))
+            self._tally.tell_now(self._open())
 
     async def _finish_slots(self, slots: Sequence[asyncio.Task[None]]) -> None:
         """Let the handlers under way come to their end; slots that wait for work end at once."""

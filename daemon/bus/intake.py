@@ -57,11 +57,14 @@ class NotAccepted(Transient):
 class Intake(Periodic):
     """Takes events in. Requests that come together share one round trip. As a service it drains the spool.
 
-    *alone*: no other process uses these stores. Otherwise another process may have spooled the event before of the same
-    key, and told its sender; so before an append the intake asks Postgres for that, unless it did a moment ago.
+    *closed*: nothing is taken in until `open`, or the first look at the spool. *alone*: no other process uses these
+    stores. Otherwise another process may have spooled the event before of the same key, and told its sender; so before
+    an append the intake asks Postgres for that, unless it did a moment ago.
     """
 
-    def __init__(self, streams: Streams, pool: Pool, stores: Stores, *, alone: bool = False) -> None:
+    def __init__(
+        self, streams: Streams, pool: Pool, stores: Stores, *, alone: bool = False, closed: bool = False
+    ) -> None:
         super().__init__("intake", self._look, every_s=LOOK_S, skip=store_away)
         self._streams = streams
         self._pool = pool
@@ -74,6 +77,7 @@ class Intake(Periodic):
         self._spool_tail = asyncio.Lock()
         self._spool_empty = False  # as far as this process knows
         self._held = False
+        self._closed = closed
         self._alone = alone
         self._unanswered: set[asyncio.Task[bool | None]] = set()
         self._empty_until = -math.inf
@@ -84,9 +88,15 @@ class Intake(Periodic):
     @property
     def accepting(self) -> Accepting:
         """Where the next event goes."""
+        if self._closed:
+            return "no"
         if not self._spooling and self._stores.redis.up:
             return "redis"
         return "spool" if self._stores.postgres.up else "no"
+
+    def open(self) -> None:
+        """Take events in from now on: into the spool, until the first look at it."""
+        self._closed = False
 
     def check_before_draining(self, check: Callable[[], Awaitable[None]]) -> None:
         """Await *check* before each drain of the spool: what Redis may have lost goes before what waited for it."""
@@ -238,6 +248,7 @@ class Intake(Periodic):
             raise
         finally:
             self.looked.set()
+            self.open()
 
     async def _drain(self) -> None:
         if self._check is not None:

@@ -2,7 +2,7 @@
 
 A lane holds one key's entries in order; only its head is ever handled, and the next one only when the head has been
 committed. An entry that waits (for a delay, a retry, a channel that is away, a place within a rate limit) stays in its
-lane and takes no slot.
+lane and takes no slot. A key has a share of the lanes; what comes behind it is left on the stream (`left.py`).
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 from adapters.redis.limits import Ticket
+from daemon.bus.left import EntryRef, Left, LeftEntry
 from schemas.envelope import Event, InboxKey
 
+__all__ = ["SHARE", "Entry", "EntryRef", "Lanes"]
 
-class EntryRef(NamedTuple):
-    """Names an entry: its stream's key, and its id there."""
-
-    key: str
-    id: str
+SHARE: Final = 50
+"""Entries of one key that are held: a lane takes so long to end with half of them that the rest is there in time."""
 
 
 @dataclass(slots=True, eq=False)
@@ -59,16 +58,20 @@ class Entry:
 
 
 class Lanes:
-    """The entries that this process holds for one worker."""
+    """The entries that this process holds for one worker, of each key *share* at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: int = SHARE) -> None:
+        self._share = share
         self._lanes: dict[str, list[Entry]] = {}  # most hold one entry, for which a deque takes twelve times the memory
         self._ready: asyncio.Queue[Entry] = asyncio.Queue()
         self._entries: dict[EntryRef, Entry] = {}
         self._events: dict[InboxKey, Entry] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._parked: dict[str, deque[Entry]] = {}
+        self.left = Left()
         self.changed = asyncio.Event()
+        self.wanted = asyncio.Event()
+        """Set when a key has room for what is left of it."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -79,12 +82,30 @@ class Lanes:
         return self._ready.qsize()
 
     def holds(self, ref: EntryRef) -> bool:
-        """Whether this entry is in hand."""
-        return ref in self._entries
+        """Whether this entry is in hand, or left on the stream."""
+        return ref in self._entries or ref in self.left
 
     def first(self, event: Event) -> Entry | None:
         """The entry in hand that carries *event*; any further entry of the event is a copy of it."""
         return self._events.get(event.inbox_key)
+
+    def has_room(self, subject: str, coming: int) -> bool:
+        """Whether one more entry of the key *subject* may be held, behind *coming* that are about to be added."""
+        return not self.left.has(subject) and self._load(subject) + coming < self._share
+
+    def take_back(self, most: int) -> list[LeftEntry]:
+        """At most *most* of what was left of keys that have ended with half of their share. It is to be added now, or
+        to be put back."""
+        self.wanted.clear()
+        return self.left.take(self._wanted, most) if self.left else []
+
+    def _wanted(self, subject: str) -> int:
+        load = self._load(subject)
+        return self._share - load if load <= self._share // 2 else 0
+
+    def _load(self, subject: str) -> int:
+        """How many entries of a key are in hand, copies included."""
+        return sum(1 + len(entry.copies) for entry in self._lanes.get(subject, ()))
 
     def add(self, entry: Entry, *, decided: bool = False) -> None:
         """Put *entry* behind the entries of its key. *decided*: it is on its way to Postgres, so no slot takes it.
@@ -131,6 +152,8 @@ class Lanes:
             del lane[0]
             self._ready.put_nowait(lane[0])
         self.changed.set()
+        if self.left.has(entry.event.subject) and self._wanted(entry.event.subject):
+            self.wanted.set()
         return refs
 
     def again(self, entry: Entry, delay_s: float) -> None:
@@ -179,10 +202,12 @@ class Lanes:
     def drop(self, partitions: Iterable[int]) -> int:
         """Forget the entries of *partitions*, which another process owns now. Returns how many entries they were."""
         gone = set(partitions)
+        self.left.drop(gone)
         return self._forget([entry for entry in self._entries.values() if entry.partition in gone])
 
     def drop_waiting(self, partition: int) -> int:
         """Forget the entries of *partition* that are not active; returns how many entries of it are left."""
+        self.left.drop({partition})
         mine = [entry for entry in self._entries.values() if entry.partition == partition]
         return len(mine) - self._forget([entry for entry in mine if not entry.active])
 
@@ -221,8 +246,8 @@ class Lanes:
         return self._entries.get(entry.ref) is entry
 
     def by_stream(self) -> Counter[str]:
-        """How many entries of each stream are in hand."""
-        return Counter(ref.key for ref in self._entries)
+        """How many entries of each stream are in hand, or left there."""
+        return Counter(ref.key for ref in self._entries) + self.left.by_stream
 
     def oldest(self) -> datetime | None:
         """When the oldest event in hand arrived."""

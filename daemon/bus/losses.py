@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from adapters.postgres.bus import inbox, missing, workers
 from adapters.postgres.pool import Connection, Pool
-from adapters.redis.streams import Streams, partition_in, stream_keys
+from adapters.redis.streams import Streams, partition_in, stream_keys, topic_in
+from adapters.redis.values import text
 from daemon.bus.publisher import restore
 from schemas.envelope import TOPICS, Event, from_fields
 from schemas.errors import Malformed
 from schemas.partitions import partition_of
 
 PAGE: Final = 500
+SKEW_MS: Final = 60_000
+"""How much later than Redis's clock that of a process may be."""
 
 
 class Losses:
@@ -48,34 +51,53 @@ class Losses:
             open_ids.update(event.id for event in concerned if event.inbox_key not in ended)
         return [event for event in recent if event.id in open_ids]
 
-    async def publish(self, recovered: Sequence[Event], beats_ms: Sequence[int]) -> None:
-        """Append what is recovered, and with it, in the order of their times, what came for the same keys since the
-        last good beats (of the server, or of each partition; in the server's time): some of that is newer, and some,
-        which another process took in, may be older."""
-        newer = await self._newer({event.subject for event in recovered}, beats_ms)
-        entries = {event.id: event for event in (*recovered, *(event for _, _, event in newer))}
+    async def publish(self, recovered: Sequence[Event]) -> None:
+        """Append what is recovered, and with it, in the order of their times, what is there for the same keys and came
+        since: some of that is newer, and some, which waited in the spool, may be older."""
+        newer = await self._newer(recovered)
+        every = (*recovered, *(event for _, _, event in newer))
+        entries = {(*event.inbox_key, event.target): event for event in every}  # a replay and a retry are others
         again = sorted(entries.values(), key=lambda event: event.time)
         for start in range(0, len(again), PAGE):
             await restore(self._pool, self._streams, again[start : start + PAGE])
-        pipe = self._streams.redis.pipeline(transaction=False)
-        for key, entry_id, _ in newer:
-            pipe.xdel(key, entry_id)
-        await pipe.execute()
+        await self._remove([(key, entry_id) for key, entry_id, _ in newer])
 
-    async def _newer(self, subjects: set[str], beats_ms: Sequence[int]) -> list[tuple[str, str, Event]]:
-        partitions = {partition_of(subject, self._streams.partitions) for subject in subjects}
-        keys = stream_keys(TOPICS, partitions)
-        pipe = self._streams.redis.pipeline(transaction=False)
-        for key in keys:
-            since_ms = beats_ms[partition_in(key) if len(beats_ms) > 1 else 0]
-            pipe.xrange(key, min=f"{since_ms}-0", max="+", count=10_000)
+    async def _remove(self, moved: Sequence[tuple[str, str]]) -> None:
+        """Take the former entries of what was appended again off their streams, also where they are pending."""
+        topics = {worker.name: worker.topics for worker in await workers.listed(self._pool)}
+        for start in range(0, len(moved), PAGE):
+            pipe = self._streams.redis.pipeline(transaction=False)
+            for key, entry_id in moved[start : start + PAGE]:
+                pipe.xdel(key, entry_id)
+                for name in [name for name, read in topics.items() if topic_in(key) in read]:
+                    pipe.xack(key, name, entry_id)
+            await pipe.execute()
+
+    async def _newer(self, recovered: Sequence[Event]) -> list[tuple[str, str, Event]]:
+        """(stream, entry id, event) of what is there for the keys of *recovered* and was appended since the first of
+        them came."""
+        since_ms: dict[int, int] = {}
+        for event in recovered:
+            partition = partition_of(event.subject, self._streams.partitions)
+            came_ms = max(0, int(event.time.timestamp() * 1000) - SKEW_MS)
+            since_ms[partition] = min(came_ms, since_ms.get(partition, came_ms))
+        subjects = {event.subject for event in recovered}
         found: list[tuple[str, str, Event]] = []
-        for key, entries in zip(keys, await pipe.execute(), strict=True):
-            for entry_id, fields in entries:
-                try:
-                    event = from_fields(fields)
-                except Malformed:
-                    continue
-                if event.subject in subjects:
-                    found.append((key, entry_id.decode(), event))
+        for key in stream_keys(TOPICS, since_ms):
+            after = f"{since_ms[partition_in(key)]}-0"
+            while page := await self._page(key, after):
+                found += [(key, entry_id, event) for entry_id, event in page if event and event.subject in subjects]
+                after = f"({page[-1][0]}"
         return sorted(found, key=lambda entry: entry[2].time)
+
+    async def _page(self, key: str, after: str) -> list[tuple[str, Event | None]]:
+        """Entries of *key* from *after* on; without their events where they are none of ours."""
+        entries: Any = await self._streams.redis.xrange(key, min=after, count=PAGE)
+        return [(text(entry_id), _event(fields)) for entry_id, fields in entries]
+
+
+def _event(fields: Mapping[bytes, bytes]) -> Event | None:
+    try:
+        return from_fields(fields)
+    except Malformed:
+        return None

@@ -8,6 +8,8 @@ from daemon.telemetry.declared import Declared
 
 OUTCOMES: Final = ("done", "skipped", "dead", "uncertain")
 
+OF_ALL: Final = "Of the whole installation: every process tells the same number, so take their max, not their sum."
+
 METRICS: Final = (
     Declared(
         "ferryman_events_total",
@@ -23,15 +25,26 @@ METRICS: Final = (
         ("worker",),
         (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
     ),
-    Declared("ferryman_lag", "gauge", "Events published that the worker has not settled.", ("worker",)),
-    Declared("ferryman_oldest_seconds", "gauge", "Age of the worker's oldest unsettled event.", ("worker",)),
+    Declared(
+        "ferryman_lag",
+        "gauge",
+        f"Events published that the worker has not settled, read or not. {OF_ALL}",
+        ("worker",),
+    ),
+    Declared(
+        "ferryman_oldest_seconds",
+        "gauge",
+        "Age of the worker's oldest unsettled event, read or not, also of a worker that is paused or waits for its"
+        f" leases. {OF_ALL}",
+        ("worker",),
+    ),
     Declared(
         "ferryman_unattended_seconds",
         "gauge",
-        "How long no process has run the worker while work waits for it; 0: one runs it, or nothing waits.",
+        f"How long no process has run the worker while work waits for it; 0: one runs it, or nothing waits. {OF_ALL}",
         ("worker",),
     ),
-    Declared("ferryman_dead_letters", "gauge", "Dead letters that wait for a person.", ("worker",)),
+    Declared("ferryman_dead_letters", "gauge", f"Dead letters that wait for a person. {OF_ALL}", ("worker",)),
     Declared("ferryman_uncertain", "gauge", "Sends whose outcome is not known.", ("provider",)),
     Declared("ferryman_breaker_open", "gauge", "1 while calls to the provider are stopped.", ("provider",)),
     Declared("ferryman_provider_paused", "gauge", "1 while an operator has paused the provider.", ("provider",)),
@@ -42,7 +55,7 @@ METRICS: Final = (
         ("provider",),
     ),
     Declared("ferryman_worker_paused", "gauge", "1 while an operator has paused the worker.", ("worker",)),
-    Declared("ferryman_spool", "gauge", "Accepted events that wait in Postgres for Redis."),
+    Declared("ferryman_spool", "gauge", f"Accepted events that wait in Postgres for Redis. {OF_ALL}"),
     Declared("ferryman_log_lines_dropped_total", "counter", "Log lines dropped because the log's reader took none."),
     Declared("ferryman_loop_lag_seconds", "gauge", "How late the event loop runs what is due."),
 )

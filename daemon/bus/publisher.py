@@ -19,4 +19,5 @@ async def restore(pool: Pool, streams: Streams, events: Sequence[Event]) -> None
     """Append *events*, which the server has lost, before it is trusted again, and note their new places in the journal.
     Raises as `Streams.restore`."""
     ids = await streams.restore(await payloads.set_aside(pool, events))
-    await places.moved(pool, list(zip((event.id for event in events), ids, strict=True)))
+    restored = zip(events, ids, strict=True)
+    await places.moved(pool, [(one.id, id) for one, id in restored if not one.replayid and not one.target])

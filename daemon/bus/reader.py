@@ -8,18 +8,20 @@ new. A reader does the same after an error of a read.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Final
 
 import structlog
 
-from adapters.postgres.bus.workers import EPOCH
 from adapters.redis.streams import StaleRead, StreamErrors, Streams, partition_in, stream_keys
 from daemon.bus.admission import Admission
 from daemon.bus.committer import Committer
 from daemon.bus.lanes import Lanes
+from daemon.bus.left import MOST
 from daemon.bus.shared import Shared
 from daemon.bus.worker import AnyWorker
 from daemon.telemetry.failures import fields
@@ -65,13 +67,13 @@ class Reader:
         self._last: dict[str, str] = {}  # beyond these ids nothing was there, or it has been read
         self._woken = False
         self._stopping = asyncio.Event()
-        since = shared.since.get(worker.name, EPOCH)
-        self._admission = Admission(worker, shared.pool, lanes, committer, self._stopping, since)
+        self._admission = Admission(worker, shared.pool, lanes, committer, self._stopping, shared.since)
         self._failing: str | None = None
         self._turn = 0
         self._next_count = 0.0
         self._read_at = -math.inf
         self._trusted_since = self._appends.trusted_since()
+        self._mark = self._appends.mark
         self.paused = False
         self.reading: frozenset[int] = frozenset()
         """The partitions that the read under way may bring entries of: they are not handed over before its end."""
@@ -118,8 +120,18 @@ class Reader:
             since = self._appends.trusted_since()
         if since not in (None, self._trusted_since):
             self._trusted_since = since
+            if self._appends.mark != self._mark:
+                self._mark = self._appends.mark
+                self._forget_waiting()
             self._begin_anew()
         return since is not None
+
+    def _forget_waiting(self) -> None:
+        """What was lost is there again, before what is newer of its keys: so nothing that is not begun keeps its place
+        in a lane. What of it is pending still is in the history."""
+        self._lanes.left.clear()
+        for partition in self._owned:
+            self._lanes.drop_waiting(partition)
 
     def _follow_leases(self) -> None:
         """Take up the partitions leased since the last call, from the beginning of what is pending there."""
@@ -150,6 +162,13 @@ class Reader:
 
         Returns the streams of which everything was read that they had; () when there may be more."""
         await self._claim()
+        if await self._take_back(room):
+            return ()
+        if len(self._lanes.left) >= MOST:
+            keys = [key for key in keys if not self._lanes.left.by_stream[key]]
+            if not keys:
+                await self._pause()
+                return ()
         some = keys
         if room < len(keys):
             some = [keys[(self._turn + n) % len(keys)] for n in range(room)]
@@ -170,6 +189,20 @@ class Reader:
         self._last.update((entry.key, entry.id) for entry in found)
         await self._admission.admit(found, self._owned, history=False)
         return some if len(found) < count else ()  # so few are all that there was
+
+    async def _take_back(self, room: int) -> bool:
+        """Read again what was left of keys that have room now; returns whether there was such."""
+        taken = self._lanes.take_back(room)
+        if not taken:
+            return False
+        try:
+            found = await self._streams.fetch([entry.ref for entry in taken])
+        except BaseException:
+            self._lanes.left.put_back(taken)
+            raise
+        for history, some in groupby(zip(taken, found, strict=True), key=lambda pair: pair[0].history):
+            await self._admission.admit([entry for _, entry in some], self._owned, history=history, taken_back=True)
+        return True
 
     async def _claim(self) -> None:
         """Claim the partitions that this process took up: reads of other processes there are refused from now on."""
@@ -194,7 +227,13 @@ class Reader:
         self._begin_anew()
 
     async def _wait(self, keys: Sequence[str], block_ms: int) -> None:
-        """Wait until there may be something new in *keys*, which had nothing new a moment ago."""
+        """Wait until there may be something new in *keys*, which had nothing new a moment ago, or until a key has room
+        for what was left of it."""
+        if self._lanes.left:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SHORT_BLOCK_MS / 1000):
+                    await self._lanes.wanted.wait()
+            return
         if self._woken:
             self._last.clear()  # the entry that ended the wait is gone: an operator has read it by hand
         if unknown := [key for key in keys if key not in self._last]:

@@ -7,8 +7,8 @@ and what this process published a moment ago. An event that is on the stream twi
 second. Recovery makes the groups last, so no process reads before everything is in place. New events wait in the spool
 meanwhile, so a recovered event of a key goes before a newer one.
 
-Beside these signs, `comparison.py` looks whether what is open stands on its stream, and `rewind.py` looks whether
-Postgres went back.
+Beside these signs, `comparison.py` looks whether what is open stands on its stream, `groups.py` whether a stream is
+gone, and `rewind.py` whether Postgres went back.
 
 On a cluster every partition has a mark and a beat of its own, as each node can lose data alone. With a cluster or
 Sentinel, recovery also counts it as a loss when another server takes over: that server may lack what the former one
@@ -25,19 +25,17 @@ from typing import Final, Protocol
 
 import structlog
 
-from adapters.postgres.bus import looked, meta, partitions, workers
+from adapters.postgres.bus import looked, meta, partitions
 from adapters.postgres.pool import Connection, Pool, locking
-from adapters.redis.streams import NotDurable, StreamErrors, Streams, stream_keys
+from adapters.redis.streams import NotDurable, StreamErrors, Streams
+from daemon.bus import groups as bus_groups
 from daemon.bus.comparison import Comparison
 from daemon.bus.losses import Losses
+from daemon.bus.marks import Marks
 from daemon.bus.rewind import Rewind
 from daemon.lifecycle import Periodic
 from daemon.stores.health import store_away
 
-MARK: Final = "ferryman:{bus}:mark"
-BEAT: Final = "ferryman:{bus}:beat"
-_LOOK: Final = "return {redis.call('GET', KEYS[1]), redis.call('INCR', KEYS[2]), redis.call('TIME')}"
-_BUS: Final = "bus"
 EVERY_S: Final = 1.0
 SETTLE_S: Final = 2 * EVERY_S
 """How long every process needs to look, and to publish what it alone knows."""
@@ -78,9 +76,8 @@ class Recovery:
         self._rewind = Rewind(pool, streams, in_flight)
         self._id = uuid.uuid4().hex
         self._mark: str | None = None
-        self._tags = streams.server.parts(streams.partitions)
-        self._beats = [0] * len(self._tags)
-        self._beats_ms = [0] * len(self._tags)
+        self._marks = Marks(streams)
+        self._beats = [0] * len(self._marks)
         self._servers: str | None = None
         self._waiting = False
         self._rounds = 0
@@ -92,10 +89,11 @@ class Recovery:
         self._suspect.set()
 
     async def begin(self) -> None:
-        """Look for the first time, and mend before anything is read or taken in. Raises what the stores raise."""
+        """Look for the first time, and mend before anything is read or appended. Raises what the stores raise; it may
+        be called again then."""
         self._mark = await meta.value(self._pool, "mark")
         beats = [int(beat) for beat in (await meta.value(self._pool, "beat") or "").split()]
-        if len(beats) == len(self._tags):
+        if len(beats) == len(self._marks):
             self._beats = beats
         if self._streams.server.fails_over:
             self._servers = await meta.value(self._pool, "servers")
@@ -153,24 +151,21 @@ class Recovery:
 
     async def _look_alone(self, *, groups: bool) -> None:
         restarted = await self._streams.appends.restarted()
-        pipe = self._streams.redis.pipeline(transaction=False)
-        for tag in self._tags:
-            pipe.execute_command("EVAL", _LOOK, 2, tagged(MARK, tag), tagged(BEAT, tag))
-        found = await pipe.execute()
-        servers = self._streams.server.serving([tagged(MARK, tag) for tag in self._tags])
-        marks = {None if mark is None else mark.decode() for mark, _, _ in found}
-        beats = [int(beat) for _, beat, _ in found]
+        marks, beats, now_ms = await self._marks.look()
+        servers = self._streams.server.serving(self._marks.keys)
         went_back = any(beat <= before for beat, before in zip(beats, self._beats, strict=True))
         # no beat need be among what is lost
-        went_back = went_back or (restarted and await self._streams.lacks_recent())
+        went_back = went_back or ((restarted or groups) and await self._streams.lacks_recent())
+        gone = groups and await bus_groups.lost(self._pool, self._streams)
         taken_over = self._servers is not None and servers != self._servers
         postgres_back = self._rounds % CHECKPOINT_EVERY == 0 and await self._rewind.postgres_went_back()
-        signs = marks != {self._mark} or self._mark is None or went_back or taken_over or postgres_back
-        absent = 0 if signs or self._rounds % COMPARE_EVERY else await self._comparison.lost()
+        signs = marks != {self._mark} or self._mark is None or went_back or gone or taken_over or postgres_back
+        absent = 0 if signs else await self._absent(groups=groups)
         if signs or absent:
             await self._mend(
                 gone=None in marks,
                 went_back=went_back,
+                stream_gone=gone,
                 taken_over=taken_over,
                 absent=absent,
                 postgres_back=postgres_back,
@@ -178,21 +173,26 @@ class Recovery:
             self._comparison.forget()
         else:
             if groups:
-                await self._ensure_groups()
+                await bus_groups.ensure(self._pool, self._streams)
             if restarted and self._rounds:
                 await self._let_others_mend()
-        self._streams.appends.trust(tagged(MARK, self._tags[0]), self._mark or "")
+        self._streams.appends.trust(self._marks.keys[0], self._mark or "")
         if servers != (self._servers or ""):
             await meta.put(self._pool, "servers", servers)
             self._servers = servers
         self._beats = beats
-        self._beats_ms = [int(seconds) * 1000 + int(micros) // 1000 for _, _, (seconds, micros) in found]
         self._rounds += 1
         if self._rounds % CHECKPOINT_EVERY == 0:
             await meta.put(self._pool, "beat", " ".join(map(str, beats)))
             await self._comparison.checkpoint()
-            await self._rewind.checkpoint(max(self._beats_ms))
+            await self._rewind.checkpoint(now_ms)
             await looked.forget_old(self._pool)
+
+    async def _absent(self, *, groups: bool) -> int:
+        """How many open events are not on their streams; of all, at the start, and of some, now and then."""
+        if not self._rounds:
+            return await self._comparison.lost_by_now()
+        return await self._comparison.lost() if groups or self._rounds % COMPARE_EVERY == 0 else 0
 
     async def _let_others_mend(self) -> None:
         """Hold the intake back for SETTLE_S: this process sees no loss, but another may, and a recovered event goes
@@ -202,24 +202,19 @@ class Recovery:
             until = time.monotonic() + SETTLE_S
             while time.monotonic() < until:
                 await asyncio.sleep(MEANWHILE_S)
-                marks = await self._marks()
+                marks = await self._marks.now()
                 if marks != {self._mark}:
                     await self._mend(gone=None in marks)
                     return
         finally:
             self._intake.release()
 
-    async def _marks(self) -> set[str | None]:
-        pipe = self._streams.redis.pipeline(transaction=False)
-        for tag in self._tags:
-            pipe.get(tagged(MARK, tag))
-        return {None if found is None else found.decode() for found in await pipe.execute()}
-
     async def _mend(
         self,
         *,
         gone: bool,
         went_back: bool = False,
+        stream_gone: bool = False,
         taken_over: bool = False,
         absent: int = 0,
         postgres_back: bool = False,
@@ -235,14 +230,15 @@ class Recovery:
                 told = {
                     "mark": "gone" if gone else "there",
                     "beat_went_back": went_back,
+                    "stream_gone": stream_gone,
                     "taken_over": taken_over,
                     "absent": absent,
                     "postgres_went_back": postgres_back,
                 }
                 await self._mend_alone(conn, told)
                 await self._tell(conn)
-            if self._rounds:  # every process drains the same spool, and what another process recovers goes before it
-                await self._wait_for_others()
+            # every process drains the same spool, and what another process recovers goes before it
+            await self._wait_for_others(SETTLE_S if self._rounds else 0.0)
         finally:
             self._intake.release()
 
@@ -251,16 +247,16 @@ class Recovery:
         if self._mark is not None:
             await looked.tell(conn, self._id, self._mark)
 
-    async def _wait_for_others(self) -> None:
+    async def _wait_for_others(self, least_s: float) -> None:
         """Wait until every living process has published what it alone knew, or until there is another loss to look at.
 
-        A process that does not say so is waited for LONGEST_SETTLE_S at most.
+        A process that does not say so is waited for LONGEST_SETTLE_S at most; one that is starting says so, too.
         """
         assert self._mark is not None
         began = time.monotonic()
-        await asyncio.sleep(SETTLE_S)
+        await asyncio.sleep(least_s)
         while time.monotonic() - began < LONGEST_SETTLE_S:
-            if await self._marks() != {self._mark}:
+            if await self._marks.now() != {self._mark}:
                 return
             alive, _ = await partitions.holders(self._pool)
             if await looked.count(self._pool, self._mark) >= alive:
@@ -270,35 +266,22 @@ class Recovery:
 
     async def _mend_alone(self, conn: Connection, told: Mapping[str, str | int]) -> None:
         agreed = await meta.value(conn, "mark")
-        marks = await self._marks()
+        marks = await self._marks.now()
         self._streams.recent.forget_ids()
         new = self._mark is None and agreed is None and marks == {None}
         mended = agreed is not None and marks == {agreed} and agreed != self._mark
         recovered = [] if new or mended else await self._losses.missing(conn)
         recovered += await self._losses.unknown({event.id for event in recovered})
         if recovered:
-            await self._losses.publish(recovered, self._beats_ms)
-        await self._ensure_groups()
+            await self._losses.publish(recovered)
+        await bus_groups.ensure(self._pool, self._streams)
         if not mended:
             agreed = uuid.uuid4().hex
             await looked.forget_all(conn)
+            # first: by an older beat with the new mark, a process that starts now would find another loss
+            await meta.put(conn, "beat", " ".join(map(str, await self._marks.beats())))
             await meta.put(conn, "mark", agreed)
-            pipe = self._streams.redis.pipeline(transaction=False)
-            for tag in self._tags:
-                pipe.set(tagged(MARK, tag), agreed)
-            await pipe.execute()
+            await self._marks.set(agreed)
             if not new:
                 log.warning("redis.lost_data", published_again=len(recovered), **told)
         self._mark = agreed
-
-    async def _ensure_groups(self) -> None:
-        """Make the groups of every worker of the installation, also of those that no process runs now: what they have
-        not read is kept for them."""
-        for worker in await workers.listed(self._pool):
-            keys = stream_keys(worker.topics, range(self._streams.partitions))
-            await self._streams.ensure_groups(worker.name, keys)
-
-
-def tagged(key: str, tag: str) -> str:
-    """*key* in the slot of *tag*."""
-    return key.replace(_BUS, tag, 1)

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 class Rewind:
     """Of one process. *in_flight*: the entries that the journal's worker may hold at a time. All others that came
-    before its newest are in the journal."""
+    before its newest are in the journal; what is left on the stream is newer than its key's last there."""
 
     def __init__(self, pool: Pool, streams: Streams, in_flight: int) -> None:
         self._pool = pool

@@ -20,7 +20,7 @@ from daemon.telemetry.metrics import Metrics
 class Shared:
     """Built once for each process. *streams*: for appends and acknowledgements; each reader has a client of its own.
     *suspect* is called at a sign that Redis has lost data. *since*: worker -> when it began; events that were accepted
-    before are not its own."""
+    before are not its own. It is complete before any consumer starts."""
 
     settings: Settings
     stores: Stores

@@ -31,7 +31,6 @@ from daemon.settings.model import Settings
 from daemon.stores.health import store_away
 from daemon.telemetry.failures import fields
 from daemon.telemetry.metrics import Metrics
-from daemon.telemetry.outlet import take_dropped
 from schemas.envelope import TOPICS
 
 SWEEP_EVERY_S: Final = 1.0
@@ -83,8 +82,11 @@ class Pausable(Protocol):
 
 
 class Upkeep:
-    """The duties of one process. Several processes may do the same duty at the same time without harm. *scopes*:
-    channel -> what its rate limit counts by."""
+    """The duties of one process. Several processes may do the same duty at the same time without harm.
+
+    *lines_dropped*: how many log lines were dropped since the last call. *scopes*: channel -> what its rate limit
+    counts by.
+    """
 
     def __init__(
         self,
@@ -94,6 +96,7 @@ class Upkeep:
         consumers: Sequence[Consumer],
         channels: Channels,
         measured: Metrics,
+        lines_dropped: Callable[[], int] = int,
         scopes: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._settings = settings
@@ -103,6 +106,7 @@ class Upkeep:
         self._channels = channels
         self._metrics = measured
         self._scopes = scopes
+        self._lines_dropped = lines_dropped
         self._waiting_since: dict[str, float | None] = {}
         """Worker -> when its oldest open event was appended, Unix seconds of Redis's clock."""
 
@@ -168,7 +172,7 @@ class Upkeep:
 
     async def _measure_loop(self) -> None:
         self._metrics.set("ferryman_loop_lag_seconds", self._lag.late_s)
-        self._metrics.inc("ferryman_log_lines_dropped_total", n=take_dropped())
+        self._metrics.inc("ferryman_log_lines_dropped_total", n=self._lines_dropped())
 
     async def _measure_process(self) -> None:
         """What this process knows by itself, also while both stores are away."""

@@ -12,7 +12,7 @@ from adapters.postgres.pool import single_connection
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.screen import say
 from daemon.settings.model import Settings
-from daemon.stores.located import located_stores
+from daemon.stores.located import located_stores, require_sessions
 
 
 def migrate(
@@ -23,11 +23,10 @@ def migrate(
 
 
 async def _migrate(settings: Settings, dry_run: bool) -> None:
-    async with (
-        located_stores(settings, make=not dry_run, join=True) as addresses,
-        single_connection(addresses.database_url) as connection,
-    ):
-        names = await (pending(connection) if dry_run else apply_migrations(connection))
+    async with located_stores(settings, make=not dry_run, join=True) as addresses:
+        await require_sessions(addresses.database_url)
+        async with single_connection(addresses.database_url) as connection:
+            names = await (pending(connection) if dry_run else apply_migrations(connection))
     verb = "would apply" if dry_run else "applied"
     for name in names:
         say(f"{verb} {name}")

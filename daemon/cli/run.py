@@ -15,7 +15,7 @@ from daemon.cli.context import read_settings, run_async
 from daemon.lifecycle import stop_on_signals
 from daemon.settings.hints import ignored_options
 from daemon.settings.model import Settings
-from daemon.stores.located import located_stores, require_schema
+from daemon.stores.located import located_stores
 from daemon.telemetry import logs
 from daemon.telemetry.outlet import Outlet
 from daemon.web.place import place
@@ -33,10 +33,10 @@ def run() -> None:
         logs.configure(settings.ferryman_log_level, stream=outlet, human=terminal, colors=colors)
         for name, option in ignored_options(settings):
             log.warning("settings.option_ignored", setting=name, option=option)
-        run_async(_run(settings))
+        run_async(_run(settings, outlet))
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, outlet: Outlet) -> None:
     stop = asyncio.Event()
     stop_on_signals(stop)
 
@@ -44,10 +44,9 @@ async def _run(settings: Settings) -> None:
         log.info("daemon.started", url=f"http://{place(settings.ferryman_host, port)}")
 
     async with located_stores(settings, make=True) as addresses:
-        await require_schema(addresses.database_url)
         if settings.ferryman_admin_token is None:
             log.info("daemon.admin_token", file=str(admin_token(settings.ferryman_data_dir)))
-        async with assembled(settings, addresses) as daemon:
+        async with assembled(settings, addresses, lines_dropped=outlet.take_dropped) as daemon:
             await daemon.run(stop, started)
     log.info("daemon.stopped")
 

@@ -17,7 +17,7 @@ from adapters.postgres.pool import Pool, connect
 from daemon.cli.arguments import parse_time, parse_words
 from daemon.cli.screen import safe
 from daemon.settings.model import Settings
-from daemon.stores.located import Addresses, located_stores, require_schema
+from daemon.stores.located import Addresses, located_stores, require_schema, require_sessions
 from schemas.errors import FerrymanError
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON document.")]
@@ -44,6 +44,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Addresses, Pool]]:
     """The stores of an installation, those of a running daemon too, and a small pool. Raises: StartError or
     EmbeddedError."""
     async with located_stores(settings, make=False, join=True) as addresses:
+        await require_sessions(addresses.database_url)
         await require_schema(addresses.database_url)
         async with connect(addresses.database_url, size=2, name="ferryman-cli") as pool:
             yield addresses, pool

@@ -15,7 +15,7 @@ from adapters.redis.lease_table import Table
 from adapters.redis.server import Server
 from adapters.redis.stream_states import StreamState
 from adapters.redis.streams import partition_in, stream_keys
-from daemon.bus.recovery import BEAT, MARK, tagged
+from daemon.bus.marks import BEAT, MARK, tagged
 from daemon.bus.worker import AnyWorker
 from schemas.envelope import TOPICS
 

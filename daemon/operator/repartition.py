@@ -19,7 +19,7 @@ from adapters.redis import stream_states
 from adapters.redis.client import Redis, server_of
 from adapters.redis.stream_states import Entry
 from daemon.bus import journal
-from daemon.bus.recovery import BEAT, MARK, tagged
+from daemon.bus.marks import BEAT, MARK, tagged
 from daemon.bus.worker import AnyWorker
 from daemon.operator.partitions import Layout, read_layout, serving_marks, topic_in
 from schemas.envelope import Event, from_fields

@@ -34,17 +34,23 @@ class StoreWatch(Periodic):
     """Whether one store serves this process: looks once a second, and hears from the parts that use the store.
 
     *look*: raises when the store does not answer. *away*: which of its errors mean that; any other error ends the
-    service. The store counts as up until the first look.
+    service. *sought_at*: the address (without secrets) where the store is yet to be found. It counts as down until the
+    first success then, else as up until the first look.
     """
 
-    def __init__(self, name: str, look: Callable[[], Awaitable[None]], away: Skip) -> None:
+    def __init__(
+        self, name: str, look: Callable[[], Awaitable[None]], away: Skip, *, sought_at: str | None = None
+    ) -> None:
         super().__init__(name, self._round, every_s=lambda: EVERY_S if self.up else EVERY_WHILE_DOWN_S)
         self._look = look
         self._away = away
         self._is_up = asyncio.Event()
-        self._is_up.set()
+        self._sought_at = sought_at
+        self._told = False  # whether the outage is in the log
         self._error_at = -math.inf
-        self._down_since = 0.0
+        self._down_since = time.monotonic()
+        if sought_at is None:
+            self._is_up.set()
 
     @property
     def up(self) -> bool:
@@ -60,21 +66,30 @@ class StoreWatch(Periodic):
         now."""
         self._error_at = time.monotonic()
         if self.up:
-            self._down(exc)
             self.wake()
+        self._down(exc)
 
     def answered(self) -> None:
         """A user's work has succeeded: the store is up, whatever was noticed before."""
         self._error_at = -math.inf
         if not self.up:
             self._is_up.set()
-            log.info("store.up", store=self.name, down_s=round(time.monotonic() - self._down_since, 1))
+            self._sought_at = None
+            if self._told:
+                log.info("store.up", store=self.name, down_s=round(time.monotonic() - self._down_since, 1))
+            self._told = False
 
     def _down(self, exc: BaseException) -> None:
         if self.up:
             self._is_up.clear()
             self._down_since = time.monotonic()
+        if self._told:
+            return
+        self._told = True
+        if self._sought_at is None:
             log.error("store.down", store=self.name, **fields(exc))
+        else:
+            log.warning("store.awaited", store=self.name, place=self._sought_at, **fields(exc))
 
     async def _round(self) -> None:
         try:
@@ -97,14 +112,18 @@ class Stores:
     postgres: StoreWatch
 
 
-def redis_watch(redis: Redis) -> StoreWatch:
+def redis_watch(redis: Redis, sought_at: str | None = None) -> StoreWatch:
     """The watcher of Redis. *redis*: a client of the watcher's own, so that no user's call delays a look."""
-    return StoreWatch("redis", server_of(redis).look, lambda exc: isinstance(exc, StreamErrors))
+    return StoreWatch("redis", server_of(redis).look, lambda exc: isinstance(exc, StreamErrors), sought_at=sought_at)
 
 
-def postgres_watch(look: Callable[[], Awaitable[None]]) -> StoreWatch:
+def postgres_watch(look: Callable[[], Awaitable[None]], sought_at: str | None = None) -> StoreWatch:
     """The watcher of Postgres. *look*: makes a query on a connection of its own."""
-    return StoreWatch("postgres", look, lambda exc: store_is_down(exc) or isinstance(exc, PostgresError))
+    return StoreWatch("postgres", look, _away_for_the_watch, sought_at=sought_at)
+
+
+def _away_for_the_watch(exc: Exception) -> bool:
+    return store_is_down(exc) or isinstance(exc, PostgresError)
 
 
 def store_away(exc: Exception) -> bool:

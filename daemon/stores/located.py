@@ -101,6 +101,12 @@ async def _apply(database_url: str) -> list[str]:
         return await migrate(connection)
 
 
+async def require_sessions(database_url: str) -> None:
+    """Raises: PooledSessions where a pooler shares its sessions: no lock of this process would hold."""
+    async with single_connection(database_url) as one, single_connection(database_url) as other:
+        await pooler.require_own_sessions(one, other)
+
+
 async def require_schema(database_url: str) -> None:
     """Raises: StartError when the database lacks migrations."""
     async with single_connection(database_url) as connection:

@@ -40,6 +40,7 @@ class Outlet:
         self._changed = threading.Condition()
         self._give_up_at: float | None = None
         self._untold = 0
+        self._dropped = 0
         # a daemon: a write that blocks all the same does not keep the process
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
@@ -53,6 +54,12 @@ class Outlet:
             self._lines.append(line)
             self._waiting += len(line)
             self._changed.notify()
+
+    def take_dropped(self) -> int:
+        """How many lines were dropped since the last call."""
+        with self._changed:
+            taken, self._dropped = self._dropped, 0
+            return taken
 
     def flush(self) -> None:
         """Nothing: the thread writes as soon as the reader takes it."""
@@ -114,27 +121,4 @@ class Outlet:
 
     def _drop(self, lines: int) -> None:
         self._untold += lines
-        _dropped.add(lines)
-
-
-class _Count:
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._number = 0
-
-    def add(self, number: int) -> None:
-        with self._lock:
-            self._number += number
-
-    def take(self) -> int:
-        with self._lock:
-            taken, self._number = self._number, 0
-        return taken
-
-
-_dropped: Final = _Count()
-
-
-def take_dropped() -> int:
-    """How many lines this process has dropped since the last call."""
-    return _dropped.take()
+        self._dropped += lines

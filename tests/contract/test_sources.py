@@ -220,9 +220,6 @@ def test_only_a_signature_that_can_be_checked_needs_the_body(secrets: Mapping[st
     assert ORDERS.early(CIMultiDict({"X-API-Key": KEYS[1]}), secrets) is True
 
 
-RIGHT = signed(BODY)
-
-
 @pytest.mark.parametrize(
     "headers",
     [
@@ -230,14 +227,22 @@ RIGHT = signed(BODY)
         [("X-API-Key", ""), ("x-api-key", KEYS[0])],
         [("Authorization", "Basic eA=="), ("Authorization", f"Bearer {KEYS[0]}")],
         [("Authorization", "Bearer wrong"), ("authorization", f"bearer {KEYS[1]}")],
-        [("webhook-signature", "v1,AA=="), *RIGHT.items()],
-        [("webhook-timestamp", "1"), *RIGHT.items()],
-        [("webhook-id", "msg_0"), *RIGHT.items()],
-        [*RIGHT.items(), *RIGHT.items()],
     ],
     ids=lambda headers: headers[0][0] + " twice",
 )
 def test_a_header_of_proof_that_comes_twice_is_tried_in_each_of_its_values(headers: list[tuple[str, str]]) -> None:
+    assert_proven_in_either_order(headers)
+
+
+@pytest.mark.parametrize("name", ["webhook-signature", "webhook-timestamp", "webhook-id", "all"])
+def test_a_header_of_a_signature_that_comes_twice_is_tried_in_each_of_its_values(name: str) -> None:
+    right = signed(BODY)  # now: a signature holds for five minutes
+    first = {"webhook-signature": "v1,AA==", "webhook-timestamp": "1", "webhook-id": "msg_0"}
+    again = [*right.items()] if name == "all" else [(name, first[name])]
+    assert_proven_in_either_order([*again, *right.items()])
+
+
+def assert_proven_in_either_order(headers: list[tuple[str, str]]) -> None:
     assert ORDERS.verify(Webhook(CIMultiDict(headers), BODY, ""), SECRETS)
     assert ORDERS.verify(Webhook(CIMultiDict(reversed(headers)), BODY, ""), SECRETS)
 

@@ -23,12 +23,12 @@ def named(database_url: str, name: str) -> str:
 
 async def copied(database_url: str, name: str) -> str:
     """A copy of the database as it is, under *name*: what a dump and a restore make."""
-    conn = await asyncpg.connect(named(database_url, "postgres"))
+    conn, source = await asyncpg.connect(named(database_url, "postgres")), urlsplit(database_url).path[1:]
     try:
-        await conn.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", urlsplit(database_url).path[1:]
-        )
-        await conn.execute(f"CREATE DATABASE {name} TEMPLATE {urlsplit(database_url).path[1:]}")
+        await conn.execute(f"ALTER DATABASE {source} ALLOW_CONNECTIONS false")  # a pool connects anew at once
+        await conn.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", source)
+        await conn.execute(f"CREATE DATABASE {name} TEMPLATE {source}")
+        await conn.execute(f"ALTER DATABASE {source} ALLOW_CONNECTIONS true")
     finally:
         await conn.close()
     return named(database_url, name)

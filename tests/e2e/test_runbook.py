@@ -37,6 +37,7 @@ from tests.support.daemons import (
     API_KEY,
     ROOT,
     Running,
+    answering,
     digits_of,
     ended,
     environment,
@@ -559,5 +560,10 @@ async def test_a_refused_start(operator: Operator, redis: Redis, empty_database_
             await page.follow(phrase, with_(), code=1)
         finally:
             await redis.config_set("maxmemory-policy", "noeviction")
-        nowhere = with_(REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
-        await page.follow("cannot use Redis at … check REDIS_URL", nowhere, code=1, then=1)
+        url = str(operator.settings["REDIS_URL"])
+        stranger = with_(REDIS_URL=f"{url}{'&' if '?' in url else '?'}username=nobody&password=wrong")
+        await page.follow("cannot use Redis at … check REDIS_URL", stranger, code=1, then=1)
+        nowhere = dict(operator.settings) | {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+        async with answering(operator.cwd, **nowhere) as here:
+            waiting = replace(operator, settings=nowhere).beside(here)
+            await page.follow('"event":"store.awaited"', waiting, then=1)

@@ -130,6 +130,10 @@ class Bench:
         """Append *events* in their order."""
         await self.bus.append(list(events))
 
+    async def publish_lost(self, events: Iterable[Event]) -> None:
+        """Append *events* as recovery does what was lost."""
+        await self.bus.restore(list(events))
+
     async def publish_fields(self, partition: int, fields: Mapping[Any, Any]) -> None:
         """Append an entry as another program would."""
         await self.redis.xadd(stream_key(TOPIC, partition), cast("Any", dict(fields)))

@@ -42,6 +42,8 @@ class Node:
     bus: int
     process: asyncio.subprocess.Process
     redis: Redis
+    argv: Sequence[str]
+    home: Path
 
     async def ask(self, *command: str | int) -> Any:
         """Send *command* to this node itself."""
@@ -53,6 +55,30 @@ class Node:
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGKILL)
         await self.process.wait()
+
+    async def restart(self) -> None:
+        """Start it again in its place, after a kill, on the data that it has."""
+        self.process = await _spawned(self.argv)
+        await until(self.serves, f"a server on port {self.port}")
+
+    async def serves(self) -> bool:
+        """Whether it has its data and knows of its cluster."""
+        try:
+            return bool((await self.cluster_info())["cluster_state"] == "ok")
+        except redis_errors.RedisError:
+            return False
+
+    async def cluster_info(self) -> dict[str, str]:
+        """What it says of its cluster."""
+        known = await self.ask("CLUSTER INFO")
+        return known if isinstance(known, dict) else dict(_lines(known))
+
+    def cut_tail(self, entries: Sequence[bytes]) -> None:
+        """Cut its append-only file before the first command that names one of *entries*, as a power cut may."""
+        (file,) = (self.home / "appendonlydir").glob("*.incr.aof")
+        data = file.read_bytes()
+        at = min(data.index(entry) for entry in entries)
+        file.write_bytes(data[: data.rindex(b"*", 0, at)])
 
     async def answers(self) -> bool:
         """Whether it answers, itself and no other process that took the port first, or has ended."""
@@ -130,8 +156,7 @@ async def cluster_of_six(directory: Path) -> AsyncIterator[ClusterNodes]:
         for node in nodes:
 
             async def in_step(node: Node = node) -> bool:
-                known = await node.ask("CLUSTER INFO")
-                text = known if isinstance(known, dict) else dict(_lines(known))
+                text = await node.cluster_info()
                 role = await node.redis.info("replication")
                 linked = role["role"] == "master" or role["master_link_status"] == "up"
                 return text["cluster_state"] == "ok" and int(text["cluster_known_nodes"]) == 6 and bool(linked)
@@ -196,20 +221,23 @@ async def _started(stack: AsyncExitStack, directory: Path, options: Sequence[str
     port, bus = free_port(), free_port()
     home = directory / f"node-{port}"
     home.mkdir(parents=True, exist_ok=True)
-    process = await asyncio.create_subprocess_exec(
+    argv = (
         str(valkey_binary()),
         *([str(config)] if config is not None else []),
         *("--port", str(port), "--bind", "127.0.0.1", "--dir", str(home)),
         *(("--cluster-port", str(bus)) if "--cluster-enabled" in options else ()),
         *options,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
     )
-    node = Node(port, bus, process, Redis(host="127.0.0.1", port=port, socket_timeout=5))
+    redis = Redis(host="127.0.0.1", port=port, socket_timeout=5)
+    node = Node(port, bus, await _spawned(argv), redis, argv, home)
     stack.push_async_callback(node.kill)
     stack.push_async_callback(node.redis.aclose)
     return node
+
+
+async def _spawned(argv: Sequence[str]) -> asyncio.subprocess.Process:
+    nothing = asyncio.subprocess.DEVNULL
+    return await asyncio.create_subprocess_exec(*argv, stdin=nothing, stdout=nothing, stderr=nothing)
 
 
 def _lines(text: bytes) -> list[tuple[str, str]]:

@@ -115,6 +115,19 @@ async def running(cwd: Path, *, module: str = "daemon", **settings: object) -> A
 
     *module*: what stands for the program.
     """
+    async with answering(cwd, module=module, **settings) as here:
+
+        async def ready() -> bool:
+            assert here.process.returncode is None, "\n".join(here.lines[-20:])
+            return bool((await here.ready()).get("ready"))
+
+        await until(ready, "a process that is ready")
+        yield here
+
+
+@asynccontextmanager
+async def answering(cwd: Path, *, module: str = "daemon", **settings: object) -> AsyncIterator[Running]:
+    """As `running`, but it is enough that the process answers, ready or not."""
     port = free_port()
     env = environment(**{"FERRYMAN_PORT": port, "ORDERS_API_KEY": API_KEY, "CGB_SYNC_DELAY_MS": 0} | settings)
     process = await asyncio.create_subprocess_exec(
@@ -137,10 +150,9 @@ async def running(cwd: Path, *, module: str = "daemon", **settings: object) -> A
 
             async def up() -> bool:
                 assert process.returncode is None, "\n".join(here.lines[-20:])
-                document = await here.ready()
-                return bool(document.get("ready"))
+                return bool(await here.ready())
 
-            await until(up, "a process that is ready")
+            await until(up, "a process that answers")
             yield here
         finally:
             if process.returncode is None:

@@ -69,10 +69,10 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxied(server: str | int, rng: random.Random) -> AsyncIterator[Proxy]:
-    """A proxy before *server*, on a free port of this machine."""
+async def proxied(server: str | int, rng: random.Random, port: int = 0) -> AsyncIterator[Proxy]:
+    """A proxy before *server*, on *port* of this machine, or on a free one."""
     proxy = Proxy(server, rng)
-    listening = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    listening = await asyncio.start_server(proxy.serve, "127.0.0.1", port)
     proxy.port = listening.sockets[0].getsockname()[1]
     try:
         yield proxy

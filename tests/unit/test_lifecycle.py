@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.lifecycle import Background, Periodic, Service, any_set, serve
+from daemon.lifecycle import Background, Periodic, Service, Step, any_set, serve
 
 LONG = 30.0
 """Seconds that no test here waits out: the outer deadline of what must happen at once."""
@@ -47,6 +47,10 @@ class Parts:
 
         return Background(name, run)
 
+    def begun(self, part: Background) -> bool:
+        """Whether *part* was started, and has not ended."""
+        return part.name in {task.get_name() for task in asyncio.all_tasks()}
+
     def worker(self) -> Background:
         return self.part("worker")
 
@@ -65,6 +69,7 @@ class Parts:
         drain_s: float = LONG * 2,
         started: Callable[[], Awaitable[None]] | None = None,
         begin_stop: Callable[[], Awaitable[None]] | None = None,
+        steps: list[Step] | None = None,
     ) -> None:
         async with asyncio.timeout(LONG):
             await serve(
@@ -74,6 +79,7 @@ class Parts:
                 started=started or self.started,
                 begin_stop=begin_stop or self.begin_stop,
                 drain_s=drain_s,
+                steps=steps or [],
             )
 
 
@@ -515,3 +521,67 @@ async def test_cancelling_serve_leaves_nothing_running() -> None:
         await running
     assert asyncio.all_tasks() == before
     assert sorted(parts.notes) == ["side cut", "worker cut"]
+
+
+async def test_nothing_else_starts_before_the_steps_are_done() -> None:
+    parts = Parts()
+    stop, done = asyncio.Event(), asyncio.Event()
+    first, worker = parts.part("first"), parts.worker()
+    states: list[tuple[bool, bool]] = []
+
+    async def one() -> None:
+        await asyncio.sleep(0)
+        states.append((parts.begun(first), parts.begun(worker)))
+        done.set()
+
+    async def two() -> None:
+        states.append((parts.begun(first), parts.begun(worker)))
+
+    async def started() -> None:
+        states.append((parts.begun(first), parts.begun(worker)))
+        stop.set()
+
+    await parts.serve([worker], [], stop, started=started, steps=[Step([], one), Step([first], two)])
+    assert states == [(False, False), (True, False), (True, True)]
+    assert parts.notes == ["begin_stop", "worker finished", "first finished"]
+
+
+async def test_a_stop_interrupts_a_step_and_nothing_more_starts() -> None:
+    parts = Parts()
+    stop, waiting = asyncio.Event(), asyncio.Event()
+
+    async def never_done() -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    serving = asyncio.create_task(
+        parts.serve([parts.worker()], [parts.side()], stop, steps=[Step([parts.part("first")], never_done)])
+    )
+    await waiting.wait()
+    stop.set()
+    await serving
+    assert parts.notes == ["begin_stop", "first finished"]
+    assert not parts.all_started.is_set()
+
+
+async def test_a_step_that_fails_ends_the_process_with_its_error() -> None:
+    parts = Parts()
+
+    async def fails() -> None:
+        raise Broken("step")
+
+    with pytest.raises(Broken, match="step"):
+        await parts.serve([parts.worker()], [parts.side()], asyncio.Event(), steps=[Step([parts.part("first")], fails)])
+    assert parts.notes == ["begin_stop", "first finished"]
+    assert not parts.all_started.is_set()
+
+
+async def test_a_service_of_a_step_that_breaks_ends_the_wait() -> None:
+    parts = Parts()
+
+    async def never_done() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(Broken):
+        await parts.serve([], [parts.side()], asyncio.Event(), steps=[Step([Background("first", fail)], never_done)])
+    assert parts.notes == ["begin_stop"]

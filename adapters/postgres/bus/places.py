@@ -19,9 +19,11 @@ STRETCH: Final = 5_000
 
 
 class Place(NamedTuple):
-    """An open event: its number in the journal, its type and subject, which name its stream, and its entry there."""
+    """An open event: its number in the journal, its id, its type and subject, which name its stream, and its entry
+    there."""
 
     seq: int
+    event_id: str
     type: str
     subject: str
     entry_id: str
@@ -38,7 +40,7 @@ WITH candidates AS MATERIALIZED (
     WHERE {chosen} AND j.recorded_at > now() - make_interval(days => $4) AND j.entry_id IS NOT NULL AND NOT EXISTS (
         SELECT FROM inbox i WHERE i.event_id = j.id AND i.worker = w.worker AND i.replay_id = ''
         AND i.at BETWEEN j.recorded_at - interval '1 day' AND j.recorded_at + interval '1 day'))
-SELECT DISTINCT seq, type, subject, entry_id FROM candidates c
+SELECT DISTINCT seq, id, type, subject, entry_id FROM candidates c
 WHERE (SELECT true FROM inbox i WHERE i.event_id = c.id AND i.worker = c.worker AND i.replay_id = '' LIMIT 1) IS NULL
     AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.event_id = c.id AND d.worker = c.worker)
 ORDER BY 1
@@ -60,10 +62,12 @@ FROM unnest($1::text[], $2::text[]) AS n (id, entry_id) WHERE j.id = n.id
 """
 
 
-async def open_behind(pool: Pool, workers: Sequence[Registered], after: int, *, days: int) -> tuple[int, list[Place]]:
+async def open_behind(
+    pool: Pool, workers: Sequence[Registered], after: int, *, days: int, settled: bool = True
+) -> tuple[int, list[Place]]:
     """(the last number of the stretch of the journal behind number *after*, what of the last *days* is open in it);
-    *after* itself at the journal's end."""
-    until = await pool.fetchval(_UNTIL, after, STRETCH, GRACE_S)
+    *after* itself at the journal's end. *settled*: only up to where no smaller number can be committed any more."""
+    until = await pool.fetchval(_UNTIL, after, STRETCH, GRACE_S if settled else 0.0)
     if until is None:
         return after, []
     rows = await pool.fetch(_BETWEEN, *by_type(workers), days, after, until)

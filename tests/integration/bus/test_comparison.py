@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,9 +19,10 @@ from daemon.bus import comparison, recovery
 from daemon.bus.comparison import Comparison
 from daemon.bus.recovery import Recovery
 from daemon.workers import WORKERS
-from schemas.envelope import Event
+from schemas.envelope import Event, from_fields
 from schemas.partitions import partition_of
 from tests.support.toy import TOPIC, make_event, make_events
+from tests.support.until import until
 
 PARTITIONS = 2
 FIELDS = "type, source, subject, time, data, traceparent, causationid, schemaversion"
@@ -68,6 +70,10 @@ async def ended(db: Pool, events: Sequence[Event], *, worker: str = "contact-syn
         "INSERT INTO inbox (worker, event_id, outcome, data_hash) VALUES ($1, $2, 'done', '')",
         [(worker, event.id) for event in events],
     )
+
+
+async def mark_of(db: Pool) -> str:
+    return str(await db.fetchval("SELECT value FROM ferryman_meta WHERE key = 'mark'"))
 
 
 async def on_streams(redis: Redis) -> list[bytes]:
@@ -133,6 +139,117 @@ async def test_a_loss_while_no_process_ran_is_found_at_the_start(
         await redis.xdel(stream_key(TOPIC, partition_of(event.subject, PARTITIONS)), entry_id)
     await Recovery(db, Streams(redis, PARTITIONS, recovers=True), Intake(), days=30).begin()
     assert set(await on_streams(redis)) == set(ids([*older, *lost]))
+
+
+async def test_a_look_at_the_start_compares_all_that_is_open(
+    db: Pool, redis: Redis, streams: Streams, watched: Recovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "ROUND", 2)
+    monkeypatch.setattr(comparison, "HELD", 2)
+    monkeypatch.setattr(places, "STRETCH", 3)
+    monkeypatch.setattr(places, "GRACE_S", 60.0)  # no other process runs that might commit a smaller number late
+    events = make_events(10, 1)
+    await accepted(db, streams, events)
+    entry_id = await db.fetchval("SELECT entry_id FROM event_journal WHERE id = $1", events[-1].id)
+    await redis.xdel(stream_key(TOPIC, partition_of(events[-1].subject, PARTITIONS)), entry_id)
+    await Recovery(db, Streams(redis, PARTITIONS, recovers=True), Intake(), days=30).begin()
+    assert set(await on_streams(redis)) == set(ids(events))
+
+
+async def test_an_entry_of_another_event_at_an_open_events_place_is_not_taken_for_it(
+    db: Pool, redis: Redis, streams: Streams, watched: Recovery
+) -> None:
+    key, events = stream_key(TOPIC, partition_of("key-9", PARTITIONS)), [make_event("key-9", n) for n in range(3)]
+    await accepted(db, streams, events)
+    entries: Any = await redis.xrange(key)
+    groups: Any = await redis.xinfo_groups(key)
+    await redis.delete(key)
+    for entry_id, _ in entries:
+        await redis.xadd(key, {"no": "event"}, id=entry_id)
+    for group in groups:
+        await redis.xgroup_create(key, group["name"], "0")
+    await watched.check()
+    assert [id for id in await on_stream(redis, key) if id in ids(events)] == [e.id.encode() for e in events]
+
+
+async def test_what_was_accepted_a_moment_before_its_stream_was_deleted_is_published_again_by_each_process(
+    db: Pool, redis: Redis, streams: Streams, watched: Recovery
+) -> None:
+    """No journal has it yet. The process that sees the stream gone is not the one that took it in."""
+    other = Recovery(db, Streams(redis, PARTITIONS, recovers=True), Intake(), days=30)
+    await other.begin()
+    before, events = await mark_of(db), [make_event("key-9", n) for n in range(3)]
+    key = stream_key(TOPIC, partition_of("key-9", PARTITIONS))
+    await streams.append(events)
+    await redis.delete(key)
+    await redis.xadd(key, {"no": "event"})
+    stop = asyncio.Event()
+    seeing = asyncio.create_task(other.run(stop))  # a reader of it was told NOGROUP
+    other.suspect()
+    try:
+
+        async def mended() -> bool:
+            return await mark_of(db) != before
+
+        await until(mended, "another mark")
+        await watched.check()
+    finally:
+        stop.set()
+        await seeing
+    assert [id for id in await on_stream(redis, key) if id in ids(events)] == [e.id.encode() for e in events]
+
+
+async def test_newer_entries_of_a_recovered_events_key_go_behind_it_whenever_they_came(
+    db: Pool, redis: Redis, streams: Streams, watched: Recovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.bus.losses.PAGE", 2)
+    key = stream_key(TOPIC, partition_of("key-9", PARTITIONS))
+    now = datetime.now(UTC)
+    events = [make_event("key-9", n)._replace(time=now + timedelta(milliseconds=n)) for n in range(7)]
+    others = [make_event(f"key-{n}")._replace(time=now) for n in range(8)]
+    await accepted(db, streams, [*events, *others])
+    for group in ("contact-sync", "journal"):
+        await redis.xreadgroup(group, "owner", {key: ">"}, count=100)  # they are pending
+    for _ in range(2):
+        await watched.check()  # beats that came after them
+    first: Any = await redis.xrange(key, count=1)
+    await redis.xdel(key, first[0][0])
+    await watched.check()
+    found = await on_stream(redis, key)
+    assert [id for id in found if id in ids(events)] == [e.id.encode() for e in events]
+    pending: Any = await redis.xpending(key, "contact-sync")
+    assert pending["pending"] == 1, "the one that was deleted; what was moved is pending no more"
+
+
+async def test_a_retry_and_a_replay_of_a_recovered_event_stay_beside_it(
+    db: Pool, redis: Redis, streams: Streams, watched: Recovery
+) -> None:
+    event = make_event("key-9")._replace(time=datetime.now(UTC))
+    await accepted(db, streams, [event])
+    key = stream_key(TOPIC, partition_of("key-9", PARTITIONS))
+    others = [event._replace(target="contact-sync"), event._replace(replayid="r", target="contact-sync")]
+    await streams.restore(others)
+    first: Any = await redis.xrange(key, count=1)
+    await redis.xdel(key, first[0][0])
+    await watched.check()
+    entries: Any = await redis.xrange(key)
+    found = [from_fields(fields) for _, fields in entries]
+    assert {(one.replayid, one.target) for one in found} == {("", ""), ("", "contact-sync"), ("r", "contact-sync")}
+    place = await db.fetchval("SELECT entry_id FROM event_journal WHERE id = $1", event.id)
+    (original,) = [id.decode() for (id, _), one in zip(entries, found, strict=True) if not one.target]
+    assert place == original
+
+
+async def test_a_process_that_starts_as_another_has_mended_finds_no_loss(
+    db: Pool, redis: Redis, streams: Streams, watched: Recovery
+) -> None:
+    for _ in range(2 * recovery.CHECKPOINT_EVERY):
+        await watched.check()  # far ahead of the beats of an empty server
+    await redis.flushall()
+    await watched.check()
+    with capture_logs() as lines:
+        await Recovery(db, Streams(redis, PARTITIONS, recovers=True), Intake(), days=30).begin()
+    assert not [line for line in lines if line["event"] == "redis.lost_data"]
 
 
 async def test_what_is_too_old_to_be_published_again_is_not_found_absent_round_for_round(

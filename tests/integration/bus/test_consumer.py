@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -273,6 +273,36 @@ async def test_what_a_killed_process_had_read_is_handled_in_order_before_anythin
         await until(bench.settled)
     assert await bench.numbers() == {f"key-{k}": list(range(30)) for k in range(10)}
     assert len(handler.calls) == 300
+
+
+async def test_what_is_in_hand_and_not_begun_gives_way_to_what_was_recovered(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its channel was away when the newer event came; the older one had been lost unread."""
+    back = asyncio.Event()
+
+    async def waits(event: Event, deps: object, turn: Turn) -> Outcome:
+        if not back.is_set():
+            return Later(turn.now + timedelta(seconds=0.3), step=turn.step)
+        return await succeed(event, deps, turn)
+
+    appends, newer = bench.bus.appends, make_event("key-1", 1)
+    handler = Spy(waits)
+    await bench.publish([newer])
+    async with bench.running(bench.worker(handler)) as consumer:
+        await until(lambda: handler.calls)
+        key = bench.keys[home_of("key-1", bench.partitions)]
+        ((entry_id, _),) = cast("list[tuple[bytes, object]]", await bench.redis.xrange(key))
+        monkeypatch.setattr(appends, "_recovers", True)
+        assert await appends.restarted(), "it does not know this process yet"
+        await bench.publish_lost([make_event("key-1", 0), newer])
+        await bench.redis.xdel(key, entry_id)
+        await bench.redis.xack(key, TOY, entry_id)
+        appends.trust("", "another mark")
+        await until(lambda: len(consumer.lanes) == 2)
+        back.set()
+        await until(bench.settled)
+    assert await bench.numbers() == {"key-1": [0, 1]}
 
 
 # --- one transaction ---------------------------------------------------------

@@ -230,8 +230,9 @@ class BusAgainstModel(RuleBasedStateMachine):
 
 @pytest.fixture
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses that are long for a test are short."""
-    for name, seconds in {
+    """Pauses that are long for a test are short, and shares that are large for it are small."""
+    for name, value in {
+        "consumer.SHARE": 2,  # so that some is left on the stream
         "settle.BACKOFF_CAP_S": 0.01,
         "consumer.LEASE_LOOK_S": 0.05,
         "reader.PAUSE_S": 0.02,
@@ -240,7 +241,7 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
         "reader.BLOCK_MS": 20,
         "committer.STORE_RETRY_S": 0.02,
     }.items():
-        monkeypatch.setattr(f"daemon.bus.{name}", seconds)
+        monkeypatch.setattr(f"daemon.bus.{name}", value)
 
 
 def play(redis_url: str, database_url: str, examples: int, steps: int) -> None:

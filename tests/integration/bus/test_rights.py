@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -25,9 +26,11 @@ async def test_a_process_starts_without_the_right_to_make_the_next_day(
     try:
         with capture_logs() as lines:
             addresses = Addresses(redis_url, limited, private=False)
-            async with assembled(Settings(ferryman_workers="journal"), addresses):
-                pass
-        (told,) = [line for line in lines if line["event"] == "days.not_made"]
+            settings = Settings(ferryman_workers="journal", ferryman_port=0)
+            async with assembled(settings, addresses) as daemon:
+                stop = asyncio.Event()
+                await daemon.run(stop, lambda _: stop.set())
+        told, *_ = [line for line in lines if line["event"] == "days.not_made"]
         assert told["sqlstate"] == "42501"
         async with db.acquire() as conn:
             assert await days.in_stock(conn) == (0, True)

@@ -14,7 +14,8 @@ from adapters.postgres.bus import partitions
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
 from daemon.bus import recovery
-from daemon.bus.recovery import MARK, Recovery
+from daemon.bus.marks import MARK
+from daemon.bus.recovery import Recovery
 from tests.support.until import until
 
 

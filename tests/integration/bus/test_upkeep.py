@@ -17,6 +17,7 @@ from adapters.postgres.pool import Pool
 from adapters.redis.limits import RateLimiter
 from adapters.redis.streams import Streams, stream_keys
 from daemon.bus import upkeep as upkeeping
+from daemon.bus.metrics import METRICS
 from daemon.bus.upkeep import Upkeep
 from daemon.settings.model import Settings
 from schemas.envelope import Event
@@ -137,6 +138,21 @@ async def test_what_waits_in_postgres_is_measured_while_redis_is_away(
         assert value(upkeep, "ferryman_lag", worker=TOY) is None
 
 
+async def test_what_no_process_has_read_is_in_the_gauges_of_every_process_and_their_help_says_how_to_add_them_up(
+    db: Pool, redis: Redis
+) -> None:
+    one, consumer = await waiting_for(db, Streams(redis, 2))
+    consumer.paused = True
+    other = Upkeep(Settings(), db, Streams(redis, 2), [consumer], Channels(), make_metrics())
+    async with services(*one.duties, *other.duties):
+        both = (one, other)
+        await until(lambda: [value(process, "ferryman_lag", worker=TOY) for process in both] == [3, 3])
+        await until(lambda: all((value(process, "ferryman_oldest_seconds", worker=TOY) or 0) > 0 for process in both))
+    helps = {metric.name: metric.help for metric in METRICS}
+    for name in ("lag", "oldest_seconds", "unattended_seconds", "dead_letters", "spool"):
+        assert "take their max, not their sum" in helps[f"ferryman_{name}"]
+
+
 async def test_a_pause_is_a_gauge_of_the_worker_and_of_the_provider(db: Pool, redis: Redis) -> None:
     upkeep, consumer = await waiting_for(db, Streams(redis, 2))
     async with services(*upkeep.duties):
@@ -155,7 +171,7 @@ async def test_a_provider_that_nobody_calls_here_has_its_gauges_too(db: Pool, re
     channels = Channels()
     _ = channels["test"]
     bus = Streams(redis, 2)
-    upkeep = Upkeep(Settings(), db, bus, [], channels, make_metrics(), {"test": "test:account"})
+    upkeep = Upkeep(Settings(), db, bus, [], channels, make_metrics(), scopes={"test": "test:account"})
     async with services(*upkeep.duties):
         await until(lambda: value(upkeep, "ferryman_provider_wait_seconds", provider="test") == 0)
         await pauses.pause(db, "test")

@@ -16,7 +16,7 @@ from adapters.redis import stream_states
 from adapters.redis.lease_table import LeaseTable, forget_all
 from adapters.redis.streams import stream_keys
 from daemon.bus import journal
-from daemon.bus.recovery import MARK, tagged
+from daemon.bus.marks import MARK, tagged
 from daemon.bus.upkeep import publish_left
 from daemon.bus.worker import AnyWorker
 from daemon.lifecycle import StartError

@@ -10,6 +10,7 @@ import pytest
 
 from adapters.postgres import pool
 from adapters.postgres.pool import Pool, connect, locking, refuses_data, store_is_down
+from tests.support.until import until
 
 
 async def test_a_connection_is_waited_for_only_so_long_when_all_are_in_use(
@@ -81,3 +82,30 @@ async def test_a_transaction_that_is_left_open_is_rolled_back_before_the_next_us
             await conn.execute("BEGIN")
             await conn.execute("CREATE TABLE left_open (n int)")
         assert await own.fetchval("SELECT to_regclass('left_open')") is None
+
+
+async def test_the_connections_of_a_burst_are_closed_when_nothing_has_used_them_for_a_while(
+    database_url: str, db: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "IDLE_S", 0.2)
+
+    async def opened() -> int:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'burst'"
+        return int(await db.fetchval(query))
+
+    async with connect(database_url, size=8, name="burst") as own:
+        await asyncio.gather(*(own.execute("SELECT pg_sleep(0.2)") for _ in range(8)))
+        assert await opened() == 8
+
+        async def one_is_left() -> bool:
+            await own.execute("SELECT 1")
+            return await opened() == 1
+
+        await until(one_is_left, "a pool with one connection")
+
+
+async def test_the_limits_of_the_server_hold_on_every_connection(database_url: str) -> None:
+    async with connect(database_url, size=2) as own, own.acquire() as one, own.acquire() as other:
+        for conn in (one, other):
+            assert await conn.fetchval("SHOW statement_timeout") == "30s"
+            assert await conn.fetchval("SHOW idle_in_transaction_session_timeout") == "3s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -14,7 +15,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from adapters.redis.limits import Ticket
 from adapters.redis.streams import stream_key
-from daemon.bus.lanes import Entry, EntryRef, Lanes
+from daemon.bus.lanes import Entry, Lanes
+from daemon.bus.left import EntryRef, LeftEntry
 from tests.support.fake_loop import FakeLoop
 from tests.support.toy import TOPIC, make_event
 
@@ -214,6 +216,34 @@ async def test_what_is_dropped_or_closed_leaves_the_line(lanes: Lanes, how: str)
     assert await handed_out(lanes) is None
 
 
+async def test_a_key_takes_back_what_was_left_of_it_when_half_of_its_share_has_ended() -> None:
+    lanes = Lanes(4)
+    entries = [entry("key-1", n) for n in range(10)]
+    for held in entries:
+        if lanes.has_room("key-1", 0):
+            lanes.add(held)
+        else:
+            lanes.left.add(LeftEntry("key-1", held.ref, history=False))
+    assert (len(lanes), len(lanes.left)) == (4, 6)
+    assert lanes.has_room("key-2", 3)
+    assert not lanes.has_room("key-2", 4)
+    lanes.done(entries[0])
+    assert not lanes.wanted.is_set()
+    assert lanes.take_back(100) == []
+    lanes.done(entries[1])
+    assert lanes.wanted.is_set()
+    assert [one.ref for one in lanes.take_back(100)] == [held.ref for held in entries[4:6]]
+    assert not lanes.wanted.is_set()
+
+
+async def test_copies_count_into_the_share_of_their_key() -> None:
+    lanes = Lanes(4)
+    for n in range(4):
+        assert lanes.has_room("key-1", 0)
+        lanes.add(entry("key-1", n, event="one"))
+    assert not lanes.has_room("key-1", 0)
+
+
 # --- against a model ---------------------------------------------------------
 
 State = Literal["ready", "active", "delayed", "parked"]
@@ -230,6 +260,7 @@ class Modelled:
 
 
 SUBJECTS: Final = {"a": 0, "b": 0, "c": 1, "d": 1}
+SHARE: Final = 4
 
 
 class LanesAgainstModel(RuleBasedStateMachine):
@@ -242,11 +273,15 @@ class LanesAgainstModel(RuleBasedStateMachine):
         self.loop = FakeLoop()
         self.lanes = self.loop.run_until_complete(self._make())
         self.keys: dict[str, list[Modelled]] = {subject: [] for subject in SUBJECTS}
+        self.left: dict[str, list[Entry]] = {subject: [] for subject in SUBJECTS}
         self.lost: list[Entry] = []
         self.number = 0
 
     async def _make(self) -> Lanes:
-        return Lanes()
+        return Lanes(SHARE)
+
+    def load(self, subject: str) -> int:
+        return sum(1 + len(m.behind) for m in self.keys[subject])
 
     def teardown(self) -> None:
         self.lanes.close()
@@ -266,8 +301,30 @@ class LanesAgainstModel(RuleBasedStateMachine):
     def add(self, subject: str) -> None:
         self.number += 1
         held = entry(subject, self.number, partition=SUBJECTS[subject])
-        self.lanes.add(held)
-        self.keys[subject].append(Modelled(held))
+        room = self.lanes.has_room(subject, 0)
+        assert room == (not self.left[subject] and self.load(subject) < SHARE)
+        if room:
+            self.lanes.add(held)
+            self.keys[subject].append(Modelled(held))
+        else:
+            self.lanes.left.add(LeftEntry(subject, held.ref, self.number % 2 == 0))
+            self.left[subject].append(held)
+
+    @rule(most=st.integers(1, 5), fails=st.booleans())
+    def take_back(self, most: int, fails: bool) -> None:
+        wanting = [s for s in SUBJECTS if self.left[s] and self.load(s) <= SHARE // 2]
+        expected = min(most, sum(min(len(self.left[s]), SHARE - self.load(s)) for s in wanting))
+        taken = self.lanes.take_back(most)
+        assert len(taken) == expected
+        assert all(one.history == (int(one.ref.id.split("-")[0]) % 2 == 0) for one in taken)
+        if fails:
+            self.lanes.left.put_back(taken)
+            return
+        for one in taken:
+            held = self.left[one.subject].pop(0)
+            assert held.ref == one.ref, "in the order of its key"
+            self.lanes.add(held)
+            self.keys[one.subject].append(Modelled(held))
 
     @rule(data=st.data())
     def add_a_copy(self, data: st.DataObject) -> None:
@@ -349,6 +406,7 @@ class LanesAgainstModel(RuleBasedStateMachine):
         gone = [m for m in self.everything() if m.held.partition == partition]
         assert self.lanes.drop({partition}) == sum(1 + len(m.behind) for m in gone)
         self.forget(gone)
+        self.forget_left(partition)
 
     @rule(partition=st.integers(0, 1))
     def drop_waiting(self, partition: int) -> None:
@@ -359,6 +417,13 @@ class LanesAgainstModel(RuleBasedStateMachine):
             self.lost += known.behind
             known.behind = []
         self.forget([m for m in mine if m.state != "active"])
+        self.forget_left(partition)
+
+    def forget_left(self, partition: int) -> None:
+        for subject, left in self.left.items():
+            if SUBJECTS[subject] == partition:
+                self.lost += left
+                left.clear()
 
     def forget(self, gone: list[Modelled]) -> None:
         for known in gone:
@@ -369,7 +434,10 @@ class LanesAgainstModel(RuleBasedStateMachine):
     def they_hold_the_same(self) -> None:
         entries = [h for m in self.everything() for h in (m.held, *m.behind)]
         assert len(self.lanes) == len(entries)
-        assert all(self.lanes.holds(h.ref) for h in entries)
+        left = [h for held in self.left.values() for h in held]
+        assert len(self.lanes.left) == len(left)
+        assert all(self.lanes.holds(h.ref) for h in (*entries, *left))
+        assert self.lanes.by_stream() == Counter(h.ref.key for h in (*entries, *left))
         assert sum(self.lanes.parked.values()) == len(self.heads("parked"))
 
 

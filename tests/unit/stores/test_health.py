@@ -152,6 +152,36 @@ async def test_an_error_of_the_look_that_is_no_outage_ends_the_watcher(store: St
             await watch.stopped()
 
 
+async def test_a_store_that_is_yet_to_be_found_is_down_and_one_line_says_where_it_is_sought(
+    store: Store, lines: list[Any]
+) -> None:
+    watch = StoreWatch("postgres", store.look, store_away, sought_at="postgresql://host/name")
+    states = [watch.up]
+    for _ in range(3):
+        watch.noticed(ConnectionRefusedError())
+    states.append(watch.up)
+    watch.answered()
+    states.append(watch.up)
+    watch.noticed(ConnectionResetError())
+    states.append(watch.up)
+    assert states == [False, False, True, False]
+    assert told(lines) == [
+        ("store.awaited", "postgres", "ConnectionRefusedError"),
+        ("store.up", "postgres", ""),
+        ("store.down", "postgres", "ConnectionResetError"),
+    ]
+    assert lines[0]["place"] == "postgresql://host/name"
+
+
+async def test_a_store_that_is_there_at_the_first_look_for_it_is_nothing_to_tell(
+    store: Store, lines: list[Any]
+) -> None:
+    watch = StoreWatch("postgres", store.look, store_away, sought_at="postgresql://host/name")
+    watch.answered()
+    assert watch.up
+    assert not lines
+
+
 @pytest.mark.parametrize(
     ("exc", "away"),
     [

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.telemetry import outlet
 from daemon.telemetry.outlet import Outlet
 from tests.support.until import until
 
@@ -39,7 +38,6 @@ def drained(reading: int) -> bytes:
 async def test_what_a_stalled_reader_does_not_take_is_dropped_counted_and_told_once_when_it_goes_on(
     pipe: tuple[int, int],
 ) -> None:
-    outlet.take_dropped()
     lines = 65536 // 100 + 50
     with capture_logs() as told, Outlet(pipe[1], limit=3000) as out:
         for _ in range(10):
@@ -47,7 +45,7 @@ async def test_what_a_stalled_reader_does_not_take_is_dropped_counted_and_told_o
         assert await until(lambda: drained(pipe[0]) == LINE * 10 or None, within_s=5)
         for _ in range(lines):
             out.write(LINE)
-        dropped = outlet.take_dropped()
+        dropped = out.take_dropped()
         assert dropped > 0
         taken = b""
 
@@ -82,8 +80,7 @@ def test_a_line_longer_than_one_write_comes_whole(pipe: tuple[int, int]) -> None
 def test_a_reader_that_is_gone_fails_nothing() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    outlet.take_dropped()
     with Outlet(writing) as out:
         out.write(LINE)
     os.close(writing)
-    assert outlet.take_dropped() == 1
+    assert out.take_dropped() == 1
