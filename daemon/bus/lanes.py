@@ -91,7 +91,7 @@ class Lanes:
 
     def has_room(self, subject: str, coming: int) -> bool:
         """Whether one more entry of the key *subject* may be held, behind *coming* that are about to be added."""
-        return not self.left.has(subject) and self._load(subject) + coming < self._share
+        return self._load(subject) + coming < self._share and not self.left.has(subject)
 
     def take_back(self, most: int) -> list[LeftEntry]:
         """At most *most* of what was left of keys that have ended with half of their share. It is to be added now, or
@@ -105,7 +105,8 @@ class Lanes:
 
     def _load(self, subject: str) -> int:
         """How many entries of a key are in hand, copies included."""
-        return sum(1 + len(entry.copies) for entry in self._lanes.get(subject, ()))
+        lane = self._lanes.get(subject)
+        return 0 if lane is None else sum(1 + len(entry.copies) for entry in lane)
 
     def add(self, entry: Entry, *, decided: bool = False) -> None:
         """Put *entry* behind the entries of its key. *decided*: it is on its way to Postgres, so no slot takes it.
