@@ -55,8 +55,8 @@ SOUND: Final = {
 }
 """Every verb that needs the stores, as it is called for something."""
 
-OTHERS: Final = {"run", "demo", "config show"}
-"""Verbs that are not asked of stores: the demo has its own, and the daemon may wait for its."""
+OTHERS: Final = {"run", "reload", "demo", "config show"}
+"""Verbs that ask no store: the demo has its own, and the daemon may wait for its."""
 
 NAMES: Final = {
     "events show": ["*"],
