@@ -113,6 +113,8 @@ class Source:
     parse: the events of a request, from the result of `decode` and the time of arrival; raises Malformed.
     advice: tells a sender whose proof failed what to do.
     answer: the answer for events (their ids) that are durable. A source without it answers 202 and the ids as JSON.
+    sample: a test webhook with a proof by the secrets in force, at a time: `ferryman send-test` posts it. It makes one
+        event, which every worker but the journal skips.
     challenge: the answer to a GET with this query, None for a query that is not this source's challenge. A source
         without it serves no GET.
     """
@@ -128,4 +130,5 @@ class Source:
     scheme: str = "Signature"
     decode: Callable[[bytes], Any] = parse_object
     answer: Callable[[Sequence[str]], Answer] | None = None
+    sample: Callable[[Secrets, datetime], Webhook] | None = None
     challenge: Callable[[Mapping[str, str], Secrets], Answer | None] | None = None

@@ -19,6 +19,7 @@ import standardwebhooks
 from multidict import MultiMapping, istr
 
 from adapters.ports import Doubt, NoIdentity, Secrets, Source, Webhook
+from adapters.vizi.sample import sample_webhook
 from schemas.envelope import Event, event_id
 from schemas.identity import key
 from schemas.phone import parse_phone
@@ -158,6 +159,7 @@ SOURCE = Source(
     verify=verify,
     doubt=doubt,
     parse=parse,
+    sample=sample_webhook,
     scheme="Bearer",
     advice="send X-API-Key, or sign the raw body by Standard Webhooks with a clock that is right within five minutes",
 )

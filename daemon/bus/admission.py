@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -55,7 +54,7 @@ class Admission:
 
         Where a key has its share in hand the entry is left on the stream, unless it is *taken_back* from there.
         """
-        coming: Counter[str] = Counter()
+        coming: dict[str, int] = {}
         entries: list[Entry] = []
         copies: list[tuple[Entry, Event]] = []
         for delivery in found:
@@ -68,14 +67,14 @@ class Admission:
             elif isinstance(entry, Settled):
                 self._lanes.add(entry.entry, decided=True)
                 self._committer.submit(entry)
-            elif not taken_back and not self._lanes.has_room(subject := entry.event.subject, coming[subject]):
+            elif not taken_back and not self._lanes.has_room(subject := entry.event.subject, coming.get(subject, 0)):
                 self._lanes.left.add(LeftEntry(subject, ref, history))
             elif (first := self._lanes.first(entry.event)) is not None:
                 # before anything is awaited: the first one may end meanwhile, unseen by a query that began before
                 self._lanes.add(entry)
                 copies.append((entry, first.event))
             else:
-                coming[entry.event.subject] += 1
+                coming[entry.event.subject] = coming.get(entry.event.subject, 0) + 1
                 entries.append(entry)
         while entries or copies:
             try:

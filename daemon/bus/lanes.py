@@ -91,7 +91,7 @@ class Lanes:
 
     def has_room(self, subject: str, coming: int) -> bool:
         """Whether one more entry of the key *subject* may be held, behind *coming* that are about to be added."""
-        return not self.left.has(subject) and self._load(subject) + coming < self._share
+        return self._load(subject) + coming < self._share and not self.left.has(subject)
 
     def take_back(self, most: int) -> list[LeftEntry]:
         """At most *most* of what was left of keys that have ended with half of their share. It is to be added now, or
@@ -105,7 +105,8 @@ class Lanes:
 
     def _load(self, subject: str) -> int:
         """How many entries of a key are in hand, copies included."""
-        return sum(1 + len(entry.copies) for entry in self._lanes.get(subject, ()))
+        lane = self._lanes.get(subject)
+        return 0 if lane is None else sum(1 + len(entry.copies) for entry in lane)
 
     def add(self, entry: Entry, *, decided: bool = False) -> None:
         """Put *entry* behind the entries of its key. *decided*: it is on its way to Postgres, so no slot takes it.
@@ -219,8 +220,11 @@ class Lanes:
             entry.dropped = True
             del self._entries[entry.ref]
             event_key, subject = entry.event.inbox_key, entry.event.subject
-            if self._events.get(event_key) is not entry:
-                continue  # a copy, which stood in no lane
+            first = self._events.get(event_key)
+            if first is not entry:  # a copy, which stood in no lane
+                if first is not None:
+                    first.copies.remove(entry.ref)
+                continue
             del self._events[event_key]
             copies += entry.copies
             lane = self._lanes[subject]

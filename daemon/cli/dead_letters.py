@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from adapters.json_guard import without_mark
 from adapters.postgres.operator.dead_letters import ChosenLetter, LetterFilter
-from daemon.cli.arguments import MOST_NUMBER, parse_words
+from adapters.postgres.pool import Pool
+from daemon.cli.arguments import parse_words
 from daemon.cli.context import read_settings, run_async
+from daemon.cli.named import LETTER_HELP, the_letter
 from daemon.cli.screen import progress, say, show_json, show_table
-from daemon.cli.tools import DryRun, Json, Text, Yes, confirm, opened, operator, shown_json, shown_time
+from daemon.cli.tools import DryRun, Json, Text, Yes, confirm, content_of, opened, operator, shown_json, shown_time
 from daemon.operator import dead_letters
-from daemon.operator.dead_letters import LetterError
 from daemon.operator.keys import masked_key
 from daemon.settings.model import Settings
 
 app = typer.Typer(help="Events that ended without success: read, send again, discard.", no_args_is_help=True)
 
-Ids = Annotated[
-    list[int] | None,
-    typer.Argument(help="Numbers of letters, as `list` and `show` name them.", min=1, max=MOST_NUMBER),
-]
+Letters = Annotated[list[str] | None, typer.Argument(help=LETTER_HELP, parser=parse_words, metavar="LETTER")]
 OfWorker = Annotated[str | None, Text("--worker", help="Only letters of this worker.")]
 OfClass = Annotated[str | None, Text("--class", help="Only letters of this error class.")]
 OfText = Annotated[str | None, Text("--text", help="Only letters whose error contains this text.")]
@@ -41,7 +40,7 @@ def list_(worker: OfWorker = None, error_class: OfClass = None, text: OfText = N
 def show(
     letter: Annotated[
         str,
-        typer.Argument(help="A letter's number, or the id of its event.", parser=parse_words, metavar="LETTER"),
+        typer.Argument(help=LETTER_HELP, parser=parse_words, metavar="LETTER"),
     ],
     json: Json = False,
 ) -> None:
@@ -51,26 +50,29 @@ def show(
 
 @app.command()
 def retry(
-    ids: Ids = None,
+    letters: Letters = None,
     worker: OfWorker = None,
     error_class: OfClass = None,
     text: OfText = None,
     all: All = False,
-    edit: Annotated[Path | None, typer.Option(help="A file with the JSON object that replaces its data.")] = None,
+    edit: Annotated[
+        Path | None,
+        typer.Option(help="A file with the mended data, or with what `show --json` printed, mended."),
+    ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
     """Send letters to their workers once more, in the order of their events. A running daemon delivers them."""
-    wanted = _filter(ids, worker, error_class, text, all)
-    if edit is not None and (ids is None or len(ids) != 1):
-        raise typer.BadParameter("--edit goes with the number of exactly one letter")
-    body = None if edit is None else _content(edit)
-    run_async(_retry(read_settings(), wanted, body, dry_run, yes))
+    wanted = _filter(letters, worker, error_class, text, all)
+    if edit is not None and (letters is None or len(letters) != 1):
+        raise typer.BadParameter("--edit goes with exactly one letter")
+    body = None if edit is None else content_of(edit)
+    run_async(_retry(read_settings(), letters, wanted, body, dry_run, yes))
 
 
 @app.command()
 def discard(
-    ids: Ids = None,
+    letters: Letters = None,
     worker: OfWorker = None,
     error_class: OfClass = None,
     text: OfText = None,
@@ -79,24 +81,23 @@ def discard(
     yes: Yes = False,
 ) -> None:
     """Close letters without another run. Their events still count as dead; `show` still shows the letters."""
-    run_async(_discard(read_settings(), _filter(ids, worker, error_class, text, all), dry_run, yes))
+    run_async(_discard(read_settings(), letters, _filter(letters, worker, error_class, text, all), dry_run, yes))
 
 
 def _filter(
-    ids: list[int] | None, worker: str | None, error_class: str | None, text: str | None, all: bool
+    letters: list[str] | None, worker: str | None, error_class: str | None, text: str | None, all: bool
 ) -> LetterFilter:
-    given = bool(ids) or any(part is not None for part in (worker, error_class, text))
+    given = bool(letters) or any(part is not None for part in (worker, error_class, text))
     if given == all:
-        raise typer.BadParameter("name letters by number, by --worker, --class or --text; or say --all alone")
-    return LetterFilter(ids=tuple(ids) if ids else None, worker=worker, error_class=error_class, text=text)
+        raise typer.BadParameter("name letters, or say --worker, --class or --text; or say --all alone")
+    return LetterFilter(worker=worker, error_class=error_class, text=text)
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return without_mark(path.read_bytes()).strip()
-    except (OSError, ValueError) as exc:  # ValueError: no file can have such a name
-        why = getattr(exc, "strerror", None) or "no such name"
-        raise LetterError(f"{path} cannot be read ({why}): name a file with a JSON object") from exc
+async def _chosen(pool: Pool, letters: list[str] | None, wanted: LetterFilter) -> list[ChosenLetter]:
+    """The open letters that fit *wanted*, of those that *letters* names where it names any."""
+    if letters:
+        wanted = replace(wanted, ids=tuple([(await the_letter(pool, name)).id for name in letters]))
+    return await dead_letters.choose(pool, wanted)
 
 
 async def _list(settings: Settings, wanted: LetterFilter, json: bool) -> None:
@@ -118,22 +119,22 @@ async def _list(settings: Settings, wanted: LetterFilter, json: bool) -> None:
 
 async def _show(settings: Settings, wanted: str, json: bool) -> None:
     async with opened(settings) as (_, pool):
-        documents = [dead_letters.document(letter) for letter in await dead_letters.find(pool, wanted)]
+        letter = await the_letter(pool, wanted)
+    document = dead_letters.document(letter)
     if json:
-        show_json(documents)
+        show_json(document)
         return
-    for document in documents:
-        data = document.pop("data")
-        for name, value in document.items():
-            if value is not None:
-                say(f"{name:12} {value}")
-        say(shown_json(data.encode()), lines=True)
-        say("")
+    for name, value in document.items():
+        if name != "data" and value is not None:
+            say(f"{name:12} {shown_time(value) if isinstance(value, datetime) else value}")
+    say(shown_json(letter.event.data), lines=True)
 
 
-async def _retry(settings: Settings, wanted: LetterFilter, body: bytes | None, dry_run: bool, yes: bool) -> None:
+async def _retry(
+    settings: Settings, letters: list[str] | None, wanted: LetterFilter, body: bytes | None, dry_run: bool, yes: bool
+) -> None:
     async with opened(settings) as (_, pool):
-        found = await dead_letters.choose(pool, wanted)
+        found = await _chosen(pool, letters, wanted)
         event = None if body is None else await dead_letters.edited_event(pool, found[0].id, body)
         runnable = [letter for letter in found if letter.runnable]
         _say(found, "to send again" + (f", edited, under the key {masked_key(event.subject)}" if event else ""))
@@ -141,19 +142,21 @@ async def _retry(settings: Settings, wanted: LetterFilter, body: bytes | None, d
             say(f"  {unreadable} hold no event that could run: read them with `show`, then discard them")
         if dry_run or not runnable:
             return
-        confirm(f"send {len(runnable)} again?", f"send {len(runnable)} again", yes=yes, ask=wanted.ids is None)
+        confirm(f"send {len(runnable)} again?", f"send {len(runnable)} again", yes=yes, ask=not letters)
         with progress("sent again") as report:
             count = await dead_letters.retry(pool, [letter.id for letter in runnable], operator(), report, event=event)
     say(f"{count} on their way: a running daemon delivers them within seconds")
 
 
-async def _discard(settings: Settings, wanted: LetterFilter, dry_run: bool, yes: bool) -> None:
+async def _discard(
+    settings: Settings, letters: list[str] | None, wanted: LetterFilter, dry_run: bool, yes: bool
+) -> None:
     async with opened(settings) as (_, pool):
-        found = await dead_letters.choose(pool, wanted)
+        found = await _chosen(pool, letters, wanted)
         _say(found, "to discard")
         if dry_run or not found:
             return
-        confirm(f"discard {len(found)}?", f"discard {len(found)} letters", yes=yes, ask=wanted.ids is None)
+        confirm(f"discard {len(found)}?", f"discard {len(found)} letters", yes=yes, ask=not letters)
         count = await dead_letters.discard(pool, [letter.id for letter in found], operator())
     say(f"{count} discarded")
 

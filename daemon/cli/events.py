@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from adapters.postgres.operator.trail import EventFilter, FoundEvent, WorkerEnding
 from daemon.cli.arguments import parse_words, require_known
 from daemon.cli.context import read_settings, run_async
+from daemon.cli.named import HELP, the_event
 from daemon.cli.screen import say, show_json, show_table
 from daemon.cli.tools import Json, Text, When, opened, shown_json, shown_time
 from daemon.lifecycle import stop_on_signals
 from daemon.operator import trail
 from daemon.operator.keys import masked_key
-from daemon.operator.trail import OUTCOMES, EventTrail, NoSuchEvent
+from daemon.operator.naming import NOT_KEPT, NoSuchEvent
+from daemon.operator.standing import Standing, standing, with_orders
+from daemon.operator.trail import OUTCOMES, EventTrail
 from daemon.operator.unjournaled import caveat, unjournaled
 from daemon.operator.why import read_circumstances, reasons
 from daemon.settings.model import Settings
@@ -35,6 +39,7 @@ def list_(
     worker: Annotated[str | None, typer.Option(help="Only events that this worker handles.")] = None,
     outcome: Annotated[str | None, typer.Option(help=f"How a worker ended: {', '.join(OUTCOMES)}.")] = None,
     key: Annotated[str | None, Text("--key", help="Events of one person: a phone, an e-mail address.")] = None,
+    event: Annotated[str | None, Text("--event", help=f"One event, and what handling it emitted. {HELP}")] = None,
     since: Annotated[datetime | None, When("--since", help="Events that arrived since then.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
     json: Json = False,
@@ -44,22 +49,15 @@ def list_(
     require_known("--worker", worker, [w.name for w in WORKERS])
     require_known("--outcome", outcome, OUTCOMES)
     wanted = EventFilter(type=type, source=source, worker=worker, outcome=outcome, key=key, since=since)
-    run_async(_list(read_settings(), wanted, limit, json))
+    run_async(_list(read_settings(), wanted, event, limit, json))
 
 
 @app.command()
 def show(
-    event: Annotated[
-        str,
-        typer.Argument(
-            help="An event's id or its beginning, an order's id, a phone or an e-mail address.",
-            parser=parse_words,
-            metavar="EVENT",
-        ),
-    ],
+    event: Annotated[str, typer.Argument(help=HELP, parser=parse_words, metavar="EVENT")],
     json: Json = False,
 ) -> None:
-    """One event's way through every worker, with its data. Where several events fit, they are listed."""
+    """One event's way through every worker, where its order stands, what it waits behind, and its data."""
     run_async(_show(read_settings(), event, json))
 
 
@@ -69,13 +67,11 @@ def tail() -> None:
     run_async(_tail(read_settings()))
 
 
-async def _list(settings: Settings, wanted: EventFilter, limit: int, json: bool) -> None:
+async def _list(settings: Settings, wanted: EventFilter, event: str | None, limit: int, json: bool) -> None:
     async with opened(settings) as (_, pool):
-        listed = await trail.list_events(pool, WORKERS, wanted, limit)
-    _print_list(listed, json)
-
-
-def _print_list(listed: Sequence[dict[str, Any]], json: bool) -> None:
+        if event is not None:
+            wanted = replace(wanted, event=(await the_event(pool, event)).id)
+        listed = await with_orders(pool, await trail.list_events(pool, WORKERS, wanted, limit))
     if json:
         show_json(listed)
         return
@@ -85,33 +81,37 @@ def _print_list(listed: Sequence[dict[str, Any]], json: bool) -> None:
     rows = []
     for one in listed:
         states = "  ".join(f"{worker}: {state}" for worker, state in one["workers"].items())
-        texts = [one[name] for name in ("id", "type", "source", "key", "place")]
+        texts = [one[name] or "" for name in ("id", "order_id", "type", "source", "key", "place")]
         rows.append([shown_time(one["time"]), *texts, states])
-    show_table(("time (UTC)", "event", "type", "source", "key", "where", "workers"), rows)
+    columns = ("time (UTC)", "event", "order", "type", "source", "key", "where", "workers")
+    show_table(columns, rows, fit=False)
 
 
 async def _show(settings: Settings, wanted: str, json: bool) -> None:
     async with opened(settings) as (addresses, pool):
         try:
-            found = await trail.show(pool, WORKERS, wanted)
+            found = await trail.trail_of(pool, WORKERS, await the_event(pool, wanted))
+            if found is None:  # deleted since it was found
+                raise NoSuchEvent(NOT_KEPT)
         except NoSuchEvent as exc:
             unseen = await unjournaled(pool, addresses.redis_url, settings.ferryman_partitions)
             raise NoSuchEvent(f"{exc}{caveat(unseen)}") from None
-        why = reasons(found, WORKERS, await read_circumstances(pool)) if isinstance(found, EventTrail) else {}
-    if not isinstance(found, EventTrail):
-        _print_list(found, json)
-    elif json:
-        show_json(found.document() | {"why": why})
+        stands = await standing(pool, WORKERS, found)
+        why = reasons(found, WORKERS, await read_circumstances(pool), stands.behind)
+    if json:
+        show_json(found.document() | stands.document() | {"why": why})
     else:
-        _print_trail(found, why)
+        _print_trail(found, stands, why)
 
 
-def _print_trail(found: EventTrail, why: Mapping[str, str]) -> None:
+def _print_trail(found: EventTrail, stands: Standing, why: Mapping[str, str]) -> None:
     event = found.event
     for name, value in (("event", event.id), ("type", event.type), ("source", event.source), ("key", event.subject)):
         say(f"{name:8} {value}")
     if event.causationid:
         say(f"cause    {event.causationid}")
+    if stands.order_id is not None:
+        say(f"order    {stands.order_id}, {_order(stands)}")
     say("")
     say(f"{shown_time(event.time)}  arrived")
     for at, line in sorted(_steps(found), key=lambda step: step[0]):
@@ -122,6 +122,13 @@ def _print_trail(found: EventTrail, why: Mapping[str, str]) -> None:
         say(f"{'':19}  {found.conflicts} other bodies came under this id: the first one counts")
     say("")
     say(shown_json(event.data), lines=True)
+
+
+def _order(stands: Standing) -> str:
+    """The order's status in words, with the reason of one that has failed."""
+    if (order := stands.order) is None:
+        return "which has no row in `orders`"
+    return f"{order.status or 'of no status'}" + (f" ({redact_text(order.reason)})" if order.reason else "")
 
 
 def _steps(found: EventTrail) -> list[tuple[datetime, str]]:

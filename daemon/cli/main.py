@@ -1,4 +1,4 @@
-"""argv to exit code. An error is one line: what is wrong, what to do. 0 done, 1 failed, 2 usage or settings."""
+"""argv to exit code. An error is one line: what is wrong, what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from daemon.cli import screen
 from daemon.cli.env_file import with_env_file
-from daemon.settings.load import SettingsError
+from daemon.cli.exits import DONE, FAILED, MEANINGS, code_of
 from daemon.version import version
 from schemas.errors import FerrymanError
 
@@ -62,6 +62,8 @@ _TABLE: Final = (
     Verb("dead-letters", "dead_letters:app", group=True),
     Verb("refused", "refused:app", group=True),
     Verb("events", "events:app", group=True),
+    Verb("orders", "orders:app", group=True),
+    Verb("send-test", "send_test:send_test"),
     Verb("config", "config:app", group=True),
 )
 
@@ -78,6 +80,7 @@ def commands(name: str) -> typer.Typer:
     app = typer.Typer(
         name="ferryman",
         help="One daemon between an order system, a CRM and WhatsApp channels.",
+        epilog="\n\n".join(["Exit codes:", *(f"{code}: {means}" for code, means in MEANINGS.items())]),
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -104,19 +107,16 @@ def main() -> None:
     code: object
     try:
         commands(sys.argv[1] if len(sys.argv) > 1 else "")()
-        code = 0
+        code = DONE
     except SystemExit as end:
         code = end.code
-    except SettingsError as exc:
-        screen.complain(exc)
-        code = 2
     except FerrymanError as exc:
         screen.complain(exc)
-        code = 1
+        code = code_of(exc)
     except Exception as exc:
         if isinstance(exc, OSError) and not screen.finished():  # of typer's help, which does not pass through `screen`
             screen.complain(screen.OutputGone(exc))
         else:
             screen.crashed(exc)
-        code = 1
-    sys.exit(code if screen.finished() else code or 1)
+        code = FAILED
+    sys.exit(code if screen.finished() else code or FAILED)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from adapters.json_guard import without_mark
 from adapters.registry import SOURCES
 from daemon.bus.worker import utc_now
 from daemon.cli.arguments import MOST_NUMBER
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.screen import say, show_json, show_table
-from daemon.cli.tools import DryRun, Json, opened, operator, shown_json, shown_time
+from daemon.cli.tools import DryRun, Json, content_of, opened, operator, shown_json, shown_time
 from daemon.operator import refused
 from daemon.operator.keys import masked_key
-from daemon.operator.refused import RefusedError
 from daemon.settings.model import Settings
 
 app = typer.Typer(help="Webhooks that were refused: why, and sending them again.", no_args_is_help=True)
@@ -43,19 +42,14 @@ def show(number: Number, json: Json = False) -> None:
 @app.command()
 def resend(
     number: Number,
-    edit: Annotated[Path | None, typer.Option(help="A file with the body that replaces its own.")] = None,
+    edit: Annotated[
+        Path | None,
+        typer.Option(help="A file with the mended body, or with what `show --json` printed, mended."),
+    ] = None,
     dry_run: DryRun = False,
 ) -> None:
     """Take an authentic webhook in after all. A running daemon delivers it."""
-    run_async(_resend(read_settings(), number, None if edit is None else _content(edit), dry_run))
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return without_mark(path.read_bytes()).strip()
-    except (OSError, ValueError) as exc:  # ValueError: no file can have such a name
-        why = getattr(exc, "strerror", None) or "no such name"
-        raise RefusedError(f"{path} cannot be read ({why}): name a file with the mended body") from exc
+    run_async(_resend(read_settings(), number, None if edit is None else content_of(edit), dry_run))
 
 
 async def _list(settings: Settings, kept: bool, limit: int, json: bool) -> None:
@@ -79,13 +73,12 @@ async def _show(settings: Settings, number: int, json: bool) -> None:
     async with opened(settings) as (_, pool):
         found = await refused.find(pool, number)
     body = found.request.body
-    document = refused.document(found)
     if json:
-        show_json(document | {"body": None if body is None else body.decode(errors="replace")})
+        show_json(refused.whole_document(found))
         return
-    for name, value in document.items():
+    for name, value in refused.document(found).items():
         if value is not None:
-            say(f"{name:13} {value}")
+            say(f"{name:13} {shown_time(value) if isinstance(value, datetime) else value}")
     say("" if body is None else shown_json(body) + "\n", lines=True)
 
 

@@ -11,9 +11,9 @@ import typer
 from adapters.postgres.operator.replay import ReplayFilter
 from daemon.cli.arguments import require_known
 from daemon.cli.context import read_settings, run_async
+from daemon.cli.named import HELP, the_event
 from daemon.cli.screen import progress, say
 from daemon.cli.tools import DryRun, Text, When, Yes, confirm, opened
-from daemon.operator import trail
 from daemon.operator.replay import make_plan, open_bus, perform, publish_missing, worker_named
 from daemon.settings.model import Settings
 from daemon.workers import WORKERS
@@ -30,7 +30,7 @@ def replay(
     until: Annotated[datetime | None, When("--to", help="Events that arrived before then.")] = None,
     type: Annotated[list[str] | None, typer.Option(help="Event types; default: all that the worker handles.")] = None,
     key: Annotated[str | None, Text("--key", help="Events of one key, for instance a phone in E.164.")] = None,
-    event: Annotated[str | None, Text("--event", help="One event: its id or its beginning, or its order's id.")] = None,
+    event: Annotated[str | None, Text("--event", help=f"One event. {HELP}")] = None,
     missing: Annotated[
         bool, typer.Option("--missing", help="Publish what some worker has not ended with, without asking.")
     ] = False,
@@ -62,7 +62,7 @@ async def _replay(settings: Settings, name: str, chosen: ReplayFilter, dry_run: 
     worker = worker_named(WORKERS, name)
     async with opened(settings) as (addresses, pool):
         if chosen.event_id is not None:
-            chosen = replace(chosen, event_id=await trail.the_id(pool, chosen.event_id))
+            chosen = replace(chosen, event_id=(await the_event(pool, chosen.event_id)).id)
         plan = await make_plan(pool, worker, chosen)
         for line in plan.lines():
             say(line)

@@ -29,7 +29,7 @@ _PLAIN: Final = {"→": "->", "…": "...", "–": "-", "—": "-"}
 """What stands for characters of ours where the output cannot show them."""
 
 _UNBOUNDED: Final = 100_000
-"""Columns of a table that goes to a file or a pipe: no cell is wrapped or cut."""
+"""Columns of a table whose cells are neither wrapped nor cut."""
 
 
 class OutputGone(FerrymanError):
@@ -68,9 +68,15 @@ def show_json(document: Any) -> None:
 
 
 def show_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None, box: bool = False
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str | None = None,
+    box: bool = False,
+    fit: bool = True,
 ) -> None:
-    """Print a table: as wide as the terminal, and elsewhere as wide as its cells. Raises: OutputGone."""
+    """Print a table: as wide as the terminal, and elsewhere as wide as its cells. *fit* false: as wide as its cells on
+    a terminal too, which breaks the lines itself, so that an id can be copied whole. Raises: OutputGone."""
     from rich.box import HEAVY_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -82,7 +88,7 @@ def show_table(
     out = sys.stdout
     paper = _Paper(out.encoding)
     terminal = out.isatty()
-    Console(file=paper, width=None if terminal else _UNBOUNDED, force_terminal=terminal).print(table)
+    Console(file=paper, width=None if terminal and fit else _UNBOUNDED, force_terminal=terminal).print(table)
     _write("".join(line.rstrip() + "\n" for line in paper.getvalue().splitlines()), out)
 
 

@@ -47,6 +47,8 @@ def _print(found: dict[str, Any]) -> None:
         say("no daemon runs")
     for worker, seconds in found["unattended"].items():
         say(f"work waits for {worker}, which no process has run for {seconds} s: `ferryman workers list`")
+    if failed := (found["orders"] or {}).get("failed"):
+        say(f"{failed} orders have failed: `ferryman orders list --status failed`")
     for source, why in found["sources_off"].items():
         say(f"source {source} is not served: {why}")
     for name in found["paused"]:

@@ -8,11 +8,13 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import orjson
 import typer
 
+from adapters.json_guard import without_mark
 from adapters.postgres.pool import Pool, connect
 from daemon.cli.arguments import parse_time, parse_words
 from daemon.cli.screen import safe
@@ -39,6 +41,10 @@ class NotConfirmed(FerrymanError):
     """There is no terminal to ask on, and no --yes."""
 
 
+class NotRead(FerrymanError):
+    """A file that was named cannot be read."""
+
+
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[tuple[Addresses, Pool]]:
     """The stores of an installation, those of a running daemon too, and a small pool. Raises: StartError or
@@ -61,6 +67,15 @@ def confirm(question: str, would: str, *, yes: bool, ask: bool = True) -> None:
         raise NotConfirmed(f"this would {would}: add --yes, or --dry-run to look only")
     if ask and not typer.confirm(question):
         raise typer.Abort
+
+
+def content_of(path: Path) -> bytes:
+    """What a file holds that replaces stored data, without what editors put around it. Raises: NotRead."""
+    try:
+        return without_mark(path.read_bytes()).strip()
+    except (OSError, ValueError) as exc:  # ValueError: no file can have such a name
+        why = getattr(exc, "strerror", None) or "no such name"
+        raise NotRead(f"{path} cannot be read ({why}): name a file with the new data") from exc
 
 
 def operator() -> str:

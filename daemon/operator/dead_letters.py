@@ -14,6 +14,9 @@ from adapters.postgres.operator import dead_letters
 from adapters.postgres.operator.dead_letters import ChosenLetter, LetterFilter, StoredLetter
 from adapters.postgres.pool import Pool
 from adapters.registry import SOURCES
+from daemon.operator.edits import new_data
+from daemon.operator.standing import order_of
+from daemon.operator.trail import data_document
 from daemon.telemetry.redaction import redact_text
 from schemas.envelope import Event
 from schemas.errors import FerrymanError, Malformed
@@ -31,16 +34,6 @@ async def list_groups(pool: Pool, wanted: LetterFilter) -> list[dict[str, Any]]:
     first."""
     groups = await dead_letters.groups(pool, wanted)
     return [asdict(group) | {"error_text": redact_text(group.error_text)} for group in groups]
-
-
-async def find(pool: Pool, text: str) -> list[StoredLetter]:
-    """The letter with the number *text*, or every letter of the event with the id *text*. Raises: LetterError when
-    there is none."""
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
-    found = await dead_letters.find(pool, number, text)
-    if not found:
-        raise LetterError(f"there is no dead letter {text}: see `ferryman dead-letters list`")
-    return found
 
 
 def document(letter: StoredLetter) -> dict[str, Any]:
@@ -64,7 +57,8 @@ def document(letter: StoredLetter) -> dict[str, Any]:
         "source": event.source,
         "key": event.subject,
         "time": event.time,
-        "data": event.data.decode(),
+        "order_id": order_of(event.data),
+        "data": data_document(event.data),
     }
 
 
@@ -92,9 +86,12 @@ async def _why_not(pool: Pool, letter_id: int) -> str:
 
 
 async def edited_event(pool: Pool, letter_id: int, body: bytes) -> Event:
-    """The event of an existing letter with other data. Raises as `edited`."""
+    """The event of an existing letter with other data: *body*, or what the letter's document in *body* has as its data.
+
+    Raises: as `edited`; OtherDocument.
+    """
     (letter,) = await dead_letters.find(pool, letter_id, None)
-    return edited(letter, body)
+    return edited(letter, new_data(body, {"number": letter.id, "event_id": letter.event.id}, "data"))
 
 
 def edited(letter: StoredLetter, body: bytes) -> Event:

@@ -20,6 +20,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from adapters.postgres.bus import pauses, workers
 from adapters.postgres.bus.workers import Registered
 from adapters.postgres.migrate import MigrationError
+from adapters.postgres.operator import orders
 from adapters.postgres.operator.inspect import (
     PostgresServer,
     TableCounts,
@@ -48,6 +49,7 @@ from daemon.stores.located import Addresses, NoInstallation, located_stores
 from daemon.telemetry.failures import failure
 from daemon.telemetry.report import Report
 from daemon.version import version
+from daemon.web.place import from_here
 from daemon.workers import WORKERS
 
 PATIENCE_S: Final = 5.0
@@ -89,7 +91,7 @@ class Inspection:
     """The live processes, as they report themselves."""
     port: Port = "any"
     disk: tuple[int, int] | None = None
-    """(bytes used, bytes in all) where the data directory is."""
+    """(bytes used, bytes used and available) where the data directory is."""
     none_yet: str = ""
     """That there is no installation, in one line; "" where there is one."""
     away: dict[str, str] = field(default_factory=dict)
@@ -105,6 +107,8 @@ class Inspection:
     leases: Table | None = None
     backlogs: dict[str, Backlog] = field(default_factory=dict)
     open_events: dict[str, int] = field(default_factory=dict)
+    orders: Mapping[str, int] | None = None
+    """Status -> how many orders have it."""
     registered: Sequence[Registered] = ()
     """The workers of the installation."""
     unattended: dict[str, float] = field(default_factory=dict)
@@ -131,8 +135,8 @@ class Inspection:
 
 
 async def inspect_installation(settings: Settings, *, count_open: bool = False) -> Inspection:
-    """Inspect everything that can be reached, and leave out the rest. *count_open*: count the open events too, which
-    takes a while on a long journal."""
+    """Inspect everything that can be reached, and leave out the rest. *count_open*: count the open events and
+    the orders too, which takes a while on a long journal."""
     shell = about(settings, WORKERS, SOURCES)
     inspection = Inspection(
         version=version(),
@@ -166,12 +170,13 @@ async def inspect_installation(settings: Settings, *, count_open: bool = False) 
 
 
 def disk_at(path: Path) -> tuple[int, int] | None:
-    """(bytes used, bytes in all) of the file system that *path* is on, or would be."""
+    """(bytes used, bytes used and available) of the file system that *path* is on, or would be: what `df` goes by. What
+    the file system keeps for root counts as neither."""
     there = next((place for place in (path, *path.resolve().parents) if place.exists()), None)
     if there is None:
         return None
     usage = shutil.disk_usage(there)
-    return usage.total - usage.free, usage.total
+    return usage.used, usage.used + usage.free
 
 
 async def port_at(host: str, port: int, health_port: int | None = None) -> Port:
@@ -195,11 +200,10 @@ async def port_at(host: str, port: int, health_port: int | None = None) -> Port:
 
 
 async def _daemon_at(host: str, port: int) -> Port:
-    place = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     try:
         async with (
             ClientSession(timeout=ClientTimeout(total=PATIENCE_S)) as session,
-            session.get(f"http://{place}:{port}/readyz") as answer,
+            session.get(f"http://{from_here(host, port)}/readyz") as answer,
         ):
             document = await answer.json(content_type=None)
     except (ClientError, OSError, TimeoutError, ValueError):
@@ -245,6 +249,7 @@ async def _inspect_postgres(inspection: Inspection, addresses: Addresses, count_
         if count_open:
             handles = {worker.name: sorted(worker.types) for worker in WORKERS}
             inspection.open_events = await open_events(pool, handles)
+            inspection.orders = await orders.counts(pool)
 
 
 async def _inspect_redis(inspection: Inspection, addresses: Addresses) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 import orjson
 from multidict import CIMultiDict
 
+from adapters.json_guard import NotJson, parse_object
 from adapters.ports import Source, Webhook
 from adapters.postgres.bus import outbox
 from adapters.postgres.operator import refusals
 from adapters.postgres.operator.refusals import KeptRequest
 from adapters.postgres.pool import Pool
+from daemon.operator.edits import new_data
 from schemas.envelope import Event
 from schemas.errors import FerrymanError, Malformed
 
@@ -33,6 +35,18 @@ async def find(pool: Pool, number: int) -> KeptRequest:
     if found is None:
         raise RefusedError(f"there is no refused request {number}: see `ferryman refused list`")
     return found
+
+
+def whole_document(kept: KeptRequest) -> dict[str, Any]:
+    """*kept* as JSON, with its body: the object that it is, else its text, as of JSON with a key twice; null where it
+    is not kept."""
+    body = kept.request.body
+    if body is None:
+        return document(kept) | {"body": None}
+    try:
+        return document(kept) | {"body": parse_object(body)}
+    except NotJson:
+        return document(kept) | {"body": body.decode(errors="replace")}
 
 
 def document(kept: KeptRequest) -> dict[str, Any]:
@@ -57,11 +71,13 @@ def document(kept: KeptRequest) -> dict[str, Any]:
 
 
 def events_of(kept: KeptRequest, sources: Sequence[Source], now: datetime, *, body: bytes | None = None) -> list[Event]:
-    """The events of *kept* as they are read now, with *body* in place of its own where one is given.
+    """The events of *kept* as they are read now. *body*: the mended body, or the document with the mended body in it.
 
-    Raises: RefusedError when it cannot be sent again, or would be refused again.
+    Raises: RefusedError when it cannot be sent again, or would be refused again; OtherDocument.
     """
-    number, data = kept.id, kept.request.body if body is None else body
+    number, data = kept.id, kept.request.body
+    if body is not None:
+        data = new_data(body, {"number": number, "reason": kept.request.reason}, "body")
     if kept.sent_again_at is not None:
         raise RefusedError(f"refused request {number} was sent again at {kept.sent_again_at:%Y-%m-%d %H:%M:%S} UTC")
     if kept.request.body is None or data is None:

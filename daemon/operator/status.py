@@ -34,6 +34,7 @@ def document(inspection: Inspection) -> dict[str, Any]:
         "partitions": inspection.partitions,
         "spool": None if tables is None else tables.spool,
         "outbox": None if tables is None else tables.outbox,
+        "orders": inspection.orders,
         "members": _members(inspection),
         "processes": [members.document(member) for member in inspection.members],
         "providers": {name: provider.document() for name, provider in inspection.providers.items()},

@@ -114,7 +114,7 @@ def clocks(inspection: Inspection) -> Findings:
 
 
 def disk(inspection: Inspection) -> Findings:
-    """Free space on the disk of the data directory."""
+    """Free space on the disk of the data directory, in the share that `df` shows."""
     if inspection.disk is None or inspection.disk[1] == 0:
         return
     share = inspection.disk[0] / inspection.disk[1]

@@ -1,14 +1,14 @@
-"""The trail of an event: finds it by its id, its order or its key, then follows it from its arrival to the end of every
-worker."""
+"""The trail of an event, from its arrival to the end of every worker."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
+
+import orjson
 
 from adapters.postgres.operator import dead_letters, trail
 from adapters.postgres.operator.dead_letters import StoredLetter
@@ -16,16 +16,13 @@ from adapters.postgres.operator.trail import EventFilter, FailedAttempts, FoundE
 from adapters.postgres.pool import Pool, store_is_down
 from daemon.bus.worker import AnyWorker
 from daemon.operator.keys import keys_meant, masked_key
-from schemas.envelope import Event, event_id
-from schemas.errors import FerrymanError
+from schemas.envelope import Event
 
 OUTCOMES: Final = ("done", "skipped", "dead", "uncertain", "open")
 """How a worker may have ended with an event; "open": not yet."""
 
 MOST: Final = 200
-"""Events that one search returns at most."""
-
-NOT_KEPT: Final = "no event that is kept has this id, order or key: see `ferryman events list`"
+"""Events that were emitted by handling one, at most."""
 
 POLL_S: Final = 0.5
 BEHIND: Final = timedelta(seconds=15)
@@ -36,18 +33,15 @@ NUMBERS_BEHIND: Final = 1000
 
 ENDINGS_AT_ONCE: Final = 100_000
 _EndingId: TypeAlias = tuple[str, str, str, datetime]
-_PREFIX: Final = re.compile(r"[0-9a-f][0-9a-f-]{3,35}")
-
-
-class NoSuchEvent(FerrymanError):
-    """No stored event has the id, order or key that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventTrail:
-    """All that is known of one event. *workers*: those that handle its type, in the order of their registration."""
+    """All that is known of one event. *place*: where it is stored, as of a FoundEvent. *workers*: those that handle its
+    type, in the order of their registration."""
 
     event: Event
+    place: str
     journaled_at: datetime | None
     workers: tuple[str, ...]
     endings: Sequence[WorkerEnding]
@@ -63,9 +57,11 @@ class EventTrail:
         return [worker for worker in self.workers if worker not in ended]
 
     def document(self) -> dict[str, Any]:
-        """As JSON, with the event's data; attributes of the event that are empty are left out."""
-        event = self.event._asdict() | {"data": self.event.data.decode(errors="replace")}
-        return {name: value for name, value in event.items() if value not in ("", None)} | {
+        """As JSON: what a list of events says of it, its key not masked, and all the rest."""
+        return {
+            **event_document(self.event),
+            "place": self.place,
+            "workers": states(self.workers, self.event.id, self.endings),
             "journaled_at": self.journaled_at,
             "endings": [asdict(ending) for ending in self.endings],
             "attempts": [asdict(failed) for failed in self.attempts],
@@ -74,6 +70,20 @@ class EventTrail:
             "caused": [_masked(found) for found in self.caused],
             "other_bodies": self.conflicts,
         }
+
+
+def event_document(event: Event) -> dict[str, Any]:
+    """*event* as JSON, with its data. Attributes that are empty are left out."""
+    given = {"key" if name == "subject" else name: value for name, value in event._asdict().items() if value != ""}
+    return given | {"data": data_document(event.data)}
+
+
+def data_document(data: bytes) -> Any:
+    """The JSON that *data* is; as text what is not JSON, as of a stream entry that no worker could read."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return data.decode(errors="replace")
 
 
 def _letter_document(letter: StoredLetter) -> dict[str, Any]:
@@ -99,10 +109,16 @@ def handled_types(workers: Sequence[AnyWorker]) -> Mapping[str, list[str]]:
     return {worker.name: sorted(worker.types) for worker in workers}
 
 
-def states(workers: Sequence[AnyWorker], found: FoundEvent, endings: Sequence[WorkerEnding]) -> dict[str, str]:
-    """Worker -> how it ended with the event, "open" where it has not. Replays are left out."""
-    ended = {e.worker: e.outcome for e in endings if e.event_id == found.id and not e.replay_id}
-    return {w.name: ended.get(w.name, "open") for w in workers if found.type in w.types}
+def states(names: Sequence[str], event_id: str, endings: Sequence[WorkerEnding]) -> dict[str, str]:
+    """Worker -> how it ended with the event, "open" where it has not. Replays are left out. *names*: the workers that
+    handle its type."""
+    ended = {e.worker: e.outcome for e in endings if e.event_id == event_id and not e.replay_id}
+    return {name: ended.get(name, "open") for name in names}
+
+
+def handlers(workers: Sequence[AnyWorker], type: str) -> tuple[str, ...]:
+    """The names of the workers that handle events of *type*."""
+    return tuple(worker.name for worker in workers if type in worker.types)
 
 
 async def list_events(
@@ -118,39 +134,7 @@ async def list_events(
 
 async def _with_states(pool: Pool, workers: Sequence[AnyWorker], found: Sequence[FoundEvent]) -> list[dict[str, Any]]:
     endings = await trail.endings(pool, [one.id for one in found])
-    return [_masked(one) | {"workers": states(workers, one, endings)} for one in found]
-
-
-async def find(pool: Pool, text: str) -> list[FoundEvent]:
-    """The events that *text* means: an event's id or its beginning, an order's id, or a key; at most MOST."""
-    wanted = text.strip()
-    exact = await trail.by_ids(pool, [wanted.lower(), event_id("orders", wanted)], MOST)
-    if exact:
-        return exact
-    if _PREFIX.fullmatch(wanted.lower()) and (found := await trail.by_prefix(pool, wanted.lower(), MOST)):
-        return found
-    return await trail.by_keys(pool, keys_meant(wanted), MOST) if wanted else []
-
-
-async def the_id(pool: Pool, text: str) -> str:
-    """The id of the one event that *text* means. Raises: NoSuchEvent, also where several events fit."""
-    found = await find(pool, text)
-    if not found:
-        raise NoSuchEvent(NOT_KEPT)
-    if len(found) > 1:
-        raise NoSuchEvent("several events have this beginning, order or key: `ferryman events show` lists them")
-    return found[0].id
-
-
-async def show(pool: Pool, workers: Sequence[AnyWorker], text: str) -> EventTrail | list[dict[str, Any]]:
-    """The trail of the one event that *text* means; of several, the same list as `list_events`. Raises: NoSuchEvent."""
-    found = await find(pool, text)
-    if len(found) > 1:
-        return await _with_states(pool, workers, found)
-    whole = await trail_of(pool, workers, found[0]) if found else None
-    if whole is None:
-        raise NoSuchEvent(NOT_KEPT)
-    return whole
+    return [_masked(one) | {"workers": states(handlers(workers, one.type), one.id, endings)} for one in found]
 
 
 async def trail_of(pool: Pool, workers: Sequence[AnyWorker], found: FoundEvent) -> EventTrail | None:
@@ -161,8 +145,9 @@ async def trail_of(pool: Pool, workers: Sequence[AnyWorker], found: FoundEvent) 
     event, journaled_at = whole
     return EventTrail(
         event,
+        found.place,
         journaled_at,
-        tuple(worker.name for worker in workers if event.type in worker.types),
+        handlers(workers, event.type),
         await trail.endings(pool, [event.id]),
         await trail.attempts(pool, event.id),
         await dead_letters.find(pool, None, event.id),

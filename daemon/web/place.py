@@ -14,6 +14,11 @@ def place(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def from_here(host: str, port: int) -> str:
+    """*host* and *port* as a program of this machine reaches them: one address, where the process listens at every."""
+    return place({"0.0.0.0": "127.0.0.1", EVERY_ADDRESS: "::1"}.get(host, host), port)  # noqa: S104 - a comparison
+
+
 def dual_stack(port: int, backlog: int) -> socket.socket | None:
     """A socket that listens on *port* at every address, of IPv6 and of IPv4; None where the system has no such sockets.
 

@@ -45,6 +45,20 @@ def taken(source: Source, body: bytes, now: datetime = NOW) -> list[Event]:
     return source.parse(Webhook(CIMultiDict(), body, ""), source.decode(body), now)
 
 
+@every_source
+def test_a_sample_is_proven_and_makes_one_event_of_its_own(source: Source) -> None:
+    if source.sample is None:
+        pytest.skip("no test of it can be sent")
+    for name in source.secrets:
+        secrets = {name: SIGNING}
+        now = datetime.now(UTC)
+        webhooks = [source.sample(secrets, now) for _ in range(2)]
+        assert all(source.verify(webhook, secrets) for webhook in webhooks)
+        events = [source.parse(webhook, source.decode(webhook.body), now) for webhook in webhooks]
+        assert [len(made) for made in events] == [1, 1]
+        assert events[0][0].id != events[1][0].id
+
+
 def one(doc: object) -> Event:
     (event,) = taken(ORDERS, json.dumps(doc).encode())
     return event

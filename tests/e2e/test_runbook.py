@@ -231,6 +231,7 @@ async def test_the_commands_outside_the_runbook_run_in_their_order(
 
 async def test_orders_that_do_not_reach_cgb(operator: Operator, db: Pool) -> None:
     synced_one, waiting, dead, disabled, dry = some_orders(5)
+    behind = waiting | {"order": waiting["order"] | {"id": "IL-behind"}}
     no_phone = orders.missing_phone(random.Random(1), 77)
     with following("Orders do not reach CGB") as page, following("A worker or provider must stand still") as pauses:
         async with running(operator.cwd, **operator.settings) as here:
@@ -245,13 +246,17 @@ async def test_orders_that_do_not_reach_cgb(operator: Operator, db: Pool) -> Non
             await until(lambda: heard(here, "operator.paused"), "the pause")
             await here.post(waiting)
             await page.follow("contact-sync: open, …", at, ORDER=id_of(waiting))
+            (first,) = (await here.post(waiting))[1]["event_ids"]
+            await here.post(behind)
+            await page.follow("contact-sync: open, behind event …", at, ORDER=id_of(behind), EVENT=first)
             await page.follow("contact-sync paused", at)
             await pauses.follow("cgb is paused", at)
             await page.follow("cgb is paused", at)
             await at.verb("pause cgb")
             await pauses.follow("cgb goes on", at)
-            await synced(db, 2)
-            await page.follow("synced N", at)
+            await synced(db, 3)
+            await page.follow("N synced", at)
+            await page.follow("N orders have failed: …", at)
             assert await here.stop() == 0
         await page.follow("no daemon runs", operator)
         without = {name: value for name, value in operator.settings.items() if name != "CGB_API_KEY"}

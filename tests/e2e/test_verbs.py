@@ -85,7 +85,7 @@ async def test_a_buried_order_is_retried_and_synced_exactly_once_with_the_accoun
             audit["workers"]["contact-sync"] | {"accepted": 2, "done": 2, "dead": 0, "open": 0}
             == (audit["workers"]["contact-sync"])
         )
-        (letter,) = await ask.json("dead-letters", "show", str(number))
+        letter = await ask.json("dead-letters", "show", str(number))
         assert (letter["state"], letter["retries"]) == ("retried", 2)
         assert await ask.run("dead-letters", "list") == "no open dead letters\n"
         assert await here.stop() == 0
@@ -95,13 +95,19 @@ async def test_a_buried_order_is_retried_and_synced_exactly_once_with_the_accoun
     assert await db.fetchval("SELECT count(*) FROM event_conflicts") == 0
 
 
+def other_document(where: Path, shown: dict[str, Any]) -> Path:
+    """The document of another letter."""
+    path = where / "other.json"
+    path.write_text(json.dumps(shown | {"number": shown["number"] + 1}))
+    return path
+
+
 async def test_a_malformed_order_is_edited_and_synced_under_the_key_of_its_new_data(
     tmp_path: Path, settings: dict[str, Any], cgb: CgbSandbox, db: Pool
 ) -> None:
     (order,) = some_orders(1)
     ask = Operator(tmp_path, settings)
     fixed, junk = tmp_path / "fixed.json", tmp_path / "junk.json"
-    fixed.write_text(json.dumps(order))
     junk.write_text("[1")
     async with running(tmp_path, **settings) as here:
         _, answer = await here.post(order | {"form": {"client": "nobody"}})
@@ -110,10 +116,15 @@ async def test_a_malformed_order_is_edited_and_synced_under_the_key_of_its_new_d
         (number,) = map(str, group["ids"])
         assert "not JSON" in await ask.run("dead-letters", "retry", number, "--edit", str(junk), "--yes", code=1)
         assert "cannot be read" in await ask.run("dead-letters", "retry", number, "--edit", "none", "--yes", code=1)
+        shown = await ask.json("dead-letters", "show", order["order"]["id"])
+        fixed.write_text(json.dumps(shown | {"data": shown["data"] | {"form": order["form"]}}))
+        assert "another one" in await ask.run(
+            "dead-letters", "retry", number, "--edit", str(other_document(tmp_path, shown)), "--yes", code=1
+        )
         await ask.run("dead-letters", "retry", number, "--edit", str(fixed), "--yes")
         await until(lambda: status_is(db, order, "synced"), "the sync of the edited order")
         assert (await ask.json("audit"))["balanced"]
-        (letter,) = await ask.json("dead-letters", "show", answer["event_ids"][0])
+        letter = await ask.json("dead-letters", "show", answer["event_ids"][0])
         assert letter["key"] == f"+{digits_of(order)}"
         assert letter["edited_at"]
     assert cgb.ledger.contacts_made() == [digits_of(order)]
@@ -176,8 +187,12 @@ async def test_an_event_is_found_by_id_order_and_phone_and_its_way_is_shown(
         text = await ask.run("events", "show", event_id)
         assert "contact-sync: done" in text
         assert first["form"]["client"]["email"] in text
-        listed = await ask.json("events", "show", f"+{digits_of(first)}")
+        several = await ask.run("events", "show", f"+{digits_of(first)}", code=2)
+        assert "2 have this name" in several
+        assert event_id in several
+        listed = await ask.json("events", "list", "--event", first["order"]["id"])
         assert {one["type"] for one in listed} == {"order.received", "contact.synced"}
+        assert {one["order_id"] for one in listed} == {first["order"]["id"]}
         listed = await ask.json("events", "list", "--type", "order.received")
         assert [one["id"] for one in listed][-1] == event_id
         assert listed[-1]["workers"] == {"journal": "done", "contact-sync": "done"}
@@ -214,7 +229,7 @@ async def test_doctor_and_status_beside_a_daemon_on_its_own_servers(memory_path:
 async def test_doctor_reports_every_problem_of_the_settings_and_of_the_stores(
     tmp_path: Path, settings: dict[str, Any], empty_database_url: str
 ) -> None:
-    wrong = await Operator(tmp_path, settings | {"FERRYMAN_PROT": 1, "CGB_TIMEOUT": "soon"}).json("doctor", code=1)
+    wrong = await Operator(tmp_path, settings | {"FERRYMAN_PROT": 1, "CGB_TIMEOUT": "soon"}).json("doctor", code=2)
     assert [finding["level"] for finding in wrong["findings"]] == ["error", "error"]
     assert not wrong["ok"]
     text = await Operator(tmp_path, settings | {"DATABASE_URL": empty_database_url}).run("doctor", code=1)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-LIST = ("type", "source", "worker", "outcome", "key", "since", "limit")
+LIST = ("type", "source", "worker", "outcome", "key", "event", "since", "limit")
 LETTERS = ("worker", "class", "text")
 FORMS = [
     ["events", "show", "*"],
     ["dead-letters", "show", "*"],
+    ["orders", "show", "*"],
+    *(["orders", "list", f"--{name}", "*"] for name in ("status", "since", "limit")),
+    ["send-test", "*"],
+    *(["send-test", "--timeout", "0.1", "orders", f"--{name}", "*"] for name in ("url", "timeout")),
     ["pause", "*"],
     ["resume", "*"],
     ["partitions", "*"],

@@ -15,7 +15,7 @@ from schemas.envelope import Event
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventFilter:
     """Which events; None: any. *outcome*: how *worker*, or any worker, ended with the event; "open": it has not ended.
-    *since*: the event arrived then or later."""
+    *since*: the event arrived then or later. *event*: the event with this id, and what handling it emitted."""
 
     type: str | None = None
     source: str | None = None
@@ -23,6 +23,7 @@ class EventFilter:
     outcome: str | None = None
     key: str | None = None
     since: datetime | None = None
+    event: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ _CONDITIONS: Final[Mapping[str, str]] = {
     "source": "j.source = {n}",
     "key": "j.subject = {n}",
     "since": "j.time >= {n}",
+    "event": "(j.id = {n} OR j.causationid = {n})",
     "worker": "j.type IN (SELECT type FROM handles WHERE worker = {n})",
 }
 _DONE: Final = """
@@ -97,10 +99,10 @@ _NOT_ENDED: Final = """
 """
 _WAITING: Final = """
 SELECT id, type, source, subject, time, place FROM (
-    SELECT seq, id, type, source, subject, time, 'spool' AS place FROM spool
-    UNION ALL SELECT seq, id, type, source, subject, time, 'outbox' FROM outbox WHERE target = '') AS w
+    SELECT seq, id, type, source, subject, time, causationid, 'spool' AS place FROM spool
+    UNION ALL SELECT seq, id, type, source, subject, time, causationid, 'outbox' FROM outbox WHERE target = '') AS w
 WHERE ($1::text IS NULL OR type = $1) AND ($2::text IS NULL OR source = $2) AND ($3::text IS NULL OR subject = $3)
-  AND ($4::timestamptz IS NULL OR time >= $4)
+  AND ($4::timestamptz IS NULL OR time >= $4) AND ($6::text IS NULL OR id = $6 OR causationid = $6)
 ORDER BY time DESC, seq DESC LIMIT $5
 """
 _FIND: Final = """
@@ -128,6 +130,14 @@ UNION ALL SELECT event_id, type, source, subject, time, data, traceparent, causa
     FROM dead_letters WHERE event_id = $1
 LIMIT 1
 """  # noqa: S608 - constants only
+_DATA: Final = """
+SELECT DISTINCT ON (id) id, data FROM (
+    SELECT id, data, 1 AS rank FROM event_journal WHERE id = ANY($1::text[])
+    UNION ALL SELECT id, data, 2 FROM spool WHERE id = ANY($1::text[])
+    UNION ALL SELECT id, data, 3 FROM outbox WHERE id = ANY($1::text[])
+    UNION ALL SELECT event_id, data, 4 FROM dead_letters WHERE event_id = ANY($1::text[])
+) AS kept ORDER BY id, rank
+"""
 _ENDINGS: Final = """
 SELECT event_id, worker, replay_id, outcome, reason, attempts, at FROM inbox WHERE event_id = ANY($1::text[]) ORDER BY
 at
@@ -154,7 +164,7 @@ async def listed(pool: Pool, wanted: EventFilter, handles: Mapping[str, Sequence
     filter admits open events of any worker. *handles*: worker -> the types it handles."""
     waiting = []
     if wanted.worker is None and wanted.outcome in (None, "open"):
-        rows = await pool.fetch(_WAITING, wanted.type, wanted.source, wanted.key, wanted.since, limit)
+        rows = await pool.fetch(_WAITING, wanted.type, wanted.source, wanted.key, wanted.since, limit, wanted.event)
         waiting = [FoundEvent(*row) for row in rows]
     query, arguments = _query(wanted)
     pairs = [(worker, type_) for worker, types in handles.items() for type_ in types]
@@ -205,6 +215,11 @@ async def whole(pool: Pool, event_id: str) -> tuple[Event, datetime | None] | No
     """The event with its data, and when it was journaled."""
     row = await pool.fetchrow(_WHOLE, event_id)
     return None if row is None else (event_of(row), row["recorded_at"])
+
+
+async def data_of(pool: Pool, ids: Sequence[str]) -> dict[str, bytes]:
+    """The data of these events, by their ids, wherever they are stored."""
+    return {row["id"]: row["data"].encode() for row in await pool.fetch(_DATA, ids)}
 
 
 async def endings(pool: Pool, ids: Sequence[str]) -> list[WorkerEnding]:

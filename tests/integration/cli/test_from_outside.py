@@ -15,6 +15,7 @@ from adapters.postgres.bus.burials import DeadLetter
 from adapters.postgres.bus.inbox import InboxRow
 from adapters.postgres.bus.journal import Journaled
 from adapters.postgres.pool import Pool
+from daemon.cli.exits import code_of
 from daemon.cli.main import commands
 from schemas.envelope import Event, event_id
 from schemas.errors import FerrymanError
@@ -49,11 +50,17 @@ TYPED = [
 
 @pytest.fixture
 async def env(redis: Redis, redis_url: str, database_url: str, db: Pool) -> dict[str, str]:
-    """Settings of a verb on the test's stores, which hold one event and its dead letter."""
+    """Settings of a verb on the test's stores, which hold one event, its dead letter and its order."""
     async with db.acquire() as conn, conn.transaction():
         await journal.append(conn, [Journaled(EVENT, "")])
         await inbox.insert(conn, "contact-sync", [InboxRow(EVENT.id, "", "dead", NASTY, 2, b"")])
         await burials.bury(conn, "contact-sync", [DeadLetter(EVENT, "Refused", NASTY, 2)])
+    await db.execute(
+        "INSERT INTO orders (order_id, client_email, cgb_sync_status, cgb_sync_error, ordered_at, raw_body,"
+        " webhook_received_at) VALUES ('IL-1', $1, 'failed', $1, $2, '{}', $2)",
+        NASTY,
+        NOON,
+    )
     return {"REDIS_URL": redis_url, "DATABASE_URL": database_url, "FERRYMAN_ADMIN_TOKEN": "0123456789abcdef" * 2}
 
 
@@ -61,7 +68,7 @@ async def ended(argv: list[str], env: dict[str, str]) -> tuple[int, str]:
     """Exit code and output of a verb; of a failure, its line."""
     answer = await asyncio.to_thread(CliRunner().invoke, commands(argv[0]), argv, env=env)
     if isinstance(answer.exception, FerrymanError):
-        return 1, str(answer.exception)
+        return code_of(answer.exception), str(answer.exception)
     assert answer.exception is None or isinstance(answer.exception, SystemExit), answer.exception
     return answer.exit_code, answer.output
 
@@ -73,6 +80,8 @@ async def ended(argv: list[str], env: dict[str, str]) -> tuple[int, str]:
         "events show IL-1",
         "dead-letters list",
         "dead-letters show 1",
+        "orders list",
+        "orders show IL-1",
         "audit",
         "status",
         "partitions",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -21,18 +20,8 @@ from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams, stream_keys
 from daemon.cli.main import commands
 from daemon.operator.keys import keys_meant
-from daemon.operator.trail import (
-    EventTrail,
-    NoSuchEvent,
-    find,
-    follow,
-    handled_types,
-    list_events,
-    show,
-    states,
-    the_id,
-    trail_of,
-)
+from daemon.operator.naming import NoSuchEvent, find
+from daemon.operator.trail import EventTrail, follow, handled_types, handlers, list_events, states, trail_of
 from daemon.operator.unjournaled import caveat, unjournaled
 from daemon.workers import WORKERS
 from schemas.envelope import Event, event_id
@@ -148,7 +137,7 @@ async def test_the_list_is_newest_first_and_filtered(db: Pool) -> None:
     assert await listed(db, since=NOON + timedelta(seconds=30)) == [OTHER.id]
 
 
-async def test_lists_mask_keys_and_the_one_event_that_fits_is_shown_whole(db: Pool) -> None:
+async def test_lists_mask_keys_and_one_event_is_shown_whole_in_the_same_shape(db: Pool) -> None:
     await journaled(db, ORDER, SYNCED)
     await ended(db, ORDER, "done")
     listed = await list_events(db, WORKERS, EventFilter(key="972505550001"), 10)
@@ -156,15 +145,11 @@ async def test_lists_mask_keys_and_the_one_event_that_fits_is_shown_whole(db: Po
         (SYNCED.id, "+…01", {"journal": "done"}),
         (ORDER.id, "+…01", {"journal": "done", "contact-sync": "done"}),
     ]
-    assert await show(db, WORKERS, PHONE) == listed[::-1]
-    one = await show(db, WORKERS, "IL-1")
-    assert isinstance(one, EventTrail)
-    document = one.document()
-    assert (document["id"], document["data"], document["subject"]) == (ORDER.id, '{"n": 1}', PHONE)
+    document = (await the_way(db, ORDER)).document()
+    assert (document["id"], document["data"], document["key"]) == (ORDER.id, {"n": 1}, PHONE)
     assert [caused["key"] for caused in document["caused"]] == ["+…01"]
     assert "causationid" not in document
-    with pytest.raises(NoSuchEvent, match="ferryman events list"):
-        await show(db, WORKERS, "IL-3")
+    assert listed[1].keys() <= document.keys(), "what a list says of an event is in its document too"
 
 
 async def test_what_waits_in_the_spool_is_listed_first_and_a_retry_is_no_event_of_its_own(db: Pool) -> None:
@@ -180,10 +165,9 @@ async def test_what_waits_in_the_spool_is_listed_first_and_a_retry_is_no_event_o
 
 
 def test_states_tell_of_the_workers_that_handle_the_type_alone() -> None:
-    found = FoundEvent("1", "contact.synced", "ferryman", PHONE, NOON, "journal")
     endings: Sequence[WorkerEnding] = [WorkerEnding("1", "journal", "", "done", None, 0, NOON)]
-    assert states(WORKERS, found, endings) == {"journal": "done"}
-    assert states(WORKERS, replace(found, type="order.received"), endings)["contact-sync"] == "open"
+    assert states(handlers(WORKERS, "contact.synced"), "1", endings) == {"journal": "done"}
+    assert states(handlers(WORKERS, "order.received"), "1", endings)["contact-sync"] == "open"
     assert keys_meant("IL-1")[0] == "IL-1"
 
 
@@ -211,17 +195,6 @@ async def test_the_tail_shows_every_arrival_and_ending_once_and_only_new_ones(db
     await asyncio.sleep(1.2)
     task.cancel()
     assert [one.id if isinstance(one, FoundEvent) else one.outcome for one in told] == [OTHER.id, "skipped", SYNCED.id]
-
-
-async def test_the_one_event_that_is_meant_may_be_named_by_its_beginning_or_its_order(db: Pool) -> None:
-    await journaled(db, ORDER, OTHER)
-    for text in (ORDER.id, ORDER.id[:8], "IL-1", PHONE):
-        assert await the_id(db, text) == ORDER.id
-    with pytest.raises(NoSuchEvent, match="events list"):
-        await the_id(db, "IL-nothing")
-    await journaled(db, ORDER._replace(id=event_id("orders", "IL-3")))
-    with pytest.raises(NoSuchEvent, match="several"):
-        await the_id(db, PHONE)
 
 
 async def test_a_search_that_finds_nothing_tells_of_events_that_only_the_stream_has(

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+import orjson
 import pytest
 
 from adapters.postgres.bus import outbox
 from adapters.postgres.operator import refusals as rows
 from adapters.registry import SOURCES
 from daemon.operator import refused
+from daemon.operator.edits import OtherDocument
 from daemon.operator.refused import RefusedError
 from daemon.web import refusals
 from daemon.web.refusals import KEPT_WINDOW_S, PER_WINDOW
@@ -106,6 +108,24 @@ async def test_a_kept_request_becomes_its_events_after_mending(rig: Rig) -> None
     with pytest.raises(RefusedError, match="already"):
         await refused.send(rig.db, kept.id, events, "noa")
     assert len(await outbox.left(rig.db, older_than_s=-1, limit=10)) == 1
+
+
+async def test_the_document_of_a_kept_request_can_be_mended_and_sent_again(rig: Rig) -> None:
+    await rig.post(b'{"order":{},"form":{}}')
+    kept = await only(rig)
+    document = orjson.loads(orjson.dumps(refused.whole_document(kept)))
+    assert document["body"] == {"order": {}, "form": {}}
+    document["body"]["order"]["id"] = "IL1"
+    (event,) = refused.events_of(kept, SOURCES, rig.clock(), body=orjson.dumps(document))
+    assert event.json() == {"order": {"id": "IL1"}, "form": {}}
+    with pytest.raises(OtherDocument):
+        refused.events_of(kept, SOURCES, rig.clock(), body=orjson.dumps(document | {"number": 99}))
+
+
+@pytest.mark.parametrize("body", [b"[1", b"[]", REFUSED_BODIES["a key twice"]])
+async def test_a_body_that_is_no_sound_object_is_shown_as_it_came(rig: Rig, body: bytes) -> None:
+    await rig.post(body)
+    assert refused.whole_document(await only(rig))["body"] == body.decode()
 
 
 async def test_what_is_not_kept_cannot_be_sent_again(rig: Rig) -> None:

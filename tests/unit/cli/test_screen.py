@@ -132,3 +132,18 @@ def test_a_closed_output_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", closed)
     with pytest.raises(OutputGone, match="it is closed"):
         say("hello")
+
+
+def test_a_table_that_is_not_fitted_keeps_its_ids_whole_on_a_terminal_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        encoding = "utf-8"
+
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "80")
+    cells = ["2026-11-27 10:56:54", "5b2f7c1e-0000-4000-8000-000000000000", "IL310214IN0", "contact-sync: done"]
+    for fit in (True, False):
+        monkeypatch.setattr(sys, "stdout", out := Terminal())
+        show_table(["time", "event", "order", "workers"], [cells], fit=fit)
+        assert all(cell in out.getvalue() for cell in cells) is not fit

@@ -67,6 +67,7 @@ def test_run_imports_nothing_of_the_demo_or_of_the_operators_verbs() -> None:
         "daemon.cli.main",
         "daemon.cli.context",
         "daemon.cli.env_file",
+        "daemon.cli.exits",
         "daemon.cli.run",
         "daemon.cli.screen",
     }

@@ -23,7 +23,7 @@ def why(attempts: list[FailedAttempts] | None = None, paused: str = "", **report
     """Why an order is open for contact-sync."""
     members = [Member("a", Report(**{"workers": ("journal", "contact-sync")} | report))] if report != {"no": 1} else []
     now = Circumstances(frozenset({paused}) - {""}, members, providers(members))
-    found = EventTrail(make_event("key"), NOON, ("journal", "contact-sync"), [], attempts or [], [], [], 0)
+    found = EventTrail(make_event("key"), "journal", NOON, ("journal", "contact-sync"), [], attempts or [], [], [], 0)
     return reasons(found, WORKERS, now)["contact-sync"]
 
 
@@ -54,3 +54,13 @@ def cgb(state: str, error: str = "") -> dict[str, ProviderReport]:
 def test_an_open_event_says_why_in_one_sentence(given: dict[str, Any], said: str) -> None:
     assert why(**given).startswith(said)
     assert "\n" not in why(**given)
+
+
+def test_what_waits_behind_an_earlier_event_names_it_before_all_else() -> None:
+    """Promise: the earlier event is looked at first, whose own line says what must change."""
+    now = Circumstances(frozenset({"contact-sync"}))
+    found = EventTrail(make_event("key"), "journal", NOON, ("journal", "contact-sync"), [], [FAILED], [], [], 0)
+    assert reasons(found, WORKERS, now, {"contact-sync": "one-before"}) == {
+        "journal": "no daemon runs: `ferryman run`",
+        "contact-sync": "behind event one-before",
+    }

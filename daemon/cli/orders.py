@@ -1,0 +1,78 @@
+"""`ferryman orders`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from adapters.postgres.operator.orders import STATUSES
+from daemon.cli.arguments import parse_words, require_known
+from daemon.cli.context import read_settings, run_async
+from daemon.cli.exits import UsageError
+from daemon.cli.named import HELP
+from daemon.cli.screen import say, show_json, show_table
+from daemon.cli.tools import Json, When, opened, shown_time
+from daemon.operator import orders
+from daemon.operator.naming import SeveralFit
+from daemon.settings.model import Settings
+
+app = typer.Typer(help="Orders: where each stands, and why one has failed.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(
+    status: Annotated[str | None, typer.Option(help=f"Only orders of this status: {', '.join(STATUSES)}.")] = None,
+    since: Annotated[datetime | None, When("--since", help="Orders that were kept since then.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
+    json: Json = False,
+) -> None:
+    """The newest orders first, with the reason of those that have failed; then how many there are of each status."""
+    require_known("--status", status, STATUSES)
+    run_async(_list(read_settings(), status, since, limit, json))
+
+
+@app.command()
+def show(
+    order: Annotated[str, typer.Argument(help=f"Its id, or its event. {HELP}", parser=parse_words, metavar="ORDER")],
+    json: Json = False,
+) -> None:
+    """One order: where it stands, its buyer, its events. `ferryman events show` has the data."""
+    run_async(_show(read_settings(), order, json))
+
+
+async def _list(settings: Settings, status: str | None, since: datetime | None, limit: int, json: bool) -> None:
+    async with opened(settings) as (_, pool):
+        found = await orders.list_orders(pool, status, since, limit)
+        counts = {} if json else await orders.counts(pool)
+    if json:
+        show_json(found)
+        return
+    rows = []
+    for one in found:
+        times = [shown_time(one[name]) for name in ("kept_at", "attempted_at", "completed_at")]
+        rows.append([times[0], one["order_id"], one["status"] or "", *times[1:], one["reason"] or ""])
+    if rows:
+        columns = ("kept (UTC)", "order", "status", "last try", "completed", "reason")
+        show_table(columns, rows, fit=False)
+    say(f"all orders: {', '.join(f'{count} {name}' for name, count in counts.items())}")
+
+
+async def _show(settings: Settings, wanted: str, json: bool) -> None:
+    async with opened(settings) as (_, pool):
+        try:
+            document = await orders.show(pool, wanted)
+        except SeveralFit as exc:
+            raise UsageError(str(exc)) from exc
+    if json:
+        show_json(document)
+        return
+    for name, value in document.items():
+        if name not in ("events", "dead_letters") and value is not None:
+            say(f"{name:24} {shown_time(value) if isinstance(value, datetime) else value}")
+    for event in document["events"]:
+        states = "  ".join(f"{worker}: {state}" for worker, state in event["workers"].items())
+        say(f"{'event':24} {event['id']}  {event['type']}  {states}")
+    for letter in document["dead_letters"]:
+        say(f"{'dead letter':24} {letter['number']}  {letter['worker']}  {letter['state']}")

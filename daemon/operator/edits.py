@@ -1,0 +1,28 @@
+"""A file that replaces what is stored: the new data alone, or the document that `show --json` printed, mended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+
+from schemas.errors import FerrymanError
+
+
+class OtherDocument(FerrymanError):
+    """The file is the document of something else."""
+
+
+def new_data(file: bytes, document_of: Mapping[str, object], member: str) -> bytes:
+    """The data that *file* holds: its *member* where it is a document, else all of it. *document_of*: what such a
+    document says of the thing that is edited. Raises: OtherDocument."""
+    try:
+        document = orjson.loads(file)
+    except orjson.JSONDecodeError:
+        return file
+    if not isinstance(document, dict) or not {*document_of, member} <= document.keys():
+        return file
+    if any(document[name] != value for name, value in document_of.items()):
+        raise OtherDocument("the file is the document of another one: take what `show --json` prints of this one")
+    data = document[member]
+    return data.encode() if isinstance(data, str) else orjson.dumps(data)

@@ -1,0 +1,118 @@
+"""A test webhook through the running daemon, as its sender would post it, and followed to its end in every worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+from adapters.ports import Secrets, Source, Webhook
+from adapters.postgres.bus.workers import JOURNAL
+from adapters.postgres.operator import trail
+from adapters.postgres.operator.trail import WorkerEnding
+from adapters.postgres.pool import Pool, store_is_down
+from daemon.settings.model import Settings
+from daemon.telemetry.failures import failure
+from daemon.telemetry.redaction import redact_text
+from schemas.envelope import Event
+from schemas.errors import FerrymanError
+
+ANSWER_S: Final = 10.0
+"""Longest wait for the answer, as deploy/SENDING.md asks of senders."""
+
+POLL_S: Final = 0.2
+
+
+class NoTest(FerrymanError):
+    """The test webhook cannot be sent, or nothing answers it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A webhook to post, and the one event that it makes."""
+
+    webhook: Webhook
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the daemon answered. *detail*: why it said no."""
+
+    status: int
+    event_ids: Sequence[str]
+    detail: str
+
+
+def prepare(settings: Settings, source: Source, now: datetime) -> Prepared:
+    """A test of *source* that was never sent before, proven by the secrets of *settings*.
+
+    Raises: NoTest where these prove nothing, or *source* has no sample.
+    """
+    if source.sample is None:
+        raise NoTest(f"there is no test of {source.name}")
+    secrets: Secrets = {name: [one.get_secret_value() for one in getattr(settings, name)] for name in source.secrets}
+    if not any(secrets.values()) and source.name not in settings.ferryman_allow_unsigned:
+        wanted = " or ".join(name.upper() for name in source.secrets)
+        raise NoTest(f"nothing here proves a sender of {source.name}: set {wanted} as the daemon has it")
+    webhook = source.sample(secrets, now)
+    (event,) = source.parse(webhook, source.decode(webhook.body), now)
+    return Prepared(webhook, event)
+
+
+async def post(url: str, webhook: Webhook) -> Answer:
+    """Post *webhook* to *url*. Raises: NoTest when there is no answer."""
+    try:
+        async with (
+            ClientSession(timeout=ClientTimeout(total=ANSWER_S)) as session,
+            session.post(url, data=webhook.body, headers=webhook.headers, allow_redirects=False) as answer,
+        ):
+            return _read(answer.status, await answer.read())
+    except (ClientError, OSError, TimeoutError, ValueError) as exc:
+        raise NoTest(f"no answer from {url} ({failure(exc)}): does a daemon run there? see `ferryman doctor`") from exc
+
+
+def _read(status: int, body: bytes) -> Answer:
+    try:
+        document: Any = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        document = None
+    if not isinstance(document, dict):
+        return Answer(status, (), "not an answer of Ferryman")
+    ids = document.get("event_ids")
+    detail = document.get("detail")
+    return Answer(
+        status,
+        [one for one in ids if isinstance(one, str)] if isinstance(ids, list) else (),
+        redact_text(detail) if isinstance(detail, str) else "",
+    )
+
+
+async def endings(pool: Pool, workers: Sequence[str], event_id: str, timeout_s: float) -> AsyncIterator[WorkerEnding]:
+    """How each of *workers* ends with the event, as it ends; after *timeout_s* seconds no more. A store that is away
+    meanwhile is waited for."""
+    left = set(workers)
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while left and asyncio.get_running_loop().time() < deadline:
+        try:
+            found = await trail.endings(pool, [event_id])
+        except Exception as exc:
+            if not store_is_down(exc):
+                raise
+            found = []
+        for ending in found:
+            if ending.worker in left:
+                left.remove(ending.worker)
+                yield ending
+        if left:
+            await asyncio.sleep(POLL_S)
+
+
+def as_it_should(ending: WorkerEnding) -> bool:
+    """Whether a worker ended with a test as it should: the journal keeps it, every other worker skips it."""
+    return ending.outcome == ("done" if ending.worker == JOURNAL else "skipped")
