@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, TypeVar
 
@@ -283,10 +283,10 @@ class Channel:
 
 
 class Channels:
-    """The channels of this process by name; a channel is made when it is first asked for."""
+    """The channels of this process by name: those that are *known*, and any other when it is first asked for."""
 
-    def __init__(self) -> None:
-        self._channels: dict[str, Channel] = {}
+    def __init__(self, known: Iterable[str] = ()) -> None:
+        self._channels = {name: Channel(name) for name in known}
 
     def __getitem__(self, name: str) -> Channel:
         if name not in self._channels:
@@ -298,5 +298,5 @@ class Channels:
         return None if name is None else self._channels.get(name)
 
     def all(self) -> list[Channel]:
-        """Every channel that was asked for."""
+        """Every channel so far."""
         return list(self._channels.values())

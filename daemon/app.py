@@ -126,7 +126,8 @@ async def _built(
     settings, pool, bus = base.settings, base.pool, base.bus
     running, entries = _running(settings, known)
     intake, recovery = _recovered(base)
-    metrics, channels, refusals = _metrics(known, sources), _channels(known), Refusals(pool)
+    metrics, refusals, me = _metrics(known, sources), Refusals(pool), uuid.uuid4().hex
+    channels = Channels(sorted({channel for worker in known for channel in worker.channels}))
     in_force = InForce(settings)
     since: dict[str, datetime] = {}
     outside = Outside(
@@ -139,7 +140,6 @@ async def _built(
         metrics=metrics,
         now=utc_now,
     )
-    me = uuid.uuid4().hex
     keeper, consumers = await _consuming(base, me, running, outside, recovery.suspect, since)
     return Daemon(
         settings=settings,
@@ -293,14 +293,6 @@ def _domains(workers: Sequence[AnyWorker]) -> list[Domain[Any]]:
 def declared(workers: Sequence[AnyWorker]) -> list[Declared]:
     """Every metric of a process that runs *workers*."""
     return [*BUS_METRICS, *WEB_METRICS, *(metric for domain in _domains(workers) for metric in domain.metrics)]
-
-
-def _channels(workers: Sequence[AnyWorker]) -> Channels:
-    """The channels of *workers*, also of those that are off here: each has its gauges and its state."""
-    channels = Channels()
-    for name in sorted({name for worker in workers for name in worker.channels}):
-        _ = channels[name]
-    return channels
 
 
 def _metrics(workers: Sequence[AnyWorker], sources: Sequence[Source]) -> Metrics:

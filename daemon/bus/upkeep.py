@@ -105,8 +105,8 @@ class Upkeep:
         self._consumers = consumers
         self._channels = channels
         self._metrics = measured
-        self._lines_dropped = lines_dropped
         self._scopes = scopes
+        self._lines_dropped = lines_dropped
         self._waiting_since: dict[str, float | None] = {}
         """Worker -> when its oldest open event was appended, Unix seconds of Redis's clock."""
 

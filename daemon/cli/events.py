@@ -97,7 +97,7 @@ async def _show(settings: Settings, wanted: str, json: bool) -> None:
             unseen = await unjournaled(pool, addresses.redis_url, settings.ferryman_partitions)
             raise NoSuchEvent(f"{exc}{caveat(unseen)}") from None
         stands = await standing(pool, WORKERS, found)
-        why = reasons(found, WORKERS, await read_circumstances(pool), stands.behind)
+        why = reasons(found, WORKERS, await read_circumstances(pool))
     if json:
         show_json(found.document() | stands.document() | {"why": why})
     else:
@@ -117,7 +117,8 @@ def _print_trail(found: EventTrail, stands: Standing, why: Mapping[str, str]) ->
     for at, line in sorted(_steps(found), key=lambda step: step[0]):
         say(f"{shown_time(at)}  {line}")
     for worker in found.open:
-        say(f"{'':19}  {worker}: open, {why[worker]}")
+        behind = f"; behind event {stands.behind[worker]}" if worker in stands.behind else ""
+        say(f"{'':19}  {worker}: open, {why[worker]}{behind}")
     if found.conflicts:
         say(f"{'':19}  {found.conflicts} other bodies came under this id: the first one counts")
     say("")

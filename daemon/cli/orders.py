@@ -28,7 +28,7 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
     json: Json = False,
 ) -> None:
-    """The newest orders first, with the reason of those that have failed; then how many there are of each status."""
+    """The newest orders first, with the reason why one has failed or waits; then how many there are of each status."""
     require_known("--status", status, STATUSES)
     run_async(_list(read_settings(), status, since, limit, json))
 

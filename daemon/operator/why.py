@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Final
 
 from adapters.postgres.bus import pauses
@@ -33,22 +32,14 @@ async def read_circumstances(pool: Pool) -> Circumstances:
     return Circumstances(await pauses.paused(pool), members, providers(members))
 
 
-def reasons(
-    found: EventTrail,
-    workers: Sequence[AnyWorker],
-    now: Circumstances,
-    behind: Mapping[str, str] = MappingProxyType({}),
-) -> dict[str, str]:
-    """Worker -> why the event is open for it. *behind*: worker -> the id of the earlier event of the same key that it
-    has not ended with."""
+def reasons(found: EventTrail, workers: Sequence[AnyWorker], now: Circumstances) -> dict[str, str]:
+    """Worker -> why the event is open for it."""
     failed = {one.worker: one for one in found.attempts if not one.replay_id}
-    return {w.name: _reason(w, behind.get(w.name), failed.get(w.name), now) for w in workers if w.name in found.open}
+    return {w.name: _reason(w, failed.get(w.name), now) for w in workers if w.name in found.open}
 
 
-def _reason(worker: AnyWorker, first: str | None, failed: FailedAttempts | None, now: Circumstances) -> str:
+def _reason(worker: AnyWorker, failed: FailedAttempts | None, now: Circumstances) -> str:
     """The first thing that must change before the event can go on."""
-    if first is not None:  # which says what must change for it
-        return f"behind event {first}"
     if worker.name in now.paused:
         return f"{worker.name} is paused by an operator: `ferryman resume {worker.name}`"
     if not now.members:

@@ -248,7 +248,7 @@ async def test_orders_that_do_not_reach_cgb(operator: Operator, db: Pool) -> Non
             await page.follow("contact-sync: open, …", at, ORDER=id_of(waiting))
             (first,) = (await here.post(waiting))[1]["event_ids"]
             await here.post(behind)
-            await page.follow("contact-sync: open, behind event …", at, ORDER=id_of(behind), EVENT=first)
+            await page.follow("contact-sync: open, …; behind event …", at, ORDER=id_of(behind), EVENT=first)
             await page.follow("contact-sync paused", at)
             await pauses.follow("cgb is paused", at)
             await page.follow("cgb is paused", at)

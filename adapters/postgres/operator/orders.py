@@ -17,8 +17,8 @@ STATUSES: Final = ("pending", "syncing", "synced", "no_whatsapp", "failed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderStanding:
-    """Where an order stands. *reason*: why it is `failed`. *contact_existed*: whether the contact was there before this
-    order. None: not known."""
+    """Where an order stands. *reason*: why it has failed, or what it waits for. *contact_existed*: whether the contact
+    was there before this order. None: not known."""
 
     order_id: str
     status: str | None

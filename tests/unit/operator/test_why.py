@@ -54,13 +54,3 @@ def cgb(state: str, error: str = "") -> dict[str, ProviderReport]:
 def test_an_open_event_says_why_in_one_sentence(given: dict[str, Any], said: str) -> None:
     assert why(**given).startswith(said)
     assert "\n" not in why(**given)
-
-
-def test_what_waits_behind_an_earlier_event_names_it_before_all_else() -> None:
-    """Promise: the earlier event is looked at first, whose own line says what must change."""
-    now = Circumstances(frozenset({"contact-sync"}))
-    found = EventTrail(make_event("key"), "journal", NOON, ("journal", "contact-sync"), [], [FAILED], [], [], 0)
-    assert reasons(found, WORKERS, now, {"contact-sync": "one-before"}) == {
-        "journal": "no daemon runs: `ferryman run`",
-        "contact-sync": "behind event one-before",
-    }
