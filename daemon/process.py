@@ -20,7 +20,7 @@ from daemon.bus.leases import LeaseKeeper
 from daemon.bus.presence import Presence
 from daemon.bus.recovery import Recovery
 from daemon.bus.upkeep import Upkeep
-from daemon.lifecycle import Background, Service, StartError, Step, serve
+from daemon.lifecycle import Background, Service, StartError, Step, any_set, serve
 from daemon.opening import Opening
 from daemon.settings.in_force import Change, InForce, change
 from daemon.settings.model import Settings
@@ -40,6 +40,9 @@ LEAVE_S: Final = 2.0
 
 ANSWER_S: Final = 2.0
 """Longest wait for requests under way when the HTTP server closes."""
+
+START_S: Final = 5.0
+"""How long what arrives at a handed-over socket may wait for a start; then it is answered as the stores allow."""
 
 LINGER_S: Final = 1.0
 """How long clients may go on to use the connections that they have, when this process leaves a handed-over socket."""
@@ -106,12 +109,27 @@ class Daemon:
         ]
         health = Readiness(self.stores, self.intake, self.keeper, [consumer.name for consumer in self.consumers])
         ports: list[int] = []
+        listens = asyncio.Event()
         stays = bool(at_port(handed, self.settings.ferryman_port))
         async with AsyncExitStack() as stack:
 
             async def listening() -> None:  # wrong settings come first: their senders need no answer
                 await self.opening.look()
-                ports.append(await self._serve(doors, health, handed))
+                if not stays:
+                    ports.append(await self._serve(doors, health, handed))
+                    listens.set()
+
+            async def opening_the_socket(stop_asked: asyncio.Event) -> None:
+                # the kernel keeps what arrives meanwhile, so no sender has to be told 503 for the length of a start
+                await any_set(stop_asked, self.intake.looked, timeout_s=START_S)
+                if not stop_asked.is_set():
+                    ports.append(await self._serve(doors, health, handed))
+                    listens.set()
+                    await stop_asked.wait()
+
+            async def all_started() -> None:
+                await listens.wait()
+                await self._started(started, ports[0])
 
             stack.push_async_callback(self._leave)
             doors = await stack.enter_async_context(AsyncExitStack())
@@ -119,13 +137,16 @@ class Daemon:
                 work,
                 side,
                 stop,
-                started=lambda: self._started(started, ports[0]),
+                started=all_started,
                 begin_stop=self._retire if stays else lambda: self._begin_stop(health),
                 drained=(lambda: self._leave_the_socket(doors)) if stays else None,
                 drain_s=self.settings.ferryman_drain_seconds,
                 steps=[
                     Step([], listening),
-                    Step([self.refusals], self.opening.postgres),
+                    Step(
+                        [self.refusals, *([Background("doors", opening_the_socket)] if stays else [])],
+                        self.opening.postgres,
+                    ),
                     Step([self.stores.postgres], self.opening.redis),
                 ],
             )
