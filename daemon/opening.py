@@ -33,6 +33,11 @@ LONGEST_TRY_S: Final = 20.0
 """Longest time for one try of the checks, whose single steps have limits of their own."""
 
 
+class OtherPartitions(StartError):
+    """The number of partitions could not be read when the process was put together, and is another one: it is to be put
+    together anew."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Opening:
     """Of one process. *finish_change*: does in Redis what a change of the partitions has left to do. *entries*: the
@@ -132,13 +137,12 @@ class Opening:
 
     async def _settled_partitions(self) -> int:
         """The number of partitions in force, which the first start of all takes from the settings. Raises: StartError
-        where this process began with another number."""
+        where this process began with another number, OtherPartitions where no setting asked for that."""
         begun = self.bus.partitions
         kept = int(await meta.settle(self.pool, "partitions", str(begun)))
         if kept != begun and not self.given_partitions:
-            raise StartError(
-                f"this database was set up with {kept} partitions, and was away when this process began with {begun}:"
-                " start it again"
+            raise OtherPartitions(
+                f"this database has {kept} partitions, and was away when this process began with {begun}"
             )
         if kept != begun:
             raise StartError(

@@ -13,6 +13,7 @@ import structlog
 from daemon.app import assembled
 from daemon.cli.context import read_settings, run_async
 from daemon.lifecycle import stop_on_signals
+from daemon.opening import OtherPartitions
 from daemon.reload import Reloading, reload_on_hangup
 from daemon.settings.hints import ignored_options
 from daemon.settings.model import Settings
@@ -50,9 +51,15 @@ async def _run(settings: Settings, outlet: Outlet) -> None:
     async with located_stores(settings, make=True) as addresses:
         if settings.ferryman_admin_token is None and not (settings.redis_url and settings.database_url):
             log.info("daemon.admin_token", file=str(admin_token(settings.ferryman_data_dir)))
-        async with assembled(settings, addresses, lines_dropped=outlet.take_dropped) as daemon:
-            reloading = Reloading(reload_asked, read_settings, daemon.take, settings.ferryman_data_dir)
-            await daemon.run(stop, started, also=[reloading], handed=handed)
+        whole = False
+        while not whole:
+            async with assembled(settings, addresses, lines_dropped=outlet.take_dropped) as daemon:
+                reloading = Reloading(reload_asked, read_settings, daemon.take, settings.ferryman_data_dir)
+                try:
+                    await daemon.run(stop, started, also=[reloading], handed=handed)
+                    whole = True
+                except OtherPartitions as found:
+                    log.warning("daemon.assembled_anew", reason=str(found))
     log.info("daemon.stopped")
 
 

@@ -234,3 +234,25 @@ async def test_the_other_verbs_do_not_wait(
     assert away in line
     assert "hunter2" not in line
     assert "connect" in line.lower(), "the sentence that names the cause"
+
+
+async def test_the_number_of_partitions_is_taken_from_a_postgres_that_was_away_at_the_start(
+    tmp_path: Path, own: Servers, own_database: str, own_settings: dict[str, Any]
+) -> None:
+    async with running(tmp_path, **own_settings, FERRYMAN_PARTITIONS=4) as here:
+        assert await here.stop() == 0
+    await server(own, "postgres").stop()
+    (order,) = some_orders(1)
+    async with answering(tmp_path, **own_settings) as here, connect(own_database, size=2, at_once=False) as db:
+        await server(own, "postgres").start()
+
+        async def taken() -> bool:
+            try:
+                return (await here.post(order))[0] == 202
+            except OSError:  # for a moment it does not listen
+                return False
+
+        await until(taken, "an order that is taken")
+        await ended(db, 1)
+        assert [line["event"] for line in events(here, "daemon.assembled_anew")] == ["daemon.assembled_anew"]
+        assert await here.stop() == 0

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -29,10 +29,16 @@ API_KEY: Final = "vizi_e2e.0123456789abcdef"
 
 
 def free_port() -> int:
-    """A port that no program listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that no program listens on, below those that the system gives to outgoing connections: there it could be
+    taken between this look and its use."""
+    while True:
+        port = _anywhere.randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+_anywhere: Final = random.SystemRandom()
 
 
 def children(parent: int, program: str) -> list[int]:
