@@ -32,15 +32,15 @@ class Found:
 class Card:
     """The card of this process."""
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
+        """*file*: without a buffer, which would keep what a full disk did not take, and fail once more at its close."""
         self._file = file
 
     def say(self, what: dict[str, Any]) -> None:
-        """Put *what* in place of what was said before."""
+        """Put *what* in place of what was said before. Raises: OSError where the disk does not take it."""
         self._file.seek(0)
         self._file.truncate()
-        self._file.write(json.dumps(what))
-        self._file.flush()
+        self._file.write(json.dumps(what).encode())
 
 
 @contextmanager
@@ -58,11 +58,11 @@ def card(data_dir: Path) -> Iterator[Card]:
             path.unlink(missing_ok=True)
 
 
-def _locked(path: Path) -> IO[str]:
+def _locked(path: Path) -> IO[bytes]:
     """A new file at *path* that is locked by us."""
     while True:
         path.unlink(missing_ok=True)  # of a killed process that had this number
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "r+")
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "r+b", 0)
         fcntl.flock(file, fcntl.LOCK_EX)
         if path.exists():
             return file
@@ -88,7 +88,7 @@ def running(data_dir: Path) -> list[Found]:
     return sorted(found, key=lambda one: one.pid)
 
 
-def _is_free(file: IO[str]) -> bool:
+def _is_free(file: IO[Any]) -> bool:
     """Whether no process has the lock of *file*. A shared lock is tried, so that two commands do not see each other."""
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

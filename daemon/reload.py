@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -50,8 +50,7 @@ class Reloading(Background):
                 self._asked.clear()
                 times += 1
                 done, text = self._reload()
-                if mine is not None:
-                    mine.say({"asked": times, "done": done, "text": text})
+                _say(mine, {"asked": times, "done": done, "text": text})
 
     def _card(self, stack: ExitStack) -> Card | None:
         try:
@@ -59,7 +58,7 @@ class Reloading(Background):
         except OSError as exc:
             log.warning("reload.by_signal_only", reason=f"{self._data_dir} cannot be written: {exc.strerror}")
             return None
-        mine.say({"asked": 0})
+        _say(mine, {"asked": 0})
         return mine
 
     def _reload(self) -> tuple[bool, str]:
@@ -73,6 +72,16 @@ class Reloading(Background):
             "settings.reloaded", taken=change.taken, at_next_start=change.waiting, overruled_by_env=change.overruled
         )
         return True, str(change)
+
+
+def _say(mine: Card | None, what: dict[str, Any]) -> None:
+    """Say *what* on the card. A disk that does not take it ends no process: the log has it all the same."""
+    if mine is None:
+        return
+    try:
+        mine.say(what)
+    except OSError as exc:
+        log.warning("reload.not_told", reason=exc.strerror)
 
 
 def reload_on_hangup(asked: asyncio.Event, stop: asyncio.Event) -> None:
