@@ -187,7 +187,8 @@ async def serving(
 
 def _sites(runner: _Runner, host: str, port: int, handed: Sequence[socket.socket]) -> list[web.BaseSite]:
     both = dual_stack(port, BACKLOG) if host == EVERY_ADDRESS and not handed else None
-    sockets = list(handed) if both is None else [both]
+    # a site closes its socket when it stops; the one that was handed over may be served once more
+    sockets = [one.dup() for one in handed] if both is None else [both]
     if not sockets:
         return [web.TCPSite(runner, host, port, backlog=BACKLOG, reuse_address=True)]
     return [web.SockSite(runner, one, backlog=BACKLOG) for one in sockets]

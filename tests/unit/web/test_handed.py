@@ -7,9 +7,14 @@ import socket
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession, web
 
+from daemon.telemetry.metrics import Metrics
 from daemon.web import handed
+from daemon.web.connections import Connections
 from daemon.web.handed import NotUsable, at_port, handed_over, require_used
+from daemon.web.metrics import METRICS
+from daemon.web.server import CONNECTIONS, serving
 
 
 def environment(number: int | str = 1, pid: int | None = None) -> dict[str, str]:
@@ -51,3 +56,18 @@ def test_a_socket_without_a_port_is_refused(tmp_path: Path) -> None:
         given.bind(str(tmp_path / "s"))
         with pytest.raises(NotUsable, match="the same port"):
             require_used([given], [8080])
+
+
+async def test_a_socket_that_was_left_is_served_again_by_the_same_process() -> None:
+    """Promise: a process that is put together anew, for another number of partitions, takes what waits at it."""
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        given.setblocking(False)
+        for _ in range(2):
+            app = web.Application()
+            app[CONNECTIONS] = Connections(Metrics(METRICS))
+            async with (
+                serving(app, "127.0.0.1", 1, drain_s=1, handed=[given]) as port,
+                ClientSession() as session,
+                session.get(f"http://127.0.0.1:{port}/") as answer,
+            ):
+                assert answer.status == 404
