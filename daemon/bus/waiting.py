@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import structlog
+
 from adapters.channel import Channel
 from daemon.bus.lanes import Entry
 from daemon.bus.outcome import Row, Turn
 from daemon.bus.settle import Retry, StandInLine
 from daemon.bus.worker import AnyWorker
+
+log = structlog.get_logger(__name__)
 
 
 def closed(channel: Channel) -> str:
@@ -31,8 +35,13 @@ def asked(verdict: StandInLine) -> str:
 
 
 def rows(worker: AnyWorker, entry: Entry, why: str, now: datetime) -> tuple[Row, ...]:
-    """The rows of *worker* that say why *entry* waits; none where *why* is empty, or they say so already."""
+    """The rows of *worker* that say why *entry* waits; none where *why* is empty, or they say so already. A fault in
+    making them ends no process: the event waits all the same."""
     if why in ("", entry.told):
         return ()
     entry.told = why
-    return tuple(worker.waits(entry.event, why, Turn(now, entry.attempts + 1, entry.step, entry.memo)))
+    try:
+        return tuple(worker.waits(entry.event, why, Turn(now, entry.attempts + 1, entry.step, entry.memo)))
+    except Exception:
+        log.exception("event.waits_failed", worker=worker.name, event_id=entry.event.id)
+        return ()

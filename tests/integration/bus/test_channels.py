@@ -326,6 +326,29 @@ async def test_rows_of_a_waiting_event_that_cannot_be_written_bury_nothing(bench
     assert list((await bench.outcomes()).values()) == ["done"]
 
 
+async def test_a_fault_in_telling_why_an_event_waits_ends_no_process_and_keeps_the_event(bench: Bench) -> None:
+    channels = Channels()
+    channels["test"].paused = True
+
+    async def call() -> None:
+        return None
+
+    async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
+        await channels["test"].call("write", call)
+        return Done()
+
+    def faulty(event: Event, why: str, turn: Turn) -> Sequence[Row]:
+        raise LookupError("a fault of the worker")
+
+    worker = bench.worker(handle, channels=("test",), waits=faulty)
+    async with bench.running(worker, channels=channels) as consumer:
+        await bench.publish([make_event("key")])
+        await until(lambda: consumer.lanes.parked == {"test": 1})
+        channels["test"].paused = False
+        await until(lambda: bench.is_ended(1))
+    assert list((await bench.outcomes()).values()) == ["done"]
+
+
 async def test_what_was_kept_of_attempts_goes_when_the_event_ends(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
