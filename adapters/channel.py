@@ -31,13 +31,17 @@ Word: TypeAlias = Literal["up", "unused", "asked", "away", "refused", "paused"]
 """Calls go through; none has been made yet; the system has asked us to wait; it does not answer as it should; the
 account is at fault; an operator has stopped all calls."""
 
+WORST: Final[tuple[Word, ...]] = ("unused", "up", "asked", "away", "refused", "paused")
+"""From the state that stops nothing to the one that stops most."""
+
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelState:
     """How a channel is in this process, and the code of the last error that was no answer. Seconds count back from now:
-    *since_s* to when the channel came to this state, *error_s* to the error. *probe_s*: until it may be asked again."""
+    *since_s* to when the channel came to this state (None where that is not known, as of a pause), *error_s* to the
+    error. *probe_s*: until it may be asked again."""
 
     word: Word
     since_s: float | None = None
@@ -194,10 +198,6 @@ class Breaker:
             log.warning("provider.changed", provider=self._channel, open=self._open, changes=untold)
 
 
-_WORST: Final[tuple[Word, ...]] = ("unused", "up", "asked", "away", "refused", "paused")
-"""From the state that stops nothing to the one that stops most."""
-
-
 class Channel:
     """One account at an outside system. Its reads and its writes have a breaker each: reads that work must not hide an
     outage of the writes.
@@ -226,12 +226,14 @@ class Channel:
     def state(self) -> ChannelState:
         """How the channel is now, in this process. Of its breakers the one counts that stops more."""
         now = self._clock()
-        worst = max(self._breakers.values(), key=lambda b: (_WORST.index(b.word), b.error_at))
+        worst = max(self._breakers.values(), key=lambda b: (WORST.index(b.word), b.error_at))
         last = worst if worst.probe_at is not None else max(self._breakers.values(), key=lambda b: b.error_at)
-        word = "asked" if self.asked_s > 0 and _WORST.index(worst.word) < _WORST.index("asked") else worst.word
+        word: Word = "paused" if self.paused else worst.word
+        if self.asked_s > 0 and WORST.index(word) < WORST.index("asked"):
+            word = "asked"
         return ChannelState(
-            "paused" if self.paused else word,
-            None if worst.changed_at is None else now - worst.changed_at,
+            word,
+            None if worst.changed_at is None or word != worst.word else now - worst.changed_at,
             last.error,
             now - last.error_at if last.error else None,
             None if worst.probe_at is None else max(0.0, worst.probe_at - now),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from adapters.channel import reason
+from adapters.channel import WORST, reason
 from adapters.postgres.bus import members
 from adapters.postgres.pool import Connection, Pool
 from daemon.telemetry.report import ProviderReport, Report, report_from
@@ -18,7 +18,6 @@ OF_ONE_PROCESS: Final = frozenset({"FERRYMAN_HOST", "FERRYMAN_PORT", "FERRYMAN_H
 OF_ITS_PLACE: Final = frozenset({*OF_ONE_PROCESS, "FERRYMAN_WORKERS", "FERRYMAN_DATA_DIR", "FERRYMAN_LOG_LEVEL"})
 """Settings in which processes of one installation may well differ from each other."""
 
-_ORDER: Final = ("unused", "up", "asked", "away", "refused", "paused")
 _STOPPED: Final = ("asked", "away", "refused", "paused")
 
 
@@ -103,7 +102,8 @@ def _together(name: str, reports: Sequence[ProviderReport]) -> Provider:
 
 
 def _rank(state: str) -> int:
-    return _ORDER.index(state) if state in _ORDER else 0
+    """How much *state* stops; a word of another version counts least."""
+    return [*WORST].index(state) if state in WORST else 0
 
 
 def differences(mine: Report, found: Sequence[Member]) -> list[str]:
@@ -137,7 +137,8 @@ def workers_off(found: Sequence[Member]) -> dict[str, str]:
     return {name: why for name, why in _last(member.report.workers_off for member in found) if name not in running}
 
 
-def _last(each: Any) -> list[tuple[str, str]]:
+def _last(each: Iterable[Mapping[str, str]]) -> list[tuple[str, str]]:
+    """Name -> why, sorted; of several reasons the last one."""
     together: dict[str, str] = {}
     for one in each:
         together |= one

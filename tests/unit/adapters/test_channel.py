@@ -95,3 +95,19 @@ async def test_what_the_system_asked_for_is_a_state_until_its_time_is_over() -> 
     assert bed.channel.closed
     bed.now += 31
     assert bed.channel.state.word == "unused"
+
+
+async def test_a_pause_of_the_operator_does_not_pass_off_an_earlier_change_as_its_beginning() -> None:
+    bed = Bed()
+    for _ in range(FAILURES_TO_OPEN):
+        with pytest.raises(Transient):
+            await bed.call("write", Transient("502"))
+    bed.now += PROBE_S
+    await bed.call("write")
+    bed.now += 60
+    assert (bed.channel.state.word, bed.channel.state.since_s) == ("up", 60)
+    bed.channel.paused = True
+    assert (bed.channel.state.word, bed.channel.state.since_s) == ("paused", None)
+    bed.channel.paused = False
+    bed.channel.heard(10)
+    assert (bed.channel.state.word, bed.channel.state.since_s) == ("asked", None)
