@@ -12,8 +12,8 @@ from adapters.postgres.bus import members
 from adapters.postgres.pool import Connection, Pool
 from daemon.telemetry.report import ProviderReport, Report, report_from
 
-OF_ONE_PROCESS: Final = frozenset({"FERRYMAN_HOST", "FERRYMAN_PORT", "FERRYMAN_HEALTH_PORT"})
-"""Settings that two processes of one installation have each for itself."""
+OF_ONE_PROCESS: Final = frozenset({"FERRYMAN_HOST", "FERRYMAN_PORT", "FERRYMAN_HEALTH_PORT", "FERRYMAN_ENV_FILE"})
+"""Settings that two processes of one installation have each for itself: the same file may have two names."""
 
 OF_ITS_PLACE: Final = frozenset({*OF_ONE_PROCESS, "FERRYMAN_WORKERS", "FERRYMAN_DATA_DIR", "FERRYMAN_LOG_LEVEL"})
 """Settings in which processes of one installation may well differ from each other."""

@@ -42,6 +42,15 @@ def test_a_setting_differs_where_no_process_has_the_value_of_this_shell() -> Non
     assert differences(here, []) == []
 
 
+def test_the_same_settings_from_two_files_are_no_difference() -> None:
+    """Promise: the service's own copy of the file of settings, or `--env-file`, is no reason to warn."""
+    here = Report(settings={"FERRYMAN_ENV_FILE": "/etc/ferryman/ferryman.env", "CGB_API_KEY": "***"})
+    one = member("a", settings={"FERRYMAN_ENV_FILE": "/run/ferryman/ferryman.env", "CGB_API_KEY": "***"})
+    two = member("b", settings={"FERRYMAN_ENV_FILE": "unset", "CGB_API_KEY": "***"})
+    assert differences(here, [one]) == []
+    assert disagreements([one, two]) == []
+
+
 def test_processes_that_differ_in_what_they_should_share_are_named_by_the_settings() -> None:
     one = member("a", settings={"CGB_RATE_PER_MINUTE": "90", "FERRYMAN_PORT": "1", "FERRYMAN_WORKERS": "all"})
     two = member("b", settings={"CGB_RATE_PER_MINUTE": "60", "FERRYMAN_PORT": "2", "FERRYMAN_WORKERS": "journal"})
