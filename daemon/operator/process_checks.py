@@ -10,9 +10,7 @@ from daemon.operator.inspection import Inspection
 from daemon.operator.members import differences, disagreements
 from daemon.web import place as web_place
 
-HERE: Final = socket.gethostname()
-
-_RENEW: Final = "mend the account, or renew its key in the settings of the daemon and restart it"
+_RENEW: Final = "mend the account, or renew its key in the file of the settings and `ferryman reload`"
 _WAIT: Final = "see the other side; what waits goes on by itself when it answers"
 
 
@@ -70,7 +68,8 @@ def switched_off(inspection: Inspection) -> Findings:
 
 def port(inspection: Inspection) -> Findings:
     """Whether a daemon could listen here; of a daemon that runs here already, only whether it takes events."""
-    if inspection.port not in ("ready", "not ready") and any(m.report.host == HERE for m in inspection.members):
+    here = socket.gethostname()
+    if inspection.port not in ("ready", "not ready") and any(m.report.host == here for m in inspection.members):
         return
     place = web_place.place(inspection.settings.ferryman_host, inspection.settings.ferryman_port)
     match inspection.port:
