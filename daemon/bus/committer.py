@@ -17,7 +17,8 @@ from adapters.postgres.bus import burials, epochs, inbox, outbox
 from adapters.postgres.pool import ACQUIRE_TIMEOUT_S, Connection, installation_is_wrong, store_is_down
 from adapters.redis.streams import NotDurable, StreamErrors
 from daemon.bus.endings import failure_row, inbox_row, is_bare_letter, is_failure, letter, without_rows
-from daemon.bus.lanes import Entry, EntryRef
+from daemon.bus.lanes import Entry
+from daemon.bus.left import EntryRef
 from daemon.bus.publisher import publish
 from daemon.bus.settle import Finish, Retry, Written
 from daemon.bus.shared import Shared

@@ -18,7 +18,8 @@ from adapters.redis.streams import StreamErrors, Streams
 from daemon.bus import waiting
 from daemon.bus.committer import Committer, Settled
 from daemon.bus.deadline import Deadline
-from daemon.bus.lanes import SHARE, Entry, EntryRef, Lanes
+from daemon.bus.lanes import SHARE, Entry, Lanes
+from daemon.bus.left import EntryRef
 from daemon.bus.outcome import Outcome, Row, Turn
 from daemon.bus.reader import Reader
 from daemon.bus.settle import (

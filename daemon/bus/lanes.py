@@ -18,8 +18,6 @@ from adapters.redis.limits import Ticket
 from daemon.bus.left import EntryRef, Left, LeftEntry
 from schemas.envelope import Event, InboxKey
 
-__all__ = ["SHARE", "Entry", "EntryRef", "Lanes"]
-
 SHARE: Final = 50
 """Entries of one key that are held: a lane takes so long to end with half of them that the rest is there in time."""
 
