@@ -11,8 +11,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from aiohttp import web
-
 from adapters.channel import Channels
 from daemon.bus.consumer import Consumer
 from daemon.bus.intake import Intake
@@ -20,32 +18,21 @@ from daemon.bus.leases import LeaseKeeper
 from daemon.bus.presence import Presence
 from daemon.bus.recovery import Recovery
 from daemon.bus.upkeep import Upkeep
-from daemon.lifecycle import Background, Service, StartError, Step, any_set, serve
+from daemon.lifecycle import Background, Service, Step, serve
 from daemon.opening import Opening
 from daemon.settings.in_force import Change, InForce, change
 from daemon.settings.model import Settings
 from daemon.stores.health import Stores
 from daemon.telemetry.metrics import Metrics
 from daemon.telemetry.report import Report
-from daemon.web.application import application, health_application
-from daemon.web.handed import NotUsable, at_port, require_used
+from daemon.web.doors import Doors
 from daemon.web.health import Readiness
 from daemon.web.listener import Listener
 from daemon.web.place import place
 from daemon.web.refusals import Refusals
-from daemon.web.server import serving
 
 LEAVE_S: Final = 2.0
 """Longest wait for Redis to release the leases at the end; otherwise they run out."""
-
-ANSWER_S: Final = 2.0
-"""Longest wait for requests under way when the HTTP server closes."""
-
-START_S: Final = 5.0
-"""How long what arrives at a handed-over socket may wait for a start; then it is answered as the stores allow."""
-
-LINGER_S: Final = 1.0
-"""How long clients may go on to use the connections that they have, when this process leaves a handed-over socket."""
 
 YOUNG_OBJECTS: Final = 5000
 """New objects after which Python collects garbage among them. Its default of 700 is less than one second of traffic
@@ -98,92 +85,47 @@ class Daemon:
         manager keeps. Raises: StartError; what broke a service, or the start.
         """
         work: list[Service] = [_Working(consumer) for consumer in self.consumers]
-        side: list[Service] = [
+        health = Readiness(self.stores, self.intake, self.keeper, [consumer.name for consumer in self.consumers])
+        doors = Doors(self.settings, self.listener, self.intake, health, self.metrics, handed)
+
+        async def looked() -> None:  # wrong settings come first: their senders need no answer
+            await self.opening.look()
+            if not doors.are_handed:
+                await doors.open()
+
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._leave)
+            stack.push_async_callback(doors.close)
+            later = [Background("doors", doors.open_in_time)] if doors.are_handed else []
+            await serve(
+                work,
+                [*self._side(), *also],
+                stop,
+                started=lambda: self._started(started, doors),
+                begin_stop=self._retire if doors.are_handed else lambda: self._begin_stop(health),
+                drained=doors.leave if doors.are_handed else None,
+                drain_s=self.settings.ferryman_drain_seconds,
+                steps=[
+                    Step([], looked),
+                    Step([self.refusals, *later], self.opening.postgres),
+                    Step([self.stores.postgres], self.opening.redis),
+                ],
+            )
+
+    def _side(self) -> list[Service]:
+        """What runs beside the work, from before it begins until it has ended."""
+        return [
             self.stores.redis,
             Background("recovery", self.recovery.run),
             *self.upkeep.duties,
             self.presence,
             self.keeper,
             self.intake,
-            *also,
         ]
-        health = Readiness(self.stores, self.intake, self.keeper, [consumer.name for consumer in self.consumers])
-        ports: list[int] = []
-        listens = asyncio.Event()
-        stays = bool(at_port(handed, self.settings.ferryman_port))
-        async with AsyncExitStack() as stack:
 
-            async def listening() -> None:  # wrong settings come first: their senders need no answer
-                await self.opening.look()
-                if not stays:
-                    ports.append(await self._serve(doors, health, handed))
-                    listens.set()
-
-            async def opening_the_socket(stop_asked: asyncio.Event) -> None:
-                # the kernel keeps what arrives meanwhile, so no sender has to be told 503 for the length of a start
-                await any_set(stop_asked, self.intake.looked, timeout_s=START_S)
-                if not stop_asked.is_set():
-                    ports.append(await self._serve(doors, health, handed))
-                    listens.set()
-                    await stop_asked.wait()
-
-            async def all_started() -> None:
-                await listens.wait()
-                await self._started(started, ports[0])
-
-            stack.push_async_callback(self._leave)
-            doors = await stack.enter_async_context(AsyncExitStack())
-            await serve(
-                work,
-                side,
-                stop,
-                started=all_started,
-                begin_stop=self._retire if stays else lambda: self._begin_stop(health),
-                drained=(lambda: self._leave_the_socket(doors)) if stays else None,
-                drain_s=self.settings.ferryman_drain_seconds,
-                steps=[
-                    Step([], listening),
-                    Step(
-                        [self.refusals, *([Background("doors", opening_the_socket)] if stays else [])],
-                        self.opening.postgres,
-                    ),
-                    Step([self.stores.postgres], self.opening.redis),
-                ],
-            )
-
-    async def _serve(self, stack: AsyncExitStack, health: Readiness, handed: Sequence[socket.socket]) -> int:
-        """Serve HTTP until *stack* closes; returns the port of the webhooks. Raises: StartError."""
-        settings, apart = self.settings, self.settings.ferryman_health_port
-        try:
-            require_used(handed, [port for port in (settings.ferryman_port, apart) if port is not None])
-        except NotUsable as exc:
-            raise StartError(str(exc)) from exc
-        if apart is not None:
-            own = health_application(health, self.metrics)
-            await self._listen(stack, own, apart, "FERRYMAN_HEALTH_PORT", at_port(handed, apart))
-        app = application(self.listener, health, self.metrics, health_apart=apart is not None)
-        port = settings.ferryman_port
-        return await self._listen(stack, app, port, "FERRYMAN_PORT", at_port(handed, port))
-
-    async def _listen(
-        self, stack: AsyncExitStack, app: web.Application, port: int, name: str, handed: Sequence[socket.socket]
-    ) -> int:
-        """Serve *app* until *stack* closes; returns the port. *name*: the setting of *port*. *handed*: sockets at
-        *port* that listen already. Raises: StartError."""
-        host, keepalive_s = self.settings.ferryman_host, self.settings.ferryman_keepalive_seconds
-        linger_s = LINGER_S if handed else 0.0
-        try:
-            served = serving(
-                app, host, port, drain_s=ANSWER_S, keepalive_s=keepalive_s, handed=handed, linger_s=linger_s
-            )
-            return await stack.enter_async_context(served)
-        except OSError as exc:
-            raise StartError(
-                f"cannot listen on {place(host, port)} ({exc.strerror or 'in use'}): set FERRYMAN_HOST or {name}"
-            ) from exc
-
-    async def _started(self, started: Callable[[int], None], port: int) -> None:
+    async def _started(self, started: Callable[[int], None], doors: Doors) -> None:
         """Say that the process is ready: the spool has been looked at and the leases that were free are taken."""
+        port = await doors.port()
         await self.intake.looked.wait()
         await self.keeper.settled.wait()
         self.presence.listens = place(self.settings.ferryman_host, port)
@@ -200,12 +142,6 @@ class Daemon:
     async def _retire(self) -> None:
         if self.opening.complete:
             await self.keeper.retire()
-
-    async def _leave_the_socket(self, doors: AsyncExitStack) -> None:
-        """Leave what arrives from now on to the next process. Until here webhooks were accepted as ever: while this
-        process finishes what it has in hand, no other one takes connections from the socket."""
-        await doors.aclose()
-        await self.intake.drained()
 
     async def _leave(self) -> None:
         if not self.opening.complete:
