@@ -132,3 +132,8 @@ class Source:
     answer: Callable[[Sequence[str]], Answer] | None = None
     sample: Callable[[Secrets, datetime], Webhook] | None = None
     challenge: Callable[[Mapping[str, str], Secrets], Answer | None] | None = None
+
+    @property
+    def wanted(self) -> str:
+        """The names of the settings of which one lets it be served."""
+        return " or ".join(name.upper() for name in self.secrets)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -16,12 +14,7 @@ import structlog
 from adapters.channel import Channels
 from adapters.http import open_session
 from adapters.ports import Source
-from adapters.postgres.bus import partitions
 from adapters.postgres.bus.workers import Registered
-from adapters.postgres.pool import Pool, connect
-from adapters.redis import streams
-from adapters.redis.client import Redis
-from adapters.redis.connections import WrongServers
 from adapters.redis.lease_table import LeaseTable, Pair
 from adapters.redis.streams import Streams
 from adapters.registry import SOURCES
@@ -40,11 +33,9 @@ from daemon.operator.pauses import scopes
 from daemon.operator.repartition import finish
 from daemon.process import Daemon
 from daemon.settings.in_force import InForce
-from daemon.settings.load import masked_address
 from daemon.settings.model import Settings
-from daemon.stores.health import Stores, postgres_watch, redis_watch
+from daemon.stores.clients import Clients, clients
 from daemon.stores.located import Addresses
-from daemon.stores.membership import Membership
 from daemon.telemetry.declared import Declared
 from daemon.telemetry.metrics import Metrics
 from daemon.web.listener import Listener
@@ -52,29 +43,9 @@ from daemon.web.metrics import METRICS as WEB_METRICS
 from daemon.web.refusals import Refusals
 from daemon.workers import WORKERS, enabled
 
-COMMAND_TIMEOUT_S: Final = 2.0
 READ_TIMEOUT_S: Final = 6.0  # longer than any BLOCK of the readers
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Base:
-    """What every part of the process is built on: the settings and the clients of the stores. *stack* closes what is
-    opened.
-
-    *bus*: the streams, with the client for commands. *client*: makes a client of Redis with a time limit in seconds and
-    at most so many connections, closed with *stack*. Those of one process leave a wrong server together.
-    """
-
-    stack: AsyncExitStack
-    settings: Settings
-    addresses: Addresses
-    pool: Pool
-    membership: Membership
-    bus: Streams
-    stores: Stores
-    client: Callable[[float, int], Redis]
 
 
 @asynccontextmanager
@@ -92,61 +63,36 @@ async def assembled(
     *lines_dropped*: how many log lines were dropped since the last call.
     """
     async with AsyncExitStack() as stack:
-        base = await _based(stack, settings, addresses)
-        yield await _built(base, WORKERS if workers is None else tuple(workers), sources, lines_dropped)
-
-
-async def _based(stack: AsyncExitStack, settings: Settings, addresses: Addresses) -> _Base:
-    """The clients of the stores, which connect at their first use; Postgres is asked for the number of partitions."""
-    pool = await stack.enter_async_context(connect(addresses.database_url, at_once=False))
-    membership = Membership(addresses.database_url)
-    stack.callback(membership.close)
-    client = partial(_client, stack, addresses.redis_url, WrongServers())
-    watched, commands = client(COMMAND_TIMEOUT_S, 2), client(COMMAND_TIMEOUT_S, 64)
-    number = settings.given_partitions or await _kept_partitions(pool) or settings.ferryman_partitions
-    return _Base(
-        stack=stack,
-        settings=settings,
-        addresses=addresses,
-        pool=pool,
-        membership=membership,
-        bus=Streams(commands, number, recovers=True),
-        client=client,
-        stores=Stores(
-            redis_watch(watched, masked_address(addresses.redis_url)),
-            postgres_watch(membership.look, masked_address(addresses.database_url)),
-        ),
-    )
+        base = await clients(stack, settings, addresses)
+        known = WORKERS if workers is None else tuple(workers)
+        yield await _built(stack, settings, base, known, sources, lines_dropped)
 
 
 async def _built(
-    base: _Base, known: Sequence[AnyWorker], sources: Sequence[Source], lines_dropped: Callable[[], int]
+    stack: AsyncExitStack,
+    settings: Settings,
+    base: Clients,
+    known: Sequence[AnyWorker],
+    sources: Sequence[Source],
+    lines_dropped: Callable[[], int],
 ) -> Daemon:
-    """The daemon, on *base*. *known*: the workers of the installation."""
-    settings, pool, bus = base.settings, base.pool, base.bus
+    """The daemon, on *base*; *stack* closes what is opened. *known*: the workers of the installation."""
+    pool, bus = base.pool, base.bus
     running, entries = _running(settings, known)
-    intake, recovery = _recovered(base)
+    intake, recovery = _recovered(settings, base)
     metrics, refusals, me = _metrics(known, sources), Refusals(pool), uuid.uuid4().hex
-    channels = Channels(sorted({channel for worker in known for channel in worker.channels}))
     in_force = InForce(settings)
     since: dict[str, datetime] = {}
-    outside = Outside(
-        settings=settings,
-        secret=in_force.secret,
-        pool=pool,
-        redis=bus.redis,
-        session=await base.stack.enter_async_context(open_session()),
-        channels=channels,
-        metrics=metrics,
-        now=utc_now,
-    )
-    keeper, consumers = await _consuming(base, me, running, outside, recovery.suspect, since)
+    outside = await _outside(stack, base, in_force, known, metrics)
+    channels = outside.channels
+    deps = await _opened(stack, running, outside)
+    keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, since)
     return Daemon(
         settings=settings,
         in_force=in_force,
         about=partial(about, workers=known, sources=sources),
         channels=channels,
-        opening=_opening(base, intake, recovery, running, entries, since),
+        opening=_opening(settings, base, intake, recovery, running, entries, since),
         intake=intake,
         listener=_listener(in_force, intake, refusals, metrics, sources),
         refusals=refusals,
@@ -160,8 +106,30 @@ async def _built(
     )
 
 
+async def _outside(
+    stack: AsyncExitStack, base: Clients, in_force: InForce, known: Sequence[AnyWorker], metrics: Metrics
+) -> Outside:
+    """What the domains are given. *stack* closes it."""
+    return Outside(
+        settings=in_force.settings,
+        secret=in_force.secret,
+        pool=base.pool,
+        redis=base.bus.redis,
+        session=await stack.enter_async_context(open_session()),
+        channels=Channels(_providers(known)),
+        metrics=metrics,
+        now=utc_now,
+    )
+
+
+def _providers(workers: Sequence[AnyWorker]) -> list[str]:
+    """The names of the channels of *workers*, each once."""
+    return sorted({channel for worker in workers for channel in worker.channels})
+
+
 def _opening(
-    base: _Base,
+    settings: Settings,
+    base: Clients,
     intake: Intake,
     recovery: Recovery,
     running: Sequence[AnyWorker],
@@ -179,16 +147,9 @@ def _opening(
         finish_change=partial(finish, base.pool, base.bus.redis),
         entries=entries,
         running=[worker.name for worker in running],
-        given_partitions=base.settings.given_partitions is not None,
+        given_partitions=settings.given_partitions is not None,
         since=since,
     )
-
-
-def _client(stack: AsyncExitStack, url: str, wrong_servers: WrongServers, timeout_s: float, connections: int) -> Redis:
-    """A client with connections of its own, closed with *stack*."""
-    client = streams.client(url, timeout_s=timeout_s, connections=connections, wrong_servers=wrong_servers)
-    stack.push_async_callback(client.aclose)
-    return client
 
 
 def _running(settings: Settings, known: Sequence[AnyWorker]) -> tuple[list[AnyWorker], list[Registered]]:
@@ -204,28 +165,30 @@ def _running(settings: Settings, known: Sequence[AnyWorker]) -> tuple[list[AnyWo
     return running, [worker.entry for worker in (*running, *kept_for)]
 
 
-def _recovered(base: _Base) -> tuple[Intake, Recovery]:
+def _recovered(settings: Settings, base: Clients) -> tuple[Intake, Recovery]:
     """The intake and the recovery, which looks before each drain of the spool."""
     intake = Intake(base.bus, base.pool, base.stores, alone=base.addresses.private, closed=True)
-    days, in_flight = base.settings.ferryman_inbox_days, base.settings.ferryman_max_in_flight
+    days, in_flight = settings.ferryman_inbox_days, settings.ferryman_max_in_flight
     recovery = Recovery(base.pool, base.bus, intake, days=days, in_flight=in_flight)
     intake.check_before_draining(recovery.check)
     return intake, recovery
 
 
-async def _consuming(
-    base: _Base,
+def _consuming(
+    base: Clients,
     me: str,
     running: Sequence[AnyWorker],
+    deps: Mapping[Domain[Any] | None, Any],
     outside: Outside,
     suspect: Callable[[], None],
     since: Mapping[str, datetime],
 ) -> tuple[LeaseKeeper, list[Consumer]]:
-    """The keeper of the leases, and a consumer with a client of its own for each worker."""
+    """The keeper of the leases, and a consumer with a client of its own for each worker. *deps*: as `_opened` has
+    them."""
     by_name: dict[str, Consumer] = {}
-    keeper = _keeper(base, me, running, by_name)
+    keeper = _keeper(base, me, running, by_name, outside.settings.ferryman_lease_seconds)
     shared = Shared(
-        settings=base.settings,
+        settings=outside.settings,
         stores=base.stores,
         pool=base.pool,
         streams=base.bus,
@@ -236,16 +199,17 @@ async def _consuming(
         suspect=suspect,
         since=since,
     )
-    deps = await _opened(base.stack, running, outside)
     for worker in running:
         reads = Streams(base.client(READ_TIMEOUT_S, 2), base.bus.partitions)
         by_name[worker.name] = Consumer(worker, deps.get(worker.domain), shared, reads)
     return keeper, list(by_name.values())
 
 
-def _keeper(base: _Base, me: str, workers: Sequence[AnyWorker], consumers: Mapping[str, Consumer]) -> LeaseKeeper:
+def _keeper(
+    base: Clients, me: str, workers: Sequence[AnyWorker], consumers: Mapping[str, Consumer], ttl_s: float
+) -> LeaseKeeper:
     """The keeper of this process's leases. *consumers* may be filled later: they are asked at a hand-over."""
-    bus, ttl_s = base.bus, base.settings.ferryman_lease_seconds
+    bus = base.bus
 
     def drain(pair: Pair) -> bool:
         return consumers[pair[0]].hand_over(pair[1])
@@ -278,8 +242,7 @@ def _listener(
     )
     for source in sources:
         if not listener.served(source):
-            wanted = " or ".join(name.upper() for name in source.secrets)
-            log.warning("source.off", source=source.name, reason=f"set {wanted}")
+            log.warning("source.off", source=source.name, reason=f"set {source.wanted}")
         elif source.name in settings.ferryman_allow_unsigned:
             log.warning("source.unsigned", source=source.name, reason="FERRYMAN_ALLOW_UNSIGNED names it")
     return listener
@@ -300,7 +263,7 @@ def _metrics(workers: Sequence[AnyWorker], sources: Sequence[Source]) -> Metrics
         declared(workers),
         workers=[worker.name for worker in workers],
         sources=[source.name for source in sources],
-        providers=sorted({channel for worker in workers for channel in worker.channels}),
+        providers=_providers(workers),
     )
 
 
@@ -309,13 +272,3 @@ async def _opened(
 ) -> dict[Domain[Any] | None, Any]:
     """Domain -> what its handlers are given, for the domains of *workers*."""
     return {domain: await stack.enter_async_context(domain.opened(outside)) for domain in _domains(workers)}
-
-
-async def _kept_partitions(pool: Pool) -> int | None:
-    """The number of partitions that the database knows; None where it does not say it now: then the start finds out
-    why."""
-    try:
-        async with asyncio.timeout(COMMAND_TIMEOUT_S):
-            return await partitions.number(pool)
-    except Exception:
-        return None

@@ -19,7 +19,7 @@ def about(settings: Settings, workers: Sequence[AnyWorker], sources: Sequence[So
     names = [worker.name for worker in running]
     off |= {w.name: "FERRYMAN_WORKERS does not name it" for w in workers if w.name not in (*names, *off)}
     unproven = {
-        source.name: f"set {' or '.join(name.upper() for name in source.secrets)}"
+        source.name: f"set {source.wanted}"
         for source in sources
         if source.name not in settings.ferryman_allow_unsigned
         and not any(getattr(settings, name) for name in source.secrets)

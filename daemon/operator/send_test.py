@@ -58,8 +58,7 @@ def prepare(settings: Settings, source: Source, now: datetime) -> Prepared:
         raise NoTest(f"there is no test of {source.name}")
     secrets: Secrets = {name: [one.get_secret_value() for one in getattr(settings, name)] for name in source.secrets}
     if not any(secrets.values()) and source.name not in settings.ferryman_allow_unsigned:
-        wanted = " or ".join(name.upper() for name in source.secrets)
-        raise NoTest(f"nothing here proves a sender of {source.name}: set {wanted} as the daemon has it")
+        raise NoTest(f"nothing here proves a sender of {source.name}: set {source.wanted} as the daemon has it")
     webhook = source.sample(secrets, now)
     (event,) = source.parse(webhook, source.decode(webhook.body), now)
     return Prepared(webhook, event)
