@@ -40,9 +40,10 @@ class OtherPartitions(StartError):
 
 @dataclass(slots=True, kw_only=True)
 class Opening:
-    """Of one process. *finish_change*: does in Redis what a change of the partitions has left to do. *entries*: the
-    workers to enter in the table of the installation. *running*: the names of those that run here. *since*: filled
-    with when each worker of the installation began. *given_partitions*: the settings give their number."""
+    """The start of one process on its stores. *finish_change*: does in Redis what a change of the partitions has left
+    to do. *entries*: the workers to enter in the table of the installation. *running*: the names of those that run
+    here. *since*: filled with when each worker of the installation began. *given_partitions*: the settings give their
+    number."""
 
     addresses: Addresses
     pool: Pool

@@ -14,8 +14,8 @@ IDLE_S: Final = 30.0
 
 
 class Pool(ConnectionPool):
-    """Of one server. Looks, while it is used, for connections that are idle too long. The last one used is used next,
-    so those of a burst are left alone from then on."""
+    """The connections to one server. Looks, while it is used, for connections that are idle too long. The last one used
+    is used next, so those of a burst are left alone from then on."""
 
     _look_at = 0.0
 
@@ -36,4 +36,4 @@ class Pool(ConnectionPool):
 
 
 class SentinelPool(Pool, SentinelConnectionPool):
-    """Of the master that the sentinels name."""
+    """The connections to the master that the sentinels name."""

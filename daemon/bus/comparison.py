@@ -30,8 +30,8 @@ HELD: Final = 20_000
 
 
 class Comparison:
-    """Of one process. It follows the journal, and remembers which of its events are open. *days*: how far back. What
-    is older is not published again (`losses.py`), so it must not be found absent, round for round."""
+    """One process's comparison. It follows the journal, and remembers which of its events are open. *days*: how far
+    back. What is older is not published again (`losses.py`), so it must not be found absent, round for round."""
 
     def __init__(self, pool: Pool, streams: Streams, days: int) -> None:
         self._pool = pool

@@ -20,7 +20,7 @@ SKEW_MS: Final = 60_000
 
 
 class Losses:
-    """Of one process. *days*: how far back the journal is looked at."""
+    """Finds what Redis has lost, and publishes it again. *days*: how far back the journal is looked at."""
 
     def __init__(self, pool: Pool, streams: Streams, days: int) -> None:
         self._pool = pool

@@ -24,7 +24,7 @@ class Look(NamedTuple):
 
 
 class Marks:
-    """Of one Redis."""
+    """Reads and writes the marks and beats of one Redis."""
 
     def __init__(self, streams: Streams) -> None:
         self._redis = streams.redis

@@ -26,19 +26,20 @@ from daemon.telemetry.failures import fields
 from daemon.telemetry.report import ProviderReport, Report
 
 LOOK_S: Final = 1.0
-"""How soon a change is told."""
+"""How soon a change is in the row, in seconds."""
 
 TELL_S: Final = 5.0
-"""How often it is told without a change; well below members.LIVE_S."""
+"""How often the row is written without a change; well below members.LIVE_S, after which a process is taken for dead."""
 
 FORGET_S: Final = 600.0
+"""How often the rows of processes that died long ago are deleted."""
 
 log = structlog.get_logger(__name__)
 
 
 class Presence(Periodic):
-    """The duty to tell. *me*: the process's name in the table of leases. *about*: what the settings make of the
-    process. *listens*: where it takes webhooks, "" until it does."""
+    """Writes the process's row again and again. *me*: the process's name in the table of leases. *about*: what the
+    settings make of the process. *listens*: where it takes webhooks, "" until it does."""
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class Presence(Periodic):
         return replace(self._self, listens=self.listens, providers=providers)
 
     async def leave(self) -> None:
-        """Take back what was said: the process ends."""
+        """Delete the row: the process ends."""
         with contextlib.suppress(Exception):  # then it is no longer believed after members.LIVE_S
             async with asyncio.timeout(LOOK_S):
                 await members.leave(self._pool, self._me)

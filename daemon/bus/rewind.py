@@ -25,8 +25,9 @@ log = structlog.get_logger(__name__)
 
 
 class Rewind:
-    """Of one process. *in_flight*: the entries that the journal's worker may hold at a time. All others that came
-    before its newest are in the journal; what is left on the stream is newer than its key's last there."""
+    """Notices that Postgres went back, and lets every group read again. *in_flight*: the entries that the journal's
+    worker may hold at a time. All others that came before its newest are in the journal; what is left on the stream is
+    newer than its key's last there."""
 
     def __init__(self, pool: Pool, streams: Streams, in_flight: int) -> None:
         self._pool = pool

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class Tally:
-    """Of one worker."""
+    """The figures of one worker."""
 
     def __init__(self, worker: str, metrics: Metrics) -> None:
         self._worker = worker

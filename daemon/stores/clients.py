@@ -26,8 +26,9 @@ COMMAND_TIMEOUT_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clients:
-    """Those of one process, which leave a wrong server together. *bus*: the streams, with the client for commands.
-    *client*: makes a further client of Redis, with a time limit in seconds and at most so many connections."""
+    """The clients of one process. Those of Redis leave a wrong server together. *bus*: the streams, with the client for
+    commands. *client*: makes a further client of Redis, with a time limit in seconds and at most so many
+    connections."""
 
     addresses: Addresses
     pool: Pool

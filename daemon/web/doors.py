@@ -39,7 +39,8 @@ log = structlog.get_logger(__name__)
 
 
 class Doors:
-    """Those of one process. *handed*: sockets that the service manager keeps."""
+    """The HTTP servers of one process: of webhooks, and of health where that has a port. *handed*: sockets that the
+    service manager keeps."""
 
     def __init__(
         self,
