@@ -45,6 +45,8 @@ def _print(found: dict[str, Any]) -> None:
         say(f"the processes have different settings: {', '.join(names)}; see `ferryman config show --running`")
     if found["members"] == {}:
         say("no daemon runs")
+    if found["members"] is None and found["postgres"] is None:
+        say("nothing tells which processes run: one that starts waits for Postgres")
     for worker, seconds in found["unattended"].items():
         say(f"work waits for {worker}, which no process has run for {seconds} s: `ferryman workers list`")
     if failed := (found["orders"] or {}).get("failed"):

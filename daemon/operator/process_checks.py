@@ -12,7 +12,7 @@ from daemon.web import place as web_place
 
 HERE: Final = socket.gethostname()
 
-_RENEW: Final = "mend the account, or renew its key in the settings of the daemon and restart it"
+_RENEW: Final = "mend the account, or renew its key in the file of the settings; then `ferryman reload`"
 _WAIT: Final = "see the other side; what waits goes on by itself when it answers"
 
 
@@ -91,6 +91,10 @@ def port(inspection: Inspection) -> Findings:
 def owners(inspection: Inspection) -> Findings:
     """Partitions without an owner, of the workers that the processes run or that this shell would run."""
     if inspection.leases is None:
+        return
+    if inspection.unseen:
+        text = "no process has begun; while Postgres is away, nothing tells whether one waits for it"
+        yield Finding("warn", text, "bring Postgres back; then run the doctor again")
         return
     if not inspection.leases.members:
         yield Finding("warn", "no daemon runs: events wait", "`ferryman run`")
