@@ -11,7 +11,7 @@ from daemon.cli.context import read_settings, run_async
 from daemon.cli.screen import say, show_json, show_table
 from daemon.cli.tools import Json, opened, shown_time
 from daemon.operator.members import Member, read_members
-from daemon.settings.load import shown
+from daemon.settings.load import NAMES, shown
 from daemon.settings.model import Settings
 
 app = typer.Typer(help="The settings in force.", no_args_is_help=True)
@@ -56,6 +56,8 @@ def _show_running(members: Sequence[Member], json: bool) -> None:
     for member in members:
         report = member.report
         say(f"{member.named}: settings {report.settings_digest}, read {shown_time(report.settings_at)} UTC")
-    names = list(dict.fromkeys(name for member in members for name in member.report.settings))
+    reported = {name for member in members for name in member.report.settings}
+    names = [name for name in NAMES if name in reported]
+    names += sorted(reported.difference(names))  # templates, and settings of another version
     rows = [[name, *(member.report.settings.get(name, "") for member in members)] for name in names]
     show_table(("setting", *(member.id[:8] for member in members)), rows)

@@ -147,7 +147,8 @@ def _steps(found: EventTrail) -> list[tuple[datetime, str]]:
         error = f"{x.error_class}: {redact_text(x.error_text)}"
         steps.append((x.buried_at, f"{x.worker}: dead letter {x.id} after {x.attempts} attempts ({error})"))
         if x.settled_at is not None:
-            steps.append((x.settled_at, f"{x.worker}: dead letter {x.id} {x.state} by {x.settled_by}"))
+            edited = f", with edited data: `ferryman dead-letters show {x.id}`" if x.edited_at is not None else ""
+            steps.append((x.settled_at, f"{x.worker}: dead letter {x.id} {x.state} by {x.settled_by}{edited}"))
     steps += [(one.time, f"emitted {one.type} {one.id}") for one in found.caused]
     return steps
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -65,8 +65,9 @@ async def _list(settings: Settings, kept: bool, limit: int, json: bool) -> None:
     for one in found:
         size = "" if one["body_bytes"] is None else str(one["body_bytes"])
         fields = str(one["number"]), shown_time(one["at"]), one["source"], str(one["status"]), one["reason"], size
-        rows.append([*fields, str(one["suppressed"]), one["path"] or ""])
-    show_table(("number", "at (UTC)", "source", "status", "reason", "bytes", "and alike", "path"), rows)
+        rows.append([*fields, str(one["suppressed"]), shown_time(one["sent_again_at"]), one["path"] or ""])
+    columns = ("number", "at (UTC)", "source", "status", "reason", "bytes", "and alike", "sent again", "path")
+    show_table(columns, rows)
 
 
 async def _show(settings: Settings, number: int, json: bool) -> None:
@@ -78,17 +79,31 @@ async def _show(settings: Settings, number: int, json: bool) -> None:
         return
     for name, value in refused.document(found).items():
         if value is not None:
-            say(f"{name:13} {shown_time(value) if isinstance(value, datetime) else value}")
+            say(f"{name:13} {_shown(value)}")
     say("" if body is None else shown_json(body) + "\n", lines=True)
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case datetime():
+            return shown_time(value)
+        case dict():
+            return ", ".join(f"{name}: {text}" for name, text in value.items())
+        case tuple():
+            return ", ".join(value)
+    return str(value)
 
 
 async def _resend(settings: Settings, number: int, body: bytes | None, dry_run: bool) -> None:
     async with opened(settings) as (_, pool):
         found = await refused.find(pool, number)
         events = refused.events_of(found, SOURCES, utc_now(), body=body)
+        known = await refused.known(pool, events)
         for event in events:
-            say(f"{event.type} {event.id}, under the key {masked_key(event.subject)}")
+            here = ", which is here already: nothing comes of it" if event.id in known else ""
+            say(f"{event.type} {event.id}, under the key {masked_key(event.subject)}{here}")
         if dry_run:
             return
         await refused.send(pool, number, events, operator())
-    say(f"{len(events)} on their way: a running daemon delivers them within seconds")
+    if new := len(events) - len(known):
+        say(f"{new} on their way: a running daemon delivers them within seconds")

@@ -33,7 +33,10 @@ def reload() -> None:
 async def _reload(data_dir: Path) -> None:
     before = _running(data_dir)
     if not before:
-        raise NotReloaded(f"no daemon runs on {data_dir} of this machine: start one, or correct FERRYMAN_DATA_DIR")
+        raise NotReloaded(
+            f"no daemon runs on {data_dir} of this machine, or it waits for a store at its start:"
+            " start one, see its log, or correct FERRYMAN_DATA_DIR"
+        )
     for one in before:
         _signal(one.pid)
     silent, failed = {one.pid: one for one in before}, []

@@ -32,7 +32,7 @@ def _print(found: dict[str, Any]) -> None:
         say(f"away: {why}")
     for provider in found["providers"].values():
         _print_provider(provider)
-    rows = [[name, *map(_text, worker.values())] for name, worker in found["workers"].items()]
+    rows = [[name, *_cells(worker)] for name, worker in found["workers"].items()]
     show_table(("worker", "state", "owned", "lag", "pending", "open", "dead", "oldest (s)"), rows)
     told = {process["id"]: process for process in found["processes"]}
     owners = {process: {} for process in told} if found["members"] is None else found["members"]
@@ -45,6 +45,8 @@ def _print(found: dict[str, Any]) -> None:
         say(f"the processes have different settings: {', '.join(names)}; see `ferryman config show --running`")
     if found["members"] == {}:
         say("no daemon runs")
+    if found["members"] is None and found["postgres"] is None:
+        say("nothing tells which processes run: one that starts waits for Postgres")
     for worker, seconds in found["unattended"].items():
         say(f"work waits for {worker}, which no process has run for {seconds} s: `ferryman workers list`")
     if failed := (found["orders"] or {}).get("failed"):
@@ -57,13 +59,21 @@ def _print(found: dict[str, Any]) -> None:
         say(f"{name} has asked us to wait: {left_s} s more; `ferryman resume {name}` goes on at once")
 
 
+def _cells(worker: Mapping[str, Any]) -> list[str]:
+    """The row of a worker; where nothing waits, nothing is the oldest."""
+    cells = [_text(value) for value in worker.values()]
+    if worker["oldest_seconds"] is None and worker["lag"] == worker["pending"] == 0:
+        cells[-1] = "-"
+    return cells
+
+
 def _print_provider(provider: Mapping[str, Any]) -> None:
     """A line for a provider that is not called now. One that an operator has paused, or that has asked us to wait, has
     a line that says how to go on."""
     if provider["state"] not in ("away", "refused"):
         return
     since = "" if provider["since"] is None else f" since {shown_time(provider['since'])} UTC"
-    say(f"{provider['why']}{since}; keys that wait for it: {provider['waiting']}")
+    say(f"{provider['why']}{since}; persons whose events wait for it: {provider['waiting']}")
 
 
 def _who(process: Mapping[str, Any] | None) -> str:

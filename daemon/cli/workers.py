@@ -42,6 +42,7 @@ def forget(
     """Take a worker that no process runs any more out of the installation. What waits for it is dropped, and nothing is
     kept for it from now on."""
     if not dry_run:
+        run_async(_forget(read_settings(), name, dry_run=True))  # what cannot be done is not asked for
         confirm(f"drop what waits for {name}, for good?", f"drop what waits for {name}", yes=yes)
     waiting = run_async(_forget(read_settings(), name, dry_run=dry_run))
     count = "an unknown number of" if waiting is None else str(waiting)

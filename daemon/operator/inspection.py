@@ -121,6 +121,11 @@ class Inspection:
         return self.settings.ferryman_partitions if kept is None else kept
 
     @property
+    def unseen(self) -> bool:
+        """Whether a process may run that nothing tells of: one that waits for Postgres at its start has no lease."""
+        return self.leases is not None and not self.leases.members and "Postgres" in self.away
+
+    @property
     def providers(self) -> dict[str, Provider]:
         """Every provider that a live process knows."""
         return providers(self.members)

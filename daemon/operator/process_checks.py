@@ -38,7 +38,7 @@ def providers(inspection: Inspection) -> Findings:
     """The providers, as the processes report them. One that an operator has paused is told with what is off."""
     for name, found in inspection.providers.items():
         since = "" if found.since is None else f" for {age((inspection.now - found.since).total_seconds())}"
-        waits = f"; {found.waiting} keys wait" if found.waiting else ""
+        waits = f"; {found.waiting} persons' events wait" if found.waiting else ""
         match found.state:
             case "up":
                 yield Finding("ok", f"{name} answers")
@@ -90,6 +90,10 @@ def port(inspection: Inspection) -> Findings:
 def owners(inspection: Inspection) -> Findings:
     """Partitions without an owner, of the workers that the processes run or that this shell would run."""
     if inspection.leases is None:
+        return
+    if inspection.unseen:
+        text = "no process has begun; while Postgres is away, nothing tells whether one waits for it"
+        yield Finding("warn", text, "bring Postgres back; then run the doctor again")
         return
     if not inspection.leases.members:
         yield Finding("warn", "no daemon runs: events wait", "`ferryman run`")

@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 from adapters.json_guard import NotJson, parse_object
 from adapters.ports import Source, Webhook
 from adapters.postgres.bus import outbox
-from adapters.postgres.operator import refusals
+from adapters.postgres.operator import refusals, trail
 from adapters.postgres.operator.refusals import KeptRequest
 from adapters.postgres.pool import Pool
 from daemon.operator.edits import new_data
@@ -83,6 +83,7 @@ def events_of(kept: KeptRequest, sources: Sequence[Source], now: datetime, *, bo
     if kept.request.body is None or data is None:
         raise RefusedError(
             f"refused request {number} is not kept whole: its sender was not proven, or its body was not read or kept"
+            " (a body that comes again is kept once: see the earlier ones in `ferryman refused list`)"
         )
     source = next((source for source in sources if source.name == kept.request.source), None)
     if source is None:
@@ -94,6 +95,11 @@ def events_of(kept: KeptRequest, sources: Sequence[Source], now: datetime, *, bo
         raise RefusedError(
             f"it would be refused again: {exc}; put the mended body into a file and name it with --edit"
         ) from exc
+
+
+async def known(pool: Pool, events: Sequence[Event]) -> frozenset[str]:
+    """The ids of those *events* that are kept already: another delivery of them does nothing."""
+    return frozenset(await trail.data_of(pool, [event.id for event in events]))
 
 
 async def send(pool: Pool, number: int, events: Sequence[Event], operator: str) -> None:

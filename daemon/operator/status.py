@@ -50,7 +50,7 @@ def document(inspection: Inspection) -> dict[str, Any]:
 
 def _members(inspection: Inspection) -> dict[str, Any] | None:
     """Process -> worker -> its partitions."""
-    if (leases := inspection.leases) is None:
+    if (leases := inspection.leases) is None or inspection.unseen:
         return None
     owned: dict[str, dict[str, list[int]]] = {m: {w: [] for w in sorted(ws)} for m, ws in leases.members.items()}
     for (worker, partition), owner in sorted(leases.owners.items()):
@@ -79,4 +79,4 @@ def _state(inspection: Inspection, name: str) -> str:
         return "running"
     if name in inspection.workers_off:
         return f"off: {inspection.workers_off[name]}"
-    return "not known" if inspection.leases is None else "no process runs it"
+    return "not known" if inspection.leases is None or inspection.unseen else "no process runs it"

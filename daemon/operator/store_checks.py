@@ -14,6 +14,7 @@ SKEW_WARN_S: Final = 1.0
 SKEW_ERROR_S: Final = 60.0
 FULL_WARN: Final = 0.8
 FULL_ERROR: Final = 0.95
+_ADDRESSES: Final = {"Postgres": "DATABASE_URL", "Redis": "REDIS_URL"}
 CONNECTIONS: Final = 15
 """Connections to Postgres that one process may open at most."""
 
@@ -23,8 +24,10 @@ def stores(inspection: Inspection) -> Findings:
     if inspection.none_yet:
         text, _, do = inspection.none_yet.partition(": ")
         yield Finding("warn", text, do)
-    for why in inspection.away.values():
-        yield Finding("error", why, "see that it runs, and check REDIS_URL and DATABASE_URL")
+    for store, why in inspection.away.items():
+        yield Finding(
+            "error", why, f"see that it runs, and check {_ADDRESSES.get(store, 'REDIS_URL and DATABASE_URL')}"
+        )
 
 
 def redis(inspection: Inspection) -> Findings:

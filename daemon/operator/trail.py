@@ -97,6 +97,7 @@ def _letter_document(letter: StoredLetter) -> dict[str, Any]:
         "buried_at": letter.buried_at,
         "retries": letter.retries,
         "settled_at": letter.settled_at,
+        "edited_at": letter.edited_at,
     }
 
 

@@ -36,8 +36,8 @@ def handed_over(environ: MutableMapping[str, str]) -> list[socket.socket]:
 
 
 def _socket(number: int) -> socket.socket:
-    os.set_inheritable(number, False)
     try:
+        os.set_inheritable(number, False)
         found = socket.socket(fileno=number)
         listens = found.type == socket.SOCK_STREAM and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as exc:

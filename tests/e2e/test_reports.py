@@ -105,7 +105,11 @@ async def test_verbs_tell_the_settings_of_the_daemon_and_how_this_shell_differs(
         running_ones = await ask.json("config", "show", "--running")
         assert running_ones[process["id"]]["CGB_SYNC_DELAY_MS"] == "0"
         assert running_ones[process["id"]]["ORDERS_API_KEY"] == "***"
-        assert "***" in await ask.run("config", "show", "--running")
+        shown = await ask.run("config", "show", "--running")
+        assert "***" in shown
+        assert shown.index("REDIS_URL") < shown.index("FERRYMAN_PORT") < shown.index("CGB_API_KEY"), (
+            "as the page has them"
+        )
         assert await here.stop() == 0
     assert (await ask.json("status"))["processes"] == []
 

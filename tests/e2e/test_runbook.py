@@ -449,6 +449,9 @@ async def test_stores_that_are_away(memory_path: Path, tmp_path: Path, cgb: CgbS
                 await postgres_page.follow('"event":"store.up"', at)
                 await until(lambda: made(cgb, 3), "three contacts")
                 assert await here.stop() == 0
+            await postgres.stop()
+            await postgres_page.follow("nothing tells which processes run", operator, code=1)
+            await postgres.start()
 
 
 async def made(cgb: CgbSandbox, count: int) -> bool:

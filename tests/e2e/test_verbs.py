@@ -127,6 +127,8 @@ async def test_a_malformed_order_is_edited_and_synced_under_the_key_of_its_new_d
         letter = await ask.json("dead-letters", "show", answer["event_ids"][0])
         assert letter["key"] == f"+{digits_of(order)}"
         assert letter["edited_at"]
+        assert f"dead letter {number} retried by" in (way := await ask.run("events", "show", order["order"]["id"]))
+        assert f", with edited data: `ferryman dead-letters show {number}`" in way
     assert cgb.ledger.contacts_made() == [digits_of(order)]
     assert await db.fetchval("SELECT count(*) FROM event_conflicts") == 0
     assert "nobody" in await db.fetchval("SELECT data FROM event_journal WHERE type = 'order.received'")

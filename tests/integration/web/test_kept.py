@@ -110,6 +110,16 @@ async def test_a_kept_request_becomes_its_events_after_mending(rig: Rig) -> None
     assert len(await outbox.left(rig.db, older_than_s=-1, limit=10)) == 1
 
 
+async def test_a_request_whose_order_is_here_already_is_recognised(rig: Rig) -> None:
+    await rig.post(b'{"order":{},"form":{}}')
+    kept = await only(rig)
+    here, new = (
+        refused.events_of(kept, SOURCES, rig.clock(), body=b'{"order":{"id":"%s"}}' % name) for name in (b"IL1", b"IL2")
+    )
+    await refused.send(rig.db, kept.id, here, "dana")
+    assert await refused.known(rig.db, [*here, *new]) == {here[0].id}
+
+
 async def test_the_document_of_a_kept_request_can_be_mended_and_sent_again(rig: Rig) -> None:
     await rig.post(b'{"order":{},"form":{}}')
     kept = await only(rig)

@@ -157,7 +157,12 @@ def test_a_healthy_installation_has_nothing_but_ok() -> None:
             "5 events wait in the spool, the oldest for 3 min",
             "Redis",
         ),
-        ({"members": told(cgb("refused"))}, "error", "cgb refuses our account or key (http-401) for 5 min; 2", "key"),
+        (
+            {"members": told(cgb("refused"))},
+            "error",
+            "cgb refuses our account or key (http-401) for 5 min; 2",
+            "`ferryman reload`",
+        ),
         ({"members": told(cgb("away"))}, "error", "cgb does not answer as it should (http-401)", "by itself"),
         ({"members": told(cgb("asked"))}, "warn", "cgb has asked us to wait", "ferryman resume cgb"),
         ({"members": told(CGB_API_KEY="***")}, "warn", "settings differ from the daemon's: CGB_API_KEY", "--env-file"),
@@ -185,6 +190,19 @@ def test_what_is_wrong_is_one_finding_that_says_what_to_do(
     assert [(finding.level, do in finding.do) for finding in found] == [(level, True)], findings
     assert len(findings) == 1, findings
     assert "\n" not in str(found[0])
+
+
+def test_while_postgres_is_away_a_process_that_waits_for_it_is_not_said_to_be_missing() -> None:
+    away = {"away": {"Postgres": "Postgres at h cannot be used"}, "postgres": None, "tables": None}
+    unseen = away | {"leases": Table({}, {}), "port": "not ready"}
+    texts = [str(finding) for finding in said(**unseen)]
+    assert not any("no daemon runs" in text for text in texts), texts
+    assert any("nothing tells whether one waits for it" in text for text in texts), texts
+    assert any("check DATABASE_URL" in text for text in texts), texts
+    told_of = document(inspection(**unseen))
+    assert told_of["members"] is None
+    assert told_of["workers"]["journal"]["state"] == "not known"
+    assert document(inspection(**away))["workers"]["journal"]["state"] == "running"
 
 
 def test_every_node_of_a_cluster_has_a_line_with_its_settings() -> None:
