@@ -99,14 +99,14 @@ class Daemon:
             later = [Background("doors", doors.open_in_time)] if doors.are_handed else []
             await serve(
                 work,
-                [*self._side(), *also],
+                self._side(),
                 stop,
                 started=lambda: self._started(started, doors),
                 begin_stop=self._retire if doors.are_handed else lambda: self._begin_stop(health),
                 drained=doors.leave if doors.are_handed else None,
                 drain_s=self.settings.ferryman_drain_seconds,
                 steps=[
-                    Step([], looked),
+                    Step(also, looked),
                     Step([self.refusals, *later], self.opening.postgres),
                     Step([self.stores.postgres], self.opening.redis),
                 ],

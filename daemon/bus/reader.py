@@ -28,7 +28,9 @@ from daemon.telemetry.failures import fields
 
 BATCH: Final = 500
 BLOCK_MS: Final = 1000
-SHORT_BLOCK_MS: Final = 50
+LEFT_WAIT_S: Final = 0.05
+"""Longest wait for room of a key, of which something is left; other keys may have new entries meanwhile."""
+
 PAUSE_S: Final = 0.5
 COUNT_EVERY_S: Final = 5.0
 AHEAD: Final = 2000
@@ -70,6 +72,9 @@ class Reader:
         self._admission = Admission(worker, shared.pool, lanes, committer, self._stopping, shared.since)
         self._failing: str | None = None
         self._turn = 0
+        self._quiet: set[str] = set()
+        """The streams that were read to their ends, one part of all after another, since there was more."""
+
         self._next_count = 0.0
         self._read_at = -math.inf
         self._trusted_since = self._appends.trusted_since()
@@ -97,10 +102,14 @@ class Reader:
                     await self._pause()
                     continue
                 keys = [key for p in readable for key in self._keys(p)]
-                nothing_in = await self._read(keys, room)
+                if nothing_in := await self._read(keys, room):
+                    self._quiet.update(nothing_in)
+                else:
+                    self._quiet.clear()
                 self.reading = frozenset()
-                if nothing_in:
-                    await self._wait(nothing_in, BLOCK_MS if len(nothing_in) == len(keys) else SHORT_BLOCK_MS)
+                if self._quiet.issuperset(keys):
+                    self._quiet.clear()
+                    await self._wait(keys)
                 self._failing = None
                 self._read_at = time.monotonic()
             except StaleRead as exc:
@@ -165,6 +174,7 @@ class Reader:
         if await self._take_back(room):
             return ()
         if len(self._lanes.left) >= MOST:
+            self._quiet.update(key for key in keys if self._lanes.left.by_stream[key])
             keys = [key for key in keys if not self._lanes.left.by_stream[key]]
             if not keys:
                 await self._pause()
@@ -226,12 +236,12 @@ class Reader:
             self._suspect()
         self._begin_anew()
 
-    async def _wait(self, keys: Sequence[str], block_ms: int) -> None:
+    async def _wait(self, keys: Sequence[str]) -> None:
         """Wait until there may be something new in *keys*, which had nothing new a moment ago, or until a key has room
         for what was left of it."""
         if self._lanes.left:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SHORT_BLOCK_MS / 1000):
+                async with asyncio.timeout(LEFT_WAIT_S):
                     await self._lanes.wanted.wait()
             return
         if self._woken:
@@ -240,7 +250,7 @@ class Reader:
             self._last |= await self._streams.last_ids(unknown)
             self._woken = False
             return  # what came before these ids were told, and after the read, is to be read first
-        self._woken = await self._streams.wait({key: self._last[key] for key in keys}, block_ms=block_ms)
+        self._woken = await self._streams.wait({key: self._last[key] for key in keys}, block_ms=BLOCK_MS)
 
     async def _find_stranded(self, keys: Sequence[str]) -> None:
         """Compare what is pending with what is in hand, now and then; where more is pending, read the history again.

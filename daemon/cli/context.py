@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from adapters.registry import SOURCES
-from daemon.settings.load import ENV_FILE, load_settings, names_in
+from daemon.settings.load import ENV_FILE, SettingsError, load_settings, names_in
 from daemon.settings.model import Settings
 from daemon.workers import WORKERS
 
@@ -30,6 +30,8 @@ def read_settings() -> Settings:
     path = env_file.get()
     if path is None:
         return load_settings(os.environ, Path(".env"), known=known)
+    if not path.is_file():  # a pipe is empty at the second look
+        raise SettingsError([f"--env-file {path} is no file that can be read again: name one that stays"])
     given = names_in(path) | {ENV_FILE}
     return load_settings({name: text for name, text in os.environ.items() if name not in given}, path, known=known)
 

@@ -60,6 +60,7 @@ async def _run(settings: Settings, outlet: Outlet) -> None:
                     whole = True
                 except OtherPartitions as found:
                     log.warning("daemon.assembled_anew", reason=str(found))
+                    settings = daemon.in_force.settings  # a reload may have come meanwhile
     log.info("daemon.stopped")
 
 

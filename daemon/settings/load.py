@@ -28,6 +28,9 @@ NAMES: Final = tuple(
 
 ENV_FILE: Final = "FERRYMAN_ENV_FILE"
 
+MOST: Final = 64 * 1024
+"""Bytes of a file of settings at most. A daemon that reads a larger one again would stand still meanwhile."""
+
 # an unknown name is a problem when it starts with one of these, or resembles a setting: other names belong to others
 _PREFIXES: Final = (
     "FERRYMAN_",
@@ -158,6 +161,9 @@ def _read_dotenv(path: Path, problems: list[str]) -> dict[str, str]:
         return {}
     found: dict[str, str] = {}
     try:
+        if path.stat().st_size > MOST:
+            problems.append(f"{path.name} is larger than {MOST // 1024} KiB: it cannot be a file of settings")
+            return {}
         with path.open(encoding="utf-8-sig") as lines:
             for binding in parse_stream(lines):
                 name, text = binding.key, binding.value

@@ -20,7 +20,7 @@ from aiohttp import ClientSession, TCPConnector, TraceConfig
 from adapters.channel import DOWN_PROBE_S
 from adapters.postgres.pool import Pool
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
-from tests.support.daemons import Running, environment, ferryman, free_port, running, some_orders, synced
+from tests.support.daemons import Running, answering, environment, ferryman, free_port, running, some_orders, synced
 from tests.support.until import PATIENCE_S, until
 
 OLD: Final = "old-key-0123456789abcdef"
@@ -226,3 +226,12 @@ async def test_a_daemon_whose_terminal_is_closed_stops_in_order(operator: Operat
     await until(lambda: up() and "settings.reloaded" in shown, "a reload on a terminal")
     os.close(terminal)
     assert await asyncio.wait_for(ended_with(pid), PATIENCE_S) == 0
+
+
+async def test_a_process_that_waits_for_a_store_reads_its_settings_again(operator: Operator) -> None:
+    away = operator.settings | {"DATABASE_URL": f"postgresql://ferryman@127.0.0.1:{free_port()}/ferryman"}
+    async with answering(operator.cwd, **away) as here:
+        assert not (await here.ready())["ready"]
+        operator.write(ORDERS_API_KEY=NEW, CGB_API_KEY=TOKEN)
+        assert f"process {here.process.pid}: took ORDERS_API_KEY\n" in await operator("reload")
+        assert await here.stop() == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from itertools import count
+from itertools import count, islice
 from typing import Any, Final
 
 import pytest
@@ -163,3 +163,13 @@ async def test_what_was_left_goes_to_the_next_holder_of_its_lease(bench: Bench, 
         slow.gate.set()
         await until(bench.settled)
     assert (await bench.numbers())[HOT] == [*range(MANY)]
+
+
+async def test_with_fewer_places_than_streams_a_backlog_of_one_is_read_without_a_pause(bench: Bench) -> None:
+    """A place for one entry, four streams: looking at the three others costs a read each, and no wait."""
+    at_home = (key for n in count() if home_of(key := f"key-{n}", 4) == home_of(HOT, 4))
+    keys = list(islice(at_home, 200))
+    await bench.publish([make_event(key, 0) for key in keys])
+    async with bench.running(bench.worker(), max_in_flight=1):
+        await until(bench.settled, "the end of the backlog", within_s=20)
+    assert set(await bench.numbers()) == set(keys)

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from daemon.settings.hints import ignored_options, quoted
-from daemon.settings.load import SettingsError, load_settings, masked_address, shown
+from daemon.settings.load import MOST, SettingsError, load_settings, masked_address, shown
 from daemon.settings.model import Settings
 
 EXTERNAL = {
@@ -471,3 +471,8 @@ def test_a_validation_error_does_not_print_the_value() -> None:
     with pytest.raises(ValidationError) as caught:
         Settings.model_validate({"redis_url": "hunter2"})
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_file_too_large_for_settings_is_one_problem_and_is_not_read(tmp_path: Path) -> None:
+    lines = problems({}, write(tmp_path, "CGB_HUNTER=2\n" * (MOST // 10)))
+    assert lines == (".env is larger than 64 KiB: it cannot be a file of settings",)
