@@ -6,7 +6,6 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,39 +16,13 @@ from adapters.redis.streams import stream_key
 from daemon.operator.doctor import examine
 from daemon.operator.inspection import Inspection, inspect_installation
 from daemon.sandbox import orders
-from daemon.sandbox.cgb import TOKEN, CgbSandbox
+from daemon.sandbox.cgb import CgbSandbox
 from daemon.settings.model import Settings
-from tests.support.cluster import ClusterNodes, cluster_of_six
+from tests.support.cluster import ClusterNodes
 from tests.support.daemons import Running, environment, ferryman, running
 from tests.support.until import until
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-async def nodes(tmp_path: Path) -> AsyncIterator[ClusterNodes]:
-    async with cluster_of_six(tmp_path / "cluster") as started:
-        yield started
-
-
-@pytest.fixture
-async def cgb() -> AsyncIterator[CgbSandbox]:
-    async with CgbSandbox("live") as sandbox:
-        sandbox.switches.limit = None
-        yield sandbox
-
-
-@pytest.fixture
-def settings(nodes: ClusterNodes, database_url: str, cgb: CgbSandbox) -> dict[str, Any]:
-    return {
-        "REDIS_URL": nodes.url,
-        "DATABASE_URL": database_url,
-        "FERRYMAN_ADMIN_TOKEN": "cluster-admin-token",
-        "CGB_API_URL": cgb.url,
-        "CGB_API_KEY": TOKEN,
-        "CGB_RATE_PER_MINUTE": 1_000_000,
-        "FERRYMAN_LEASE_SECONDS": 2,
-    }
 
 
 def some_orders(count: int, seed: int) -> list[dict[str, Any]]:

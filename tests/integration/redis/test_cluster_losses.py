@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -18,8 +17,8 @@ from adapters.redis.cluster import beside
 from adapters.redis.server import Untrusted
 from adapters.redis.streams import StreamErrors, Streams, stream_key
 from daemon.sandbox import orders
-from daemon.sandbox.cgb import TOKEN, CgbSandbox
-from tests.support.cluster import ClusterNodes, Node, cluster_of_six
+from daemon.sandbox.cgb import CgbSandbox
+from tests.support.cluster import ClusterNodes, Node
 from tests.support.daemons import Running, environment, ferryman, running
 from tests.support.toy import make_event
 from tests.support.until import until
@@ -27,32 +26,6 @@ from tests.support.until import until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 PERSONS: Final = 16
-
-
-@pytest.fixture
-async def nodes(tmp_path: Path) -> AsyncIterator[ClusterNodes]:
-    async with cluster_of_six(tmp_path / "cluster") as started:
-        yield started
-
-
-@pytest.fixture
-async def cgb() -> AsyncIterator[CgbSandbox]:
-    async with CgbSandbox("live") as sandbox:
-        sandbox.switches.limit = None
-        yield sandbox
-
-
-@pytest.fixture
-def settings(nodes: ClusterNodes, database_url: str, cgb: CgbSandbox) -> dict[str, Any]:
-    return {
-        "REDIS_URL": nodes.url,
-        "DATABASE_URL": database_url,
-        "FERRYMAN_ADMIN_TOKEN": "cluster-admin-token",
-        "CGB_API_URL": cgb.url,
-        "CGB_API_KEY": TOKEN,
-        "CGB_RATE_PER_MINUTE": 1_000_000,
-        "FERRYMAN_LEASE_SECONDS": 2,
-    }
 
 
 class Persons:

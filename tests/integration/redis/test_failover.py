@@ -13,7 +13,7 @@ from redis import exceptions as redis_errors
 from adapters.postgres.pool import Pool
 from adapters.redis.client import client, server_of
 from adapters.redis.connections import WrongServers
-from daemon.sandbox.cgb import TOKEN, CgbSandbox
+from daemon.sandbox.cgb import CgbSandbox
 from tests.support.cluster import Node, replicated_pair
 from tests.support.daemons import Running, digits_of, environment, ferryman, running, some_orders, synced
 from tests.support.proxy import Proxy, proxied
@@ -30,6 +30,11 @@ async def pair(tmp_path: Path) -> AsyncIterator[tuple[Node, Node]]:
 async def proxy(pair: tuple[Node, Node]) -> AsyncIterator[Proxy]:
     async with proxied(pair[0].port, random.Random(1)) as started:
         yield started
+
+
+@pytest.fixture
+def redis_address(proxy: Proxy) -> str:
+    return f"redis://127.0.0.1:{proxy.port}/0"
 
 
 async def fail_over(pair: tuple[Node, Node], proxy: Proxy) -> None:
@@ -66,26 +71,6 @@ async def test_a_look_at_a_server_that_takes_no_writes_fails(pair: tuple[Node, N
             await server_of(replica).look()
     finally:
         await replica.aclose()
-
-
-@pytest.fixture
-async def cgb() -> AsyncIterator[CgbSandbox]:
-    async with CgbSandbox("live") as sandbox:
-        sandbox.switches.limit = None
-        yield sandbox
-
-
-@pytest.fixture
-def settings(database_url: str, proxy: Proxy, cgb: CgbSandbox) -> dict[str, Any]:
-    return {
-        "REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0",
-        "DATABASE_URL": database_url,
-        "FERRYMAN_ADMIN_TOKEN": "failover-admin-token",
-        "CGB_API_URL": cgb.url,
-        "CGB_API_KEY": TOKEN,
-        "CGB_RATE_PER_MINUTE": 1_000_000,
-        "FERRYMAN_LEASE_SECONDS": 2,
-    }
 
 
 async def test_workers_go_on_after_a_failover_without_a_restart(

@@ -28,13 +28,6 @@ async def trio(tmp_path: Path) -> AsyncIterator[SentinelNodes]:
         yield started
 
 
-@pytest.fixture
-async def cgb() -> AsyncIterator[CgbSandbox]:
-    async with CgbSandbox("live") as sandbox:
-        sandbox.switches.limit = None
-        yield sandbox
-
-
 async def test_the_client_talks_to_the_master(trio: SentinelNodes) -> None:
     redis = client(trio.url, timeout_s=2.0)
     try:
