@@ -15,13 +15,13 @@ from daemon.operator.status import read_status
 
 def status(json: Json = False) -> None:
     """Which process works on what, what waits, and what is off and why, as the processes report themselves. Exit code 1
-    when a store is away."""
+    when a store is away, or the database lacks migrations."""
     found = run_async(read_status(read_settings()))
     if json:
         show_json(found)
     else:
         _print(found)
-    if found["away"]:
+    if found["away"] or found["schema_lacks"]:
         raise typer.Exit(1)
 
 
@@ -30,6 +30,8 @@ def _print(found: dict[str, Any]) -> None:
     say(f"partitions {found['partitions']}, spool {_text(found['spool'])}, outbox {_text(found['outbox'])}")
     for why in found["away"].values():
         say(f"away: {why}")
+    if found["schema_lacks"]:
+        say(f"the database lacks {found['schema_lacks']} of our migrations: run `ferryman migrate`")
     for provider in found["providers"].values():
         _print_provider(provider)
     rows = [[name, *_cells(worker)] for name, worker in found["workers"].items()]

@@ -17,6 +17,7 @@ import typer
 from adapters.json_guard import without_mark
 from adapters.postgres.pool import Pool, connect
 from daemon.cli.arguments import parse_time, parse_words
+from daemon.cli.exits import UsageError
 from daemon.cli.screen import safe
 from daemon.settings.model import Settings
 from daemon.stores.located import Addresses, located_stores, require_schema, require_sessions
@@ -41,7 +42,7 @@ class NotConfirmed(FerrymanError):
     """There is no terminal to ask on, and no --yes."""
 
 
-class NotRead(FerrymanError):
+class NotRead(UsageError):
     """A file that was named cannot be read."""
 
 

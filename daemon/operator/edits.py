@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import orjson
 
 from schemas.errors import FerrymanError
+
+_OF_AN_EVENT: Final = {"id", "type", "source", "endings", "data"}
+"""Members that only the document of an event has all of."""
 
 
 class OtherDocument(FerrymanError):
@@ -20,6 +24,8 @@ def new_data(file: bytes, document_of: Mapping[str, object], member: str) -> byt
         document = orjson.loads(file)
     except orjson.JSONDecodeError:
         return file
+    if isinstance(document, dict) and document.keys() >= _OF_AN_EVENT:
+        raise OtherDocument("the file is what `events show --json` prints: take what `show --json` prints of this one")
     if not isinstance(document, dict) or not {*document_of, member} <= document.keys():
         return file
     if any(document[name] != value for name, value in document_of.items()):

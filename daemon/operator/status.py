@@ -31,6 +31,7 @@ def document(inspection: Inspection) -> dict[str, Any]:
         "redis": None if redis is None else f"{redis.name} {redis.version}",
         "postgres": None if postgres is None else postgres.version,
         "away": inspection.away,
+        "schema_lacks": 0 if postgres is None else len(postgres.pending),
         "partitions": inspection.partitions,
         "spool": None if tables is None else tables.spool,
         "outbox": None if tables is None else tables.outbox,

@@ -283,13 +283,15 @@ async def test_all_problems_of_the_settings_come_in_one_message(tmp_path: Path) 
         assert name in err
 
 
-async def test_run_refuses_an_old_schema_and_names_the_command(
+async def test_run_and_status_refuse_an_old_schema_and_name_the_command(
     tmp_path: Path, stores: dict[str, str], empty_database_url: str
 ) -> None:
     env = environment(**stores | {"DATABASE_URL": empty_database_url})
     code, _, err = await ferryman("run", cwd=tmp_path, env=env)
     assert code == 1
     assert "ferryman migrate" in err
+    code, out, _ = await ferryman("status", cwd=tmp_path, env=env)
+    assert (code, "run `ferryman migrate`" in out) == (1, True)
     assert (await ferryman("migrate", "--dry-run", cwd=tmp_path, env=env))[1].startswith("would apply")
     assert (await ferryman("migrate", cwd=tmp_path, env=env))[0] == 0
     assert (await ferryman("migrate", cwd=tmp_path, env=env))[1].strip() == "the schema is up to date"

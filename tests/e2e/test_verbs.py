@@ -115,7 +115,7 @@ async def test_a_malformed_order_is_edited_and_synced_under_the_key_of_its_new_d
         (group,) = await ask.json("dead-letters", "list")
         (number,) = map(str, group["ids"])
         assert "not JSON" in await ask.run("dead-letters", "retry", number, "--edit", str(junk), "--yes", code=1)
-        assert "cannot be read" in await ask.run("dead-letters", "retry", number, "--edit", "none", "--yes", code=1)
+        assert "cannot be read" in await ask.run("dead-letters", "retry", number, "--edit", "none", "--yes", code=2)
         shown = await ask.json("dead-letters", "show", order["order"]["id"])
         fixed.write_text(json.dumps(shown | {"data": shown["data"] | {"form": order["form"]}}))
         assert "another one" in await ask.run(

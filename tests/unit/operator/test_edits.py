@@ -24,3 +24,9 @@ def test_of_a_document_the_data_count_whether_they_are_json_or_text() -> None:
 def test_the_document_of_something_else_is_refused() -> None:
     with pytest.raises(OtherDocument, match="another one"):
         new_data(b'{"number": 4, "event_id": "e", "data": {}}', OF, "data")
+
+
+def test_the_document_of_an_event_is_refused_and_says_which_one_to_take() -> None:
+    event = b'{"id": "e", "type": "order.received", "source": "orders", "endings": [], "data": {"order": {"id": "A"}}}'
+    with pytest.raises(OtherDocument, match="`events show --json` prints"):
+        new_data(event, OF, "data")
