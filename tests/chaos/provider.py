@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -95,10 +96,13 @@ def _ended(lab: Lab, wanted: int) -> Callable[[], Awaitable[bool]]:
 
 
 async def _speed(lab: Lab, wanted: int) -> float:
-    """Ends per second from now until *wanted* have ended."""
+    """Ends per second from now until *wanted* have ended; infinite where they have by now, as nothing is left to
+    measure then."""
     began, first = time.monotonic(), await lab.ended()
+    if first >= wanted:
+        return math.inf
     await until(_ended(lab, wanted), f"{wanted} ends", BACK_S)
-    return max(1, wanted - first) / (time.monotonic() - began)
+    return (await lab.ended() - first) / (time.monotonic() - began)
 
 
 async def _main(servers: Servers, arguments: argparse.Namespace) -> bool:
