@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,8 +84,13 @@ def _say(mine: Card | None, what: dict[str, Any]) -> None:
         log.warning("reload.not_told", reason=exc.strerror)
 
 
-def reload_on_hangup(asked: asyncio.Event, stop: asyncio.Event) -> None:
-    """SIGHUP sets *asked*. Where it says that the terminal of this process is gone, it sets *stop*."""
+@contextmanager
+def reload_on_hangup(asked: asyncio.Event, stop: asyncio.Event) -> Iterator[None]:
+    """SIGHUP sets *asked*. Where it says that the terminal of this process is gone, it sets *stop*. After the context
+    the process ignores it.
+
+    It is no handler of the loop's: a loop that closes gives its signals their default back, which here is to kill.
+    """
     loop = asyncio.get_running_loop()
     # nohup lets a process ignore the end of its terminal
     lives_with_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
@@ -97,7 +102,11 @@ def reload_on_hangup(asked: asyncio.Event, stop: asyncio.Event) -> None:
         else:
             asked.set()
 
-    loop.add_signal_handler(signal.SIGHUP, received)
+    signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(received))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _has_terminal() -> bool:

@@ -146,6 +146,7 @@ async def _retry(
         with progress("sent again") as report:
             count = await dead_letters.retry(pool, [letter.id for letter in runnable], operator(), report, event=event)
     say(f"{count} on their way: a running daemon delivers them within seconds")
+    dead_letters.require_all(count, len(runnable))
 
 
 async def _discard(
@@ -159,6 +160,7 @@ async def _discard(
         confirm(f"discard {len(found)}?", f"discard {len(found)} letters", yes=yes, ask=not letters)
         count = await dead_letters.discard(pool, [letter.id for letter in found], operator())
     say(f"{count} discarded")
+    dead_letters.require_all(count, len(found))
 
 
 def _say(found: Sequence[ChosenLetter], what: str) -> None:

@@ -42,8 +42,12 @@ def run() -> None:
 async def _run(settings: Settings, outlet: Outlet) -> None:
     stop, reload_asked = asyncio.Event(), asyncio.Event()
     stop_on_signals(stop)
-    reload_on_hangup(reload_asked, stop)
+    with reload_on_hangup(reload_asked, stop):
+        await _serve(settings, outlet, stop, reload_asked)
+    log.info("daemon.stopped")
 
+
+async def _serve(settings: Settings, outlet: Outlet, stop: asyncio.Event, reload_asked: asyncio.Event) -> None:
     def started(port: int) -> None:
         log.info("daemon.started", url=f"http://{place(settings.ferryman_host, port)}")
 
@@ -61,7 +65,6 @@ async def _run(settings: Settings, outlet: Outlet) -> None:
                 except OtherPartitions as found:
                     log.warning("daemon.assembled_anew", reason=str(found))
                     settings = daemon.in_force.settings  # a reload may have come meanwhile
-    log.info("daemon.stopped")
 
 
 def admin_token(data_dir: Path) -> Path:

@@ -131,6 +131,12 @@ async def retry(
     return count
 
 
+def require_all(count: int, wanted: int) -> None:
+    """Raises: LetterError where only *count* of *wanted* letters were still open when their turn came."""
+    if count < wanted:
+        raise LetterError(f"{wanted - count} of {wanted} were no longer open: another command settled them meanwhile")
+
+
 async def discard(pool: Pool, ids: Sequence[int], operator: str) -> int:
     """Close these letters without another run; returns how many were still open. *operator*: the person, for the
     record."""

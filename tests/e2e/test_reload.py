@@ -228,6 +228,19 @@ async def test_a_daemon_whose_terminal_is_closed_stops_in_order(operator: Operat
     assert await asyncio.wait_for(ended_with(pid), PATIENCE_S) == 0
 
 
+async def test_a_process_that_stops_is_not_killed_by_reloads_up_to_its_very_end(operator: Operator) -> None:
+    async with running(operator.cwd, **operator.settings) as here:
+        here.process.send_signal(signal.SIGTERM)
+
+        def over() -> bool:
+            with suppress(ProcessLookupError):
+                here.process.send_signal(signal.SIGHUP)
+            return here.process.returncode is not None
+
+        await until(over, "the end of the process", every_s=0.001)
+        assert here.process.returncode == 0
+
+
 async def test_a_process_that_waits_for_a_store_reads_its_settings_again(operator: Operator) -> None:
     away = operator.settings | {"DATABASE_URL": f"postgresql://ferryman@127.0.0.1:{free_port()}/ferryman"}
     async with answering(operator.cwd, **away) as here:

@@ -22,7 +22,7 @@ from daemon.operator.dead_letters import LetterError
 from schemas.envelope import Event, event_id
 from schemas.errors import Refused
 from tests.support.bus import Bench, FixedLeases, open_bench
-from tests.support.toy import NOON, TOY, TYPE, Spy, make_event, succeed
+from tests.support.toy import NOON, TOY, TYPE, Spy, make_event, make_events, succeed
 from tests.support.until import until
 
 ANY = LetterFilter()
@@ -260,6 +260,16 @@ async def test_a_discarded_letter_is_settled_and_its_event_stays_dead(bench: Ben
     assert (await balanced(bench)).dead == 2
     with pytest.raises(LetterError, match="was discarded at"):
         await dead_letters.choose(bench.pool, LetterFilter(ids=(first.id,)))
+
+
+async def test_letters_that_another_command_has_settled_meanwhile_are_counted_as_an_error(bench: Bench) -> None:
+    await bury(bench, make_events(3, 1))
+    numbers = [letter.id for letter in await dead_letters.choose(bench.pool, ANY)]
+    assert await dead_letters.discard(bench.pool, numbers[:1], "another") == 1
+    count = await dead_letters.retry(bench.pool, numbers, "tester", lambda done, of: None)
+    with pytest.raises(LetterError, match="1 of 3 were no longer open"):
+        dead_letters.require_all(count, len(numbers))
+    dead_letters.require_all(3, 3)
 
 
 async def test_the_letter_of_an_unreadable_entry_cannot_be_retried(bench: Bench) -> None:
