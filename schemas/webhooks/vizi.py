@@ -153,9 +153,10 @@ class Entry(_Part):
 
 
 class Meta(_Part):
-    """How the form was filled in. *timestamp*: milliseconds since 1970, or seconds."""
+    """How the form was filled in. *timestamp*: milliseconds since 1970, or seconds. *revision*: counts its changes."""
 
     timestamp: Any = None
+    revision: Whole = None
 
 
 class Form(_Part):

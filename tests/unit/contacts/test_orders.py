@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.contacts.fields import ALWAYS, contact_fields
+from daemon.contacts.fields import ALWAYS, EMPTY, KEPT, contact_fields
 from daemon.sandbox import orders as maker
 from schemas.errors import Malformed
 from schemas.orders import Order, is_test_order, order_from, order_id_of
@@ -127,9 +127,11 @@ def test_nothing_is_invented_for_what_is_absent() -> None:
     bare = b'{"form":{"client":{}},"order":{"id":"ZZ1"}}'
     order = order_from(bare, NOW)
     said = {name for name in Order.__slots__ if getattr(order, name) is not None}
-    assert said == {"order_id", "ordered_at", "received_at", "raw_body", "extra_data"}
+    assert said == {"order_id", "ordered_at", "received_at", "raw_body", "extra_data", "placed_at"}
     assert order.ordered_at == NOW
-    assert contact_fields(order, None) == {"OrderNumber": "ZZ1"}
+    fields = contact_fields(order, None)
+    assert {name: value for name, value in fields.items() if value != EMPTY} == {"OrderNumber": "ZZ1"}
+    assert not KEPT & fields.keys()
 
 
 def test_blank_text_is_absent_and_other_text_is_trimmed() -> None:
@@ -354,7 +356,7 @@ def test_custom_fields_are_those_that_the_account_has() -> None:
         "order_date": date(2031, 4, 1),
         "order_sum_ils": 199,
         "order_days": 3,
-        "order_date_time": NOW,
+        "order_date_time": order.placed_at,
         "wa_alerts": True,
         "visa_flag": "🇬🇧",
     }
@@ -364,7 +366,7 @@ def test_custom_fields_are_those_that_the_account_has() -> None:
 
 def test_a_sum_in_another_currency_is_not_called_shekels() -> None:
     order = changed(lambda b: b["order"].update(currency="USD"))
-    assert "order_sum_ils" not in contact_fields(order, frozenset({"order_sum_ils"}))
+    assert contact_fields(order, frozenset({"order_sum_ils"})) == {"order_sum_ils": EMPTY}
 
 
 def test_a_brief_order_says_the_same_to_the_directory_and_holds_no_json() -> None:
