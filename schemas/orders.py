@@ -36,7 +36,7 @@ from schemas.webhooks.vizi import (
 class Order:
     """One order; the names are those of the `orders` table's columns. JSON members hold what JSON held.
 
-    *ordered_at*: when the form was made, else last changed, else its epoch, else *received_at*; with
+    *ordered_at*: when the form last changed, else was made, else its epoch, and never after *received_at*; with
     *received_at* and *order_id* it tells which of a person's orders is the newest. The `*_data` of one person
     are the first applicant's; *applicants_data* has all applicants. *phone* None: the order has no usable phone.
     *placed_at*: when the form was made, else *received_at*. *form_revision*: counts the states of the form.
@@ -216,8 +216,10 @@ def _branch(order: OrderPart) -> str | None:
 
 
 def _ordered_at(form: Form, received_at: datetime) -> datetime:
+    """A form that was made first and paid last is the newest; a clock that is ahead makes none newest for years."""
     epoch = form.meta.timestamp if form.meta else None
-    return moment(form.created_at) or moment(form.updated_at) or from_epoch(epoch) or received_at
+    told = moment(form.updated_at) or moment(form.created_at) or from_epoch(epoch)
+    return min(told, received_at) if told else received_at
 
 
 def _or_none(value: object) -> Any:
