@@ -40,6 +40,7 @@ from daemon.contacts.fields import OF_AN_ORDER, contact_fields, digest_of
 from daemon.contacts.wiring import CGB, CONTACTS, ContactDeps
 from schemas.envelope import Event, event_id
 from schemas.errors import FerrymanError, Malformed, NotSent, Permanent, Refused, Transient
+from schemas.identity import key
 from schemas.orders import Order, is_test_order, order_from, order_id_of
 from schemas.phone import Phone
 
@@ -97,7 +98,7 @@ async def _moved(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
     """An order of this person has become another one's: the contact is to show what is left."""
     if not deps.settings.cgb_sync_enabled or deps.settings.cgb_sync_dry_run:
         return Done(skipped="sync disabled")
-    return await _look_up(event, deps, turn, None, Phone.parse_e164(event.subject))
+    return await _look_up(event, deps, turn, None, Phone.parse_e164(event.json()["phone"]))
 
 
 async def _read(data: bytes, received_at: datetime) -> Order:
@@ -211,7 +212,7 @@ def _done(event: Event, deps: ContactDeps, turn: Turn, seen: _Seen, contact_id: 
             event_id=event.id,
         )
         rows.append(result)
-    synced = event.emit("contact.synced", 0, fact, subject=seen.phone.e164, time=turn.now)
+    synced = event.emit("contact.synced", 0, fact, subject=key(phone=seen.phone), time=turn.now)
     return Done(rows=tuple(rows), emit=(synced,))
 
 
@@ -271,13 +272,15 @@ class _Clock:
 
 def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
     """The rows that store the order of a dead letter as failed; none where the order cannot be read."""
-    doubt = (Doubt(event.subject),) if event.subject.startswith("+") else ()
+    if event.type == "order.moved":
+        return (Doubt(event.json()["phone"]),)
     try:
         order = order_from(event.data, event.time)
     except Malformed:
-        return doubt
+        return ()
     text = error.full_text or type(error).__name__
     failed = SyncResult(order_id=order.order_id, status="failed", at=turn.now, error=text, event_id=event.id)
+    doubt = (Doubt(order.phone.e164),) if order.phone is not None else ()
     return row_of(order, event.id), failed, *doubt
 
 
@@ -312,9 +315,9 @@ def _move(phone: str | None, change: Change) -> Event:
         id=event_id("ferryman", "order.moved", change.event_id, phone),
         type="order.moved",
         source="ferryman",
-        subject=phone,
+        subject=key(phone=Phone.parse_e164(phone)),
         time=change.at,
-        data=orjson.dumps({"order_id": change.order_id}),
+        data=orjson.dumps({"order_id": change.order_id, "phone": phone}),
         causationid=change.event_id,
     )
 

@@ -116,7 +116,8 @@ async def test_a_corrected_phone_takes_the_order_to_the_other_person_and_tells_t
     await stored(db, state(1))
     await finish(db, "IL1", "IL1-1", contact_id="c", contact_exists=True, has_whatsapp=True)
     (moved,) = await stored(db, state(2, changed=NOW, phone=TWO))
-    assert (moved.type, moved.subject, moved.json()) == ("order.moved", "+972505550001", {"order_id": "IL1"})
+    assert (moved.type, moved.subject) == ("order.moved", "+972505550001")
+    assert moved.json() == {"order_id": "IL1", "phone": "+972505550001"}
     assert moved.topic == "orders"
     found = await row(db)
     assert (found["client_phone_e164"], found["cgb_sync_status"]) == ("+972505550002", "pending")
