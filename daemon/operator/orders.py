@@ -46,6 +46,7 @@ async def show(pool: Pool, text: str) -> dict[str, Any]:
         **order_document(standing),
         **rest,
         "amount": None if found.amount is None else str(found.amount),
+        "contact_id": None if found.contact_id is None else str(found.contact_id),
         "events": sorted(listed, key=lambda one: one["time"]),
         "dead_letters": [{"number": one.id, "worker": one.worker, "state": one.state} for one in letters],
     }

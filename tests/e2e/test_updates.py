@@ -64,7 +64,8 @@ async def test_a_corrected_phone_reaches_the_right_person_and_the_former_one_sho
         rows = {row["order_id"]: row for row in await db.fetch("SELECT * FROM orders")}
         assert {id: row["client_phone_e164"][-1] for id, row in rows.items()} == {"IL1": "1", "IL2": "2", "IL3": "2"}
         assert {row["cgb_sync_status"] for row in rows.values()} == {"synced"}
-        _, out, _ = await ferryman("orders", "show", "IL2", "--json", cwd=tmp_path, env=environment(**settings))
+        code, out, err = await ferryman("orders", "show", "IL2", "--json", cwd=tmp_path, env=environment(**settings))
+        assert code == 0, err
         assert [event["type"] for event in json.loads(out)["events"]].count("order.received") == 2
     assert set(cgb.ledger.creates_by_contact().values()) == {1}
 
