@@ -20,6 +20,7 @@ from adapters.http import Reply, coded, lost, retry_after
 from schemas.errors import ChannelDown, FerrymanError, Refused, Transient
 
 _CHANNEL: Final = "cgb"
+_NOBODY: Final = "/contacts/0"
 _LIMITED: Final = re.compile(r"exceed\w*\b.*\brequests?\b|too many requests|rate.?limit|requests per \d+ ?s", re.I)
 _LOCKED: Final = re.compile(
     r"\btoken\b|\bapi[-_ ]?key\b|\bun(?:authori[sz]ed|authenticated)\b|\bnot authori[sz]ed\b|\bforbidden\b"
@@ -80,10 +81,12 @@ class CgbCalls:
         json: Any = None,
         form: Mapping[str, str] | None = None,
         own: bool = False,
+        about: str | None = None,
     ) -> Any:
         """Send one request; returns the JSON object or array of a success ({} where HTTP says that it has no body).
 
         *own*: the path names nothing but the account, so that where HTTP does not find it the address is wrong.
+        *about*: the customer whom the request is about, None for none.
         Raises: Transient, Uncertain, ChannelDown, Rejection as `judge` tells; what the gate raises without a request.
         """
         headers = self._headers()
@@ -98,12 +101,19 @@ class CgbCalls:
             json=json,
             form=form,
             look=look,
+            about=about,
+            neutral=self._neutral,
         )
+
+    def _neutral(self) -> Look:
+        """A look-up of nobody: it takes the way of a customer's look-up, and is about no customer."""
+        headers = self._headers()
+        return Look(self._base_url + _NOBODY, headers, _judged("GET", headers))
 
     def _look(self) -> Look:
         headers = self._headers()
         judged = _judged("GET", headers, own=self._account is not None)
-        return Look(self._base_url + (self._account or "/contacts/0"), headers, judged)
+        return Look(self._base_url + (self._account or _NOBODY), headers, judged)
 
 
 def _judged(method: str, headers: Mapping[str, str], *sent: Any, own: bool) -> Callable[[Reply], Any]:
