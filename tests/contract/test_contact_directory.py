@@ -265,7 +265,7 @@ async def test_a_list_of_fields_of_another_shape_is_asked_again_through_the_brea
 async def test_another_person_s_contact_is_refused_and_never_written_to(
     contacts: ContactDirectory, sandbox: CgbSandbox, other: str
 ) -> None:
-    body = '{"id": 972505550143, "phone": "%s", "first_name": "Dana"}' % other
+    body = f'{{"id": 972505550143, "phone": "{other}", "first_name": "Dana"}}'
     for verb in ("find", "create"):
         sandbox.faults.clear()
         sandbox.faults.add("raw", body=body)
@@ -286,7 +286,7 @@ async def test_another_person_s_contact_is_refused_and_never_written_to(
 async def test_a_contact_is_the_person_s_in_every_notation_of_the_phone(
     contacts: ContactDirectory, sandbox: CgbSandbox, asked: str, answered: str
 ) -> None:
-    sandbox.faults.add("raw", body='{"id": "7", "phone": "%s"}' % answered)
+    sandbox.faults.add("raw", body=f'{{"id": "7", "phone": "{answered}"}}')
     found = await contacts.find(Phone(asked))
     assert found is not None
     assert found.id == "7"
@@ -345,7 +345,7 @@ async def test_an_account_that_is_answered_too_long_is_the_channel_s_fault(
 async def test_on_a_quiet_system_one_customer_s_failures_become_the_event_s_own(
     sandbox: CgbSandbox, session: ClientSession, fault: Any, verb: str
 ) -> None:
-    """Promise: an event that CGB cannot digest costs its own attempts although no other call tells it from an outage."""
+    """Promise: an event that CGB cannot digest costs its own attempts, although no other call shows it is no outage."""
     channel = Channel("cgb")
     contacts = directory(sandbox, session, channel=channel)
     sandbox.faults.add(fault, contact=PHONE.digits)
