@@ -6,7 +6,9 @@ An answer from an adapter's cache does not pass the gate, so it does not count a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from aiohttp import ClientSession
@@ -101,23 +103,13 @@ class Gate:
         self.channel.check(operation)
         await self._take_place()
 
-        async def send() -> Reply:
-            return await exchange(
-                self.session,
-                method,
-                url,
-                system=self.system,
-                timeout_s=self.timeout_s,
-                headers=headers,
-                params=params,
-                json=json,
-                form=form,
-            )
+        sent = {"headers": headers, "params": params, "json": json, "form": form}
+        send = partial(self._send, method, url, **sent)
 
         async def make() -> T:
             reply = await self._read(send, about)
             try:
-                return judge(reply)
+                return await self._judged(reply, judge)
             except ChannelDown as error:
                 if look is None or await self._account_is_at_fault(look()):
                     raise
@@ -130,18 +122,25 @@ class Gate:
                 await self._weigh(error, operation, about, neutral)
                 raise
 
+        return await self.channel.call(operation, weighed)
+
+    async def _send(self, method: str, url: str, **sent: Any) -> Reply:
+        return await exchange(self.session, method, url, system=self.system, timeout_s=self.timeout_s, **sent)
+
+    async def _judged(self, reply: Reply, judge: Callable[[Reply], T]) -> T:
+        """What *judge* makes of *reply*. An answer that asks for patience pauses the scope."""
         try:
-            return await self.channel.call(operation, weighed)
+            return judge(reply)
         except Transient as error:
-            await self._pause(error)
+            if error.limited:
+                await self.limiter.pause(self.scope, error.retry_after_s)
             raise
 
     async def _read(self, send: Callable[[], Awaitable[Reply]], about: str | None) -> Reply:
         """What *send* returns, with a second try where the answer was too long."""
-        try:
+        with suppress(TooLong):
             return await send()
-        except TooLong:
-            await self.limiter.acquire(self.scope)
+        await self.limiter.acquire(self.scope)
         try:
             return await send()
         except TooLong as error:
@@ -169,16 +168,9 @@ class Gate:
             await self._see(look)
         except LeaseLost:
             raise
-        except Refused:
-            return True
         except FerrymanError as error:
-            await self._pause(error)
-            return False
+            return isinstance(error, Refused)
         return True
-
-    async def _pause(self, error: FerrymanError) -> None:
-        if isinstance(error, Transient) and error.limited:
-            await self.limiter.pause(self.scope, error.retry_after_s)
 
     async def _account_is_at_fault(self, look: Look) -> bool:
         """Whether *look* says so; no when it gets no answer. Its answer is no sign that customers' calls are served,
@@ -187,18 +179,13 @@ class Gate:
             await self._see(look)
         except LeaseLost:
             raise
-        except ChannelDown:
-            return True
         except FerrymanError as error:
-            await self._pause(error)
+            return isinstance(error, ChannelDown)
         return False
 
     async def _see(self, look: Look) -> None:
         await self.limiter.acquire(self.scope)
-        reply = await exchange(
-            self.session, "GET", look.url, system=self.system, timeout_s=self.timeout_s, headers=look.headers
-        )
-        look.judge(reply)
+        await self._judged(await self._send("GET", look.url, headers=look.headers), look.judge)
 
     async def _take_place(self) -> None:
         mine = permit.current.get()

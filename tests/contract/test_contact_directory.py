@@ -313,6 +313,20 @@ async def test_an_answer_that_is_too_long_once_is_read_at_the_second_try(
     assert len(sandbox.ledger.entries) == 2
 
 
+async def test_our_own_limit_before_the_second_try_asks_nobody_else_to_wait(
+    sandbox: CgbSandbox, session: ClientSession
+) -> None:
+    limiter = RateLimiter(None, per_minute=1, window_s=0.5, max_wait_s=0.05)
+    contacts = directory(sandbox, session, limiter=limiter)
+    sandbox.faults.add("long")
+    error = await failing(contacts, "find")
+    assert isinstance(error, Transient)
+    assert error.limited
+    ticket = await limiter.take("cgb:account")
+    assert ticket is not None
+    assert not ticket.paused
+
+
 @pytest.mark.parametrize("verb", ["create", "update"])
 async def test_a_write_that_is_answered_too_long_is_in_doubt_and_no_outage(
     sandbox: CgbSandbox, session: ClientSession, verb: str
