@@ -14,8 +14,9 @@ from adapters.cgb.field_values import live_value, text_of
 from adapters.cgb.limits import fitting, fitting_email, fitting_name
 from adapters.cgb.short_way import ShortWay
 from adapters.gate import Gate
+from adapters.http import coded
 from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
-from schemas.errors import Refused
+from schemas.errors import Refused, Uncertain
 from schemas.phone import Phone
 
 _ABOUT_MESSAGES: Final = re.compile(r"\bmessages\b", re.I)
@@ -66,7 +67,7 @@ class LiveCgb:
 
         The whole name goes to `first_name`, because splitting names went wrong.
         Raises: Exists where the contact exists already; the next `find` then searches for it as well. Foreign where the
-        answer is about another phone.
+        answer is about another phone. Uncertain where it has no phone and the id of another: a look-up tells.
         """
         body: dict[str, Any] = {
             "phone": draft.phone.digits,
@@ -84,10 +85,12 @@ class LiveCgb:
                 raise
             self._note_existing(digits)
             raise refusal.as_exists() from None
-        data = inner(answer)
+        made, data = _made_id(answer) or digits, inner(answer)
         if isinstance(data, dict) and data.get("phone"):
             demand(data["phone"], draft.phone)
-        return _made_id(answer) or digits
+        elif not same_phone(made, draft.phone):
+            raise coded(Uncertain("CGB: the creation was answered with the id of another contact"), "foreign-id")
+        return made
 
     async def update(self, contact_id: str, fields: Mapping[str, FieldValue]) -> None:
         """Write *fields* in one call; name and e-mail of an existing contact cannot be changed at all.

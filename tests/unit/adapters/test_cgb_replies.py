@@ -174,6 +174,15 @@ async def test_the_id_is_text_wherever_the_answer_has_it(cgb: LiveCgb, answer: d
         assert await cgb.create(DRAFT) == PHONE.digits
 
 
+@pytest.mark.parametrize("answer", [{"success": True, "data": {"id": "972505550143"}}, {"id": 17}, {"contact_id": "x"}])
+async def test_a_creation_answered_with_the_id_of_another_is_looked_up(cgb: LiveCgb, answer: dict[str, Any]) -> None:
+    """Promise: no stranger's id is kept for the person."""
+    with aioresponses() as canned:
+        canned.post(f"{API}/contacts", payload=answer)
+        with pytest.raises(Uncertain):
+            await cgb.create(DRAFT)
+
+
 async def test_an_id_beyond_53_bits_keeps_every_digit(cgb: LiveCgb) -> None:
     with aioresponses() as canned:
         canned.get(CONTACT, body='{"id": 9223372036854775807, "phone": "972505550142", "first_name": ""}')
