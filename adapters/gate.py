@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from aiohttp import ClientSession
 
@@ -30,6 +30,9 @@ from schemas.errors import (
 )
 
 T = TypeVar("T")
+
+_NO_PATH: Final = ("http-404", "http-405")
+"""How the codes begin of a failure that says that the address is wrong, whomever the call is about."""
 
 
 class NoPlace(NotSent):
@@ -158,7 +161,8 @@ class Gate:
         """Marks *error* as the event's own where the system serves all others."""
         if error.answered or (isinstance(error, Transient) and error.limited):
             return
-        lone = self.channel.alone(operation).failed(about)
+        of_the_address = error.code.startswith(_NO_PATH)
+        lone = self.channel.alone(operation).failed(None if of_the_address else about)
         if lone and neutral is not None and await self._answers(neutral()):
             error.answered = True
 

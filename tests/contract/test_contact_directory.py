@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 from structlog.testing import capture_logs
 
 from adapters.alone import LONE_FAILURES
-from adapters.channel import FAILURES_TO_OPEN, PROBE_S, Channel
+from adapters.channel import DOWN_PROBE_S, FAILURES_TO_OPEN, PROBE_S, Channel
 from adapters.http import MAX_BODY_BYTES, open_session
 from adapters.ports import ContactDirectory
 from adapters.redis.limits import RateLimiter
@@ -465,9 +465,13 @@ async def test_one_contact_that_is_forbidden_stops_nobody_else(
 
 
 async def test_a_wrong_address_makes_no_order_fail_for_good(sandbox: CgbSandbox, session: ClientSession) -> None:
-    contacts = directory(sandbox, session, base_url=f"{sandbox.root}/elsewhere")
-    error = await failing(contacts, "create")
-    assert isinstance(error, ChannelDown if sandbox.style == "live" else Transient)
+    channel = Channel("cgb", clock=(now := Clock()).time)
+    contacts = directory(sandbox, session, base_url=f"{sandbox.root}/elsewhere", channel=channel)
+    for _ in range(LONE_FAILURES + 2):
+        error = await failing(contacts, "create")
+        assert isinstance(error, ChannelDown if sandbox.style == "live" else Transient)
+        assert not channel.answered_since(float("-inf"), error)
+        now.at += DOWN_PROBE_S
 
 
 async def test_the_real_token_check_of_the_service_stops_the_channel(
