@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,7 +15,7 @@ from adapters.channel import FAILURES_TO_OPEN, PROBE_S, Channel
 from adapters.http import open_session
 from daemon.sandbox.cgb import CgbSandbox
 from schemas.contacts import ContactDraft
-from schemas.errors import ChannelClosed, Exists, Refused, Transient
+from schemas.errors import ChannelClosed, Exists, Refused, Transient, Uncertain
 from schemas.phone import Phone
 from tests.support.gates import gate_on
 from tests.support.until import until
@@ -125,6 +126,29 @@ async def test_the_account_s_lack_of_fields_is_told_once(sandbox: CgbSandbox) ->
         sandbox.account.fields |= {"visa_type": (1, 0), "shoe_size": (2, 1)}
         await cgb.field_names()
         assert cgb.missing_fields == frozenset()
+
+
+ODD = ({"body": ""}, {"body": "<html></html>"}, {"body": "[1"}, {"body": "17"}, {"body": "[1]"}, {"status": 500})
+
+
+@pytest.mark.parametrize("odd", ODD)
+async def test_a_search_with_an_odd_answer_is_asked_again(cgb: LiveCgb, sandbox: CgbSandbox, odd: Any) -> None:
+    sandbox.account.make(PHONE.digits)
+    sandbox.switches.second_post = "refuse"
+    with pytest.raises(Exists):
+        await cgb.create(DRAFT)
+    sandbox.faults.add("raw", path="find_by", **odd)
+    sandbox.faults.add("raw", body="{}", path="/contacts/9")
+    with pytest.raises(Transient):
+        await cgb.find(PHONE)
+
+
+@pytest.mark.parametrize("odd", ODD)
+async def test_a_field_written_with_an_odd_answer_is_in_doubt(cgb: LiveCgb, sandbox: CgbSandbox, odd: Any) -> None:
+    sandbox.switches.empty_messages = "refuse"
+    sandbox.faults.add("raw", path="custom_fields/", **odd)
+    with pytest.raises(Uncertain):
+        await cgb.update(sandbox.account.make(PHONE.digits).id, {"OrderNumber": "IL1"})
 
 
 async def test_field_by_field_refuses_an_unknown_name_before_it_writes(cgb: LiveCgb, sandbox: CgbSandbox) -> None:
