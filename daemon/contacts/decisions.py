@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final, TypeAlias
 
 from daemon.contacts.fields import ALWAYS, EMPTY, OF_AN_ORDER, contact_fields
+from schemas.cleaned import cleaned_fields
 from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
 from schemas.orders import Order
 from schemas.phone import Phone
@@ -50,7 +51,7 @@ def decide(order: Order, phone: Phone, found: DirectoryContact | None, known: fr
 
     *found*: the contact in the directory. *known*: the names of the account's fields, None where it takes any.
     """
-    fields = contact_fields(order, known)
+    fields = cleaned_fields(contact_fields(order, known))
     if found is None:
         filled = {name: value for name, value in fields.items() if value != EMPTY}
         return Create(ContactDraft(phone=phone, name=order.client_name, email=order.client_email, fields=filled))

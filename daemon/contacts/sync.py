@@ -337,7 +337,8 @@ WORKER: Final[Worker[ContactDeps]] = Worker(
     lanes=lambda s: s.cgb_sync_concurrency,
     attempts=lambda s: max(1, s.cgb_retry_attempts),
     off=lambda s: None if s.cgb_api_key or not s.cgb_sync_enabled else "CGB_API_KEY is not set",
-    # The longest step asks for the contact, the account's fields and the number, and after a refusal for the account:
-    # four requests, each with its timeout, and its wait for the rate limit.
-    deadline_s=lambda s: 4 * (s.cgb_timeout / 1000 + LONGEST_WAIT_S) + 10,
+    # The longest step asks for the contact (twice, where the answer is too long, and by a search), the account's fields
+    # and the number, and after a refusal for the account: six requests, each with its timeout, and its wait for the
+    # rate limit.
+    deadline_s=lambda s: 6 * (s.cgb_timeout / 1000 + LONGEST_WAIT_S) + 10,
 )

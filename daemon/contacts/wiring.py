@@ -12,6 +12,7 @@ from adapters.postgres.person_orders import Asked, PersonOrders, of_persons
 from adapters.registry import DIRECTORIES
 from daemon.bus.batcher import Batcher
 from daemon.bus.worker import Domain, Outside
+from daemon.contacts.fields import KEPT, OF_AN_ORDER
 from daemon.telemetry.declared import Declared
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def _directory(outside: Outside) -> ContactDirectory | None:
         base_url=settings.cgb_api_url,
         api_key=partial(outside.secret, "cgb_api_key"),
         cache_s=settings.cgb_cache_timeout,
+        wanted=OF_AN_ORDER | KEPT,
     )
 
 
