@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientError
 
 from adapters.postgres.pool import Pool
 from daemon.sandbox import orders
@@ -125,7 +126,7 @@ async def test_orders_that_change_hands_while_they_are_synced_end_with_their_new
                 while True:
                     try:
                         status, _ = await processes[rng.randrange(len(processes))].post(order)
-                    except OSError:
+                    except (ClientError, OSError):
                         continue
                     if status == 202:
                         break
