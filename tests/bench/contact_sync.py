@@ -24,6 +24,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
 import orjson
@@ -36,8 +37,9 @@ from adapters.channel import Channel, Channels
 from adapters.gate import Gate
 from adapters.http import open_session
 from adapters.ports import Webhook
-from adapters.postgres import contacts, orders
+from adapters.postgres import orders
 from adapters.postgres.bus import epochs as leases
+from adapters.postgres.person_orders import Asked, PersonOrders, of_persons
 from adapters.postgres.pool import Pool, connect
 from adapters.redis import streams
 from adapters.redis.limits import RateLimiter
@@ -47,7 +49,7 @@ from daemon.app import declared
 from daemon.bus.batcher import Batcher
 from daemon.bus.consumer import Consumer
 from daemon.contacts.decisions import Create, decide
-from daemon.contacts.fields import contact_fields
+from daemon.contacts.fields import EMPTY, contact_fields
 from daemon.contacts.sync import WORKER
 from daemon.contacts.wiring import ContactDeps
 from daemon.process import settle_memory
@@ -158,7 +160,7 @@ class Rig:
         if made:
             made.sort(key=lambda row: row[0].order_id)
             rows, ids, found, at = (list(column) for column in zip(*made, strict=True))
-            columns = zip(*(orders.row_of(cast("Order", order)).values for order in rows), strict=True)
+            columns = zip(*(orders.row_of(cast("Order", order), "bench").values for order in rows), strict=True)
             await self.pool.execute(_WHOLE, *columns, ids, ["synced"] * len(made), at, at, found, at)
 
     async def by_hand_four(self, people: list[Person]) -> None:
@@ -224,18 +226,14 @@ class Rig:
 
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[Consumer]:
-        async def newest(phones: list[str]) -> list[tuple[datetime, datetime, str] | None]:
-            found = await contacts.newest_orders(self.pool, phones)
-            return [found.get(phone) for phone in phones]
-
         settings = Settings(cgb_sync_delay_ms=0, cgb_sync_concurrency=AT_ONCE)
-        lookups: Batcher[str, tuple[datetime, datetime, str] | None] = Batcher(newest)
+        lookups: Batcher[Asked, PersonOrders] = Batcher(partial(of_persons, self.pool))
         channels = Channels()
         metrics = Metrics(declared(WORKERS), workers=[WORKER.name], sources=["orders"], providers=["cgb"])
         deps = ContactDeps(
             settings=settings,
             metrics=metrics,
-            newest_order=lookups.submit,
+            orders_of=lookups.submit,
             directory=self.directory(channels["cgb"]),
         )
         owned = FixedLeases(await leases.take(self.pool, WORKER.name, range(PARTITIONS), "bench"))
@@ -257,7 +255,7 @@ def people(first: int, known: frozenset[str]) -> list[Person]:
         (event,) = parse(Webhook(CIMultiDict(), body, ""), made, now)
         order = order_from(body, now)
         assert order.phone is not None
-        plan = decide(order, order.phone, None, None, known)
+        plan = decide(order, order.phone, None, known)
         assert isinstance(plan, Create)
         found.append(Person(event, plan.draft, request_of(order, known)))
     return found
@@ -275,6 +273,7 @@ def request_of(order: Order, known: frozenset[str]) -> dict[str, Any]:
         "actions": [
             {"action": "set_field_value", "field_name": name, "value": live_value(value)}
             for name, value in fields.items()
+            if value != EMPTY
         ],
     }
 
