@@ -48,6 +48,12 @@ def cut(text: str, most: int) -> str:
     return text[:end] if end and not _within_a_character(text, end) else text[:most]
 
 
+def is_short_and_clean(value: FieldValue) -> bool:
+    """Whether *value* surely stays as it is, in whatever field. Most values do, and this is the quickest way to know:
+    none of the characters that `visible` removes is printable by Unicode."""
+    return not isinstance(value, str) or (len(value) <= NAME_LENGTH and value.isprintable())
+
+
 def length_of(name: str) -> int:
     """How many characters the custom field *name* may hold."""
     return NAME_LENGTH if name in NAME_FIELDS else TEXT_LENGTH
@@ -60,7 +66,9 @@ def cleaned(value: FieldValue, most: int = TEXT_LENGTH) -> FieldValue:
 
 def cleaned_fields(fields: Mapping[str, FieldValue]) -> dict[str, FieldValue]:
     """Each of *fields* as it is written: what a directory holds after a write is compared with these."""
-    return {name: cleaned(value, length_of(name)) for name, value in fields.items()}
+    return {
+        name: value if is_short_and_clean(value) else cleaned(value, length_of(name)) for name, value in fields.items()
+    }
 
 
 def _within_a_character(text: str, at: int) -> bool:

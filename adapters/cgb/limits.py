@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from schemas.cleaned import NAME_LENGTH, TEXT_LENGTH, cut, length_of, visible
+from schemas.cleaned import NAME_LENGTH, TEXT_LENGTH, cut, is_short_and_clean, length_of, visible
 from schemas.contacts import FieldValue
 
 log = structlog.get_logger(__name__)
@@ -15,7 +15,9 @@ log = structlog.get_logger(__name__)
 def fitting(fields: Mapping[str, FieldValue]) -> dict[str, FieldValue]:
     """*fields* as CGB gets them."""
     return {
-        name: _fitting(name, value, length_of(name)) if isinstance(value, str) else value
+        name: _fitting(name, value, length_of(name))
+        if isinstance(value, str) and not is_short_and_clean(value)
+        else value
         for name, value in fields.items()
     }
 

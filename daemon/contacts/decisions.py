@@ -8,8 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Final, TypeAlias
 
-from daemon.contacts.fields import ALWAYS, EMPTY, OF_AN_ORDER, contact_fields
-from schemas.cleaned import cleaned_fields
+from daemon.contacts.fields import ALWAYS, EMPTY, OF_AN_ORDER
 from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
 from schemas.orders import Order
 from schemas.phone import Phone
@@ -46,12 +45,11 @@ class Keep:
 Plan: TypeAlias = Create | Update | Keep
 
 
-def decide(order: Order, phone: Phone, found: DirectoryContact | None, known: frozenset[str] | None) -> Plan:
+def decide(order: Order, phone: Phone, found: DirectoryContact | None, fields: Mapping[str, FieldValue]) -> Plan:
     """What to do for the contact of *phone* to show *order*, the newest of its person.
 
-    *found*: the contact in the directory. *known*: the names of the account's fields, None where it takes any.
+    *found*: the contact in the directory. *fields*: what `contact_fields` says of the order.
     """
-    fields = cleaned_fields(contact_fields(order, known))
     if found is None:
         filled = {name: value for name, value in fields.items() if value != EMPTY}
         return Create(ContactDraft(phone=phone, name=order.client_name, email=order.client_email, fields=filled))

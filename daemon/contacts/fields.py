@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Final
 
+from schemas.cleaned import cleaned_fields
 from schemas.contacts import FieldValue
 from schemas.orders import Order
 
@@ -60,8 +61,8 @@ def digest_of(phone: str, fields: Mapping[str, FieldValue]) -> bytes:
 
 
 def contact_fields(order: Order, known: frozenset[str] | None) -> dict[str, FieldValue]:
-    """Name -> value of the fields that the contact of *order* is to have, among the account's fields *known*; EMPTY for
-    those that the order has no value for.
+    """Name -> value, as it is written, of the fields that the contact of *order* is to have, among the account's fields
+    *known*; EMPTY for those that the order has no value for.
 
     *known* None: the account takes any name; it gets those of ALWAYS only.
     `order_date` is the day of entry into the country and not of the order; the account uses that name.
@@ -87,8 +88,9 @@ def contact_fields(order: Order, known: frozenset[str] | None) -> dict[str, Fiel
         "order_date_time": order.placed_at,
         "wa_alerts": order.whatsapp_alerts_enabled,
     }
-    return {
+    wanted_values = {
         name: EMPTY if value is None else value
         for name, value in values.items()
         if name in wanted and not (value is None and name in KEPT)
     }
+    return cleaned_fields(wanted_values)

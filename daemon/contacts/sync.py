@@ -14,9 +14,9 @@ after a crash, starts again with a lookup. It then finds its own contact and doe
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
@@ -38,6 +38,7 @@ from daemon.bus.worker import Worker
 from daemon.contacts.decisions import LANGUAGES, Create, Keep, Plan, Update, decide, due, emptying
 from daemon.contacts.fields import OF_AN_ORDER, contact_fields, digest_of
 from daemon.contacts.wiring import CGB, CONTACTS, ContactDeps
+from schemas.contacts import FieldValue
 from schemas.envelope import Event, event_id
 from schemas.errors import FerrymanError, Malformed, NotSent, Permanent, Refused, Transient
 from schemas.identity import key
@@ -78,6 +79,12 @@ async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
     if b"-TEST" in event.data and is_test_order(order_id_of(event.data) or ""):
         return Done(skipped="test order")
     order = turn.memo if isinstance(turn.memo, Order) else await _read(event.data, event.time)
+    if turn.step == "sync" and order.phone is not None:
+        if deps.settings.cgb_sync_dry_run:
+            names = sorted(contact_fields(order, OF_AN_ORDER))
+            log.info("contact.sync_planned", order_id=order.order_id, fields=names)
+            return Done(skipped="dry run")
+        return await _look_up(event, deps, turn, order, order.phone)
     row = row_of(order, event.id, mended=not event.replayid)
     if not deps.settings.cgb_sync_enabled:
         return Done(rows=(row,), skipped="sync disabled")
@@ -85,13 +92,9 @@ async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
         _count(deps, "cgb_sync_failures")
         failed = SyncResult(order_id=order.order_id, status="failed", at=turn.now, error=NO_PHONE, event_id=event.id)
         return Done(rows=(row, failed), skipped="no phone")
-    if turn.step == "":  # the order is stored before any call, so it is there also while CGB is away
-        start = due(event.time, deps.settings.cgb_sync_delay_ms, turn.now)
-        return Later(start or turn.now, rows=(row,), step="sync", memo=order.brief())
-    if deps.settings.cgb_sync_dry_run:
-        log.info("contact.sync_planned", order_id=order.order_id, fields=sorted(contact_fields(order, OF_AN_ORDER)))
-        return Done(skipped="dry run")
-    return await _look_up(event, deps, turn, order, order.phone)
+    # the order is stored before any call, so it is there also while CGB is away
+    start = due(event.time, deps.settings.cgb_sync_delay_ms, turn.now)
+    return Later(start or turn.now, rows=(row,), step="sync", memo=order.brief())
 
 
 async def _moved(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
@@ -120,28 +123,37 @@ async def _look_up(event: Event, deps: ContactDeps, turn: Turn, order: Order | N
         shown = (await _read(stand.newest_body.encode(), stand.received_at)).brief()
     with _measured(deps) as clock:
         known = await _directory(deps).field_names()
-        digest = None if shown is None else digest_of(phone.e164, contact_fields(shown, known))
+        fields = None if shown is None else contact_fields(shown, known)
+        digest = None if fields is None else digest_of(phone.e164, fields)
         if digest is not None and digest == stand.written and stand.contact_id:
             plan: Plan | None = Keep(stand.contact_id)
             has_whatsapp = None
         else:
-            plan = await _plan(deps, shown, phone, known)
+            plan = await _plan(deps, shown, phone, known, fields)
             has_whatsapp = await _has_whatsapp(_directory(deps), phone)
     if plan is None:
         return Done(rows=(Doubt(phone.e164),), skipped="no contact")
     seen = _Seen(order, shown, phone, plan, digest, has_whatsapp, clock())
     if isinstance(plan, Keep):
-        return _done(event, deps, turn, seen, plan.contact_id, "unchanged" if shown is order else "skipped")
+        action = "unchanged" if shown is order else "skipped"
+        return _done(event, deps, turn, seen, plan.contact_id, action, seen.took_s)
     exists = not isinstance(plan, Create)
     rows = () if order is None else (Syncing(order_id, turn.now, exists, event.id),)
     return Later(turn.now, rows=rows, step="write", memo=seen)
 
 
-async def _plan(deps: ContactDeps, shown: Order | None, phone: Phone, known: frozenset[str] | None) -> Plan | None:
-    """What the contact of *phone* lacks to show *shown*; None: it is not there and has nothing to show."""
+async def _plan(
+    deps: ContactDeps,
+    shown: Order | None,
+    phone: Phone,
+    known: frozenset[str] | None,
+    fields: Mapping[str, FieldValue] | None,
+) -> Plan | None:
+    """What the contact of *phone* lacks to show *shown* by its *fields*; None: it is not there and has nothing to
+    show."""
     found = await _directory(deps).find(phone)
-    if shown is not None:
-        return decide(shown, phone, found, known)
+    if shown is not None and fields is not None:
+        return decide(shown, phone, found, fields)
     return None if found is None else emptying(found, known)
 
 
@@ -159,7 +171,7 @@ async def _write(event: Event, deps: ContactDeps, turn: Turn, seen: _Seen) -> Ou
     """The one request that changes something."""
     with _measured(deps, seen.took_s) as clock:
         contact_id, action = await _apply(deps, seen)
-    return _done(event, deps, turn, replace(seen, took_s=clock()), contact_id, action)
+    return _done(event, deps, turn, seen, contact_id, action, clock())
 
 
 async def _apply(deps: ContactDeps, seen: _Seen) -> tuple[str, str]:
@@ -171,7 +183,8 @@ async def _apply(deps: ContactDeps, seen: _Seen) -> tuple[str, str]:
         except Refused:
             # Another client made the contact after our lookup, or the directory showed it late.
             known = await directory.field_names()
-            again = await _plan(deps, seen.shown, seen.phone, known)
+            fields = None if seen.shown is None else contact_fields(seen.shown, known)
+            again = await _plan(deps, seen.shown, seen.phone, known, fields)
             if again is None or isinstance(again, Create):
                 raise
             plan = again
@@ -185,11 +198,13 @@ async def _apply(deps: ContactDeps, seen: _Seen) -> tuple[str, str]:
     return plan.contact_id, "unchanged"
 
 
-def _done(event: Event, deps: ContactDeps, turn: Turn, seen: _Seen, contact_id: str, action: str) -> Done:
+def _done(
+    event: Event, deps: ContactDeps, turn: Turn, seen: _Seen, contact_id: str, action: str, took_s: float
+) -> Done:
     has_whatsapp = seen.has_whatsapp
     status: order_marks.End = "no_whatsapp" if has_whatsapp is False else "synced"
     _count(deps, "cgb_sync_success")
-    deps.metrics.observe("cgb_sync_duration", seen.took_s)
+    deps.metrics.observe("cgb_sync_duration", took_s)
     if has_whatsapp is not None:
         deps.metrics.inc("cgb_whatsapp_available" if has_whatsapp else "cgb_whatsapp_unavailable")
     fact = {

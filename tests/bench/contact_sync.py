@@ -25,7 +25,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 import orjson
 from aiohttp import ClientSession, ClientTimeout
@@ -102,8 +102,8 @@ _DIFFERENT: Final = f"""
 SELECT count(*) FROM (SELECT {_COMPARED} FROM bench_orders EXCEPT SELECT {_COMPARED} FROM orders) AS different
 """
 
-_Made: TypeAlias = tuple[Order, str, bool, datetime]
-"""An order, its contact, whether that was there, and when it was made."""
+_Made: TypeAlias = tuple[Order, str, str, bool, datetime]
+"""An order, its event, its contact, whether that was there, and when it was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class Rig:
             order = order_from(person.event.data, person.event.time)
             assert order.phone is not None
             found, contact_id = await self._ask(order.phone.digits, lambda: request_of(order, self.known))
-            made.append((order, contact_id, found, datetime.now(UTC)))
+            made.append((order, person.event.id, contact_id, found, datetime.now(UTC)))
             if len(made) == UPSERT:
                 writes.append(asyncio.create_task(self._keep(made.copy())))
                 made.clear()
@@ -159,8 +159,8 @@ class Rig:
     async def _keep(self, made: list[_Made]) -> None:
         if made:
             made.sort(key=lambda row: row[0].order_id)
-            rows, ids, found, at = (list(column) for column in zip(*made, strict=True))
-            columns = zip(*(orders.row_of(cast("Order", order), "bench").values for order in rows), strict=True)
+            ids, found, at = ([row[n] for row in made] for n in range(2, 5))
+            columns = zip(*(orders.row_of(row[0], row[1]).values for row in made), strict=True)
             await self.pool.execute(_WHOLE, *columns, ids, ["synced"] * len(made), at, at, found, at)
 
     async def by_hand_four(self, people: list[Person]) -> None:
@@ -255,7 +255,7 @@ def people(first: int, known: frozenset[str]) -> list[Person]:
         (event,) = parse(Webhook(CIMultiDict(), body, ""), made, now)
         order = order_from(body, now)
         assert order.phone is not None
-        plan = decide(order, order.phone, None, known)
+        plan = decide(order, order.phone, None, contact_fields(order, known))
         assert isinstance(plan, Create)
         found.append(Person(event, plan.draft, request_of(order, known)))
     return found

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from daemon.contacts.decisions import Create, Keep, Plan, Update, decide, differing, due, emptying
+from daemon.contacts.fields import contact_fields
 from daemon.sandbox.orders import make_order
 from schemas.contacts import DirectoryContact, FieldValue
 from schemas.orders import Order, order_from
@@ -40,7 +41,7 @@ HELD = {
 )
 def test_only_a_difference_is_written(held: dict[str, str], expected: Plan) -> None:
     assert ORDER.phone is not None
-    assert decide(ORDER, ORDER.phone, DirectoryContact(id="c", fields=held), None) == expected
+    assert decide(ORDER, ORDER.phone, DirectoryContact(id="c", fields=held), contact_fields(ORDER, None)) == expected
 
 
 def test_what_the_order_lacks_is_emptied_and_what_is_the_person_s_stays() -> None:
@@ -49,7 +50,7 @@ def test_what_the_order_lacks_is_emptied_and_what_is_the_person_s_stays() -> Non
     known = frozenset({"OrderNumber", "visa_validity", "order_date", "Email"})
     lacking = replace(ORDER, product_validity=None, entry_date=None, client_email=None)
     held = {"OrderNumber": ORDER.order_id, "visa_validity": "year", "order_date": "", "Email": "noa@example.com"}
-    plan = decide(lacking, ORDER.phone, DirectoryContact(id="c", fields=held), known)
+    plan = decide(lacking, ORDER.phone, DirectoryContact(id="c", fields=held), contact_fields(lacking, known))
     assert plan == Update("c", {"visa_validity": ""})
 
 
@@ -64,7 +65,8 @@ def test_a_person_without_orders_has_a_contact_that_shows_none() -> None:
 def test_a_missing_contact_is_made_with_the_fields_that_have_a_value() -> None:
     assert ORDER.phone is not None
     known = frozenset({"OrderNumber", "visa_type", "order_date"})
-    plan = decide(replace(ORDER, entry_date=None), ORDER.phone, None, known)
+    lacking = replace(ORDER, entry_date=None)
+    plan = decide(lacking, ORDER.phone, None, contact_fields(lacking, known))
     assert isinstance(plan, Create)
     assert plan.draft.fields == {"OrderNumber": ORDER.order_id, "visa_type": "eta"}
     assert (plan.draft.phone, plan.draft.name, plan.draft.email) == (ORDER.phone, "Noa", "noa@example.com")

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.cleaned import NAME_LENGTH, TEXT_LENGTH, cleaned, cleaned_fields, cut, visible
+from schemas.cleaned import (
+    NAME_LENGTH,
+    TEXT_LENGTH,
+    cleaned,
+    cleaned_fields,
+    cut,
+    is_short_and_clean,
+    visible,
+)
 from schemas.contacts import FieldValue
 
 BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -91,3 +99,10 @@ def test_control_and_bidirectional_characters_go_and_surrogates_become_character
 def test_names_are_shorter_than_other_texts_and_only_texts_are_cut() -> None:
     fields: dict[str, FieldValue] = {"customer_name": "n" * 2000, "visa_type": "t" * 2000, "n": 10**2000, "d": date.max}
     assert cleaned_fields(fields) == fields | {"customer_name": "n" * NAME_LENGTH, "visa_type": "t" * TEXT_LENGTH}
+
+
+def test_what_is_taken_as_clean_at_a_glance_is_clean_for_every_character() -> None:
+    texts = [chr(number) for number in range(0x110000)]
+    assert [text for text in texts if is_short_and_clean(text) and visible(text) != text] == []
+    assert is_short_and_clean("n" * NAME_LENGTH)
+    assert not is_short_and_clean("n" * (NAME_LENGTH + 1))
