@@ -26,7 +26,7 @@ from daemon.bus.presence import Presence
 from daemon.bus.recovery import Recovery
 from daemon.bus.shared import Shared
 from daemon.bus.upkeep import Upkeep, publish_left
-from daemon.bus.worker import AnyWorker, Domain, Outside, utc_now
+from daemon.bus.worker import AnyWorker, Domain, Duty, Outside, utc_now
 from daemon.opening import Opening
 from daemon.operator.about import about
 from daemon.operator.pauses import scopes
@@ -101,7 +101,9 @@ async def _built(
         consumers=consumers,
         recovery=recovery,
         presence=Presence(pool, me, about(settings, known, sources), consumers, channels),
-        upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known)),
+        upkeep=Upkeep(
+            settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known), _duties(running, outside)
+        ),
         metrics=metrics,
     )
 
@@ -251,6 +253,11 @@ def _listener(
 def _domains(workers: Sequence[AnyWorker]) -> list[Domain[Any]]:
     """The domains of *workers*, each once."""
     return list(dict.fromkeys(worker.domain for worker in workers if worker.domain is not None))
+
+
+def _duties(workers: Sequence[AnyWorker], outside: Outside) -> list[Duty]:
+    """What the domains of *workers* do by the clock."""
+    return [duty for domain in _domains(workers) for duty in domain.duties(outside)]
 
 
 def declared(workers: Sequence[AnyWorker]) -> list[Declared]:

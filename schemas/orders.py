@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from schemas.corrections import MEMBER, corrections_of
 from schemas.errors import Malformed
 from schemas.moments import day, from_epoch, moment
 from schemas.phone import Phone, parse_phone
@@ -40,7 +41,8 @@ class Order:
     *received_at* and *order_id* it tells which of a person's orders is the newest. The `*_data` of one person
     are the first applicant's; *applicants_data* has all applicants. *phone* None: the order has no usable phone.
     *placed_at*: when the form was made, else *received_at*. *form_revision*: counts the states of the form.
-    *whatsapp_alerts_enabled* None: not said, which is no consent. *raw_body*: the exact text received.
+    *whatsapp_alerts_enabled* None: not said, which is no consent. *raw_body*: the exact text received, behind an
+    operator's corrections where there are any; they count for *phone*, *client_name* and *client_email*.
     """
 
     order_id: str
@@ -155,6 +157,8 @@ def order_from(data: bytes, received_at: datetime) -> Order:
     body = body_from(data)
     webhook = webhook_from(body)
     form, order, product = webhook.form, webhook.order, webhook.form.product or Product()
+    text = data.decode()
+    corrected = corrections_of(text)
     if (order_id := _order_id(body)) is None:
         raise Malformed("order.id is neither a text nor an integer")
     branch = _branch(order)
@@ -164,8 +168,8 @@ def order_from(data: bytes, received_at: datetime) -> Order:
         order_id=order_id,
         ordered_at=_ordered_at(form, received_at),
         received_at=received_at,
-        raw_body=data.decode(),
-        phone=parse_phone(form.client.phone, branch=branch),
+        raw_body=text,
+        phone=parse_phone(corrected.get("phone") or form.client.phone, branch=branch),
         client_phone_raw=form.client.phone,
         form_id=order.form_id or form.id,
         branch=branch,
@@ -175,8 +179,8 @@ def order_from(data: bytes, received_at: datetime) -> Order:
         amount=order.amount,
         currency=order.currency.upper() if order.currency else None,
         order_status=order.status,
-        client_name=form.client.name,
-        client_email=form.client.email,
+        client_name=corrected.get("name") or form.client.name,
+        client_email=corrected.get("email") or form.client.email,
         whatsapp_alerts_enabled=form.client.alerts,
         product_country=country,
         product_country_flag=FLAGS.get(country or ""),
@@ -249,7 +253,7 @@ def _extra(body: Mapping[str, Any], webhook: OrderWebhook) -> Mapping[str, Any]:
     """Members without a column: `termsAgreed`, `orderId`, members of one country's form, and new members."""
     extra = _unnamed(webhook.form, "_id")
     for place, part in (("order", webhook.order), ("client", webhook.form.client), ("body", webhook)):
-        if unnamed := _unnamed(part):
+        if unnamed := _unnamed(part, MEMBER):
             extra[place] = unnamed
     if webhook.form.entry and webhook.form.entry.model_extra:
         extra["entry"] = _member(body, "form", "entry")

@@ -86,6 +86,8 @@ _DERIVED: Final[Mapping[str, str]] = {
 COLUMNS: Final[Mapping[str, str]] = {**_PLAIN, **dict.fromkeys(_PARTS, "jsonb"), **_DERIVED}
 """The columns that `store` fills, with their types, in the order of OrderRow.values."""
 
+_TEXT, _EVENT = list(COLUMNS).index("raw_body"), list(COLUMNS).index("event_id")
+
 _plain_of: Final = attrgetter(*_PLAIN)
 _parts_of: Final = attrgetter(*_PARTS)
 
@@ -148,6 +150,12 @@ SELECT order_id, event_id, old_phone, client_phone_e164, webhook_received_at, ch
 """  # noqa: S608
 
 
+_TEXTS_WITH: Final = """
+SELECT order_id, CASE WHEN starts_with(raw_body, $2) THEN raw_body END AS raw_body
+FROM orders WHERE order_id = ANY($1::text[]) ORDER BY order_id FOR UPDATE
+"""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class OrderRow:
     """An order as its row: *values* of COLUMNS, JSON as text. It is cheap to hold until its commit, because it has no
@@ -158,6 +166,16 @@ class OrderRow:
     state: tuple[datetime, int, datetime]
     mended: bool
     values: tuple[Any, ...]
+
+    @property
+    def text(self) -> str:
+        """The order's body."""
+        return str(self.values[_TEXT])
+
+    @property
+    def event_id(self) -> str:
+        """The event that brings this state."""
+        return str(self.values[_EVENT])
 
 
 class Change(NamedTuple):
@@ -181,8 +199,8 @@ def row_of(order: Order, event_id: str, *, mended: bool = False) -> OrderRow:
     return OrderRow(order.order_id, order.state, mended, values)
 
 
-async def store(conn: Connection, rows: Sequence[OrderRow]) -> list[Change]:
-    """Insert orders with status pending, and replace those whose state here is older. Returns what was replaced."""
+async def insert(conn: Connection, rows: Sequence[OrderRow]) -> list[OrderRow]:
+    """Insert orders with status pending, of each its newest state. Returns those that are there already."""
     newest: dict[str, OrderRow] = {}
     for row in rows:
         if row.order_id not in newest or newest[row.order_id].state < row.state:
@@ -191,11 +209,22 @@ async def store(conn: Connection, rows: Sequence[OrderRow]) -> list[Change]:
         return []
     columns = zip(*(row.values for row in newest.values()), strict=True)
     made = {order_id for (order_id,) in await conn.fetch(_INSERT, *columns)}
-    there = [row for order_id, row in newest.items() if order_id not in made]
-    if not there:
+    return [row for order_id, row in newest.items() if order_id not in made]
+
+
+async def texts_with(conn: Connection, start: str, order_ids: Sequence[str]) -> dict[str, str]:
+    """Order id -> its text, of those of these orders whose text begins with *start*. Locks them all until the
+    transaction ends."""
+    rows = await conn.fetch(_TEXTS_WITH, order_ids, start)
+    return {row["order_id"]: row["raw_body"] for row in rows if row["raw_body"] is not None}
+
+
+async def replace(conn: Connection, rows: Sequence[OrderRow]) -> list[Change]:
+    """Replace the orders whose state here is older. Returns what was replaced."""
+    if not rows:
         return []
-    columns = zip(*(row.values for row in there), strict=True)
-    return [Change(*row) for row in await conn.fetch(_REPLACE, [row.mended for row in there], *columns)]
+    columns = zip(*(row.values for row in rows), strict=True)
+    return [Change(*row) for row in await conn.fetch(_REPLACE, [row.mended for row in rows], *columns)]
 
 
 def _json(value: Any) -> str | None:

@@ -22,10 +22,10 @@ class Asked(NamedTuple):
 @dataclass(frozen=True, slots=True, repr=False)
 class PersonOrders:
     """*event_id*: of the state that the asking order has now; None where it is not known. *newest_id*: the order that
-    the person's contact shows: the newest one whose sync has begun to write, or that asks; a canceled one only where no
-    other stands. None: the person has none. *newest_body*, received at *received_at*: its text, None where the asking
-    order is the newest and its text was not wanted. *written*: the digest of what the contact was given last, and
-    *contact_id* the contact; None where that is not known."""
+    the person's contact shows: the newest one whose sync has begun to write and whose text is kept, or that asks; a
+    canceled one only where no other stands. None: the person has none. *newest_body*, received at *received_at*: its
+    text, None where the asking order is the newest and its text was not wanted. *written*: the digest of what the
+    contact was given last, and *contact_id* the contact; None where that is not known."""
 
     event_id: str | None
     newest_id: str | None
@@ -39,8 +39,8 @@ class PersonOrders:
 # LATERAL part with a LIMIT, and the statuses are hidden from their index, so that no plan reads all orders or people.
 _ORDERS: Final = """
 SELECT own.event_id, newest.order_id,
-  CASE WHEN given.whole OR newest.order_id <> given.order_id THEN newest.raw_body END, newest.webhook_received_at,
-  i.cgb_contact_id, i.cgb_digest
+  CASE WHEN given.whole OR newest.order_id <> given.order_id THEN NULLIF(newest.raw_body, '') END,
+  newest.webhook_received_at, i.cgb_contact_id, i.cgb_digest
 FROM unnest($1::text[], $2::text[], $3::boolean[]) WITH ORDINALITY AS given (phone, order_id, whole, place)
 LEFT JOIN LATERAL (SELECT event_id FROM orders WHERE order_id = given.order_id LIMIT 1) own ON true
 LEFT JOIN LATERAL (
@@ -49,7 +49,8 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
   SELECT order_id, raw_body, webhook_received_at FROM orders o
   WHERE o.client_phone_e164 = given.phone
-    AND (o.order_id = given.order_id OR COALESCE(o.cgb_sync_status, '') IN ('syncing', 'synced', 'no_whatsapp'))
+    AND (o.order_id = given.order_id
+         OR COALESCE(o.cgb_sync_status, '') IN ('syncing', 'synced', 'no_whatsapp') AND raw_body <> '')
   ORDER BY (COALESCE(lower(order_status), '') = 'canceled'), ordered_at DESC, webhook_received_at DESC,
     order_id COLLATE "C" DESC
   LIMIT 1

@@ -20,6 +20,7 @@ from multidict import MultiMapping, istr
 
 from adapters.ports import Doubt, NoIdentity, Secrets, Source, Webhook
 from adapters.vizi.sample import sample_webhook
+from schemas.corrections import START, corrections_of
 from schemas.envelope import Event, content_digest, event_id
 from schemas.identity import key
 from schemas.phone import parse_phone
@@ -34,6 +35,7 @@ MOST_REPEATS: Final = 3
 
 # for lookups in every request: aiohttp would fold the case of a plain str each time
 _SIGNATURE, _ID, _TIMESTAMP = istr("Webhook-Signature"), istr("Webhook-Id"), istr("Webhook-Timestamp")
+_CORRECTED: Final = START.encode()
 _KEY, _AUTHORIZATION = istr("X-API-Key"), istr("Authorization")
 
 
@@ -129,20 +131,22 @@ def parse(request: Webhook, doc: Mapping[str, Any], now: datetime) -> list[Event
             id=event_id("orders", order_id, state=content_digest(doc)),
             type="order.received",
             source="orders",
-            subject=_key(doc, order, order_id),
+            subject=_key(doc, order, order_id, request.body),
             time=now,
             data=request.body,
         )
     ]
 
 
-def _key(doc: Mapping[str, Any], order: Mapping[str, Any], order_id: str) -> str:
+def _key(doc: Mapping[str, Any], order: Mapping[str, Any], order_id: str, body: bytes) -> str:
     form = doc.get("form")
     client = form.get("client") if isinstance(form, dict) else None
     if not isinstance(client, dict):
         return key(order_id=order_id)
     branch = order.get("branch")
     branch = branch.strip() if isinstance(branch, str) and branch.strip() else order_id[:2]
+    if body.startswith(_CORRECTED):
+        client = {**client, **corrections_of(body.decode())}
     email = client.get("email")
     return key(
         phone=parse_phone(client.get("phone"), branch=branch),

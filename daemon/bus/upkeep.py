@@ -26,6 +26,7 @@ from daemon.bus.consumer import Consumer
 from daemon.bus.publisher import publish
 from daemon.bus.trim import trim
 from daemon.bus.unattended import unattended
+from daemon.bus.worker import Duty
 from daemon.lifecycle import Periodic
 from daemon.settings.model import Settings
 from daemon.stores.health import store_away
@@ -85,7 +86,7 @@ class Upkeep:
     """The duties of one process. Several processes may do the same duty at the same time without harm.
 
     *lines_dropped*: how many log lines were dropped since the last call. *scopes*: channel -> what its rate limit
-    counts by.
+    counts by. *of_domains*: what the domains do by the clock.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Upkeep:
         measured: Metrics,
         lines_dropped: Callable[[], int] = int,
         scopes: Mapping[str, str] = MappingProxyType({}),
+        of_domains: Sequence[Duty] = (),
     ) -> None:
         self._settings = settings
         self._pool = pool
@@ -123,6 +125,7 @@ class Upkeep:
             _duty("trim", self._trim, TRIM_EVERY_S),
             _duty("retention", self._remove_old, RETENTION_EVERY_S),
             _duty("days", self._turn_of_days, DAYS_EVERY_S),
+            *(_duty(*duty) for duty in of_domains),
         )
         """Services, one per duty: a duty that waits for a store delays no other."""
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from adapters.postgres.bus.workers import EPOCH, Begins, Registered
 from adapters.postgres.pool import Connection, Pool
@@ -54,15 +54,29 @@ class Outside:
     now: Clock
 
 
+class Duty(NamedTuple):
+    """What a process does by the clock: *act*, every *every_s* seconds. Several processes may do it at once."""
+
+    name: str
+    act: Callable[[], Awaitable[None]]
+    every_s: float
+
+
+def _no_duties(outside: Outside) -> Sequence[Duty]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Domain(Generic[D]):
     """Workers that share what they need of the outside. *opened* builds it, and closes it with the process. *metrics*:
-    what the domain counts. *scopes*: channel -> what its rate limit counts by."""
+    what the domain counts. *scopes*: channel -> what its rate limit counts by. *duties*: what it does by the clock in a
+    process that runs one of its workers."""
 
     name: str
     opened: Callable[[Outside], AbstractAsyncContextManager[D]]
     metrics: tuple[Declared, ...] = ()
     scopes: Mapping[str, str] = field(default_factory=dict, hash=False)
+    duties: Callable[[Outside], Sequence[Duty]] = _no_duties
 
 
 def _no_rows(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from adapters.postgres.operator.orders import STATUSES
+from daemon.bus.worker import utc_now
 from daemon.cli.arguments import parse_words, require_known
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import UsageError
 from daemon.cli.named import HELP
 from daemon.cli.screen import say, show_json, show_table
-from daemon.cli.tools import Json, When, opened, shown_time
-from daemon.operator import orders
+from daemon.cli.tools import DryRun, Json, Text, When, opened, operator, shown_time
+from daemon.operator import corrections, orders
 from daemon.operator.naming import SeveralFit
 from daemon.settings.model import Settings
 
@@ -40,6 +41,38 @@ def show(
 ) -> None:
     """One order: where it stands, its buyer, its events. `ferryman events show` has the data."""
     run_async(_show(read_settings(), order, json))
+
+
+@app.command()
+def correct(
+    order: Annotated[str, typer.Argument(help=f"Its id, or its event. {HELP}", parser=parse_words, metavar="ORDER")],
+    phone: Annotated[str | None, Text("--phone", help="The buyer's phone, with its country code.")] = None,
+    email: Annotated[str | None, Text("--email", help="The buyer's e-mail address.")] = None,
+    name: Annotated[str | None, Text("--name", help="The buyer's name.")] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Correct who the buyer is, and sync the order so. It counts until the order itself says something new there; the
+    audit log keeps who has done it."""
+    given = {"phone": phone, "email": email, "name": name}
+    if not any(given.values()):
+        raise typer.BadParameter("say what is right, with --phone, --email or --name")
+    run_async(_correct(read_settings(), order, {n: value for n, value in given.items() if value is not None}, dry_run))
+
+
+async def _correct(settings: Settings, wanted: str, given: dict[str, str], dry_run: bool) -> None:
+    async with opened(settings) as (_, pool):
+        try:
+            order_id = (await orders.stored(pool, wanted)).standing.order_id
+            done = await corrections.correct(pool, order_id, given, operator(), utc_now(), dry_run=dry_run)
+        except (SeveralFit, corrections.NoCorrection) as exc:
+            raise UsageError(str(exc)) from exc
+    if not done.fields:
+        say(f"the order {order_id} says so already: nothing to correct")
+        return
+    number = f", the phone is {done.phone}" if "phone" in done.fields else ""
+    say(f"{'would correct' if dry_run else 'corrected'} {', '.join(done.fields)} of the order {order_id}{number}")
+    if not dry_run:
+        say(f"it is on its way as the event {done.event_id}: a running daemon delivers it within seconds")
 
 
 async def _list(settings: Settings, status: str | None, since: datetime | None, limit: int, json: bool) -> None:

@@ -126,14 +126,30 @@ def progress(what: str, *, err: bool = False) -> Iterator[Callable[[int, int], N
         yield line
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[pace]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(file=out)) as bars:
-        task = bars.add_task(what)
+        task = bars.add_task(what, pace="")
 
         def bar(done: int, of: int) -> None:
-            bars.update(task, completed=done, total=of)
+            speed = bars.tasks[0].speed
+            bars.update(task, completed=done, total=of, pace="" if speed is None else f"{speed:.1f}/s")
 
         yield bar
 

@@ -21,25 +21,23 @@ from datetime import datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-import orjson
 import structlog
 
-from adapters.postgres import audit_log, contacts, order_marks, orders
-from adapters.postgres.audit_log import DAEMON, Logged
+from adapters.postgres import order_marks
 from adapters.postgres.contacts import Buyer, Doubt
 from adapters.postgres.order_marks import Syncing, SyncResult, Waiting
-from adapters.postgres.orders import Change, OrderRow, row_of
+from adapters.postgres.orders import row_of
 from adapters.postgres.person_orders import Asked
-from adapters.postgres.pool import Connection
 from adapters.redis.limits import LONGEST_WAIT_S
 from daemon.bus.aside import LARGE_BYTES, in_thread
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
 from daemon.contacts.decisions import LANGUAGES, Create, Keep, Plan, Update, decide, due, emptying
 from daemon.contacts.fields import OF_AN_ORDER, contact_fields, digest_of
+from daemon.contacts.recording import record
 from daemon.contacts.wiring import CGB, CONTACTS, ContactDeps
 from schemas.contacts import FieldValue
-from schemas.envelope import Event, event_id
+from schemas.envelope import Event
 from schemas.errors import FerrymanError, Malformed, NotSent, Permanent, Refused, Transient
 from schemas.identity import key
 from schemas.orders import Order, is_test_order, order_from, order_id_of
@@ -303,38 +301,6 @@ def waits(event: Event, why: str, turn: Turn) -> Sequence[Row]:
     """The row that says why the order waits; none before the order is stored."""
     order = turn.memo.order if isinstance(turn.memo, _Seen) else turn.memo
     return (Waiting(order.order_id, why, event.id),) if isinstance(order, Order) else ()
-
-
-async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
-    """Write a batch of orders, marks, results and buyers; returns an `order.moved` for each person who has one order
-    less. Locks people before orders."""
-    people = await contacts.remember(conn, [row for row in rows if isinstance(row, Buyer)])
-    if doubts := {row.phone for row in rows if isinstance(row, Doubt)}:
-        await contacts.forget_written(conn, doubts)
-    changes = await orders.store(conn, [row for row in rows if isinstance(row, OrderRow)])
-    marks = [row for row in rows if isinstance(row, Syncing | SyncResult | Waiting)]
-    await order_marks.mark(conn, marks, people)
-    await audit_log.add(conn, [_logged(change) for change in changes if change.changed])
-    return [_move(change.old_phone, change) for change in changes if change.old_phone not in (None, change.phone)]
-
-
-def _logged(change: Change) -> Logged:
-    detail = {"event_id": change.event_id, "fields": change.changed}
-    return Logged(DAEMON, "order.updated", f"order:{change.order_id}", detail)
-
-
-def _move(phone: str | None, change: Change) -> Event:
-    """Tells the person with *phone* that the order is another one's now."""
-    assert phone is not None
-    return Event(
-        id=event_id("ferryman", "order.moved", change.event_id, phone),
-        type="order.moved",
-        source="ferryman",
-        subject=key(phone=Phone.parse_e164(phone)),
-        time=change.at,
-        data=orjson.dumps({"order_id": change.order_id, "phone": phone}),
-        causationid=change.event_id,
-    )
 
 
 WORKER: Final[Worker[ContactDeps]] = Worker(

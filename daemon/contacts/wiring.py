@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Final
 from adapters.postgres.person_orders import Asked, PersonOrders, of_persons
 from adapters.registry import DIRECTORIES
 from daemon.bus.batcher import Batcher
+from daemon.bus.metrics import OF_ALL
 from daemon.bus.worker import Domain, Outside
 from daemon.contacts.fields import KEPT, OF_AN_ORDER
+from daemon.contacts.reconciler import duties
 from daemon.telemetry.declared import Declared
 
 if TYPE_CHECKING:
@@ -40,6 +42,17 @@ METRICS: Final = (
     Declared("cgb_contacts_updated", "counter", "Contacts updated in CGB."),
     Declared("cgb_whatsapp_available", "counter", "Numbers found to be on WhatsApp."),
     Declared("cgb_whatsapp_unavailable", "counter", "Numbers found not to be on WhatsApp."),
+    Declared("ferryman_orders_reconciled_total", "counter", "Orders without an end that were synced again."),
+    Declared(
+        "ferryman_orders_unsettled",
+        "gauge",
+        "Orders that nothing has touched for FERRYMAN_RECONCILE_MINUTES and that have no end, at the last look.",
+    ),
+    Declared(
+        "ferryman_sync_untried_seconds",
+        "gauge",
+        f"How long orders have come while no sync was tried; 0: one was tried since, or none has come. {OF_ALL}",
+    ),
 )
 
 
@@ -90,4 +103,6 @@ def _directory(outside: Outside) -> ContactDirectory | None:
     )
 
 
-CONTACTS: Final[Domain[ContactDeps]] = Domain(name="contacts", opened=_opened, metrics=METRICS, scopes={CGB: CGB_SCOPE})
+CONTACTS: Final[Domain[ContactDeps]] = Domain(
+    name="contacts", opened=_opened, metrics=METRICS, scopes={CGB: CGB_SCOPE}, duties=duties
+)

@@ -36,7 +36,7 @@ async def counts(pool: Pool) -> Mapping[str, int]:
 async def show(pool: Pool, text: str) -> dict[str, Any]:
     """The order that *text* names, by its id or by its event, as JSON: what a list says of it, its buyer, its events
     and their dead letters. Raises: NoSuchOrder; SeveralFit."""
-    found = await orders.find(pool, text.strip()) or await _of_event(pool, text)
+    found = await stored(pool, text)
     standing = found.standing
     states = [event.id for event in await naming.of_order(pool, standing.order_id)]
     letters = [letter for state in states for letter in await dead_letters.find(pool, None, state)]
@@ -50,6 +50,11 @@ async def show(pool: Pool, text: str) -> dict[str, Any]:
         "events": sorted(listed, key=lambda one: one["time"]),
         "dead_letters": [{"number": one.id, "worker": one.worker, "state": one.state} for one in letters],
     }
+
+
+async def stored(pool: Pool, text: str) -> StoredOrder:
+    """The order that *text* names, by its id or by its event. Raises: NoSuchOrder; SeveralFit."""
+    return await orders.find(pool, text.strip()) or await _of_event(pool, text)
 
 
 async def _of_event(pool: Pool, text: str) -> StoredOrder:

@@ -90,6 +90,7 @@ class Settings(BaseModel):
     ferryman_retention_conflicts_days: Annotated[int, whole(1, 3650)] = 90
     ferryman_retention_order_bodies_days: Annotated[int, whole(1, 3650)] = 365
     ferryman_retention_replays_days: Annotated[int, whole(1, 3650)] = 365
+    ferryman_reconcile_minutes: Annotated[int, whole(1, 1440)] = 10
     ferryman_poison_deliveries: Annotated[int, whole(1, 1000)] = 5
     ferryman_log_level: LogLevel = "info"
 

@@ -78,7 +78,7 @@ def directory(
             session,
             limiter=limiter or RateLimiter(None, per_minute=None, max_wait_s=0.05),
             channel=channel,
-            timeout_s=0.5,
+            timeout_s=2.0,
         ),
         base_url=base_url or sandbox.url,
         api_key=lambda: api_key or sandbox.token,

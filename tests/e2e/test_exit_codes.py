@@ -51,6 +51,11 @@ SOUND: Final = {
     "events tail": [],
     "orders list": [],
     "orders show": ["IL-1"],
+    "orders correct": ["IL-1", "--name", "Noa"],
+    "sync order": ["IL-1"],
+    "sync failed": ["--yes"],
+    "sync bulk": ["--yes"],
+    "reconcile": [],
     "send-test": ["orders"],
 }
 """Every verb that needs the stores, as it is called for something."""
@@ -63,6 +68,8 @@ NAMES: Final = {
     "events list": ["--event", "*"],
     "replay": ["--worker", "journal", "--dry-run", "--event", "*"],
     "orders show": ["*"],
+    "orders correct": ["*", "--name", "Noa"],
+    "sync order": ["*"],
     "dead-letters show": ["*"],
     "dead-letters retry": ["--dry-run", "*"],
     "dead-letters discard": ["--dry-run", "*"],

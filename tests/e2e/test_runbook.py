@@ -221,7 +221,7 @@ async def test_the_commands_outside_the_runbook_run_in_their_order(
 ) -> None:
     text = PAGE.replace(section("Runbook"), "").replace(section("Commands"), "")
     found = [command for command in commands(text) if command.split()[0] not in ELSEWHERE]
-    assert {command.split()[0] for command in found} == {"migrate", "doctor", "status", "audit", "workers"}
+    assert {command.split()[0] for command in found} == {"migrate", "doctor", "status", "audit", "workers", "reconcile"}
     fresh = Operator(tmp_path, settings | {"DATABASE_URL": empty_database_url, "FERRYMAN_PORT": free_port()})
     assert (await fresh.verb("doctor"))[0] == 1
     for command in [*(c for c in found if c.startswith("migrate")), *found]:
@@ -237,10 +237,10 @@ async def test_orders_that_do_not_reach_cgb(operator: Operator, db: Pool) -> Non
         async with running(operator.cwd, **operator.settings) as here:
             at = operator.beside(here)
             await page.follow("no event that is kept has this id, order or key", at, code=1, ORDER="IL-nothing")
-            for order in (synced_one, no_phone, dead | BROKEN):
+            for order in (synced_one, no_phone, orders.missing_phone(random.Random(2), 78), dead | BROKEN):
                 assert (await here.post(order))[0] == 202
             await page.follow("contact-sync: done", at, ORDER=id_of(synced_one))
-            await page.follow("contact-sync: skipped (no phone)", at, ORDER=id_of(no_phone))
+            await page.follow("contact-sync: skipped (no phone)", at, ORDER=id_of(no_phone), PHONE="+972505550199")
             await page.follow("contact-sync: dead letter N after N attempts", at, ORDER=id_of(dead))
             await at.verb("pause contact-sync")
             await until(lambda: heard(here, "operator.paused"), "the pause")
@@ -554,6 +554,10 @@ async def test_events_that_are_run_again(operator: Operator, cgb: CgbSandbox, db
                 return bool(await db.fetchval("SELECT count(*) = 4 FROM inbox WHERE replay_id <> ''"))
 
             await until(replayed, "four replayed events")
+            await page.follow("the contact would be …, and show the order …", at, ORDER=id_of(some_orders(3)[0]))
+            await page.follow("N orders to sync again, N at a time", at)
+            await page.follow("N orders to sync again, … at a time", at, DAY="2021-01-01")
+            await page.follow("N orders would be synced again", at)
             assert len(cgb.ledger.writes()) == writes
 
 

@@ -10,6 +10,9 @@ from adapters.postgres.pool import Connection, Pool
 from schemas.envelope import Event
 
 _EMIT: Final = f"INSERT INTO outbox ({COLUMNS}) SELECT * FROM {UNNEST} RETURNING seq"  # noqa: S608 - constants only
+_SEND: Final = f"""
+INSERT INTO outbox ({COLUMNS}, replayid) SELECT given.*, $10 FROM {UNNEST} AS given
+"""  # noqa: S608 - constants only
 _KEPT: Final = "SELECT seq, id FROM outbox WHERE id = ANY($1::text[]) ORDER BY seq"
 _PUBLISHED: Final = "DELETE FROM outbox WHERE seq = ANY($1::bigint[])"
 _LEFT: Final = (
@@ -21,6 +24,12 @@ _LEFT: Final = (
 async def emit(conn: Connection, events: Sequence[Event]) -> list[int]:
     """Insert *events* in the transaction of the results that cause them; returns their numbers for `published`."""
     return [row["seq"] for row in await conn.fetch(_EMIT, *arrays(events))]
+
+
+async def send(conn: Connection, events: Sequence[Event], replay_id: str) -> None:
+    """Insert *events*, to be delivered again under *replay_id* to the worker that it names."""
+    if events:
+        await conn.execute(_SEND, *arrays(events), replay_id)
 
 
 async def kept(conn: Connection, ids: Sequence[str]) -> dict[str, int]:

@@ -11,7 +11,7 @@ import pytest
 from adapters.postgres.order_marks import SyncResult
 from adapters.postgres.orders import row_of
 from adapters.postgres.pool import Pool
-from daemon.contacts.sync import record
+from daemon.contacts.recording import record
 from daemon.sandbox.orders import make_order
 from schemas.orders import order_from
 

@@ -15,7 +15,7 @@ from adapters.postgres.order_marks import Syncing, SyncResult
 from adapters.postgres.orders import row_of
 from adapters.postgres.person_orders import Asked, PersonOrders, of_persons
 from adapters.postgres.pool import Pool
-from daemon.contacts.sync import record
+from daemon.contacts.recording import record
 from daemon.sandbox.orders import make_order
 from schemas.envelope import Event
 from schemas.orders import Order, order_from

@@ -18,7 +18,7 @@ from adapters.postgres.contacts import Buyer
 from adapters.postgres.order_marks import LONGEST_ERROR, Syncing, SyncResult, Waiting
 from adapters.postgres.orders import row_of
 from adapters.postgres.pool import Connection, Pool
-from daemon.contacts.sync import record
+from daemon.contacts.recording import record
 from daemon.sandbox.orders import make_order
 from schemas.orders import Order, order_from
 from schemas.phone import Phone
@@ -284,7 +284,7 @@ async def _ensured(conn: Connection, phone: str) -> object:
 
 async def test_an_empty_batch_writes_nothing(db: Pool) -> None:
     async with db.acquire() as conn:
-        await orders.store(conn, [])
+        await orders.insert(conn, [])
         await order_marks.mark(conn, [], {})
         assert await contacts.remember(conn, []) == {}
         assert await contacts.ensure(conn, []) == {}

@@ -50,7 +50,7 @@ async def stored(db: Pool, *events: Event, failed: str | None = None) -> None:
         order = order_from(event.data, event.time)
         async with db.acquire() as conn, conn.transaction():
             await journal.append(conn, [Journaled(event, "")])
-            await table.store(conn, [row_of(order, order.order_id)])
+            await table.insert(conn, [row_of(order, order.order_id)])
             if failed is not None:
                 result = SyncResult(order_id=order.order_id, status="failed", at=NOON, error=failed)
                 await order_marks.mark(conn, [result], {})

@@ -1,0 +1,93 @@
+"""An operator's correction of an order: who its buyer is. It counts until the order itself says something else there.
+
+The corrected order is a newer state of it. It is stored at once, and its events leave by the outbox, so neither a crash
+nor a Redis that is away loses the correction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from adapters.postgres import stored_orders
+from adapters.postgres.bus import outbox
+from adapters.postgres.orders import row_of
+from adapters.postgres.pool import Connection, Pool
+from daemon.contacts.recording import replaced
+from daemon.contacts.states import state_from
+from daemon.operator.orders import NoSuchOrder
+from schemas.cleaned import NAME_LENGTH, cut, visible
+from schemas.corrections import corrected, corrections_of
+from schemas.errors import FerrymanError
+from schemas.orders import Order, order_from
+from schemas.phone import parse_phone
+
+ACTION: Final = "order.corrected"
+
+_LONGEST_EMAIL: Final = 320
+_LATER: Final = timedelta(microseconds=1)
+
+
+class NoCorrection(FerrymanError):
+    """What was given cannot stand in the place of what the order says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """*fields*: the names of what changes; none where the order says so already. *phone*: the order's phone after it,
+    in E.164. *event_id*: of the event that brings it; "" where nothing changes or nothing was done."""
+
+    order_id: str
+    fields: tuple[str, ...]
+    phone: str | None
+    event_id: str = ""
+
+
+async def correct(
+    pool: Pool, order_id: str, given: Mapping[str, str], operator: str, now: datetime, *, dry_run: bool
+) -> Correction:
+    """Put *given* (phone, email, name: as typed) in the place of what the order says of its buyer. *operator*: the
+    person, for the audit log. *dry_run*: only look. Raises: NoSuchOrder; NoCorrection."""
+    async with pool.acquire() as conn, conn.transaction():
+        state = await stored_orders.locked(conn, order_id)
+        if state is None:
+            raise NoSuchOrder(f"there is no order {order_id}: see `ferryman orders list`")
+        before = order_from(state.text.encode(), state.received_at)
+        values = {name: _read(name, text, before) for name, text in given.items()}
+        changed = tuple(name for name, value in values.items() if value != _said(before)[name])
+        at = max(now, state.received_at + _LATER)  # also where another host's clock runs ahead
+        text = corrected(state.text, corrections_of(state.text) | values, at)
+        order, event = state_from(text, at)
+        phone = None if order.phone is None else order.phone.e164
+        if dry_run or not changed:
+            return Correction(order_id, changed, phone)
+        await _store(conn, order, event.id, operator)
+        await outbox.emit(conn, [event])
+        return Correction(order_id, changed, phone, event.id)
+
+
+async def _store(conn: Connection, order: Order, event_id: str, operator: str) -> None:
+    """Make *order* the newest state, with what follows from it."""
+    await outbox.emit(conn, await replaced(conn, [row_of(order, event_id)], actor=operator, action=ACTION))
+
+
+def _said(order: Order) -> dict[str, str | None]:
+    phone = None if order.phone is None else order.phone.e164
+    return {"phone": phone, "email": order.client_email, "name": order.client_name}
+
+
+def _read(name: str, text: str, order: Order) -> str:
+    """*text* as it is stored for *name*. Raises: NoCorrection."""
+    if name == "phone":
+        phone = parse_phone(text, branch=order.branch)
+        if phone is None:
+            raise NoCorrection("that is no usable phone: write it with its country code, as +COUNTRY NUMBER")
+        return phone.e164
+    seen = visible(text).strip()
+    if not seen:
+        raise NoCorrection(f"the {name} is empty: a correction says what is right")
+    if name == "email" and (seen.count("@") != 1 or " " in seen or len(seen) > _LONGEST_EMAIL):
+        raise NoCorrection("that is no e-mail address: write it as NAME@DOMAIN")
+    return cut(seen, NAME_LENGTH) if name == "name" else seen
