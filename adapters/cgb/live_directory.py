@@ -97,7 +97,8 @@ class LiveCgb:
 
         The call sends content without messages. Where the service refuses that, each field is written with a call of
         its own; after the second such refusal in a row all updates of the next AGAIN_S seconds are.
-        Raises: Refused; in that second way also for a name that the account does not have.
+        Raises: Refused; in that second way also for a name that the account does not have, and, with their names, for
+        fields that are refused while the others are written.
         """
         if not fields:
             return
@@ -153,9 +154,17 @@ class LiveCgb:
         ids = await self._fields.ids()
         if missing := sorted(name for name in fields if name not in ids):
             raise Refused(f"CGB: the account has no custom field {', '.join(missing)}"[:200])
+        refused: dict[str, Rejection] = {}
         for name, value in fitting(fields).items():
             path = f"{_path(contact_id)}/custom_fields/{quote(ids[name], safe='')}"
-            await self._calls.ask("POST", path, form={"value": live_value(value)}, shape=is_done, about=contact_id)
+            try:
+                await self._calls.ask("POST", path, form={"value": live_value(value)}, shape=is_done, about=contact_id)
+            except Rejection as refusal:
+                if refusal.not_found:
+                    raise
+                refused[name] = refusal
+        if refused:
+            raise _partly(refused, len(fields))
 
 
 def _path(contact_id: str) -> str:
@@ -190,6 +199,15 @@ def _made_id(answer: Any) -> str | None:
     data = answer.get("data")
     made = text_id(data.get("id")) if isinstance(data, dict) else None
     return made or text_id(answer.get("id")) or text_id(answer.get("contact_id"))
+
+
+def _partly(refused: Mapping[str, Rejection], of: int) -> Refused:
+    """Some of the fields that were written one by one were refused."""
+    names = ", ".join(refused)
+    first = next(iter(refused.values()))
+    error = Refused(f"CGB: refused {len(refused)} of {of} fields ({names}); the others are written: {first}"[:400])
+    error.said = first.said
+    return coded(error, "fields-refused")
 
 
 def _refuses_no_messages(refusal: Rejection) -> bool:

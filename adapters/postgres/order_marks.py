@@ -88,6 +88,64 @@ class SyncResult:
     event_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NotMeant:
+    """The order is not to be synced, and *why*: its row has no status."""
+
+    order_id: str
+    why: str
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coalesced:
+    """The contact *contact_id* of *phone* (E.164) shows what it is to show, since *order_id* was synced as *status* at
+    *at*: so does it for the person's orders that were left to that sync."""
+
+    phone: str
+    order_id: str
+    status: End
+    at: datetime
+    contact_id: str
+
+
+_LEAVE: Final = """
+WITH locked AS MATERIALIZED (
+  SELECT order_id FROM orders WHERE order_id = ANY ($1::text[]) ORDER BY order_id FOR UPDATE)
+UPDATE orders SET cgb_sync_status = NULL, cgb_sync_error = given.why, updated_at = now()
+FROM locked JOIN unnest($1::text[], $2::text[], $3::text[]) AS given (order_id, why, event_id) USING (order_id)
+WHERE orders.order_id = locked.order_id AND given.event_id = orders.event_id
+"""
+
+_END_COALESCED: Final = """
+WITH locked AS MATERIALIZED (
+  SELECT order_id, given.status, given.at, given.contact_id
+  FROM orders JOIN unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[])
+    AS given (phone, other_id, status, at, contact_id) ON client_phone_e164 = given.phone
+  WHERE client_phone_e164 = ANY ($1::text[]) AND cgb_sync_status = 'syncing' AND order_id <> given.other_id
+  ORDER BY order_id FOR UPDATE OF orders)
+UPDATE orders SET cgb_sync_status = locked.status, cgb_sync_completed_at = locked.at, cgb_sync_error = NULL,
+  cgb_contact_id = locked.contact_id, cgb_contact_exists = COALESCE(cgb_contact_exists, true),
+  processed_at = locked.at, updated_at = now()
+FROM locked WHERE orders.order_id = locked.order_id
+"""
+
+
+async def leave(conn: Connection, rows: Sequence[NotMeant]) -> None:
+    """Record orders that are not to be synced."""
+    if rows:
+        columns = zip(*((row.order_id, row.why, row.event_id) for row in rows), strict=True)
+        await conn.execute(_LEAVE, *map(list, columns))
+
+
+async def end_coalesced(conn: Connection, rows: Sequence[Coalesced]) -> None:
+    """Record the end of the orders that were left to the sync of another one of their person."""
+    last = {row.phone: row for row in rows}
+    if last:
+        columns = zip(*((r.phone, r.order_id, r.status, r.at, r.contact_id) for r in last.values()), strict=True)
+        await conn.execute(_END_COALESCED, *map(list, columns))
+
+
 async def mark(conn: Connection, marks: Sequence[Mark], people: Mapping[str, UUID]) -> None:
     """Record syncs under way, what they wait for, how they ended, and the contacts of orders.
 

@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 
 from adapters.postgres.pool import Connection, Pool
 
+MOST_COUNTED: Final = 1000
+
 
 class Asked(NamedTuple):
     """A question about the person with *phone* (E.164). *order_id*: the order whose sync asks; "" for none. *whole*:
@@ -25,7 +27,8 @@ class PersonOrders:
     the person's contact shows: the newest one whose sync has begun to write and whose text is kept, or that asks; a
     canceled one only where no other stands. None: the person has none. *newest_body*, received at *received_at*: its
     text, None where the asking order is the newest and its text was not wanted. *written*: the digest of what the
-    contact was given last, and *contact_id* the contact; None where that is not known."""
+    contact was given last, and *contact_id* the contact; None where that is not known. *orders*: how many the person
+    has whose sync has begun to write, and the asking one; MOST_COUNTED stands for more."""
 
     event_id: str | None
     newest_id: str | None
@@ -33,14 +36,15 @@ class PersonOrders:
     received_at: datetime | None
     contact_id: str | None
     written: bytes | None
+    orders: int = 1
 
 
 # The server keeps the plan that it made while the tables were small, until it has statistics. Each table is asked in a
 # LATERAL part with a LIMIT, and the statuses are hidden from their index, so that no plan reads all orders or people.
-_ORDERS: Final = """
+_ORDERS: Final = f"""
 SELECT own.event_id, newest.order_id,
   CASE WHEN given.whole OR newest.order_id <> given.order_id THEN NULLIF(newest.raw_body, '') END,
-  newest.webhook_received_at, i.cgb_contact_id, i.cgb_digest
+  newest.webhook_received_at, i.cgb_contact_id, i.cgb_digest, counted.n
 FROM unnest($1::text[], $2::text[], $3::boolean[]) WITH ORDINALITY AS given (phone, order_id, whole, place)
 LEFT JOIN LATERAL (SELECT event_id FROM orders WHERE order_id = given.order_id LIMIT 1) own ON true
 LEFT JOIN LATERAL (
@@ -55,8 +59,14 @@ LEFT JOIN LATERAL (
     order_id COLLATE "C" DESC
   LIMIT 1
 ) newest ON true
+LEFT JOIN LATERAL (
+  SELECT count(*) AS n FROM (
+    SELECT FROM orders WHERE client_phone_e164 = given.phone
+      AND (order_id = given.order_id OR COALESCE(cgb_sync_status, '') IN ('syncing', 'synced', 'no_whatsapp'))
+    LIMIT {MOST_COUNTED}) AS theirs
+) counted ON true
 ORDER BY given.place
-"""
+"""  # noqa: S608 - constants only
 
 
 async def of_persons(conn: Connection | Pool, asked: Sequence[Asked]) -> list[PersonOrders]:

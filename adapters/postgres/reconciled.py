@@ -14,7 +14,7 @@ _WITHOUT_AN_END: Final = """
 SELECT o.order_id, o.event_id, o.raw_body, o.webhook_received_at, o.cgb_sync_status,
     r.event_id, r.replay_id, COALESCE(r.runs, 0)
 FROM orders o LEFT JOIN reconciled_orders r USING (order_id)
-WHERE (o.cgb_sync_status IN ('pending', 'syncing') OR o.cgb_sync_status IS NULL)
+WHERE (o.cgb_sync_status IN ('pending', 'syncing') OR o.cgb_sync_status IS NULL AND o.cgb_sync_error IS NULL)
   AND o.updated_at < now() - make_interval(secs => $1) AND o.order_id > $2
 ORDER BY o.order_id LIMIT $3
 """

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -265,7 +266,8 @@ class Consumer:
         return answers
 
     async def _handle(self, entry: Entry, now: datetime) -> Outcome | FerrymanError:
-        turn = Turn(now, entry.attempts + 1, entry.step, entry.memo, entry.ref.id)
+        behind = partial(self.lanes.behind, entry)
+        turn = Turn(now, entry.attempts + 1, entry.step, entry.memo, entry.ref.id, behind)
         call = self._deadline.call()
         try:
             with call:

@@ -135,6 +135,11 @@ class Lanes:
                 entry.active = True
                 return entry
 
+    def behind(self, entry: Entry) -> list[Event]:
+        """The events of its key that wait in hand for the end of *entry*."""
+        lane = self._lanes.get(entry.event.subject, [])
+        return [one.event for one in lane[1:]] if lane and lane[0] is entry else []
+
     def done(self, entry: Entry) -> list[EntryRef]:
         """*entry* is committed: the next entry of its key may be handled. Returns the entries to acknowledge, copies
         included."""

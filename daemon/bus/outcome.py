@@ -6,6 +6,7 @@ returns are recorded by the committer, in one transaction with the inbox and the
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
@@ -39,11 +40,16 @@ class Later(NamedTuple):
 Outcome: TypeAlias = Done | Later
 
 
+def _nothing() -> Sequence[Event]:
+    return ()
+
+
 class Turn(NamedTuple):
     """One call of a handler.
 
     *now*: what it decides by. *attempt*: from 1; waiting and outages cost none. *step*, *memo*: what the last Later of
     this event named ("" and None at first, and after a crash). *entry_id*: of the event's entry on its stream.
+    *behind*: gives the events of the same key that wait in hand for the end of this one.
     """
 
     now: datetime
@@ -51,3 +57,4 @@ class Turn(NamedTuple):
     step: str = ""
     memo: Any = None
     entry_id: str = ""
+    behind: Callable[[], Sequence[Event]] = _nothing

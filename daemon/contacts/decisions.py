@@ -13,9 +13,7 @@ from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
 from schemas.orders import Order
 from schemas.phone import Phone
 
-LANGUAGES: Final[Mapping[str, str]] = {"il": "he", "ru": "ru", "se": "sv", "co": "en"}
-"""The language of a branch's customers, as the running system has it; Kazakhstan's is not known."""
-
+_OF_ITS_ORDERS: Final = frozenset({"orders_count", "last_order"})
 _YES: Final = frozenset({"1", "true", "yes"})
 _NO: Final = frozenset({"0", "false", "no"})
 
@@ -59,7 +57,7 @@ def decide(order: Order, phone: Phone, found: DirectoryContact | None, fields: M
 
 def emptying(found: DirectoryContact, known: frozenset[str] | None) -> Plan:
     """What to do for a contact whose person has no order any more."""
-    names = OF_AN_ORDER & (ALWAYS if known is None else known)
+    names = (OF_AN_ORDER | _OF_ITS_ORDERS) & (ALWAYS if known is None else known)
     changed = differing(dict.fromkeys(names, EMPTY), found.fields)
     return Update(found.id, changed) if changed else Keep(found.id)
 

@@ -14,6 +14,8 @@ from typing import Final
 from schemas.cleaned import cleaned_fields
 from schemas.contacts import FieldValue
 from schemas.orders import Order
+from schemas.phone import Phone
+from schemas.phone_places import country_of, time_zone_of
 
 ALWAYS: Final = frozenset(
     {
@@ -52,12 +54,34 @@ OF_AN_ORDER: Final = frozenset(
 KEPT: Final = frozenset({"Email", "customer_name"})
 """What an order without it does not take from the person."""
 
+ENRICHED: Final = frozenset({"country", "time_zone", "language", "orders_count", "last_order"})
+"""What a contact is given beside its order, on an account that has a field of that name."""
+
+LANGUAGES: Final[Mapping[str, str]] = {"il": "he", "ru": "ru", "se": "sv", "co": "en"}
+"""The language of a branch's customers, as the running system has it; Kazakhstan's is not known."""
+
 EMPTY: Final = ""
 
 
 def digest_of(phone: str, fields: Mapping[str, FieldValue]) -> bytes:
     """A digest of *fields*, as the contact of *phone* is given them."""
     return hashlib.sha256(repr((phone, sorted(fields.items()))).encode("utf-8", "surrogatepass")).digest()[:16]
+
+
+def fields_of(order: Order, phone: Phone, orders: int, known: frozenset[str] | None) -> dict[str, FieldValue]:
+    """What the contact of *phone* is to hold: the fields of *order*, its newest of *orders*, and of ENRICHED those that
+    the account has. *known*: as `contact_fields` has it."""
+    fields = contact_fields(order, known)
+    if known is None or known.isdisjoint(ENRICHED):
+        return fields
+    values: dict[str, FieldValue | None] = {
+        "country": country_of(phone) if "country" in known else None,
+        "time_zone": time_zone_of(phone) if "time_zone" in known else None,
+        "language": LANGUAGES.get(order.branch or ""),
+        "orders_count": orders,
+        "last_order": order.ordered_at,
+    }
+    return fields | {name: value for name, value in values.items() if value is not None and name in known}
 
 
 def contact_fields(order: Order, known: frozenset[str] | None) -> dict[str, FieldValue]:

@@ -10,7 +10,7 @@ import orjson
 from adapters.postgres import audit_log, contacts, order_marks, orders
 from adapters.postgres.audit_log import DAEMON, Logged
 from adapters.postgres.contacts import Buyer, Doubt
-from adapters.postgres.order_marks import Syncing, SyncResult, Waiting
+from adapters.postgres.order_marks import Coalesced, NotMeant, Syncing, SyncResult, Waiting
 from adapters.postgres.orders import Change, OrderRow
 from adapters.postgres.pool import Connection
 from daemon.bus.outcome import Row
@@ -33,6 +33,8 @@ async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     emitted = await replaced(conn, there, actor=DAEMON, action=_UPDATED) if there else []
     marks = [row for row in rows if isinstance(row, Syncing | SyncResult | Waiting)]
     await order_marks.mark(conn, marks, people)
+    await order_marks.leave(conn, [row for row in rows if isinstance(row, NotMeant)])
+    await order_marks.end_coalesced(conn, [row for row in rows if isinstance(row, Coalesced)])
     return emitted
 
 

@@ -17,7 +17,7 @@ from asyncio import CancelledError
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
@@ -25,15 +25,15 @@ import structlog
 
 from adapters.postgres import order_marks
 from adapters.postgres.contacts import Buyer, Doubt
-from adapters.postgres.order_marks import Syncing, SyncResult, Waiting
+from adapters.postgres.order_marks import Coalesced, NotMeant, Syncing, SyncResult, Waiting
 from adapters.postgres.orders import row_of
 from adapters.postgres.person_orders import Asked
 from adapters.redis.limits import LONGEST_WAIT_S
 from daemon.bus.aside import LARGE_BYTES, in_thread
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
-from daemon.contacts.decisions import LANGUAGES, Create, Keep, Plan, Update, decide, due, emptying
-from daemon.contacts.fields import OF_AN_ORDER, contact_fields, digest_of
+from daemon.contacts.decisions import Create, Keep, Plan, Update, decide, differing, due, emptying
+from daemon.contacts.fields import LANGUAGES, OF_AN_ORDER, contact_fields, digest_of, fields_of
 from daemon.contacts.recording import record
 from daemon.contacts.wiring import CGB, CONTACTS, ContactDeps
 from schemas.contacts import FieldValue
@@ -45,20 +45,24 @@ from schemas.phone import Phone
 
 if TYPE_CHECKING:
     from adapters.ports import ContactDirectory
+    from daemon.settings.model import Settings
 
 log = structlog.get_logger(__name__)
 
 NO_PHONE: Final = "the order has no usable phone"
+NOT_SYNCED: Final = "orders of this branch are not synced: CGB_SYNC_BRANCHES does not name it"
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """What the lookup found: the memo of step "write". *order*: whose sync it is; None for `order.moved`. *shown*: the
-    order that the contact is to show, None where the person has none. *digest*: of the fields that it is to hold."""
+    order that the contact is to show, None where the person has none. *fields*: what it is to hold; *digest*: of
+    them."""
 
     order: Order | None
     shown: Order | None
     phone: Phone
+    fields: Mapping[str, FieldValue] | None
     plan: Plan
     digest: bytes | None
     has_whatsapp: bool | None
@@ -82,10 +86,15 @@ async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
             names = sorted(contact_fields(order, OF_AN_ORDER))
             log.info("contact.sync_planned", order_id=order.order_id, fields=names)
             return Done(skipped="dry run")
+        if deps.settings.cgb_sync_coalesce and _another_follows(event, turn, deps.settings.cgb_sync_delay_ms):
+            # "syncing" from here on, this order may be the one that the contact shows when the other one is synced
+            return Done(rows=(Syncing(order.order_id, turn.now, None, event.id),), skipped="coalesced")
         return await _look_up(event, deps, turn, order, order.phone)
     row = row_of(order, event.id, mended=not event.replayid)
     if not deps.settings.cgb_sync_enabled:
         return Done(rows=(row,), skipped="sync disabled")
+    if not _of_a_synced_branch(order, deps.settings):
+        return Done(rows=(row, NotMeant(order.order_id, NOT_SYNCED, event.id)), skipped="other branch")
     if order.phone is None:
         _count(deps, "cgb_sync_failures")
         failed = SyncResult(order_id=order.order_id, status="failed", at=turn.now, error=NO_PHONE, event_id=event.id)
@@ -93,6 +102,20 @@ async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
     # the order is stored before any call, so it is there also while CGB is away
     start = due(event.time, deps.settings.cgb_sync_delay_ms, turn.now)
     return Later(start or turn.now, rows=(row,), step="sync", memo=order.brief())
+
+
+def _of_a_synced_branch(order: Order, settings: Settings) -> bool:
+    return not settings.cgb_sync_branches or order.branch in settings.cgb_sync_branches
+
+
+def _another_follows(event: Event, turn: Turn, delay_ms: int) -> bool:
+    """Whether another order of this person, which came within the delay, waits for the end of this one. It is sure to
+    sync the contact: Vizi's tests and what is delivered again do not count."""
+    within = event.time + timedelta(milliseconds=delay_ms)
+    return not event.replayid and any(
+        other.type == "order.received" and not other.replayid and b"-TEST" not in other.data and other.time <= within
+        for other in turn.behind()
+    )
 
 
 async def _moved(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
@@ -121,7 +144,7 @@ async def _look_up(event: Event, deps: ContactDeps, turn: Turn, order: Order | N
         shown = (await _read(stand.newest_body.encode(), stand.received_at)).brief()
     with _measured(deps) as clock:
         known = await _directory(deps).field_names()
-        fields = None if shown is None else contact_fields(shown, known)
+        fields = None if shown is None else fields_of(shown, phone, stand.orders, known)
         digest = None if fields is None else digest_of(phone.e164, fields)
         if digest is not None and digest == stand.written and stand.contact_id:
             plan: Plan | None = Keep(stand.contact_id)
@@ -131,7 +154,7 @@ async def _look_up(event: Event, deps: ContactDeps, turn: Turn, order: Order | N
             has_whatsapp = await _has_whatsapp(_directory(deps), phone)
     if plan is None:
         return Done(rows=(Doubt(phone.e164),), skipped="no contact")
-    seen = _Seen(order, shown, phone, plan, digest, has_whatsapp, clock())
+    seen = _Seen(order, shown, phone, fields, plan, digest, has_whatsapp, clock())
     if isinstance(plan, Keep):
         action = "unchanged" if shown is order else "skipped"
         return _done(event, deps, turn, seen, plan.contact_id, action, seen.took_s)
@@ -166,10 +189,23 @@ async def _has_whatsapp(directory: ContactDirectory, phone: Phone) -> bool | Non
 
 
 async def _write(event: Event, deps: ContactDeps, turn: Turn, seen: _Seen) -> Outcome:
-    """The one request that changes something."""
+    """The one request that changes something; now and then a look at what became of it."""
     with _measured(deps, seen.took_s) as clock:
         contact_id, action = await _apply(deps, seen)
+        if action != "unchanged" and deps.sampled():
+            await _read_back(deps, seen)
     return _done(event, deps, turn, seen, contact_id, action, clock())
+
+
+async def _read_back(deps: ContactDeps, seen: _Seen) -> None:
+    """Look at what was just written. Raises: Transient where CGB has said that it is done, and it is not."""
+    found = await _directory(deps).find(seen.phone)
+    lacking = sorted(differing(seen.fields or {}, {} if found is None else found.fields))
+    if lacking:
+        log.warning("contact.not_written", fields=lacking)
+        error = Transient(f"CGB: said done, and the contact does not hold {', '.join(lacking)}"[:400])
+        error.answered, error.code = True, "not-written"
+        raise error
 
 
 async def _apply(deps: ContactDeps, seen: _Seen) -> tuple[str, str]:
@@ -181,8 +217,7 @@ async def _apply(deps: ContactDeps, seen: _Seen) -> tuple[str, str]:
         except Refused:
             # Another client made the contact after our lookup, or the directory showed it late.
             known = await directory.field_names()
-            fields = None if seen.shown is None else contact_fields(seen.shown, known)
-            again = await _plan(deps, seen.shown, seen.phone, known, fields)
+            again = await _plan(deps, seen.shown, seen.phone, known, seen.fields)
             if again is None or isinstance(again, Create):
                 raise
             plan = again
@@ -225,6 +260,9 @@ def _done(
             event_id=event.id,
         )
         rows.append(result)
+    if deps.settings.cgb_sync_coalesce and seen.shown is not None:
+        own = "" if seen.order is None else seen.order.order_id
+        rows.append(Coalesced(seen.phone.e164, own, status, turn.now, contact_id))
     synced = event.emit("contact.synced", 0, fact, subject=key(phone=seen.phone), time=turn.now)
     return Done(rows=tuple(rows), emit=(synced,))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from adapters.postgres.person_orders import Asked, PersonOrders, of_persons
@@ -27,6 +28,8 @@ CGB: Final = "cgb"
 
 CGB_SCOPE: Final = "cgb:account"
 """The scope of the rate limit: CGB limits the account as a whole, to 100 requests in 60 seconds by its refusals."""
+
+READ_BACK: Final = 100
 
 METRICS: Final = (
     Declared("cgb_sync_total", "counter", "Order synchronisations to CGB that have ended."),
@@ -59,12 +62,14 @@ METRICS: Final = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactDeps:
     """The outside as the handlers of this domain see it. *orders_of*: answers which order a person's contact shows.
-    *directory*: None where no key is set; then the workers that need it are off."""
+    *directory*: None where no key is set; then the workers that need it are off. *sampled*: whether what was just
+    written is to be read back: one write in READ_BACK."""
 
     settings: Settings
     metrics: Metrics
     orders_of: Callable[[Asked], Awaitable[PersonOrders]]
     directory: ContactDirectory | None = None
+    sampled: Callable[[], bool] = lambda: False
 
 
 @asynccontextmanager
@@ -75,7 +80,12 @@ async def _opened(outside: Outside) -> AsyncIterator[ContactDeps]:
         metrics=outside.metrics,
         orders_of=lookups.submit,
         directory=_directory(outside),
+        sampled=partial(_every, READ_BACK, count(1)),
     )
+
+
+def _every(most: int, numbers: Iterator[int]) -> bool:
+    return next(numbers) % most == 0
 
 
 def _directory(outside: Outside) -> ContactDirectory | None:

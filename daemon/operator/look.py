@@ -12,7 +12,7 @@ from adapters.postgres.pool import Pool
 from adapters.redis import streams
 from daemon.bus.worker import Outside, utc_now
 from daemon.contacts.decisions import Create, Update, decide
-from daemon.contacts.fields import contact_fields
+from daemon.contacts.fields import fields_of
 from daemon.contacts.wiring import CGB, CONTACTS
 from daemon.operator.replay import TIMEOUT_S
 from daemon.settings.in_force import InForce
@@ -63,7 +63,9 @@ async def look(settings: Settings, pool: Pool, redis_url: str, order_id: str, ph
                 order = order_from(stand.newest_body.encode(), stand.received_at)
                 known = await deps.directory.field_names()
                 person = Phone.parse_e164(phone)
-                plan = decide(order, person, await deps.directory.find(person), contact_fields(order, known))
+                plan = decide(
+                    order, person, await deps.directory.find(person), fields_of(order, person, stand.orders, known)
+                )
     finally:
         await client.aclose()
     match plan:

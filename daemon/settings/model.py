@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from daemon.settings.values import (
+    Branches,
     Directory,
     Emulator,
     EnvFile,
@@ -124,6 +125,7 @@ class Settings(BaseModel):
     cgb_sync_concurrency: Annotated[int, whole(1, 1000)] = 5
     cgb_sync_delay_ms: Annotated[int, whole(0, 3_600_000)] = 2000
     cgb_sync_coalesce: Switch = False
+    cgb_sync_branches: Branches = ()  # of Vizi, in lower case; whose orders are synced; empty: all
     cgb_templates: Mapping[str, Plain] = Field(default_factory=dict)  # template name in lower case: flow id
 
     # Chatwoot

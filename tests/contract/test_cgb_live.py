@@ -263,3 +263,16 @@ async def test_an_old_list_of_fields_is_asked_for_anew(sandbox: CgbSandbox) -> N
         await cgb.field_names()
         sandbox.account.fields["new_field"] = (1, 0)
         assert "new_field" in await cgb.field_names()
+
+
+async def test_of_fields_written_one_by_one_a_refused_one_is_named_and_the_others_are_written(
+    cgb: LiveCgb, sandbox: CgbSandbox
+) -> None:
+    """Promise: a field that is refused inside HTTP 200 is no success, and keeps no other field from its value."""
+    contact = sandbox.account.make(PHONE.digits)
+    sandbox.faults.add("error", path="send_content", message="messages is required")
+    sandbox.faults.add("error", method="POST", path="custom_fields", times=1, message="value not allowed")
+    with pytest.raises(Refused, match=r"refused 1 of 3 fields \((OrderNumber|visa_type|visa_country)\)") as caught:
+        await cgb.update(contact.id, {"OrderNumber": "IL1", "visa_type": "eta", "visa_country": "uk"})
+    assert caught.value.code == "fields-refused"
+    assert len([name for name in ("OrderNumber", "visa_type", "visa_country") if contact.values.get(name)]) == 2

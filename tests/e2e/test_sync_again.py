@@ -157,3 +157,20 @@ async def test_orders_of_a_time_without_a_sync_are_found_and_synced_by_the_recon
         text = await (await here.session.get(f"{here.url}/metrics")).text()
         assert "ferryman_orders_reconciled_total 3" in text
         assert "0 orders are synced again" in await verb(tmp_path, settings, "reconcile")
+
+
+async def test_orders_of_one_person_within_the_delay_make_one_update_and_each_ends_for_itself(
+    tmp_path: Path, settings: dict[str, Any], cgb: CgbSandbox, db: Pool
+) -> None:
+    (first,) = some_orders(1)
+    many = [json.loads(json.dumps(first)) for _ in range(4)]
+    for n, order in enumerate(many):
+        order["order"]["id"] = f"IL-{n}"
+        order["form"]["updated_at"] = f"2021-02-14T0{9 - n}:00:00.000Z"  # the one that comes first is the newest
+    async with running(tmp_path, **settings, CGB_SYNC_COALESCE="true", CGB_SYNC_DELAY_MS=1500) as here:
+        await asyncio.gather(*(here.post(order) for order in many))
+        await synced(db, 4)
+    assert len(cgb.ledger.writes()) == 1
+    assert cgb.account.contacts[digits_of(first)].values["OrderNumber"] == "IL-0"
+    reasons = [row["reason"] for row in await db.fetch("SELECT reason FROM inbox WHERE worker = 'contact-sync'")]
+    assert sorted(reasons, key=str) == [None, "coalesced", "coalesced", "coalesced"]

@@ -105,7 +105,14 @@ class World:
         self.state: str | None = None
         self.newest: bytes | None = None
         self.written: bytes | None = None
-        chosen = {"cgb_sync_enabled": True, "cgb_sync_dry_run": False, "cgb_sync_delay_ms": 0} | settings
+        chosen = {
+            "cgb_sync_enabled": True,
+            "cgb_sync_dry_run": False,
+            "cgb_sync_delay_ms": 0,
+            "cgb_sync_branches": (),
+            "cgb_sync_coalesce": False,
+        } | settings
+        self.sampled = False
         metrics = SimpleNamespace(
             inc=lambda name, labels=None, n=1: self.counts.update({name: n}),
             observe=lambda name, value, labels=None: self.durations.append(value),
@@ -115,6 +122,7 @@ class World:
             directory=self.directory,
             metrics=metrics,
             orders_of=self._orders_of,
+            sampled=lambda: self.sampled,
         )
         self.deps = cast(ContactDeps, stand_in)
 
