@@ -198,13 +198,15 @@ class Channel:
     """One account at an outside system. Its reads and its writes have a breaker each: reads that work must not hide an
     outage of the writes.
 
-    *paused*: an operator has stopped the channel; nothing is called until the operator resumes it.
+    *paused*: an operator has stopped the channel; nothing is called until the operator resumes it. *lacks*: the names
+    of what we would write and the account has no place for, when it was last asked.
     """
 
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
         self._clock = clock
         self.paused = False
+        self.lacks: tuple[str, ...] = ()
         self._asked_until = float("-inf")
         self._breakers: dict[Operation, Breaker] = {"read": Breaker(name, clock), "write": Breaker(name, clock)}
 

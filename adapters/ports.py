@@ -45,11 +45,6 @@ class ContactDirectory(Protocol):
         """Write *fields* of an existing contact, all in one request."""
         ...
 
-    @property
-    def missing_fields(self) -> frozenset[str]:
-        """The wanted names that the account lacked when its fields were last asked for, without a call."""
-        ...
-
     async def field_names(self) -> frozenset[str] | None:
         """Names of the account's custom fields (cached CGB_CACHE_TIMEOUT seconds); None: the style has no such call
         and takes any name."""

@@ -115,6 +115,10 @@ class CgbCalls:
             neutral=self._neutral,
         )
 
+    def tell_lacks(self, names: Iterable[str]) -> None:
+        """The account has no place for these names."""
+        self._gate.channel.lacks = tuple(sorted(names))
+
     def _neutral(self) -> Look:
         """A look-up of nobody: it takes the way of a customer's look-up, and is about no customer."""
         headers = self._headers()

@@ -85,11 +85,6 @@ class DocumentedCgb:
         """None: the documents know no list of fields, and any name is taken."""
         return None
 
-    @property
-    def missing_fields(self) -> frozenset[str]:
-        """None: any name is taken."""
-        return frozenset()
-
     async def has_whatsapp(self, phone: Phone) -> bool | None:
         """What the gateway says of *phone*; one call. None where it has no such call, or no clear answer."""
         try:

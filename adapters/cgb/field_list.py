@@ -19,7 +19,8 @@ log = structlog.get_logger(__name__)
 class FieldList:
     """The list of fields, at most *cache_s* seconds old; callers at the same time share one call.
 
-    *wanted*: the names that we would write. The first list that lacks some of them is told in the log.
+    *wanted*: the names that we would write. The channel tells which of them the account lacks; the first
+    list that lacks some is told in the log.
     """
 
     def __init__(self, calls: CgbCalls, *, cache_s: float, wanted: Iterable[str]) -> None:
@@ -30,8 +31,6 @@ class FieldList:
         self._until = 0.0
         self._fetching: asyncio.Task[dict[str, str]] | None = None
         self._warned = False
-        self.missing: frozenset[str] = frozenset()
-        """The wanted names that the account lacked when it was last asked."""
 
     async def ids(self) -> dict[str, str]:
         """Name -> id."""
@@ -48,10 +47,11 @@ class FieldList:
         answer = await self._calls.ask("GET", "/accounts/custom_fields", own=True, shape=_is_field_list)
         ids = _ids_of(answer)
         self._ids, self._until = ids, time.monotonic() + self._cache_s
-        self.missing = self._wanted - ids.keys()
-        if self.missing and not self._warned:
+        missing = self._wanted - ids.keys()
+        self._calls.tell_lacks(missing)
+        if missing and not self._warned:
             self._warned = True
-            log.warning("cgb.fields_missing", fields=sorted(self.missing))
+            log.warning("cgb.fields_missing", fields=sorted(missing))
         return ids
 
     def _fetched(self, task: asyncio.Task[dict[str, str]]) -> None:

@@ -123,11 +123,6 @@ class LiveCgb:
         """Names of the custom fields, at most cache_s old; callers at the same time share one call."""
         return frozenset(await self._fields.ids())
 
-    @property
-    def missing_fields(self) -> frozenset[str]:
-        """The wanted names that the account lacked when its fields were last asked for."""
-        return self._fields.missing
-
     async def has_whatsapp(self, phone: Phone) -> bool | None:
         """None, without a call: the service has no way to tell."""
         return None

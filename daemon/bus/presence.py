@@ -114,6 +114,7 @@ def _provider(channel: Channel, waiting: int, now: datetime) -> ProviderReport:
         error=state.error,
         error_at=_before(now, state.error_s),
         waiting=waiting,
+        lacks=channel.lacks,
     )
 
 

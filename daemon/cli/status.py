@@ -32,8 +32,8 @@ def _print(found: dict[str, Any]) -> None:
         say(f"away: {why}")
     if found["schema_lacks"]:
         say(f"the database lacks {found['schema_lacks']} of our migrations: run `ferryman migrate`")
-    for provider in found["providers"].values():
-        _print_provider(provider)
+    for name, provider in found["providers"].items():
+        _print_provider(name, provider)
     rows = [[name, *_cells(worker)] for name, worker in found["workers"].items()]
     show_table(("worker", "state", "owned", "lag", "pending", "open", "dead", "oldest (s)"), rows)
     told = {process["id"]: process for process in found["processes"]}
@@ -69,9 +69,11 @@ def _cells(worker: Mapping[str, Any]) -> list[str]:
     return cells
 
 
-def _print_provider(provider: Mapping[str, Any]) -> None:
-    """A line for a provider that is not called now. One that an operator has paused, or that has asked us to wait, has
-    a line that says how to go on."""
+def _print_provider(name: str, provider: Mapping[str, Any]) -> None:
+    """A line for a provider whose account lacks fields, and one for a provider that is not called now. One that an
+    operator has paused, or that has asked us to wait, has a line that says how to go on."""
+    if provider["lacks"]:
+        say(f"{name} has no fields {', '.join(provider['lacks'])}: they are not written")
     if provider["state"] not in ("away", "refused"):
         return
     since = "" if provider["since"] is None else f" since {shown_time(provider['since'])} UTC"

@@ -38,7 +38,8 @@ class Member:
 @dataclass(frozen=True, slots=True)
 class Provider:
     """A provider over all live processes. *state* and *error* are those of the process that is worst off; *waiting*:
-    how many keys wait for it in all. *processes*: how many are in that state, of *of*."""
+    how many keys wait for it in all. *processes*: how many are in that state, of *of*. *lacks*: as any process
+    reports it."""
 
     name: str
     state: str
@@ -48,6 +49,7 @@ class Provider:
     waiting: int
     processes: int
     of: int
+    lacks: tuple[str, ...] = ()
 
     @property
     def why(self) -> str:
@@ -69,6 +71,7 @@ class Provider:
             "error_at": self.error_at,
             "waiting": self.waiting,
             "processes": self.processes,
+            "lacks": list(self.lacks),
         }
 
 
@@ -98,6 +101,7 @@ def _together(name: str, reports: Sequence[ProviderReport]) -> Provider:
         sum(report.waiting for report in reports),
         sum(report.state == worst.state for report in reports),
         len(reports),
+        tuple(sorted({name for report in reports for name in report.lacks})),
     )
 
 

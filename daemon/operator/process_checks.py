@@ -48,6 +48,9 @@ def providers(inspection: Inspection) -> Findings:
                 yield Finding("error", f"{found.why}{since}{waits}", _WAIT)
             case "refused":
                 yield Finding("error", f"{found.why}{since}{waits}", _RENEW)
+        if found.lacks:
+            text = f"the account at {name} has no field of these names, so they are not written: {_names(found.lacks)}"
+            yield Finding("warn", text, f"make them there, or leave it so; {name} is asked again within an hour")
 
 
 def _names(names: tuple[str, ...]) -> str:

@@ -21,13 +21,15 @@ _TIMES: Final = ("started_at", "settings_at")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderReport:
     """How a channel is in one process. *state*: a word of `adapters.channel`. *since*: when it came to that. *error*,
-    *error_at*: our code of its last error, and when it came. *waiting*: how many keys wait for it."""
+    *error_at*: our code of its last error, and when it came. *waiting*: how many keys wait for it. *lacks*: fields that
+    we would write and its account has not."""
 
     state: str
     since: datetime | None = None
     error: str = ""
     error_at: datetime | None = None
     waiting: int = 0
+    lacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ def report_from(text: str) -> Report:
 
 def _provider(found: Mapping[str, Any]) -> ProviderReport:
     known = {name: found[name] for name in _names(ProviderReport) if name in found}
+    known |= {"lacks": tuple(known.get("lacks") or ())}
     return ProviderReport(**known | {name: _time(known.get(name)) for name in ("since", "error_at")})
 
 

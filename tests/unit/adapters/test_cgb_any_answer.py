@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.channel import Channel
 from adapters.gate import Gate
 from adapters.http import READS, Reply
 from adapters.ports import ContactDirectory
@@ -53,6 +54,7 @@ class Answering:
         self._replies = replies
         self._asked = 0
         self.wrote = False
+        self.channel = Channel("cgb")
 
     async def request(self, method: str, url: str, judge: Callable[[Reply], T], **_: Any) -> T:
         self.wrote |= method not in READS

@@ -59,6 +59,13 @@ def cgb(state: str) -> dict[str, ProviderReport]:
     return {"cgb": ProviderReport(state=state, since=since, error="http-401", error_at=since, waiting=2)}
 
 
+def test_fields_that_the_account_has_not_are_a_warning_that_names_them() -> None:
+    """Promise: an order is not called synced for weeks while nothing of it is written."""
+    up = {"cgb": ProviderReport(state="up", lacks=("OrderNumber", "visa_type"))}
+    (finding,) = said(members=told(up))
+    assert (finding.level, "OrderNumber, visa_type" in finding.text) == ("warn", True)
+
+
 def nodes(**of_the_last: Any) -> tuple[RedisServer, ...]:
     """A cluster; its last node, a replica, is another than the others."""
     two = [replace(REDIS, address=f"h:{n}", role=role) for n, role in ((1, "master"), (2, "slave"))]

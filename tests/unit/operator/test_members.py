@@ -33,6 +33,13 @@ def test_a_provider_that_answers_gives_no_reason() -> None:
     assert not unknown.stopped
 
 
+def test_what_an_account_lacks_is_told_whichever_process_has_seen_it() -> None:
+    one, two = (ProviderReport(state="up", lacks=names) for names in (("b",), ("a", "b")))
+    (found,) = providers([member("a", providers={"cgb": one}), member("b", providers={"cgb": two})]).values()
+    assert found.lacks == ("a", "b")
+    assert found.document()["lacks"] == ["a", "b"]
+
+
 def test_a_setting_differs_where_no_process_has_the_value_of_this_shell() -> None:
     here = Report(settings={"CGB_API_KEY": "unset", "FERRYMAN_WORKERS": "all", "FERRYMAN_PORT": "8080"})
     one = member("a", settings={"CGB_API_KEY": "***", "FERRYMAN_WORKERS": "journal", "FERRYMAN_PORT": "9000"})

@@ -22,7 +22,9 @@ REPORT = Report(
     sources=("orders",),
     sources_off={},
     unsigned=("orders",),
-    providers={"cgb": ProviderReport(state="away", since=NOON, error="http-500", error_at=NOON, waiting=3)},
+    providers={
+        "cgb": ProviderReport(state="away", since=NOON, error="http-500", error_at=NOON, waiting=3, lacks=("a", "b"))
+    },
 )
 
 
