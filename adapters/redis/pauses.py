@@ -17,5 +17,5 @@ async def lift(redis: Redis, scope: str) -> bool:
 
     Every process follows within `limits.LOOK_S` seconds.
     """
-    await redis.delete(key("refusals", scope))
+    await redis.delete(key("refusals", scope), key("pace", scope))
     return int(await redis.delete(key("pause", scope))) > 0

@@ -1,0 +1,183 @@
+"""The calls of one process that wait for a place of one scope, and what the process knows of the scope by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+Priority: TypeAlias = Literal["live", "bulk"]
+"""Bulk takes only what live calls leave, and is not let near them: each takes at most its share of the rate."""
+
+FIRST_PAUSE_S: Final = 4.0
+LONGEST_PAUSE_S: Final = 60.0
+"""A refusal that names no time pauses for 4, 8, 16, 32, 60 … seconds, until two minutes were quiet."""
+
+FORGET_S: Final = 120.0
+
+_AHEAD: Final = 10**12
+_numbers: Final = count(1)
+
+
+@dataclass(slots=True, order=True)
+class Ticket:
+    """A place in the line of a scope. *called* is done when the place is there. Cancel it to leave the line.
+
+    *paused*: the other side has asked us to wait; else the rate limit has no place. *came*, *due*: when it came, and
+    when its place is expected, on the limiter's clock. *score*: its arrival on Redis's clock, 0 as long as Redis has
+    not heard of it.
+    """
+
+    number: int
+    called: asyncio.Future[None] = field(compare=False)
+    paused: bool = field(default=False, compare=False)
+    scope: str = field(default="", compare=False)
+    priority: Priority = field(default="live", compare=False)
+    came: float = field(default=0.0, compare=False)
+    due: float = field(default=0.0, compare=False)
+    score: int = field(default=0, compare=False)
+    called_at: float = field(default=math.inf, compare=False)
+
+    @property
+    def age_us(self) -> int:
+        """What to take off the clock for the arrival of a call that goes ahead of the line; 0 for any other."""
+        return 4 * 10**15 if self.number < 0 else 0
+
+    def again(self) -> Ticket:
+        """The same place in the line, for a call that came and got nothing."""
+        called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        return Ticket(self.number, called, False, self.scope, self.priority, self.came, self.due, self.score)
+
+
+def ticket(scope: str, priority: Priority, now: float, *, ahead: bool = False) -> Ticket:
+    """A ticket for a call that comes now. *ahead*: of all that wait, for a call that is under way already."""
+    number = next(_numbers) - (_AHEAD if ahead else 0)
+    return Ticket(number, asyncio.get_running_loop().create_future(), False, scope, priority, now)
+
+
+class Place(NamedTuple):
+    """A place that this process took, *at* a time of its own clock, which is no later than the server's."""
+
+    at: float
+    number: int
+    priority: Priority
+
+
+def kept_for_live(amount: int) -> int:
+    """How many places of a window bulk leaves free."""
+    return min(max(1, amount // 25), amount - 1)
+
+
+class Scope:
+    """The places that this process took, the pause as it knows it, and the line of its own waiting calls."""
+
+    def __init__(self) -> None:
+        self.paused_until = 0.0
+        self.pause_look_at = math.inf  # when to ask Redis about the pause
+        self.look_at = math.inf  # when to tell Redis who waits, and to hear when the places come
+        self.looking: asyncio.Task[None] | None = None
+        self.gone: set[int] = set()
+        self.places: deque[Place] = deque()
+        self._lines: dict[Priority, list[Ticket]] = {"live": [], "bulk": []}
+        self._timer: asyncio.TimerHandle | None = None
+        self._bulk_next = 0.0
+        self._refusals = 0
+        self._refused_at = -FORGET_S
+
+    def waiting(self) -> Iterator[Ticket]:
+        """Those in line, in the order of their class."""
+        for line in self._lines.values():
+            yield from line
+
+    def stand(self, mine: Ticket) -> None:
+        """Put *mine* into the line, at its number."""
+        self.remove(mine)
+        mine.called_at = math.inf
+        insort(self._lines[mine.priority], mine)
+        mine.called.add_done_callback(lambda called: self.leave(mine) if called.cancelled() else None)
+
+    def leave(self, mine: Ticket) -> None:
+        """Its call has given up."""
+        if self.remove(mine):
+            self.gone.add(mine.number)
+
+    def remove(self, mine: Ticket) -> bool:
+        """Take *mine* out of the line; whether it was there."""
+        line = self._lines[mine.priority]
+        at = bisect_left(line, mine)
+        there = at < len(line) and line[at].number == mine.number
+        if there:
+            del line[at]
+        return there
+
+    def drop_absent(self, before: float) -> None:
+        """The calls that were told *before* that their place is there, and did not take it, lose it. One that comes yet
+        stands where it stood."""
+        for mine in [mine for mine in self.waiting() if mine.called_at < before]:
+            self.leave(mine)
+
+    def call(self, now: float) -> None:
+        """Call those whose place is there."""
+        for mine in self.waiting():
+            if mine.due <= now and not mine.called.done():
+                mine.called_at = now
+                mine.called.set_result(None)
+
+    def arm(self, now: float, act: Callable[[], None]) -> None:
+        """Let *act* run when the next place comes or the next look is due; not at all where no call waits."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        firsts = [
+            next((mine.due for mine in line if not mine.called.done()), math.inf) for line in self._lines.values()
+        ]
+        at = min(*firsts, self.look_at)
+        if at < math.inf:
+            self._timer = asyncio.get_running_loop().call_later(max(at - now, 0.0), act)
+
+    def took(self, mine: Ticket, now: float, amount: int) -> None:
+        """A place was taken for *mine*."""
+        self.places.append(Place(now, mine.number, mine.priority))
+        while len(self.places) > amount:
+            self.places.popleft()
+
+    def last(self, now: float, window_s: float) -> Place | None:
+        """The newest place that this process has taken in the window."""
+        return self.places[-1] if self.places and self.places[-1].at > now - window_s else None
+
+    def free_in(self, mine: Ticket, now: float, amount: int, window_s: float) -> float:
+        """Seconds until *mine* has its place by this process's own count, for what only this process knows of."""
+        rank = bisect_left(self._lines[mine.priority], mine)
+        room, at = amount, now
+        if mine.priority == "bulk":
+            rank += len(self._lines["live"])
+            room = max(1, amount - kept_for_live(amount))
+            at = self._bulk_next + rank * window_s / room
+        taken = len(self.places)
+        for place in range(max(0, room - taken), min(rank, room - 1) + 1):
+            left = self.places[taken + place - room].at + window_s
+            at = max(at, left + (rank - place) * window_s / amount)
+        if at <= now and mine.priority == "bulk":
+            self._bulk_next = max(at, now - window_s / room) + window_s / room
+        return max(at - now, 0.0)
+
+    def idle(self, now: float, window_s: float) -> bool:
+        """Whether forgetting it changes nothing."""
+        latest = self.places[-1].at + window_s if self.places else 0.0
+        busy = self.looking is not None or self.gone or any(self._lines.values())
+        return not busy and max(latest, self.paused_until, self._refused_at + FORGET_S) < now
+
+    def pause(self, now: float, seconds: float) -> None:
+        """Pause for *seconds*, or where it is 0 by the rule of doubling."""
+        if seconds <= 0:
+            if self.paused_until > now:
+                return
+            self._refusals = self._refusals + 1 if now - self._refused_at < FORGET_S else 1
+            self._refused_at = now
+            seconds = min(FIRST_PAUSE_S * 2.0 ** min(self._refusals - 1, 16), LONGEST_PAUSE_S)
+        self.paused_until = max(self.paused_until, now + seconds)
