@@ -97,6 +97,7 @@ class Scope:
     def stand(self, mine: Ticket) -> None:
         """Put *mine* into the line, at its number."""
         self.remove(mine)
+        self.gone.discard(mine.number)
         mine.called_at = math.inf
         insort(self._lines[mine.priority], mine)
         mine.called.add_done_callback(lambda called: self.leave(mine) if called.cancelled() else None)

@@ -53,6 +53,7 @@ end
 -- follow each other after a spacing. It is in the past for a place that was not used.
 local function due(rank, room, next, spacing)
   local at = next + rank * spacing
+  if rank >= room then at = math.max(at, now + (rank - room + 1) * spacing) end -- those before it take all that is free
   local count = redis.call('ZCARD', taken)
   local first, final = math.max(0, room - count), math.min(rank, room - 1)
   if final >= first then
@@ -160,16 +161,16 @@ end
 for i = 7 + gone, #ARGV, 4 do
   local score = tonumber(ARGV[i + 2])
   if score == 0 then score = now - ARGV[i + 3] end
-  stand(ARGV[i] == 'bulk' and bulk or live, score, ARGV[i + 1])
+  if not redis.call('ZSCORE', taken, ARGV[i + 1]) then stand(ARGV[i] == 'bulk' and bulk or live, score, ARGV[i + 1]) end
 end
 drop_silent()
 local paused, code = held()
 local answer = {paused > 0 and code or 0, math.ceil(paused / 1000), 0}
 for i = 7 + gone, #ARGV, 4 do
   local line = ARGV[i] == 'bulk' and bulk or live
-  local _, asked = due_of(ARGV[i], redis.call('ZRANK', line, ARGV[i + 1]), paused)
+  local _, asked = due_of(ARGV[i], redis.call('ZRANK', line, ARGV[i + 1]) or 0, paused)
   answer[#answer + 1] = math.max(0, math.ceil((asked - now) / 1000))
-  answer[#answer + 1] = redis.call('ZSCORE', line, ARGV[i + 1])
+  answer[#answer + 1] = redis.call('ZSCORE', line, ARGV[i + 1]) or '0'
 end
 return answer
 """

@@ -50,6 +50,9 @@ LONGEST_WAIT_S: Final = 30.0
 _REDIS_REST_S: Final = 2.0
 """How long Redis is left alone after it failed, so that calls do not each wait for its timeout."""
 
+_MOST_AT_ONCE: Final = 8
+"""How many questions are under way: the client, which others use too, has only so many connections."""
+
 _SHORTEST_SLEEP_S: Final = 0.005
 _LONGEST_LEFT_S: Final = 86_400.0
 _MOST_SCOPES: Final = 4096
@@ -59,7 +62,7 @@ _TAKEN: Final = 0
 _PAUSED: Final = 2
 _LOST: Final = 3
 Kind: TypeAlias = Literal["taken", "pause", "refusals", "hold", "live", "bulk", "seen", "pace", "bulk_taken"]
-_KINDS: Final[tuple[Kind, ...]] = ("taken", "pause", "hold", "live", "bulk", "seen", "pace", "bulk_taken")
+KINDS: Final[tuple[Kind, ...]] = ("taken", "pause", "hold", "live", "bulk", "seen", "pace", "bulk_taken")
 
 
 class RateLimiter:
@@ -93,6 +96,7 @@ class RateLimiter:
         self._max_wait_s = max_wait_s
         self._clock = clock
         self._sleep = sleep
+        self._few = asyncio.Semaphore(_MOST_AT_ONCE)
         self._process = secrets.token_hex(6)
         self._redis_back_at = 0.0
         self._in_process = False
@@ -183,7 +187,7 @@ class RateLimiter:
 
     async def _ask_or_restore(self, scope: str, here: Scope, script: str, rest: Iterable[str | int]) -> Any:
         """The script's answer, after Redis was told what it has lost; None while it is away."""
-        keys = tuple(key(kind, scope) for kind in _KINDS)
+        keys = tuple(key(kind, scope) for kind in KINDS)
         rest = tuple(rest)
         answer = None
         for _ in range(2):
@@ -276,10 +280,11 @@ class RateLimiter:
             return None
         run: Any = self._redis
         try:
-            try:
-                answer = await run.evalsha(_sha(script), len(keys), *keys, *args)
-            except redis_errors.NoScriptError:
-                answer = await run.eval(script, len(keys), *keys, *args)
+            async with self._few:
+                try:
+                    answer = await run.evalsha(_sha(script), len(keys), *keys, *args)
+                except redis_errors.NoScriptError:
+                    answer = await run.eval(script, len(keys), *keys, *args)
         except _RedisAway as error:
             self._redis_back_at = self._clock() + _REDIS_REST_S
             if not self._in_process:  # many requests meet the same outage
