@@ -61,9 +61,10 @@ def ticket(scope: str, priority: Priority, now: float, *, ahead: bool = False) -
 
 
 class Place(NamedTuple):
-    """A place that this process took, *at* a time of its own clock, which is no later than the server's."""
+    """A place that this process took. It asked for it *at*, and had *noted* it then: the server gave it in between."""
 
     at: float
+    noted: float
     number: int
     priority: Priority
 
@@ -141,9 +142,9 @@ class Scope:
         if at < math.inf:
             self._timer = asyncio.get_running_loop().call_later(max(at - now, 0.0), act)
 
-    def took(self, mine: Ticket, now: float, amount: int) -> None:
-        """A place was taken for *mine*."""
-        self.places.append(Place(now, mine.number, mine.priority))
+    def took(self, mine: Ticket, asked: float, now: float, amount: int) -> None:
+        """A place was taken for *mine*, which *asked* for it then."""
+        self.places.append(Place(asked, now, mine.number, mine.priority))
         while len(self.places) > amount:
             self.places.popleft()
 
@@ -161,7 +162,7 @@ class Scope:
             at = self._bulk_next + rank * window_s / room
         taken = len(self.places)
         for place in range(max(0, room - taken), min(rank, room - 1) + 1):
-            left = self.places[taken + place - room].at + window_s
+            left = self.places[taken + place - room].noted + window_s
             at = max(at, left + (rank - place) * window_s / amount)
         if at <= now and mine.priority == "bulk":
             self._bulk_next = max(at, now - window_s / room) + window_s / room

@@ -44,6 +44,11 @@ local function set_pace(of, at)
   redis.call('PEXPIRE', pace, math.max(ARGV[2], math.ceil((at - now) / 1000) + ARGV[3]))
 end
 
+local function free()
+  if redis.call('ZCARD', taken) < amount then return true end
+  return redis.call('ZRANGE', taken, 0, 0, 'WITHSCORES')[2] + window <= now
+end
+
 local function held()
   local paused, mending = redis.call('PTTL', pause), redis.call('PTTL', hold)
   return math.max(paused, mending, 0) * 1000, paused > 0 and 2 or 1
@@ -67,12 +72,12 @@ end
 
 -- Whether live calls, coming as in the last window, find their places in the next one, and the kept ones remain.
 local function live_has_enough(rank)
-  local count = redis.call('ZCARD', taken)
+  local count = redis.call('ZCOUNT', taken, '(' .. whole(now - window), '+inf')
   redis.call('ZREMRANGEBYSCORE', bulk_taken, '-inf', whole(now - window))
   local expected = count - redis.call('ZCARD', bulk_taken)
   for step = 0, 8 do
     local part = step / 8
-    local freed = redis.call('ZCOUNT', taken, '-inf', whole(now - window + part * window))
+    local freed = redis.call('ZCOUNT', taken, '(' .. whole(now - window), whole(now - window + part * window))
     if amount - kept - count - 1 - rank + freed < expected * part then return false end
   end
   return true
@@ -99,7 +104,11 @@ local function due_of(class, rank, paused)
 end
 
 if last ~= '' and not redis.call('ZSCORE', taken, last) then return {3, 0, 0} end
-redis.call('ZREMRANGEBYSCORE', taken, '-inf', whole(now - window))
+
+-- Places that have left the window stay for a while, as long as they are among the last: the calls that follow them
+-- were told their time by them.
+redis.call('ZREMRANGEBYSCORE', taken, '-inf', whole(now - 2 * window))
+redis.call('ZREMRANGEBYRANK', taken, 0, -amount - 1)
 """
 
 # Answers {0, 0, score} taken, {1, ms, score} full for ms, {2, ms, score} paused for ms, {3, 0, 0} this server has lost
@@ -119,7 +128,7 @@ if waiting > 0 then
 end
 local paused, code = held()
 local at, asked
-if class == 'live' and waiting == 0 and paused == 0 and redis.call('ZCARD', taken) < amount then
+if class == 'live' and waiting == 0 and paused == 0 and free() then
   at, asked = now, now
 else
   at, asked = due_of(class, rank, paused)

@@ -28,7 +28,7 @@ import structlog
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
-from adapters.redis.limit_line import FIRST_PAUSE_S, FORGET_S, LONGEST_PAUSE_S, Place, Priority, Scope, Ticket, ticket
+from adapters.redis.limit_line import FIRST_PAUSE_S, FORGET_S, LONGEST_PAUSE_S, Priority, Scope, Ticket, ticket
 from adapters.redis.limit_scripts import LOOK, PAUSE, RESTORE, TAKE
 from schemas.errors import Transient
 
@@ -177,7 +177,7 @@ class RateLimiter:
             self._note_pause(here, mine, int(answer[0]), int(answer[1]) / 1000)
             return max(int(answer[1]) / 1000, _SHORTEST_SLEEP_S)
         here.remove(mine)
-        here.took(mine, now, self._amount)
+        here.took(mine, now, self._clock(), self._amount)
         return 0.0
 
     def _note_pause(self, here: Scope, mine: Ticket, code: int, seconds: float) -> None:
@@ -203,14 +203,10 @@ class RateLimiter:
 
     def _places(self, here: Scope) -> Iterable[str | int]:
         now = self._clock()
-        recent = (place for place in here.places if place.at > now - self._window_s)
+        recent = (place for place in here.places if place.noted > now - self._window_s)
         return itertools.chain.from_iterable(
-            (place.priority, self._name(place.number), self._age_us(place, now)) for place in recent
+            (place.priority, self._name(place.number), round((now - place.noted) * 1_000_000)) for place in recent
         )
-
-    @staticmethod
-    def _age_us(place: Place, now: float) -> int:
-        return round((now - place.at) * 1_000_000)
 
     def _name(self, number: int) -> str:
         return f"{self._process}:{number:+014d}"
@@ -232,10 +228,13 @@ class RateLimiter:
         if now >= here.look_at:
             here.drop_absent(now - LOOK_S)
             here.look_at = math.inf
-            if self._amount and self._redis is not None and here.looking is None:
+            waits = any(here.waiting())
+            if not waits and not here.gone:
+                pass
+            elif self._amount and self._redis is not None and here.looking is None:
                 here.looking = asyncio.get_running_loop().create_task(self._look(scope, here))
-            elif any(here.waiting()):
-                here.look_at = now + LOOK_S
+            else:
+                here.look_at = now + LOOK_S if waits else math.inf
         self._arm(scope, here)
 
     async def _look(self, scope: str, here: Scope) -> None:

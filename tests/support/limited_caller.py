@@ -76,11 +76,13 @@ def _say(**what: Any) -> None:
 
 async def _call(limiter: RateLimiter, scope: str, name: str, priority: limits.Priority) -> None:
     ticket: Ticket | None = await limiter.take(scope, priority=priority)
+    at = time.monotonic()
     _say(name=name)
     while ticket is not None:
         await ticket.called
         ticket = await limiter.take(scope, ticket, priority)
-    _say(name=name, at=time.monotonic())
+        at = time.monotonic()
+    _say(name=name, at=at)
 
 
 async def _obey(redis_url: str, settings: dict[str, Any]) -> None:
