@@ -1,9 +1,9 @@
 """How much of a rate limit is used, by two processes: `python -m tests.bench.limiter [--json]` (100 s).
 
-The limit is CGB's, 90 requests a minute: for 70 s as it is, and with a window of 4 s. More calls wait than have a place.
-A call asks, waits until it is called, and asks again, as an event does in its lane. Used is how many places the server
-gave, of those that the limit allows: a window's at once at the start, and one by one as they leave the window. CGB's own
-limit is 100 in any 60 s; the bar is none above it, and ours is kept as well.
+The limit is CGB's, 90 requests a minute: for 70 s as it is, and with a window of 4 s. More calls wait than have a
+place. A call asks, waits until it is called, and asks again, as an event does in its lane. Used is how many places the
+server gave, of those that the limit allows: a window's at once at the start, and one by one as they leave the window.
+CGB's own limit is 100 in any 60 s; the bar is none above it, and ours is kept as well.
 
 Bulk alone is measured over one window, after a first one. Live calls that come one by one while bulk takes what it may
 wait for one spacing at most (90 a minute: 0.67 s).
