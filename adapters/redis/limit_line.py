@@ -71,7 +71,7 @@ class Place(NamedTuple):
 
 def kept_for_live(amount: int) -> int:
     """How many places of a window bulk leaves free."""
-    return min(max(1, amount // 25), amount - 1)
+    return min(max(1, amount // 40), amount - 1)
 
 
 class Scope:

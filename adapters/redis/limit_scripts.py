@@ -14,7 +14,7 @@ local taken, pause, hold, live, bulk, seen, pace, bulk_taken = unpack(KEYS)
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local amount, window, silent, process, last = tonumber(ARGV[1]), ARGV[2] * 1000, ARGV[3] * 1000, ARGV[4], ARGV[5]
-local kept = math.min(math.max(1, math.floor(amount / 25)), amount - 1)
+local kept = math.min(math.max(1, math.floor(amount / 40)), amount - 1)
 
 local function whole(number) return string.format('%.0f', number) end
 
@@ -55,7 +55,8 @@ local function held()
 end
 
 -- When the call of this rank has its place, if no more than room are taken in a window, and those that wait
--- follow each other after a spacing. It is in the past for a place that was not used.
+-- follow each other after a spacing. It is in the past for a place that was not used. Behind a place that was taken
+-- late they follow a little faster, or each delay would last.
 local function due(rank, room, next, spacing)
   local at = next + rank * spacing
   if rank >= room then at = math.max(at, now + (rank - room + 1) * spacing) end -- those before it take all that is free
@@ -64,7 +65,7 @@ local function due(rank, room, next, spacing)
   if final >= first then
     local old = redis.call('ZRANGE', taken, count + first - room, count + final - room, 'WITHSCORES')
     for i = 2, #old, 2 do
-      at = math.max(at, old[i] + window + (rank - first - i / 2 + 1) * spacing)
+      at = math.max(at, old[i] + window + (rank - first - i / 2 + 1) * spacing * 0.9)
     end
   end
   return at

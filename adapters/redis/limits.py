@@ -15,21 +15,19 @@ never sleeps: it hands out a ticket, and calls it when its place is there.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from functools import cache
 from typing import Any, Final, Literal, TypeAlias
 
 import structlog
-from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
 from adapters.redis.limit_line import FIRST_PAUSE_S, FORGET_S, LONGEST_PAUSE_S, Priority, Scope, Ticket, ticket
 from adapters.redis.limit_scripts import LOOK, PAUSE, RESTORE, TAKE
+from adapters.redis.limit_server import LimitServer
 from schemas.errors import Transient
 
 __all__ = ["LONGEST_WAIT_S", "Priority", "RateLimiter", "Ticket", "key"]
@@ -47,22 +45,16 @@ SILENT_S: Final = 12.0
 LONGEST_WAIT_S: Final = 30.0
 """How long a call waits for its place before its lane is given back."""
 
-_REDIS_REST_S: Final = 2.0
-"""How long Redis is left alone after it failed, so that calls do not each wait for its timeout."""
-
-_MOST_AT_ONCE: Final = 8
-"""How many questions are under way: the client, which others use too, has only so many connections."""
-
 _SHORTEST_SLEEP_S: Final = 0.005
 _LONGEST_LEFT_S: Final = 86_400.0
 _MOST_SCOPES: Final = 4096
-_RedisAway: Final = (redis_errors.RedisError, OSError, TimeoutError)
 
 _TAKEN: Final = 0
 _PAUSED: Final = 2
 _LOST: Final = 3
 Kind: TypeAlias = Literal["taken", "pause", "refusals", "hold", "live", "bulk", "seen", "pace", "bulk_taken"]
 KINDS: Final[tuple[Kind, ...]] = ("taken", "pause", "hold", "live", "bulk", "seen", "pace", "bulk_taken")
+_OF_PAUSE: Final[tuple[Kind, ...]] = ("pause", "refusals", "pace")
 
 
 class RateLimiter:
@@ -96,10 +88,8 @@ class RateLimiter:
         self._max_wait_s = max_wait_s
         self._clock = clock
         self._sleep = sleep
-        self._few = asyncio.Semaphore(_MOST_AT_ONCE)
         self._process = secrets.token_hex(6)
-        self._redis_back_at = 0.0
-        self._in_process = False
+        self._server = LimitServer(redis, clock)
         self._scopes: dict[str, Scope] = {}
 
     async def acquire(self, scope: str, priority: Priority = "live") -> None:
@@ -152,7 +142,9 @@ class RateLimiter:
         pause_s: float | None = None
         if self._amount:
             args = (asked_ms, *(round(s * 1000) for s in (FIRST_PAUSE_S, LONGEST_PAUSE_S, FORGET_S)))
-            answer = await self._script(PAUSE, (key("pause", scope), key("refusals", scope), key("pace", scope)), args)
+            answer = await self._server.run(
+                PAUSE, (key("pause", scope), key("refusals", scope), key("pace", scope)), args
+            )
             pause_s = None if answer is None else int(answer) / 1000
         here.pause(self._clock(), asked_ms / 1000 if pause_s is None else pause_s)
         here.pause_look_at = math.inf if pause_s is None else self._clock() + LOOK_S
@@ -194,11 +186,11 @@ class RateLimiter:
             last = here.last(self._clock(), self._window_s)
             told = self._name(last.number) if last else ""
             head = (self._amount, round(self._window_s * 1000), round(SILENT_S * 1000), self._process, told)
-            answer = await self._script(script, keys, (*head, *rest))
+            answer = await self._server.run(script, keys, (*head, *rest))
             if answer is None or answer[0] != _LOST:
                 return answer
             hold_ms = round(1000 * min(self._window_s, LOOK_S + 0.5))
-            await self._script(RESTORE, keys, (round(self._window_s * 1000), hold_ms, *self._places(here)))
+            await self._server.run(RESTORE, keys, (round(self._window_s * 1000), hold_ms, *self._places(here)))
         return None
 
     def _places(self, here: Scope) -> Iterable[str | int]:
@@ -273,26 +265,6 @@ class RateLimiter:
         longest = math.inf if self._redis is None or not self._amount else LOOK_S
         return max(min(wait_s, longest), _SHORTEST_SLEEP_S)
 
-    async def _script(self, script: str, keys: tuple[str, ...], args: Iterable[str | int]) -> Any:
-        """The script's answer; None while Redis is away."""
-        if self._redis is None or self._clock() < self._redis_back_at:
-            return None
-        run: Any = self._redis
-        try:
-            async with self._few:
-                try:
-                    answer = await run.evalsha(_sha(script), len(keys), *keys, *args)
-                except redis_errors.NoScriptError:
-                    answer = await run.eval(script, len(keys), *keys, *args)
-        except _RedisAway as error:
-            self._redis_back_at = self._clock() + _REDIS_REST_S
-            if not self._in_process:  # many requests meet the same outage
-                self._in_process = True
-                structlog.get_logger().warning("limits.in_process", error=type(error).__name__)
-            return None
-        self._in_process = False
-        return answer
-
     def _here(self, scope: str) -> Scope:
         if (here := self._scopes.get(scope)) is not None:
             return here
@@ -308,11 +280,6 @@ def key(kind: Kind, scope: str) -> str:
     """The key of Redis that holds this of *scope*."""
     # The braces are a cluster hash tag: one script touches several keys of a scope.
     return f"ferryman:{kind}:{{{scope}}}"
-
-
-@cache
-def _sha(script: str) -> str:
-    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 def _too_long(wait_s: float) -> Transient:
