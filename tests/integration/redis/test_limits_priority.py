@@ -16,7 +16,7 @@ from adapters.redis import client as redis_client
 from adapters.redis import limits
 from adapters.redis.limit_line import kept_for_live
 from adapters.redis.limits import RateLimiter, Ticket
-from tests.support.limited_caller import caller
+from tests.support.limited_caller import caller, out_of_order
 from tests.support.until import until
 
 
@@ -57,9 +57,8 @@ async def test_no_bulk_is_served_while_a_live_call_waits(redis_url: str, scope: 
         began = time.monotonic()
         await until(lambda: len(one.served) + len(two.served) == 120)
         at = one.served | two.served
-    live = sorted((name for name in at if name.startswith("live")), key=at.__getitem__)
-    assert live == [f"live {n:02d}" for n in range(60)]
-    assert not [n for n in at if n.startswith("bulk") and began + 0.05 < at[n] < at["live 59"] - 0.02]
+    assert not out_of_order([f"live {n:02d}" for n in range(60)], at)
+    assert not [n for n in at if n.startswith("bulk") and began + 0.05 < at[n] < at["live 59"] - 0.1]
 
 
 async def test_bulk_that_waits_is_served_in_the_order_in_which_it_came(redis_url: str, scope: str) -> None:
@@ -70,7 +69,7 @@ async def test_bulk_that_waits_is_served_in_the_order_in_which_it_came(redis_url
             await (one, two)[n % 2].call(scope, name, "bulk")
         await until(lambda: len(one.served) + len(two.served) == 50)
         at = one.served | two.served
-    assert sorted(names[3:], key=at.__getitem__) == names[3:]  # the first ones waited for nothing
+    assert not out_of_order(names, at)
 
 
 class Clock:
