@@ -142,10 +142,10 @@ class Scope:
         if at < math.inf:
             self._timer = asyncio.get_running_loop().call_later(max(at - now, 0.0), act)
 
-    def took(self, mine: Ticket, asked: float, now: float, amount: int) -> None:
+    def took(self, mine: Ticket, asked: float, now: float, amount: int, window_s: float) -> None:
         """A place was taken for *mine*, which *asked* for it then."""
         self.places.append(Place(asked, now, mine.number, mine.priority))
-        while len(self.places) > amount:
+        while len(self.places) > amount or self.places[0].noted < now - 2 * window_s:
             self.places.popleft()
 
     def last(self, now: float, window_s: float) -> Place | None:

@@ -169,7 +169,7 @@ class RateLimiter:
             self._note_pause(here, mine, int(answer[0]), int(answer[1]) / 1000)
             return max(int(answer[1]) / 1000, _SHORTEST_SLEEP_S)
         here.remove(mine)
-        here.took(mine, now, self._clock(), self._amount)
+        here.took(mine, now, self._clock(), self._amount, self._window_s)
         return 0.0
 
     def _note_pause(self, here: Scope, mine: Ticket, code: int, seconds: float) -> None:

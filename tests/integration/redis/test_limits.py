@@ -110,8 +110,8 @@ async def test_an_ordinary_call_costs_one_round_trip_and_a_paused_one_none(clien
             int(info.get(f"cmdstat_{name}", {}).get("calls", 0)) for info in nodes for name in ("eval", "evalsha")
         )
 
-    await second.acquire(f"{scope}:other")
-    await second.pause(f"{scope}:other", 1)  # the server knows both scripts
+    await first.acquire(scope)
+    await second.pause(scope, 0.001)  # the scope's server knows both scripts
     before = await commands()
     for _ in range(10):
         await first.acquire(scope)
