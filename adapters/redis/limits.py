@@ -237,7 +237,7 @@ class RateLimiter:
             waiting = [mine for mine in here.waiting() if not mine.called.done()]
             told = [(m.priority, self._name(m.number), m.score, self._waited_us(m, now)) for m in waiting]
             names = [self._name(number) for number in gone]
-            rest = (len(names), *names, *itertools.chain.from_iterable(told))
+            rest: tuple[str | int, ...] = (len(names), *names, *itertools.chain.from_iterable(told))
             answer = await self._ask_or_restore(scope, here, LOOK, rest)
             if answer is None:
                 here.gone |= gone
