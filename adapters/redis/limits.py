@@ -235,7 +235,9 @@ class RateLimiter:
             gone, here.gone = here.gone, set()
             now = self._clock()
             waiting = [mine for mine in here.waiting() if not mine.called.done()]
-            told = [(m.priority, self._name(m.number), m.score, self._waited_us(m, now)) for m in waiting]
+            told: list[tuple[str | int, ...]] = [
+                (m.priority, self._name(m.number), m.score, self._waited_us(m, now)) for m in waiting
+            ]
             names = [self._name(number) for number in gone]
             rest: tuple[str | int, ...] = (len(names), *names, *itertools.chain.from_iterable(told))
             answer = await self._ask_or_restore(scope, here, LOOK, rest)
