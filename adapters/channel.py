@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, TypeVar
 
 import structlog
 
-from schemas.errors import ChannelClosed, ChannelDown, FerrymanError, NotSent, Operation, Transient, Uncertain
+from adapters.alone import Alone
+from adapters.damping import Damping
+from schemas.errors import (
+    ChannelClosed,
+    ChannelDown,
+    FerrymanError,
+    NotSent,
+    Operation,
+    Permanent,
+    Transient,
+    Uncertain,
+)
 
 T = TypeVar("T")
 
@@ -22,10 +32,6 @@ PROBE_S: Final = 5.0
 
 DOWN_PROBE_S: Final = 30.0
 """A channel whose account is at fault waits for a person, so it is asked less often."""
-
-MOST_LINES: Final = 4
-LINES_WITHIN_S: Final = 60.0
-"""A breaker tells at most so many changes of its state in so many seconds; then the state it has come to."""
 
 Word: TypeAlias = Literal["up", "unused", "asked", "away", "refused", "paused"]
 """Calls go through; none has been made yet; the system has asked us to wait; it does not answer as it should; the
@@ -75,8 +81,10 @@ class Breaker:
         self._down = False
         self._probing = False
         self._next_probe = 0.0
-        self._lines: deque[float] = deque(maxlen=MOST_LINES)
-        self._untold = 0
+        self._lines = Damping(clock)
+        self.alone = Alone()
+        """Whose calls have failed since the system last answered."""
+
         self.answered_at = float("-inf")
         """When (by *clock*) the system last answered; a refusal is an answer too."""
 
@@ -120,7 +128,8 @@ class Breaker:
 
     async def call(self, make: Callable[[], Awaitable[T]]) -> T:
         """Await what *make* returns. Raises: ChannelClosed without a call, else what *make* raises."""
-        self._tell_late()
+        if untold := self._lines.late():
+            log.warning("provider.changed", provider=self._channel, open=self._open, changes=untold)
         self.check()
         probe = self._open
         if probe:
@@ -139,12 +148,16 @@ class Breaker:
                 self._probing = False
 
     def _answered(self) -> None:
+        self.alone.answered()
+        self._serves()
+
+    def _serves(self) -> None:
         self.answered_at = self._clock()
         self._failures = 0
         if self._open:
             self._open = self._down = False
             self.changed_at = self._clock()
-            if self._may_tell():
+            if self._lines.may_tell():
                 log.info("provider.back", provider=self._channel)
 
     def _failed(self, exc: FerrymanError) -> None:
@@ -155,10 +168,13 @@ class Breaker:
             if not self._down:
                 self._down = True
                 self.changed_at = self._clock()
-                if self._may_tell():
+                if self._lines.may_tell():
                     log.error("provider.down", probe_every_s=DOWN_PROBE_S, **self._told(exc))
         elif isinstance(exc, NotSent) or (isinstance(exc, Transient) and exc.limited):
             pass  # the system was not asked, or asked us to slow down: neither a failure nor a sign that it works
+        elif exc.answered and not isinstance(exc, Permanent):
+            self._note(exc)
+            self._serves()
         elif isinstance(exc, Transient | Uncertain):
             self._note(exc)
             self._failures += 1
@@ -166,7 +182,7 @@ class Breaker:
                 self._open = True
                 self.changed_at = self._clock()
                 self._next_probe = self._clock() + PROBE_S
-                if self._may_tell():
+                if self._lines.may_tell():
                     log.warning("provider.paused", probe_every_s=PROBE_S, **self._told(exc))
         else:
             self._answered()  # the system understood and said no
@@ -176,26 +192,6 @@ class Breaker:
 
     def _told(self, exc: FerrymanError) -> dict[str, str]:
         return {"provider": self._channel, "error": str(exc), "code": exc.code}
-
-    def _may_tell(self) -> bool:
-        """Whether the change of the state just made gets its line now."""
-        self._untold += 1
-        return self._take_line()
-
-    def _take_line(self) -> bool:
-        """Whether there may be a line now, which tells all changes so far."""
-        now = self._clock()
-        if len(self._lines) == MOST_LINES and now - self._lines[0] < LINES_WITHIN_S:
-            return False
-        self._lines.append(now)
-        self._untold = 0
-        return True
-
-    def _tell_late(self) -> None:
-        """One line for the changes that got none, as soon as a line is allowed again."""
-        untold = self._untold
-        if untold and self._take_line():
-            log.warning("provider.changed", provider=self._channel, open=self._open, changes=untold)
 
 
 class Channel:
@@ -278,6 +274,10 @@ class Channel:
         except FerrymanError as exc:
             exc.channel, exc.operation = self.name, operation
             raise
+
+    def alone(self, operation: Operation) -> Alone:
+        """Whose calls of that kind have failed since the system last answered one."""
+        return self._breakers[operation].alone
 
     def answered_since(self, moment: float, error: FerrymanError) -> bool:
         """Whether calls of the kind that *error* ended have been answered after *moment* (of the clock)."""

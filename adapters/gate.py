@@ -5,19 +5,34 @@ An answer from an adapter's cache does not pass the gate, so it does not count a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from aiohttp import ClientSession
 
 from adapters import permit
 from adapters.channel import Channel
-from adapters.http import READS, Reply, exchange
+from adapters.http import READS, Reply, coded, exchange
 from adapters.redis.limits import RateLimiter, Ticket
-from schemas.errors import ChannelDown, FerrymanError, LeaseLost, NotSent, Operation, Transient
+from schemas.errors import (
+    ChannelDown,
+    FerrymanError,
+    LeaseLost,
+    NotSent,
+    Operation,
+    Refused,
+    TooLong,
+    Transient,
+    Uncertain,
+)
 
 T = TypeVar("T")
+
+_NO_PATH: Final = ("http-404", "http-405")
+"""How the codes begin of a failure that says that the address is wrong, whomever the call is about."""
 
 
 class NoPlace(NotSent):
@@ -67,6 +82,8 @@ class Gate:
         json: Any = None,
         form: Mapping[str, str] | None = None,
         look: Callable[[], Look] | None = None,
+        about: str | None = None,
+        neutral: Callable[[], Look] | None = None,
     ) -> T:
         """Send one request; returns what *judge* makes of its answer.
 
@@ -76,56 +93,103 @@ class Gate:
         One customer's refusal may look like a fault of the account. So with a *look*, ChannelDown is raised only where
         the look finds the account at fault as well. Else the refusal is Transient: it costs the event an attempt once
         the channel has answered others, and as long as it answers none, five in a row stop the calls.
+
+        *about*: the customer whom the call is about, None for the account itself. Where since the last answer only
+        calls about this customer have failed, nothing tells an outage from an event that the system cannot digest. So
+        from the fifth such failure on the *neutral* read is asked: where that is answered, the failure costs the event
+        an attempt, and the breaker does not count it.
+
+        A read whose answer is too long is asked once more, and then TooLong: the breaker does not count it. Where the
+        account itself is answered so, it is ChannelDown, as no event is at fault.
         """
         operation: Operation = "read" if method in READS else "write"
         self.channel.check(operation)
         await self._take_place()
 
+        sent = {"headers": headers, "params": params, "json": json, "form": form}
+        send = partial(self._send, method, url, **sent)
+
         async def make() -> T:
-            reply = await exchange(
-                self.session,
-                method,
-                url,
-                system=self.system,
-                timeout_s=self.timeout_s,
-                headers=headers,
-                params=params,
-                json=json,
-                form=form,
-            )
+            reply = await self._read(send, about)
             try:
-                return judge(reply)
+                return await self._judged(reply, judge)
             except ChannelDown as error:
                 if look is None or await self._account_is_at_fault(look()):
                     raise
                 raise _one_refusal(error) from None
 
+        async def weighed() -> T:
+            try:
+                return await make()
+            except (Transient, Uncertain) as error:
+                await self._weigh(error, operation, about, neutral)
+                raise
+
+        return await self.channel.call(operation, weighed)
+
+    async def _send(self, method: str, url: str, **sent: Any) -> Reply:
+        return await exchange(self.session, method, url, system=self.system, timeout_s=self.timeout_s, **sent)
+
+    async def _judged(self, reply: Reply, judge: Callable[[Reply], T]) -> T:
+        """What *judge* makes of *reply*. An answer that asks for patience pauses the scope."""
         try:
-            return await self.channel.call(operation, make)
+            return judge(reply)
         except Transient as error:
-            await self._pause(error)
+            if error.limited:
+                await self.limiter.pause(self.scope, error.retry_after_s)
             raise
 
-    async def _pause(self, error: FerrymanError) -> None:
-        if isinstance(error, Transient) and error.limited:
-            await self.limiter.pause(self.scope, error.retry_after_s)
+    async def _read(self, send: Callable[[], Awaitable[Reply]], about: str | None) -> Reply:
+        """What *send* returns, with a second try where the answer was too long."""
+        with suppress(TooLong):
+            return await send()
+        await self.limiter.acquire(self.scope)
+        try:
+            return await send()
+        except TooLong as error:
+            if about is not None:
+                raise
+            raise coded(ChannelDown(f"{error}: check the address", channel=self.channel.name), error.code) from None
+
+    async def _weigh(
+        self,
+        error: Transient | Uncertain,
+        operation: Operation,
+        about: str | None,
+        neutral: Callable[[], Look] | None,
+    ) -> None:
+        """Marks *error* as the event's own where the system serves all others."""
+        if error.answered or (isinstance(error, Transient) and error.limited):
+            return
+        of_the_address = error.code.startswith(_NO_PATH)
+        lone = self.channel.alone(operation).failed(None if of_the_address else about)
+        if lone and neutral is not None and await self._answers(neutral()):
+            error.answered = True
+
+    async def _answers(self, look: Look) -> bool:
+        """Whether *look* is answered; a refusal is an answer too."""
+        try:
+            await self._see(look)
+        except LeaseLost:
+            raise
+        except FerrymanError as error:
+            return isinstance(error, Refused)
+        return True
 
     async def _account_is_at_fault(self, look: Look) -> bool:
         """Whether *look* says so; no when it gets no answer. Its answer is no sign that customers' calls are served,
         so no breaker hears of it."""
         try:
-            await self.limiter.acquire(self.scope)
-            reply = await exchange(
-                self.session, "GET", look.url, system=self.system, timeout_s=self.timeout_s, headers=look.headers
-            )
-            look.judge(reply)
+            await self._see(look)
         except LeaseLost:
             raise
-        except ChannelDown:
-            return True
         except FerrymanError as error:
-            await self._pause(error)
+            return isinstance(error, ChannelDown)
         return False
+
+    async def _see(self, look: Look) -> None:
+        await self.limiter.acquire(self.scope)
+        await self._judged(await self._send("GET", look.url, headers=look.headers), look.judge)
 
     async def _take_place(self) -> None:
         mine = permit.current.get()

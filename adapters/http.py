@@ -28,12 +28,12 @@ from aiohttp.connector import Connection
 from aiohttp.hdrs import CONTENT_ENCODING
 
 from adapters import permit
-from schemas.errors import FerrymanError, Refused, Transient, Uncertain
+from schemas.errors import FerrymanError, Refused, TooLong, Transient, Uncertain
 
 E = TypeVar("E", bound=FerrymanError)
 
 MAX_BODY_BYTES: Final = 1024 * 1024
-"""The longest answer that is read. A longer one counts as a broken connection."""
+"""The longest answer that is read."""
 
 MAX_RETRY_AFTER_S: Final = 3600.0
 
@@ -44,6 +44,10 @@ READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LONGEST_CONNECT_S: Final = 10.0
 _IDLE_S: Final = 15.0  # below what servers and proxies keep, so that they rarely close a connection under a request
 _SECONDS: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+
+
+class _Overlong(Exception):
+    """A body is longer than its cap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +111,9 @@ async def exchange(
 
     Raises:
         Transient: never connected (also: no free connection in time); or, for a read, no whole answer.
-        Uncertain: a write may have been sent and no whole answer came (disconnect, reset, timeout, cut or
-        endless body).
+        Uncertain: a write may have been sent and no whole answer came (disconnect, reset, timeout, cut body), or
+        the answer is longer than *max_body* bytes.
+        TooLong: the answer to a read is longer than *max_body* bytes.
         Refused: *url* is not a valid URL.
         LeaseLost: another process may own the event by now; nothing was sent.
     """
@@ -129,6 +134,8 @@ async def exchange(
         raise coded(Transient(f"{system}: no connection"), "no-connection") from None
     except InvalidURL:
         raise coded(Refused(f"{system}: the address is not a valid URL"), "no-url") from None
+    except _Overlong:
+        raise _too_long(system, write=method not in READS) from None
     except TimeoutError:
         error = lost(f"{system}: no answer in time", write=method not in READS)
         raise coded(error, "no-answer") from None
@@ -140,6 +147,13 @@ async def exchange(
 def lost(text: str, *, write: bool) -> Transient | Uncertain:
     """The error for an answer that is missing or useless: Uncertain for a write, which may have happened."""
     return Uncertain(text) if write else Transient(text)
+
+
+def _too_long(system: str, *, write: bool) -> TooLong | Uncertain:
+    text = f"{system}: the answer is longer than we read"
+    error: TooLong | Uncertain = Uncertain(text) if write else TooLong(text)
+    error.answered = True  # the connection is sound
+    return coded(error, "too-long")
 
 
 def coded(error: E, code: str) -> E:
@@ -176,15 +190,17 @@ def _timeout(total_s: float) -> ClientTimeout:
 
 
 async def _whole(answer: ClientResponse, cap: int) -> bytes:
-    """The whole body of *answer*. Raises: ClientError when it is longer than *cap* bytes."""
+    """The whole body of *answer*. Raises: _Overlong when it is longer than *cap* bytes."""
     length = answer.content_length
+    if length is not None and length > cap:
+        raise _Overlong
     if length is not None and length <= cap and CONTENT_ENCODING not in answer.headers:
         return await answer.read()
     body = bytearray()
     async for chunk in answer.content.iter_any():
         body += chunk
         if len(body) > cap:
-            raise ClientError("the answer is too long")
+            raise _Overlong
     return bytes(body)
 
 

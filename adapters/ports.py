@@ -6,7 +6,7 @@ of `schemas.errors`: Transient, Uncertain, ChannelDown, NotSent, Permanent (Refu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
@@ -27,18 +27,27 @@ class ContactDirectory(Protocol):
     """Contacts by phone: CGB, in its live and its documented style."""
 
     async def find(self, phone: Phone) -> DirectoryContact | None:
-        """The contact of *phone*, or None when there is none (ghost answers count as none)."""
+        """The contact of *phone*, or None when there is none (ghost answers count as none).
+
+        Raises: Foreign when the directory answers with another person.
+        """
         ...
 
     async def create(self, draft: ContactDraft) -> str:
         """Make the contact with its fields in one request; return its id.
 
-        Raises: Refused when the directory says that it exists already or that the draft is wrong.
+        Nothing is written to a contact that exists: `find` shows it, and the caller decides.
+        Raises: Exists when the directory says that it exists already; another Refused when the draft is wrong.
         """
         ...
 
     async def update(self, contact_id: str, fields: Mapping[str, FieldValue]) -> None:
         """Write *fields* of an existing contact, all in one request."""
+        ...
+
+    @property
+    def missing_fields(self) -> frozenset[str]:
+        """The wanted names that the account lacked when its fields were last asked for, without a call."""
         ...
 
     async def field_names(self) -> frozenset[str] | None:
@@ -54,10 +63,11 @@ class ContactDirectory(Protocol):
 
 class DirectoryStyle(Protocol):
     """Makes a directory. *base_url*: of the account. *api_key*: gives its key, and is asked at each call, as the key
-    may change. *cache_s*: for how many seconds the directory may reuse what seldom changes."""
+    may change. *cache_s*: for how many seconds the directory may reuse what seldom changes. *wanted*: the names of the
+    fields that we would write; an account that lacks some of them is told in the log."""
 
     def __call__(
-        self, gate: Gate, *, base_url: str, api_key: Callable[[], str], cache_s: float
+        self, gate: Gate, *, base_url: str, api_key: Callable[[], str], cache_s: float, wanted: Iterable[str] = ()
     ) -> ContactDirectory: ...
 
 

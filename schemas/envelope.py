@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from hashlib import sha1
+from hashlib import sha1, sha256
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
@@ -20,8 +20,12 @@ NAMESPACE: Final = uuid.UUID("6f1d1b56-5d0c-5f0e-9a37-0d7a5b1c2e11")
 
 SCHEMA_VERSION: Final = 1
 
+OF_ONE_THING: Final = 13
+"""Characters with which the ids of all states of one thing begin, a hyphen among them: 48 bits."""
+
 TYPES: Final[Mapping[str, str]] = {
     "order.received": "orders",
+    "order.moved": "orders",
     "contact.synced": "contacts",
     "contact.validated": "contacts",
     "contact.changed": "contacts",
@@ -40,15 +44,26 @@ TYPES: Final[Mapping[str, str]] = {
 TOPICS: Final = ("orders", "contacts", "conversations", "messages", "deliveries", "records")
 
 
-def event_id(source: str, *identity: str) -> str:
+def event_id(source: str, *identity: str, state: bytes = b"") -> str:
     """The id of an event: UUIDv5 of its *source* and of its identity there. The same thing delivered twice has one id.
+
+    *state*: a digest of what is told of that thing, where it may be told anew. Every state has an id of its own, and
+    the ids of one thing begin with the same OF_ONE_THING characters.
 
     The parts are joined by a separator that JSON strings from outside cannot hold (U+0000 is refused at intake), so
     different identities never give the same text. It is computed here because `uuid.uuid5` takes four times as long.
     """
-    digest = sha1(NAMESPACE.bytes + "\x00".join((source, *identity)).encode(), usedforsecurity=False).hexdigest()
+    name = NAMESPACE.bytes + "\x00".join((source, *identity)).encode()
+    digest = sha1(name, usedforsecurity=False).hexdigest()
+    if state:
+        digest = digest[:12] + sha1(name + b"\x00" + state, usedforsecurity=False).hexdigest()[12:]
     variant = "89ab"[int(digest[16], 16) & 3]
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+
+
+def content_digest(document: Mapping[str, Any]) -> bytes:
+    """A digest of what *document*, parsed JSON, says: spacing, escapes and the order of its members change nothing."""
+    return sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).digest()
 
 
 InboxKey: TypeAlias = tuple[str, str]

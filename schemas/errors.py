@@ -10,7 +10,10 @@ FerrymanError
 │   └── StoreAway        a store of ours did not answer: try again
 └── Permanent        it will fail the same way every time
     ├── Malformed    the bytes or their shape cannot be understood
+    ├── TooLong      the other side's answer is longer than we read
     └── Refused      the other side understood and said no
+        ├── Exists   what was to be made exists already
+        └── Foreign  the other side answered with another person than the one we asked for
 
 Texts never carry a phone, a name, a message or a token, and nothing that an outside system wrote: they reach logs,
 tables and the operator's page. What the other side wrote is in `said`, which reaches no log.
@@ -42,6 +45,9 @@ class FerrymanError(Exception):
     code: str = "error"
     """Our own short name for it (`http-500`, `no-connection`), else the name of its class: for logs, and for what a
     process reports of itself. It holds nothing that the other side wrote but numbers that HTTP or we have a list of."""
+
+    answered: bool = False
+    """The other side is known to answer all the same: the event is at fault, so no breaker counts this error."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -106,5 +112,17 @@ class Malformed(Permanent):
     """The bytes, or the shape of what they hold, cannot be understood."""
 
 
+class TooLong(Permanent):
+    """The other side's answer is longer than we read, also when asked again."""
+
+
 class Refused(Permanent):
     """The other side understood and said no."""
+
+
+class Exists(Refused):
+    """What was to be made exists already: another client, or an attempt of ours whose answer was lost, has made it."""
+
+
+class Foreign(Refused):
+    """The other side answered with another person than the one we asked for. That person is never written to."""

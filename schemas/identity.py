@@ -7,7 +7,7 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Final
 
-from schemas.phone import Phone
+from schemas.phone import Phone, line
 
 LONGEST_KEY: Final = 250
 """In characters. An index entry has a size limit, so a digest takes the place of a longer key."""
@@ -49,11 +49,12 @@ def email_identity(email: str) -> Identity:
 def key(*, phone: Phone | None = None, email: str | None = None, order_id: str | None = None) -> str:
     """The key of an event: the strongest identity its payload has. Chooses partition and lane, without I/O.
 
-    The E.164 phone, else `email:` and the address in lower case, else `order:` and the id.
+    The E.164 phone (aliases of one line have one key), else `email:` and the address in lower case, else `order:` and
+    the id.
     Raises: ValueError when none of them is given.
     """
     if phone is not None:
-        return phone.e164
+        return line(phone.e164)
     if email and email.strip():
         return _bounded(f"email:{email.strip().lower()}")
     if order_id and order_id.strip():

@@ -36,9 +36,10 @@ from schemas.webhooks.vizi import (
 class Order:
     """One order; the names are those of the `orders` table's columns. JSON members hold what JSON held.
 
-    *ordered_at*: when the form was made, else last changed, else its epoch, else *received_at*; with
+    *ordered_at*: when the form last changed, else was made, else its epoch, and never after *received_at*; with
     *received_at* and *order_id* it tells which of a person's orders is the newest. The `*_data` of one person
     are the first applicant's; *applicants_data* has all applicants. *phone* None: the order has no usable phone.
+    *placed_at*: when the form was made, else *received_at*. *form_revision*: counts the states of the form.
     *whatsapp_alerts_enabled* None: not said, which is no consent. *raw_body*: the exact text received.
     """
 
@@ -93,6 +94,8 @@ class Order:
     form_meta_data: Any
     coupon_data: Any
     extra_data: Mapping[str, Any]
+    placed_at: datetime
+    form_revision: int | None
 
     def __repr__(self) -> str:
         return f"Order({self.order_id})"
@@ -101,6 +104,16 @@ class Order:
     def age(self) -> tuple[datetime, datetime, str]:
         """Sorts a person's orders from old to new."""
         return self.ordered_at, self.received_at, self.order_id
+
+    @property
+    def state(self) -> tuple[datetime, int, datetime]:
+        """Sorts the states of one order from old to new."""
+        return self.ordered_at, self.form_revision or 0, self.received_at
+
+    @property
+    def canceled(self) -> bool:
+        """Whether the order does not stand any more."""
+        return (self.order_status or "").lower() == "canceled"
 
     def brief(self) -> Order:
         """This order without its body and its JSON members, so that it takes little memory while it waits."""
@@ -189,6 +202,8 @@ def order_from(data: bytes, received_at: datetime) -> Order:
         coupon_data=_or_none(order.coupon) or _or_none(form.discount),
         extra_data=_extra(body, webhook),
         applicants_data=form.applicants,
+        placed_at=min(moment(form.created_at) or received_at, received_at),
+        form_revision=form.meta.revision if form.meta else None,
         **_first_applicant(form.applicants),
     )
 
@@ -201,8 +216,10 @@ def _branch(order: OrderPart) -> str | None:
 
 
 def _ordered_at(form: Form, received_at: datetime) -> datetime:
+    """A form that was made first and paid last is the newest; a clock that is ahead makes none newest for years."""
     epoch = form.meta.timestamp if form.meta else None
-    return moment(form.created_at) or moment(form.updated_at) or from_epoch(epoch) or received_at
+    told = moment(form.updated_at) or moment(form.created_at) or from_epoch(epoch)
+    return min(told, received_at) if told else received_at
 
 
 def _or_none(value: object) -> Any:

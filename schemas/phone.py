@@ -15,6 +15,7 @@ from typing import Final
 import phonenumbers
 
 from schemas.errors import Malformed
+from schemas.typed_numbers import first_number, in_ascii, plain_digits
 
 BRANCH_REGIONS: Final[Mapping[str, str]] = {"il": "IL", "se": "SE", "ru": "RU", "kz": "KZ"}
 """Region of a Vizi branch, for numbers that come without a country code. `co` sells worldwide and has
@@ -22,18 +23,24 @@ none."""
 
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 
-# Digits and the marks that people put between them. Letters are excluded: libphonenumber would read 0800-FLOWERS and
-# extensions, and neither is a WhatsApp address. Numbers copied from Hebrew text contain bidirectional marks.
-_TYPED: Final = re.compile(
-    r"[0-9+\-./()\s\u00ad\u2010-\u2015\u2212\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]*"
-)
-_LONGEST_TYPED: Final = 64
-
 # Ranges that libphonenumber calls invalid because no carrier serves them, and that are nevertheless sound
 # addresses: those that regulators keep for drama and documentation (lists of Ofcom and
 # Arcep), and +1 555, from which Meta gives out its WhatsApp test numbers. No real phone can be in these ranges.
 _RESERVED: Final = re.compile(
     r"\+(?:447700900[0-9]{3}|441632960[0-9]{3}|1555[0-9]{7}|33(?:19900|26191|35301|46571|53649|63998)[0-9]{4})"
+)
+
+# As numbers were dialled in Mexico until 2019; libphonenumber no longer knows these prefixes.
+_OLD_MEXICO: Final = re.compile(r"(?:52)?(?:01|04[45])([2-9][0-9]{9})")
+
+# Lines with two notations: (pattern, the present notation, the other one). Brazil put a 9 before the numbers of
+# mobiles, and accounts of WhatsApp that are older keep the number without it. A 9 before a digit below 6 belongs to a
+# newer number, and the shorter one is a stranger's landline. Mexico took a 1 away. Argentina has a 9 in mobile numbers
+# that are called from abroad.
+_TWO_NOTATIONS: Final = (
+    (re.compile(r"\+55([1-9]{2})9?([6-9][0-9]{7})"), r"+55\g<1>9\2", r"+55\1\2"),
+    (re.compile(r"\+521?([2-9][0-9]{9})"), r"+52\1", r"+521\1"),
+    (re.compile(r"\+549?((?:11|[23][0-9])[0-9]{8})"), r"+549\1", r"+54\1"),
 )
 
 
@@ -77,36 +84,54 @@ def parse_phone(raw: object, *, code: object = None, branch: str | None = None) 
     *raw*: text, a whole number, or Vizi's `{"code": …, "number": …}` object. *code*: the country calling code
     that came with it, with or without plus (the object's own code wins). *branch*: the Vizi branch, whose
     region is taken only when there is no code at all; a code that makes no sense is not replaced by a guess.
-    A number that starts with `+` or `00` speaks for itself.
+    A number that starts with `+` or `00` speaks for itself. Of two numbers in one field the first counts where it
+    is valid alone, and otherwise none.
     """
     if isinstance(raw, dict):
-        code = raw.get("code") if _text(raw.get("code")) != "" else code
+        code = raw.get("code") if plain_digits(raw.get("code")) != "" else code
         raw = raw.get("number")
-    number, calling_code = _text(raw), _text(code)
-    if not number or calling_code is None:
-        return None
-    region = BRANCH_REGIONS.get(branch.strip().lower()) if branch else None
-    e164 = _read(number, calling_code.replace("+", "").lstrip("0"), None if calling_code else region)
+    number, calling_code = plain_digits(raw), plain_digits(code)
+    if number is None or calling_code is None:
+        return _parse_odd(raw, code, branch)
+    e164 = _read(number, _bare_code(calling_code), None if calling_code else _home_of(branch)) if number else None
     return Phone(e164) if e164 else None
 
 
-def _text(value: object) -> str | None:
-    """*value* as digits with at most one leading plus; "" when there is nothing, None when it is not a
-    number's text."""
-    if value is None:
-        return ""
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value) if 0 <= value < 10**15 else "x"
-    if not isinstance(value, str) or len(value) > _LONGEST_TYPED:
+def _parse_odd(raw: object, code: object, branch: str | None) -> Phone | None:
+    """The result of `parse_phone` for digits of other scripts, and for a field that may hold two numbers."""
+    calling_code = plain_digits(in_ascii(code))
+    if calling_code is None:
         return None
-    if value.isascii() and value.isdigit():
-        return value
-    if not _TYPED.fullmatch(value):
-        return None
-    compact = re.sub(r"[^0-9+]", "", value)
-    if "+" in compact[1:] or compact == "+":
-        return None
-    return compact
+    bare, region = _bare_code(calling_code), None if calling_code else _home_of(branch)
+    e164 = first_number(in_ascii(raw), lambda number: _read(number, bare, region))
+    return Phone(e164) if e164 else None
+
+
+def _bare_code(calling_code: str) -> str:
+    return calling_code.replace("+", "").lstrip("0")
+
+
+def _home_of(branch: str | None) -> str | None:
+    return BRANCH_REGIONS.get(branch.strip().lower()) if branch else None
+
+
+def aliases(e164: str) -> tuple[str, ...]:
+    """Every notation under which WhatsApp may know the line of *e164*, which itself comes first.
+
+    They serve to find a person. No alias takes the place of a stored number: WhatsApp alone knows which one it uses.
+    """
+    for pattern, *notations in _TWO_NOTATIONS:
+        if found := pattern.fullmatch(e164):
+            return e164, *(other for notation in notations if (other := found.expand(notation)) != e164)
+    return (e164,)
+
+
+def line(e164: str) -> str:
+    """The one notation that stands for all aliases of *e164*, where they must count as one. It is no address."""
+    for pattern, notation, _ in _TWO_NOTATIONS:
+        if found := pattern.fullmatch(e164):
+            return found.expand(notation)
+    return e164
 
 
 @lru_cache(maxsize=4096)
@@ -196,10 +221,15 @@ def _read_any(number: str, code: str, region: str | None) -> str | None:
         except phonenumbers.NumberParseException:
             continue
         e164 = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-        sound = _RESERVED.fullmatch(e164) or phonenumbers.is_valid_number(parsed)
+        sound = _RESERVED.fullmatch(e164) or phonenumbers.is_valid_number(parsed) or _has_valid_alias(e164)
         if sound and _E164.fullmatch(e164):
             return e164
     return None
+
+
+def _has_valid_alias(e164: str) -> bool:
+    """Whether *e164* is an older notation of a number that the library knows by its present one alone."""
+    return any(phonenumbers.is_valid_number(phonenumbers.parse(alias)) for alias in aliases(e164)[1:])
 
 
 def _readings(number: str, code: str, region: str | None) -> Iterator[tuple[str, str | None]]:
@@ -226,6 +256,10 @@ def _readings(number: str, code: str, region: str | None) -> Iterator[tuple[str,
     unpadded = bare.lstrip("0")
     if code and unpadded.startswith(code):
         yield f"+{unpadded}", None
+    if code and unpadded.startswith(code * 2):
+        yield f"+{unpadded.removeprefix(code)}", None
+    if (code == "52" or number.startswith("+52")) and (old := _OLD_MEXICO.fullmatch(bare)):
+        yield f"+52{old[1]}", None
 
 
 def _region_of(code: str) -> str | None:

@@ -17,10 +17,13 @@ import orjson
 from adapters.cgb.masking import masked, texts_of, without_sent
 from adapters.gate import Gate, Look
 from adapters.http import Reply, coded, lost, retry_after
-from schemas.errors import ChannelDown, FerrymanError, Refused, Transient
+from schemas.errors import ChannelDown, Exists, FerrymanError, Refused, Transient
 
 _CHANNEL: Final = "cgb"
-_LIMITED: Final = re.compile(r"exceed\w*\b.*\brequests?\b|too many requests|rate.?limit|requests per \d+ ?s", re.I)
+_NOBODY: Final = "/contacts/0"
+_LIMITED: Final = re.compile(r"\b\d+ requests? (?:per|in|every) \d+ ?(?:s|m)|^too many requests\b", re.I)
+"""How a refusal of the rate is worded, as it was observed, and as HTTP words it."""
+
 _LOCKED: Final = re.compile(
     r"\btoken\b|\bapi[-_ ]?key\b|\bun(?:authori[sz]ed|authenticated)\b|\bnot authori[sz]ed\b|\bforbidden\b"
     r"|\bno access\b|\baccess (?:is )?(?:denied|forbidden|not allowed)\b|\bpermission denied\b"
@@ -54,6 +57,12 @@ class Rejection(Refused):
         """Whether the contact to be made exists already."""
         return "409" in (str(self.status), self.theirs) or _EXISTS.search(self.heard) is not None
 
+    def as_exists(self) -> Exists:
+        """The same refusal, as the error that says what it means."""
+        error = Exists(f"{self}: the contact exists already")
+        error.said = self.said
+        return coded(error, self.code)
+
 
 class CgbCalls:
     """The calls of one account. *base_url* ends in `/api`; *headers* gives those with the key, and is asked at each
@@ -80,14 +89,18 @@ class CgbCalls:
         json: Any = None,
         form: Mapping[str, str] | None = None,
         own: bool = False,
+        about: str | None = None,
+        shape: Callable[[Any], bool] = lambda answer: True,
     ) -> Any:
         """Send one request; returns the JSON object or array of a success ({} where HTTP says that it has no body).
 
         *own*: the path names nothing but the account, so that where HTTP does not find it the address is wrong.
+        *about*: the customer whom the request is about, None for none. *shape*: whether an answer has the shape that
+        the caller knows; another one is as good as none.
         Raises: Transient, Uncertain, ChannelDown, Rejection as `judge` tells; what the gate raises without a request.
         """
         headers = self._headers()
-        judged = _judged(method, headers, params, json, form, own=own)
+        judged = _judged(method, headers, params, json, form, own=own, shape=shape)
         look = None if path == self._account else self._look
         return await self._gate.request(
             method,
@@ -98,18 +111,35 @@ class CgbCalls:
             json=json,
             form=form,
             look=look,
+            about=about,
+            neutral=self._neutral,
         )
+
+    def _neutral(self) -> Look:
+        """A look-up of nobody: it takes the way of a customer's look-up, and is about no customer."""
+        headers = self._headers()
+        return Look(self._base_url + _NOBODY, headers, _judged("GET", headers))
 
     def _look(self) -> Look:
         headers = self._headers()
         judged = _judged("GET", headers, own=self._account is not None)
-        return Look(self._base_url + (self._account or "/contacts/0"), headers, judged)
+        return Look(self._base_url + (self._account or _NOBODY), headers, judged)
 
 
-def _judged(method: str, headers: Mapping[str, str], *sent: Any, own: bool) -> Callable[[Reply], Any]:
+def _judged(
+    method: str,
+    headers: Mapping[str, str],
+    *sent: Any,
+    own: bool = False,
+    shape: Callable[[Any], bool] = lambda answer: True,
+) -> Callable[[Reply], Any]:
     def judged(reply: Reply) -> Any:
         private = texts_of([list(headers.values()), *sent])
-        return judge(reply, write=method != "GET", own=own, private=private, now=datetime.now(UTC))
+        write = method != "GET"
+        answer = judge(reply, write=write, own=own, private=private, now=datetime.now(UTC))
+        if not shape(answer):
+            raise coded(lost(f"CGB: HTTP {reply.status} with JSON of another shape", write=write), "other-shape")
+        return answer
 
     return judged
 
@@ -132,7 +162,8 @@ def judge(reply: Reply, *, write: bool, private: Iterable[str], now: datetime, o
     Raises:
         Transient: we asked too often (limited), however CGB says it; a read was answered 5xx or without JSON.
         Uncertain: a write was answered 5xx or without JSON.
-        ChannelDown: token, access or payment; a redirect, or 404 on a path of the account, which mean a wrong address.
+        ChannelDown: token, access or payment; a redirect, or 404 on a path of the account, which mean a wrong address;
+            a refusal of a read of the account, as no customer can be the cause.
         Rejection: any other 4xx or failure reported inside a 2xx.
     """
     if reply.status in (204, 205):
@@ -150,19 +181,19 @@ def judge(reply: Reply, *, write: bool, private: Iterable[str], now: datetime, o
         if isinstance(error, Transient):
             error.retry_after_s = wait_s
         raise coded(error, f"http-{reply.status}")
-    raise _refusal(reply.status, _complaint(data, private), wait_s, own=own)
+    raise _refusal(reply.status, _complaint(data, private), wait_s, own=own, write=write)
 
 
-def _refusal(status: int, complaint: _Complaint, wait_s: float | None, *, own: bool) -> FerrymanError:
+def _refusal(status: int, complaint: _Complaint, wait_s: float | None, *, own: bool, write: bool) -> FerrymanError:
     """The error for an answer that says no, whatever its HTTP status."""
     kinds = {str(status), complaint.code}
     text, code = f"CGB: HTTP {status}", f"http-{status}"
     if complaint.code in _CODES:
         text, code = f"{text}, error {complaint.code}", f"{code}-error-{complaint.code}"
     error: FerrymanError
-    if "429" in kinds or _LIMITED.search(complaint.heard):
+    if "429" in kinds or _is_limit(status, complaint):
         error = Transient(text, retry_after_s=wait_s, limited=True)
-    elif own and status == 404:
+    elif own and (status in (404, 405) or not write):
         error = ChannelDown(f"{text} for the account itself: check CGB_API_URL", channel=_CHANNEL)
     elif kinds & {"401", "402", "403"} or 300 <= status < 400 or _LOCKED.search(complaint.heard):
         error = ChannelDown(text, channel=_CHANNEL)
@@ -170,6 +201,13 @@ def _refusal(status: int, complaint: _Complaint, wait_s: float | None, *, own: b
         error = Rejection(text, status=status, theirs=complaint.code, heard=complaint.heard)
     error.said = complaint.masked
     return coded(error, code)
+
+
+def _is_limit(status: int, complaint: _Complaint) -> bool:
+    """Whether the words say so, in a place where CGB gives no better sign: inside a 2xx, or next to a code of its own
+    that is none of HTTP's. The text of a validation (400, 422) may hold the same words."""
+    own_code = complaint.code is not None and complaint.code not in _CODES
+    return (200 <= status < 300 or own_code) and _LIMITED.search(complaint.heard) is not None
 
 
 def _parsed(body: bytes) -> Any:

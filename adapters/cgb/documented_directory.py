@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from adapters.cgb.answers import demand, inner, is_contact, is_done, text_id
 from adapters.cgb.client import CgbCalls, Rejection
 from adapters.cgb.field_values import documented_value, text_of
+from adapters.cgb.limits import fitting, fitting_email, fitting_name
 from adapters.gate import Gate
 from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
 from schemas.phone import Phone
@@ -16,64 +18,82 @@ from schemas.phone import Phone
 class DocumentedCgb:
     """The `ContactDirectory` of a gateway built to the documents.
 
-    what *api_key* gives goes into `Authorization: Bearer`. *cache_s* is not used: this style keeps nothing.
+    What *api_key* gives goes into `Authorization: Bearer`. *cache_s* and *wanted* are not used: this style keeps
+    nothing, and takes any field.
     """
 
-    def __init__(self, gate: Gate, *, base_url: str, api_key: Callable[[], str], cache_s: float) -> None:
+    def __init__(
+        self, gate: Gate, *, base_url: str, api_key: Callable[[], str], cache_s: float, wanted: Iterable[str] = ()
+    ) -> None:
         self._calls = CgbCalls(gate, base_url, lambda: {"Authorization": f"Bearer {api_key()}"}, account=None)
 
     async def find(self, phone: Phone) -> DirectoryContact | None:
-        """The contact of *phone*; one call. None for 404, and for an answer without id and phone."""
+        """The contact of *phone*; one call. None for 404, and for an answer without id and phone.
+
+        Raises: Foreign where the answer is about another phone.
+        """
         try:
-            answer = await self._calls.ask("GET", f"/contacts/{phone.digits}")
+            answer = await self._calls.ask("GET", f"/contacts/{phone.digits}", shape=is_contact, about=phone.digits)
         except Rejection as refusal:
             if refusal.not_found:
                 return None
             raise
-        if not isinstance(answer, dict) or not (answer.get("id") or answer.get("phone")):
+        contact = inner(answer)
+        if not isinstance(contact, dict) or not (contact.get("id") or contact.get("phone")):
             return None
-        cufs = answer.get("cufs")
+        demand(contact.get("phone") or phone.digits, phone)
+        cufs = contact.get("cufs")
         named = {str(name): text_of(value) for name, value in cufs.items()} if isinstance(cufs, dict) else {}
         return DirectoryContact(
-            id=_id(answer) or phone.digits,
+            id=text_id(contact.get("id")) or phone.digits,
             fields={name: text for name, text in named.items() if text is not None},
         )
 
     async def create(self, draft: ContactDraft) -> str:
         """Make the contact with its fields in one call; return its id.
 
-        A contact that exists already is updated instead.
+        Raises: Exists where the contact exists already. Foreign where the answer is about another phone.
         """
         body: dict[str, Any] = {
             "id": draft.phone.digits,
             "phone": draft.phone.digits,
-            "name": draft.name or "",
+            "name": fitting_name(draft.name),
             "cufs": _cufs(draft.fields),
         }
-        if draft.email:
-            body["email"] = draft.email
+        if email := fitting_email(draft.email):
+            body["email"] = email
+        digits = draft.phone.digits
         try:
-            answer = await self._calls.ask("POST", "/contacts", json=body, own=True)
+            answer = await self._calls.ask("POST", "/contacts", json=body, own=True, shape=is_done, about=digits)
         except Rejection as refusal:
             if not refusal.exists_already:
                 raise
-            await self.update(draft.phone.digits, draft.fields)
-            return draft.phone.digits
-        return _id(answer) or draft.phone.digits
+            raise refusal.as_exists() from None
+        made = inner(answer)
+        if not isinstance(made, dict):
+            return digits
+        demand(made.get("phone") or digits, draft.phone)
+        return text_id(made.get("id")) or digits
 
     async def update(self, contact_id: str, fields: Mapping[str, FieldValue]) -> None:
         """Write *fields* in one call; the contact's other fields stay."""
         if fields:
-            await self._calls.ask("PUT", f"/contacts/{quote(contact_id, safe='')}", json={"cufs": _cufs(fields)})
+            path = f"/contacts/{quote(contact_id, safe='')}"
+            await self._calls.ask("PUT", path, json={"cufs": _cufs(fields)}, shape=is_done, about=contact_id)
 
     async def field_names(self) -> frozenset[str] | None:
         """None: the documents know no list of fields, and any name is taken."""
         return None
 
+    @property
+    def missing_fields(self) -> frozenset[str]:
+        """None: any name is taken."""
+        return frozenset()
+
     async def has_whatsapp(self, phone: Phone) -> bool | None:
         """What the gateway says of *phone*; one call. None where it has no such call, or no clear answer."""
         try:
-            answer = await self._calls.ask("GET", f"/whatsapp/validate/{phone.digits}")
+            answer = await self._calls.ask("GET", f"/whatsapp/validate/{phone.digits}", about=phone.digits)
         except Rejection as refusal:
             if refusal.not_found:
                 return None
@@ -83,9 +103,4 @@ class DocumentedCgb:
 
 
 def _cufs(fields: Mapping[str, FieldValue]) -> dict[str, str | int | float | bool]:
-    return {name: documented_value(value) for name, value in fields.items()}
-
-
-def _id(answer: Any) -> str | None:
-    value = answer.get("id") if isinstance(answer, dict) else None
-    return str(value) if isinstance(value, int | str) and not isinstance(value, bool) and value != "" else None
+    return {name: documented_value(value) for name, value in fitting(fields).items()}

@@ -6,13 +6,13 @@ process that loses deletes its own. Locks are taken in one order everywhere: pho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from adapters.postgres.pool import Connection, Pool
+from adapters.postgres.pool import Connection
 from schemas.identity import Identity, IdentityKind, email_identity
 from schemas.phone import Phone
 
@@ -62,26 +62,34 @@ UPDATE contacts SET
   cgb_synced_at = GREATEST(contacts.cgb_synced_at, given.synced_at),
   updated_at = now()
 FROM locked JOIN unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
-                        $7::timestamptz[], $8::timestamptz[])
-  AS given (id, name, email, language, order_id, ordered_at, received_at, synced_at) USING (id)
+                        $7::timestamptz[], $8::timestamptz[], $9::boolean[])
+  AS given (id, name, email, language, order_id, ordered_at, received_at, synced_at, chosen) USING (id)
 WHERE contacts.id = locked.id
-  AND (contacts.newest_order_at IS NULL
+  AND (given.chosen OR contacts.newest_order_at IS NULL
        OR (contacts.newest_order_at, contacts.newest_order_received_at, contacts.newest_order_id COLLATE "C")
           <= (given.ordered_at, given.received_at, given.order_id COLLATE "C"))
 """
 
-_NEWEST: Final = """
-SELECT i.value, c.newest_order_at, c.newest_order_received_at, c.newest_order_id
-FROM contact_identities i JOIN contacts c ON c.id = i.contact_id
-WHERE i.kind = 'phone' AND i.value = ANY ($1::text[]) AND c.newest_order_at IS NOT NULL
+# The array is asked for as well, so that a plan of a small table does not read all phones of a large one.
+_WRITTEN: Final = """
+UPDATE contact_identities i SET cgb_contact_id = given.contact_id, cgb_digest = given.digest
+FROM unnest($1::text[], $2::text[], $3::bytea[]) AS given (phone, contact_id, digest)
+WHERE i.kind = 'phone' AND i.value = ANY ($1::text[]) AND i.value = given.phone
 """
+
+_FORGET: Final = "UPDATE contact_identities SET cgb_digest = NULL WHERE kind = 'phone' AND value = ANY ($1::text[])"
 
 _NOTHING: Final = (None,) * 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Buyer:
-    """What one order, synced at *synced_at*, says about its buyer. *age* is the order's `age`."""
+    """What one order, synced at *synced_at*, says about its buyer. *age* is the order's `age`.
+
+    *chosen*: it was chosen among the orders that the person has now, so it counts also where a newer one was known:
+    that one is canceled, or has become another person's. *written*: the digest of what the contact holds of it.
+    *asker*: the other order of this person whose sync tells it.
+    """
 
     phone: Phone
     age: tuple[datetime, datetime, str]
@@ -90,20 +98,14 @@ class Buyer:
     email: str | None = None
     language: str | None = None
     cgb_id: str | None = None
+    chosen: bool = False
+    written: bytes | None = None
+    asker: str | None = None
 
     @property
     def order_id(self) -> str:
         """The id of that order."""
         return self.age[2]
-
-
-async def newest_orders(conn: Connection | Pool, phones: Sequence[str]) -> Mapping[str, tuple[datetime, datetime, str]]:
-    """The newest synced order of the person of each phone (E.164): when ordered, when received, its id.
-
-    The answer lacks phones without a person, and phones of people without a synced order.
-    """
-    rows = await conn.fetch(_NEWEST, list(dict.fromkeys(phones)))
-    return {row[0]: (row[1], row[2], row[3]) for row in rows}
 
 
 async def ensure(conn: Connection, phones: Sequence[str]) -> Mapping[str, UUID]:
@@ -113,7 +115,7 @@ async def ensure(conn: Connection, phones: Sequence[str]) -> Mapping[str, UUID]:
 
 
 async def remember(conn: Connection, buyers: Sequence[Buyer]) -> Mapping[str, UUID]:
-    """Keep what orders say about their buyers; returns order id -> contact id. Call it inside a transaction.
+    """Keep what orders say about their buyers; returns (asking) order id -> contact id. Call it inside a transaction.
 
     The phone identifies the person. Name, e-mail and newest order come from the newest order of all; an order without a
     name or an e-mail leaves the known one. An identity that belongs to another person stays with that person.
@@ -123,13 +125,29 @@ async def remember(conn: Connection, buyers: Sequence[Buyer]) -> Mapping[str, UU
     from_old_to_new = sorted(buyers, key=lambda buyer: buyer.age)
     contacts, made = await _ensure(conn, {buyer.phone.e164: buyer for buyer in from_old_to_new})
     newest: dict[UUID, Buyer] = {}
-    for buyer in from_old_to_new:
+    for buyer in (*from_old_to_new, *(b for b in buyers if b.chosen)):
         if (contact := contacts[buyer.phone.e164]) not in made:
             newest[contact] = buyer
     if newest:
-        await conn.execute(_REMEMBER, list(newest), *_told(list(newest.values())))
+        chosen = [buyer.chosen for buyer in newest.values()]
+        await conn.execute(_REMEMBER, list(newest), *_told(list(newest.values())), chosen)
     await add_identities(conn, [(contacts[b.phone.e164], identity) for b in buyers for identity in _identities(b)])
-    return {buyer.order_id: contacts[buyer.phone.e164] for buyer in buyers}
+    if written := {b.phone.e164: (b.cgb_id, b.written) for b in buyers if b.written is not None}:
+        ids, digests = zip(*written.values(), strict=True)
+        await conn.execute(_WRITTEN, list(written), list(ids), list(digests))
+    return {buyer.asker or buyer.order_id: contacts[buyer.phone.e164] for buyer in buyers}
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What the directory's contact of *phone* (E.164) holds is not known any more."""
+
+    phone: str
+
+
+async def forget_written(conn: Connection, phones: Iterable[str]) -> None:
+    """What the contacts of these phones hold is not known any more: the next sync looks."""
+    await conn.execute(_FORGET, sorted(phones))
 
 
 async def _ensure(conn: Connection, wanted: Mapping[str, Buyer | None]) -> tuple[dict[str, UUID], set[UUID]]:

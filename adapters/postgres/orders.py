@@ -1,5 +1,9 @@
-"""The `orders` table, in batches. Every write is harmless to repeat, and takes its row locks in the order of
-order_id."""
+"""The `orders` table, in batches: what is ordered. Every write is harmless to repeat, and takes its row locks in the
+order of order_id.
+
+The row of an order is its newest state: by when the form was changed, then by its revision, then by arrival. The
+columns of its sync are in `order_marks`.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, Final, Literal, TypeAlias
-from uuid import UUID
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from adapters.postgres.pool import Connection
 from schemas.orders import Order
-
-LONGEST_ERROR: Final = 500
 
 _PLAIN: Final[Mapping[str, str]] = {
     "order_id": "text",
@@ -50,6 +51,7 @@ _PLAIN: Final[Mapping[str, str]] = {
     "face_url": "text",
     "passport_url": "text",
     "ordered_at": "timestamptz",
+    "form_revision": "integer",
     "raw_body": "text",
 }
 """Columns that are filled from the member of an Order of the same name, with their types."""
@@ -78,6 +80,7 @@ _DERIVED: Final[Mapping[str, str]] = {
     "webhook_received_at": "timestamptz",
     "client_phone": "text",
     "client_phone_e164": "text",
+    "event_id": "text",
 }
 
 COLUMNS: Final[Mapping[str, str]] = {**_PLAIN, **dict.fromkeys(_PARTS, "jsonb"), **_DERIVED}
@@ -86,142 +89,113 @@ COLUMNS: Final[Mapping[str, str]] = {**_PLAIN, **dict.fromkeys(_PARTS, "jsonb"),
 _plain_of: Final = attrgetter(*_PLAIN)
 _parts_of: Final = attrgetter(*_PARTS)
 
+_OF_A_SENDING: Final = frozenset(
+    {"order_id", "event_id", "ordered_at", "form_revision", "raw_body", "webhook_received_at", "form_meta_data"}
+)
+"""Columns in which two states may differ without saying anything else of the order."""
+
+_KEPT_WITH_THE_PHONE: Final = ", ".join(
+    f"{n} = CASE WHEN c.old_phone IS NOT DISTINCT FROM c.client_phone_e164 THEN orders.{n} END"
+    for n in ("cbb_contact_uuid", "cgb_contact_id", "cgb_contact_exists", "cgb_has_whatsapp")
+)
+"""What tells of the person with the order's phone goes with that phone."""
+
+_CHANGES: Final = ", ".join(
+    f"CASE WHEN given.{n} IS DISTINCT FROM old.{n} THEN '{n}' END" for n in COLUMNS if n not in _OF_A_SENDING
+)
+
+
+def _arrays(first: int) -> str:
+    """The parameters of COLUMNS, from number *first* on: an array each."""
+    types = ("text" if kind == "jsonb" else kind for kind in COLUMNS.values())
+    return ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(types, first))
+
+
 # JSON travels as text: arrays of jsonb need a codec on every connection. The names and types are those above.
-_STORE: Final = f"""
+_INSERT: Final = f"""
 INSERT INTO orders ({", ".join(COLUMNS)}, cgb_sync_status)
 SELECT {", ".join(f"{n}::jsonb" if t == "jsonb" else n for n, t in COLUMNS.items())}, 'pending'
-FROM unnest({", ".join(f"${i}::{'text' if t == 'jsonb' else t}[]" for i, t in enumerate(COLUMNS.values(), 1))})
-  AS given ({", ".join(COLUMNS)})
+FROM unnest({_arrays(1)}) AS given ({", ".join(COLUMNS)})
 ORDER BY order_id
 ON CONFLICT (order_id) DO NOTHING
+RETURNING order_id
 """  # noqa: S608
 
-# Rows are locked in the order of order_id, and each is updated only after it is locked. cgb_contact_exists keeps its
-# first value: a later lookup may see the contact that this order's own sync has made.
-_MARK: Final = """
-WITH locked AS MATERIALIZED (
-  SELECT order_id FROM orders WHERE order_id = ANY ($1::text[]) ORDER BY order_id FOR UPDATE)
-UPDATE orders SET
-  cgb_sync_status = COALESCE(given.status, orders.cgb_sync_status),
-  cgb_sync_attempted_at = CASE WHEN given.status IN ('syncing', 'failed') THEN given.at
-                               ELSE COALESCE(orders.cgb_sync_attempted_at, given.at) END,
-  cgb_sync_completed_at = CASE WHEN given.status IN ('synced', 'no_whatsapp') THEN given.at
-                               WHEN given.status = 'failed' THEN NULL
-                               ELSE orders.cgb_sync_completed_at END,
-  cgb_sync_error = CASE WHEN given.status IS NOT NULL THEN given.error
-                        WHEN orders.cgb_sync_status IN ('pending', 'syncing')
-                        THEN COALESCE(given.error, orders.cgb_sync_error)
-                        ELSE orders.cgb_sync_error END,
-  cgb_contact_id = COALESCE(given.contact_id, orders.cgb_contact_id),
-  cgb_contact_exists = COALESCE(orders.cgb_contact_exists, given.contact_exists),
-  cgb_has_whatsapp = COALESCE(given.has_whatsapp, orders.cgb_has_whatsapp),
-  cbb_contact_uuid = COALESCE(given.contact, orders.cbb_contact_uuid),
-  processed_at = CASE WHEN given.status <> 'syncing' THEN given.at ELSE orders.processed_at END,
-  updated_at = now()
-FROM locked JOIN unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::boolean[], $7::boolean[],
-                        $8::uuid[])
-  AS given (order_id, status, at, error, contact_id, contact_exists, has_whatsapp, contact) USING (order_id)
-WHERE orders.order_id = locked.order_id
-"""
-
-End: TypeAlias = Literal["synced", "no_whatsapp", "failed"]
+# Rows are locked in the order of order_id, and each is replaced only after it is locked. A row is replaced by a newer
+# state, and by another text of the same state where an operator has mended it ($1). What says nothing else of the order
+# leaves its sync as it stands.
+_REPLACE: Final = f"""
+WITH given AS MATERIALIZED (
+  SELECT {", ".join(f"{n}::jsonb AS {n}" if t == "jsonb" else n for n, t in COLUMNS.items())}, mended
+  FROM unnest($1::boolean[], {_arrays(2)}) AS given (mended, {", ".join(COLUMNS)})
+), old AS MATERIALIZED (
+  SELECT orders.* FROM orders WHERE order_id IN (SELECT order_id FROM given) ORDER BY order_id FOR UPDATE
+), compared AS MATERIALIZED (
+  SELECT given.*, old.client_phone_e164 AS old_phone, array_remove(ARRAY[{_CHANGES}], NULL) AS changed
+  FROM given JOIN old USING (order_id)
+  WHERE (given.ordered_at, COALESCE(given.form_revision, 0), given.webhook_received_at)
+        > (old.ordered_at, COALESCE(old.form_revision, 0), old.webhook_received_at)
+     OR given.mended AND given.event_id = old.event_id AND given.raw_body <> old.raw_body
+), replaced AS (
+  UPDATE orders SET {", ".join(f"{n} = c.{n}" for n in COLUMNS if n != "order_id")},
+    cgb_sync_status = CASE WHEN c.changed = '{{}}' THEN orders.cgb_sync_status ELSE 'pending' END,
+    cgb_sync_error = CASE WHEN c.changed = '{{}}' THEN orders.cgb_sync_error END,
+    {_KEPT_WITH_THE_PHONE},
+    updated_at = now()
+  FROM compared c WHERE orders.order_id = c.order_id
+)
+SELECT order_id, event_id, old_phone, client_phone_e164, webhook_received_at, changed FROM compared ORDER BY order_id
+"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class OrderRow:
     """An order as its row: *values* of COLUMNS, JSON as text. It is cheap to hold until its commit, because it has no
-    nested objects that the garbage collector would traverse."""
+    nested objects that the garbage collector would traverse. *state*: sorts the states of one order from old to new.
+    *mended*: an operator may have changed the text of this state."""
 
     order_id: str
+    state: tuple[datetime, int, datetime]
+    mended: bool
     values: tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Syncing:
-    """The sync of an order is about to write, at *at*. *contact_exists*: what the lookup before it found."""
+class Change(NamedTuple):
+    """A stored order has a new state. *event_id*: of the webhook that brought it. *old_phone*, *phone*: E.164, before
+    and after. *at*: when that webhook arrived. *changed*: the names of the columns that differ, without those that say
+    only when the form was sent."""
 
     order_id: str
+    event_id: str
+    old_phone: str | None
+    phone: str | None
     at: datetime
-    contact_exists: bool | None
+    changed: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """The sync of an order waits, and *why*. The row of an order whose sync has ended before stays as it is."""
-
-    order_id: str
-    why: str
-
-
-Mark: TypeAlias = "Syncing | Waiting | SyncResult"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncResult:
-    """How the sync of an order ended, at *at*. *error*: for `failed`; at most LONGEST_ERROR characters are kept.
-
-    None for the contact's id, for its existence and for WhatsApp leaves the stored value.
-    """
-
-    order_id: str
-    status: End
-    at: datetime
-    error: str | None = None
-    contact_id: str | None = None
-    contact_exists: bool | None = None
-    has_whatsapp: bool | None = None
-
-
-def row_of(order: Order) -> OrderRow:
-    """The row of *order*."""
+def row_of(order: Order, event_id: str, *, mended: bool = False) -> OrderRow:
+    """The row of *order*, told by the event *event_id*. *mended*: as OrderRow has it."""
     phone = order.phone
     derived = (order.received_at, phone.digits, phone.e164) if phone else (order.received_at, None, None)
-    return OrderRow(order.order_id, (*_plain_of(order), *map(_json, _parts_of(order)), *derived))
+    values = (*_plain_of(order), *map(_json, _parts_of(order)), *derived, event_id)
+    return OrderRow(order.order_id, order.state, mended, values)
 
 
-async def store(conn: Connection, rows: Sequence[OrderRow]) -> None:
-    """Insert orders with status pending. A stored order stays as it is, its sync columns included."""
-    if not rows:
-        return
-    first = {row.order_id: row.values for row in reversed(rows)}
-    await conn.execute(_STORE, *zip(*first.values(), strict=True))
-
-
-async def mark(conn: Connection, marks: Sequence[Mark], people: Mapping[str, UUID]) -> None:
-    """Record syncs under way, what they wait for, how they ended, and the contacts of orders.
-
-    *people*: order id -> contact id, also of orders without a mark. Of several marks of one order, a SyncResult counts
-    before the others, else the last one counts. Unknown orders are ignored.
-    """
-    last: dict[str, Mark | None] = dict.fromkeys(people)
-    for one in marks:
-        if isinstance(one, SyncResult) or not isinstance(last.get(one.order_id), SyncResult):
-            last[one.order_id] = one
-    if last:
-        rows = [_mark(order_id, last[order_id], people.get(order_id)) for order_id in sorted(last)]
-        await conn.execute(_MARK, *map(list, zip(*rows, strict=True)))
-
-
-def _mark(order_id: str, one: Mark | None, contact: UUID | None) -> tuple[Any, ...]:
-    """The row of one order for _MARK. *one* is None: only the order's contact is recorded."""
-    match one:
-        case Syncing():
-            return order_id, "syncing", one.at, None, None, one.contact_exists, None, contact
-        case Waiting():
-            return order_id, None, None, one.why[:LONGEST_ERROR], None, None, None, contact
-        case SyncResult():
-            error = one.error[:LONGEST_ERROR] if one.error else None
-            return (
-                order_id,
-                one.status,
-                one.at,
-                error,
-                one.contact_id,
-                one.contact_exists,
-                one.has_whatsapp,
-                contact,
-            )
-    return order_id, None, None, None, None, None, None, contact
+async def store(conn: Connection, rows: Sequence[OrderRow]) -> list[Change]:
+    """Insert orders with status pending, and replace those whose state here is older. Returns what was replaced."""
+    newest: dict[str, OrderRow] = {}
+    for row in rows:
+        if row.order_id not in newest or newest[row.order_id].state < row.state:
+            newest[row.order_id] = row
+    if not newest:
+        return []
+    columns = zip(*(row.values for row in newest.values()), strict=True)
+    made = {order_id for (order_id,) in await conn.fetch(_INSERT, *columns)}
+    there = [row for order_id, row in newest.items() if order_id not in made]
+    if not there:
+        return []
+    columns = zip(*(row.values for row in there), strict=True)
+    return [Change(*row) for row in await conn.fetch(_REPLACE, [row.mended for row in there], *columns)]
 
 
 def _json(value: Any) -> str | None:

@@ -1,8 +1,8 @@
 """Vizi's order webhook: `{"form": {...}, "order": {...}}`, one order per request.
 
 Vizi itself sends a shared key and signs nothing; relays that can sign use Standard Webhooks
-(https://www.standardwebhooks.com). Any one proof is enough. The order's id is the delivery's identity: a second POST of
-the same id is a duplicate and not an update.
+(https://www.standardwebhooks.com). Any one proof is enough. The delivery's identity is the order's id and its content:
+the same content again is a duplicate, however its JSON is spelled, and another content under the id is an update.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from multidict import MultiMapping, istr
 
 from adapters.ports import Doubt, NoIdentity, Secrets, Source, Webhook
 from adapters.vizi.sample import sample_webhook
-from schemas.envelope import Event, event_id
+from schemas.envelope import Event, content_digest, event_id
 from schemas.identity import key
 from schemas.phone import parse_phone
 
@@ -126,7 +126,7 @@ def parse(request: Webhook, doc: Mapping[str, Any], now: datetime) -> list[Event
     order_id = order_id.strip()
     return [
         Event(
-            id=event_id("orders", order_id),
+            id=event_id("orders", order_id, state=content_digest(doc)),
             type="order.received",
             source="orders",
             subject=_key(doc, order, order_id),

@@ -11,13 +11,14 @@ import structlog
 
 from adapters.postgres.bus import inbox, payloads
 from adapters.postgres.bus.workers import EPOCH
-from adapters.postgres.pool import Pool, store_is_down
+from adapters.postgres.pool import store_is_down
 from adapters.redis.streams import StreamEntry, partition_in
 from daemon.bus.committer import Committer, Settled
 from daemon.bus.endings import body_hash
 from daemon.bus.lanes import Entry, Lanes
 from daemon.bus.left import EntryRef, LeftEntry
 from daemon.bus.settle import Finish
+from daemon.bus.shared import Shared
 from daemon.bus.worker import AnyWorker
 from schemas.envelope import Event, InboxKey, event_id, from_fields
 from schemas.errors import Malformed
@@ -28,31 +29,32 @@ log = structlog.get_logger(__name__)
 
 
 class Admission:
-    """Puts into *lanes* what *worker* has to do. *since*: worker -> when it began; it has nothing to do with what was
-    accepted before. Once *stopping* is set, Postgres is waited for no more."""
+    """Puts into *lanes* what *worker* has to do. It has nothing to do with what was accepted before it began. Once
+    *stopping* is set, Postgres is waited for no more."""
 
     def __init__(
         self,
         worker: AnyWorker,
-        pool: Pool,
+        shared: Shared,
         lanes: Lanes,
         committer: Committer,
         stopping: asyncio.Event,
-        since: Mapping[str, datetime],
     ) -> None:
         self._worker = worker
-        self._pool = pool
+        self._pool = shared.pool
+        self._postgres = shared.stores.postgres
         self._lanes = lanes
         self._committer = committer
         self._stopping = stopping
-        self._since = since
+        self._since = shared.since
 
     async def admit(
-        self, found: Sequence[StreamEntry], epochs: Mapping[int, int], *, history: bool, taken_back: bool = False
+        self, found: Sequence[StreamEntry], epochs: Mapping[int, int], *, history: bool, room: int | None = None
     ) -> None:
         """Put into lanes what is this worker's to do; acknowledge what is done already or none of its business.
 
-        Where a key has its share in hand the entry is left on the stream, unless it is *taken_back* from there.
+        An entry is left on the stream where its key has its share in hand, or *room* entries are taken. None: it was
+        taken back from there.
         """
         coming: dict[str, int] = {}
         entries: list[Entry] = []
@@ -67,8 +69,10 @@ class Admission:
             elif isinstance(entry, Settled):
                 self._lanes.add(entry.entry, decided=True)
                 self._committer.submit(entry)
-            elif not taken_back and not self._lanes.has_room(subject := entry.event.subject, coming.get(subject, 0)):
-                self._lanes.left.add(LeftEntry(subject, ref, history))
+            elif room is not None and (
+                len(entries) >= room or not self._lanes.has_room(subject := entry.event.subject, coming.get(subject, 0))
+            ):
+                self._lanes.left.add(LeftEntry(entry.event.subject, ref, history))
             elif (first := self._lanes.first(entry.event)) is not None:
                 # before anything is awaited: the first one may end meanwhile, unseen by a query that began before
                 self._lanes.add(entry)
@@ -76,13 +80,18 @@ class Admission:
             else:
                 coming[entry.event.subject] = coming.get(entry.event.subject, 0) + 1
                 entries.append(entry)
+        failed = False
         while entries or copies:
             try:
                 await self._admit_events(entries, copies, history)
+                if failed:
+                    self._postgres.answered()
                 return
             except Exception as exc:
                 if not store_is_down(exc):
                     raise
+                self._postgres.noticed(exc)
+                failed = True
                 if self._stopping.is_set():
                     return  # they stay pending, and the next start reads them
                 await asyncio.sleep(PAUSE_S)

@@ -203,8 +203,7 @@ class Committer:
         ended = [(s.entry, s.verdict) for s in live if isinstance(s.verdict, Finish)]
         fresh = await inbox.insert(conn, name, [inbox_row(e, v) for e, v in ended]) if ended else set()
         rows = [row for s in live if _counts(s, fresh) for row in s.verdict.rows]
-        if rows:
-            await self._worker.record(conn, rows)
+        found = await self._worker.record(conn, rows) if rows else None
         letters = [letter(e, v) for e, v in ended if v.outcome == "dead" and e.event.inbox_key in fresh]
         if letters:
             await burials.bury(conn, name, letters)
@@ -218,6 +217,7 @@ class Committer:
         if tried := [e.event.inbox_key for e, _ in ended if e.failures or e.attempts or e.taken_over]:
             await inbox.forget_attempts(conn, name, tried)
         emit = [event for e, v in ended if v.emit and e.event.inbox_key in fresh for event in v.emit]
+        emit += found or ()
         emitted = list(zip(await outbox.emit(conn, emit), emit, strict=True)) if emit else []
         # kept by a commit whose answer was lost: not left to the sweeper, or what is emitted next overtakes it
         old = {event.id: event for e, v in ended if v.emit and e.event.inbox_key not in fresh for event in v.emit}

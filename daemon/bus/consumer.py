@@ -206,6 +206,7 @@ class Consumer:
         except Exception as exc:
             if not store_is_down(exc):
                 raise
+            self._shared.stores.postgres.noticed(exc)
             self.lanes.again(entry, PAUSED_LOOK_S)
             return
         deaths = begun - 1

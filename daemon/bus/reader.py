@@ -28,6 +28,9 @@ from daemon.telemetry.failures import fields
 
 BATCH: Final = 500
 BLOCK_MS: Final = 1000
+PAST: Final = 100
+"""Entries of a stream that are read at a time past what is left on it."""
+
 LEFT_WAIT_S: Final = 0.05
 """Longest wait for room of a key, of which something is left; other keys may have new entries meanwhile."""
 
@@ -69,7 +72,7 @@ class Reader:
         self._last: dict[str, str] = {}  # beyond these ids nothing was there, or it has been read
         self._woken = False
         self._stopping = asyncio.Event()
-        self._admission = Admission(worker, shared.pool, lanes, committer, self._stopping, shared.since)
+        self._admission = Admission(worker, shared, lanes, committer, self._stopping)
         self._failing: str | None = None
         self._turn = 0
         self._quiet: set[str] = set()
@@ -184,11 +187,13 @@ class Reader:
             some = [keys[(self._turn + n) % len(keys)] for n in range(room)]
             self._turn = (self._turn + room) % len(keys)
         count = min(BATCH, room // len(some))
+        if any(self._lanes.left.by_stream[key] for key in some):
+            count = max(count, PAST)  # most are left again, and take no room: what comes behind them is to be seen
         if behind := {key: self._history[key] for key in some if key in self._history}:
             found = await self._streams.read(self._worker.name, behind, count=count, epochs=self._owned)
             reached = {entry.key: entry.id for entry in found}
             self._history = {key: at for key, at in self._history.items() if key not in behind} | reached
-            await self._admission.admit(found, self._owned, history=True)
+            await self._admission.admit(found, self._owned, history=True, room=room)
             return ()
         if time.monotonic() >= self._next_count:
             await self._find_stranded(keys)
@@ -197,7 +202,7 @@ class Reader:
             return some
         self._woken = False
         self._last.update((entry.key, entry.id) for entry in found)
-        await self._admission.admit(found, self._owned, history=False)
+        await self._admission.admit(found, self._owned, history=False, room=room)
         return some if len(found) < count else ()  # so few are all that there was
 
     async def _take_back(self, room: int) -> bool:
@@ -211,7 +216,7 @@ class Reader:
             self._lanes.left.put_back(taken)
             raise
         for history, some in groupby(zip(taken, found, strict=True), key=lambda pair: pair[0].history):
-            await self._admission.admit([entry for _, entry in some], self._owned, history=history, taken_back=True)
+            await self._admission.admit([entry for _, entry in some], self._owned, history=history)
         return True
 
     async def _claim(self) -> None:

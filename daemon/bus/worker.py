@@ -73,7 +73,7 @@ def _no_rows_of_waiting(event: Event, why: str, turn: Turn) -> Sequence[Row]:
     return ()
 
 
-async def _record_nothing(conn: Connection, rows: Sequence[Row]) -> None:
+async def _record_nothing(conn: Connection, rows: Sequence[Row]) -> Sequence[Event] | None:
     return None
 
 
@@ -84,7 +84,8 @@ class Worker(Generic[D]):
     reads: topics. types: the event types it handles; it ignores other events of those topics, and they count nowhere.
     begins: where it begins when the installation has not had it before. "now" for whatever reaches people.
     domain: builds what *handle* is given; None: it is given nothing.
-    record: writes a batch of rows in the committer's transaction; sorts what it locks; a repeat is harmless.
+    record: writes a batch of rows in the committer's transaction; sorts what it locks; a repeat is harmless. Returns
+        what is emitted because of what it found there, as events whose ids derive from that; None for nothing.
     buried: rows that go with an event's dead letter, in the same transaction.
     waits: rows that say why an event waits for a channel, or for its next attempt; given the reason as a sentence.
     channels: what it calls, by name: for the operator who pauses one, and for the metrics.
@@ -99,7 +100,7 @@ class Worker(Generic[D]):
     handle: Callable[[Event, D, Turn], Awaitable[Outcome]]
     begins: Begins = "now"
     domain: Domain[D] | None = None
-    record: Callable[[Connection, Sequence[Row]], Awaitable[None]] = _record_nothing
+    record: Callable[[Connection, Sequence[Row]], Awaitable[Sequence[Event] | None]] = _record_nothing
     buried: Callable[[Event, FerrymanError, Turn], Sequence[Row]] = _no_rows
     waits: Callable[[Event, str, Turn], Sequence[Row]] = _no_rows_of_waiting
     channels: tuple[str, ...] = ()

@@ -29,7 +29,10 @@ _PLAIN: Final = {"→": "->", "…": "...", "–": "-", "—": "-"}
 """What stands for characters of ours where the output cannot show them."""
 
 _UNBOUNDED: Final = 100_000
-"""Columns of a table whose cells are neither wrapped nor cut."""
+"""Columns of a table whose cells are not wrapped."""
+
+LONGEST_CELL: Final = 200
+"""Characters of a cell that is not wrapped: longer than any id that a worker takes."""
 
 
 class OutputGone(FerrymanError):
@@ -76,7 +79,8 @@ def show_table(
     fit: bool = True,
 ) -> None:
     """Print a table: as wide as the terminal, and elsewhere as wide as its cells. *fit* false: as wide as its cells on
-    a terminal too, which breaks the lines itself, so that an id can be copied whole. Raises: OutputGone."""
+    a terminal too, which breaks the lines itself, so that an id can be copied whole; a cell beyond LONGEST_CELL is cut,
+    as each row would be as long. Raises: OutputGone."""
     from rich.box import HEAVY_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -84,7 +88,8 @@ def show_table(
 
     table = Table(*columns, title=title, box=HEAVY_HEAD if box else None, pad_edge=box)
     for row in rows:
-        table.add_row(*(Text(safe(cell)) for cell in row))
+        cells = row if fit else [cell if len(cell) <= LONGEST_CELL else f"{cell[: LONGEST_CELL - 1]}…" for cell in row]
+        table.add_row(*(Text(safe(cell)) for cell in cells))
     out = sys.stdout
     paper = _Paper(out.encoding)
     terminal = out.isatty()

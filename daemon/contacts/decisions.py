@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Final, TypeAlias
 
-from daemon.contacts.fields import contact_fields
+from daemon.contacts.fields import ALWAYS, EMPTY, OF_AN_ORDER
 from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
 from schemas.orders import Order
 from schemas.phone import Phone
@@ -42,41 +42,32 @@ class Keep:
     contact_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Outdated:
-    """The contact exists, and a newer order of the same person was synced: write nothing."""
-
-    contact_id: str
+Plan: TypeAlias = Create | Update | Keep
 
 
-Plan: TypeAlias = Create | Update | Keep | Outdated
+def decide(order: Order, phone: Phone, found: DirectoryContact | None, fields: Mapping[str, FieldValue]) -> Plan:
+    """What to do for the contact of *phone* to show *order*, the newest of its person.
 
-
-def decide(
-    order: Order,
-    phone: Phone,
-    found: DirectoryContact | None,
-    newest: tuple[datetime, datetime, str] | None,
-    known: frozenset[str] | None,
-) -> Plan:
-    """What to do for *order*, of the person with *phone*.
-
-    *found*: the contact in the directory. *newest*: the `age` of the person's newest synced order. *known*: the names
-    of the account's fields, None where it takes any. An old order still creates a missing contact, because there is
-    nothing newer that it could overwrite.
+    *found*: the contact in the directory. *fields*: what `contact_fields` says of the order.
     """
-    fields = contact_fields(order, known)
     if found is None:
-        return Create(ContactDraft(phone=phone, name=order.client_name, email=order.client_email, fields=fields))
-    if newest is not None and order.age < newest:
-        return Outdated(found.id)
+        filled = {name: value for name, value in fields.items() if value != EMPTY}
+        return Create(ContactDraft(phone=phone, name=order.client_name, email=order.client_email, fields=filled))
     changed = differing(fields, found.fields)
     return Update(found.id, changed) if changed else Keep(found.id)
 
 
+def emptying(found: DirectoryContact, known: frozenset[str] | None) -> Plan:
+    """What to do for a contact whose person has no order any more."""
+    names = OF_AN_ORDER & (ALWAYS if known is None else known)
+    changed = differing(dict.fromkeys(names, EMPTY), found.fields)
+    return Update(found.id, changed) if changed else Keep(found.id)
+
+
 def differing(wanted: Mapping[str, FieldValue], held: Mapping[str, str]) -> dict[str, FieldValue]:
-    """The fields of *wanted* that are missing in *held* or have another value there, whatever its encoding."""
-    return {name: value for name, value in wanted.items() if name not in held or not _says(held[name], value)}
+    """The fields of *wanted* that are missing in *held* or have another value there, whatever its encoding. An empty
+    field is as one that is missing."""
+    return {name: value for name, value in wanted.items() if not _says(held.get(name, EMPTY), value)}
 
 
 def _says(held: str, value: FieldValue) -> bool:

@@ -1,13 +1,17 @@
 """An order as custom fields of the buyer's contact in CGB.
 
-The names and types were observed on the running account. A field without a value in the order is left out, so CGB keeps
-what it holds.
+The names and types were observed on the running account. A contact shows one order: a field without a value in that
+order is emptied, or the contact would hold one order's number with another one's date. What belongs to the person
+(KEPT) stays instead.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from typing import Final
 
+from schemas.cleaned import cleaned_fields
 from schemas.contacts import FieldValue
 from schemas.orders import Order
 
@@ -24,9 +28,41 @@ ALWAYS: Final = frozenset(
 )
 """The fields that are written to an account whose field names cannot be asked for."""
 
+OF_AN_ORDER: Final = frozenset(
+    {
+        "OrderNumber",
+        "order_urgent",
+        "visa_country",
+        "visa_quantity",
+        "visa_type",
+        "visa_intent",
+        "visa_entries",
+        "visa_validity",
+        "visa_flag",
+        "stay_limit",
+        "order_date",
+        "order_days",
+        "order_sum_ils",
+        "order_date_time",
+        "wa_alerts",
+    }
+)
+"""The fields that tell of the order which a contact shows."""
+
+KEPT: Final = frozenset({"Email", "customer_name"})
+"""What an order without it does not take from the person."""
+
+EMPTY: Final = ""
+
+
+def digest_of(phone: str, fields: Mapping[str, FieldValue]) -> bytes:
+    """A digest of *fields*, as the contact of *phone* is given them."""
+    return hashlib.sha256(repr((phone, sorted(fields.items()))).encode("utf-8", "surrogatepass")).digest()[:16]
+
 
 def contact_fields(order: Order, known: frozenset[str] | None) -> dict[str, FieldValue]:
-    """Name -> value of the fields that *order* has a value for, among the account's fields *known*.
+    """Name -> value, as it is written, of the fields that the contact of *order* is to have, among the account's fields
+    *known*; EMPTY for those that the order has no value for.
 
     *known* None: the account takes any name; it gets those of ALWAYS only.
     `order_date` is the day of entry into the country and not of the order; the account uses that name.
@@ -49,7 +85,12 @@ def contact_fields(order: Order, known: frozenset[str] | None) -> dict[str, Fiel
         "order_date": order.entry_date,
         "order_days": order.processing_days,
         "order_sum_ils": None if amount is None else int(amount) if amount == int(amount) else float(amount),
-        "order_date_time": order.received_at,
+        "order_date_time": order.placed_at,
         "wa_alerts": order.whatsapp_alerts_enabled,
     }
-    return {name: value for name, value in values.items() if value is not None and name in wanted}
+    wanted_values = {
+        name: EMPTY if value is None else value
+        for name, value in values.items()
+        if name in wanted and not (value is None and name in KEPT)
+    }
+    return cleaned_fields(wanted_values)

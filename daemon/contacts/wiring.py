@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
-from adapters.postgres import contacts
+from adapters.postgres.person_orders import Asked, PersonOrders, of_persons
 from adapters.registry import DIRECTORIES
 from daemon.bus.batcher import Batcher
 from daemon.bus.worker import Domain, Outside
+from daemon.contacts.fields import KEPT, OF_AN_ORDER
 from daemon.telemetry.declared import Declared
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ CGB: Final = "cgb"
 
 CGB_SCOPE: Final = "cgb:account"
 """The scope of the rate limit: CGB limits the account as a whole, to 100 requests in 60 seconds by its refusals."""
-
-Age: TypeAlias = tuple[datetime, datetime, str]
-"""When an order was placed, when it arrived, and its id: what sorts a person's orders from old to new."""
 
 METRICS: Final = (
     Declared("cgb_sync_total", "counter", "Order synchronisations to CGB that have ended."),
@@ -48,26 +45,22 @@ METRICS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactDeps:
-    """The outside as the handlers of this domain see it. *newest_order*: of the person with an E.164 phone, None where
-    nothing was synced yet. *directory*: None where no key is set; then the workers that need it are off."""
+    """The outside as the handlers of this domain see it. *orders_of*: answers which order a person's contact shows.
+    *directory*: None where no key is set; then the workers that need it are off."""
 
     settings: Settings
     metrics: Metrics
-    newest_order: Callable[[str], Awaitable[Age | None]]
+    orders_of: Callable[[Asked], Awaitable[PersonOrders]]
     directory: ContactDirectory | None = None
 
 
 @asynccontextmanager
 async def _opened(outside: Outside) -> AsyncIterator[ContactDeps]:
-    async def newest(phones: list[str]) -> list[Age | None]:
-        found = await contacts.newest_orders(outside.pool, phones)
-        return [found.get(phone) for phone in phones]
-
-    lookups: Batcher[str, Age | None] = Batcher(newest)
+    lookups: Batcher[Asked, PersonOrders] = Batcher(partial(of_persons, outside.pool))
     yield ContactDeps(
         settings=outside.settings,
         metrics=outside.metrics,
-        newest_order=lookups.submit,
+        orders_of=lookups.submit,
         directory=_directory(outside),
     )
 
@@ -93,6 +86,7 @@ def _directory(outside: Outside) -> ContactDirectory | None:
         base_url=settings.cgb_api_url,
         api_key=partial(outside.secret, "cgb_api_key"),
         cache_s=settings.cgb_cache_timeout,
+        wanted=OF_AN_ORDER | KEPT,
     )
 
 

@@ -18,7 +18,7 @@ from daemon.operator.edits import new_data
 from daemon.operator.standing import order_of
 from daemon.operator.trail import data_document
 from daemon.telemetry.redaction import redact_text
-from schemas.envelope import Event
+from schemas.envelope import OF_ONE_THING, Event
 from schemas.errors import FerrymanError, Malformed
 
 PAGE: Final = 200
@@ -108,7 +108,8 @@ def edited(letter: StoredLetter, body: bytes) -> Event:
         events = source.parse(Webhook(CIMultiDict(), body, ""), doc, event.time)
     except Malformed as exc:
         raise LetterError(f"the edited data cannot be an event of {source.name}: {exc}") from exc
-    same = next((found for found in events if found.id == event.id), None)
+    thing = event.id[:OF_ONE_THING]  # another text makes another id: of another state of the same thing
+    same = next((found for found in events if found.id[:OF_ONE_THING] == thing), None)
     if same is None:
         raise LetterError("the edited data name another event: its identity (like order.id) must stay as it was")
     return event._replace(subject=same.subject)

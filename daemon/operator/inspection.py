@@ -122,8 +122,11 @@ class Inspection:
 
     @property
     def unseen(self) -> bool:
-        """Whether a process may run that nothing tells of: one that waits for Postgres at its start has no lease."""
-        return self.leases is not None and not self.leases.members and "Postgres" in self.away
+        """Whether a process may run that holds no lease: one that waits for Postgres at its start, or one that reported
+        itself a moment ago, on a Redis that has just come up."""
+        if self.leases is None or self.leases.members:
+            return False
+        return "Postgres" in self.away or bool(self.members)
 
     @property
     def providers(self) -> dict[str, Provider]:

@@ -15,7 +15,7 @@ from adapters.postgres.operator.dead_letters import StoredLetter
 from adapters.postgres.operator.trail import FoundEvent
 from adapters.postgres.pool import Pool
 from daemon.operator.keys import keys_meant, masked_key
-from schemas.envelope import event_id
+from schemas.envelope import OF_ONE_THING, event_id
 from schemas.errors import FerrymanError
 
 LEAST: Final = 6
@@ -61,13 +61,18 @@ async def find(pool: Pool, text: str) -> list[FoundEvent]:
         return exact
     number = number_of(wanted)
     letters = [] if number is None else await dead_letters.find(pool, number, None)
-    ids = [event_id("orders", wanted), *(letter.event.id for letter in letters)]
-    if exact := await trail.by_ids(pool, ids, MOST):
+    exact = await trail.by_ids(pool, [letter.event.id for letter in letters], MOST)
+    if exact := [*(await of_order(pool, wanted)), *exact]:
         return exact
     beginning = wanted.lower()
     if _BEGINNING.fullmatch(beginning) and (found := await trail.by_prefix(pool, beginning, MOST)):
         return found
     return await trail.by_keys(pool, keys_meant(wanted), MOST) if wanted else []
+
+
+async def of_order(pool: Pool, order_id: str) -> list[FoundEvent]:
+    """The webhooks of the order *order_id*, one for each of its states, from old to new; at most MOST."""
+    return await trail.by_prefix(pool, event_id("orders", order_id)[:OF_ONE_THING], MOST)
 
 
 async def the_event(pool: Pool, text: str) -> FoundEvent:

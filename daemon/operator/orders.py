@@ -16,7 +16,6 @@ from daemon.operator.naming import NoSuchEvent
 from daemon.operator.standing import order_document, order_of
 from daemon.operator.trail import MOST, list_events
 from daemon.workers import WORKERS
-from schemas.envelope import event_id
 from schemas.errors import FerrymanError
 
 
@@ -39,14 +38,16 @@ async def show(pool: Pool, text: str) -> dict[str, Any]:
     and their dead letters. Raises: NoSuchOrder; SeveralFit."""
     found = await orders.find(pool, text.strip()) or await _of_event(pool, text)
     standing = found.standing
-    webhook = event_id("orders", standing.order_id)
-    letters = await dead_letters.find(pool, None, webhook)
+    states = [event.id for event in await naming.of_order(pool, standing.order_id)]
+    letters = [letter for state in states for letter in await dead_letters.find(pool, None, state)]
+    listed = [one for state in states for one in await list_events(pool, WORKERS, EventFilter(event=state), MOST)]
     rest = {name: value for name, value in asdict(found).items() if name != "standing"}
     return {
         **order_document(standing),
         **rest,
         "amount": None if found.amount is None else str(found.amount),
-        "events": (await list_events(pool, WORKERS, EventFilter(event=webhook), MOST))[::-1],
+        "contact_id": None if found.contact_id is None else str(found.contact_id),
+        "events": sorted(listed, key=lambda one: one["time"]),
         "dead_letters": [{"number": one.id, "worker": one.worker, "state": one.state} for one in letters],
     }
 

@@ -12,14 +12,18 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from aiohttp import web
 
-Kind: TypeAlias = Literal["hang", "reset", "html", "cut", "error", "limited", "bad_token", "slow"]
+Kind: TypeAlias = Literal[
+    "hang", "reset", "html", "cut", "short", "long", "raw", "error", "limited", "bad_token", "slow"
+]
 """hang: no answer until the client gives up. reset: the connection is reset. html: a proxy's HTML page
-(status, default 502). cut: a 200 whose JSON ends half-way. error: a failure in one of the two shapes.
+(status, default 502). cut: a 200 whose JSON ends half-way. short: the
+connection closes before the promised length. long: the usual answer, filled up with blanks to *size* bytes.
+raw: *body* with *status*, default 200. error: a failure in one of the two shapes.
 limited: the rate refusal in one of its forms. bad_token: as if the key were wrong. slow: *seconds* late, then
 as usual.
 """
 
-_PERFORMING = frozenset({"hang", "cut"})
+_PERFORMING = frozenset({"hang", "cut", "short", "long"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,7 +32,8 @@ class Fault:
 
     *times*: for that many requests, None: until cleared. *after_s*, *for_s*: the window, in seconds from
     being set. *method*, *path* (a regular expression, searched), *contact* (phone digits): only such
-    requests. *performed*: whether the action is done all the same; by default for `hang` and `cut` only.
+    requests. *performed*: whether the action is done all the same; by default for `hang`, `cut`,
+    `short` and `long` only.
     *shape*: of `error` and `bad_token`; *status*, *code*, *message*: what they say. *retry_after*: the
     header's text. *seconds*: of `slow`, and the longest `hang`.
     """
@@ -47,6 +52,8 @@ class Fault:
     message: str | None = None
     retry_after: str | None = None
     seconds: float = 3600.0
+    size: int = 2 * 1024 * 1024
+    body: str = ""
     set_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -148,8 +155,34 @@ def reset(request: web.Request) -> None:
 
 def cut(answer: web.StreamResponse) -> web.Response:
     """*answer* with a body that ends half-way, its length agreeing."""
-    whole = answer.body if isinstance(answer, web.Response) and isinstance(answer.body, bytes) else b"{}"
+    whole = _body(answer)
     return web.Response(body=whole[: len(whole) // 2] or b"{", content_type="application/json")
+
+
+async def short(request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
+    """*answer*, but the connection closes before the last byte that its length promises."""
+    whole = _body(answer)
+    begun = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(whole) + 1)})
+    await begun.prepare(request)
+    await begun.write(whole)
+    if request.transport is not None:
+        request.transport.close()
+    return begun
+
+
+def long(answer: web.StreamResponse, size: int) -> web.Response:
+    """*answer* with blanks before its end, *size* bytes long."""
+    whole = _body(answer)
+    return web.Response(body=whole[:-1].ljust(size - 1) + whole[-1:], content_type="application/json")
+
+
+def raw(body: str, status: int) -> web.Response:
+    """An answer that holds *body*, whatever it is."""
+    return web.Response(body=body.encode(errors="surrogatepass"), status=status, content_type="application/json")
+
+
+def _body(answer: web.StreamResponse) -> bytes:
+    return answer.body if isinstance(answer, web.Response) and isinstance(answer.body, bytes) else b"{}"
 
 
 def body_json(body: bytes) -> Any:

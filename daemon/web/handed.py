@@ -8,6 +8,7 @@ is closed, unless net.ipv4.tcp_migrate_req is set.
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterable, MutableMapping, Sequence
 from typing import Final
@@ -16,6 +17,8 @@ from schemas.errors import FerrymanError
 
 _FIRST: Final = 3
 """The first descriptor that is handed over (SD_LISTEN_FDS_START)."""
+
+_COUNT: Final = re.compile(r"[0-9]{1,4}")
 
 
 class NotUsable(FerrymanError):
@@ -30,7 +33,7 @@ def handed_over(environ: MutableMapping[str, str]) -> list[socket.socket]:
     """
     count, to = environ.pop("LISTEN_FDS", ""), environ.pop("LISTEN_PID", "")
     environ.pop("LISTEN_FDNAMES", None)
-    if to != str(os.getpid()) or not count.isascii() or not count.isdigit():
+    if to != str(os.getpid()) or not _COUNT.fullmatch(count):
         return []
     return [_socket(number) for number in range(_FIRST, _FIRST + int(count))]
 

@@ -2,8 +2,9 @@
 
 The shapes follow Vizi's type file. These deviations were observed on the running system: numbers as text, "" for null,
 phones as object or text, new enum values before any release. So a single value of an unexpected type counts as absent
-(the raw body keeps it). Only a *part* of the wrong type (`client` not an object, `applicants` not an array) makes the
-webhook unreadable.
+(the raw body keeps it). PHP writes an empty object as `[]`, and an array with gaps as an object whose names are its
+numbers; both are read as what they stand for. Only a *part* of another wrong type (`client` a text, `applicants` a
+number) makes the webhook unreadable.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ VALIDITY_DAYS: Final[Mapping[str, int]] = {
 
 # Text that JSON can spell and Postgres cannot hold: U+0000 and half a surrogate pair.
 _SUSPICIOUS: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_ARRAY_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,8}")
 _INT4: Final = 2**31
 _LONGEST_ID: Final = 200
 _MOST_MONEY: Final = Decimal(10) ** 15
@@ -108,6 +110,18 @@ def _absent_if_blank(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
 
+def _object(value: object) -> object:
+    """PHP's empty array in the place of an object is an empty object."""
+    return {} if value == [] else value
+
+
+def _array(value: object) -> object:
+    """PHP's array with gaps is an object of its numbers and values; it is an array in the order of the numbers."""
+    if isinstance(value, dict) and all(map(_ARRAY_NUMBER.fullmatch, value)):
+        return [value[number] for number in sorted(value, key=int)]
+    return value
+
+
 Text = Annotated[str | None, BeforeValidator(_text)]
 """Trimmed; blank text and values of other types are None."""
 Whole = Annotated[int | None, BeforeValidator(_whole)]
@@ -153,9 +167,10 @@ class Entry(_Part):
 
 
 class Meta(_Part):
-    """How the form was filled in. *timestamp*: milliseconds since 1970, or seconds."""
+    """How the form was filled in. *timestamp*: milliseconds since 1970, or seconds. *revision*: counts its changes."""
 
     timestamp: Any = None
+    revision: Whole = None
 
 
 class Form(_Part):
@@ -165,15 +180,15 @@ class Form(_Part):
     country: Text = None
     created_at: Text = None
     updated_at: Text = None
-    client: Client
-    product: Annotated[Product | None, BeforeValidator(_absent_if_blank)] = None
+    client: Annotated[Client, BeforeValidator(_object)]
+    product: Annotated[Product | None, BeforeValidator(_object), BeforeValidator(_absent_if_blank)] = None
     quantity: Whole = None
     urgency: Text = None
     discount: Any = None
-    meta: Annotated[Meta | None, BeforeValidator(_absent_if_blank)] = None
-    entry: Annotated[Entry | None, BeforeValidator(_absent_if_blank)] = None
+    meta: Annotated[Meta | None, BeforeValidator(_object), BeforeValidator(_absent_if_blank)] = None
+    entry: Annotated[Entry | None, BeforeValidator(_object), BeforeValidator(_absent_if_blank)] = None
     file_transfer_method: Text = Field(default=None, alias="fileTransferMethod")
-    applicants: Annotated[list[Any] | None, BeforeValidator(_absent_if_blank)] = None
+    applicants: Annotated[list[Any] | None, BeforeValidator(_array), BeforeValidator(_absent_if_blank)] = None
     emergency_contact: Any = Field(default=None, alias="emergencyContact")
     business: Any = None
 

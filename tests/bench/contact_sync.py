@@ -24,7 +24,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias, cast
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 import orjson
 from aiohttp import ClientSession, ClientTimeout
@@ -36,8 +37,9 @@ from adapters.channel import Channel, Channels
 from adapters.gate import Gate
 from adapters.http import open_session
 from adapters.ports import Webhook
-from adapters.postgres import contacts, orders
+from adapters.postgres import orders
 from adapters.postgres.bus import epochs as leases
+from adapters.postgres.person_orders import Asked, PersonOrders, of_persons
 from adapters.postgres.pool import Pool, connect
 from adapters.redis import streams
 from adapters.redis.limits import RateLimiter
@@ -47,7 +49,7 @@ from daemon.app import declared
 from daemon.bus.batcher import Batcher
 from daemon.bus.consumer import Consumer
 from daemon.contacts.decisions import Create, decide
-from daemon.contacts.fields import contact_fields
+from daemon.contacts.fields import EMPTY, contact_fields
 from daemon.contacts.sync import WORKER
 from daemon.contacts.wiring import ContactDeps
 from daemon.process import settle_memory
@@ -100,8 +102,8 @@ _DIFFERENT: Final = f"""
 SELECT count(*) FROM (SELECT {_COMPARED} FROM bench_orders EXCEPT SELECT {_COMPARED} FROM orders) AS different
 """
 
-_Made: TypeAlias = tuple[Order, str, bool, datetime]
-"""An order, its contact, whether that was there, and when it was made."""
+_Made: TypeAlias = tuple[Order, str, str, bool, datetime]
+"""An order, its event, its contact, whether that was there, and when it was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ class Rig:
             order = order_from(person.event.data, person.event.time)
             assert order.phone is not None
             found, contact_id = await self._ask(order.phone.digits, lambda: request_of(order, self.known))
-            made.append((order, contact_id, found, datetime.now(UTC)))
+            made.append((order, person.event.id, contact_id, found, datetime.now(UTC)))
             if len(made) == UPSERT:
                 writes.append(asyncio.create_task(self._keep(made.copy())))
                 made.clear()
@@ -157,8 +159,8 @@ class Rig:
     async def _keep(self, made: list[_Made]) -> None:
         if made:
             made.sort(key=lambda row: row[0].order_id)
-            rows, ids, found, at = (list(column) for column in zip(*made, strict=True))
-            columns = zip(*(orders.row_of(cast("Order", order)).values for order in rows), strict=True)
+            ids, found, at = ([row[n] for row in made] for n in range(2, 5))
+            columns = zip(*(orders.row_of(row[0], row[1]).values for row in made), strict=True)
             await self.pool.execute(_WHOLE, *columns, ids, ["synced"] * len(made), at, at, found, at)
 
     async def by_hand_four(self, people: list[Person]) -> None:
@@ -224,18 +226,14 @@ class Rig:
 
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[Consumer]:
-        async def newest(phones: list[str]) -> list[tuple[datetime, datetime, str] | None]:
-            found = await contacts.newest_orders(self.pool, phones)
-            return [found.get(phone) for phone in phones]
-
         settings = Settings(cgb_sync_delay_ms=0, cgb_sync_concurrency=AT_ONCE)
-        lookups: Batcher[str, tuple[datetime, datetime, str] | None] = Batcher(newest)
+        lookups: Batcher[Asked, PersonOrders] = Batcher(partial(of_persons, self.pool))
         channels = Channels()
         metrics = Metrics(declared(WORKERS), workers=[WORKER.name], sources=["orders"], providers=["cgb"])
         deps = ContactDeps(
             settings=settings,
             metrics=metrics,
-            newest_order=lookups.submit,
+            orders_of=lookups.submit,
             directory=self.directory(channels["cgb"]),
         )
         owned = FixedLeases(await leases.take(self.pool, WORKER.name, range(PARTITIONS), "bench"))
@@ -257,7 +255,7 @@ def people(first: int, known: frozenset[str]) -> list[Person]:
         (event,) = parse(Webhook(CIMultiDict(), body, ""), made, now)
         order = order_from(body, now)
         assert order.phone is not None
-        plan = decide(order, order.phone, None, None, known)
+        plan = decide(order, order.phone, None, contact_fields(order, known))
         assert isinstance(plan, Create)
         found.append(Person(event, plan.draft, request_of(order, known)))
     return found
@@ -275,6 +273,7 @@ def request_of(order: Order, known: frozenset[str]) -> dict[str, Any]:
         "actions": [
             {"action": "set_field_value", "field_name": name, "value": live_value(value)}
             for name, value in fields.items()
+            if value != EMPTY
         ],
     }
 

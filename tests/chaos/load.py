@@ -18,7 +18,7 @@ from daemon.sandbox import orders
 from tests.chaos.fleet import Fleet
 from tests.support.daemons import API_KEY
 
-FIRST_ORDER_AT: Final = datetime(2031, 3, 1, 9, 0, tzinfo=UTC)
+FIRST_ORDER_AT: Final = datetime(2021, 3, 1, 9, 0, tzinfo=UTC)
 POST_TIMEOUT_S: Final = 20.0
 AGAIN_S: Final = 0.05
 

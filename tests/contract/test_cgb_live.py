@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapters import permit
 from adapters.cgb.live_directory import LiveCgb
@@ -13,7 +15,7 @@ from adapters.channel import FAILURES_TO_OPEN, PROBE_S, Channel
 from adapters.http import open_session
 from daemon.sandbox.cgb import CgbSandbox
 from schemas.contacts import ContactDraft
-from schemas.errors import ChannelClosed, Refused, Transient
+from schemas.errors import ChannelClosed, Exists, Refused, Transient, Uncertain
 from schemas.phone import Phone
 from tests.support.gates import gate_on
 from tests.support.until import until
@@ -46,8 +48,14 @@ async def test_a_contact_said_to_exist_is_found_by_its_exact_phone(
     contact = sandbox.account.make(PHONE.digits)
     contact.phone = kept
     sandbox.switches.second_post = "refuse"
-    assert await cgb.create(DRAFT) == PHONE.digits
-    assert contact.values == {"OrderNumber": "IL1"}
+    sandbox.faults.add("raw", body="{}", method="GET", path="/contacts/9")  # the look-up by id shows nothing
+    assert await cgb.find(PHONE) is None
+    with pytest.raises(Exists):
+        await cgb.create(DRAFT)
+    found = await cgb.find(PHONE)
+    assert found is not None
+    assert found.id == PHONE.digits
+    assert await cgb.find(PHONE) is None  # found once, it needs no search any more
 
 
 async def test_a_contact_said_to_exist_that_no_search_shows_is_refused_as_existing(
@@ -57,10 +65,12 @@ async def test_a_contact_said_to_exist_that_no_search_shows_is_refused_as_existi
     sandbox.switches.second_post = "refuse"
     with pytest.raises(Refused, match="exists already"):
         await cgb.create(DRAFT)
+    sandbox.faults.add("raw", body="{}", method="GET", path="/contacts/9")
+    assert await cgb.find(PHONE) is None
 
 
 @pytest.mark.parametrize("shape", ["flat", "nested"])
-async def test_a_service_that_wants_messages_is_written_field_by_field_from_then_on(
+async def test_a_service_that_wants_messages_is_written_field_by_field(
     cgb: LiveCgb, sandbox: CgbSandbox, shape: str
 ) -> None:
     sandbox.switches.empty_messages = "refuse"
@@ -68,15 +78,77 @@ async def test_a_service_that_wants_messages_is_written_field_by_field_from_then
     contact = sandbox.account.make(PHONE.digits)
     await cgb.update(contact.id, {"OrderNumber": "IL 1&2", "visa_quantity": 2})
     await cgb.update(contact.id, {"OrderNumber": "IL2"})
-    assert contact.values == {"OrderNumber": "IL2", "visa_quantity": "2"}
+    await cgb.update(contact.id, {"OrderNumber": "IL3"})
+    assert contact.values == {"OrderNumber": "IL3", "visa_quantity": "2"}
     paths = [e.path.removeprefix("/api") for e in sandbox.ledger.entries]
     assert paths == [
         f"/contacts/{contact.id}/send_content",
         "/accounts/custom_fields",
         f"/contacts/{contact.id}/custom_fields/459752",
         f"/contacts/{contact.id}/custom_fields/949873",
+        f"/contacts/{contact.id}/send_content",
+        f"/contacts/{contact.id}/custom_fields/459752",
         f"/contacts/{contact.id}/custom_fields/459752",
     ]
+
+
+@pytest.mark.parametrize("message", ["Something went wrong", "The message is empty", "Invalid content", "Bad request"])
+async def test_a_refusal_that_is_not_about_the_messages_is_the_update_s_own(
+    cgb: LiveCgb, sandbox: CgbSandbox, message: str
+) -> None:
+    """Promise: one odd refusal does not make every later update cost a request a field."""
+    contact = sandbox.account.make(PHONE.digits)
+    sandbox.faults.add("error", message=message, times=3)
+    for _ in range(3):
+        with pytest.raises(Refused):
+            await cgb.update(contact.id, {"OrderNumber": "IL1"})
+    await cgb.update(contact.id, {"OrderNumber": "IL2"})
+    assert {e.path.rpartition("/")[2] for e in sandbox.ledger.entries} == {"send_content"}
+
+
+async def test_the_account_s_lack_of_fields_is_told_once(sandbox: CgbSandbox) -> None:
+    del sandbox.account.fields["visa_type"]
+    async with open_session() as session:
+        cgb = LiveCgb(
+            gate_on(session),
+            base_url=sandbox.url,
+            api_key=lambda: sandbox.token,
+            cache_s=0,
+            wanted=("OrderNumber", "visa_type", "shoe_size"),
+        )
+        assert cgb.missing_fields == frozenset()
+        with capture_logs() as lines:
+            for _ in range(3):
+                await cgb.field_names()
+        assert cgb.missing_fields == {"visa_type", "shoe_size"}
+        told = {"event": "cgb.fields_missing", "log_level": "warning", "fields": ["shoe_size", "visa_type"]}
+        assert lines == [told]
+        sandbox.account.fields |= {"visa_type": (1, 0), "shoe_size": (2, 1)}
+        await cgb.field_names()
+        assert cgb.missing_fields == frozenset()
+
+
+ODD = ({"body": ""}, {"body": "<html></html>"}, {"body": "[1"}, {"body": "17"}, {"body": "[1]"}, {"status": 500})
+
+
+@pytest.mark.parametrize("odd", ODD)
+async def test_a_search_with_an_odd_answer_is_asked_again(cgb: LiveCgb, sandbox: CgbSandbox, odd: Any) -> None:
+    sandbox.account.make(PHONE.digits)
+    sandbox.switches.second_post = "refuse"
+    with pytest.raises(Exists):
+        await cgb.create(DRAFT)
+    sandbox.faults.add("raw", path="find_by", **odd)
+    sandbox.faults.add("raw", body="{}", path="/contacts/9")
+    with pytest.raises(Transient):
+        await cgb.find(PHONE)
+
+
+@pytest.mark.parametrize("odd", ODD)
+async def test_a_field_written_with_an_odd_answer_is_in_doubt(cgb: LiveCgb, sandbox: CgbSandbox, odd: Any) -> None:
+    sandbox.switches.empty_messages = "refuse"
+    sandbox.faults.add("raw", path="custom_fields/", **odd)
+    with pytest.raises(Uncertain):
+        await cgb.update(sandbox.account.make(PHONE.digits).id, {"OrderNumber": "IL1"})
 
 
 async def test_field_by_field_refuses_an_unknown_name_before_it_writes(cgb: LiveCgb, sandbox: CgbSandbox) -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientPayloadError, ClientSession, web
 from aiohttp.test_utils import TestServer
 
 from daemon.sandbox.cgb import CgbSandbox
@@ -248,6 +248,24 @@ async def test_a_dropped_outcome_sends_nothing(http: ClientSession, sandbox: Cgb
     await ask(http, sandbox, "POST", f"/contacts/{DIGITS}/send_content", json=TEMPLATE)
     await until(lambda: len(callback.statuses) == 2)
     assert {s["id"] for s in callback.statuses} == {sandbox.statuses.accepted[1]["wamid"]}
+
+
+async def test_an_answer_is_short_or_long_or_whatever_it_is_told_to_be(
+    http: ClientSession, sandbox: CgbSandbox
+) -> None:
+    sandbox.faults.add("short", times=1)
+    with pytest.raises(ClientPayloadError):
+        await ask(http, sandbox, "GET", "/accounts/me")
+    sandbox.faults.add("long", times=1, size=100_000)
+    async with http.get(f"{sandbox.url}/accounts/me") as answer:
+        assert len(await answer.read()) == answer.content_length == 100_000
+        assert (await answer.json())["page_id"] == 100001
+    sandbox.faults.add("raw", times=1, body="[1", status=201)
+    async with http.get(f"{sandbox.url}/accounts/me") as answer:
+        assert (answer.status, await answer.read()) == (201, b"[1")
+    sandbox.faults.add("long", times=1)
+    await ask(http, sandbox, "POST", "/contacts", json=NEW)
+    assert sandbox.ledger.contacts_made() == [DIGITS]
 
 
 async def test_an_unknown_fault_or_switch_is_refused_with_nothing_changed(

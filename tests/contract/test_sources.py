@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from random import Random
 from typing import Any, get_args
+from uuid import UUID
 
 import pytest
 from hypothesis import example, given
@@ -21,7 +22,7 @@ from adapters.ports import Doubt, NoIdentity, Source, Webhook
 from adapters.registry import SOURCES
 from adapters.vizi.source import SOURCE as ORDERS
 from daemon.sandbox.orders import make_order, same_person_twice, trunk_zero
-from schemas.envelope import TYPES, Event
+from schemas.envelope import OF_ONE_THING, TYPES, Event, event_id
 from schemas.errors import Malformed
 
 NOW = datetime(2031, 2, 14, 9, 0, tzinfo=UTC)
@@ -406,19 +407,30 @@ def test_a_body_with_its_keys_in_another_order_is_another_body() -> None:
 # orders: events
 
 
-def test_the_id_follows_from_the_order_id_alone() -> None:
-    ids = set()
-    for seed in range(5):
-        ids.add(one(make_order(Random(seed), seed, order_id="IL31021401")).id)
-    assert len(ids) == 1
-    assert one({"order": {"id": "IL31021401"}}).id in ids
-    assert one({"order": {"id": " IL31021401 "}}).id in ids
+def test_every_content_of_an_order_has_an_id_of_its_own_and_all_of_one_order_begin_alike() -> None:
+    ids = {one(make_order(Random(seed), seed, order_id="IL31021401")).id for seed in range(5)}
+    assert len(ids) == 5
+    ids |= {one({"order": {"id": text}}).id for text in ("IL31021401", " IL31021401 ")}
+    assert {id[:OF_ONE_THING] for id in ids} == {event_id("orders", "IL31021401")[:OF_ONE_THING]}
     others = {one({"order": {"id": text}}).id for text in ("IL31021402", "il31021401", "IL3102140")}
-    assert len(others | ids) == 4
+    assert len({id[:OF_ONE_THING] for id in others | ids}) == 4
+    assert all(UUID(id).version == 5 and str(UUID(id)) == id for id in ids | others)
 
 
-def test_a_number_as_order_id_is_the_same_as_its_text() -> None:
-    assert one({"order": {"id": 1234}}).id == one({"order": {"id": "1234"}}).id
+_VALUES = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text("aä\U0001f600\n", max_size=4)
+
+
+@given(document=st.recursive(_VALUES, lambda inner: st.dictionaries(st.text("abc", max_size=3), inner, max_size=4)))
+def test_one_content_has_one_id_however_its_json_is_spelled(document: object) -> None:
+    doc = {"order": {"id": "IL1"}, "form": document}
+    spelled = json.dumps(doc, ensure_ascii=False, indent=2, sort_keys=True)
+    turned = json.dumps({"form": document, "order": {"id": "IL1"}})
+    assert {taken(ORDERS, text.encode())[0].id for text in (spelled, turned)} == {one(doc).id}
+
+
+def test_a_number_as_order_id_names_the_same_order_as_its_text() -> None:
+    numbered, named = one({"order": {"id": 1234}}).id, one({"order": {"id": "1234"}}).id
+    assert numbered[:OF_ONE_THING] == named[:OF_ONE_THING]
     assert one({"order": {"id": 0}}).subject == "order:0"
     assert one({"order": {"id": -5}}).subject == "order:-5"
 

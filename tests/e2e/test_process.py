@@ -106,7 +106,7 @@ async def test_odd_orders_end_visibly_and_touch_no_contact(
     assert [letter["error_class"] for letter in letters] == ["Malformed"]
     reasons = await db.fetch("SELECT reason FROM inbox WHERE outcome = 'skipped' AND worker = 'contact-sync'")
     assert {reason["reason"] for reason in reasons} == {"test order", "no phone"}
-    assert cgb.ledger.writes() == []
+    assert cgb.ledger.entries == []
 
 
 async def test_the_documented_style_syncs_and_learns_who_has_no_whatsapp(
@@ -128,14 +128,12 @@ async def test_the_documented_style_syncs_and_learns_who_has_no_whatsapp(
     }
 
 
-async def test_a_dry_run_calls_nothing_that_writes(
-    tmp_path: Path, settings: dict[str, Any], cgb: CgbSandbox, db: Pool
-) -> None:
+async def test_a_dry_run_makes_no_call(tmp_path: Path, settings: dict[str, Any], cgb: CgbSandbox, db: Pool) -> None:
     async with running(tmp_path, **settings, CGB_SYNC_DRY_RUN="true") as here:
         await here.post(some_orders(1)[0])
         await ended(db, 1)
-    assert cgb.ledger.writes() == []
-    assert await db.fetchval("SELECT reason FROM inbox WHERE worker = 'contact-sync'") == "dry run: would create"
+    assert cgb.ledger.entries == []
+    assert await db.fetchval("SELECT reason FROM inbox WHERE worker = 'contact-sync'") == "dry run"
 
 
 async def test_sigterm_finishes_what_is_in_hand_and_the_next_start_does_the_rest(

@@ -31,7 +31,7 @@ from tests.support.until import until
 
 PARTITIONS: Final = 16
 PERSONS: Final = 12
-NOON: Final = datetime(2031, 2, 14, 12, tzinfo=UTC)
+NOON: Final = datetime(2021, 2, 14, 12, tzinfo=UTC)
 ORDERS: Final = [stream_key("orders", partition) for partition in range(PARTITIONS)]
 ALL: Final = stream_keys(TOPICS, range(PARTITIONS))
 FOREIGN: Final[dict[Any, Any]] = {"no": "event of ours"}
@@ -191,7 +191,7 @@ class Story:
                 self._rng,
                 person,
                 branch="il",
-                order_id=f"IL310214GB{person:02d}{len(sent)}",
+                order_id=f"IL210214GB{person:02d}{len(sent)}",
                 phone={"code": "972", "number": f"50555{person:04d}"},
                 created_at=NOON + timedelta(hours=len(sent)),
             )

@@ -15,6 +15,7 @@ data directory may have a longer one.
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
 import os
 import re
@@ -234,7 +235,8 @@ def _usable(data_dir: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise EmbeddedError(f"the data directory {data_dir} cannot be used ({exc}): set FERRYMAN_DATA_DIR") from exc
+        do = "make room there" if exc.errno in (errno.ENOSPC, errno.EDQUOT) else "set FERRYMAN_DATA_DIR"
+        raise EmbeddedError(f"the data directory {data_dir} cannot be used ({exc}): {do}") from exc
 
 
 @contextmanager

@@ -29,6 +29,7 @@ class System:
     def __init__(self) -> None:
         self.away = False
         self.forbidden = ""
+        self.indigestible = ""
         self.asked: list[str] = []
 
     async def account(self, request: web.Request) -> web.Response:
@@ -39,6 +40,8 @@ class System:
             return web.Response(status=503)
         if request.query["subject"] == self.forbidden:
             return web.Response(status=403)
+        if request.query["subject"] == self.indigestible:
+            return web.Response(status=503)
         self.asked.append(request.query["subject"])
         return web.Response()
 
@@ -153,6 +156,42 @@ async def test_one_customer_whom_the_channel_refuses_stops_nobody_and_ends_as_a_
     assert (await bench.outcomes())[make_event("bad").id] == "dead"
     assert channels["test"].closed
     assert list((await bench.outcomes()).values()).count("dead") == 1
+
+
+@pytest.mark.parametrize("outage", [False, True])
+async def test_an_event_that_the_system_cannot_digest_ends_as_a_dead_letter_although_nobody_else_calls(
+    bench: Bench, session: ClientSession, monkeypatch: pytest.MonkeyPatch, outage: bool
+) -> None:
+    """Promise: and in an outage, which looks the same to that event, it waits."""
+    for name in ("adapters.channel.PROBE_S", "daemon.bus.settle.BACKOFF_CAP_S", "daemon.bus.settle.OUTAGE_CAP_S"):
+        monkeypatch.setattr(name, 0.02)
+    system = System()
+    system.indigestible = "bad"
+    channels = Channels()
+    looks = 0
+    async with serving(system) as (url,):
+        gate = gate_on(session, channel=channels["test"])
+
+        def look() -> Look:
+            nonlocal looks
+            looks += 1
+            return Look("http://127.0.0.1:1/" if outage else f"{url}/account", {}, judge)
+
+        async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
+            params = {"subject": event.subject}
+            await gate.request("POST", url, judge, params=params, about=event.subject, neutral=look)
+            return Done(rows=(effect(event),))
+
+        async with bench.running(bench.worker(handle, channels=("test",), attempts=3), channels=channels):
+            await bench.publish([make_event("bad")])
+            if outage:
+                await until(lambda: looks > 5)
+                assert await bench.outcomes() == {}
+                assert set((await bench.attempts()).values()) <= {0}
+            else:
+                await until(partial(bench.is_ended, 1))
+                assert list((await bench.outcomes()).values()) == ["dead"]
+                assert channels["test"].closed
 
 
 async def test_what_stands_in_line_for_a_rate_limit_takes_no_slot_and_is_served_in_order(

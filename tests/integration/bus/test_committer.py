@@ -140,3 +140,21 @@ async def test_a_failed_attempt_that_cannot_be_counted_stops_nobody(bench: Bench
         await until(bench.settled)
     assert set((await bench.outcomes()).values()) == {"done"}
     assert await bench.count("attempts") == 0
+
+
+async def test_a_full_disk_met_while_reading_what_was_begun_before_is_an_outage_of_postgres(bench: Bench) -> None:
+    """Promise: a process that can write nothing about what it takes over says that the store is away, and goes on by
+    itself when it is back."""
+    await bench.publish(make_events(keys=3, each=2))
+    assert len(await bench.read_without_ack()) == 6
+    await bench.pool.execute(
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = '53100'; END $$;"
+        " CREATE TRIGGER full_disk BEFORE INSERT ON attempts EXECUTE FUNCTION full_disk()"
+    )
+    async with bench.running():
+        await until(lambda: not bench.stores.postgres.up)
+        await bench.pool.execute("DROP FUNCTION full_disk CASCADE")
+        await until(bench.settled)
+        await until(lambda: bench.stores.postgres.up)
+    assert len(await bench.effects()) == 6

@@ -72,6 +72,33 @@ async def test_a_key_with_more_entries_than_may_be_held_holds_up_no_other_and_ke
     assert len(handler.calls) == len(waiting)
 
 
+@pytest.mark.parametrize("taken_over", [False, True])
+async def test_what_is_left_of_a_hot_key_is_read_past_in_large_steps(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, taken_over: bool
+) -> None:
+    """Promise: with room for few entries, another key waits for some reads, and not for one read an entry."""
+    many = 1_000
+    await bench.publish([*[make_event(HOT, n) for n in range(many)], make_event(beside(4))])
+    if taken_over:
+        assert len(await bench.read_without_ack(2 * many)) == many + 1
+    reads: list[int] = []
+    read = Streams.read
+
+    async def counted(self: Streams, *args: Any, **options: Any) -> Sequence[StreamEntry]:
+        reads.append(1)
+        return await read(self, *args, **options)
+
+    monkeypatch.setattr(Streams, "read", counted)
+    slow = Slow()
+    async with bench.running(bench.worker(slow), max_in_flight=AT_MOST) as consumer:
+        await until(lambda: bench.has("effects", 1))
+        assert len(reads) < many // 20
+        assert len(consumer.lanes) <= AT_MOST
+        slow.gate.set()
+        await until(bench.settled)
+    assert await bench.numbers() == {beside(4): [0], HOT: [*range(many)]}
+
+
 async def test_copies_of_one_event_hold_up_no_other_key(bench: Bench) -> None:
     slow = Slow()
     handler = Spy(slow)
@@ -106,6 +133,7 @@ async def test_where_so_many_are_left_that_no_more_ids_are_kept_other_partitions
     bench: Bench, waiting: Sequence[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "MOST", 10)
+    monkeypatch.setattr(reader, "PAST", 1)
     slow = Slow()
     elsewhere = next(f"key-{n}" for n in count(1) if home_of(f"key-{n}", 4) != home_of(HOT, 4))
     async with bench.running(bench.worker(slow), max_in_flight=AT_MOST) as consumer:

@@ -8,7 +8,8 @@ from random import Random
 
 import pytest
 
-from adapters.postgres.orders import SyncResult, row_of
+from adapters.postgres.order_marks import SyncResult
+from adapters.postgres.orders import row_of
 from adapters.postgres.pool import Pool
 from daemon.contacts.sync import record
 from daemon.sandbox.orders import make_order
@@ -85,7 +86,9 @@ async def synced(db: Pool) -> Pool:
     ]
     made = [make_order(Random(n), n, branch="il", order_id=f"IL{n}") for n in range(1, 7)]
     async with db.acquire() as conn, conn.transaction():
-        await record(conn, [*(row_of(order_from(json.dumps(body).encode(), now)) for body in made), *ends])
+        await record(
+            conn, [*(row_of(order_from(json.dumps(body).encode(), now), body["order"]["id"]) for body in made), *ends]
+        )
     return db
 
 

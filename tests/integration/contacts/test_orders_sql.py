@@ -13,9 +13,10 @@ from typing import Any, cast
 import asyncpg
 import pytest
 
-from adapters.postgres import contacts, orders
+from adapters.postgres import contacts, order_marks, orders
 from adapters.postgres.contacts import Buyer
-from adapters.postgres.orders import LONGEST_ERROR, Syncing, SyncResult, Waiting, row_of
+from adapters.postgres.order_marks import LONGEST_ERROR, Syncing, SyncResult, Waiting
+from adapters.postgres.orders import row_of
 from adapters.postgres.pool import Connection, Pool
 from daemon.contacts.sync import record
 from daemon.sandbox.orders import make_order
@@ -44,7 +45,7 @@ def a_buyer(n: int = 1, **changes: Any) -> Buyer:
 
 async def recorded(db: Pool, *rows: object) -> None:
     async with db.acquire() as conn, conn.transaction():
-        await record(conn, [row_of(row) if isinstance(row, Order) else row for row in rows])
+        await record(conn, [row_of(row, row.order_id) if isinstance(row, Order) else row for row in rows])
 
 
 async def kept_row(db: Pool, order_id: str) -> asyncpg.Record:
@@ -58,7 +59,7 @@ async def test_every_field_of_an_order_is_kept(db: Pool) -> None:
     await recorded(db, order)
     row = await kept_row(db, order.order_id)
     for name in Order.__slots__:
-        if name in ("phone", "received_at", "stay_limit"):
+        if name in ("phone", "received_at", "placed_at", "stay_limit"):
             continue
         value, kept = getattr(order, name), row[name]
         if kept is not None and (name.endswith("_data") or name == "client_phone_raw"):
@@ -95,18 +96,12 @@ async def test_every_destination_can_be_stored_in_one_batch(db: Pool) -> None:
     assert await db.fetchval("SELECT count(*) FROM orders") == len({order.order_id for order in batch})
 
 
-async def test_an_order_that_comes_again_keeps_its_first_data_and_its_sync(db: Pool) -> None:
-    first = an_order(order_id="IL1", name="First")
+async def test_the_same_state_again_leaves_the_order_and_its_sync(db: Pool) -> None:
     result = SyncResult(order_id="IL1", status="synced", at=NOW, contact_id="c", has_whatsapp=True)
-    await recorded(db, first, result)
+    await recorded(db, an_order(order_id="IL1"), result)
     before = await kept_row(db, "IL1")
-    await recorded(db, an_order(2, order_id="IL1", name="Second"), an_order(3, order_id="IL1", name="Third"))
+    await recorded(db, an_order(order_id="IL1"))
     assert await kept_row(db, "IL1") == before
-
-
-async def test_one_order_twice_in_a_batch_is_stored_as_it_first_came(db: Pool) -> None:
-    await recorded(db, an_order(1, order_id="IL1", name="First"), an_order(2, order_id="IL1", name="Second"))
-    assert (await kept_row(db, "IL1"))["client_name"] == "First"
 
 
 async def test_an_applicant_is_found_by_the_index_on_applicants(db: Pool) -> None:
@@ -256,19 +251,6 @@ async def test_a_newer_order_without_name_leaves_the_known_one(db: Pool) -> None
     assert tuple(person) == ("Buyer 1", "buyer1@example.com", "IL2")
 
 
-async def test_newest_orders_answers_for_many_phones_at_once(db: Pool) -> None:
-    await recorded(db, a_buyer(1), a_buyer(2))
-    answer = await contacts.newest_orders(db, ["+972505550001", "+972505550002", "+972505550009", "+972505550001"])
-    assert answer == {"+972505550001": (NOW, NOW, "IL1"), "+972505550002": (NOW, NOW, "IL2")}
-    assert await contacts.newest_orders(db, []) == {}
-
-
-async def test_a_person_without_a_synced_order_has_no_newest(db: Pool) -> None:
-    async with db.acquire() as conn, conn.transaction():
-        await contacts.ensure(conn, ["+972505550001"])
-    assert await contacts.newest_orders(db, ["+972505550001"]) == {}
-
-
 async def test_the_same_people_made_by_many_at_once_are_made_once(db: Pool) -> None:
     rng = Random(3)
 
@@ -303,6 +285,6 @@ async def _ensured(conn: Connection, phone: str) -> object:
 async def test_an_empty_batch_writes_nothing(db: Pool) -> None:
     async with db.acquire() as conn:
         await orders.store(conn, [])
-        await orders.mark(conn, [], {})
+        await order_marks.mark(conn, [], {})
         assert await contacts.remember(conn, []) == {}
         assert await contacts.ensure(conn, []) == {}

@@ -13,13 +13,15 @@ import pytest
 from redis.asyncio import Redis
 from typer.testing import CliRunner
 
+from adapters.postgres import order_marks
 from adapters.postgres import orders as table
 from adapters.postgres.bus import burials, inbox, journal
 from adapters.postgres.bus.burials import DeadLetter
 from adapters.postgres.bus.inbox import InboxRow
 from adapters.postgres.bus.journal import Journaled
 from adapters.postgres.operator.orders import STATUSES
-from adapters.postgres.orders import SyncResult, row_of
+from adapters.postgres.order_marks import SyncResult
+from adapters.postgres.orders import row_of
 from adapters.postgres.pool import Pool
 from daemon.cli.main import commands
 from daemon.operator import orders
@@ -48,10 +50,10 @@ async def stored(db: Pool, *events: Event, failed: str | None = None) -> None:
         order = order_from(event.data, event.time)
         async with db.acquire() as conn, conn.transaction():
             await journal.append(conn, [Journaled(event, "")])
-            await table.store(conn, [row_of(order)])
+            await table.store(conn, [row_of(order, order.order_id)])
             if failed is not None:
                 result = SyncResult(order_id=order.order_id, status="failed", at=NOON, error=failed)
-                await table.mark(conn, [result], {})
+                await order_marks.mark(conn, [result], {})
 
 
 async def verb(redis_url: str, database_url: str, *argv: str) -> tuple[int, str]:

@@ -19,7 +19,7 @@ from daemon.operator.edits import OtherDocument
 from daemon.operator.refused import RefusedError
 from daemon.web import refusals
 from daemon.web.refusals import KEPT_WINDOW_S, PER_WINDOW
-from schemas.envelope import event_id
+from schemas.envelope import content_digest, event_id
 from tests.support.listening import CANARY, PATH, PATIENCE_S, Rig, check_problem, head, order, raw
 
 REFUSED_BODIES: Final = {
@@ -96,7 +96,9 @@ async def test_a_kept_request_becomes_its_events_after_mending(rig: Rig) -> None
         refused.events_of(kept, SOURCES, rig.clock())
     mended = b'{"order":{"id":"IL1"},"form":{}}'
     events = refused.events_of(kept, SOURCES, rig.clock(), body=mended)
-    assert [(event.id, event.data) for event in events] == [(event_id("orders", "IL1"), mended)]
+    assert [(event.id, event.data) for event in events] == [
+        (event_id("orders", "IL1", state=content_digest(json.loads(mended))), mended)
+    ]
     await refused.send(rig.db, kept.id, events, "dana")
     waiting = await outbox.left(rig.db, older_than_s=-1, limit=10)
     assert [event for _, event in waiting] == events

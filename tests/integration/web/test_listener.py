@@ -20,7 +20,7 @@ from daemon.web import bodies
 from daemon.web import server as http
 from daemon.web.metrics import OUTCOMES, REASONS
 from daemon.web.refusals import PER_WINDOW, WINDOW_S
-from schemas.envelope import Event, event_id
+from schemas.envelope import OF_ONE_THING, Event, content_digest, event_id
 from tests.support.listening import (
     CANARY,
     CAP,
@@ -48,8 +48,11 @@ async def test_an_order_is_answered_with_the_id_of_the_event_that_is_on_the_bus(
     assert answer.json == {"event_ids": [event.id]}
     assert event.data == body
     assert (event.type, event.source, event.time) == ("order.received", "orders", rig.clock.at)
-    again = await rig.post(order(2, order_id=json.loads(body)["order"]["id"]))
-    assert again.json == answer.json
+    spelled = json.dumps(dict(reversed(json.loads(body).items())), indent=2).encode()
+    assert (await rig.post(spelled)).json == answer.json
+    update = (await rig.post(order(2, order_id=json.loads(body)["order"]["id"]))).json["event_ids"][0]
+    assert update != event.id
+    assert update[:OF_ONE_THING] == event.id[:OF_ONE_THING]
 
 
 async def test_the_answer_comes_only_after_the_event_is_on_the_bus(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +328,8 @@ async def test_answers_on_a_kept_connection_are_whole_and_in_order(rig: Rig) -> 
             assert fields["Date"].endswith("GMT")
             ids += json.loads(await reader.readexactly(int(fields["Content-Length"])))["event_ids"]
     writer.close()
-    assert ids == [event_id("orders", json.loads(body)["order"]["id"]) for body in bodies]
+    made = [json.loads(body) for body in bodies]
+    assert ids == [event_id("orders", doc["order"]["id"], state=content_digest(doc)) for doc in made]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from daemon.sandbox.orders import make_order
-from schemas.envelope import event_id
+from schemas.envelope import content_digest, event_id
 from schemas.orders import is_test_order, order_from
 from tests.support.listening import KEY, PATH, Open, Rig
 
@@ -43,7 +43,9 @@ async def test_every_sample_is_answered_as_the_page_says(rig: Rig) -> None:
         answer = await rig.post(body)
         assert answer.status == status, body
         if status == 202:
-            assert answer.json == {"event_ids": [event_id("orders", order_id(body))]}
+            assert answer.json == {
+                "event_ids": [event_id("orders", order_id(body), state=content_digest(json.loads(body)))]
+            }
     assert {status for _, status in SAMPLES} == {202, 400}
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from adapters.channel import DOWN_PROBE_S, FAILURES_TO_OPEN, LINES_WITHIN_S, MOST_LINES, PROBE_S, Breaker
+from adapters.channel import DOWN_PROBE_S, FAILURES_TO_OPEN, PROBE_S, Breaker
+from adapters.damping import LINES_WITHIN_S, MOST_LINES
 from schemas.errors import (
     ChannelClosed,
     ChannelDown,

@@ -125,6 +125,41 @@ async def test_a_rate_refusal_is_transient_and_limited_in_every_form(
 
 
 @pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, '{"message": "The name exceeds the maximum length in this request"}'),
+        (400, '{"error": "rate limit is not a valid field"}'),
+        (422, '{"error": {"code": 422, "message": "Too many requests in the list, at most 100 requests per 60 s"}}'),
+        (400, '{"success": false, "error": "exceeded the number of requests per 60 seconds"}'),
+        (200, '{"success": false, "error": "The value exceeds 200 characters, requests must be shorter"}'),
+        (200, '{"error": {"code": 100, "message": "rate_limit: unknown parameter"}}'),
+    ],
+)
+async def test_a_text_that_resembles_a_rate_refusal_is_the_refusal_of_that_event(
+    cgb: LiveCgb, status: int, body: str
+) -> None:
+    """Promise: nobody else waits for it."""
+    with aioresponses() as canned:
+        canned.post(f"{API}/contacts", status=status, body=body)
+        canned.get(CONTACT, body="{}")
+        with pytest.raises(Refused):
+            await cgb.create(DRAFT)
+        assert await cgb.find(PHONE) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, ""), (404, "<html>"), (405, ""), (400, "{}"), (200, '{"error": {"code": 404}}')]
+)
+async def test_a_refused_list_of_fields_is_the_channel_s_fault(cgb: LiveCgb, status: int, body: str) -> None:
+    """Promise: a wrong CGB_API_URL makes no order a dead letter."""
+    with aioresponses() as canned:
+        canned.get(f"{API}/accounts/custom_fields", status=status, body=body)
+        canned.get(f"{API}/accounts/me", status=404)
+        with pytest.raises(ChannelDown):
+            await cgb.field_names()
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         {"success": True, "data": {"id": 972505550142}},
@@ -137,6 +172,15 @@ async def test_the_id_is_text_wherever_the_answer_has_it(cgb: LiveCgb, answer: d
     with aioresponses() as canned:
         canned.post(f"{API}/contacts", payload=answer)
         assert await cgb.create(DRAFT) == PHONE.digits
+
+
+@pytest.mark.parametrize("answer", [{"success": True, "data": {"id": "972505550143"}}, {"id": 17}, {"contact_id": "x"}])
+async def test_a_creation_answered_with_the_id_of_another_is_looked_up(cgb: LiveCgb, answer: dict[str, Any]) -> None:
+    """Promise: no stranger's id is kept for the person."""
+    with aioresponses() as canned:
+        canned.post(f"{API}/contacts", payload=answer)
+        with pytest.raises(Uncertain):
+            await cgb.create(DRAFT)
 
 
 async def test_an_id_beyond_53_bits_keeps_every_digit(cgb: LiveCgb) -> None:

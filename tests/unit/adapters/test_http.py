@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from adapters import permit
 from adapters.http import exchange, open_session, retry_after
-from schemas.errors import ChannelDown, Refused, Transient, Uncertain
+from schemas.errors import ChannelDown, Refused, TooLong, Transient, Uncertain
 from tests.support.until import until
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
@@ -156,9 +156,12 @@ async def test_the_permit_is_asked_once_there_is_a_connection_and_then_nothing_i
     assert asked == ["/first", "/third"]
 
 
-async def test_an_endless_answer_is_cut_off_and_counts_as_broken() -> None:
+@pytest.mark.parametrize("known", [True, False])
+async def test_an_answer_that_is_too_long_is_cut_off_and_is_an_error_of_its_own(known: bool) -> None:
+    """Promise: nothing says that the connection broke; and a write that was answered so may have happened."""
+
     async def endless(request: web.Request) -> web.StreamResponse:
-        answer = web.StreamResponse()
+        answer = web.StreamResponse(headers={"Content-Length": "10000000000"} if known else {})
         await answer.prepare(request)
         while True:
             await answer.write(b"x" * 65536)
@@ -166,9 +169,11 @@ async def test_an_endless_answer_is_cut_off_and_counts_as_broken() -> None:
     server = await _server(endless)
     try:
         async with open_session() as session:
-            for method, error in (("GET", Transient), ("POST", Uncertain)):
-                with pytest.raises(error):
+            for method, error in (("GET", TooLong), ("POST", Uncertain)):
+                with pytest.raises(error, match="longer than we read") as caught:
                     await exchange(session, method, str(server.make_url("/")), system="X", timeout_s=20)
+                assert type(caught.value) is error
+                assert (caught.value.code, caught.value.answered) == ("too-long", True)
     finally:
         await server.close()
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.cli.screen import OutputGone, safe, say, show_json, show_table
+from daemon.cli.screen import LONGEST_CELL, OutputGone, safe, say, show_json, show_table
 
 CLI = Path(__file__).parents[3] / "daemon" / "cli"
 NASTY = {
@@ -147,3 +147,10 @@ def test_a_table_that_is_not_fitted_keeps_its_ids_whole_on_a_terminal_too(monkey
         monkeypatch.setattr(sys, "stdout", out := Terminal())
         show_table(["time", "event", "order", "workers"], [cells], fit=fit)
         assert all(cell in out.getvalue() for cell in cells) is not fit
+
+
+def test_a_cell_that_is_too_long_for_any_line_does_not_widen_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(["event", "order"], [["e1", "9" * 10_000], ["e2", "IL1"]], fit=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= LONGEST_CELL + 10
+    assert f"{'9' * (LONGEST_CELL - 1)}…" in lines[-2]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from random import Random
 
 import pytest
 
-from daemon.contacts.decisions import Create, Keep, Outdated, Plan, Update, decide, differing, due
+from daemon.contacts.decisions import Create, Keep, Plan, Update, decide, differing, due, emptying
+from daemon.contacts.fields import contact_fields
 from daemon.sandbox.orders import make_order
 from schemas.contacts import DirectoryContact, FieldValue
 from schemas.orders import Order, order_from
@@ -27,49 +29,47 @@ HELD = {
     "visa_quantity": "2",
     "visa_type": "eta",
 }
-OLDER = (ORDER.ordered_at - timedelta(days=1), NOW, "IL0")
-NEWER = (ORDER.ordered_at + timedelta(days=1), NOW, "IL9")
 
 
 @pytest.mark.parametrize(
-    ("found", "newest", "expected"),
+    ("held", "expected"),
     [
-        (DirectoryContact(id="c", fields=HELD), None, Keep("c")),
-        (DirectoryContact(id="c", fields=HELD), OLDER, Keep("c")),
-        (DirectoryContact(id="c", fields=HELD), ORDER.age, Keep("c")),
-        (DirectoryContact(id="c", fields=HELD), NEWER, Outdated("c")),
-        (
-            DirectoryContact(id="c", fields=HELD | {"visa_quantity": "1"}),
-            None,
-            Update("c", {"visa_quantity": 2}),
-        ),
-        (DirectoryContact(id="c", fields=HELD | {"visa_quantity": "1"}), NEWER, Outdated("c")),
-        (DirectoryContact(id="c", fields=HELD | {"other": "kept"}), None, Keep("c")),
+        (HELD, Keep("c")),
+        (HELD | {"visa_quantity": "1"}, Update("c", {"visa_quantity": 2})),
+        (HELD | {"other": "kept"}, Keep("c")),
     ],
 )
-def test_only_a_difference_from_a_newest_order_is_written(
-    found: DirectoryContact, newest: tuple[datetime, datetime, str] | None, expected: Plan
-) -> None:
+def test_only_a_difference_is_written(held: dict[str, str], expected: Plan) -> None:
     assert ORDER.phone is not None
-    assert decide(ORDER, ORDER.phone, found, newest, None) == expected
+    assert decide(ORDER, ORDER.phone, DirectoryContact(id="c", fields=held), contact_fields(ORDER, None)) == expected
 
 
-@pytest.mark.parametrize("newest", [None, OLDER, NEWER])
-def test_a_missing_contact_is_made_whatever_was_synced_before(
-    newest: tuple[datetime, datetime, str] | None,
-) -> None:
+def test_what_the_order_lacks_is_emptied_and_what_is_the_person_s_stays() -> None:
+    """Promise: a contact never shows one order's number with another one's date; a name is not taken away."""
     assert ORDER.phone is not None
-    plan = decide(ORDER, ORDER.phone, None, newest, frozenset({"OrderNumber", "visa_type"}))
+    known = frozenset({"OrderNumber", "visa_validity", "order_date", "Email"})
+    lacking = replace(ORDER, product_validity=None, entry_date=None, client_email=None)
+    held = {"OrderNumber": ORDER.order_id, "visa_validity": "year", "order_date": "", "Email": "noa@example.com"}
+    plan = decide(lacking, ORDER.phone, DirectoryContact(id="c", fields=held), contact_fields(lacking, known))
+    assert plan == Update("c", {"visa_validity": ""})
+
+
+def test_a_person_without_orders_has_a_contact_that_shows_none() -> None:
+    found = DirectoryContact(id="c", fields={"OrderNumber": "IL1", "visa_type": "eta", "customer_name": "Noa"})
+    assert emptying(found, frozenset({"OrderNumber", "visa_type", "visa_flag", "customer_name"})) == Update(
+        "c", {"OrderNumber": "", "visa_type": ""}
+    )
+    assert emptying(DirectoryContact(id="c", fields={"customer_name": "Noa"}), None) == Keep("c")
+
+
+def test_a_missing_contact_is_made_with_the_fields_that_have_a_value() -> None:
+    assert ORDER.phone is not None
+    known = frozenset({"OrderNumber", "visa_type", "order_date"})
+    lacking = replace(ORDER, entry_date=None)
+    plan = decide(lacking, ORDER.phone, None, contact_fields(lacking, known))
     assert isinstance(plan, Create)
     assert plan.draft.fields == {"OrderNumber": ORDER.order_id, "visa_type": "eta"}
     assert (plan.draft.phone, plan.draft.name, plan.draft.email) == (ORDER.phone, "Noa", "noa@example.com")
-
-
-def test_of_two_orders_placed_at_once_the_later_arrival_is_the_newer() -> None:
-    assert ORDER.phone is not None
-    found = DirectoryContact(id="c", fields={})
-    later = (ORDER.ordered_at, NOW + timedelta(seconds=1), "IL0")
-    assert decide(ORDER, ORDER.phone, found, later, None) == Outdated("c")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.contacts.fields import ALWAYS, contact_fields
+from daemon.contacts.fields import ALWAYS, EMPTY, KEPT, contact_fields
 from daemon.sandbox import orders as maker
 from schemas.errors import Malformed
 from schemas.orders import Order, is_test_order, order_from, order_id_of
@@ -63,7 +63,7 @@ def test_the_example_is_read_whole() -> None:
     assert order.visa_document_validity_days == 730
     assert (order.processing_days, order.is_urgent) == (3, False)
     assert order.passport_url is None
-    assert order.ordered_at == datetime(2031, 2, 14, 9, 0, tzinfo=UTC)
+    assert order.ordered_at == datetime(2031, 2, 14, 9, 5, tzinfo=UTC)
     assert order.applicants_data is not None
     assert order.applicants_data[0]["id"] == "apl_Ex4mple0_A1-"
     assert order.address_data["work"]["line"] == "2 Sample St"
@@ -127,9 +127,11 @@ def test_nothing_is_invented_for_what_is_absent() -> None:
     bare = b'{"form":{"client":{}},"order":{"id":"ZZ1"}}'
     order = order_from(bare, NOW)
     said = {name for name in Order.__slots__ if getattr(order, name) is not None}
-    assert said == {"order_id", "ordered_at", "received_at", "raw_body", "extra_data"}
+    assert said == {"order_id", "ordered_at", "received_at", "raw_body", "extra_data", "placed_at"}
     assert order.ordered_at == NOW
-    assert contact_fields(order, None) == {"OrderNumber": "ZZ1"}
+    fields = contact_fields(order, None)
+    assert {name: value for name, value in fields.items() if value != EMPTY} == {"OrderNumber": "ZZ1"}
+    assert not KEPT & fields.keys()
 
 
 def test_blank_text_is_absent_and_other_text_is_trimmed() -> None:
@@ -221,9 +223,14 @@ def test_a_branch_without_a_zone_takes_the_day_as_written() -> None:
 @pytest.mark.parametrize(
     ("created", "updated", "epoch", "expected"),
     [
-        ("2031-02-14T09:00:00.000Z", "2031-02-15T09:00:00.000Z", 1, datetime(2031, 2, 14, 9, tzinfo=UTC)),
+        ("2031-02-14T09:00:00.000Z", "2031-02-15T09:00:00.000Z", 1, datetime(2031, 2, 15, 9, tzinfo=UTC)),
         ("2031-02-14T11:00:00+02:00", None, 1, datetime(2031, 2, 14, 9, tzinfo=UTC)),
         ("", "2031-02-15T09:00:00.000Z", 1, datetime(2031, 2, 15, 9, tzinfo=UTC)),
+        ("2031-02-14T09:00:00.000Z", "junk", 1, datetime(2031, 2, 14, 9, tzinfo=UTC)),
+        ("2099-01-01T00:00:00.000Z", "2031-02-15T09:00:00.000Z", 1, datetime(2031, 2, 15, 9, tzinfo=UTC)),
+        ("2031-02-14T09:00:00.000Z", "2099-01-01T00:00:00.000Z", 1, NOW),
+        ("2099-01-01T00:00:00.000Z", None, 1, NOW),
+        (None, None, 4070908800000, NOW),
         ("junk", None, 1928826270000, datetime(2031, 2, 14, 9, 4, 30, tzinfo=UTC)),
         (1928826270000, None, None, datetime(2031, 2, 14, 9, 4, 30, tzinfo=UTC)),
         (1928826270, None, None, datetime(2031, 2, 14, 9, 4, 30, tzinfo=UTC)),
@@ -243,6 +250,73 @@ def test_the_age_of_an_order_is_its_form_s(created: object, updated: object, epo
     assert order.ordered_at == expected
 
 
+def test_a_form_that_was_made_first_and_paid_last_is_the_newest() -> None:
+    resumed = changed(lambda b: b["form"].update(created_at="2031-01-01T00:00:00Z", updated_at="2031-02-20T00:00:00Z"))
+    between = changed(lambda b: b["form"].update(created_at="2031-02-01T00:00:00Z", updated_at="2031-02-01T00:05:00Z"))
+    assert between.age < resumed.age
+
+
+@given(times=st.tuples(*[st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1)) for _ in range(2)]))  # noqa: DTZ001
+def test_no_order_is_younger_than_its_arrival(times: tuple[datetime, datetime]) -> None:
+    created, updated = (f"{time.isoformat()}Z" for time in times)
+    order = changed(lambda b: b["form"].update(created_at=created, updated_at=updated))
+    assert order.ordered_at == min(NOW, times[1].replace(tzinfo=UTC))
+
+
+@pytest.mark.parametrize("part", ["client", "product", "meta", "entry"])
+def test_an_empty_array_of_php_is_an_empty_object(part: str) -> None:
+    as_array = changed(lambda b: b["form"].update({part: []}))
+    as_object = changed(lambda b: b["form"].update({part: {}}))
+    assert said(as_array) == said(as_object)
+
+
+def said(order: Order) -> dict[str, Any]:
+    """What *order* says, without the text that it was read from."""
+    return {name: getattr(order, name) for name in Order.__slots__ if name != "raw_body"}
+
+
+def test_an_array_of_php_with_gaps_is_an_array_in_the_order_of_its_numbers() -> None:
+    applicants = [{"id": f"apl_{n}"} for n in range(12)]
+    sparse = {str(n + n // 3): applicant for n, applicant in reversed(list(enumerate(applicants)))}
+    assert changed(lambda b: b["form"].update(applicants=sparse)).applicants_data == applicants
+    assert changed(lambda b: b["form"].update(applicants={})).applicants_data == []
+
+
+def test_empty_arrays_of_php_inside_parts_say_nothing() -> None:
+    def change(body: dict[str, Any]) -> None:
+        body["form"]["client"]["phone"] = []
+        body["form"]["applicants"][0] |= {"passport": [], "occupation": [], "files": []}
+        body["order"]["coupon"] = []
+
+    order = changed(change)
+    absent = (order.phone, order.passport_data, order.occupation_data, order.files_data, order.coupon_data)
+    assert absent == (None,) * 5
+
+
+UNKNOWN = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20).filter(
+    lambda text: text == text.strip() and text
+)
+
+
+@given(value=UNKNOWN, name=UNKNOWN)
+def test_new_values_and_new_members_are_kept_as_they_came(value: str, name: str) -> None:
+    def change(body: dict[str, Any]) -> None:
+        body["order"] |= {"status": value, "payment_processor": value, f"new {name}": {name: [value]}}
+        body["form"] |= {"urgency": value, "fileTransferMethod": value, f"new {name}": value}
+        body["form"]["client"][f"new {name}"] = value
+        body["form"]["product"] |= {"intent": value, "validity": value, "docType": value, f"new {name}": value}
+        body[f"new {name}"] = value
+
+    order = changed(change)
+    assert (order.order_status, order.payment_processor, order.file_transfer_method) == (value,) * 3
+    assert (order.product_intent, order.product_validity, order.product_doc_type) == (value,) * 3
+    assert order.product_data is not None
+    assert (order.product_data["urgency"], order.product_data[f"new {name}"]) == (value, value)
+    assert order.extra_data[f"new {name}"] == value
+    assert order.extra_data["order"] == {f"new {name}": {name: [value]}}
+    assert order.extra_data["client"] == order.extra_data["body"] == {f"new {name}": value}
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -260,7 +334,12 @@ def test_the_age_of_an_order_is_its_form_s(created: object, updated: object, epo
         (lambda b: b["form"].update(client=None), "form.client is not an object"),
         (lambda b: b["form"].update(product="secret"), "form.product is not an object"),
         (lambda b: b["form"].update(applicants={"a": 1}), "form.applicants is not an array"),
+        (lambda b: b["form"].update(applicants={"0": 1, "x": 2}), "form.applicants is not an array"),
+        (lambda b: b["form"].update(applicants={"-1": 1}), "form.applicants is not an array"),
+        (lambda b: b["form"].update(applicants=5), "form.applicants is not an array"),
         (lambda b: b["form"].update(meta=[1]), "form.meta is not an object"),
+        (lambda b: b["form"].update(client=[{}]), "form.client is not an object"),
+        (lambda b: b["form"].update(entry=[None]), "form.entry is not an object"),
     ],
 )
 def test_a_part_of_the_wrong_kind_is_named_and_never_quoted(change: Callable[[Any], object], text: str) -> None:
@@ -354,7 +433,7 @@ def test_custom_fields_are_those_that_the_account_has() -> None:
         "order_date": date(2031, 4, 1),
         "order_sum_ils": 199,
         "order_days": 3,
-        "order_date_time": NOW,
+        "order_date_time": order.placed_at,
         "wa_alerts": True,
         "visa_flag": "🇬🇧",
     }
@@ -364,7 +443,7 @@ def test_custom_fields_are_those_that_the_account_has() -> None:
 
 def test_a_sum_in_another_currency_is_not_called_shekels() -> None:
     order = changed(lambda b: b["order"].update(currency="USD"))
-    assert "order_sum_ils" not in contact_fields(order, frozenset({"order_sum_ils"}))
+    assert contact_fields(order, frozenset({"order_sum_ils"})) == {"order_sum_ils": EMPTY}
 
 
 def test_a_brief_order_says_the_same_to_the_directory_and_holds_no_json() -> None:

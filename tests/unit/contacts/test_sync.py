@@ -14,8 +14,10 @@ from typing import Any, cast
 
 import pytest
 
-from adapters.postgres.contacts import Buyer
-from adapters.postgres.orders import OrderRow, Syncing, SyncResult
+from adapters.postgres.contacts import Buyer, Doubt
+from adapters.postgres.order_marks import Syncing, SyncResult
+from adapters.postgres.orders import OrderRow
+from adapters.postgres.person_orders import Asked, PersonOrders
 from daemon.bus.outcome import Done, Later, Outcome, Turn
 from daemon.contacts.sync import NO_PHONE, WORKER, buried, handle
 from daemon.contacts.wiring import ContactDeps
@@ -92,14 +94,17 @@ def _encoded(value: FieldValue) -> str:
 
 
 class World:
-    """A worker's surroundings: the directory, the settings, the metrics, and the newest order of each
-    person."""
+    """A worker's surroundings: the directory, the settings, the metrics, and what the tables say of the person's
+    orders: *state*, the event of the order's row; *newest*, the body of the order to show, None: the one that asks;
+    *written*, the digest of what the contact was given."""
 
     def __init__(self, directory: Directory | None = None, **settings: Any) -> None:
         self.directory = directory or Directory()
         self.counts: Counter[str] = Counter()
         self.durations: list[float] = []
-        self.newest: tuple[datetime, datetime, str] | None = None
+        self.state: str | None = None
+        self.newest: bytes | None = None
+        self.written: bytes | None = None
         chosen = {"cgb_sync_enabled": True, "cgb_sync_dry_run": False, "cgb_sync_delay_ms": 0} | settings
         metrics = SimpleNamespace(
             inc=lambda name, labels=None, n=1: self.counts.update({name: n}),
@@ -109,13 +114,15 @@ class World:
             settings=SimpleNamespace(**chosen),
             directory=self.directory,
             metrics=metrics,
-            newest_order=self._newest_order,
+            orders_of=self._orders_of,
         )
         self.deps = cast(ContactDeps, stand_in)
 
-    async def _newest_order(self, phone: str) -> tuple[datetime, datetime, str] | None:
-        assert phone.startswith("+")
-        return self.newest
+    async def _orders_of(self, asked: Asked) -> PersonOrders:
+        assert asked.phone == PHONE
+        newest_id = json.loads(self.newest)["order"]["id"] if self.newest else asked.order_id or None
+        body = None if self.newest is None else self.newest.decode()
+        return PersonOrders(self.state, newest_id, body, NOW, PHONE[1:], self.written)
 
     async def run(self, event: Event, **turn: Any) -> tuple[Done, list[object]]:
         """Follow the steps to the end, as the bus would; the rows of all of them."""
@@ -148,7 +155,7 @@ async def test_a_new_buyer_is_created_once_and_announced() -> None:
     world = World()
     done, rows = await world.run(received())
     assert world.directory.calls == ["find", "has_whatsapp", "create"]
-    assert Syncing(SOUND["order"]["id"], NOW, False) in rows
+    assert Syncing(SOUND["order"]["id"], NOW, False, "e") in rows
     (result,) = results(rows)
     assert (result.status, result.contact_id, result.contact_exists) == ("synced", "972505550142", False)
     assert (result.has_whatsapp, result.error) == (None, None)
@@ -191,14 +198,73 @@ async def test_a_contact_that_has_every_field_already_is_not_written() -> None:
 
 
 async def test_an_order_older_than_the_newest_writes_no_field() -> None:
-    world = World(Directory(contacts={"972505550142": {"OrderNumber": "IL9"}}))
-    world.newest = (NOW + timedelta(days=900), NOW, "IL9")
+    world = World()
+    newest = maker.make_order(Random(2), 142, country="india", branch="il", order_id="IL9", name="Noa B.")
+    world.newest = json.dumps(newest).encode()
+    await world.run(received())
+    assert world.directory.contacts["972505550142"]["OrderNumber"] == "IL9"
+    written = len(world.directory.calls)
     done, rows = await world.run(received())
-    assert world.directory.contacts == {"972505550142": {"OrderNumber": "IL9"}}
-    assert "update" not in world.directory.calls
+    assert "update" not in world.directory.calls[written:]
     (result,) = results(rows)
-    assert (result.status, result.contact_id, result.contact_exists) == ("synced", "972505550142", True)
+    assert (result.order_id, result.status) == (SOUND["order"]["id"], "synced")
+    assert (result.contact_id, result.contact_exists) == ("972505550142", True)
+    (buyer,) = [row for row in rows if isinstance(row, Buyer)]
+    assert (buyer.order_id, buyer.asker, buyer.chosen) == ("IL9", SOUND["order"]["id"], True)
     assert done.emit[0].json()["action"] == "skipped"
+
+
+async def test_what_the_contact_was_given_already_costs_no_request() -> None:
+    world = World()
+    _, rows = await world.run(received())
+    (buyer,) = [row for row in rows if isinstance(row, Buyer)]
+    world.written = buyer.written
+    world.directory.calls.clear()
+    done, rows = await world.run(received(SOUND | {"note": "another text of the same order"}))
+    assert world.directory.calls == []
+    assert results(rows)[0].status == "synced"
+    assert done.emit[0].json()["action"] == "unchanged"
+
+
+async def test_a_state_that_is_not_the_order_s_newest_writes_nothing_and_leaves_a_doubt() -> None:
+    """It may have been written, half or in doubt, before the newer one came: what follows has to look."""
+    world = World()
+    world.state = "another event"
+    done, rows = await world.run(received())
+    assert (done.skipped, world.directory.calls) == ("superseded", [])
+    assert Doubt(PHONE) in rows
+    assert not results(rows)
+
+
+def moved() -> Event:
+    return Event(
+        id="m",
+        type="order.moved",
+        source="ferryman",
+        subject=PHONE,
+        time=NOW,
+        data=json.dumps({"order_id": "IL9", "phone": PHONE}).encode(),
+    )
+
+
+async def test_a_person_whose_order_went_to_another_one_shows_the_newest_that_is_left() -> None:
+    world = World(Directory(contacts={"972505550142": {"OrderNumber": "IL9", "visa_type": "visa"}}))
+    world.newest = json.dumps(SOUND).encode()
+    done, rows = await world.run(moved())
+    assert world.directory.contacts["972505550142"]["OrderNumber"] == SOUND["order"]["id"]
+    (buyer,) = [row for row in rows if isinstance(row, Buyer)]
+    assert (buyer.order_id, buyer.asker, buyer.chosen) == (SOUND["order"]["id"], None, True)
+    assert not results(rows)
+    assert done.emit[0].json()["action"] == "updated"
+
+
+async def test_a_person_whose_only_order_went_to_another_one_shows_none() -> None:
+    world = World(Directory(contacts={"972505550142": {"OrderNumber": "IL9", "customer_name": "Noa"}}))
+    done, rows = await world.run(moved())
+    assert world.directory.contacts["972505550142"] == {"OrderNumber": "", "customer_name": "Noa"}
+    assert rows == [Doubt(PHONE)]
+    done, rows = await World().run(moved())
+    assert (done.skipped, done.emit) == ("no contact", ())
 
 
 @pytest.mark.parametrize(
@@ -244,7 +310,7 @@ async def test_the_contact_s_former_absence_is_recorded_before_the_write() -> No
     outcome = await handle(received(), world.deps, Turn(now=NOW, step=kept.step, memo=kept.memo))
     assert isinstance(outcome, Later)
     assert outcome.step == "write"
-    assert Syncing(SOUND["order"]["id"], NOW, False) in outcome.rows
+    assert Syncing(SOUND["order"]["id"], NOW, False, "e") in outcome.rows
     assert world.directory.contacts == {}
 
 
@@ -348,13 +414,13 @@ async def test_a_sync_switched_off_keeps_the_order_pending() -> None:
 
 
 @pytest.mark.parametrize("held", [None, {}, {"visa_country": "india"}])
-async def test_a_dry_run_looks_and_writes_nothing(held: dict[str, str] | None) -> None:
+async def test_a_dry_run_makes_no_call(held: dict[str, str] | None) -> None:
     contacts = {} if held is None else {"972505550142": held}
     world = World(Directory(contacts=contacts), cgb_sync_dry_run=True)
     done, rows = await world.run(received())
-    assert done.skipped == f"dry run: would {'create' if held is None else 'update'}"
+    assert done.skipped == "dry run"
     assert [type(row) for row in rows] == [OrderRow]
-    assert world.directory.calls == ["find"]
+    assert world.directory.calls == []
     assert done.emit == ()
 
 
@@ -368,7 +434,8 @@ async def test_a_payload_with_parts_of_the_wrong_kind_is_malformed(body: object)
 
 
 def test_a_dead_letter_leaves_the_order_failed_with_its_reason() -> None:
-    order, result = buried(received(), Transient("the service is away"), Turn(now=NOW))
+    order, result, doubt = buried(received(), Transient("the service is away"), Turn(now=NOW))
+    assert doubt == Doubt(PHONE)
     assert isinstance(order, OrderRow)
     assert isinstance(result, SyncResult)
     assert (result.status, result.error) == ("failed", "the service is away")
@@ -382,5 +449,5 @@ async def test_the_same_handling_emits_the_same_event() -> None:
 
 def test_the_worker_reads_orders_and_retries_what_is_in_doubt() -> None:
     assert (WORKER.name, WORKER.reads) == ("contact-sync", ("orders",))
-    assert WORKER.types == {"order.received"}
+    assert WORKER.types == {"order.received", "order.moved"}
     assert (WORKER.channels, WORKER.on_uncertain) == (("cgb",), "retry")

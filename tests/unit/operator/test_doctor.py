@@ -205,6 +205,13 @@ def test_while_postgres_is_away_a_process_that_waits_for_it_is_not_said_to_be_mi
     assert document(inspection(**away))["workers"]["journal"]["state"] == "running"
 
 
+def test_a_process_that_has_just_reported_itself_is_not_said_to_be_missing_where_redis_has_no_lease_of_it() -> None:
+    """A Redis that comes up again has none for a moment."""
+    told_of = document(inspection(leases=Table({}, {}), members=told()))
+    assert told_of["members"] is None
+    assert told_of["workers"]["journal"]["state"] == "not known"
+
+
 def test_every_node_of_a_cluster_has_a_line_with_its_settings() -> None:
     lines = [str(finding) for finding in examine(inspection(nodes=nodes())) if "h:" in finding.text]
     assert lines == [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import Malformed
 from schemas.identity import IdentityKind, email_identity, key
-from schemas.phone import Phone, _read_any, _read_mobile, parse_phone
+from schemas.phone import Phone, _read_any, _read_mobile, aliases, parse_phone
 
 CANONICAL = re.compile(r"\+[1-9][0-9]{6,14}")
 
@@ -42,6 +42,21 @@ READINGS = [
     (972, 505550142, "972505550142", "numbers instead of text"),
     ("972", "+1 212 555 0123", "12125550123", "a plus speaks for itself"),
     ("972", "\u2066050-555-0142\u2069", "972505550142", "direction marks"),
+    ("972", "972972505550142", "972505550142", "code twice"),
+    ("972", "+972 972 50-555-0142", "972505550142", "code twice with a plus"),
+    ("7", "7 7 701 555 0100", "77015550100", "code twice, Kazakhstan"),
+    ("7", "+8 701 555 0100", "77015550100", "a plus before the trunk prefix"),
+    ("7", "8 (900) 555-01-00", "79005550100", "Russian mobile as it is written there"),
+    ("7", "8 10 972 50 555 0142", "972505550142", "Russia's exit code"),
+    ("36", "06 20 555 0142", "36205550142", "Hungary's trunk prefix 06"),
+    ("375", "8 029 555 0142", "375295550142", "Belarus's trunk prefix 80"),
+    ("52", "044 55 5555 0142", "525555550142", "Mexico's prefix of mobiles until 2019"),
+    ("52", "+52 01 55 5555 0142", "525555550142", "Mexico's trunk prefix until 2019"),
+    ("55", "0 15 11 98555 0142", "5511985550142", "Brazil's trunk prefix and a carrier"),
+    ("54", "011 15 5555-0142", "5491155550142", "Argentina's 15 of mobiles"),
+    ("49", "0171/5550142", "491715550142", "a slash after the area code"),
+    ("49", "033203/55501", "493320355501", "a slash after an area code that could be a number"),
+    ("1", "212/555/0142", "12125550142", "slashes between groups"),
 ]
 
 NO_PHONES: list[Any] = [
@@ -61,17 +76,28 @@ NO_PHONES: list[Any] = [
     {"code": "972"},
     {"code": "972", "number": ""},
     {"code": "", "number": ""},
-    {"code": "972", "number": "٠٥٠٥٥٥٠١٤٢"},
     {"code": "972", "number": "050555014²"},
     {"code": "972", "number": "0505550142 ext. 5"},
     {"code": "972", "number": "0800-FLOWERS"},
     {"code": "972", "number": "447700900123"},
-    {"code": "972", "number": "0505550142, 0505550143"},
     {"code": "972", "number": ["0505550142"]},
     {"code": "abc", "number": "0505550142"},
     {"code": "999", "number": "0505550142"},
     "9" * 500,
     "+972+505550142",
+    {"code": "972", "number": "*31#0505550142"},
+    {"code": "972", "number": "0505550142;ext=5"},
+    {"code": "972", "number": "0505550142,,5#"},
+    {"code": "972", "number": "0505550142x5"},
+    {"code": "972", "number": "112"},
+    {"code": "49", "number": "11833"},
+    {"code": "972", "number": "972505550142-1612345678"},
+    "972505550142-1612345678@g.us",
+    "+972505550142-1612345678",
+    "120363012345678901@g.us",
+    {"code": "972", "number": "120363012345678901"},
+    120363012345678901,
+    {"code": "972", "number": {"0": "0505550142"}},
 ]
 
 
@@ -163,11 +189,28 @@ SAME = [row for row in READINGS if isinstance(row[1], str)]
 @given(row=st.sampled_from(SAME), data=st.data())
 def test_formatting_does_not_change_the_number(row: tuple[str, str, str, str], data: st.DataObject) -> None:
     code, number, digits, _ = row
-    marks = st.text(" -.()/\u00a0\u200e\u2011", max_size=2)
-    noisy = "".join(char + data.draw(marks) for char in number)
+    marks = st.text(" -.()\u00a0\u200e\u2011", max_size=2)
+    noisy = "".join(char + data.draw(marks) for char in number[:-2]) + number[-2:] + data.draw(marks)
     phone = parse_phone({"code": data.draw(marks) + code, "number": noisy})
     assert phone is not None
     assert phone.digits == digits
+
+
+SHORT_NUMBERS = sorted(
+    {
+        (str(phonenumbers.country_code_for_region(region)), kind.example_number)
+        for region in phonenumbers.SUPPORTED_REGIONS
+        if (rules := phonenumbers.PhoneMetadata.short_metadata_for_region(region))
+        for kind in (rules.emergency, rules.short_code, rules.premium_rate, rules.standard_rate, rules.sms_services)
+        if kind and kind.example_number
+    }
+)
+
+
+def test_a_short_code_of_any_country_is_no_phone() -> None:
+    assert len(SHORT_NUMBERS) > 200
+    for code, number in SHORT_NUMBERS:
+        assert parse_phone(number, code=code) is None, (code, number)
 
 
 def test_the_key_is_the_strongest_identity() -> None:
@@ -191,6 +234,12 @@ def test_a_key_is_never_longer_than_an_index_takes(text: str) -> None:
         assert len(key(email=long)) <= 300
         assert key(email=long) != key(email=long + "x")
         assert key(email=long) != key(order_id=long)
+
+
+@pytest.mark.parametrize("number", ["+5215555550142", "+5511985550142", "+541155550142", "+551185550142"])
+def test_all_notations_of_a_line_have_one_key(number: str) -> None:
+    assert len({key(phone=Phone.parse_e164(notation)) for notation in aliases(number)}) == 1
+    assert key(phone=Phone.parse_e164(number)) in aliases(number)
 
 
 MOBILES = {

@@ -23,7 +23,7 @@ def environment(number: int | str = 1, pid: int | None = None) -> dict[str, str]
 
 
 def test_nothing_is_taken_that_was_not_handed_over_to_this_process() -> None:
-    for environ in (environment(pid=1), environment("x"), environment(0), {"PATH": "/bin"}):
+    for environ in (environment(pid=1), environment("x"), environment("9" * 5000), environment(0), {"PATH": "/bin"}):
         assert handed_over(environ) == []
         assert environ == {"PATH": "/bin"}, "no child may take them for its own"
 

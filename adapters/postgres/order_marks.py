@@ -1,0 +1,126 @@
+"""The sync of orders, in the table `orders`: under way, waiting, or ended. In batches; every write is harmless to
+repeat, and takes its row locks in the order of order_id.
+
+A mark is of one state of an order. Where the row has a newer state, the mark tells of what counts no more, and changes
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal, TypeAlias
+from uuid import UUID
+
+from adapters.postgres.pool import Connection
+
+LONGEST_ERROR: Final = 500
+
+# Rows are locked in the order of order_id, and each is updated only after it is locked. cgb_contact_exists keeps its
+# first value: a later lookup may see the contact that this order's own sync has made.
+_MARK: Final = """
+WITH locked AS MATERIALIZED (
+  SELECT order_id FROM orders WHERE order_id = ANY ($1::text[]) ORDER BY order_id FOR UPDATE)
+UPDATE orders SET
+  cgb_sync_status = COALESCE(given.status, orders.cgb_sync_status),
+  cgb_sync_attempted_at = CASE WHEN given.status IN ('syncing', 'failed') THEN given.at
+                               ELSE COALESCE(orders.cgb_sync_attempted_at, given.at) END,
+  cgb_sync_completed_at = CASE WHEN given.status IN ('synced', 'no_whatsapp') THEN given.at
+                               WHEN given.status = 'failed' THEN NULL
+                               ELSE orders.cgb_sync_completed_at END,
+  cgb_sync_error = CASE WHEN given.status IS NOT NULL THEN given.error
+                        WHEN orders.cgb_sync_status IN ('pending', 'syncing')
+                        THEN COALESCE(given.error, orders.cgb_sync_error)
+                        ELSE orders.cgb_sync_error END,
+  cgb_contact_id = COALESCE(given.contact_id, orders.cgb_contact_id),
+  cgb_contact_exists = COALESCE(orders.cgb_contact_exists, given.contact_exists),
+  cgb_has_whatsapp = COALESCE(given.has_whatsapp, orders.cgb_has_whatsapp),
+  cbb_contact_uuid = COALESCE(given.contact, orders.cbb_contact_uuid),
+  processed_at = CASE WHEN given.status <> 'syncing' THEN given.at ELSE orders.processed_at END,
+  updated_at = now()
+FROM locked JOIN unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::boolean[], $7::boolean[],
+                        $8::uuid[], $9::text[])
+  AS given (order_id, status, at, error, contact_id, contact_exists, has_whatsapp, contact, event_id) USING (order_id)
+WHERE orders.order_id = locked.order_id
+  AND (given.event_id IS NULL OR orders.event_id IS NULL OR given.event_id = orders.event_id)
+"""
+
+End: TypeAlias = Literal["synced", "no_whatsapp", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Syncing:
+    """The sync of an order is about to write, at *at*. *contact_exists*: what the lookup before it found."""
+
+    order_id: str
+    at: datetime
+    contact_exists: bool | None
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The sync of an order waits, and *why*. The row of an order whose sync has ended before stays as it is."""
+
+    order_id: str
+    why: str
+    event_id: str | None = None
+
+
+Mark: TypeAlias = "Syncing | Waiting | SyncResult"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncResult:
+    """How the sync of an order ended, at *at*. *error*: for `failed`; at most LONGEST_ERROR characters are kept.
+
+    None for the contact's id, for its existence and for WhatsApp leaves the stored value.
+    """
+
+    order_id: str
+    status: End
+    at: datetime
+    error: str | None = None
+    contact_id: str | None = None
+    contact_exists: bool | None = None
+    has_whatsapp: bool | None = None
+    event_id: str | None = None
+
+
+async def mark(conn: Connection, marks: Sequence[Mark], people: Mapping[str, UUID]) -> None:
+    """Record syncs under way, what they wait for, how they ended, and the contacts of orders.
+
+    *people*: order id -> contact id, also of orders without a mark. Of several marks of one order, a SyncResult counts
+    before the others, else the last one counts. Unknown orders are ignored.
+    """
+    last: dict[str, Mark | None] = dict.fromkeys(people)
+    for one in marks:
+        if isinstance(one, SyncResult) or not isinstance(last.get(one.order_id), SyncResult):
+            last[one.order_id] = one
+    if last:
+        rows = [_mark(order_id, last[order_id], people.get(order_id)) for order_id in sorted(last)]
+        await conn.execute(_MARK, *map(list, zip(*rows, strict=True)))
+
+
+def _mark(order_id: str, one: Mark | None, contact: UUID | None) -> tuple[Any, ...]:
+    """The row of one order for _MARK. *one* is None: only the order's contact is recorded."""
+    match one:
+        case Syncing():
+            return order_id, "syncing", one.at, None, None, one.contact_exists, None, contact, one.event_id
+        case Waiting():
+            return order_id, None, None, one.why[:LONGEST_ERROR], None, None, None, contact, one.event_id
+        case SyncResult():
+            error = one.error[:LONGEST_ERROR] if one.error else None
+            return (
+                order_id,
+                one.status,
+                one.at,
+                error,
+                one.contact_id,
+                one.contact_exists,
+                one.has_whatsapp,
+                contact,
+                one.event_id,
+            )
+    return order_id, None, None, None, None, None, None, contact, None

@@ -1,0 +1,56 @@
+"""A query of the contact sync reads few rows, also by a plan that the server made while the tables were small."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from adapters.postgres import contacts, person_orders
+from adapters.postgres.pool import Pool
+from tests.support.plans import nodes
+
+PEOPLE = 4_000
+AT_MOST = 200
+_PEOPLE = """
+WITH made AS (
+  INSERT INTO contacts (id, name) SELECT gen_random_uuid(), 'n' || n FROM generate_series($1::int, $2::int) n
+  RETURNING id, name
+)
+INSERT INTO contact_identities (contact_id, kind, value)
+SELECT id, 'phone', '+97250' || lpad(substr(name, 2), 7, '0') FROM made
+"""
+_ORDERS = """
+INSERT INTO orders (order_id, client_phone_e164, cgb_sync_status, ordered_at, webhook_received_at, raw_body)
+SELECT 'IL' || n, '+97250' || lpad(n::text, 7, '0'), 'synced', now(), now(), '{}'
+FROM generate_series($1::int, $2::int) n
+"""
+_ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
+
+
+@pytest.mark.parametrize(
+    ("query", "types", "arguments"),
+    [
+        (person_orders._ORDERS, "text[], text[], boolean[]", f"{_ASKED}, ARRAY[false, false]"),
+        (contacts._WRITTEN, "text[], text[], bytea[]", rf"{_ASKED}, ARRAY['\x00'::bytea, '\x01'::bytea]"),
+        (contacts._FIND, "text[]", "ARRAY['+972500000003', '+972500002222']"),
+    ],
+)
+async def test_a_plan_made_for_few_people_reads_few_rows_of_many(
+    db: Pool, query: str, types: str, arguments: str
+) -> None:
+    async with db.acquire() as conn:
+        for table in ("orders", "contacts", "contact_identities"):
+            await conn.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+        for fill in (_PEOPLE, _ORDERS):
+            await conn.execute(fill, 1, 20)
+        await conn.execute("SET plan_cache_mode = force_generic_plan")  # the server comes to it by itself
+        await conn.execute(f"PREPARE asked ({types}) AS {query}")
+        await conn.execute(f"EXECUTE asked ({arguments})")
+        for fill in (_PEOPLE, _ORDERS):
+            await conn.execute(fill, 21, PEOPLE)
+        told = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({arguments})")
+        assert await conn.fetchval("SELECT generic_plans FROM pg_prepared_statements WHERE name = 'asked'") > 0
+    (plan,) = json.loads(told)
+    read = sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes(plan["Plan"]))
+    assert read < AT_MOST, json.dumps(plan["Plan"], indent=1)
