@@ -43,11 +43,6 @@ class Ticket:
     score: int = field(default=0, compare=False)
     called_at: float = field(default=math.inf, compare=False)
 
-    @property
-    def age_us(self) -> int:
-        """What to take off the clock for the arrival of a call that goes ahead of the line; 0 for any other."""
-        return 4 * 10**15 if self.number < 0 else 0
-
     def again(self) -> Ticket:
         """The same place in the line, for a call that came and got nothing."""
         called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -69,9 +64,9 @@ class Place(NamedTuple):
     priority: Priority
 
 
-def kept_for_live(amount: int) -> int:
-    """How many places of a window bulk leaves free."""
-    return min(max(1, amount // 40), amount - 1)
+def room_of_bulk(amount: int) -> int:
+    """How many places of a window bulk takes at most: the rest is kept for live calls."""
+    return max(1, amount - max(1, amount // 40))
 
 
 class Scope:
@@ -95,6 +90,17 @@ class Scope:
         for line in self._lines.values():
             yield from line
 
+    def uncalled(self) -> list[Ticket]:
+        """Those in line that were not called yet."""
+        return [mine for mine in self.waiting() if not mine.called.done()]
+
+    def has_news(self, now: float, amount: int, window_s: float) -> bool:
+        """Whether to look: for calls that wait or have left, and as long as this process has more than a tenth of the
+        places, which Redis may have lost."""
+        much = amount // 10
+        takes = len(self.places) > much and self.places[-1 - much].at > now - window_s
+        return takes or bool(self.gone) or any(self.waiting())
+
     def stand(self, mine: Ticket) -> None:
         """Put *mine* into the line, at its number."""
         self.remove(mine)
@@ -105,7 +111,7 @@ class Scope:
 
     def leave(self, mine: Ticket) -> None:
         """Its call has given up."""
-        if self.remove(mine):
+        if self.remove(mine) and (mine.score or self.looking is not None):
             self.gone.add(mine.number)
 
     def remove(self, mine: Ticket) -> bool:
@@ -131,16 +137,23 @@ class Scope:
                 mine.called.set_result(None)
 
     def arm(self, now: float, act: Callable[[], None]) -> None:
-        """Let *act* run when the next place comes or the next look is due; not at all where no call waits."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Let *act* run when the next place comes or the next look is due, or earlier; not at all where neither is."""
         firsts = [
             next((mine.due for mine in line if not mine.called.done()), math.inf) for line in self._lines.values()
         ]
-        at = min(*firsts, self.look_at)
-        if at < math.inf:
-            self._timer = asyncio.get_running_loop().call_later(max(at - now, 0.0), act)
+        in_s = max(min(*firsts, self.look_at) - now, 0.0)
+        if in_s == math.inf:
+            return
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            if self._timer.when() <= loop.time() + in_s:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_later(in_s, self._fire, act)
+
+    def _fire(self, act: Callable[[], None]) -> None:
+        self._timer = None
+        act()
 
     def took(self, mine: Ticket, asked: float, now: float, amount: int, window_s: float) -> None:
         """A place was taken for *mine*, which *asked* for it then."""
@@ -158,7 +171,7 @@ class Scope:
         room, at = amount, now
         if mine.priority == "bulk":
             rank += len(self._lines["live"])
-            room = max(1, amount - kept_for_live(amount))
+            room = room_of_bulk(amount)
             at = self._bulk_next + rank * window_s / room
         taken = len(self.places)
         for place in range(max(0, room - taken), min(rank, room - 1) + 1):

@@ -15,11 +15,11 @@ never sleeps: it hands out a ticket, and calls it when its place is there.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import chain
 from typing import Any, Final, Literal, TypeAlias
 
 import structlog
@@ -47,6 +47,7 @@ LONGEST_WAIT_S: Final = 30.0
 
 _SHORTEST_SLEEP_S: Final = 0.005
 _LONGEST_LEFT_S: Final = 86_400.0
+_BEFORE_ALL_US: Final = 4 * 10**15
 _MOST_SCOPES: Final = 4096
 
 _TAKEN: Final = 0
@@ -54,7 +55,6 @@ _PAUSED: Final = 2
 _LOST: Final = 3
 Kind: TypeAlias = Literal["taken", "pause", "refusals", "hold", "live", "bulk", "seen", "pace", "bulk_taken"]
 KINDS: Final[tuple[Kind, ...]] = ("taken", "pause", "hold", "live", "bulk", "seen", "pace", "bulk_taken")
-_OF_PAUSE: Final[tuple[Kind, ...]] = ("pause", "refusals", "pace")
 
 
 class RateLimiter:
@@ -109,10 +109,8 @@ class RateLimiter:
                     raise _too_long(wait_s)
                 self._stand(here, mine, wait_s)
                 await self._sleep(self._until_the_next_look(wait_s))
-        except BaseException as error:
-            here.remove(mine)
-            if mine.score or not isinstance(error, Transient):
-                here.gone.add(mine.number)
+        except BaseException:
+            here.leave(mine)
             raise
 
     async def take(self, scope: str, mine: Ticket | None = None, priority: Priority = "live") -> Ticket | None:
@@ -128,7 +126,6 @@ class RateLimiter:
             mine = mine.again() if mine.called.done() else mine
             self._stand(here, mine, wait_s)
             return mine
-        self._arm(scope, here)
         return None
 
     async def pause(self, scope: str, seconds: float | None) -> None:
@@ -158,47 +155,63 @@ class RateLimiter:
         mine.paused = paused_s > 0
         if paused_s > 0 or not self._amount:
             return max(paused_s, 0.0)
-        age_us, longest_ms = self._waited_us(mine, now), round(1000 * max(0.0, longest_s))
-        rest = (mine.priority, self._name(mine.number), mine.score, age_us, longest_ms)
-        answer = await self._ask_or_restore(mine.scope, here, TAKE, rest)
+        longest_ms = round(1000 * max(0.0, longest_s))
+        rest = (mine.priority, self._name(mine.number), mine.score, _age_us(mine, now), longest_ms)
+        try:
+            answer = await self._ask(mine.scope, here, TAKE, rest)
+        except BaseException:
+            here.gone.add(mine.number)  # whether it stands in Redis's line is not known
+            self._arm(mine.scope, here)
+            raise
         if answer is None:
             if (wait_s := here.free_in(mine, now, self._amount, self._window_s)) > 0:
                 return wait_s
         elif answer[0] != _TAKEN:
             mine.score = int(answer[2]) if int(answer[1]) <= longest_ms else 0
-            self._note_pause(here, mine, int(answer[0]), int(answer[1]) / 1000)
+            self._note_pause(here, int(answer[0]), int(answer[1]) / 1000)
+            mine.paused = answer[0] == _PAUSED
             return max(int(answer[1]) / 1000, _SHORTEST_SLEEP_S)
         here.remove(mine)
         here.took(mine, now, self._clock(), self._amount, self._window_s)
+        if not any(here.waiting()):
+            here.look_at = math.inf  # this was a look as well
+        self._arm(mine.scope, here)
         return 0.0
 
-    def _note_pause(self, here: Scope, mine: Ticket, code: int, seconds: float) -> None:
-        mine.paused = code == _PAUSED
-        here.pause_look_at = self._clock() + LOOK_S if mine.paused else math.inf
-        here.paused_until = self._clock() + seconds if mine.paused else 0.0
+    def _note_pause(self, here: Scope, code: int, seconds: float) -> None:
+        now = self._clock()
+        here.pause_look_at = now + LOOK_S if code == _PAUSED else math.inf
+        here.paused_until = now + seconds if code == _PAUSED else 0.0
 
-    async def _ask_or_restore(self, scope: str, here: Scope, script: str, rest: Iterable[str | int]) -> Any:
+    async def _ask(self, scope: str, here: Scope, script: str, rest: tuple[str | int, ...]) -> Any:
         """The script's answer, after Redis was told what it has lost; None while it is away."""
-        keys = tuple(key(kind, scope) for kind in KINDS)
-        rest = tuple(rest)
-        answer = None
         for _ in range(2):
-            last = here.last(self._clock(), self._window_s)
-            told = self._name(last.number) if last else ""
-            head = (self._amount, round(self._window_s * 1000), round(SILENT_S * 1000), self._process, told)
-            answer = await self._server.run(script, keys, (*head, *rest))
+            answer = await self._run(scope, here, script, rest)
             if answer is None or answer[0] != _LOST:
                 return answer
-            hold_ms = round(1000 * min(self._window_s, LOOK_S + 0.5))
-            await self._server.run(RESTORE, keys, (round(self._window_s * 1000), hold_ms, *self._places(here)))
+            await self._run(scope, here, RESTORE, self._lost(here))
         return None
 
-    def _places(self, here: Scope) -> Iterable[str | int]:
+    def _lost(self, here: Scope) -> tuple[str | int, ...]:
+        """What this process knows of a scope that Redis has lost."""
         now = self._clock()
-        recent = (place for place in here.places if place.noted > now - self._window_s)
-        return itertools.chain.from_iterable(
-            (place.priority, self._name(place.number), round((now - place.noted) * 1_000_000)) for place in recent
+        hold_ms = round(1000 * min(self._window_s, LOOK_S + 0.5))
+        pause_ms = max(0, round(1000 * (here.paused_until - now)))
+        places = [place for place in here.places if place.noted > now - self._window_s]
+        told = chain.from_iterable(
+            (place.priority, self._name(place.number), _us(now - place.noted)) for place in places
         )
+        return (hold_ms, pause_ms, len(places), *told, *self._line(here.uncalled(), now))
+
+    async def _run(self, scope: str, here: Scope, script: str, rest: tuple[str | int, ...]) -> Any:
+        last = here.last(self._clock(), self._window_s)
+        told = self._name(last.number) if last else ""
+        head = (self._amount, round(self._window_s * 1000), round(SILENT_S * 1000), self._process, told)
+        return await self._server.run(script, tuple(key(kind, scope) for kind in KINDS), (*head, *rest))
+
+    def _line(self, waiting: list[Ticket], now: float) -> Iterable[str | int]:
+        """These calls as the scripts read them."""
+        return chain.from_iterable((m.priority, self._name(m.number), m.score, _age_us(m, now)) for m in waiting)
 
     def _name(self, number: int) -> str:
         return f"{self._process}:{number:+014d}"
@@ -206,12 +219,14 @@ class RateLimiter:
     def _stand(self, here: Scope, mine: Ticket, wait_s: float) -> None:
         mine.due = self._clock() + wait_s
         here.stand(mine)
-        if here.look_at == math.inf:
-            here.look_at = self._clock() + LOOK_S
         self._arm(mine.scope, here)
 
     def _arm(self, scope: str, here: Scope) -> None:
-        here.arm(self._clock(), lambda: self._act(scope, here))
+        """Let `_act` run when the next place comes, or the next look is due."""
+        now = self._clock()
+        if here.look_at == math.inf and here.has_news(now, self._amount, self._window_s):
+            here.look_at = now + LOOK_S
+        here.arm(now, lambda: self._act(scope, here))
 
     def _act(self, scope: str, here: Scope) -> None:
         """Call those whose place is there; look where it is time."""
@@ -220,47 +235,32 @@ class RateLimiter:
         if now >= here.look_at:
             here.drop_absent(now - LOOK_S)
             here.look_at = math.inf
-            waits = any(here.waiting())
-            if not waits and not here.gone:
-                pass
-            elif self._amount and self._redis is not None and here.looking is None:
+            if self._amount and self._redis is not None and here.looking is None:
                 here.looking = asyncio.get_running_loop().create_task(self._look(scope, here))
-            else:
-                here.look_at = now + LOOK_S if waits else math.inf
         self._arm(scope, here)
 
     async def _look(self, scope: str, here: Scope) -> None:
         """Tell Redis which calls of this process wait and which have left, and hear when the places come."""
         try:
             gone, here.gone = here.gone, set()
-            now = self._clock()
-            waiting = [mine for mine in here.waiting() if not mine.called.done()]
-            told: list[tuple[str | int, ...]] = [
-                (m.priority, self._name(m.number), m.score, self._waited_us(m, now)) for m in waiting
-            ]
+            waiting = here.uncalled()
             names = [self._name(number) for number in gone]
-            rest: tuple[str | int, ...] = (len(names), *names, *itertools.chain.from_iterable(told))
-            answer = await self._ask_or_restore(scope, here, LOOK, rest)
+            rest = (len(names), *names, *self._line(waiting, self._clock()))
+            answer = await self._ask(scope, here, LOOK, rest)
             if answer is None:
                 here.gone |= gone
             else:
                 self._tell(here, waiting, answer)
         finally:
             here.looking = None
-            here.look_at = self._clock() + LOOK_S if any(here.waiting()) or here.gone else math.inf
             self._arm(scope, here)
-
-    @staticmethod
-    def _waited_us(mine: Ticket, now: float) -> int:
-        return mine.age_us + max(0, round((now - mine.came) * 1_000_000))
 
     def _tell(self, here: Scope, waiting: list[Ticket], answer: list[Any]) -> None:
         now = self._clock()
-        paused = int(answer[0]) == _PAUSED
-        here.paused_until = now + int(answer[1]) / 1000 if paused else 0.0
-        here.pause_look_at = now + LOOK_S if paused else math.inf
+        self._note_pause(here, int(answer[0]), int(answer[1]) / 1000)
         for mine, wait_ms, score in zip(waiting, answer[3::2], answer[4::2], strict=True):
-            mine.due, mine.score, mine.paused = now + int(wait_ms) / 1000, int(float(score)), paused
+            mine.due, mine.score = now + int(wait_ms) / 1000, int(float(score))
+            mine.paused = answer[0] == _PAUSED
 
     def _until_the_next_look(self, wait_s: float) -> float:
         """How long to wait before asking again, for what is free or lifted in *wait_s* at the latest."""
@@ -282,6 +282,15 @@ def key(kind: Kind, scope: str) -> str:
     """The key of Redis that holds this of *scope*."""
     # The braces are a cluster hash tag: one script touches several keys of a scope.
     return f"ferryman:{kind}:{{{scope}}}"
+
+
+def _age_us(mine: Ticket, now: float) -> int:
+    """What to take off Redis's clock for its arrival, where Redis has not heard of it."""
+    return (_BEFORE_ALL_US if mine.number < 0 else 0) + _us(now - mine.came)
+
+
+def _us(seconds: float) -> int:
+    return max(0, round(seconds * 1_000_000))
 
 
 def _too_long(wait_s: float) -> Transient:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 async def test_the_first_commands_of_a_client_go_to_the_nodes_of_their_keys(nodes: ClusterNodes) -> None:
-    """Promise: commands that come together before the cluster's map is known are all carried out, none is sent about."""
+    """Promise: commands that come together before the cluster's map is known are carried out, none is sent about."""
     client = redis_client.client(nodes.url, timeout_s=5)
     answers = await asyncio.gather(*(client.eval("return KEYS[1]", 1, f"key:{n}") for n in range(15)))
     assert answers == [f"key:{n}".encode() for n in range(15)]

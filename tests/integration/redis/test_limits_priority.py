@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from adapters.redis import client as redis_client
 from adapters.redis import limits
-from adapters.redis.limit_line import kept_for_live
+from adapters.redis.limit_line import room_of_bulk
 from adapters.redis.limits import RateLimiter, Ticket
 from tests.support.limited_caller import caller, out_of_order
 from tests.support.until import until
@@ -137,7 +137,7 @@ async def _walk(redis_url: str, scope: str, fake: str, steps: list[tuple[str, An
     await client.aclose()
     bulk = [at for at, priority in given_at if priority == "bulk"]
     _check([at for at, _ in given_at], AMOUNT)
-    _check(bulk, AMOUNT - kept_for_live(AMOUNT))
+    _check(bulk, room_of_bulk(AMOUNT))
 
 
 def _check(times: list[float], most: int) -> None:
