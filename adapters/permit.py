@@ -20,8 +20,8 @@ class Permit:
     """The permit of one slot of a consumer, for its calls of the handler one after another.
 
     *may_send* raises LeaseLost where the handler must send nothing more. *ticket*: the event's place in the line for a
-    rate limit, from an earlier call of its handler. *priority*: of its requests there. *asked*: this call of the handler
-    has had a place already.
+    rate limit, from an earlier call of its handler. *priority*: the event's at a rate limit. *asked*: this call of the
+    handler has had a place already.
     """
 
     may_send: Callable[[], None]

@@ -15,10 +15,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
+from redis.asyncio import Redis
 
 from adapters.redis import client as redis_client
 from adapters.redis import limits
-from adapters.redis.limits import RateLimiter, Ticket
+from adapters.redis.limits import RateLimiter, Ticket, key
 from tests.bench.rig import ROOT
 
 
@@ -74,6 +75,36 @@ def out_of_order(names: Sequence[str], at: dict[str, float]) -> list[str]:
     """Those that were served clearly before one that came earlier: a machine under load wakes a process late."""
     late_s = 0.3
     return [name for n, name in enumerate(names) if any(at[name] + late_s < at[before] for before in names[:n])]
+
+
+def most_in_a_window(times: Sequence[float], window_s: float) -> int:
+    ordered = sorted(times)
+    return max(sum(first <= at < first + window_s for at in ordered) for first in ordered)
+
+
+@asynccontextmanager
+async def places(redis: Redis, scope: str) -> AsyncIterator[list[float]]:
+    """The places of *scope* that the server gives meanwhile, in seconds of its own clock."""
+    seen: dict[bytes, float] = {}
+    given: list[float] = []
+
+    async def look() -> None:
+        answer: list[tuple[bytes, float]] = await redis.zrange(key("taken", scope), 0, -1, withscores=True)  # type: ignore[assignment]
+        for name, at in answer:
+            seen.setdefault(name, at / 1_000_000)
+
+    async def watch() -> None:
+        while True:
+            await look()
+            await asyncio.sleep(0.02)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield given
+    finally:
+        watching.cancel()
+        await look()
+        given += seen.values()
 
 
 def _say(**what: Any) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -14,8 +13,8 @@ from redis.asyncio import Redis
 
 from adapters.redis import client as redis_client
 from adapters.redis import limits
-from adapters.redis.limits import Priority, RateLimiter, Ticket, key
-from tests.support.limited_caller import caller, out_of_order
+from adapters.redis.limits import Priority, RateLimiter, Ticket
+from tests.support.limited_caller import caller, most_in_a_window, out_of_order, places
 from tests.support.until import until
 
 
@@ -44,36 +43,6 @@ async def served(limiter: RateLimiter, scope: str, ticket: Ticket | None, priori
             await ticket.called
             ticket = await limiter.take(scope, ticket, priority)
     return time.monotonic()
-
-
-def most_in_a_window(times: Sequence[float], window_s: float) -> int:
-    ordered = sorted(times)
-    return max(sum(first <= at < first + window_s for at in ordered) for first in ordered)
-
-
-@asynccontextmanager
-async def places(redis: Redis, scope: str) -> AsyncIterator[list[float]]:
-    """The places of *scope* that the server gives meanwhile, in seconds of its own clock."""
-    seen: dict[bytes, float] = {}
-    given: list[float] = []
-
-    async def look() -> None:
-        answer: list[tuple[bytes, float]] = await redis.zrange(key("taken", scope), 0, -1, withscores=True)  # type: ignore[assignment]
-        for name, at in answer:
-            seen.setdefault(name, at / 1_000_000)
-
-    async def watch() -> None:
-        while True:
-            await look()
-            await asyncio.sleep(0.02)
-
-    watching = asyncio.create_task(watch())
-    try:
-        yield given
-    finally:
-        watching.cancel()
-        await look()
-        given += seen.values()
 
 
 async def use_up(limiter: RateLimiter, scope: str, amount: int) -> list[float]:
@@ -221,30 +190,3 @@ async def test_clocks_of_processes_that_differ_by_hours_change_nothing(
         at = ahead.served | behind.served
     assert not out_of_order(names, at)
     assert most_in_a_window(given, 0.5) <= 10
-
-
-@pytest.mark.parametrize("when", ["before the line", "while others wait"])
-async def test_a_redis_that_was_emptied_gives_no_place_twice_and_turns_no_order_about(
-    redis_url: str, redis: Redis, scope: str, when: str
-) -> None:
-    settings = {"per_minute": 20, "window_s": 3, "look_s": 0.3}
-    async with (
-        caller(redis_url, **settings) as one,
-        caller(redis_url, **settings) as two,
-        places(redis, scope) as given,
-    ):
-        names = [f"{n:03d}" for n in range(40)]
-        for n, name in enumerate(names):
-            if n == (20 if when == "before the line" else 35):
-                await forget(redis, scope)
-            await (one, two)[n % 2].call(scope, name)
-        await until(lambda: len(one.served) + len(two.served) == len(names), within_s=20)
-        at = one.served | two.served
-    assert not out_of_order(names, at)
-    assert most_in_a_window(given, 3) <= 20
-    assert max(at.values()) - min(at.values()) < 8
-
-
-async def forget(redis: Redis, scope: str) -> None:
-    """As a server that lost its data does."""
-    await redis.delete(*(key(kind, scope) for kind in limits.KINDS))
