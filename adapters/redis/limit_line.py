@@ -12,7 +12,7 @@ from itertools import count
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 Priority: TypeAlias = Literal["live", "bulk"]
-"""Bulk takes only what live calls leave, and is not let near them: each takes at most its share of the rate."""
+"""Bulk, what is handled once more, takes only the places that live calls leave."""
 
 FIRST_PAUSE_S: Final = 4.0
 LONGEST_PAUSE_S: Final = 60.0

@@ -57,11 +57,9 @@ local function stand_all(first)
 end
 
 local function place(class, name, at)
-  redis.call('ZADD', taken, 'NX', whole(at), name)
-  redis.call('PEXPIRE', taken, ARGV[2])
-  if class == 'bulk' then
-    redis.call('ZADD', bulk_taken, 'NX', whole(at), name)
-    redis.call('PEXPIRE', bulk_taken, ARGV[2])
+  for _, places in ipairs({taken, class == 'bulk' and bulk_taken or nil}) do
+    redis.call('ZADD', places, 'NX', whole(at), name)
+    redis.call('PEXPIRE', places, ARGV[2] + ARGV[3])
   end
 end
 

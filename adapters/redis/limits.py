@@ -62,10 +62,11 @@ class RateLimiter:
 
     The promise holds while Redis is up, on Redis's clock: never more than *per_minute* places are given
     within any rolling window. While Redis is away each process keeps the promise for itself (so N processes
-    may together reach N times the amount), and no call fails for that. What Redis loses of the places is told to it
-    by the processes that took them, before it gives any again; a process that neither asks nor waits tells it at its
-    next call. None or 0 for *per_minute*: no limit and no round trip; then a pause is kept in the process that met it
-    only. *redis* None: always in-process. *clock* is monotonic seconds.
+    may together reach N times the amount), and no call fails for that. When Redis has lost what it knew, each process
+    that took more than a tenth of the places tells it within LOOK_S, and any other at its next call; meanwhile places
+    are given at most at the pace of the limit, one in a window divided by the amount. None or 0 for *per_minute*: no
+    limit and no round trip; then a pause is kept in the process that met it only. *redis* None: always in-process.
+    *clock* is monotonic seconds.
 
     *priority* of a call: live, or bulk, which is served only where live calls leave room. It never makes a live call
     wait for longer than one spacing (a window divided by the amount) unless more live calls come than came in the last
@@ -119,6 +120,8 @@ class RateLimiter:
         *mine*: the caller's own ticket of before, once it was called: it stands where it stood.
         """
         here = self._here(scope)
+        if mine is None and not self._amount and here.paused_until <= self._clock():
+            return None
         if mine is None or mine.scope != scope:
             mine = ticket(scope, priority, self._clock())
         wait_s = await self._place(here, mine, _LONGEST_LEFT_S)
@@ -153,8 +156,14 @@ class RateLimiter:
         now = self._clock()
         paused_s = 0.0 if now >= here.pause_look_at else here.paused_until - now
         mine.paused = paused_s > 0
-        if paused_s > 0 or not self._amount:
-            return max(paused_s, 0.0)
+        if paused_s > 0:
+            return paused_s
+        if self._amount and (wait_s := await self._place_of(here, mine, now, longest_s)) > 0:
+            return wait_s
+        here.remove(mine)
+        return 0.0
+
+    async def _place_of(self, here: Scope, mine: Ticket, now: float, longest_s: float) -> float:
         longest_ms = round(1000 * max(0.0, longest_s))
         rest = (mine.priority, self._name(mine.number), mine.score, _age_us(mine, now), longest_ms)
         try:
@@ -173,8 +182,8 @@ class RateLimiter:
             return max(int(answer[1]) / 1000, _SHORTEST_SLEEP_S)
         here.remove(mine)
         here.took(mine, now, self._clock(), self._amount, self._window_s)
-        if not any(here.waiting()):
-            here.look_at = math.inf  # this was a look as well
+        if not here.gone and not any(here.waiting()):
+            here.look_at = math.inf  # nothing is left to tell, and this was a look as well
         self._arm(mine.scope, here)
         return 0.0
 
