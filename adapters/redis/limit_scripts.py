@@ -7,7 +7,11 @@ up by themselves.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal, TypeAlias
+
+Kind: TypeAlias = Literal["taken", "pause", "refusals", "hold", "live", "bulk", "seen", "pace", "bulk_taken"]
+KINDS: Final[tuple[Kind, ...]] = ("taken", "pause", "hold", "live", "bulk", "seen", "pace", "bulk_taken")
+"""The keys of a scope, in the order in which the scripts are given them."""
 
 _COMMON: Final = """
 local taken, pause, hold, live, bulk, seen, pace, bulk_taken = unpack(KEYS)
@@ -243,3 +247,9 @@ if redis.call('EXISTS', KEYS[3]) == 1 then
 end
 return math.floor(ms)
 """
+
+
+def key(kind: Kind, scope: str) -> str:
+    """The key of Redis that holds this of *scope*."""
+    # The braces are a cluster hash tag: one script touches several keys of a scope.
+    return f"ferryman:{kind}:{{{scope}}}"

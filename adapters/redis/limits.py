@@ -20,17 +20,17 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import chain
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import structlog
 from redis.asyncio import Redis
 
 from adapters.redis.limit_line import FIRST_PAUSE_S, FORGET_S, LONGEST_PAUSE_S, Priority, Scope, Ticket, ticket
-from adapters.redis.limit_scripts import LOOK, PAUSE, RESTORE, TAKE
+from adapters.redis.limit_scripts import KINDS, LOOK, PAUSE, RESTORE, TAKE, key
 from adapters.redis.limit_server import LimitServer
 from schemas.errors import Transient
 
-__all__ = ["LONGEST_WAIT_S", "Priority", "RateLimiter", "Ticket", "key"]
+__all__ = ["LONGEST_WAIT_S", "Priority", "RateLimiter", "Ticket"]
 
 LONGEST_ASKED_S: Final = 300.0
 """The longest pause that a refusal may name: one more refusal after it costs less than a wrong header would."""
@@ -53,8 +53,6 @@ _MOST_SCOPES: Final = 4096
 _TAKEN: Final = 0
 _PAUSED: Final = 2
 _LOST: Final = 3
-Kind: TypeAlias = Literal["taken", "pause", "refusals", "hold", "live", "bulk", "seen", "pace", "bulk_taken"]
-KINDS: Final[tuple[Kind, ...]] = ("taken", "pause", "hold", "live", "bulk", "seen", "pace", "bulk_taken")
 
 
 class RateLimiter:
@@ -285,12 +283,6 @@ class RateLimiter:
             self._scopes = {k: s for k, s in self._scopes.items() if not s.idle(now, self._window_s)}
         here = self._scopes[scope] = Scope()
         return here
-
-
-def key(kind: Kind, scope: str) -> str:
-    """The key of Redis that holds this of *scope*."""
-    # The braces are a cluster hash tag: one script touches several keys of a scope.
-    return f"ferryman:{kind}:{{{scope}}}"
 
 
 def _age_us(mine: Ticket, now: float) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from redis.asyncio import Redis
 
-from adapters.redis.limits import key
+from adapters.redis.limit_scripts import key
 
 
 async def seconds_left(redis: Redis, scope: str) -> float:

@@ -1,4 +1,4 @@
-"""How much of a rate limit is used, by two processes: `python -m tests.bench.limiter [--json]` (130 s).
+"""How much of a rate limit is used, by two processes: `python -m tests.bench.limiter [--json]` (150 s).
 
 The limit is CGB's, 90 requests a minute: for 70 s as it is, and with a window of 6 s. More calls wait than have a
 place. A call asks, waits until it is called, and asks again, as an event does in its lane. Used is how many places the
@@ -6,7 +6,7 @@ server gave, of those that the limit allows: a window's at once at the start, an
 CGB's own limit is 100 in any 60 s; the bar is none above it, and ours is kept as well.
 
 Bulk alone is measured over one window, after a first one. Live calls that come one by one while bulk takes what it may
-wait for one spacing at most (90 a minute: 0.67 s).
+wait for one spacing at most (90 a minute: 0.67 s). "wiped": Redis loses all of it while calls wait; these go on.
 
 "place" is the time of a call that finds a free one: one round trip. "before" is the script of a list that this one
 took the place of, over the same connection. Their times take turns.
@@ -15,6 +15,7 @@ took the place of, over the same connection. Their times take turns.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import statistics
 import time
 from collections.abc import Sequence
@@ -24,7 +25,8 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from adapters.redis import client as redis_client
-from adapters.redis.limits import RateLimiter, key
+from adapters.redis.limit_scripts import KINDS, key
+from adapters.redis.limits import RateLimiter
 from tests.bench.rig import Figure, main, stores
 from tests.support.limited_caller import Caller, caller
 
@@ -136,6 +138,26 @@ async def bulk(redis_url: str, redis: Redis) -> list[Figure]:
     ]
 
 
+async def wiped(redis_url: str, redis: Redis) -> list[Figure]:
+    """Live calls alone, of a Redis that loses what it knows in the second window."""
+    window_s, spacing_s = SCALED_S, SCALED_S / LIVE
+    async with AsyncExitStack() as stack:
+        made = await run(stack, redis_url, redis, "wiped", window_s)
+        watching = asyncio.create_task(made.watch(2.5 * window_s))
+        began = time.monotonic()
+        await made.call(LIVE * 4, "live")
+        await asyncio.sleep(began + 1.5 * window_s - time.monotonic())
+        seconds, micros = await redis.time()
+        await redis.delete(*(key(kind, "wiped") for kind in KINDS))
+        await watching
+    after = sorted(at for at in made.given.values() if at > seconds + micros / 1_000_000)
+    stop_s = max(later - earlier for earlier, later in itertools.pairwise([seconds + micros / 1_000_000, *after]))
+    return [
+        Figure("limiter: wiped: over 100 in a window", made.over(100, window_s), at_most=0),
+        Figure("limiter: wiped: longest stop / spacing", stop_s / spacing_s, at_most=5),
+    ]
+
+
 async def cost(redis: Redis) -> list[Figure]:
     """A call that finds a free place."""
     limiter = RateLimiter(redis, per_minute=LIVE * 1000)
@@ -164,6 +186,7 @@ async def measure() -> Sequence[Figure]:
         figures = await cost(redis)
         figures += await live(addresses.redis_url, redis, "scaled", SCALED_S, WINDOWS * SCALED_S)
         figures += await bulk(addresses.redis_url, redis)
+        figures += await wiped(addresses.redis_url, redis)
         figures += await live(addresses.redis_url, redis, "90 a minute", 60.0, REAL_S)
         await redis.aclose()
     return figures

@@ -19,7 +19,8 @@ from redis.asyncio import Redis
 
 from adapters.redis import client as redis_client
 from adapters.redis import limits
-from adapters.redis.limits import RateLimiter, Ticket, key
+from adapters.redis.limit_scripts import key
+from adapters.redis.limits import RateLimiter, Ticket
 from tests.bench.rig import ROOT
 
 

@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 
 from adapters.redis import client as redis_client
 from adapters.redis import limits, pauses
-from adapters.redis.limits import RateLimiter, key
+from adapters.redis.limit_scripts import KINDS, key
+from adapters.redis.limits import RateLimiter
 from tests.support.limited_caller import caller, most_in_a_window, out_of_order, places
 from tests.support.until import until
 
@@ -33,7 +34,7 @@ async def both(redis_url: str) -> AsyncIterator[list[RateLimiter]]:
 
 async def forget(redis: Redis, scope: str) -> None:
     """As a server that lost its data does."""
-    await redis.delete(*(key(kind, scope) for kind in limits.KINDS))
+    await redis.delete(*(key(kind, scope) for kind in KINDS))
 
 
 async def take(limiter: RateLimiter, scope: str, count: int) -> None:
