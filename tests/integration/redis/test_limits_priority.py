@@ -103,7 +103,7 @@ def test_no_window_holds_more_than_the_amount_whatever_comes_when(
     fake = f"{{{scope}}}:clock"
     ticking = f"{{redis.call('GET', '{fake}'), 0}}"
     with monkeypatch.context() as patch:
-        for name in ("TAKE", "LOOK"):
+        for name in ("TAKE", "LOOK", "RESTORE"):
             patch.setattr(limits, name, getattr(limits, name).replace("redis.call('TIME')", ticking))
         asyncio.run(_walk(redis_url, scope, fake, steps))
 
