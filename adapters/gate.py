@@ -61,7 +61,7 @@ class Gate:
 
     The first request of a handler's call does not wait for its place: it raises NoPlace, and the event waits in its
     lane. A further request of the same call waits in the handler's slot, so a handler that asks more than once does
-    not begin again each time.
+    not begin again each time. All requests of a call have the priority of its event.
     """
 
     session: ClientSession
@@ -143,7 +143,7 @@ class Gate:
         """What *send* returns, with a second try where the answer was too long."""
         with suppress(TooLong):
             return await send()
-        await self.limiter.acquire(self.scope)
+        await self.limiter.acquire(self.scope, permit.priority())
         try:
             return await send()
         except TooLong as error:
@@ -188,15 +188,15 @@ class Gate:
         return False
 
     async def _see(self, look: Look) -> None:
-        await self.limiter.acquire(self.scope)
+        await self.limiter.acquire(self.scope, permit.priority())
         await self._judged(await self._send("GET", look.url, headers=look.headers), look.judge)
 
     async def _take_place(self) -> None:
         mine = permit.current.get()
         if mine is None or mine.asked:
-            await self.limiter.acquire(self.scope)
+            await self.limiter.acquire(self.scope, permit.priority())
             return
-        ticket = await self.limiter.take(self.scope, mine.ticket)
+        ticket = await self.limiter.take(self.scope, mine.ticket, mine.priority)
         if ticket is not None:
             raise NoPlace(ticket, self.system)
         mine.asked, mine.ticket = True, None

@@ -1,4 +1,4 @@
-"""The permit of the handler under way: whether it may still send, and its place in the line for a rate limit.
+"""The permit of the handler under way: whether it may still send, and where it stands at a rate limit.
 
 A process may be stopped, or wait for a store or a connection, for longer than its lease. When it goes on, another
 process has taken the event over. So every request asks the permit at the last moment before its first byte.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from adapters.redis.limits import Ticket
+    from adapters.redis.limits import Priority, Ticket
 
 
 @dataclass(slots=True)
@@ -20,16 +20,19 @@ class Permit:
     """The permit of one slot of a consumer, for its calls of the handler one after another.
 
     *may_send* raises LeaseLost where the handler must send nothing more. *ticket*: the event's place in the line for a
-    rate limit, from an earlier call of its handler. *asked*: this call of the handler has had a place already.
+    rate limit, from an earlier call of its handler. *priority*: the event's at a rate limit. *asked*: this call of the
+    handler has had a place already.
     """
 
     may_send: Callable[[], None]
     ticket: Ticket | None = None
+    priority: Priority = "live"
     asked: bool = False
 
-    def begin(self, ticket: Ticket | None) -> None:
+    def begin(self, ticket: Ticket | None, priority: Priority) -> None:
         """A handler is about to be called."""
         self.ticket = ticket
+        self.priority = priority
         self.asked = False
 
 
@@ -43,3 +46,9 @@ def may_send() -> None:
     permit = current.get()
     if permit is not None:
         permit.may_send()
+
+
+def priority() -> Priority:
+    """The running task's priority at a rate limit. Outside of a handler an operator or another system waits: live."""
+    permit = current.get()
+    return "live" if permit is None else permit.priority

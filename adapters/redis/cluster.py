@@ -62,7 +62,12 @@ class Cluster(RedisCluster):
             raise ClusterAway(str(exc)) from exc
 
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
-        """As the library's. Raises: redis errors, OSError, TimeoutError."""
+        """As the library's. Raises: redis errors, OSError, TimeoutError.
+
+        Without a map the library sends a command to any node, and at the fifth refusal closes every connection under
+        the commands that are under way. So the map comes first.
+        """
+        await self.initialize()
         try:
             return await super().execute_command(*args, **kwargs)
         except redis_errors.SlotNotCoveredError as exc:

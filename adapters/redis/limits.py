@@ -3,64 +3,56 @@
 Why not the `limits` package: its moving window runs on each client's own clock, and the pause would be a second round
 trip. Here one script answers both questions on the server's clock, and tells how long to wait.
 
-There are two ways to wait for a place. `acquire` sleeps. `take` never does: it hands out a ticket, and calls the
-tickets of one scope one after the other, in the order in which they were handed out.
+A call that gets no place is written down in Redis, in the order of arrival over all processes, and told when its place
+comes. So all are served in that order, each asks again when its place is there, and no other call takes it meanwhile. A
+process that has calls waiting tells Redis so every LOOK_S; the calls of one that is silent for SILENT_S are forgotten,
+and those behind them move up.
+
+There are two ways to wait. `acquire` sleeps, and goes ahead of what waits, as its caller is under way already. `take`
+never sleeps: it hands out a ticket, and calls it when its place is there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import secrets
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from typing import Any, Final, Literal
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import chain
+from typing import Any, Final
 
 import structlog
-from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
-from adapters.redis.limit_scripts import PAUSE, TAKE
+from adapters.redis.limit_line import FIRST_PAUSE_S, FORGET_S, LONGEST_PAUSE_S, Priority, Scope, Ticket, ticket
+from adapters.redis.limit_scripts import KINDS, LOOK, PAUSE, RESTORE, TAKE, key
+from adapters.redis.limit_server import LimitServer
 from schemas.errors import Transient
 
-FIRST_PAUSE_S: Final = 4.0
-LONGEST_PAUSE_S: Final = 60.0
-"""A refusal that names no time pauses for 4, 8, 16, 32, 60 … seconds, until two minutes were quiet."""
+__all__ = ["LONGEST_WAIT_S", "Priority", "RateLimiter", "Ticket"]
 
 LONGEST_ASKED_S: Final = 300.0
 """The longest pause that a refusal may name: one more refusal after it costs less than a wrong header would."""
 
 LOOK_S: Final = 5.0
-"""How often a process asks Redis whether a pause still holds: an operator may have lifted it."""
+"""How often a process whose calls wait asks Redis: an operator may have lifted a pause, a call before them may have
+left. A call that was told that its place is there and does not come for so long loses it."""
+
+SILENT_S: Final = 12.0
+"""A process that is silent for so long has died: its waiting calls hold up no other process any longer."""
 
 LONGEST_WAIT_S: Final = 30.0
 """How long a call waits for its place before its lane is given back."""
 
-NEXT_S: Final = 0.1
-"""How long a ticket that was called and takes no place holds up the next one: its event may wait for a slot."""
-
-_FORGET_S: Final = 120.0
-_REDIS_REST_S: Final = 2.0
-"""How long Redis is left alone after it failed, so that calls do not each wait for its timeout."""
-
 _SHORTEST_SLEEP_S: Final = 0.005
+_LONGEST_LEFT_S: Final = 86_400.0
+_BEFORE_ALL_US: Final = 4 * 10**15
 _MOST_SCOPES: Final = 4096
-_RedisAway: Final = (redis_errors.RedisError, OSError, TimeoutError)
 
 _TAKEN: Final = 0
 _PAUSED: Final = 2
-
-
-@dataclass(slots=True, order=True)
-class Ticket:
-    """A place in the line of a scope. *called* is done when it is worth asking again. Cancel it to leave the line.
-    *paused*: the other side has asked us to wait; else the rate limit has no place."""
-
-    number: int
-    called: asyncio.Future[None] = field(compare=False)
-    paused: bool = field(default=False, compare=False)
+_LOST: Final = 3
 
 
 class RateLimiter:
@@ -68,9 +60,15 @@ class RateLimiter:
 
     The promise holds while Redis is up, on Redis's clock: never more than *per_minute* places are given
     within any rolling window. While Redis is away each process keeps the promise for itself (so N processes
-    may together reach N times the amount), and no call fails for that. None or 0 for *per_minute*: no limit
-    and no round trip; then a pause is kept in the process that met it only. *redis* None: always in-process.
+    may together reach N times the amount), and no call fails for that. When Redis has lost what it knew, each process
+    that took more than a tenth of the places tells it within LOOK_S, and any other at its next call; meanwhile places
+    are given at most at the pace of the limit, one in a window divided by the amount. None or 0 for *per_minute*: no
+    limit and no round trip; then a pause is kept in the process that met it only. *redis* None: always in-process.
     *clock* is monotonic seconds.
+
+    *priority* of a call: live, or bulk, which is served only where live calls leave room. It never makes a live call
+    wait for longer than one spacing (a window divided by the amount) unless more live calls come than came in the last
+    window.
     """
 
     def __init__(
@@ -89,12 +87,12 @@ class RateLimiter:
         self._max_wait_s = max_wait_s
         self._clock = clock
         self._sleep = sleep
-        self._redis_back_at = 0.0
-        self._in_process = False
-        self._scopes: dict[str, _Scope] = {}
+        self._process = secrets.token_hex(6)
+        self._server = LimitServer(redis, clock)
+        self._scopes: dict[str, Scope] = {}
 
-    async def acquire(self, scope: str) -> None:
-        """Return when a request of *scope* may go out; callers of one process are served in their order.
+    async def acquire(self, scope: str, priority: Priority = "live") -> None:
+        """Return when a request of *scope* may go out; ahead of the tickets, and in the order of these calls.
 
         Raises: Transient (limited, retry_after_s) when that would take longer than max_wait_s: nothing was
         sent.
@@ -102,36 +100,34 @@ class RateLimiter:
         here = self._here(scope)
         if not self._amount and here.paused_until <= self._clock():
             return
+        mine = ticket(scope, priority, self._clock(), ahead=True)
         deadline = self._clock() + self._max_wait_s
         try:
-            async with asyncio.timeout(self._max_wait_s):
-                await here.turn.acquire()
-        except TimeoutError:
-            raise _too_long(self._window_s / (self._amount or 1)) from None
-        try:
-            while (wait_s := await self._place(scope, here)) > 0:
+            while (wait_s := await self._place(here, mine, deadline - self._clock())) > 0:
                 if self._clock() + wait_s > deadline:
                     raise _too_long(wait_s)
+                self._stand(here, mine, wait_s)
                 await self._sleep(self._until_the_next_look(wait_s))
-        finally:
-            here.turn.release()
+        except BaseException:
+            here.leave(mine)
+            raise
 
-    async def take(self, scope: str, ticket: Ticket | None = None) -> Ticket | None:
+    async def take(self, scope: str, mine: Ticket | None = None, priority: Priority = "live") -> Ticket | None:
         """Take a place at once (then None), or get in line (then the ticket). Never sleeps.
 
-        *ticket*: the caller's own, once it was called. A caller without one that finds others in line goes behind them.
+        *mine*: the caller's own ticket of before, once it was called: it stands where it stood.
         """
         here = self._here(scope)
-        its_turn = ticket is not None and ticket.called.done()
-        if not its_turn and here.in_line():
-            return here.join(None, self._clock())
-        wait_s = await self._place(scope, here)
-        if wait_s <= 0:
-            here.call_next_in(0.0)
+        if mine is None and not self._amount and here.paused_until <= self._clock():
             return None
-        ticket = here.join(ticket if its_turn else None, self._clock())
-        here.call_next_in(self._until_the_next_look(wait_s))
-        return ticket
+        if mine is None or mine.scope != scope:
+            mine = ticket(scope, priority, self._clock())
+        wait_s = await self._place(here, mine, _LONGEST_LEFT_S)
+        if wait_s > 0:
+            mine = mine.again() if mine.called.done() else mine
+            self._stand(here, mine, wait_s)
+            return mine
+        return None
 
     async def pause(self, scope: str, seconds: float | None) -> None:
         """Hold every process's requests of *scope* for *seconds*: the other side said that we ask too often.
@@ -143,146 +139,159 @@ class RateLimiter:
         asked_ms = max(1, round(min(seconds, LONGEST_ASKED_S) * 1000)) if seconds and seconds > 0 else 0
         pause_s: float | None = None
         if self._amount:
-            args = (
-                asked_ms,
-                round(FIRST_PAUSE_S * 1000),
-                round(LONGEST_PAUSE_S * 1000),
-                round(_FORGET_S * 1000),
+            args = (asked_ms, *(round(s * 1000) for s in (FIRST_PAUSE_S, LONGEST_PAUSE_S, FORGET_S)))
+            answer = await self._server.run(
+                PAUSE, (key("pause", scope), key("refusals", scope), key("pace", scope)), args
             )
-            answer = await self._script(PAUSE, (key("pause", scope), key("refusals", scope)), args)
             pause_s = None if answer is None else int(answer) / 1000
         here.pause(self._clock(), asked_ms / 1000 if pause_s is None else pause_s)
-        here.look_at = math.inf if pause_s is None else self._clock() + LOOK_S
+        here.pause_look_at = math.inf if pause_s is None else self._clock() + LOOK_S
         structlog.get_logger().warning("limits.paused", scope=scope, seconds=here.paused_until - self._clock())
 
-    async def _place(self, scope: str, here: _Scope) -> float:
-        """0 when a place was taken, else the seconds until it is worth asking again."""
+    async def _place(self, here: Scope, mine: Ticket, longest_s: float) -> float:
+        """0 when a place was taken, else the seconds until it is worth asking again. Redis does not let *mine* into
+        the line where these are more than *longest_s*."""
         now = self._clock()
-        paused_s = 0.0 if now >= here.look_at else here.paused_until - now
-        wait_s = max(paused_s, here.full_for(now, self._amount, self._window_s))
-        if wait_s > 0 or not self._amount:
-            return max(wait_s, 0.0)
-        keys = (key("places", scope), key("pause", scope))
-        answer = await self._script(TAKE, keys, (self._amount, round(self._window_s * 1000)))
-        if answer is not None and answer[0] != _TAKEN:
-            wait_s = int(answer[1]) / 1000
-            if answer[0] == _PAUSED:
-                here.paused_until = self._clock() + wait_s
-                here.look_at = self._clock() + LOOK_S
+        paused_s = 0.0 if now >= here.pause_look_at else here.paused_until - now
+        mine.paused = paused_s > 0
+        if paused_s > 0:
+            return paused_s
+        if self._amount and (wait_s := await self._place_of(here, mine, now, longest_s)) > 0:
             return wait_s
-        here.take(self._clock(), self._amount)
+        here.remove(mine)
         return 0.0
+
+    async def _place_of(self, here: Scope, mine: Ticket, now: float, longest_s: float) -> float:
+        longest_ms = round(1000 * max(0.0, longest_s))
+        rest = (mine.priority, self._name(mine.number), mine.score, _age_us(mine, now), longest_ms)
+        try:
+            answer = await self._ask(mine.scope, here, TAKE, rest)
+        except BaseException:
+            here.gone.add(mine.number)  # whether it stands in Redis's line is not known
+            self._arm(mine.scope, here)
+            raise
+        if answer is None:
+            if (wait_s := here.free_in(mine, now, self._amount, self._window_s)) > 0:
+                return wait_s
+        elif answer[0] != _TAKEN:
+            mine.score = int(answer[2]) if int(answer[1]) <= longest_ms else 0
+            self._note_pause(here, int(answer[0]), int(answer[1]) / 1000)
+            mine.paused = answer[0] == _PAUSED
+            return max(int(answer[1]) / 1000, _SHORTEST_SLEEP_S)
+        here.remove(mine)
+        here.took(mine, now, self._clock(), self._amount, self._window_s)
+        if not here.gone and not any(here.waiting()):
+            here.look_at = math.inf  # nothing is left to tell, and this was a look as well
+        self._arm(mine.scope, here)
+        return 0.0
+
+    def _note_pause(self, here: Scope, code: int, seconds: float) -> None:
+        now = self._clock()
+        here.pause_look_at = now + LOOK_S if code == _PAUSED else math.inf
+        here.paused_until = now + seconds if code == _PAUSED else 0.0
+
+    async def _ask(self, scope: str, here: Scope, script: str, rest: tuple[str | int, ...]) -> Any:
+        """The script's answer, after Redis was told what it has lost; None while it is away."""
+        for _ in range(2):
+            answer = await self._run(scope, here, script, rest)
+            if answer is None or answer[0] != _LOST:
+                return answer
+            await self._run(scope, here, RESTORE, self._lost(here))
+        return None
+
+    def _lost(self, here: Scope) -> tuple[str | int, ...]:
+        """What this process knows of a scope that Redis has lost."""
+        now = self._clock()
+        hold_ms = round(1000 * min(self._window_s, LOOK_S + 0.5))
+        pause_ms = max(0, round(1000 * (here.paused_until - now)))
+        places = [place for place in here.places if place.noted > now - self._window_s]
+        told = chain.from_iterable(
+            (place.priority, self._name(place.number), _us(now - place.noted)) for place in places
+        )
+        return (hold_ms, pause_ms, len(places), *told, *self._line(here.uncalled(), now))
+
+    async def _run(self, scope: str, here: Scope, script: str, rest: tuple[str | int, ...]) -> Any:
+        last = here.last(self._clock(), self._window_s)
+        told = self._name(last.number) if last else ""
+        head = (self._amount, round(self._window_s * 1000), round(SILENT_S * 1000), self._process, told)
+        return await self._server.run(script, tuple(key(kind, scope) for kind in KINDS), (*head, *rest))
+
+    def _line(self, waiting: list[Ticket], now: float) -> Iterable[str | int]:
+        """These calls as the scripts read them."""
+        return chain.from_iterable((m.priority, self._name(m.number), m.score, _age_us(m, now)) for m in waiting)
+
+    def _name(self, number: int) -> str:
+        return f"{self._process}:{number:+014d}"
+
+    def _stand(self, here: Scope, mine: Ticket, wait_s: float) -> None:
+        mine.due = self._clock() + wait_s
+        here.stand(mine)
+        self._arm(mine.scope, here)
+
+    def _arm(self, scope: str, here: Scope) -> None:
+        """Let `_act` run when the next place comes, or the next look is due."""
+        now = self._clock()
+        if here.look_at == math.inf and here.has_news(now, self._amount, self._window_s):
+            here.look_at = now + LOOK_S
+        here.arm(now, lambda: self._act(scope, here))
+
+    def _act(self, scope: str, here: Scope) -> None:
+        """Call those whose place is there; look where it is time."""
+        now = self._clock()
+        here.call(now)
+        if now >= here.look_at:
+            here.drop_absent(now - LOOK_S)
+            here.look_at = math.inf
+            if self._amount and self._redis is not None and here.looking is None:
+                here.looking = asyncio.get_running_loop().create_task(self._look(scope, here))
+        self._arm(scope, here)
+
+    async def _look(self, scope: str, here: Scope) -> None:
+        """Tell Redis which calls of this process wait and which have left, and hear when the places come."""
+        try:
+            gone, here.gone = here.gone, set()
+            waiting = here.uncalled()
+            names = [self._name(number) for number in gone]
+            rest = (len(names), *names, *self._line(waiting, self._clock()))
+            answer = await self._ask(scope, here, LOOK, rest)
+            if answer is None:
+                here.gone |= gone
+            else:
+                self._tell(here, waiting, answer)
+        finally:
+            here.looking = None
+            self._arm(scope, here)
+
+    def _tell(self, here: Scope, waiting: list[Ticket], answer: list[Any]) -> None:
+        now = self._clock()
+        self._note_pause(here, int(answer[0]), int(answer[1]) / 1000)
+        for mine, wait_ms, score in zip(waiting, answer[3::2], answer[4::2], strict=True):
+            mine.due, mine.score = now + int(wait_ms) / 1000, int(float(score))
+            mine.paused = answer[0] == _PAUSED
 
     def _until_the_next_look(self, wait_s: float) -> float:
         """How long to wait before asking again, for what is free or lifted in *wait_s* at the latest."""
         longest = math.inf if self._redis is None or not self._amount else LOOK_S
         return max(min(wait_s, longest), _SHORTEST_SLEEP_S)
 
-    async def _script(self, script: str, keys: tuple[str, ...], args: tuple[int, ...]) -> Any:
-        """The script's answer; None while Redis is away."""
-        if self._redis is None or self._clock() < self._redis_back_at:
-            return None
-        try:
-            run: Any = self._redis.eval
-            answer = await run(script, len(keys), *keys, *args)
-        except _RedisAway as error:
-            self._redis_back_at = self._clock() + _REDIS_REST_S
-            if not self._in_process:  # many requests meet the same outage
-                self._in_process = True
-                structlog.get_logger().warning("limits.in_process", error=type(error).__name__)
-            return None
-        self._in_process = False
-        return answer
-
-    def _here(self, scope: str) -> _Scope:
+    def _here(self, scope: str) -> Scope:
         if (here := self._scopes.get(scope)) is not None:
             return here
         if len(self._scopes) >= _MOST_SCOPES:
             # A scope may be a recipient: forget those that nothing is known of any more.
             now = self._clock()
             self._scopes = {k: s for k, s in self._scopes.items() if not s.idle(now, self._window_s)}
-        here = self._scopes[scope] = _Scope()
+        here = self._scopes[scope] = Scope()
         return here
 
 
-class _Scope:
-    """What this process knows of a scope: its own places, the pause, the sleepers' turn and the line of tickets."""
-
-    def __init__(self) -> None:
-        self.turn = asyncio.Lock()
-        self.paused_until = 0.0
-        self.look_at = math.inf  # when to ask Redis about the pause
-        self._line: list[Ticket] = []
-        self._issued = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._taken: deque[float] = deque()
-        self._refusals = 0
-        self._refused_at = -_FORGET_S
-
-    def in_line(self) -> bool:
-        """Whether a ticket waits to be called."""
-        while self._line and self._line[0].called.done():  # its holder has left
-            heappop(self._line)
-        return bool(self._line)
-
-    def join(self, ticket: Ticket | None, now: float) -> Ticket:
-        """A ticket in the line: behind all others, or where *ticket*, which was called in vain, was before."""
-        if ticket is None:
-            self._issued += 1
-        number = self._issued if ticket is None else ticket.number
-        made = Ticket(number, asyncio.get_running_loop().create_future(), self.paused_until > now)
-        heappush(self._line, made)
-        return made
-
-    def call_next_in(self, delay_s: float) -> None:
-        """Call the first ticket of the line after *delay_s*, and the others one by one behind it."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self.in_line():
-            self._timer = asyncio.get_running_loop().call_later(delay_s, self._call_next)
-
-    def _call_next(self) -> None:
-        self._timer = None
-        if self.in_line():
-            heappop(self._line).called.set_result(None)
-            self.call_next_in(NEXT_S)
-
-    def take(self, now: float, amount: int) -> None:
-        self._taken.append(now)
-        while len(self._taken) > amount:
-            self._taken.popleft()
-
-    def idle(self, now: float, window_s: float) -> bool:
-        """Whether forgetting it changes nothing."""
-        latest = self._taken[-1] + window_s if self._taken else 0.0
-        return (
-            not self.turn.locked()
-            and not self.in_line()
-            and max(latest, self.paused_until, self._refused_at + _FORGET_S) < now
-        )
-
-    def full_for(self, now: float, amount: int, window_s: float) -> float:
-        """Seconds until this process has a place by its own count, which holds when Redis fails or returns."""
-        if not amount or len(self._taken) < amount:
-            return 0.0
-        return max(self._taken[0] + window_s - now, 0.0)
-
-    def pause(self, now: float, seconds: float) -> None:
-        """Pause for *seconds*, or where it is 0 by the rule of doubling."""
-        if seconds <= 0:
-            if self.paused_until > now:
-                return
-            self._refusals = self._refusals + 1 if now - self._refused_at < _FORGET_S else 1
-            self._refused_at = now
-            seconds = min(FIRST_PAUSE_S * 2.0 ** min(self._refusals - 1, 16), LONGEST_PAUSE_S)
-        self.paused_until = max(self.paused_until, now + seconds)
+def _age_us(mine: Ticket, now: float) -> int:
+    """What to take off Redis's clock for its arrival, where Redis has not heard of it."""
+    return (_BEFORE_ALL_US if mine.number < 0 else 0) + _us(now - mine.came)
 
 
-def key(kind: Literal["places", "pause", "refusals"], scope: str) -> str:
-    """The key of Redis that holds this of *scope*."""
-    # The braces are a cluster hash tag: one script touches two keys of a scope.
-    return f"ferryman:{kind}:{{{scope}}}"
+def _us(seconds: float) -> int:
+    return max(0, round(seconds * 1_000_000))
 
 
 def _too_long(wait_s: float) -> Transient:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from redis.asyncio import Redis
 
-from adapters.redis.limits import key
+from adapters.redis.limit_scripts import key
 
 
 async def seconds_left(redis: Redis, scope: str) -> float:
@@ -17,5 +17,5 @@ async def lift(redis: Redis, scope: str) -> bool:
 
     Every process follows within `limits.LOOK_S` seconds.
     """
-    await redis.delete(key("refusals", scope))
+    await redis.delete(key("refusals", scope), key("pace", scope))
     return int(await redis.delete(key("pause", scope))) > 0

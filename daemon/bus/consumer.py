@@ -235,7 +235,7 @@ class Consumer:
         began = time.monotonic()
         if entry.began is None:
             entry.began = began
-        mine.begin(entry.ticket)
+        mine.begin(entry.ticket, "bulk" if entry.event.replayid else "live")
         entry.ticket = None
         now = self._shared.now()
         result = await self._handle(entry, now)

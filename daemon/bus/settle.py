@@ -24,7 +24,8 @@ from schemas.errors import (
 BACKOFF_S: Final = 2.0
 BACKOFF_CAP_S: Final = 900.0
 OUTAGE_CAP_S: Final = 15.0
-LIMITED_S: Final = 5.0
+LIMITED_S: Final = 0.5
+LIMITED_LEAST_S: Final = 0.1
 STORE_AWAY_S: Final = 1.0
 RETRY_AFTER_CAP_S: Final = 300.0
 PAYLOAD_LOOK_S: Final = 60.0
@@ -142,9 +143,10 @@ def decide(
         case Uncertain() if on_uncertain == "hold":
             return Finish("uncertain", str(result), error=result)
         case Transient(limited=True):
-            # a longer pause is the rate limit's: the event then stands in its line, and goes on when a pause is lifted
+            # a longer pause is the rate limit's: the event then stands in its line, before what comes later, and goes
+            # on when a pause is lifted
             pause = LIMITED_S if result.retry_after_s is None else result.retry_after_s
-            return Retry(max(0.0, min(pause, LIMITED_S)) + rng.uniform(0, 0.5), False, result, limited=True)
+            return Retry(max(LIMITED_LEAST_S, min(pause, LIMITED_S)), False, result, limited=True)
         case _:
             counted = channel_answers or isinstance(result, Unexpected)
             if counted and attempts + 1 >= limit:

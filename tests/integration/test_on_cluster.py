@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 FILES: Final = (
     *("bus/test_consumer", "bus/test_stale_reads", "bus/test_leases", "bus/test_intake", "web/test_listener"),
     *("operator/test_partitions", "operator/test_dead_letters", "operator/test_events", "redis/test_limits"),
+    *("redis/test_limits_line", "redis/test_limits_priority"),
 )
 
 

@@ -106,8 +106,12 @@ async def test_an_ordinary_call_costs_one_round_trip_and_a_paused_one_none(clien
 
     async def commands() -> int:
         nodes = await redis_client.server_of(clients[1]).ask_each("INFO", "commandstats")
-        return sum(int(info.get("cmdstat_eval", {}).get("calls", 0)) for info in nodes)
+        return sum(
+            int(info.get(f"cmdstat_{name}", {}).get("calls", 0)) for info in nodes for name in ("eval", "evalsha")
+        )
 
+    await first.acquire(scope)
+    await second.pause(scope, 0.001)  # the scope's server knows both scripts
     before = await commands()
     for _ in range(10):
         await first.acquire(scope)

@@ -140,6 +140,19 @@ async def test_a_ticket_whose_holder_left_or_does_not_come_delays_the_next_one_o
         assert await limit.take(SCOPE, last) is None
 
 
+async def test_bulk_leaves_room_for_live_and_is_spread_over_the_window(clock: Clock) -> None:
+    limit = limiter(clock, 4)
+    taken: dict[str, list[float]] = {"live": [], "bulk": []}
+    for step in range(48):
+        if await limit.take(SCOPE, priority="bulk") is None:
+            taken["bulk"].append(clock.now)
+        if step == 24 and await limit.take(SCOPE) is None:
+            taken["live"].append(clock.now)
+        clock.now += 5
+    assert len(taken["live"]) == 1
+    assert all(later - earlier >= 15 for earlier, later in zip(taken["bulk"][1:], taken["bulk"][2:], strict=False))
+
+
 async def test_a_pause_holds_the_line_and_nothing_sleeps(clock: Clock) -> None:
     limit = limiter(clock, 90)
     await limit.pause(SCOPE, 30)
