@@ -207,8 +207,9 @@ async def _post(vizi: Vizi, shipment: Shipment) -> None:
 async def _wait_for_end(stage: Stage, accepted: Sequence[str], report: Report) -> None:
     """Until every accepted event has ended for every worker, and the groups have nothing left to read."""
     deadline = time.monotonic() + PATIENCE_S
+    concerned = [worker.name for worker in WORKERS if "order.received" in worker.types]
     while time.monotonic() < deadline:
-        ended = {w.name: set(await demo.ended(stage.pool, w.name, accepted)) for w in WORKERS}
+        ended = {name: set(await demo.ended(stage.pool, name, accepted)) for name in concerned}
         report(len(ended["contact-sync"]), len(accepted))
         if all(ids.issuperset(accepted) for ids in ended.values()) and await _quiet(stage):
             return

@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from daemon.settings.values import (
+    Branches,
     Directory,
     Emulator,
     EnvFile,
@@ -92,6 +93,10 @@ class Settings(BaseModel):
     ferryman_retention_replays_days: Annotated[int, whole(1, 3650)] = 365
     ferryman_poison_deliveries: Annotated[int, whole(1, 1000)] = 5
     ferryman_log_level: LogLevel = "info"
+
+    # messages
+    ferryman_message_branches: Branches = ()  # of Vizi, in lower case; whose customers may get messages; empty: all
+    ferryman_issue_wait_seconds: Annotated[float, seconds(0, 86_400)] = 600.0  # that a report waits for its order
 
     # access
     ferryman_admin_token: OwnToken | None = None

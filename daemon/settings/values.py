@@ -89,6 +89,13 @@ def _workers(value: object) -> tuple[str, ...]:
     return () if words == ("all",) else words
 
 
+def _branches(value: object) -> tuple[str, ...]:
+    words = tuple(word.strip().lower() for word in parse_words(value))
+    if not all(re.fullmatch(r"[a-z][a-z0-9_-]{0,19}", word) for word in words):
+        raise ValueError("must be a comma-separated list of branches, as il or se")
+    return words
+
+
 def _plain(value: object) -> str:
     """Printable ASCII on one line, because the value is sent in a header or a URL."""
     if not isinstance(value, str) or not value.strip() or not (value.isascii() and value.isprintable()):
@@ -255,4 +262,5 @@ Phone: TypeAlias = Annotated[str, BeforeValidator(_phone)]
 Directory: TypeAlias = Annotated[Path, _path_of("a directory")]
 EnvFile: TypeAlias = Annotated[Path, _path_of("a file")]
 Sources: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(parse_words)]
+Branches: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_branches)]
 Workers: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_workers)]
