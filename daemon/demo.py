@@ -154,7 +154,7 @@ async def staged(data_dir: Path) -> AsyncIterator[Stage]:
                 if running.done():
                     await running
                 url = f"http://127.0.0.1:{port.result()}"
-                vizi = Vizi(session, f"{url}/webhooks/orders", secret=signing, api_key=key)
+                vizi = Vizi(session, url, secret=signing, api_key=key)
                 client = streams.client(addresses.redis_url, timeout_s=2)
                 try:
                     async with connect(addresses.database_url, size=2) as pool:

@@ -12,8 +12,8 @@ from schemas.webhooks.vizi_issues import issues_from
 
 
 class Issue(NamedTuple):
-    """One issue. *category*: as `face_photo`. *code*: Vizi's own name for it, as `blurred_photo`. *label*: the words for
-    it. Codes and categories are not a closed set."""
+    """One issue. *category*: as `face_photo`. *code*: Vizi's own name for it, as `blurred_photo`. *label*: the words
+    for it. Codes and categories are not a closed set."""
 
     category: str
     code: str | None
