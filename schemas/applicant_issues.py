@@ -24,14 +24,15 @@ class Issue(NamedTuple):
 class IssueReport:
     """One report about the applicant *applicant_id*, which arrived at *reported_at*; it has no time of its own.
 
-    *issues*: in the order of the webhook; none: nothing is wrong any more. *issues_data*: the member as it came.
-    *phone_raw*: likewise. *extra_data*: members that have no column. *raw_body*: the exact text received.
+    *issues*: in the order of the webhook; none: nothing is wrong any more. *issues_data*: the same in the shape of the
+    webhook, with members that are not read. *phone_raw*: as it came. *extra_data*: members that have no column.
+    *raw_body*: the exact text received.
     """
 
     applicant_id: str
     reported_at: datetime
     issues: tuple[Issue, ...]
-    issues_data: Any
+    issues_data: Mapping[str, Any]
     phone_raw: Any
     extra_data: Mapping[str, Any]
     raw_body: str
@@ -50,18 +51,13 @@ def report_from(data: bytes, received_at: datetime) -> IssueReport:
 
     Raises: Malformed, with the name of the part that is missing or of the wrong kind and never its value.
     """
-    body = body_from(data)
-    webhook = issues_from(body)
+    webhook = issues_from(body_from(data))
+    told = {name: [item for item in items if item.value or item.label] for name, items in webhook.issues.items()}
     return IssueReport(
         applicant_id=webhook.applicant_id,
         reported_at=received_at,
-        issues=tuple(
-            Issue(category, item.value, item.label)
-            for category, items in webhook.issues.items()
-            for item in items
-            if item.value or item.label
-        ),
-        issues_data=body["issues"],
+        issues=tuple(Issue(name, item.value, item.label) for name, items in told.items() for item in items),
+        issues_data={name: [item.model_dump() for item in items] for name, items in told.items()},
         phone_raw=webhook.phone,
         extra_data=webhook.model_extra or {},
         raw_body=data.decode(),

@@ -5,7 +5,7 @@ CREATE TABLE applicant_issues (
     event_id text NOT NULL,           -- of the webhook that brought this report
     status text NOT NULL CHECK (status IN ('waiting', 'reported', 'skipped', 'failed')),
     reason text,                      -- why it waits, was skipped or has failed; NULL: it was reported
-    issues jsonb NOT NULL,            -- as it came
+    issues jsonb NOT NULL,            -- {category: [{"value": code, "label": words}]}
     extra_data jsonb NOT NULL DEFAULT '{}',
     phone_raw jsonb,                  -- as it came: where a message is to go instead of the order's phone
     applicant_phone text,             -- where a message is to go, E.164; NULL: no phone, or not known yet
