@@ -14,8 +14,7 @@ from adapters.postgres.pool import Pool
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportStanding:
     """Where the newest report about an applicant stands. *reason*: why it waits, was skipped or has failed.
-    *issues*: by
-    category, items with `value` and `label`, one of which may be null."""
+    *issues*: by category, items with `value` and `label`, one of which may be null."""
 
     applicant_id: str
     status: str
