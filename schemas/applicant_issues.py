@@ -46,6 +46,11 @@ def applicant_id_of(body: Mapping[str, Any]) -> str | None:
     return value.strip() or None if isinstance(value, str) else None
 
 
+def is_test_report(applicant_id: str) -> bool:
+    """Whether the report is a test, marked as Vizi marks its test orders."""
+    return applicant_id.endswith("-TEST")
+
+
 def report_from(data: bytes, received_at: datetime) -> IssueReport:
     """The report of one webhook body, received at *received_at* (with time zone).
 

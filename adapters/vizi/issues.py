@@ -16,6 +16,7 @@ from typing import Any
 
 from adapters.ports import NoIdentity, Source, Webhook
 from adapters.vizi import proofs
+from adapters.vizi.sample import sample_report
 from schemas.applicant_issues import applicant_id_of
 from schemas.envelope import Event, content_digest, event_id
 from schemas.identity import key
@@ -49,6 +50,7 @@ SOURCE = Source(
     verify=proofs.verify,
     doubt=proofs.doubt,
     parse=parse,
+    sample=sample_report,
     scheme=proofs.SCHEME,
     advice=proofs.ADVICE,
 )

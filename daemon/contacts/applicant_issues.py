@@ -25,7 +25,7 @@ from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
 from daemon.contacts.issue_rules import Await, Skip, Tell, decide, phone_of
 from daemon.contacts.wiring import CONTACTS, ContactDeps
-from schemas.applicant_issues import IssueReport, report_from
+from schemas.applicant_issues import IssueReport, is_test_report, report_from
 from schemas.envelope import Event, event_id
 from schemas.errors import FerrymanError, Malformed
 from schemas.identity import key
@@ -36,6 +36,8 @@ WAITS: Final = "waits for its order"
 async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
     """One look for the order of a report. Raises Malformed for a payload whose parts have the wrong type."""
     report = turn.memo if isinstance(turn.memo, IssueReport) else await _read(event.data, event.time)
+    if is_test_report(report.applicant_id):
+        return Done(skipped="test report")
     known = await deps.applicant(report.applicant_id)
     if (passed := _passed(event, known)) is not None:
         return Done(skipped=passed)

@@ -260,6 +260,11 @@ async def test_a_report_that_was_told_on_or_is_not_the_newest_changes_nothing(
     assert len(outcome.rows) == (skipped is None)
 
 
+async def test_a_test_report_is_skipped_without_a_look_and_without_a_row() -> None:
+    outcome = await handle(an_event(make_report("apl_1-TEST")), deps_of(Known(None)), Turn(NOW))
+    assert outcome == Done(skipped="test report")
+
+
 async def test_a_large_report_is_read_as_any_other() -> None:
     document = EXAMPLE | {"note": "x" * 3_000_000}
     outcome = await handle(an_event(document), deps_of(Known(an_order())), Turn(NOW))
