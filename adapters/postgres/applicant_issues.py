@@ -58,6 +58,7 @@ _COLUMNS: Final[Mapping[str, str]] = {
     "applicant_name": "text",
     "order_id": "text",
     "branch": "text",
+    "contact_id": "uuid",
     "reported_at": "timestamptz",
     "processed_at": "timestamptz",
     "raw_body": "text",
@@ -65,17 +66,15 @@ _COLUMNS: Final[Mapping[str, str]] = {
 
 # JSON travels as text: arrays of jsonb need a codec on every connection. The names and types are those above.
 _STORE: Final = f"""
-INSERT INTO applicant_issues AS stored ({", ".join(_COLUMNS)}, contact_id)
-SELECT {", ".join(f"{n}::jsonb" if t == "jsonb" else n for n, t in _COLUMNS.items())},
-  (SELECT contact_id FROM contact_identities WHERE kind = 'phone' AND value = applicant_phone)
+INSERT INTO applicant_issues AS stored ({", ".join(_COLUMNS)})
+SELECT {", ".join(f"{n}::jsonb" if t == "jsonb" else n for n, t in _COLUMNS.items())}
 FROM unnest({", ".join(f"${n}::{'text' if t == 'jsonb' else t}[]" for n, t in enumerate(_COLUMNS.values(), 1))})
   AS given ({", ".join(_COLUMNS)})
 ORDER BY applicant_id
 ON CONFLICT (applicant_id) DO UPDATE SET
-  {", ".join(f"{n} = excluded.{n}" for n in _COLUMNS if n != "applicant_id")},
-  contact_id = excluded.contact_id, updated_at = now()
+  {", ".join(f"{n} = excluded.{n}" for n in _COLUMNS if n != "applicant_id")}, updated_at = now()
 WHERE stored.reported_at <= excluded.reported_at
-RETURNING applicant_id, contact_id
+RETURNING applicant_id
 """  # noqa: S608 - constants only
 
 
@@ -143,19 +142,21 @@ def _order(row: Record) -> ApplicantOrder | None:
     )
 
 
-async def store(conn: Connection, rows: Sequence[IssueRow]) -> list[tuple[IssueRow, UUID | None]]:
-    """Keep reports; one that is older than its applicant's row changes nothing. Returns those that were kept, each with
-    the contact of its phone."""
+async def store(conn: Connection, rows: Sequence[IssueRow], people: Mapping[str, UUID]) -> list[IssueRow]:
+    """Keep reports; one that is older than its applicant's row changes nothing. Returns those that were kept.
+
+    *people*: phone (E.164) -> contact id; the contacts are held.
+    """
     newest: dict[str, IssueRow] = {}
     for row in sorted(rows, key=lambda row: row.report.reported_at):
         newest[row.report.applicant_id] = row
     if not newest:
         return []
-    columns = zip(*map(_values, newest.values()), strict=True)
-    return [(newest[applicant_id], contact) for applicant_id, contact in await conn.fetch(_STORE, *map(list, columns))]
+    columns = zip(*(_values(row, people) for row in newest.values()), strict=True)
+    return [newest[applicant_id] for (applicant_id,) in await conn.fetch(_STORE, *map(list, columns))]
 
 
-def _values(row: IssueRow) -> tuple[Any, ...]:
+def _values(row: IssueRow, people: Mapping[str, UUID]) -> tuple[Any, ...]:
     """The values of _COLUMNS."""
     report, order = row.report, row.order
     return (
@@ -170,6 +171,7 @@ def _values(row: IssueRow) -> tuple[Any, ...]:
         order.applicant_name if order else None,
         order.order_id if order else None,
         order.branch if order else None,
+        people.get(row.phone.e164) if row.phone else None,
         report.reported_at,
         row.at,
         report.raw_body,

@@ -10,7 +10,7 @@ report that was told on is skipped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -96,16 +96,19 @@ async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     issues = [row for row in rows if isinstance(row, IssueRow)]
     told = {row.phone.e164 for row in issues if row.status == "reported" and row.phone is not None}
     await contacts.ensure(conn, sorted(told))
-    kept = await applicant_issues.store(conn, issues)
-    return [_reported(row, contact) for row, contact in kept if row.status == "reported"]
+    people = await contacts.held(conn, {row.phone.e164 for row in issues if row.phone is not None})
+    kept = await applicant_issues.store(conn, issues, people)
+    return [_reported(row, people) for row in kept if row.status == "reported"]
 
 
-def _reported(row: IssueRow, contact: UUID | None) -> Event:
+def _reported(row: IssueRow, people: Mapping[str, UUID]) -> Event:
     """What a message about the report needs. Its id is that of the report as it arrived: the same report that arrives
     again, after the inbox has forgotten it, is told on again."""
     report, order, event = row.report, row.order, row.event
     assert order is not None
     assert row.phone is not None
+    assert row.at is not None
+    contact = people.get(row.phone.e164)
     data = {
         "order_id": order.order_id,
         "order_status": order.status,
@@ -123,7 +126,7 @@ def _reported(row: IssueRow, contact: UUID | None) -> Event:
         type="applicant_issue.reported",
         source="ferryman",
         subject=key(phone=row.phone),
-        time=row.at or event.time,
+        time=row.at,
         data=orjson.dumps(data),
         traceparent=event.traceparent,
         causationid=event.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -25,6 +26,7 @@ from schemas.envelope import Event
 from schemas.errors import Refused
 from schemas.orders import order_from
 from tests.support.plans import nodes
+from tests.support.until import until
 
 NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -233,6 +235,38 @@ async def test_of_several_orders_the_newest_that_stands_counts(db: Pool) -> None
     await stored(db, an_order("IL1", "apl_2", changed=NOW - 3 * HOUR), an_order("IL2", "apl_1", "apl_2"), canceled)
     _, (told,) = await handled(db, a_report())
     assert told.json()["order_id"] == "IL2"
+
+
+async def test_reports_lock_people_in_the_order_of_their_ids_as_orders_do(db: Pool) -> None:
+    async with db.acquire() as conn, conn.transaction():
+        people = await contacts.ensure(conn, ["+972505550101", "+972505550102"])
+    (low, low_phone), (high, high_phone) = sorted((contact, phone) for phone, contact in people.items())
+    rows: list[Any] = []
+    for applicant, phone in (
+        ("apl_1", high_phone),
+        ("apl_2", low_phone),
+    ):  # the person of the first row has the higher id
+        await stored(db, an_order(f"IL-{applicant}", applicant, phone=phone))
+        outcome = await handle(a_report(applicant), deps_of(db), Turn(NOW))
+        rows += outcome.rows
+
+    async def report() -> None:
+        async with db.acquire() as conn, conn.transaction():
+            await record(conn, rows)
+
+    async def report_waits() -> bool:
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(await db.fetchval(waiting))
+
+    async with db.acquire() as conn, conn.transaction():
+        lock = "SELECT FROM contacts WHERE id = $1 FOR UPDATE"
+        await conn.execute(lock, low)
+        reporting = asyncio.create_task(report())
+        await until(report_waits, "a report that waits for the person")
+        await conn.execute(lock, high)
+    await reporting
 
 
 @pytest.mark.parametrize(
