@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from schemas.phone import Phone
 from schemas.webhooks.vizi import body_from
 from schemas.webhooks.vizi_issues import issues_from
 
@@ -36,6 +37,21 @@ class IssueReport:
     phone_raw: Any
     extra_data: Mapping[str, Any]
     raw_body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ApplicantOrder:
+    """What the newest order that names an applicant says. *phone*: of the buyer. *alerts*: the buyer's consent to
+    messages; None: not said, which is no consent."""
+
+    order_id: str
+    branch: str | None
+    status: str | None
+    country: str | None
+    client_name: str | None
+    applicant_name: str | None
+    phone: Phone | None
+    alerts: bool | None
 
 
 def applicant_id_of(body: Mapping[str, Any]) -> str | None:

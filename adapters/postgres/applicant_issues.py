@@ -14,7 +14,7 @@ from uuid import UUID
 
 from adapters.postgres.json_text import json_text
 from adapters.postgres.pool import Connection, Pool, Record
-from schemas.applicant_issues import IssueReport
+from schemas.applicant_issues import ApplicantOrder, IssueReport
 from schemas.envelope import Event
 from schemas.phone import Phone
 
@@ -23,7 +23,8 @@ Status: TypeAlias = Literal["waiting", "reported", "skipped", "failed"]
 LONGEST_REASON: Final = 500
 
 BY_INDEX: Final = "SET LOCAL enable_seqscan = off"
-"""The server takes a small table for cheaper to read whole, and keeps that plan when the table has grown."""
+"""For the transaction of _FIND. Else the server reads a small table whole, and keeps that plan when the table has
+grown."""
 
 # Of several orders that name an applicant, one that stands counts before a canceled one, and then the newest.
 _FIND: Final = """
@@ -76,21 +77,6 @@ ON CONFLICT (applicant_id) DO UPDATE SET
 WHERE stored.reported_at <= excluded.reported_at
 RETURNING applicant_id
 """  # noqa: S608 - constants only
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class ApplicantOrder:
-    """What the newest order that names an applicant says. *phone*: of the buyer. *alerts*: the buyer's consent to
-    messages; None: not said, which is no consent."""
-
-    order_id: str
-    branch: str | None
-    status: str | None
-    country: str | None
-    client_name: str | None
-    applicant_name: str | None
-    phone: Phone | None
-    alerts: bool | None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -1,11 +1,11 @@
-"""The applicant-issues worker: every report about an applicant becomes its row, finds its order, and is told on.
+"""The applicant-issues worker: every report about an applicant becomes its row, finds its order, and is passed on.
 
     ""       which order names the applicant ──► none: keep the row, look again, for FERRYMAN_ISSUE_WAIT_SECONDS at most
         ──► by the order's branch, consent and phone: skipped with a reason, or `applicant_issue.reported`
 
 A report that has waited in vain ends as "unknown applicant". Where its order comes later, a replay of the report finds
 it. `applicant_issue.reported` is made in the transaction that keeps the row, and once for each report: a replay of a
-report that was told on is skipped.
+report that was passed on is skipped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from adapters.postgres.pool import Connection
 from daemon.bus.aside import LARGE_BYTES, in_thread
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
-from daemon.contacts.issue_rules import Await, Skip, Tell, decide, phone_of
+from daemon.contacts.issue_rules import Await, PassOn, Skip, decide, phone_of
 from daemon.contacts.wiring import CONTACTS, ContactDeps
 from schemas.applicant_issues import IssueReport, is_test_report, report_from
 from schemas.envelope import Event, event_id
@@ -39,8 +39,8 @@ async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
     if is_test_report(report.applicant_id):
         return Done(skipped="test report")
     known = await deps.applicant(report.applicant_id)
-    if (passed := _passed(event, known)) is not None:
-        return Done(skipped=passed)
+    if (over := _over(event, known)) is not None:
+        return Done(skipped=over)
     verdict = decide(
         report,
         known.order,
@@ -54,7 +54,7 @@ async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
             return Later(verdict.until, rows=rows, step="waiting", memo=report)
         case Skip():
             return Done(rows=(_row(event, report, known, "skipped", verdict.reason, turn.now),), skipped=verdict.reason)
-        case Tell():
+        case PassOn():
             return Done(rows=(_row(event, report, known, "reported", None, turn.now),))
 
 
@@ -65,8 +65,9 @@ async def _read(data: bytes, received_at: datetime) -> IssueReport:
     return await in_thread(lambda: report_from(data, received_at))
 
 
-def _passed(event: Event, known: Known) -> str | None:
-    """Why nothing is to be done for *event* any more: the row has a newer report, or has told of this one."""
+def _over(event: Event, known: Known) -> str | None:
+    """Why nothing is to be done for *event* any more: the row has a newer report, or this one was
+    passed on."""
     if known.reported_at is None or known.reported_at < event.time:
         return None
     if known.event_id == event.id:
@@ -91,11 +92,11 @@ def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
 
 
 async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
-    """Write a batch of reports; returns an `applicant_issue.reported` for each that is to be told on. A person who has
-    no contact yet gets one here. Locks people before reports."""
+    """Write a batch of reports; returns an `applicant_issue.reported` for each that is to be passed on. A person
+    without a contact gets one here. Locks people before reports."""
     issues = [row for row in rows if isinstance(row, IssueRow)]
-    told = {row.phone.e164 for row in issues if row.status == "reported" and row.phone is not None}
-    await contacts.ensure(conn, sorted(told))
+    addressed = {row.phone.e164 for row in issues if row.status == "reported" and row.phone is not None}
+    await contacts.ensure(conn, sorted(addressed))
     people = await contacts.held(conn, {row.phone.e164 for row in issues if row.phone is not None})
     kept = await applicant_issues.store(conn, issues, people)
     return [_reported(row, people) for row in kept if row.status == "reported"]
@@ -103,7 +104,7 @@ async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
 
 def _reported(row: IssueRow, people: Mapping[str, UUID]) -> Event:
     """What a message about the report needs. Its id is that of the report as it arrived: the same report that arrives
-    again, after the inbox has forgotten it, is told on again."""
+    again, after the inbox has forgotten it, is passed on again."""
     report, order, event = row.report, row.order, row.event
     assert order is not None
     assert row.phone is not None

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
-from adapters.postgres.applicant_issues import ApplicantOrder
-from schemas.applicant_issues import IssueReport
+from schemas.applicant_issues import ApplicantOrder, IssueReport
 from schemas.phone import Phone, parse_phone
 
 UNKNOWN_APPLICANT: Final = "unknown applicant"
@@ -17,8 +16,9 @@ OTHER_BRANCH: Final = "other branch"
 NO_CONSENT: Final = "no consent"
 NO_PHONE: Final = "no phone"
 
-SOONEST: Final = timedelta(seconds=2)
-LATEST: Final = timedelta(seconds=30)
+SHORTEST_PAUSE: Final = timedelta(seconds=2)
+LONGEST_PAUSE: Final = timedelta(seconds=30)
+"""Between two looks for the order of a report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +30,19 @@ class Await:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Nobody is to be told, for this *reason*."""
+    """No message is to follow, for this *reason*."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
-    """The person with *phone* may be told."""
+class PassOn:
+    """A message to *phone* may follow."""
 
     phone: Phone
 
 
-Verdict: TypeAlias = Await | Skip | Tell
+Verdict: TypeAlias = Await | Skip | PassOn
 
 
 def decide(
@@ -61,7 +61,7 @@ def decide(
     if order.alerts is not True:
         return Skip(NO_CONSENT)
     phone = phone_of(report, order)
-    return Skip(NO_PHONE) if phone is None else Tell(phone)
+    return Skip(NO_PHONE) if phone is None else PassOn(phone)
 
 
 def phone_of(report: IssueReport, order: ApplicantOrder) -> Phone | None:
@@ -79,5 +79,5 @@ def _wait(reported_at: datetime, wait: timedelta, now: datetime) -> Await | Skip
     end = reported_at + wait
     if now >= end:
         return Skip(UNKNOWN_APPLICANT)
-    pause = max(SOONEST, min(LATEST, (now - reported_at) / 4))
+    pause = max(SHORTEST_PAUSE, min(LONGEST_PAUSE, (now - reported_at) / 4))
     return Await(min(now + pause, end))

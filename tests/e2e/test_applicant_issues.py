@@ -1,4 +1,4 @@
-"""Reports about applicants through real processes: from the webhook to the row and to what is told on."""
+"""Reports about applicants through real processes: from the webhook to the row and to what is passed on."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def row_of(db: Pool, applicant: str) -> dict[str, Any]:
 
 
 async def told(db: Pool, count: int) -> list[dict[str, Any]]:
-    """What was told on, once the journal has *count* of it."""
+    """What was passed on, once the journal has *count* of it."""
     rows: list[Any] = []
 
     async def journaled() -> bool:
@@ -61,7 +61,7 @@ async def told(db: Pool, count: int) -> list[dict[str, Any]]:
         )
         return len(rows) >= count
 
-    await until(journaled, f"{count} events told on")
+    await until(journaled, f"{count} events passed on")
     assert len(rows) == count
     return [dict(row) for row in rows]
 
@@ -76,7 +76,7 @@ async def balanced(settings: dict[str, Any], cwd: Path) -> None:
     await until(none_open, "the end of every event")
 
 
-async def test_an_issue_of_the_second_applicant_finds_its_order_and_is_told_on(
+async def test_an_issue_of_the_second_applicant_finds_its_order_and_is_passed_on(
     tmp_path: Path, settings: dict[str, Any], db: Pool
 ) -> None:
     settings |= {"ORDERS_WEBHOOK_SECRET": SECRET}
@@ -108,7 +108,7 @@ async def test_an_issue_of_the_second_applicant_finds_its_order_and_is_told_on(
         assert not [line for line in here.lines if "apl_2" in line or "505550001" in line]
 
 
-async def test_reports_that_nobody_is_told_of_end_with_their_reason(
+async def test_reports_that_no_message_follows_end_with_their_reason(
     tmp_path: Path, settings: dict[str, Any], db: Pool
 ) -> None:
     settings |= {"FERRYMAN_MESSAGE_BRANCHES": "il", "FERRYMAN_ISSUE_WAIT_SECONDS": 1}
@@ -126,7 +126,7 @@ async def test_reports_that_nobody_is_told_of_end_with_their_reason(
             ("apl_phone", "no phone"),
             ("apl_branch", "other branch"),
             ("apl_consent", "no consent"),
-            ("apl_nobody", "unknown applicant"),
+            ("apl_unknown", "unknown applicant"),
         ):
             (event_id,) = (await sender.report(make_report(applicant), "key")).event_ids
             assert await ends(db, event_id) == ("skipped", reason)
@@ -159,7 +159,7 @@ async def test_a_report_before_its_order_waits_for_it_also_over_a_kill(
         await balanced(settings, tmp_path)
 
 
-async def test_an_order_that_comes_after_the_wait_is_found_by_a_replay_and_told_on_once(
+async def test_an_order_that_comes_after_the_wait_is_found_by_a_replay_and_passed_on_once(
     tmp_path: Path, settings: dict[str, Any], db: Pool
 ) -> None:
     settings |= {"FERRYMAN_ISSUE_WAIT_SECONDS": 0}

@@ -1,4 +1,4 @@
-"""Reports about applicants on a real Postgres: the order that names the applicant, the row, and what is told on."""
+"""Reports about applicants on a real Postgres: the order that names the applicant, the row, and what is passed on."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def deps_of(db: Pool, branches: tuple[str, ...] = (), wait_s: float = 600) -> Co
 
 
 async def handled(db: Pool, event: Event, *, now: datetime | None = None, **given: Any) -> tuple[str, list[Event]]:
-    """What became of *event*, and what was told on."""
+    """What became of *event*, and what was passed on."""
     outcome = await handle(event, deps_of(db, **given), Turn(now or event.time))
     async with db.acquire() as conn, conn.transaction():
         told = list(await record(conn, outcome.rows))
@@ -92,7 +92,7 @@ async def row(db: Pool) -> Record:
     return found
 
 
-async def test_a_report_for_the_second_applicant_finds_the_order_and_is_told_on(db: Pool) -> None:
+async def test_a_report_for_the_second_applicant_finds_the_order_and_is_passed_on(db: Pool) -> None:
     await stored(db, an_order("IL1", "apl_1", "apl_2", name="Noa Buyer"))
     event = a_report(issues={"face_photo": ["blurred_photo", "with_shadow_light"], "new_category": ["code"]}, note="x")
     end, (told,) = await handled(db, event)
@@ -154,7 +154,7 @@ async def test_the_person_who_has_a_contact_keeps_it_and_a_report_with_a_phone_o
         ({}, {"phone": "12"}, (), "no phone"),
     ],
 )
-async def test_an_end_without_a_message_is_kept_with_its_reason_and_tells_nobody(
+async def test_an_end_without_a_message_is_kept_with_its_reason_and_lets_no_message_follow(
     db: Pool, order: dict[str, Any], report: dict[str, Any], branches: tuple[str, ...], reason: str
 ) -> None:
     await stored(db, an_order("IL1", "apl_2", **order))
@@ -179,7 +179,7 @@ async def test_a_report_waits_for_its_order_for_a_bounded_time(db: Pool) -> None
     assert (await row(db))["status"] == "reported"
 
 
-async def test_a_report_is_told_on_once(db: Pool) -> None:
+async def test_a_report_is_passed_on_once(db: Pool) -> None:
     await stored(db, an_order("IL1", "apl_2"))
     event = a_report()
     _, (first,) = await handled(db, event)
@@ -191,7 +191,7 @@ async def test_a_report_is_told_on_once(db: Pool) -> None:
     assert second.id != first.id
 
 
-async def test_the_same_report_that_arrives_again_after_the_inbox_forgot_it_is_told_on_again(db: Pool) -> None:
+async def test_the_same_report_that_arrives_again_after_the_inbox_forgot_it_is_passed_on_again(db: Pool) -> None:
     await stored(db, an_order("IL1", "apl_2"))
     _, (first,) = await handled(db, a_report(id="one"))
     _, (again,) = await handled(db, a_report(id="one", at=NOW + 800 * HOUR))

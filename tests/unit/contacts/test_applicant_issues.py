@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from adapters.postgres.applicant_issues import ApplicantOrder, IssueRow, Known
+from adapters.postgres.applicant_issues import IssueRow, Known
 from daemon.bus.outcome import Done, Later, Turn
 from daemon.contacts.applicant_issues import WORKER, buried, handle
-from daemon.contacts.issue_rules import LATEST, SOONEST, Await, Skip, Tell, Verdict, decide, phone_of
+from daemon.contacts.issue_rules import LONGEST_PAUSE, SHORTEST_PAUSE, Await, PassOn, Skip, Verdict, decide, phone_of
 from daemon.contacts.wiring import ContactDeps
 from daemon.sandbox.reports import make_report
-from schemas.applicant_issues import Issue, IssueReport, applicant_id_of, report_from
+from schemas.applicant_issues import ApplicantOrder, Issue, IssueReport, applicant_id_of, report_from
 from schemas.envelope import Event
 from schemas.errors import Malformed, Permanent
 from schemas.phone import Phone
@@ -139,9 +139,9 @@ def test_a_report_shows_nothing_of_a_person_in_logs() -> None:
 @pytest.mark.parametrize(
     ("report", "order", "branches", "verdict"),
     [
-        ({}, {}, (), Tell(PHONE)),
-        ({}, {}, ("se", "il"), Tell(PHONE)),
-        ({}, {"branch": None}, (), Tell(PHONE)),
+        ({}, {}, (), PassOn(PHONE)),
+        ({}, {}, ("se", "il"), PassOn(PHONE)),
+        ({}, {"branch": None}, (), PassOn(PHONE)),
         ({}, {"branch": "kz"}, ("il",), Skip("other branch")),
         ({}, {"branch": None}, ("il",), Skip("other branch")),
         ({}, {"alerts": False}, (), Skip("no consent")),
@@ -150,12 +150,12 @@ def test_a_report_shows_nothing_of_a_person_in_logs() -> None:
         ({"issues": {}}, {"alerts": None}, ("se",), Skip("no issues")),
         ({}, {"alerts": None, "phone": None}, ("se",), Skip("other branch")),
         ({}, {"alerts": None, "phone": None}, (), Skip("no consent")),
-        ({"phone": "972505550143"}, {"phone": None}, (), Tell(OTHER)),
+        ({"phone": "972505550143"}, {"phone": None}, (), PassOn(OTHER)),
         ({"phone": "junk"}, {}, (), Skip("no phone")),
     ],
     ids=str,
 )
-def test_a_report_is_told_on_only_by_the_branch_the_consent_and_the_phone(
+def test_a_report_is_passed_on_only_by_the_branch_the_consent_and_the_phone(
     report: dict[str, Any], order: dict[str, Any], branches: tuple[str, ...], verdict: Verdict
 ) -> None:
     given = read({"applicantId": "apl_1", **make_report("apl_1"), **report})
@@ -197,11 +197,11 @@ def test_a_report_looks_for_its_order_ever_more_seldom_and_not_beyond_its_wait()
     assert verdict == Skip("unknown applicant")
     assert now == NOW + WAIT
     assert looks[:-1] == sorted(looks[:-1])
-    assert (looks[0], looks[-2]) == (SOONEST, LATEST)
+    assert (looks[0], looks[-2]) == (SHORTEST_PAUSE, LONGEST_PAUSE)
     assert len(looks) < 50
 
 
-def test_without_a_wait_a_report_of_nobody_ends_at_once() -> None:
+def test_without_a_wait_a_report_without_its_order_ends_at_once() -> None:
     assert decide(a_report(), None, branches=(), wait=timedelta(0), now=NOW) == Skip("unknown applicant")
     late = decide(a_report(), None, branches=(), wait=WAIT, now=NOW + timedelta(days=9))
     assert late == Skip("unknown applicant")
@@ -251,7 +251,7 @@ async def test_a_report_without_its_order_is_kept_once_while_it_waits() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_a_report_that_was_told_on_or_is_not_the_newest_changes_nothing(
+async def test_a_report_that_was_passed_on_or_is_not_the_newest_changes_nothing(
     known: Known, skipped: str | None
 ) -> None:
     outcome = await handle(an_event(), deps_of(known), Turn(NOW))
