@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from adapters.vizi import issues
 from adapters.vizi import source as orders
 
 if TYPE_CHECKING:
     from adapters.ports import DirectoryStyle
 
-SOURCES: Final = (orders.SOURCE,)
+SOURCES: Final = (orders.SOURCE, issues.SOURCE)
 """The webhook sources."""
 
 

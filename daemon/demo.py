@@ -154,7 +154,7 @@ async def staged(data_dir: Path) -> AsyncIterator[Stage]:
                 if running.done():
                     await running
                 url = f"http://127.0.0.1:{port.result()}"
-                vizi = Vizi(session, f"{url}/webhooks/orders", secret=signing, api_key=key)
+                vizi = Vizi(session, url, secret=signing, api_key=key)
                 client = streams.client(addresses.redis_url, timeout_s=2)
                 try:
                     async with connect(addresses.database_url, size=2) as pool:
@@ -207,8 +207,9 @@ async def _post(vizi: Vizi, shipment: Shipment) -> None:
 async def _wait_for_end(stage: Stage, accepted: Sequence[str], report: Report) -> None:
     """Until every accepted event has ended for every worker, and the groups have nothing left to read."""
     deadline = time.monotonic() + PATIENCE_S
+    concerned = [worker.name for worker in WORKERS if "order.received" in worker.types]
     while time.monotonic() < deadline:
-        ended = {w.name: set(await demo.ended(stage.pool, w.name, accepted)) for w in WORKERS}
+        ended = {name: set(await demo.ended(stage.pool, name, accepted)) for name in concerned}
         report(len(ended["contact-sync"]), len(accepted))
         if all(ids.issuperset(accepted) for ids in ended.values()) and await _quiet(stage):
             return

@@ -46,11 +46,17 @@ def email_identity(email: str) -> Identity:
     return Identity(IdentityKind.EMAIL, email.strip().lower())
 
 
-def key(*, phone: Phone | None = None, email: str | None = None, order_id: str | None = None) -> str:
+def key(
+    *,
+    phone: Phone | None = None,
+    email: str | None = None,
+    order_id: str | None = None,
+    applicant_id: str | None = None,
+) -> str:
     """The key of an event: the strongest identity its payload has. Chooses partition and lane, without I/O.
 
     The E.164 phone (aliases of one line have one key), else `email:` and the address in lower case, else `order:` and
-    the id.
+    the id, else `applicant:` and the id.
     Raises: ValueError when none of them is given.
     """
     if phone is not None:
@@ -59,6 +65,8 @@ def key(*, phone: Phone | None = None, email: str | None = None, order_id: str |
         return _bounded(f"email:{email.strip().lower()}")
     if order_id and order_id.strip():
         return _bounded(f"order:{order_id.strip()}")
+    if applicant_id and applicant_id.strip():
+        return _bounded(f"applicant:{applicant_id.strip()}")
     raise ValueError("no identity")
 
 

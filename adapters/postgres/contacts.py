@@ -79,6 +79,8 @@ WHERE i.kind = 'phone' AND i.value = ANY ($1::text[]) AND i.value = given.phone
 
 _FORGET: Final = "UPDATE contact_identities SET cgb_digest = NULL WHERE kind = 'phone' AND value = ANY ($1::text[])"
 
+_HOLD: Final = "SELECT id FROM contacts WHERE id = ANY ($1::uuid[]) ORDER BY id FOR KEY SHARE"
+
 _NOTHING: Final = (None,) * 7
 
 
@@ -136,6 +138,14 @@ async def remember(conn: Connection, buyers: Sequence[Buyer]) -> Mapping[str, UU
         ids, digests = zip(*written.values(), strict=True)
         await conn.execute(_WRITTEN, list(written), list(ids), list(digests))
     return {buyer.asker or buyer.order_id: contacts[buyer.phone.e164] for buyer in buyers}
+
+
+async def held(conn: Connection, phones: Iterable[str]) -> Mapping[str, UUID]:
+    """Phone (E.164) -> contact id, for those that have a contact. The contacts stay until the end of the transaction,
+    so that a row may refer to them."""
+    found: dict[str, UUID] = {row[0]: row[1] for row in await conn.fetch(_FIND, list(phones))}
+    there = {row[0] for row in await conn.fetch(_HOLD, list(found.values()))} if found else set()
+    return {phone: contact for phone, contact in found.items() if contact in there}
 
 
 @dataclass(frozen=True, slots=True)

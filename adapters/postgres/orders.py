@@ -7,15 +7,13 @@ columns of its sync are in `order_marks`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-import orjson
-
+from adapters.postgres.json_text import json_text
 from adapters.postgres.pool import Connection
 from schemas.orders import Order
 
@@ -195,7 +193,7 @@ def row_of(order: Order, event_id: str, *, mended: bool = False) -> OrderRow:
     """The row of *order*, told by the event *event_id*. *mended*: as OrderRow has it."""
     phone = order.phone
     derived = (order.received_at, phone.digits, phone.e164) if phone else (order.received_at, None, None)
-    values = (*_plain_of(order), *map(_json, _parts_of(order)), *derived, event_id)
+    values = (*_plain_of(order), *map(json_text, _parts_of(order)), *derived, event_id)
     return OrderRow(order.order_id, order.state, mended, values)
 
 
@@ -225,13 +223,3 @@ async def replace(conn: Connection, rows: Sequence[OrderRow]) -> list[Change]:
         return []
     columns = zip(*(row.values for row in rows), strict=True)
     return [Change(*row) for row in await conn.fetch(_REPLACE, [row.mended for row in rows], *columns)]
-
-
-def _json(value: Any) -> str | None:
-    if value is None:
-        return None
-    # Decimals inside (prices) are finite and no longer than a float shows; the raw body keeps every digit.
-    try:
-        return orjson.dumps(value, default=float).decode()
-    except orjson.JSONEncodeError:  # whole numbers over 64 bits, or very deep
-        return json.dumps(value, default=float, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""A test order as Vizi would send it, with a proof of its sender: what `ferryman send-test orders` posts.
+"""A test of each webhook as Vizi would send it, with a proof of its sender: what `ferryman send-test` posts.
 
 The order is that of deploy/SENDING.md, under a new id. Its buyer does not exist: the phone is of a range that Sweden
 keeps for fiction, and the address is at example.com.
@@ -7,6 +7,7 @@ keeps for fiction, and the address is at example.com.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from importlib import resources
 from typing import Any, Final
@@ -18,7 +19,7 @@ from multidict import CIMultiDict
 from adapters.ports import Secrets, Webhook
 
 MOST: Final = 10**9
-"""Test orders of one day that have different ids."""
+"""Tests of one day that have different ids."""
 
 
 def sample_webhook(proofs: Secrets, now: datetime) -> Webhook:
@@ -26,7 +27,17 @@ def sample_webhook(proofs: Secrets, now: datetime) -> Webhook:
     secret of signatures, and without both the webhook has no proof."""
     order: dict[str, Any] = orjson.loads(resources.files("adapters.vizi").joinpath("order.json").read_bytes())
     order["order"]["id"] = f"SE{now:%y%m%d}IN{secrets.randbelow(MOST)}-TEST"
-    body = orjson.dumps(order)
+    return _proven(order, proofs, now)
+
+
+def sample_report(proofs: Secrets, now: datetime) -> Webhook:
+    """A webhook with a test report about an applicant of no order, otherwise as `sample_webhook`."""
+    issues = {"face_photo": [{"value": "blurred_photo", "label": "Photo is blurred"}]}
+    return _proven({"applicantId": f"apl_{now:%y%m%d}{secrets.randbelow(MOST)}-TEST", "issues": issues}, proofs, now)
+
+
+def _proven(document: Mapping[str, Any], proofs: Secrets, now: datetime) -> Webhook:
+    body = orjson.dumps(document)
     return Webhook(CIMultiDict({"Content-Type": "application/json", **_proof(body, proofs, now)}), body, "")
 
 

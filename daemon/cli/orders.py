@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,7 +40,8 @@ def show(
     order: Annotated[str, typer.Argument(help=f"Its id, or its event. {HELP}", parser=parse_words, metavar="ORDER")],
     json: Json = False,
 ) -> None:
-    """One order: where it stands, its buyer, its events. `ferryman events show` has the data."""
+    """One order: where it stands, its buyer, its events, what was reported about its applicants. `ferryman events show`
+    has the data."""
     run_async(_show(read_settings(), order, json))
 
 
@@ -102,10 +104,28 @@ async def _show(settings: Settings, wanted: str, json: bool) -> None:
         show_json(document)
         return
     for name, value in document.items():
-        if name not in ("events", "dead_letters") and value is not None:
+        if name not in ("events", "issues", "dead_letters") and value is not None:
             say(f"{name:24} {shown_time(value) if isinstance(value, datetime) else value}")
     for event in document["events"]:
         states = "  ".join(f"{worker}: {state}" for worker, state in event["workers"].items())
         say(f"{'event':24} {event['id']}  {event['type']}  {states}")
+    for report in document["issues"]:
+        say(f"{'applicant issues':24} {report['applicant_id']}  {_standing(report)}  {_kinds(report['issues'])}")
     for letter in document["dead_letters"]:
         say(f"{'dead letter':24} {letter['number']}  {letter['worker']}  {letter['state']}")
+
+
+def _standing(report: Mapping[str, Any]) -> str:
+    """Status, reason and event of a report about an applicant."""
+    why = f" ({report['reason']})" if report["reason"] else ""
+    return f"{report['status']}{why}  {shown_time(report['reported_at'])}  {report['event_id']}"
+
+
+def _kinds(issues: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """The categories and codes that a report names."""
+    named = (f"{category}: {', '.join(map(_code, items))}" for category, items in issues.items() if items)
+    return "; ".join(named) or "no issues"
+
+
+def _code(item: Mapping[str, Any]) -> str:
+    return str(item["value"] or item["label"])

@@ -22,6 +22,7 @@ from daemon.settings.model import Settings
 from daemon.telemetry.redaction import redact_text
 from daemon.web.place import from_here
 from daemon.workers import WORKERS, enabled
+from schemas.envelope import Event
 
 TESTED: Final = {source.name: source for source in SOURCES if source.sample is not None}
 
@@ -66,7 +67,7 @@ async def _send(settings: Settings, source: Source, where: str, timeout_s: float
     """Post a test of *source* to *where* and follow it; whether it ended as it should. *dry_run*: only say it."""
     async with opened(settings) as (_, pool):
         test = prepare(settings, source, utc_now())
-        say(f"{'would post' if dry_run else 'posting'} the test order {order_of(test.event.data)} to {where}")
+        say(f"{'would post' if dry_run else 'posting'} the test {_named(test.event)} to {where}")
         if dry_run:
             return True
         if not _accepted(await post(where, test.webhook), test):
@@ -88,6 +89,12 @@ async def _send(settings: Settings, source: Source, where: str, timeout_s: float
     return True
 
 
+def _named(event: Event) -> str:
+    """What is posted: an order by its id, anything else by its key."""
+    order_id = order_of(event.data)
+    return f"webhook {event.subject}" if order_id is None else f"order {order_id}"
+
+
 def _address(settings: Settings, source: Source, url: str | None) -> str:
     """Where to post. Raises: UsageError where that is not known."""
     if url is None:
@@ -104,6 +111,6 @@ def _accepted(answer: Answer, test: Prepared) -> bool:
         return False
     say(f"answer 202, event {', '.join(answer.event_ids)}")
     if list(answer.event_ids) != [test.event.id]:
-        say(f"that is another event than {test.event.id}, which this order makes: what runs there is no Ferryman")
+        say(f"that is another event than {test.event.id}, which this test makes: what runs there is no Ferryman")
         return False
     return True

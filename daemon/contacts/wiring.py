@@ -9,6 +9,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
+from adapters.postgres.applicant_issues import Known, known
 from adapters.postgres.person_orders import Asked, PersonOrders, of_persons
 from adapters.registry import DIRECTORIES
 from daemon.bus.batcher import Batcher
@@ -62,12 +63,14 @@ METRICS: Final = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactDeps:
     """The outside as the handlers of this domain see it. *orders_of*: answers which order a person's contact shows.
+    *applicant*: answers which order names an applicant.
     *directory*: None where no key is set; then the workers that need it are off. *sampled*: whether what was just
     written is to be read back: one write in READ_BACK."""
 
     settings: Settings
     metrics: Metrics
     orders_of: Callable[[Asked], Awaitable[PersonOrders]]
+    applicant: Callable[[str], Awaitable[Known]]
     directory: ContactDirectory | None = None
     sampled: Callable[[], bool] = lambda: False
 
@@ -75,10 +78,12 @@ class ContactDeps:
 @asynccontextmanager
 async def _opened(outside: Outside) -> AsyncIterator[ContactDeps]:
     lookups: Batcher[Asked, PersonOrders] = Batcher(partial(of_persons, outside.pool))
+    applicants: Batcher[str, Known] = Batcher(partial(known, outside.pool))
     yield ContactDeps(
         settings=outside.settings,
         metrics=outside.metrics,
         orders_of=lookups.submit,
+        applicant=applicants.submit,
         directory=_directory(outside),
         sampled=partial(_every, READ_BACK, count(1)),
     )

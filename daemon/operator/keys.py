@@ -7,10 +7,11 @@ from schemas.phone import parse_phone
 
 
 def keys_meant(text: str) -> list[str]:
-    """The keys that *text* may mean: itself, a phone in E.164 with or without its plus, an e-mail, an order's id."""
+    """The keys that *text* may mean: itself, a phone in E.164 with or without its plus, an e-mail, an order's or an
+    applicant's id."""
     phone = parse_phone(text if text.startswith("+") else f"+{text}")
     by_phone = [key(phone=phone)] if phone else []
-    return list(dict.fromkeys([text, *by_phone, key(email=text), key(order_id=text)]))
+    return list(dict.fromkeys([text, *by_phone, key(email=text), key(order_id=text), key(applicant_id=text)]))
 
 
 def masked_key(key: str) -> str:

@@ -1,4 +1,5 @@
-"""Vizi as Ferryman sees it: a client that POSTs orders, signed or with the shared key, and never repeats one."""
+"""Vizi as Ferryman sees it: a client that POSTs orders and reports about applicants, signed or with the shared key, and
+never repeats one."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ class Reply:
 
 
 class Vizi:
-    """Posts orders to *url*. *secret*: a Standard Webhooks secret; *api_key*: the shared key."""
+    """Posts to the Ferryman at *url*. *secret*: a Standard Webhooks secret; *api_key*: the shared key."""
 
     def __init__(self, session: ClientSession, url: str, *, secret: str, api_key: str) -> None:
         self._session = session
@@ -37,11 +38,18 @@ class Vizi:
 
     async def post(self, order: Mapping[str, Any], proof: Proof = "signature") -> Reply:
         """Send one order. Raises aiohttp.ClientError or TimeoutError when no answer comes within 5 s."""
-        body = json.dumps(order, ensure_ascii=False, separators=(",", ":")).encode()
+        return await self._post("/webhooks/orders", order, proof)
+
+    async def report(self, report: Mapping[str, Any], proof: Proof = "signature") -> Reply:
+        """Send one report of what is wrong with an applicant's documents. Raises as `post`."""
+        return await self._post("/webhooks/issues", report, proof)
+
+    async def _post(self, path: str, document: Mapping[str, Any], proof: Proof) -> Reply:
+        body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
         headers = {"Content-Type": "application/json", **self._proof(proof, body)}
-        async with self._session.post(self._url, data=body, headers=headers, timeout=TIMEOUT) as answer:
-            document = await answer.json(content_type=None) if answer.status == 202 else {}
-            return Reply(answer.status, tuple(document.get("event_ids", ())))
+        async with self._session.post(self._url + path, data=body, headers=headers, timeout=TIMEOUT) as answer:
+            accepted = await answer.json(content_type=None) if answer.status == 202 else {}
+            return Reply(answer.status, tuple(accepted.get("event_ids", ())))
 
     def _proof(self, proof: Proof, body: bytes) -> dict[str, str]:
         if proof == "key":

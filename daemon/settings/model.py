@@ -95,6 +95,10 @@ class Settings(BaseModel):
     ferryman_poison_deliveries: Annotated[int, whole(1, 1000)] = 5
     ferryman_log_level: LogLevel = "info"
 
+    # messages
+    ferryman_message_branches: Branches = ()  # of Vizi, in lower case; whose customers may get messages; empty: all
+    ferryman_issue_wait_seconds: Annotated[float, seconds(0, 86_400)] = 600.0  # that a report waits for its order
+
     # access
     ferryman_admin_token: OwnToken | None = None
     ferryman_readonly_token: OwnToken | None = None

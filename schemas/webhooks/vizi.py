@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal, InvalidOperation
 from math import isfinite
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -106,16 +106,16 @@ def _identifier(value: object) -> str:
     return text
 
 
-def _absent_if_blank(value: object) -> object:
+def absent_if_blank(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-def _object(value: object) -> object:
+def as_object(value: object) -> object:
     """PHP's empty array in the place of an object is an empty object."""
     return {} if value == [] else value
 
 
-def _array(value: object) -> object:
+def as_array(value: object) -> object:
     """PHP's array with gaps is an object of its numbers and values; it is an array in the order of the numbers."""
     if isinstance(value, dict) and all(map(_ARRAY_NUMBER.fullmatch, value)):
         return [value[number] for number in sorted(value, key=int)]
@@ -131,11 +131,13 @@ Money = Annotated[Decimal | None, BeforeValidator(_money)]
 Identifier = Annotated[str, BeforeValidator(_identifier)]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A part of a webhook. Members that are not named here stay in `model_extra`."""
+
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
-class Client(_Part):
+class Client(Part):
     """The buyer. *phone* is kept raw: `{code, number}`, text, null, or with empty parts."""
 
     name: Text = None
@@ -144,7 +146,7 @@ class Client(_Part):
     alerts: Flag = Field(default=None, alias="whatsappAlertsEnabled")
 
 
-class Product(_Part):
+class Product(Part):
     """The document that is bought. *price*, *urgencies*, *variations* and the like are kept as received."""
 
     name: Text = None
@@ -159,41 +161,41 @@ class Product(_Part):
     stay_limit: Whole = None
 
 
-class Entry(_Part):
+class Entry(Part):
     """The planned arrival. *date*: a plain day, "YYYY-MM-DD", or a moment that a browser has made of one."""
 
     date: Text = None
     port: Text = None
 
 
-class Meta(_Part):
+class Meta(Part):
     """How the form was filled in. *timestamp*: milliseconds since 1970, or seconds. *revision*: counts its changes."""
 
     timestamp: Any = None
     revision: Whole = None
 
 
-class Form(_Part):
+class Form(Part):
     """The form that the buyer filled in. Members that differ by country stay in `model_extra`."""
 
     id: Text = None
     country: Text = None
     created_at: Text = None
     updated_at: Text = None
-    client: Annotated[Client, BeforeValidator(_object)]
-    product: Annotated[Product | None, BeforeValidator(_object), BeforeValidator(_absent_if_blank)] = None
+    client: Annotated[Client, BeforeValidator(as_object)]
+    product: Annotated[Product | None, BeforeValidator(as_object), BeforeValidator(absent_if_blank)] = None
     quantity: Whole = None
     urgency: Text = None
     discount: Any = None
-    meta: Annotated[Meta | None, BeforeValidator(_object), BeforeValidator(_absent_if_blank)] = None
-    entry: Annotated[Entry | None, BeforeValidator(_object), BeforeValidator(_absent_if_blank)] = None
+    meta: Annotated[Meta | None, BeforeValidator(as_object), BeforeValidator(absent_if_blank)] = None
+    entry: Annotated[Entry | None, BeforeValidator(as_object), BeforeValidator(absent_if_blank)] = None
     file_transfer_method: Text = Field(default=None, alias="fileTransferMethod")
-    applicants: Annotated[list[Any] | None, BeforeValidator(_array), BeforeValidator(_absent_if_blank)] = None
+    applicants: Annotated[list[Any] | None, BeforeValidator(as_array), BeforeValidator(absent_if_blank)] = None
     emergency_contact: Any = Field(default=None, alias="emergencyContact")
     business: Any = None
 
 
-class OrderPart(_Part):
+class OrderPart(Part):
     """The sale. *amount*: in major units, exactly as the JSON text had it. *coupon*: an object, or old-style text."""
 
     id: Identifier
@@ -208,11 +210,14 @@ class OrderPart(_Part):
     status: Text = None
 
 
-class OrderWebhook(_Part):
+class OrderWebhook(Part):
     """The body of one order webhook."""
 
     form: Form
     order: OrderPart
+
+
+Webhook = TypeVar("Webhook", bound=Part)
 
 
 def body_from(data: bytes) -> dict[str, Any]:
@@ -245,23 +250,30 @@ def _refuse(text: str) -> None:
 
 
 def webhook_from(body: Mapping[str, Any]) -> OrderWebhook:
-    """The parts of a body.
+    """The parts of an order's webhook. Raises: Malformed, as `parts_from`."""
+    return parts_from(body, OrderWebhook)
+
+
+def parts_from(body: Mapping[str, Any], model: type[Webhook], names: Collection[str] | None = None) -> Webhook:
+    """The parts of a body by their *model*. *names*: the only ones that an error may show, where the sender chooses
+    names; None: every one, as they are all the model's.
 
     Raises: Malformed, naming the part that is missing or of the wrong type, never its value.
     """
     try:
-        return OrderWebhook.model_validate(body)
+        return model.model_validate(body)
     except ValidationError as exc:
-        raise Malformed(_complaint(exc)) from None
+        raise Malformed(_complaint(exc, names)) from None
 
 
-def _complaint(exc: ValidationError) -> str:
+def _complaint(exc: ValidationError, names: Collection[str] | None) -> str:
     error = exc.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in error["loc"])
+    loc = error["loc"]
+    where = ".".join(str(part) if isinstance(part, int) or names is None or part in names else "…" for part in loc)
     match error["type"]:
         case "missing":
             return f"{where} is missing"
-        case "model_type":
+        case "model_type" | "dict_type":
             return f"{where} is not an object"
         case "list_type":
             return f"{where} is not an array"

@@ -38,6 +38,7 @@ from adapters.gate import Gate
 from adapters.http import open_session
 from adapters.ports import Webhook
 from adapters.postgres import orders
+from adapters.postgres.applicant_issues import Known, known
 from adapters.postgres.bus import epochs as leases
 from adapters.postgres.person_orders import Asked, PersonOrders, of_persons
 from adapters.postgres.pool import Pool, connect
@@ -228,12 +229,14 @@ class Rig:
     async def _consumer(self) -> AsyncIterator[Consumer]:
         settings = Settings(cgb_sync_delay_ms=0, cgb_sync_concurrency=AT_ONCE)
         lookups: Batcher[Asked, PersonOrders] = Batcher(partial(of_persons, self.pool))
+        applicants: Batcher[str, Known] = Batcher(partial(known, self.pool))
         channels = Channels()
         metrics = Metrics(declared(WORKERS), workers=[WORKER.name], sources=["orders"], providers=["cgb"])
         deps = ContactDeps(
             settings=settings,
             metrics=metrics,
             orders_of=lookups.submit,
+            applicant=applicants.submit,
             directory=self.directory(channels["cgb"]),
         )
         owned = FixedLeases(await leases.take(self.pool, WORKER.name, range(PARTITIONS), "bench"))

@@ -31,6 +31,8 @@ from daemon.operator.doctor import examine
 from daemon.operator.inspection import Inspection
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
+from daemon.sandbox.reports import make_report
+from daemon.sandbox.vizi import Vizi
 from daemon.settings.model import Settings
 from daemon.stores.embedded.servers import embedded
 from tests.support.daemons import (
@@ -273,6 +275,42 @@ async def heard(here: Running, event: str) -> bool:
     return any(f'"{event}"' in line for line in here.lines)
 
 
+def order_of(applicant: str, n: int, **overrides: Any) -> dict[str, Any]:
+    made = {"branch": "il", "alerts": True, "quantity": 1} | overrides
+    order = orders.make_order(random.Random(n), n, order_id=f"IL-{applicant}", **made)
+    order["form"]["applicants"][0]["id"] = applicant
+    return order
+
+
+async def test_reports_that_come_to_nothing(operator: Operator, db: Pool) -> None:
+    late, branch = order_of("late", 1), order_of("branch", 2, branch="se")
+    consent, phone = order_of("consent", 3, alerts=False), order_of("phone", 4, phone=None)
+    settings = dict(operator.settings) | {"FERRYMAN_MESSAGE_BRANCHES": "il", "FERRYMAN_ISSUE_WAIT_SECONDS": 0}
+    with following("A report about an applicant comes to nothing") as page:
+        async with running(operator.cwd, **settings) as here:
+            at = operator.beside(here)
+            vizi = Vizi(here.session, here.url, secret=SIGNING, api_key=API_KEY)
+            sent = {"late": (await vizi.report(make_report("late"), "key")).event_ids[0]}
+            await page.follow("skipped unknown applicant N", at)
+            for order in (late, branch, consent, phone):
+                assert (await here.post(order))[0] == 202
+            await ended(db, 4)
+            for applicant in ("branch", "consent", "phone"):
+                (sent[applicant],) = (await vizi.report(make_report(applicant), "key")).event_ids
+            await page.follow("skipped (no consent)", at, ORDER=id_of(consent))
+            await page.follow("skipped (no phone)", at, ORDER=id_of(phone))
+            await page.follow("skipped (other branch)", at, ORDER=id_of(branch), EVENT=sent["branch"])
+            await page.follow("skipped (unknown applicant)", at, ORDER=id_of(late), EVENT=sent["late"])
+            assert (await vizi.report({"applicantId": "late", "issues": 5}, "key")).status == 202
+            await page.follow("N applicant-issues Malformed", at)
+
+            async def reported() -> bool:
+                found = await db.fetch("SELECT applicant_id FROM applicant_issues WHERE status = 'reported'")
+                return [row["applicant_id"] for row in found] == ["late"]
+
+            await until(reported, "the report whose order came late")
+
+
 async def test_cgb_away(operator: Operator, cgb: CgbSandbox, db: Pool) -> None:
     sent = some_orders(14)
     with following("CGB is away or refuses us") as page:
@@ -363,8 +401,9 @@ async def test_every_path_is_served_and_secrets_are_changed_without_a_gap(operat
             await page.follow("the environment overrules the file: CGB_API_KEY", by_file)
             await page.follow("at the next start: FERRYMAN_LOG_LEVEL", by_file)
             assert paths[0] == ("POST", "/webhooks/orders")
-            assert len(paths) == 5
-            for _, path in paths[1:]:
+            assert paths[1] == ("POST", "/webhooks/issues")
+            assert len(paths) == 6
+            for _, path in paths[2:]:
                 async with here.session.get(here.url + path) as answer:
                     assert answer.status == 200, path
 

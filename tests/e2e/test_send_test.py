@@ -20,15 +20,17 @@ SECRET: Final = "whsec_" + "c2FtcGxlLXNlY3JldC1vZi10aGUtcGFnZSE="
 
 
 class Sender:
-    """Runs `send-test orders` with the settings of a daemon."""
+    """Runs `send-test` for a source with the settings of a daemon."""
 
-    def __init__(self, cwd: Path, settings: dict[str, Any], here: Running | None = None) -> None:
-        self.cwd, self.settings = cwd, settings
+    def __init__(
+        self, cwd: Path, settings: dict[str, Any], here: Running | None = None, source: str = "orders"
+    ) -> None:
+        self.cwd, self.settings, self.source = cwd, settings, source
         self.port = free_port() if here is None else here.url.rpartition(":")[2]
 
     async def run(self, *argv: str, **changed: object) -> tuple[int, str]:
         env = environment(**{"ORDERS_API_KEY": API_KEY, "FERRYMAN_PORT": self.port} | self.settings | changed)
-        code, out, err = await ferryman("send-test", "orders", *argv, cwd=self.cwd, env=env)
+        code, out, err = await ferryman("send-test", self.source, *argv, cwd=self.cwd, env=env)
         return code, out + err
 
 
@@ -57,6 +59,19 @@ async def test_a_test_order_is_posted_and_followed_to_its_end_in_every_worker(
     assert await db.fetchval("SELECT count(*) FROM orders") == 0
     assert await db.fetchval("SELECT count(*) FROM event_journal") == 3
     assert cgb.ledger.contacts_made() == []
+
+
+async def test_a_test_report_is_posted_and_followed_to_its_end_in_every_worker(
+    tmp_path: Path, settings: dict[str, Any], db: Pool
+) -> None:
+    async with running(tmp_path, **settings) as here:
+        code, said = await Sender(tmp_path, settings, here, "issues").run()
+        assert code == 0, said
+        assert re.search(r"posting the test webhook applicant:apl_\S+-TEST to \S+/webhooks/issues", said)
+        assert "applicant-issues: skipped (test report)" in said
+        assert "contact-sync" not in said
+    assert await db.fetchval("SELECT count(*) FROM applicant_issues") == 0
+    assert await db.fetchval("SELECT count(*) FROM event_journal") == 1
 
 
 async def test_a_test_order_is_signed_where_the_settings_have_a_secret_and_no_key(

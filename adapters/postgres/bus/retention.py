@@ -31,7 +31,11 @@ _KINDS: Final[Mapping[str, str]] = {
         DELETE FROM event_conflicts WHERE (event_id, data_hash) IN (
             SELECT event_id, data_hash FROM event_conflicts
             WHERE seen_at < now() - make_interval(days => $1) LIMIT $2)""",
+    # the count is that of the orders: what is left of so many reports leaves the next time
     "order_bodies": """
+        WITH reports AS (UPDATE applicant_issues SET raw_body = '' WHERE id IN (
+            SELECT id FROM applicant_issues
+            WHERE raw_body <> '' AND reported_at < now() - make_interval(days => $1) LIMIT $2))
         UPDATE orders SET raw_body = '' WHERE order_id IN (
             SELECT order_id FROM orders
             WHERE raw_body <> '' AND webhook_received_at < now() - make_interval(days => $1) LIMIT $2)""",

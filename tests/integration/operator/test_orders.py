@@ -105,6 +105,39 @@ async def test_one_order_is_shown_with_its_buyer_events_and_letters(db: Pool) ->
     assert found["dead_letters"] == [{"number": 1, "worker": "contact-sync", "state": "open"}]
 
 
+REPORT = """
+INSERT INTO applicant_issues (applicant_id, event_id, status, reason, issues, order_id, reported_at, raw_body)
+VALUES ($1, 'e', $2, $3, $4::jsonb, $5, now(), '{}')
+"""
+
+
+async def test_one_order_is_shown_with_what_was_reported_about_its_applicants(
+    db: Pool, redis: Redis, redis_url: str, database_url: str
+) -> None:
+    body = make_order(Random(1), 1, branch="il", order_id="IL-1", quantity=3)
+    body["form"]["applicants"] = [{"id": "apl_1"}, {"id": "apl_2"}, {"id": "apl_3"}, None, {"id": 7}]
+    await stored(db, ONE._replace(data=orjson.dumps(body)), TWO)
+    issues = {"face_photo": [{"value": "blurred_photo", "label": "x"}, {"value": None, "label": "Hat"}], "business": []}
+    await db.execute(REPORT, "apl_1", "reported", None, json.dumps(issues), "IL-1")
+    await db.execute(REPORT, "apl_2", "skipped", "unknown applicant", "{}", None)
+    await db.execute(REPORT, "apl_3", "reported", None, "{}", "IL-2")  # which names the applicant too, and is newer
+    await db.execute(REPORT, "7", "failed", f"odd {PHONE}", "{}", None)
+    found = (await orders.show(db, "IL-1"))["issues"]
+    assert [(one["applicant_id"], one["status"], one["reason"]) for one in found] == [
+        ("apl_1", "reported", None),
+        ("apl_2", "skipped", "unknown applicant"),
+        ("7", "failed", "odd [phone]"),
+    ]
+    assert found[0]["issues"] == issues
+    assert [one["applicant_id"] for one in (await orders.show(db, "IL-2"))["issues"]] == ["apl_3"]
+    code, said = await verb(redis_url, database_url, "orders", "show", "IL-1")
+    assert code == 0, said
+    assert "apl_1  reported  " in said
+    assert "face_photo: blurred_photo, Hat" in said
+    assert "apl_2  skipped (unknown applicant)" in said
+    assert "no issues" in said
+
+
 async def test_an_order_that_is_not_there_says_where_to_look(db: Pool) -> None:
     with pytest.raises(NoSuchOrder, match="ferryman refused list"):
         await orders.show(db, "IL-1")

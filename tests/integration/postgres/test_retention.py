@@ -40,12 +40,18 @@ async def test_a_letter_that_is_open_or_whose_end_the_accounts_know_stays(db: Po
     ]
 
 
-async def test_of_an_old_order_only_its_text_leaves(db: Pool) -> None:
+async def test_of_an_old_order_and_an_old_report_only_the_text_leaves(db: Pool) -> None:
     await db.execute(
         "INSERT INTO orders (order_id, ordered_at, raw_body, webhook_received_at)"
         " SELECT 'IL' || n, now(), 'text', now() - make_interval(days => n) FROM unnest(ARRAY[10, 50]) AS n"
     )
+    await db.execute(
+        "INSERT INTO applicant_issues (applicant_id, event_id, status, issues, raw_body, reported_at)"
+        " SELECT 'a' || n, 'e', 'skipped', '{}', 'text', now() - make_interval(days => n) FROM unnest(ARRAY[10, 50]) n"
+    )
     assert await retention.remove(db, "order_bodies", 30) == 1
+    found = await db.fetch("SELECT applicant_id, raw_body FROM applicant_issues ORDER BY 1")
+    assert [tuple(row) for row in found] == [("a10", "text"), ("a50", "")]
     rows = await db.fetch("SELECT order_id, raw_body FROM orders ORDER BY 1")
     assert [tuple(row) for row in rows] == [("IL10", "text"), ("IL50", "")]
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import pytest
 
 from daemon.sandbox.orders import make_order
+from schemas.applicant_issues import Issue, report_from
 from schemas.envelope import content_digest, event_id
 from schemas.orders import is_test_order, order_from
 from tests.support.listening import KEY, PATH, Open, Rig
@@ -37,15 +38,25 @@ def order_id(body: bytes) -> str:
     return str(json.loads(body)["order"]["id"])
 
 
+def of_an_applicant(body: bytes) -> bool:
+    return b'"applicantId"' in body
+
+
+def sole_event(body: bytes) -> str:
+    """The id of the event that a sample makes."""
+    doc = json.loads(body)
+    names = ("issues", doc["applicantId"]) if of_an_applicant(body) else ("orders", order_id(body))
+    return event_id(*names, state=content_digest(doc))
+
+
 async def test_every_sample_is_answered_as_the_page_says(rig: Rig) -> None:
     assert len(SAMPLES) == PAGE.count("```json")
     for body, status in [(WHOLE, 202), *SAMPLES]:
-        answer = await rig.post(body)
+        path = "/webhooks/issues" if of_an_applicant(body) else PATH
+        answer = await rig.ask("POST", path, body, X_API_Key=KEY)
         assert answer.status == status, body
         if status == 202:
-            assert answer.json == {
-                "event_ids": [event_id("orders", order_id(body), state=content_digest(json.loads(body)))]
-            }
+            assert answer.json == {"event_ids": [sole_event(body)]}
     assert {status for _, status in SAMPLES} == {202, 400}
 
 
@@ -59,8 +70,9 @@ def test_the_samples_are_read_as_the_page_says() -> None:
     assert (order.amount, order.currency, order.branch) == (Decimal("1249.99"), "USD", "co")
     assert order.phone is not None
     assert order.ordered_at == datetime(2031, 2, 14, 9, tzinfo=UTC)
-    (bare,) = (body for body, status in SAMPLES if status == 202 and b'"form"' not in body)
+    bare, report = (body for body, status in SAMPLES if status == 202 and b'"form"' not in body)
     assert is_test_order(order_id(bare))
+    assert report_from(report, NOW).issues == (Issue("face_photo", "blurred_photo", "Photo is blurred"),)
 
 
 def test_the_sample_file_has_the_parts_that_vizi_sends() -> None:

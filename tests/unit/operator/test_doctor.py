@@ -45,7 +45,8 @@ REDIS = RedisServer(
 )
 POSTGRES = PostgresServer("16.2", 16, True, "on", True, 90, 0.02, ())
 TABLES = TableCounts(16, {"inbox": 0, "event_journal": 0}, {}, 0, None, 0, None, 14, True)
-LEASES = Table({"m1": frozenset({"journal"})}, {("journal", p): "m1" for p in range(16)})
+RUNNING = about(Settings(), WORKERS, SOURCES).workers
+LEASES = Table({"m1": frozenset(RUNNING)}, {(worker, p): "m1" for worker in RUNNING for p in range(16)})
 
 
 def told(providers: dict[str, ProviderReport] | None = None, **changed: str) -> list[Member]:
@@ -147,7 +148,12 @@ def test_a_healthy_installation_has_nothing_but_ok() -> None:
         ({"paused": frozenset({"cgb"})}, "warn", "cgb is paused", "ferryman resume cgb"),
         ({"unsigned": ("orders",)}, "warn", "anybody", "FERRYMAN_ALLOW_UNSIGNED"),
         ({"leases": Table({}, {})}, "warn", "no daemon runs", "ferryman run"),
-        ({"leases": replace(LEASES, owners={})}, "warn", "16 of 16 partitions of journal", "log"),
+        (
+            {"leases": replace(LEASES, owners={at: m for at, m in LEASES.owners.items() if at[0] != "journal"})},
+            "warn",
+            "16 of 16 partitions of journal",
+            "log",
+        ),
         (
             {"tables": replace(TABLES, partitions=8), "settings": Settings(ferryman_partitions=16)},
             "error",
@@ -256,13 +262,13 @@ def test_the_loss_window_is_one_sentence(redis: dict[str, Any], postgres: dict[s
 
 def test_what_is_off_is_listed_with_the_names_that_switch_it_on() -> None:
     found = about(Settings(), WORKERS, SOURCES)
-    assert found.workers == ("journal",)
+    assert found.workers == ("journal", "applicant-issues")
     assert found.workers_off == {"contact-sync": "CGB_API_KEY is not set"}
-    assert found.sources_off == {"orders": "set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET"}
+    assert found.sources_off == dict.fromkeys(("orders", "issues"), "set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET")
     given = Settings(cgb_api_key="k" * 20, orders_api_key="a" * 20, ferryman_workers="journal")
     found = about(given, WORKERS, SOURCES)
-    assert found.workers_off == {"contact-sync": "FERRYMAN_WORKERS does not name it"}
-    assert (found.sources, found.sources_off) == (("orders",), {})
+    assert found.workers_off == dict.fromkeys(("contact-sync", "applicant-issues"), "FERRYMAN_WORKERS does not name it")
+    assert (found.sources, found.sources_off) == (("orders", "issues"), {})
 
 
 def test_the_share_of_the_disk_is_that_of_df(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,7 +299,7 @@ def test_the_status_says_what_is_known_and_null_where_nothing_is() -> None:
         "dead": 2,
         "oldest_seconds": None,
     }
-    assert known["members"] == {"m1": {"journal": list(range(16))}}
+    assert known["members"] == {"m1": {worker: list(range(16)) for worker in sorted(RUNNING)}}
     blind = document(inspection(redis=None, leases=None, backlogs={}, workers_off={"contact-sync": "no key"}))
     assert blind["members"] is None
     assert blind["workers"]["journal"]["state"] == "not known"
@@ -327,7 +333,7 @@ def test_what_a_live_process_reports_counts_and_not_the_environment_of_this_shel
     assert "not served" not in text
     assert "is off" not in text
     assert "this shell's settings differ from the daemon's: CGB_API_KEY, ORDERS_API_KEY" in text
-    assert "takes orders and runs journal, contact-sync" in text
+    assert "takes orders, issues and runs journal, contact-sync" in text
     known = document(found)
     assert known["sources_off"] == {}
     assert known["settings_differ"] == ["CGB_API_KEY", "ORDERS_API_KEY"]

@@ -78,6 +78,7 @@ def test_texts_become_values() -> None:
         CGB_API_URL="http://localhost:1234/any/path/",
         FERRYMAN_WORKERS="contact-sync, journal,",
         FERRYMAN_ALLOW_UNSIGNED="orders,360dialog",
+        FERRYMAN_MESSAGE_BRANCHES="IL, se",
         ORDERS_API_KEY="one-0123456789abcdef, two-0123456789abcdef",
         TWILIO_ACCOUNT_SID="AC1",
         TWILIO_AUTH_TOKEN="t",
@@ -91,6 +92,7 @@ def test_texts_become_values() -> None:
     assert settings.cgb_api_url == "http://localhost:1234/any/path"
     assert settings.ferryman_workers == ("contact-sync", "journal")
     assert settings.ferryman_allow_unsigned == ("orders", "360dialog")
+    assert settings.ferryman_message_branches == ("il", "se")
     assert [key.get_secret_value() for key in settings.orders_api_key] == [
         "one-0123456789abcdef",
         "two-0123456789abcdef",
@@ -117,6 +119,9 @@ def test_an_empty_value_counts_as_not_set() -> None:
         ("FERRYMAN_LEASE_SECONDS", "nan"),
         ("FERRYMAN_DRAIN_SECONDS", "0"),
         ("FERRYMAN_LOG_LEVEL", "loud"),
+        ("FERRYMAN_MESSAGE_BRANCHES", "il;se"),
+        ("FERRYMAN_MESSAGE_BRANCHES", "il,5"),
+        ("FERRYMAN_ISSUE_WAIT_SECONDS", "86401"),
         ("FERRYMAN_ADMIN_TOKEN", "né"),
         ("FERRYMAN_PUBLIC_URL", "ferryman.example"),
         ("CGB_SYNC_DELAY_MS", "-1"),
