@@ -8,10 +8,10 @@ from typing import Final
 
 from daemon.bus import journal
 from daemon.bus.worker import AnyWorker
-from daemon.contacts import sync
+from daemon.contacts import sync, whatsapp_validation
 from daemon.settings.model import Settings
 
-WORKERS: Final[tuple[AnyWorker, ...]] = (journal.WORKER, sync.WORKER)
+WORKERS: Final[tuple[AnyWorker, ...]] = (journal.WORKER, sync.WORKER, whatsapp_validation.WORKER)
 
 
 def enabled(settings: Settings, workers: Sequence[AnyWorker] = WORKERS) -> tuple[list[AnyWorker], dict[str, str]]:

@@ -127,10 +127,6 @@ class LiveCgb:
         """The wanted names that the account lacked when its fields were last asked for."""
         return self._fields.missing
 
-    async def has_whatsapp(self, phone: Phone) -> bool | None:
-        """None, without a call: the service has no way to tell."""
-        return None
-
     def _note_existing(self, digits: str) -> None:
         if len(self._told_to_exist) >= _MOST_TOLD:
             self._told_to_exist.pop(next(iter(self._told_to_exist)))

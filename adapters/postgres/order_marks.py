@@ -26,7 +26,7 @@ UPDATE orders SET
   cgb_sync_status = COALESCE(given.status, orders.cgb_sync_status),
   cgb_sync_attempted_at = CASE WHEN given.status IN ('syncing', 'failed') THEN given.at
                                ELSE COALESCE(orders.cgb_sync_attempted_at, given.at) END,
-  cgb_sync_completed_at = CASE WHEN given.status IN ('synced', 'no_whatsapp') THEN given.at
+  cgb_sync_completed_at = CASE WHEN given.status = 'synced' THEN given.at
                                WHEN given.status = 'failed' THEN NULL
                                ELSE orders.cgb_sync_completed_at END,
   cgb_sync_error = CASE WHEN given.status IS NOT NULL THEN given.error
@@ -35,18 +35,18 @@ UPDATE orders SET
                         ELSE orders.cgb_sync_error END,
   cgb_contact_id = COALESCE(given.contact_id, orders.cgb_contact_id),
   cgb_contact_exists = COALESCE(orders.cgb_contact_exists, given.contact_exists),
-  cgb_has_whatsapp = COALESCE(given.has_whatsapp, orders.cgb_has_whatsapp),
   cbb_contact_uuid = COALESCE(given.contact, orders.cbb_contact_uuid),
   processed_at = CASE WHEN given.status <> 'syncing' THEN given.at ELSE orders.processed_at END,
   updated_at = now()
-FROM locked JOIN unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::boolean[], $7::boolean[],
-                        $8::uuid[], $9::text[])
-  AS given (order_id, status, at, error, contact_id, contact_exists, has_whatsapp, contact, event_id) USING (order_id)
+FROM locked JOIN unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::boolean[], $7::uuid[],
+                        $8::text[])
+  AS given (order_id, status, at, error, contact_id, contact_exists, contact, event_id) USING (order_id)
 WHERE orders.order_id = locked.order_id
   AND (given.event_id IS NULL OR orders.event_id IS NULL OR given.event_id = orders.event_id)
 """
 
-End: TypeAlias = Literal["synced", "no_whatsapp", "failed"]
+End: TypeAlias = Literal["synced", "failed"]
+"""An order that is synced ends as `no_whatsapp` where that is known of its number: `whatsapp_checks.show` says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ Mark: TypeAlias = "Syncing | Waiting | SyncResult"
 class SyncResult:
     """How the sync of an order ended, at *at*. *error*: for `failed`; at most LONGEST_ERROR characters are kept.
 
-    None for the contact's id, for its existence and for WhatsApp leaves the stored value.
+    None for the contact's id and for its existence leaves the stored value.
     """
 
     order_id: str
@@ -84,7 +84,6 @@ class SyncResult:
     error: str | None = None
     contact_id: str | None = None
     contact_exists: bool | None = None
-    has_whatsapp: bool | None = None
     event_id: str | None = None
 
 
@@ -107,20 +106,10 @@ def _mark(order_id: str, one: Mark | None, contact: UUID | None) -> tuple[Any, .
     """The row of one order for _MARK. *one* is None: only the order's contact is recorded."""
     match one:
         case Syncing():
-            return order_id, "syncing", one.at, None, None, one.contact_exists, None, contact, one.event_id
+            return order_id, "syncing", one.at, None, None, one.contact_exists, contact, one.event_id
         case Waiting():
-            return order_id, None, None, one.why[:LONGEST_ERROR], None, None, None, contact, one.event_id
+            return order_id, None, None, one.why[:LONGEST_ERROR], None, None, contact, one.event_id
         case SyncResult():
             error = one.error[:LONGEST_ERROR] if one.error else None
-            return (
-                order_id,
-                one.status,
-                one.at,
-                error,
-                one.contact_id,
-                one.contact_exists,
-                one.has_whatsapp,
-                contact,
-                one.event_id,
-            )
-    return order_id, None, None, None, None, None, None, contact, None
+            return order_id, one.status, one.at, error, one.contact_id, one.contact_exists, contact, one.event_id
+    return order_id, None, None, None, None, None, contact, None

@@ -66,14 +66,12 @@ CALLS: Final[dict[str, Callable[[ContactDirectory], Awaitable[object]]]] = {
     "create": lambda cgb: cgb.create(DRAFT),
     "update": lambda cgb: cgb.update(PHONE.digits, {"OrderNumber": "IL1"}),
     "field_names": lambda cgb: cgb.field_names(),
-    "has_whatsapp": lambda cgb: cgb.has_whatsapp(PHONE),
 }
 RETURNED: Final[dict[str, tuple[type, ...]]] = {
     "find": (DirectoryContact, type(None)),
     "create": (str,),
     "update": (type(None),),
     "field_names": (frozenset, type(None)),
-    "has_whatsapp": (bool, type(None)),
 }
 
 
