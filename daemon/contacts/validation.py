@@ -6,8 +6,8 @@ What messages tell comes as two types of events, whose `data` is an object with 
     message.received   {"phone": "+972505550142", "at": "2031-03-01T12:00:00+00:00"}
     delivery.updated   {"phone": …, "at": …, "status": "delivered", "error_code": 131026}
 
-`phone` is E.164, null for a person without one. `at` is when it happened; without it, when the event arrived.
-`error_code` is Meta's, as a number or as text.
+`phone` is E.164, null for a person without one. `at` is when it happened, with an offset; without it, when the event
+arrived. `error_code` is Meta's, as a number or as text.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ UNDELIVERABLE: Final = "131026"
 and never as a sign that the person has blocked us."""
 
 _MOBILE: Final = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
-_REACHED: Final = frozenset({"delivered", "read", "played"})
+_REACHED: Final = ("delivered", "read", "played")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +91,12 @@ def _time(text: Any, otherwise: datetime) -> datetime:
     if text is None:
         return otherwise
     try:
-        at = datetime.fromisoformat(text).astimezone(UTC)
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is not None:
+            return at.astimezone(UTC)
     except (TypeError, ValueError, OverflowError) as exc:
         raise Malformed("the event's time is not ISO 8601") from exc
-    return at
+    raise Malformed("the event's time has no offset")
 
 
 def heavier(one: Evidence | None, other: Evidence) -> Evidence:
