@@ -1,4 +1,4 @@
-"""Whatever CGB answers, every request of either style, and every question of a checker of numbers, ends in a value or in
+"""Whatever CGB answers, every request of either style and every question of a checker of numbers ends in a value, or in
 an error that the bus knows."""
 
 from __future__ import annotations
