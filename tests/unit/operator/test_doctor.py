@@ -45,7 +45,8 @@ REDIS = RedisServer(
 )
 POSTGRES = PostgresServer("16.2", 16, True, "on", True, 90, 0.02, ())
 TABLES = TableCounts(16, {"inbox": 0, "event_journal": 0}, {}, 0, None, 0, None, 14, True)
-LEASES = Table({"m1": frozenset({"journal"})}, {("journal", p): "m1" for p in range(16)})
+RUNNING = ("journal", "whatsapp-validation")
+LEASES = Table({"m1": frozenset(RUNNING)}, {(name, p): "m1" for name in RUNNING for p in range(16)})
 
 
 def told(providers: dict[str, ProviderReport] | None = None, **changed: str) -> list[Member]:
@@ -249,12 +250,14 @@ def test_the_loss_window_is_one_sentence(redis: dict[str, Any], postgres: dict[s
 
 def test_what_is_off_is_listed_with_the_names_that_switch_it_on() -> None:
     found = about(Settings(), WORKERS, SOURCES)
-    assert found.workers == ("journal",)
+    assert found.workers == RUNNING
     assert found.workers_off == {"contact-sync": "CGB_API_KEY is not set"}
     assert found.sources_off == {"orders": "set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET"}
     given = Settings(cgb_api_key="k" * 20, orders_api_key="a" * 20, ferryman_workers="journal")
     found = about(given, WORKERS, SOURCES)
-    assert found.workers_off == {"contact-sync": "FERRYMAN_WORKERS does not name it"}
+    assert found.workers_off == dict.fromkeys(
+        ("contact-sync", "whatsapp-validation"), "FERRYMAN_WORKERS does not name it"
+    )
     assert (found.sources, found.sources_off) == (("orders",), {})
 
 
