@@ -84,6 +84,7 @@ class Gate:
         look: Callable[[], Look] | None = None,
         about: str | None = None,
         neutral: Callable[[], Look] | None = None,
+        asks: bool = False,
     ) -> T:
         """Send one request; returns what *judge* makes of its answer.
 
@@ -101,12 +102,14 @@ class Gate:
 
         A read whose answer is too long is asked once more, and then TooLong: the breaker does not count it. Where the
         account itself is answered so, it is ChannelDown, as no event is at fault.
+
+        *asks*: the request changes nothing, although its method is that of a write.
         """
-        operation: Operation = "read" if method in READS else "write"
+        operation: Operation = "read" if asks or method in READS else "write"
         self.channel.check(operation)
         await self._take_place()
 
-        sent = {"headers": headers, "params": params, "json": json, "form": form}
+        sent = {"headers": headers, "params": params, "json": json, "form": form, "write": operation == "write"}
         send = partial(self._send, method, url, **sent)
 
         async def make() -> T:

@@ -104,10 +104,12 @@ async def exchange(
     json: Any = None,
     form: Mapping[str, str] | None = None,
     max_body: int = MAX_BODY_BYTES,
+    write: bool | None = None,
 ) -> Reply:
     """Send one request; returns its answer, whatever the status.
 
-    *timeout_s* bounds all of it; *system* names the other side in errors.
+    *timeout_s* bounds all of it; *system* names the other side in errors. *write*: whether it changes something there;
+    None: its method tells.
 
     Raises:
         Transient: never connected (also: no free connection in time); or, for a read, no whole answer.
@@ -117,6 +119,8 @@ async def exchange(
         Refused: *url* is not a valid URL.
         LeaseLost: another process may own the event by now; nothing was sent.
     """
+    if write is None:
+        write = method not in READS
     try:
         async with session.request(
             method,
@@ -135,12 +139,12 @@ async def exchange(
     except InvalidURL:
         raise coded(Refused(f"{system}: the address is not a valid URL"), "no-url") from None
     except _Overlong:
-        raise _too_long(system, write=method not in READS) from None
+        raise _too_long(system, write=write) from None
     except TimeoutError:
-        error = lost(f"{system}: no answer in time", write=method not in READS)
+        error = lost(f"{system}: no answer in time", write=write)
         raise coded(error, "no-answer") from None
     except (ClientError, OSError):
-        error = lost(f"{system}: the connection broke before the answer", write=method not in READS)
+        error = lost(f"{system}: the connection broke before the answer", write=write)
         raise coded(error, "connection-broke") from None
 
 

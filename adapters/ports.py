@@ -50,11 +50,6 @@ class ContactDirectory(Protocol):
         and takes any name."""
         ...
 
-    async def has_whatsapp(self, phone: Phone) -> bool | None:
-        """Whether *phone* is on WhatsApp; None where the service has no way to tell (live style: always, without a
-        call)."""
-        ...
-
 
 class DirectoryStyle(Protocol):
     """Makes a directory. *base_url*: of the account. *api_key*: gives its key, and is asked at each call, as the key
@@ -64,6 +59,26 @@ class DirectoryStyle(Protocol):
     def __call__(
         self, gate: Gate, *, base_url: str, api_key: Callable[[], str], cache_s: float, wanted: Iterable[str] = ()
     ) -> ContactDirectory: ...
+
+
+class NumberChecker(Protocol):
+    """Tells which numbers are on WhatsApp, and reaches none of the people: CGB in its documented style, Whapi."""
+
+    most: int
+    """How many numbers one call may ask for."""
+
+    async def check(self, phones: Sequence[Phone]) -> list[bool | None]:
+        """Whether each of *phones* (at most `most`, all different) is on WhatsApp; one call. None: it does not say.
+
+        Never raises Uncertain, as a question changes nothing.
+        """
+        ...
+
+
+class CheckerMaker(Protocol):
+    """Makes a checker. *base_url*: of the account. *api_key*: gives its key, and is asked at each call."""
+
+    def __call__(self, gate: Gate, *, base_url: str, api_key: Callable[[], str]) -> NumberChecker: ...
 
 
 class NoIdentity(Malformed):

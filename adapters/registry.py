@@ -1,6 +1,7 @@
 """The outside systems of Ferryman by what they offer: a new one is a file in its system's folder and a line here.
 
-A directory is imported when it is made: it needs an HTTP client, which a command that only reads tables must not load.
+A directory or a checker is imported when it is made: it needs an HTTP client, which a command that only reads tables
+must not load.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from adapters.vizi import issues
 from adapters.vizi import source as orders
 
 if TYPE_CHECKING:
-    from adapters.ports import DirectoryStyle
+    from adapters.ports import CheckerMaker, DirectoryStyle
 
 SOURCES: Final = (orders.SOURCE, issues.SOURCE)
 """The webhook sources."""
@@ -35,3 +36,19 @@ DIRECTORIES: Final[Mapping[str, Callable[[], DirectoryStyle]]] = {
     "documented": _cgb_documented,
 }
 """The styles of CGB's contact directory, by CGB_API_STYLE."""
+
+
+def _cgb_checker() -> CheckerMaker:
+    from adapters.cgb.documented_checker import DocumentedCgbChecker
+
+    return DocumentedCgbChecker
+
+
+def _whapi_checker() -> CheckerMaker:
+    from adapters.whapi.checker import WhapiChecker
+
+    return WhapiChecker
+
+
+CHECKERS: Final[Mapping[str, Callable[[], CheckerMaker]]] = {"cgb": _cgb_checker, "whapi": _whapi_checker}
+"""The checkers of numbers by their channel, in the order in which they are asked."""

@@ -8,10 +8,15 @@ from typing import Final
 
 from daemon.bus import journal
 from daemon.bus.worker import AnyWorker
-from daemon.contacts import applicant_issues, sync
+from daemon.contacts import applicant_issues, sync, whatsapp_validation
 from daemon.settings.model import Settings
 
-WORKERS: Final[tuple[AnyWorker, ...]] = (journal.WORKER, sync.WORKER, applicant_issues.WORKER)
+WORKERS: Final[tuple[AnyWorker, ...]] = (
+    journal.WORKER,
+    sync.WORKER,
+    whatsapp_validation.WORKER,
+    applicant_issues.WORKER,
+)
 
 
 def enabled(settings: Settings, workers: Sequence[AnyWorker] = WORKERS) -> tuple[list[AnyWorker], dict[str, str]]:

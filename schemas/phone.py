@@ -126,6 +126,11 @@ def aliases(e164: str) -> tuple[str, ...]:
     return (e164,)
 
 
+def is_reserved(phone: Phone) -> bool:
+    """Whether *phone* is in a range that is kept for tests and documentation, and that no person has."""
+    return _RESERVED.fullmatch(phone.e164) is not None
+
+
 def line(e164: str) -> str:
     """The one notation that stands for all aliases of *e164*, where they must count as one. It is no address."""
     for pattern, notation, _ in _TWO_NOTATIONS:

@@ -85,17 +85,6 @@ class DocumentedCgb:
         """None: the documents know no list of fields, and any name is taken."""
         return None
 
-    async def has_whatsapp(self, phone: Phone) -> bool | None:
-        """What the gateway says of *phone*; one call. None where it has no such call, or no clear answer."""
-        try:
-            answer = await self._calls.ask("GET", f"/whatsapp/validate/{phone.digits}", about=phone.digits)
-        except Rejection as refusal:
-            if refusal.not_found:
-                return None
-            raise
-        valid = answer.get("valid") if isinstance(answer, dict) else None
-        return valid if isinstance(valid, bool) else None
-
 
 def _cufs(fields: Mapping[str, FieldValue]) -> dict[str, str | int | float | bool]:
     return {name: documented_value(value) for name, value in fitting(fields).items()}

@@ -123,10 +123,6 @@ class LiveCgb:
         """Names of the custom fields, at most cache_s old; callers at the same time share one call."""
         return frozenset(await self._fields.ids())
 
-    async def has_whatsapp(self, phone: Phone) -> bool | None:
-        """None, without a call: the service has no way to tell."""
-        return None
-
     def _note_existing(self, digits: str) -> None:
         if len(self._told_to_exist) >= _MOST_TOLD:
             self._told_to_exist.pop(next(iter(self._told_to_exist)))

@@ -26,7 +26,7 @@ UPDATE orders SET
   cgb_sync_status = COALESCE(given.status, orders.cgb_sync_status),
   cgb_sync_attempted_at = CASE WHEN given.status IN ('syncing', 'failed') THEN given.at
                                ELSE COALESCE(orders.cgb_sync_attempted_at, given.at) END,
-  cgb_sync_completed_at = CASE WHEN given.status IN ('synced', 'no_whatsapp') THEN given.at
+  cgb_sync_completed_at = CASE WHEN given.status = 'synced' THEN given.at
                                WHEN given.status = 'failed' THEN NULL
                                ELSE orders.cgb_sync_completed_at END,
   cgb_sync_error = CASE WHEN given.status IS NOT NULL THEN given.error
@@ -35,18 +35,18 @@ UPDATE orders SET
                         ELSE orders.cgb_sync_error END,
   cgb_contact_id = COALESCE(given.contact_id, orders.cgb_contact_id),
   cgb_contact_exists = COALESCE(orders.cgb_contact_exists, given.contact_exists),
-  cgb_has_whatsapp = COALESCE(given.has_whatsapp, orders.cgb_has_whatsapp),
   cbb_contact_uuid = COALESCE(given.contact, orders.cbb_contact_uuid),
   processed_at = CASE WHEN given.status <> 'syncing' THEN given.at ELSE orders.processed_at END,
   updated_at = now()
-FROM locked JOIN unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::boolean[], $7::boolean[],
-                        $8::uuid[], $9::text[])
-  AS given (order_id, status, at, error, contact_id, contact_exists, has_whatsapp, contact, event_id) USING (order_id)
+FROM locked JOIN unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::boolean[], $7::uuid[],
+                        $8::text[])
+  AS given (order_id, status, at, error, contact_id, contact_exists, contact, event_id) USING (order_id)
 WHERE orders.order_id = locked.order_id
   AND (given.event_id IS NULL OR orders.event_id IS NULL OR given.event_id = orders.event_id)
 """
 
-End: TypeAlias = Literal["synced", "no_whatsapp", "failed"]
+End: TypeAlias = Literal["synced", "failed"]
+"""An order that is synced ends as `no_whatsapp` where that is known of its number: `whatsapp_checks.show` says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ Mark: TypeAlias = "Syncing | Waiting | SyncResult"
 class SyncResult:
     """How the sync of an order ended, at *at*. *error*: for `failed`; at most LONGEST_ERROR characters are kept.
 
-    None for the contact's id, for its existence and for WhatsApp leaves the stored value.
+    None for the contact's id and for its existence leaves the stored value.
     """
 
     order_id: str
@@ -84,7 +84,6 @@ class SyncResult:
     error: str | None = None
     contact_id: str | None = None
     contact_exists: bool | None = None
-    has_whatsapp: bool | None = None
     event_id: str | None = None
 
 
@@ -99,12 +98,11 @@ class NotMeant:
 
 @dataclass(frozen=True, slots=True)
 class Coalesced:
-    """The contact *contact_id* of *phone* (E.164) shows what it is to show, since *order_id* was synced as *status* at
-    *at*: so does it for the person's orders that were left to that sync."""
+    """The contact *contact_id* of *phone* (E.164) shows what it is to show, since *order_id* was synced at *at*: so it
+    does for the person's orders that were left to that sync."""
 
     phone: str
     order_id: str
-    status: End
     at: datetime
     contact_id: str
 
@@ -119,15 +117,16 @@ WHERE orders.order_id = locked.order_id AND given.event_id = orders.event_id
 
 _END_COALESCED: Final = """
 WITH locked AS MATERIALIZED (
-  SELECT order_id, given.status, given.at, given.contact_id
-  FROM orders JOIN unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[])
-    AS given (phone, other_id, status, at, contact_id) ON client_phone_e164 = given.phone
+  SELECT order_id, given.at, given.contact_id
+  FROM orders JOIN unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[])
+    AS given (phone, other_id, at, contact_id) ON client_phone_e164 = given.phone
   WHERE client_phone_e164 = ANY ($1::text[]) AND cgb_sync_status = 'syncing' AND order_id <> given.other_id
   ORDER BY order_id FOR UPDATE OF orders)
-UPDATE orders SET cgb_sync_status = locked.status, cgb_sync_completed_at = locked.at, cgb_sync_error = NULL,
+UPDATE orders SET cgb_sync_status = 'synced', cgb_sync_completed_at = locked.at, cgb_sync_error = NULL,
   cgb_contact_id = locked.contact_id, cgb_contact_exists = COALESCE(cgb_contact_exists, true),
   processed_at = locked.at, updated_at = now()
 FROM locked WHERE orders.order_id = locked.order_id
+RETURNING orders.order_id
 """
 
 
@@ -138,12 +137,13 @@ async def leave(conn: Connection, rows: Sequence[NotMeant]) -> None:
         await conn.execute(_LEAVE, *map(list, columns))
 
 
-async def end_coalesced(conn: Connection, rows: Sequence[Coalesced]) -> None:
-    """Record the end of the orders that were left to the sync of another one of their person."""
+async def end_coalesced(conn: Connection, rows: Sequence[Coalesced]) -> list[str]:
+    """Record the end of the orders that were left to the sync of another one of their person; returns their ids."""
     last = {row.phone: row for row in rows}
-    if last:
-        columns = zip(*((r.phone, r.order_id, r.status, r.at, r.contact_id) for r in last.values()), strict=True)
-        await conn.execute(_END_COALESCED, *map(list, columns))
+    if not last:
+        return []
+    columns = zip(*((r.phone, r.order_id, r.at, r.contact_id) for r in last.values()), strict=True)
+    return [order_id for (order_id,) in await conn.fetch(_END_COALESCED, *map(list, columns))]
 
 
 async def mark(conn: Connection, marks: Sequence[Mark], people: Mapping[str, UUID]) -> None:
@@ -165,20 +165,10 @@ def _mark(order_id: str, one: Mark | None, contact: UUID | None) -> tuple[Any, .
     """The row of one order for _MARK. *one* is None: only the order's contact is recorded."""
     match one:
         case Syncing():
-            return order_id, "syncing", one.at, None, None, one.contact_exists, None, contact, one.event_id
+            return order_id, "syncing", one.at, None, None, one.contact_exists, contact, one.event_id
         case Waiting():
-            return order_id, None, None, one.why[:LONGEST_ERROR], None, None, None, contact, one.event_id
+            return order_id, None, None, one.why[:LONGEST_ERROR], None, None, contact, one.event_id
         case SyncResult():
             error = one.error[:LONGEST_ERROR] if one.error else None
-            return (
-                order_id,
-                one.status,
-                one.at,
-                error,
-                one.contact_id,
-                one.contact_exists,
-                one.has_whatsapp,
-                contact,
-                one.event_id,
-            )
-    return order_id, None, None, None, None, None, None, contact, None
+            return order_id, one.status, one.at, error, one.contact_id, one.contact_exists, contact, one.event_id
+    return order_id, None, None, None, None, None, contact, None

@@ -65,6 +65,7 @@ _TABLE: Final = (
     Verb("orders", "orders:app", group=True),
     Verb("sync", "sync:app", group=True),
     Verb("reconcile", "reconcile:reconcile"),
+    Verb("validate", "validate:validate"),
     Verb("send-test", "send_test:send_test"),
     Verb("config", "config:app", group=True),
 )

@@ -24,8 +24,9 @@ class NotReloaded(FerrymanError):
 
 
 def reload() -> None:
-    """Let every daemon of this data directory read its settings again. It takes new secrets of sources and a new
-    CGB_API_KEY without closing anything. What else has changed is named: it takes effect at the next start."""
+    """Let every daemon of this data directory read its settings again. It takes new secrets of sources, a new
+    CGB_API_KEY and a new WHAPI_TOKEN without closing anything. What else has changed is named: it takes effect at the
+    next start."""
     data_dir = read_settings().ferryman_data_dir
     run_async(_reload(data_dir))
 

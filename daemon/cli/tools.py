@@ -71,12 +71,12 @@ def confirm(question: str, would: str, *, yes: bool, ask: bool = True) -> None:
 
 
 def content_of(path: Path) -> bytes:
-    """What a file holds that replaces stored data, without what editors put around it. Raises: NotRead."""
+    """What a file of the operator's holds, without what editors put around it. Raises: NotRead."""
     try:
         return without_mark(path.read_bytes()).strip()
     except (OSError, ValueError) as exc:  # ValueError: no file can have such a name
         why = getattr(exc, "strerror", None) or "no such name"
-        raise NotRead(f"{path} cannot be read ({why}): name a file with the new data") from exc
+        raise NotRead(f"{path} cannot be read ({why}): name a file that can be read") from exc
 
 
 def operator() -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from adapters.postgres import audit_log, contacts, order_marks, orders
+from adapters.postgres import audit_log, contacts, order_marks, orders, whatsapp_checks
 from adapters.postgres.audit_log import DAEMON, Logged
 from adapters.postgres.contacts import Buyer, Doubt
 from adapters.postgres.order_marks import Coalesced, NotMeant, Syncing, SyncResult, Waiting
@@ -25,7 +25,9 @@ _UPDATED: Final = "order.updated"
 async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     """Write a batch of orders, marks, results and buyers. Returns an `order.moved` for each person who has one order
     less, and an `order.received` for each newer state to which an operator's correction was carried over. Locks people
-    before orders."""
+    before orders. Orders that are stored, or end, show what is known of their numbers on WhatsApp."""
+    if shown := [row.order_id for row in rows if isinstance(row, OrderRow | SyncResult)]:
+        await whatsapp_checks.hold(conn)
     people = await contacts.remember(conn, [row for row in rows if isinstance(row, Buyer)])
     if doubts := {row.phone for row in rows if isinstance(row, Doubt)}:
         await contacts.forget_written(conn, doubts)
@@ -34,7 +36,9 @@ async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     marks = [row for row in rows if isinstance(row, Syncing | SyncResult | Waiting)]
     await order_marks.mark(conn, marks, people)
     await order_marks.leave(conn, [row for row in rows if isinstance(row, NotMeant)])
-    await order_marks.end_coalesced(conn, [row for row in rows if isinstance(row, Coalesced)])
+    shown += await order_marks.end_coalesced(conn, [row for row in rows if isinstance(row, Coalesced)])
+    if shown:
+        await whatsapp_checks.show(conn, shown)
     return emitted
 
 

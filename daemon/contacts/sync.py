@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from adapters.postgres import order_marks
 from adapters.postgres.contacts import Buyer, Doubt
 from adapters.postgres.order_marks import Coalesced, NotMeant, Syncing, SyncResult, Waiting
 from adapters.postgres.orders import row_of
@@ -38,7 +37,7 @@ from daemon.contacts.recording import record
 from daemon.contacts.wiring import CGB, CONTACTS, ContactDeps
 from schemas.contacts import FieldValue
 from schemas.envelope import Event
-from schemas.errors import FerrymanError, Malformed, NotSent, Permanent, Refused, Transient
+from schemas.errors import FerrymanError, Malformed, NotSent, Refused, Transient
 from schemas.identity import key
 from schemas.orders import Order, is_test_order, order_from, order_id_of
 from schemas.phone import Phone
@@ -65,7 +64,6 @@ class _Seen:
     fields: Mapping[str, FieldValue] | None
     plan: Plan
     digest: bytes | None
-    has_whatsapp: bool | None
     took_s: float
 
 
@@ -148,13 +146,11 @@ async def _look_up(event: Event, deps: ContactDeps, turn: Turn, order: Order | N
         digest = None if fields is None else digest_of(phone.e164, fields)
         if digest is not None and digest == stand.written and stand.contact_id:
             plan: Plan | None = Keep(stand.contact_id)
-            has_whatsapp = None
         else:
             plan = await _plan(deps, shown, phone, known, fields)
-            has_whatsapp = await _has_whatsapp(_directory(deps), phone)
     if plan is None:
         return Done(rows=(Doubt(phone.e164),), skipped="no contact")
-    seen = _Seen(order, shown, phone, fields, plan, digest, has_whatsapp, clock())
+    seen = _Seen(order, shown, phone, fields, plan, digest, clock())
     if isinstance(plan, Keep):
         action = "unchanged" if shown is order else "skipped"
         return _done(event, deps, turn, seen, plan.contact_id, action, seen.took_s)
@@ -176,16 +172,6 @@ async def _plan(
     if shown is not None and fields is not None:
         return decide(shown, phone, found, fields)
     return None if found is None else emptying(found, known)
-
-
-async def _has_whatsapp(directory: ContactDirectory, phone: Phone) -> bool | None:
-    """Whether the directory has *phone* on WhatsApp, None where it does not say. A directory that refuses the question
-    for good must not fail the sync."""
-    try:
-        return await directory.has_whatsapp(phone)
-    except Permanent as exc:
-        log.warning("contact.whatsapp_unknown", error=type(exc).__name__)
-        return None
 
 
 async def _write(event: Event, deps: ContactDeps, turn: Turn, seen: _Seen) -> Outcome:
@@ -234,35 +220,28 @@ async def _apply(deps: ContactDeps, seen: _Seen) -> tuple[str, str]:
 def _done(
     event: Event, deps: ContactDeps, turn: Turn, seen: _Seen, contact_id: str, action: str, took_s: float
 ) -> Done:
-    has_whatsapp = seen.has_whatsapp
-    status: order_marks.End = "no_whatsapp" if has_whatsapp is False else "synced"
     _count(deps, "cgb_sync_success")
     deps.metrics.observe("cgb_sync_duration", took_s)
-    if has_whatsapp is not None:
-        deps.metrics.inc("cgb_whatsapp_available" if has_whatsapp else "cgb_whatsapp_unavailable")
     fact = {
         "order_id": None if seen.shown is None else seen.shown.order_id,
         "contact_id": contact_id,
         "action": action,
-        "status": status,
-        "has_whatsapp": has_whatsapp,
     }
     rows: list[Row] = [_buyer(seen, contact_id, turn)] if seen.shown is not None else [Doubt(seen.phone.e164)]
     if seen.order is not None:
         fact["order_id"] = seen.order.order_id
         result = SyncResult(
             order_id=seen.order.order_id,
-            status=status,
+            status="synced",
             at=turn.now,
             contact_id=contact_id,
             contact_exists=not isinstance(seen.plan, Create),
-            has_whatsapp=has_whatsapp,
             event_id=event.id,
         )
         rows.append(result)
     if deps.settings.cgb_sync_coalesce and seen.shown is not None:
         own = "" if seen.order is None else seen.order.order_id
-        rows.append(Coalesced(seen.phone.e164, own, status, turn.now, contact_id))
+        rows.append(Coalesced(seen.phone.e164, own, turn.now, contact_id))
     synced = event.emit("contact.synced", 0, fact, subject=key(phone=seen.phone), time=turn.now)
     return Done(rows=tuple(rows), emit=(synced,))
 
@@ -356,8 +335,7 @@ WORKER: Final[Worker[ContactDeps]] = Worker(
     lanes=lambda s: s.cgb_sync_concurrency,
     attempts=lambda s: max(1, s.cgb_retry_attempts),
     off=lambda s: None if s.cgb_api_key or not s.cgb_sync_enabled else "CGB_API_KEY is not set",
-    # The longest step asks for the contact (twice, where the answer is too long, and by a search), the account's fields
-    # and the number, and after a refusal for the account: six requests, each with its timeout, and its wait for the
-    # rate limit.
-    deadline_s=lambda s: 6 * (s.cgb_timeout / 1000 + LONGEST_WAIT_S) + 10,
+    # The longest step asks for the contact (twice, where the answer is too long, and by a search) and the account's
+    # fields, and after a refusal for the account: five requests, each with its timeout and its wait for a place.
+    deadline_s=lambda s: 5 * (s.cgb_timeout / 1000 + LONGEST_WAIT_S) + 10,
 )

@@ -11,18 +11,24 @@ from typing import TYPE_CHECKING, Final
 
 from adapters.postgres.applicant_issues import Known, known
 from adapters.postgres.person_orders import Asked, PersonOrders, of_persons
-from adapters.registry import DIRECTORIES
+from adapters.postgres.whatsapp_checks import known_of
+from adapters.registry import CHECKERS, DIRECTORIES
 from daemon.bus.batcher import Batcher
 from daemon.bus.metrics import OF_ALL
 from daemon.bus.worker import Domain, Outside
+from daemon.contacts.checking import Checkers
 from daemon.contacts.fields import KEPT, OF_AN_ORDER
 from daemon.contacts.reconciler import duties
+from daemon.contacts.validation import Terms
 from daemon.telemetry.declared import Declared
 
 if TYPE_CHECKING:
-    from adapters.ports import ContactDirectory
+    from adapters.gate import Gate
+    from adapters.ports import ContactDirectory, NumberChecker
     from daemon.settings.model import Settings
     from daemon.telemetry.metrics import Metrics
+    from schemas.phone import Phone
+    from schemas.whatsapp import Evidence, EvidenceSource
 
 CGB: Final = "cgb"
 """The channel of the contact directory."""
@@ -31,6 +37,15 @@ CGB_SCOPE: Final = "cgb:account"
 """The scope of the rate limit: CGB limits the account as a whole, to 100 requests in 60 seconds by its refusals."""
 
 READ_BACK: Final = 100
+"""Of so many writes one is read back."""
+
+WHAPI: Final = "whapi"
+"""The channel of the Whapi account."""
+
+WHAPI_SCOPE: Final = "whapi:channel"
+
+WHAPI_TIMEOUT_S: Final = 30.0
+"""For one request: the vendor's own clients wait as long."""
 
 METRICS: Final = (
     Declared("cgb_sync_total", "counter", "Order synchronisations to CGB that have ended."),
@@ -63,28 +78,38 @@ METRICS: Final = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactDeps:
     """The outside as the handlers of this domain see it. *orders_of*: answers which order a person's contact shows.
-    *applicant*: answers which order names an applicant.
-    *directory*: None where no key is set; then the workers that need it are off. *sampled*: whether what was just
-    written is to be read back: one write in READ_BACK."""
+    *applicant*: answers which order names an applicant. *sampled*: whether what was just written is to be read back.
+    *checks_of*: what is known of a number on WhatsApp, also where it has expired; *checkers*: whom to ask, perhaps
+    nobody; *terms*: how long an answer counts. *directory*: None where no key is set; then the workers that need it are
+    off."""
 
     settings: Settings
     metrics: Metrics
     orders_of: Callable[[Asked], Awaitable[PersonOrders]]
     applicant: Callable[[str], Awaitable[Known]]
+    checks_of: Callable[[Phone], Awaitable[Evidence | None]]
+    checkers: Checkers
+    terms: Terms
     directory: ContactDirectory | None = None
     sampled: Callable[[], bool] = lambda: False
 
 
 @asynccontextmanager
 async def _opened(outside: Outside) -> AsyncIterator[ContactDeps]:
+    settings = outside.settings
     lookups: Batcher[Asked, PersonOrders] = Batcher(partial(of_persons, outside.pool))
     applicants: Batcher[str, Known] = Batcher(partial(known, outside.pool))
+    checks: Batcher[Phone, Evidence | None] = Batcher(partial(known_of, outside.pool))
+    cgb = None if settings.cgb_api_key is None else _cgb_gate(outside)
     yield ContactDeps(
-        settings=outside.settings,
+        settings=settings,
         metrics=outside.metrics,
         orders_of=lookups.submit,
         applicant=applicants.submit,
-        directory=_directory(outside),
+        checks_of=checks.submit,
+        checkers=checkers(outside, cgb),
+        terms=terms_of(settings),
+        directory=None if cgb is None else _directory(outside, cgb),
         sampled=partial(_every, READ_BACK, count(1)),
     )
 
@@ -93,21 +118,58 @@ def _every(most: int, numbers: Iterator[int]) -> bool:
     return next(numbers) % most == 0
 
 
-def _directory(outside: Outside) -> ContactDirectory | None:
+def terms_of(settings: Settings) -> Terms:
+    """For how long an answer about WhatsApp counts."""
+    return Terms(settings.ferryman_whatsapp_yes_days, settings.ferryman_whatsapp_no_days)
+
+
+def checkers(outside: Outside, cgb: Gate | None = None) -> Checkers:
+    """The checkers that the settings configure. *cgb*: the gate to CGB, where there is one already."""
+    settings = outside.settings
+    made: dict[EvidenceSource, NumberChecker] = {}
+    if settings.cgb_api_key is not None and _cgb_may_be_asked(settings):
+        made["cgb"] = CHECKERS[CGB]()(
+            cgb or _cgb_gate(outside), base_url=settings.cgb_api_url, api_key=partial(outside.secret, "cgb_api_key")
+        )
+    if settings.whapi_token is not None:
+        made["whapi"] = CHECKERS[WHAPI]()(
+            _whapi_gate(outside), base_url=settings.whapi_api_url, api_key=partial(outside.secret, "whapi_token")
+        )
+    return Checkers(made)
+
+
+def _cgb_may_be_asked(settings: Settings) -> bool:
+    """Only the documented style has the question; and a sync that is off, or a dry run, means that CGB gets no call."""
+    return settings.cgb_api_style == "documented" and settings.cgb_sync_enabled and not settings.cgb_sync_dry_run
+
+
+def _cgb_gate(outside: Outside) -> Gate:
+    """The one gate to CGB: all calls stand in one line for its rate limit."""
+    settings = outside.settings
+    return _gate(outside, CGB, CGB_SCOPE, "CGB", settings.cgb_rate_per_minute, settings.cgb_timeout / 1000)
+
+
+def _whapi_gate(outside: Outside) -> Gate:
+    return _gate(outside, WHAPI, WHAPI_SCOPE, "Whapi", outside.settings.whapi_rate_per_minute, WHAPI_TIMEOUT_S)
+
+
+def _gate(outside: Outside, channel: str, scope: str, system: str, per_minute: int, timeout_s: float) -> Gate:
     from adapters.gate import Gate
     from adapters.redis.limits import RateLimiter
 
-    settings = outside.settings
-    if settings.cgb_api_key is None:
-        return None
-    gate = Gate(
+    limiter = RateLimiter(outside.redis, per_minute=per_minute)
+    return Gate(
         session=outside.session,
-        channel=outside.channels[CGB],
-        limiter=RateLimiter(outside.redis, per_minute=settings.cgb_rate_per_minute),
-        scope=CGB_SCOPE,
-        system="CGB",
-        timeout_s=settings.cgb_timeout / 1000,
+        channel=outside.channels[channel],
+        limiter=limiter,
+        scope=scope,
+        system=system,
+        timeout_s=timeout_s,
     )
+
+
+def _directory(outside: Outside, gate: Gate) -> ContactDirectory:
+    settings = outside.settings
     make = DIRECTORIES[settings.cgb_api_style]()
     return make(
         gate,
@@ -119,5 +181,5 @@ def _directory(outside: Outside) -> ContactDirectory | None:
 
 
 CONTACTS: Final[Domain[ContactDeps]] = Domain(
-    name="contacts", opened=_opened, metrics=METRICS, scopes={CGB: CGB_SCOPE}, duties=duties
+    name="contacts", opened=_opened, metrics=METRICS, scopes={CGB: CGB_SCOPE, WHAPI: WHAPI_SCOPE}, duties=duties
 )

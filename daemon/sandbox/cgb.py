@@ -25,7 +25,7 @@ from daemon.sandbox.cgb_control import control_routes
 from daemon.sandbox.cgb_documented import DocumentedApi
 from daemon.sandbox.cgb_live import LiveApi
 from daemon.sandbox.cgb_statuses import Statuses
-from daemon.sandbox.faults import Fault, Faults, body_json, cut, failure, html, limited, long, raw, reset, short
+from daemon.sandbox.faults import Fault, Faults, body_json, failure, limited, spoiled
 from daemon.sandbox.ledger import Asked, Ledger
 
 Style: TypeAlias = Literal["live", "documented"]
@@ -177,23 +177,9 @@ class CgbSandbox:
         return answer
 
     async def _go_wrong(self, request: web.Request, fault: Fault, done: web.StreamResponse) -> web.StreamResponse:
+        if (answer := await spoiled(request, fault, done)) is not None:
+            return answer
         match fault.kind:
-            case "hang":
-                await asyncio.sleep(fault.seconds)
-                return done
-            case "reset":
-                reset(request)
-                return done
-            case "html":
-                return html(fault.status or 502)
-            case "cut":
-                return cut(done)
-            case "short":
-                return await short(request, done)
-            case "long":
-                return long(done, fault.size)
-            case "raw":
-                return raw(fault.body, fault.status or 200)
             case "limited":
                 form = "200" if fault.status == 200 else "429"
                 return self._limited(form, fault.retry_after)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
@@ -179,6 +180,28 @@ def long(answer: web.StreamResponse, size: int) -> web.Response:
 def raw(body: str, status: int) -> web.Response:
     """An answer that holds *body*, whatever it is."""
     return web.Response(body=body.encode(errors="surrogatepass"), status=status, content_type="application/json")
+
+
+async def spoiled(request: web.Request, fault: Fault, done: web.StreamResponse) -> web.StreamResponse | None:
+    """What becomes of the answer *done* by *fault*; None for the kinds that each system words in its own way."""
+    match fault.kind:
+        case "hang":
+            await asyncio.sleep(fault.seconds)
+            return done
+        case "reset":
+            reset(request)
+            return done
+        case "html":
+            return html(fault.status or 502)
+        case "cut":
+            return cut(done)
+        case "short":
+            return await short(request, done)
+        case "long":
+            return long(done, fault.size)
+        case "raw":
+            return raw(fault.body, fault.status or 200)
+    return None
 
 
 def _body(answer: web.StreamResponse) -> bytes:

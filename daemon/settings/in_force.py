@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from daemon.settings.load import NAMES
 from daemon.settings.model import Settings
 
-SINGLE: Final = ("cgb_api_key",)
+SINGLE: Final = ("cgb_api_key", "whapi_token")
 """Secrets that are not of a source and that their users ask for anew each time. One that was not set cannot be taken:
 what needs it is off."""
 

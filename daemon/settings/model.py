@@ -92,6 +92,8 @@ class Settings(BaseModel):
     ferryman_retention_order_bodies_days: Annotated[int, whole(1, 3650)] = 365
     ferryman_retention_replays_days: Annotated[int, whole(1, 3650)] = 365
     ferryman_reconcile_minutes: Annotated[int, whole(1, 1440)] = 10
+    ferryman_whatsapp_yes_days: Annotated[int, whole(1, 3650)] = 90
+    ferryman_whatsapp_no_days: Annotated[int, whole(1, 3650)] = 14
     ferryman_poison_deliveries: Annotated[int, whole(1, 1000)] = 5
     ferryman_log_level: LogLevel = "info"
 
@@ -150,6 +152,7 @@ class Settings(BaseModel):
     meta_access_token: Token | None = None
     whapi_api_url: HttpAddress = "https://gate.whapi.cloud"
     whapi_token: Token | None = None
+    whapi_rate_per_minute: Annotated[int, whole(1, 1_000_000)] = 20
     messages_default_provider: Provider = "cgb"
 
     # archive; neither a service account nor an emulator: files under ferryman_data_dir

@@ -42,6 +42,7 @@ from adapters.postgres.applicant_issues import Known, known
 from adapters.postgres.bus import epochs as leases
 from adapters.postgres.person_orders import Asked, PersonOrders, of_persons
 from adapters.postgres.pool import Pool, connect
+from adapters.postgres.whatsapp_checks import known_of
 from adapters.redis import streams
 from adapters.redis.limits import RateLimiter
 from adapters.redis.streams import Streams, stream_key
@@ -49,9 +50,11 @@ from adapters.vizi.source import parse
 from daemon.app import declared
 from daemon.bus.batcher import Batcher
 from daemon.bus.consumer import Consumer
+from daemon.contacts.checking import Checkers
 from daemon.contacts.decisions import Create, decide
 from daemon.contacts.fields import EMPTY, contact_fields
 from daemon.contacts.sync import WORKER
+from daemon.contacts.validation import Terms
 from daemon.contacts.wiring import ContactDeps
 from daemon.process import settle_memory
 from daemon.sandbox.orders import make_order
@@ -61,6 +64,8 @@ from daemon.workers import WORKERS
 from schemas.contacts import ContactDraft
 from schemas.envelope import Event
 from schemas.orders import Order, order_from
+from schemas.phone import Phone
+from schemas.whatsapp import Evidence
 from tests.bench.rig import Cores, Figure, Took, clocked, helper, main, stores
 from tests.support.bus import FixedLeases, make_shared
 
@@ -230,6 +235,7 @@ class Rig:
         settings = Settings(cgb_sync_delay_ms=0, cgb_sync_concurrency=AT_ONCE)
         lookups: Batcher[Asked, PersonOrders] = Batcher(partial(of_persons, self.pool))
         applicants: Batcher[str, Known] = Batcher(partial(known, self.pool))
+        checks: Batcher[Phone, Evidence | None] = Batcher(partial(known_of, self.pool))
         channels = Channels()
         metrics = Metrics(declared(WORKERS), workers=[WORKER.name], sources=["orders"], providers=["cgb"])
         deps = ContactDeps(
@@ -237,6 +243,9 @@ class Rig:
             metrics=metrics,
             orders_of=lookups.submit,
             applicant=applicants.submit,
+            checks_of=checks.submit,
+            checkers=Checkers({}),
+            terms=Terms(yes_days=90, no_days=14),
             directory=self.directory(channels["cgb"]),
         )
         owned = FixedLeases(await leases.take(self.pool, WORKER.name, range(PARTITIONS), "bench"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,7 @@ from adapters.cgb.documented_directory import DocumentedCgb
 from adapters.http import open_session
 from daemon.sandbox.cgb import CgbSandbox
 from schemas.contacts import ContactDraft
-from schemas.errors import Refused, Transient
+from schemas.errors import Refused
 from schemas.phone import Phone
 from tests.support.gates import gate_on
 
@@ -67,31 +66,6 @@ async def test_a_put_under_a_dropped_connection_is_not_repeated_silently(
     with pytest.raises(Exception, match="CGB"):
         await cgb.update(PHONE.digits, {"OrderNumber": "IL1"})
     assert len(sandbox.ledger.writes(PHONE.digits)) == 1
-
-
-async def test_whatsapp_is_what_the_gateway_says(cgb: DocumentedCgb, sandbox: CgbSandbox) -> None:
-    assert await cgb.has_whatsapp(PHONE) is True
-    sandbox.switches.no_whatsapp = [PHONE.digits]
-    assert await cgb.has_whatsapp(PHONE) is False
-    sandbox.faults.add("error", status=404, shape="nested", code=404)
-    assert await cgb.has_whatsapp(PHONE) is None
-
-
-@pytest.mark.parametrize(
-    "odd", [{"body": ""}, {"body": "<html></html>"}, {"body": "[1"}, {"body": "17"}, {"status": 500}]
-)
-async def test_a_validation_with_an_odd_answer_is_asked_again(
-    cgb: DocumentedCgb, sandbox: CgbSandbox, odd: Any
-) -> None:
-    sandbox.faults.add("raw", **odd)
-    with pytest.raises(Transient):
-        await cgb.has_whatsapp(PHONE)
-
-
-@pytest.mark.parametrize("body", ["{}", "[]", "[1]", '{"valid": "yes"}', '{"valid": null}'])
-async def test_a_validation_that_does_not_say_is_unknown(cgb: DocumentedCgb, sandbox: CgbSandbox, body: str) -> None:
-    sandbox.faults.add("raw", body=body)
-    assert await cgb.has_whatsapp(PHONE) is None
 
 
 async def test_any_field_name_is_taken(cgb: DocumentedCgb) -> None:

@@ -168,11 +168,6 @@ async def test_an_unknown_field_that_the_service_minds_is_refused_at_once(cgb: L
     assert len(sandbox.ledger.entries) == 1
 
 
-async def test_whether_a_phone_has_whatsapp_is_unknown_without_a_call(cgb: LiveCgb, sandbox: CgbSandbox) -> None:
-    assert await cgb.has_whatsapp(PHONE) is None
-    assert sandbox.ledger.entries == []
-
-
 async def test_the_field_names_are_fetched_for_every_caller_whichever_asked_first(cgb: LiveCgb) -> None:
     """Promise: a caller that has lost its lease meanwhile does not take the field names from the others."""
 

@@ -23,7 +23,7 @@ async def test_orders_of_the_person_that_are_under_way_end_with_the_one_that_is_
     for number in (0, 1, 3):
         await recorded(db, Syncing(f"IL{number}", NOW, None, f"IL{number}-1"))
     done = SyncResult(order_id="IL1", status="synced", at=NOW + HOUR, contact_id="c", event_id="IL1-1")
-    await recorded(db, done, Coalesced(ONE_PHONE, "IL1", "synced", NOW + HOUR, "c"))
+    await recorded(db, done, Coalesced(ONE_PHONE, "IL1", NOW + HOUR, "c"))
     found = {f"IL{number}": await row(db, f"IL{number}") for number in range(4)}
     assert {id: one["cgb_sync_status"] for id, one in found.items()} == {
         "IL0": "synced",

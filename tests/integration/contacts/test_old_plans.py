@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from adapters.postgres import contacts, person_orders
+from adapters.postgres import contacts, person_orders, whatsapp_checks
 from adapters.postgres.pool import Pool
 from tests.support.plans import nodes
 
@@ -25,6 +25,13 @@ INSERT INTO orders (order_id, client_phone_e164, cgb_sync_status, ordered_at, we
 SELECT 'IL' || n, '+97250' || lpad(n::text, 7, '0'), 'synced', now(), now(), '{}'
 FROM generate_series($1::int, $2::int) n
 """
+_CHECKS = """
+INSERT INTO whatsapp_checks (phone, has_whatsapp, source, checked_at, expires_at)
+SELECT '+97250' || lpad(n::text, 7, '0'), false, 'cgb', now(), now() + interval '1 day'
+FROM generate_series($1::int, $2::int) n
+"""
+_FILL = (_PEOPLE, _ORDERS, _CHECKS)
+_PHONES = "ARRAY['+972500000003', '+972500002222']"
 _ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
 
 
@@ -33,21 +40,25 @@ _ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
     [
         (person_orders._ORDERS, "text[], text[], boolean[]", f"{_ASKED}, ARRAY[false, false]"),
         (contacts._WRITTEN, "text[], text[], bytea[]", rf"{_ASKED}, ARRAY['\x00'::bytea, '\x01'::bytea]"),
-        (contacts._FIND, "text[]", "ARRAY['+972500000003', '+972500002222']"),
+        (contacts._FIND, "text[]", _PHONES),
+        (whatsapp_checks._KNOWN, "text[]", _PHONES),
+        (whatsapp_checks._COUNTING, "text[]", _PHONES),
+        (whatsapp_checks._SHOW, "text[]", "ARRAY['IL3', 'IL2222']"),
+        (whatsapp_checks._SHOW_BY_PHONE, "text[]", _PHONES),
     ],
 )
 async def test_a_plan_made_for_few_people_reads_few_rows_of_many(
     db: Pool, query: str, types: str, arguments: str
 ) -> None:
     async with db.acquire() as conn:
-        for table in ("orders", "contacts", "contact_identities"):
+        for table in ("orders", "contacts", "contact_identities", "whatsapp_checks"):
             await conn.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
-        for fill in (_PEOPLE, _ORDERS):
+        for fill in _FILL:
             await conn.execute(fill, 1, 20)
         await conn.execute("SET plan_cache_mode = force_generic_plan")  # the server comes to it by itself
         await conn.execute(f"PREPARE asked ({types}) AS {query}")
         await conn.execute(f"EXECUTE asked ({arguments})")
-        for fill in (_PEOPLE, _ORDERS):
+        for fill in _FILL:
             await conn.execute(fill, 21, PEOPLE)
         told = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({arguments})")
         assert await conn.fetchval("SELECT generic_plans FROM pg_prepared_statements WHERE name = 'asked'") > 0

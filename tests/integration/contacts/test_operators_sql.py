@@ -11,9 +11,12 @@ import pytest
 from adapters.postgres.order_marks import SyncResult
 from adapters.postgres.orders import row_of
 from adapters.postgres.pool import Pool
+from daemon.contacts import whatsapp_validation
 from daemon.contacts.recording import record
+from daemon.contacts.validation import Terms
 from daemon.sandbox.orders import make_order
 from schemas.orders import order_from
+from schemas.phone import Phone
 
 FAILED_TODAY = """
 SELECT order_id, cgb_sync_error, cgb_sync_attempted_at
@@ -78,17 +81,20 @@ async def synced(db: Pool) -> Pool:
     """Six orders: two with WhatsApp, one without, two failed (one of them long ago), one pending."""
     now = datetime.now(UTC)
     ends = [
-        SyncResult(order_id="IL1", status="synced", at=now, contact_id="972505550001", has_whatsapp=True),
-        SyncResult(order_id="IL2", status="synced", at=now, contact_id="972505550002", has_whatsapp=True),
-        SyncResult(order_id="IL3", status="no_whatsapp", at=now, contact_id="972505550003", has_whatsapp=False),
+        SyncResult(order_id="IL1", status="synced", at=now, contact_id="972505550001"),
+        SyncResult(order_id="IL2", status="synced", at=now, contact_id="972505550002"),
+        SyncResult(order_id="IL3", status="synced", at=now, contact_id="972505550003"),
         SyncResult(order_id="IL4", status="failed", at=now, error="the order has no usable phone"),
         SyncResult(order_id="IL5", status="failed", at=now - timedelta(days=3), error="refused"),
     ]
     made = [make_order(Random(n), n, branch="il", order_id=f"IL{n}") for n in range(1, 7)]
+    terms = Terms(yes_days=90, no_days=14)
+    told = [terms.evidence(Phone(f"+97250555000{n}"), n != 3, "cgb", now) for n in (1, 2, 3)]
     async with db.acquire() as conn, conn.transaction():
         await record(
             conn, [*(row_of(order_from(json.dumps(body).encode(), now), body["order"]["id"]) for body in made), *ends]
         )
+        await whatsapp_validation.record(conn, told)
     return db
 
 

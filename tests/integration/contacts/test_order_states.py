@@ -114,7 +114,8 @@ async def test_a_state_that_differs_only_in_how_it_was_sent_leaves_the_sync_as_i
 
 async def test_a_corrected_phone_takes_the_order_to_the_other_person_and_tells_the_former_one(db: Pool) -> None:
     await stored(db, state(1))
-    await finish(db, "IL1", "IL1-1", contact_id="c", contact_exists=True, has_whatsapp=True)
+    await finish(db, "IL1", "IL1-1", contact_id="c", contact_exists=True)
+    await db.execute("UPDATE orders SET cgb_has_whatsapp = true")
     (moved,) = await stored(db, state(2, changed=NOW, phone=TWO))
     assert (moved.type, moved.subject) == ("order.moved", "+972505550001")
     assert moved.json() == {"order_id": "IL1", "phone": "+972505550001"}

@@ -97,7 +97,7 @@ async def test_every_destination_can_be_stored_in_one_batch(db: Pool) -> None:
 
 
 async def test_the_same_state_again_leaves_the_order_and_its_sync(db: Pool) -> None:
-    result = SyncResult(order_id="IL1", status="synced", at=NOW, contact_id="c", has_whatsapp=True)
+    result = SyncResult(order_id="IL1", status="synced", at=NOW, contact_id="c")
     await recorded(db, an_order(order_id="IL1"), result)
     before = await kept_row(db, "IL1")
     await recorded(db, an_order(order_id="IL1"))
@@ -152,19 +152,6 @@ async def test_a_failed_sync_says_when_and_why_and_is_not_complete(db: Pool) -> 
     await recorded(db, SyncResult(order_id="IL1", status="synced", at=NOW + DAY, contact_id="c"))
     row = await kept_row(db, "IL1")
     assert (row["cgb_sync_error"], row["cgb_sync_completed_at"]) == (None, NOW + DAY)
-
-
-@pytest.mark.parametrize(
-    ("learned", "then", "kept"),
-    [(True, None, True), (None, None, None), (False, True, True), (True, False, False)],
-)
-async def test_what_was_learned_of_whatsapp_is_not_forgotten(
-    db: Pool, learned: bool | None, then: bool | None, kept: bool | None
-) -> None:
-    await recorded(db, an_order(order_id="IL1"))
-    for answer in (learned, then):
-        await recorded(db, SyncResult(order_id="IL1", status="synced", at=NOW, has_whatsapp=answer))
-    assert (await kept_row(db, "IL1"))["cgb_has_whatsapp"] is kept
 
 
 async def test_an_order_says_what_it_waits_for_until_its_sync_goes_on(db: Pool) -> None:

@@ -18,16 +18,18 @@ from adapters.postgres.operator import dead_letters, trail
 from adapters.postgres.operator.trail import EventFilter, FoundEvent, WorkerEnding
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams, stream_keys
+from daemon.bus.journal import WORKER as JOURNAL
 from daemon.cli.main import commands
+from daemon.contacts.sync import WORKER as CONTACT_SYNC
 from daemon.operator.keys import keys_meant
 from daemon.operator.naming import NoSuchEvent, find
 from daemon.operator.trail import EventTrail, follow, handled_types, handlers, list_events, states, trail_of
 from daemon.operator.unjournaled import caveat, unjournaled
-from daemon.workers import WORKERS
 from schemas.envelope import Event, event_id
 from tests.support.toy import NOON
 from tests.support.until import until
 
+WORKERS = (JOURNAL, CONTACT_SYNC)
 PHONE = "+972505550001"
 ORDER = Event(
     id=event_id("orders", "IL-1"), type="order.received", source="orders", subject=PHONE, time=NOON, data=b'{"n": 1}'

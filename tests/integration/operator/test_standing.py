@@ -38,7 +38,8 @@ FIRST, SECOND, THIRD, STRANGER = order(1), order(2), order(3), order(4, "+972505
 async def kept(db: Pool, *events: Event) -> None:
     async with db.acquire() as conn, conn.transaction():
         await journal.append(conn, [Journaled(event, "") for event in events])
-        await inbox.insert(conn, "journal", [InboxRow(event.id, "", "done", None, 0, b"") for event in events])
+        for worker in ("journal", "whatsapp-validation"):
+            await inbox.insert(conn, worker, [InboxRow(event.id, "", "done", None, 0, b"") for event in events])
 
 
 async def ended(db: Pool, event: Event) -> None:

@@ -1,4 +1,5 @@
-"""Whatever CGB answers, every request of either style ends in a value or in an error that the bus knows."""
+"""Whatever CGB answers, every request of either style and every question of a checker of numbers ends in a value, or in
+an error that the bus knows."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from adapters.channel import Channel
 from adapters.gate import Gate
 from adapters.http import READS, Reply
 from adapters.ports import ContactDirectory
-from adapters.registry import DIRECTORIES
+from adapters.registry import CHECKERS, DIRECTORIES
 from schemas.contacts import ContactDraft, DirectoryContact
 from schemas.errors import ChannelDown, FerrymanError, Permanent, Transient, Uncertain
 from schemas.phone import Phone
@@ -28,7 +29,7 @@ DRAFT: Final = ContactDraft(phone=PHONE, name="Noa", email=None, fields={"OrderN
 KEYS: Final = st.sampled_from(
     (
         *("success", "error", "message", "code", "data", "id", "contact_id", "phone", "first_name"),
-        *("name", "value", "custom_fields", "cufs", "valid"),
+        *("name", "value", "custom_fields", "cufs", "valid", "contacts", "input", "status"),
     )
 )
 VALUES: Final = (
@@ -37,7 +38,7 @@ VALUES: Final = (
     | st.integers(min_value=-(2**63), max_value=2**64 - 1)
     | st.floats(allow_nan=False)
     | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-    | st.sampled_from(["972505550142", "+972505550142", "exists already", "messages", "invalid token", "404"])
+    | st.sampled_from(["972505550142", "+972505550142", "exists already", "messages", "invalid token", "404", "valid"])
 )
 JSON: Final = st.recursive(
     VALUES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6), max_leaves=12
@@ -68,14 +69,12 @@ CALLS: Final[dict[str, Callable[[ContactDirectory], Awaitable[object]]]] = {
     "create": lambda cgb: cgb.create(DRAFT),
     "update": lambda cgb: cgb.update(PHONE.digits, {"OrderNumber": "IL1"}),
     "field_names": lambda cgb: cgb.field_names(),
-    "has_whatsapp": lambda cgb: cgb.has_whatsapp(PHONE),
 }
 RETURNED: Final[dict[str, tuple[type, ...]]] = {
     "find": (DirectoryContact, type(None)),
     "create": (str,),
     "update": (type(None),),
     "field_names": (frozenset, type(None)),
-    "has_whatsapp": (bool, type(None)),
 }
 
 
@@ -109,3 +108,14 @@ def test_bytes_that_are_no_json_make_a_write_uncertain(style: str, reply: Reply)
     except orjson.JSONDecodeError:
         for verb in ("create", "update"):
             assert isinstance(asyncio.run(outcome(Answering([reply]), style, verb)), Uncertain)
+
+
+@pytest.mark.parametrize("name", list(CHECKERS))
+@given(replies=st.lists(st.builds(Reply, STATUSES, HEADERS, ANSWERS), min_size=1, max_size=2))
+def test_no_answer_to_a_checker_is_a_crash_or_leaves_a_doubt(name: str, replies: list[Reply]) -> None:
+    gate = cast(Gate, Answering(replies))
+    checker = CHECKERS[name]()(gate, base_url="http://checker.test", api_key=lambda: "key")
+    try:
+        assert asyncio.run(checker.check([PHONE])) in ([True], [False], [None])
+    except FerrymanError as error:
+        assert not isinstance(error, Uncertain)  # noqa: PT017 - most answers are errors

@@ -48,7 +48,6 @@ class Directory:
     """CGB as a dict of contacts by phone digits; *fail* holds the errors of the next calls by method name."""
 
     contacts: dict[str, dict[str, str]] = field(default_factory=dict)
-    whatsapp: bool | None = None
     known: frozenset[str] | None = None
     fail: dict[str, BaseException] = field(default_factory=dict)
     late: int = 0  # finds that do not show a contact yet
@@ -83,10 +82,6 @@ class Directory:
 
     async def field_names(self) -> frozenset[str] | None:
         return self.known
-
-    async def has_whatsapp(self, phone: Phone) -> bool | None:
-        self._called("has_whatsapp")
-        return self.whatsapp
 
 
 def _encoded(value: FieldValue) -> str:
@@ -162,11 +157,11 @@ def results(rows: list[object]) -> list[SyncResult]:
 async def test_a_new_buyer_is_created_once_and_announced() -> None:
     world = World()
     done, rows = await world.run(received())
-    assert world.directory.calls == ["find", "has_whatsapp", "create"]
+    assert world.directory.calls == ["find", "create"]
     assert Syncing(SOUND["order"]["id"], NOW, False, "e") in rows
     (result,) = results(rows)
     assert (result.status, result.contact_id, result.contact_exists) == ("synced", "972505550142", False)
-    assert (result.has_whatsapp, result.error) == (None, None)
+    assert result.error is None
     (buyer,) = [row for row in rows if isinstance(row, Buyer)]
     assert (buyer.phone.e164, buyer.email, buyer.cgb_id) == (PHONE, "noa@example.com", "972505550142")
     assert (buyer.language, buyer.order_id) == ("he", SOUND["order"]["id"])
@@ -176,8 +171,6 @@ async def test_a_new_buyer_is_created_once_and_announced() -> None:
         "order_id": SOUND["order"]["id"],
         "contact_id": "972505550142",
         "action": "created",
-        "status": "synced",
-        "has_whatsapp": None,
     }
     assert world.counts == {"cgb_sync_total": 1, "cgb_sync_success": 1, "cgb_contacts_created": 1}
     assert len(world.durations) == 1
@@ -188,7 +181,7 @@ async def test_an_existing_contact_gets_only_the_fields_that_differ() -> None:
     await world.run(received())
     world.directory.contacts["972505550142"] |= {"visa_country": "india", "own": "kept"}
     done, rows = await world.run(received())
-    assert world.directory.calls[3:] == ["find", "has_whatsapp", "update"]
+    assert world.directory.calls[2:] == ["find", "update"]
     assert world.directory.contacts["972505550142"]["visa_country"] == "uk"
     assert world.directory.contacts["972505550142"]["own"] == "kept"
     assert results(rows)[0].contact_exists is True
@@ -275,31 +268,6 @@ async def test_a_person_whose_only_order_went_to_another_one_shows_none() -> Non
     assert (done.skipped, done.emit) == ("no contact", ())
 
 
-@pytest.mark.parametrize(
-    ("answer", "status", "metric"),
-    [
-        (True, "synced", "cgb_whatsapp_available"),
-        (False, "no_whatsapp", "cgb_whatsapp_unavailable"),
-        (None, "synced", None),
-    ],
-)
-async def test_whatsapp_is_recorded_where_the_directory_knows_it(
-    answer: bool | None, status: str, metric: str | None
-) -> None:
-    world = World(Directory(whatsapp=answer))
-    _, rows = await world.run(received())
-    (result,) = results(rows)
-    assert (result.status, result.has_whatsapp) == (status, answer)
-    assert {name for name in world.counts if "whatsapp" in name} == ({metric} if metric else set())
-
-
-async def test_a_directory_that_does_not_know_of_whatsapp_costs_no_contact() -> None:
-    world = World(Directory(fail={"has_whatsapp": Permanent("no such call")}))
-    _, rows = await world.run(received())
-    assert results(rows)[0].has_whatsapp is None
-    assert "972505550142" in world.directory.contacts
-
-
 async def test_the_sync_waits_for_its_delay_with_the_order_kept() -> None:
     world = World(cgb_sync_delay_ms=2000)
     outcome = await handle(received(), world.deps, Turn(now=NOW))
@@ -336,7 +304,7 @@ async def test_a_create_in_doubt_is_not_repeated() -> None:
 async def test_a_contact_that_appears_between_look_and_write_is_updated() -> None:
     world = World(Directory(contacts={"972505550142": {"visa_country": "india"}}, late=1))
     done, rows = await world.run(received())
-    assert world.directory.calls == ["find", "has_whatsapp", "create", "find", "update"]
+    assert world.directory.calls == ["find", "create", "find", "update"]
     assert results(rows)[0].contact_exists is False
     assert done.emit[0].json()["action"] == "updated"
 
@@ -348,10 +316,8 @@ async def test_a_refused_draft_stays_refused() -> None:
 
 
 @pytest.mark.parametrize("error", [Transient("503"), ChannelDown("token", channel="cgb"), Permanent("400")])
-@pytest.mark.parametrize("call", ["find", "create", "has_whatsapp"])
+@pytest.mark.parametrize("call", ["find", "create"])
 async def test_what_the_directory_raises_reaches_the_bus(error: FerrymanError, call: str) -> None:
-    if call == "has_whatsapp" and isinstance(error, Permanent):
-        return
     world = World(Directory(fail={call: error}))
     with pytest.raises(type(error)):
         await world.run(received())
@@ -359,7 +325,7 @@ async def test_what_the_directory_raises_reaches_the_bus(error: FerrymanError, c
     assert world.counts["cgb_sync_success"] == 0
 
 
-@pytest.mark.parametrize("call", ["find", "create", "has_whatsapp"])
+@pytest.mark.parametrize("call", ["find", "create"])
 @pytest.mark.parametrize(
     ("end", "failures"),
     [

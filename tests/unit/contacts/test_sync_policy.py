@@ -97,7 +97,7 @@ async def test_orders_are_left_to_each_other_only_where_that_is_asked_for_and_ne
 async def test_the_order_that_was_waited_for_ends_those_that_were_left_to_it() -> None:
     _, rows = await World(cgb_sync_coalesce=True).run(received())
     assert [row for row in rows if isinstance(row, Coalesced)] == [
-        Coalesced(PHONE, SOUND["order"]["id"], "synced", NOW, "972505550142")
+        Coalesced(PHONE, SOUND["order"]["id"], NOW, "972505550142")
     ]
     _, rows = await World().run(received())
     assert not any(isinstance(row, Coalesced) for row in rows)

@@ -262,12 +262,14 @@ def test_the_loss_window_is_one_sentence(redis: dict[str, Any], postgres: dict[s
 
 def test_what_is_off_is_listed_with_the_names_that_switch_it_on() -> None:
     found = about(Settings(), WORKERS, SOURCES)
-    assert found.workers == ("journal", "applicant-issues")
+    assert found.workers == RUNNING
     assert found.workers_off == {"contact-sync": "CGB_API_KEY is not set"}
     assert found.sources_off == dict.fromkeys(("orders", "issues"), "set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET")
     given = Settings(cgb_api_key="k" * 20, orders_api_key="a" * 20, ferryman_workers="journal")
     found = about(given, WORKERS, SOURCES)
-    assert found.workers_off == dict.fromkeys(("contact-sync", "applicant-issues"), "FERRYMAN_WORKERS does not name it")
+    assert found.workers_off == dict.fromkeys(
+        ("contact-sync", "whatsapp-validation", "applicant-issues"), "FERRYMAN_WORKERS does not name it"
+    )
     assert (found.sources, found.sources_off) == (("orders", "issues"), {})
 
 
