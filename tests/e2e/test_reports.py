@@ -7,6 +7,7 @@ from typing import Any
 
 from adapters.postgres.pool import Pool
 from daemon.sandbox.cgb import CgbSandbox
+from daemon.workers import WORKERS
 from tests.e2e.test_verbs import Operator
 from tests.support.daemons import API_KEY, ended, running, some_orders
 from tests.support.until import until
@@ -92,7 +93,8 @@ async def test_verbs_tell_the_settings_of_the_daemon_and_how_this_shell_differs(
         (process,) = status["processes"]
         assert (process["pid"], process["listens"]) == (here.process.pid, here.url.removeprefix("http://"))
         assert process["id"] in status["members"]
-        assert (process["workers"], process["sources"]) == (["journal", "contact-sync"], ["orders"])
+        assert process["workers"] == [worker.name for worker in WORKERS]
+        assert process["sources"] == ["orders", "issues"]
         assert status["sources_off"] == {}
         assert status["settings_differ"] == ["CGB_SYNC_DELAY_MS", "ORDERS_API_KEY"]
         said = await ask.run("status") + await ask.run("doctor")

@@ -554,7 +554,7 @@ async def test_a_killed_process(operator: Operator, db: Pool) -> None:
             for order in some_orders(4):
                 await first.post(order)
             await first.stop(signal.SIGKILL)
-            await page.follow("process …: contact-sync 0-15", at)
+            await page.follow("process …; contact-sync 0-15", at)
             await page.follow('"event":"lease.taken"', at)
             await synced(db, 4)
             await page.follow("contact-sync N N N N N 0", at)
