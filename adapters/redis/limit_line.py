@@ -12,7 +12,7 @@ from itertools import count
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 Priority: TypeAlias = Literal["live", "bulk"]
-"""Bulk, what is handled once more, takes only the places that live calls leave."""
+"""Bulk is what a replay delivers. It takes only the places that live calls leave."""
 
 FIRST_PAUSE_S: Final = 4.0
 LONGEST_PAUSE_S: Final = 60.0
@@ -26,7 +26,7 @@ _numbers: Final = count(1)
 
 @dataclass(slots=True, order=True)
 class Ticket:
-    """A place in the line of a scope. *called* is done when the place is there. Cancel it to leave the line.
+    """Where a call stands in the line of a scope. *called* is done when its place is there. Cancel it to leave.
 
     *paused*: the other side has asked us to wait; else the rate limit has no place. *came*, *due*: when it came, and
     when its place is expected, on the limiter's clock. *score*: its arrival on Redis's clock, 0 as long as Redis has
@@ -99,7 +99,7 @@ class Scope:
         places, which Redis may have lost."""
         much = amount // 10
         takes = len(self.places) > much and self.places[-1 - much].at > now - window_s
-        return takes or bool(self.gone) or any(self.waiting())
+        return takes or bool(self.gone) or any(self._lines.values())
 
     def stand(self, mine: Ticket) -> None:
         """Put *mine* into the line, at its number."""

@@ -205,9 +205,9 @@ class RateLimiter:
         hold_ms = round(1000 * min(self._window_s, LOOK_S + 0.5))
         pause_ms = max(0, round(1000 * (here.paused_until - now)))
         places = [place for place in here.places if place.noted > now - self._window_s]
-        told = chain.from_iterable(
-            (place.priority, self._name(place.number), _us(now - place.noted)) for place in places
-        )
+        told: list[str | int] = []
+        for place in places:
+            told += (place.priority, self._name(place.number), _us(now - place.noted))
         return (hold_ms, pause_ms, len(places), *told, *self._line(here.uncalled(), now))
 
     async def _run(self, scope: str, here: Scope, script: str, rest: tuple[str | int, ...]) -> Any:
