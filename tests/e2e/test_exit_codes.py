@@ -51,6 +51,7 @@ SOUND: Final = {
     "events tail": [],
     "orders list": [],
     "orders show": ["IL-1"],
+    "validate": ["+972505550142"],
     "orders correct": ["IL-1", "--name", "Noa"],
     "sync order": ["IL-1"],
     "sync failed": ["--yes"],

@@ -14,6 +14,8 @@ FORMS = [
     ["sync", "order", "--dry-run", "*"],
     *(["sync", "failed", "--dry-run", f"--{name}", "*"] for name in ("since", "error", "rate")),
     *(["sync", "bulk", "--dry-run", f"--{n}", "*"] for n in ("from", "to", "branch", "status", "file", "rate")),
+    ["validate", "*"],
+    ["validate", "--file", "*"],
     ["send-test", "*"],
     *(["send-test", "--timeout", "0.1", "orders", f"--{name}", "*"] for name in ("url", "timeout")),
     ["pause", "*"],

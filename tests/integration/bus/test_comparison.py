@@ -16,14 +16,16 @@ from adapters.postgres.bus.journal import Journaled
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams, stream_key
 from daemon.bus import comparison, recovery
+from daemon.bus import journal as bus_journal
 from daemon.bus.comparison import Comparison
 from daemon.bus.recovery import Recovery
-from daemon.workers import WORKERS
+from daemon.contacts import sync
 from schemas.envelope import Event, from_fields
 from schemas.partitions import partition_of
 from tests.support.toy import TOPIC, make_event, make_events
 from tests.support.until import until
 
+INSTALLED = (bus_journal.WORKER, sync.WORKER)
 PARTITIONS = 2
 FIELDS = "type, source, subject, time, data, traceparent, causationid, schemaversion"
 
@@ -42,7 +44,7 @@ class Intake:
 async def streams(db: Pool, redis: Redis) -> Streams:
     """The streams of an installation with the registry's workers and their groups."""
     await days.ensure_days(db)
-    await workers.register(db, [worker.entry for worker in WORKERS], [])
+    await workers.register(db, [worker.entry for worker in INSTALLED], [])
     return Streams(redis, PARTITIONS, recovers=True)
 
 

@@ -131,7 +131,11 @@ async def test_backlogs_leases_and_open_events_are_counted(
     assert backlog.pending > 0
     assert backlog.oldest_s is not None
     assert 0 <= backlog.oldest_s < 30
-    assert found.open_events == {"journal": 1, "contact-sync": 1, "whatsapp-validation": 1}
+    assert {name: n for name, n in found.open_events.items() if n} == {
+        "journal": 1,
+        "contact-sync": 1,
+        "whatsapp-validation": 1,
+    }
     assert found.tables is not None
     assert found.tables.spool == 1
     assert found.leases is not None
