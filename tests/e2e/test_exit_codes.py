@@ -51,6 +51,7 @@ SOUND: Final = {
     "events tail": [],
     "orders list": [],
     "orders show": ["IL-1"],
+    "validate": ["+972505550142"],
     "send-test": ["orders"],
 }
 """Every verb that needs the stores, as it is called for something."""

@@ -92,7 +92,10 @@ async def test_verbs_tell_the_settings_of_the_daemon_and_how_this_shell_differs(
         (process,) = status["processes"]
         assert (process["pid"], process["listens"]) == (here.process.pid, here.url.removeprefix("http://"))
         assert process["id"] in status["members"]
-        assert (process["workers"], process["sources"]) == (["journal", "contact-sync"], ["orders"])
+        assert (process["workers"], process["sources"]) == (
+            ["journal", "contact-sync", "whatsapp-validation"],
+            ["orders"],
+        )
         assert status["sources_off"] == {}
         assert status["settings_differ"] == ["CGB_SYNC_DELAY_MS", "ORDERS_API_KEY"]
         said = await ask.run("status") + await ask.run("doctor")

@@ -83,11 +83,14 @@ async def test_a_worker_is_taken_out_by_the_verb_alone_and_not_while_a_process_r
     assert (code, "it stays" in err) == (1, True)
     code, out, _ = await ferryman("workers", "forget", "contact-sync", "--dry-run", cwd=tmp_path, env=env)
     assert (code, "would be forgotten" in out) == (0, True)
-    assert await db.fetchval("SELECT count(*) FROM workers") == 2
+    assert await db.fetchval("SELECT count(*) FROM workers") == 3
     code, out, _ = await ferryman("workers", "forget", "contact-sync", "--yes", cwd=tmp_path, env=env)
     assert (code, "is forgotten" in out) == (0, True)
-    assert await db.fetchval("SELECT array_agg(name) FROM workers") == ["journal"]
+    assert await db.fetchval("SELECT array_agg(name ORDER BY name) FROM workers") == [
+        "journal",
+        "whatsapp-validation",
+    ]
     groups: Any = await redis.xinfo_groups("ferryman:{0}:orders")
-    assert [group["name"] for group in groups] == [b"journal"]
+    assert [group["name"] for group in groups] == [b"journal", b"whatsapp-validation"]
     code, _, err = await ferryman("workers", "forget", "unheard-of", "--yes", cwd=tmp_path, env=env)
     assert (code, "there is no worker unheard-of here: there are journal" in err) == (1, True)

@@ -9,6 +9,8 @@ FORMS = [
     ["dead-letters", "show", "*"],
     ["orders", "show", "*"],
     *(["orders", "list", f"--{name}", "*"] for name in ("status", "since", "limit")),
+    ["validate", "*"],
+    ["validate", "--file", "*"],
     ["send-test", "*"],
     *(["send-test", "--timeout", "0.1", "orders", f"--{name}", "*"] for name in ("url", "timeout")),
     ["pause", "*"],
