@@ -67,7 +67,7 @@ async def test_a_process_says_where_it_runs_what_it_serves_and_with_which_settin
     assert report.version
     assert report.started_at is not None
     assert report.settings_at == report.started_at
-    assert (report.workers, report.sources) == (("journal", "contact-sync"), ("orders",))
+    assert (report.workers, report.sources) == (("journal", "contact-sync", "whatsapp-validation"), ("orders",))
     assert report.settings["CGB_RATE_PER_MINUTE"] == "90"
 
 
