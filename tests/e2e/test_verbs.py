@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,12 +181,14 @@ async def test_an_event_is_found_by_id_order_and_phone_and_its_way_is_shown(
         assert digits_of(first) not in "".join(lines)
         await here.post(second)
         await ended(db, 2)
+        await until(partial(_validated, db, 2), "the end of two validations")
         for name in (event_id, event_id[:13], first["order"]["id"]):
             document = await ask.json("events", "show", name)
             assert document["id"] == event_id
             assert {e["worker"]: e["outcome"] for e in document["endings"]} == {
                 "journal": "done",
                 "contact-sync": "done",
+                "whatsapp-validation": "skipped",
             }
             assert [one["type"] for one in document["caused"]] == ["contact.synced"]
         text = await ask.run("events", "show", event_id)
@@ -199,12 +202,21 @@ async def test_an_event_is_found_by_id_order_and_phone_and_its_way_is_shown(
         assert {one["order_id"] for one in listed} == {first["order"]["id"]}
         listed = await ask.json("events", "list", "--type", "order.received")
         assert [one["id"] for one in listed][-1] == event_id
-        assert listed[-1]["workers"] == {"journal": "done", "contact-sync": "done"}
+        assert listed[-1]["workers"] == {
+            "journal": "done",
+            "contact-sync": "done",
+            "whatsapp-validation": "skipped",
+        }
         assert len(await ask.json("events", "list", "--key", f"+{digits_of(second)}", "--source", "orders")) == 1
         text = await ask.run("events", "list", "--worker", "contact-sync", "--outcome", "done", "--limit", "1")
         assert digits_of(second) not in text
         assert "no event" in await ask.run("events", "show", "IL-nothing", code=1)
         await ask.run("events", "list", "--outcome", "fine", code=2)
+
+
+async def _validated(db: Pool, count: int) -> bool:
+    ended = await db.fetchval("SELECT count(*) FROM inbox WHERE worker = 'whatsapp-validation'")
+    return int(ended) >= count
 
 
 async def test_doctor_and_status_beside_a_daemon_on_its_own_servers(memory_path: Path, cgb: CgbSandbox) -> None:

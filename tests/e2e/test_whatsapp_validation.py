@@ -121,7 +121,10 @@ async def test_a_kill_between_the_answer_and_its_commit_asks_once_more_and_ends_
         await here.post(order)
 
         async def at_the_commit() -> bool:
-            waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'advisory'"
+            )
             return bool(await db.fetchval(waiting)) and bool(gateway.ledger.of("validate"))
 
         await until(at_the_commit, "an answer that is about to be committed")
