@@ -55,9 +55,9 @@ KEPT: Final = frozenset({"Email", "customer_name"})
 EMPTY: Final = ""
 
 
-def digest_of(phone: str, fields: Mapping[str, FieldValue]) -> bytes:
-    """A digest of *fields*, as the contact of *phone* is given them."""
-    return hashlib.sha256(repr((phone, sorted(fields.items()))).encode("utf-8", "surrogatepass")).digest()[:16]
+def digest_of(line: str, fields: Mapping[str, FieldValue]) -> bytes:
+    """A digest of *fields*, as the contact of the phone line *line* is given them."""
+    return hashlib.sha256(repr((line, sorted(fields.items()))).encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 def contact_fields(order: Order, known: frozenset[str] | None) -> dict[str, FieldValue]:

@@ -43,7 +43,7 @@ from schemas.envelope import Event, event_id
 from schemas.errors import FerrymanError, Malformed, NotSent, Permanent, Refused, Transient
 from schemas.identity import key
 from schemas.orders import Order, is_test_order, order_from, order_id_of
-from schemas.phone import Phone
+from schemas.phone import Phone, line
 
 if TYPE_CHECKING:
     from adapters.ports import ContactDirectory
@@ -56,7 +56,8 @@ NO_PHONE: Final = "the order has no usable phone"
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """What the lookup found: the memo of step "write". *order*: whose sync it is; None for `order.moved`. *shown*: the
-    order that the contact is to show, None where the person has none. *digest*: of the fields that it is to hold."""
+    order that the contact is to show, None where the person has none. *digest*: of the fields that it is to hold.
+    *notations*: as PersonOrders has them."""
 
     order: Order | None
     shown: Order | None
@@ -65,6 +66,7 @@ class _Seen:
     digest: bytes | None
     has_whatsapp: bool | None
     took_s: float
+    notations: Sequence[str]
 
 
 async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
@@ -124,16 +126,16 @@ async def _look_up(event: Event, deps: ContactDeps, turn: Turn, order: Order | N
     with _measured(deps) as clock:
         known = await _directory(deps).field_names()
         fields = None if shown is None else contact_fields(shown, known)
-        digest = None if fields is None else digest_of(phone.e164, fields)
+        digest = None if fields is None else digest_of(line(phone.e164), fields)
         if digest is not None and digest == stand.written and stand.contact_id:
             plan: Plan | None = Keep(stand.contact_id)
             has_whatsapp = None
         else:
-            plan = await _plan(deps, shown, phone, known, fields)
+            plan = await _plan(deps, shown, phone, stand.notations, known, fields)
             has_whatsapp = await _has_whatsapp(_directory(deps), phone)
     if plan is None:
         return Done(rows=(Doubt(phone.e164),), skipped="no contact")
-    seen = _Seen(order, shown, phone, plan, digest, has_whatsapp, clock())
+    seen = _Seen(order, shown, phone, plan, digest, has_whatsapp, clock(), stand.notations)
     if isinstance(plan, Keep):
         action = "unchanged" if shown is order else "skipped"
         return _done(event, deps, turn, seen, plan.contact_id, action, seen.took_s)
@@ -146,12 +148,15 @@ async def _plan(
     deps: ContactDeps,
     shown: Order | None,
     phone: Phone,
+    notations: Sequence[str],
     known: frozenset[str] | None,
     fields: Mapping[str, FieldValue] | None,
 ) -> Plan | None:
     """What the contact of *phone* lacks to show *shown* by its *fields*; None: it is not there and has nothing to
-    show."""
-    found = await _directory(deps).find(phone)
+    show. The contact may be there under any of *notations*, and then it keeps that number."""
+    found = None
+    for notation in notations:
+        found = found or await _directory(deps).find(Phone.parse_e164(notation))
     if shown is not None and fields is not None:
         return decide(shown, phone, found, fields)
     return None if found is None else emptying(found, known)
@@ -184,7 +189,7 @@ async def _apply(deps: ContactDeps, seen: _Seen) -> tuple[str, str]:
             # Another client made the contact after our lookup, or the directory showed it late.
             known = await directory.field_names()
             fields = None if seen.shown is None else contact_fields(seen.shown, known)
-            again = await _plan(deps, seen.shown, seen.phone, known, fields)
+            again = await _plan(deps, seen.shown, seen.phone, seen.notations, known, fields)
             if again is None or isinstance(again, Create):
                 raise
             plan = again
@@ -315,7 +320,7 @@ async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     marks = [row for row in rows if isinstance(row, Syncing | SyncResult | Waiting)]
     await order_marks.mark(conn, marks, people)
     await audit_log.add(conn, [_logged(change) for change in changes if change.changed])
-    return [_move(change.old_phone, change) for change in changes if change.old_phone not in (None, change.phone)]
+    return [_move(change.old_phone, change) for change in changes if change.old_phone and _moved_away(change)]
 
 
 def _logged(change: Change) -> Logged:
@@ -323,9 +328,13 @@ def _logged(change: Change) -> Logged:
     return Logged(DAEMON, "order.updated", f"order:{change.order_id}", detail)
 
 
-def _move(phone: str | None, change: Change) -> Event:
+def _moved_away(change: Change) -> bool:
+    """Whether the order is of another phone line now, or of none."""
+    return change.phone is None or line(change.old_phone or "") != line(change.phone)
+
+
+def _move(phone: str, change: Change) -> Event:
     """Tells the person with *phone* that the order is another one's now."""
-    assert phone is not None
     return Event(
         id=event_id("ferryman", "order.moved", change.event_id, phone),
         type="order.moved",

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from adapters.postgres import contacts, person_orders
+from adapters.postgres import contacts, people, person_orders
 from adapters.postgres.pool import Pool
 from tests.support.plans import nodes
 
@@ -25,15 +25,18 @@ INSERT INTO orders (order_id, client_phone_e164, cgb_sync_status, ordered_at, we
 SELECT 'IL' || n, '+97250' || lpad(n::text, 7, '0'), 'synced', now(), now(), '{}'
 FROM generate_series($1::int, $2::int) n
 """
+_OTHERS = "ARRAY[NULL, '+972500002223']"
 _ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
 
 
 @pytest.mark.parametrize(
     ("query", "types", "arguments"),
     [
-        (person_orders._ORDERS, "text[], text[], boolean[]", f"{_ASKED}, ARRAY[false, false]"),
+        (person_orders._ORDERS, "text[], text[], boolean[], text[]", f"{_ASKED}, ARRAY[false, false], {_OTHERS}"),
         (contacts._WRITTEN, "text[], text[], bytea[]", rf"{_ASKED}, ARRAY['\x00'::bytea, '\x01'::bytea]"),
-        (contacts._FIND, "text[]", "ARRAY['+972500000003', '+972500002222']"),
+        (people._FIND, "text[], text[]", "ARRAY['phone', 'email'], ARRAY['+972500000003', '+972500002222']"),
+        (people._LOCK_CONTACTS, "uuid[]", "ARRAY(SELECT contact_id FROM contact_identities LIMIT 2)"),
+        (contacts._FORGET, "text[]", "ARRAY['+972500000003', '+972500002222']"),
     ],
 )
 async def test_a_plan_made_for_few_people_reads_few_rows_of_many(

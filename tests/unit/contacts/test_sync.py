@@ -122,7 +122,7 @@ class World:
         assert asked.phone == PHONE
         newest_id = json.loads(self.newest)["order"]["id"] if self.newest else asked.order_id or None
         body = None if self.newest is None else self.newest.decode()
-        return PersonOrders(self.state, newest_id, body, NOW, PHONE[1:], self.written)
+        return PersonOrders(self.state, newest_id, body, NOW, PHONE[1:], self.written, (PHONE,))
 
     async def run(self, event: Event, **turn: Any) -> tuple[Done, list[object]]:
         """Follow the steps to the end, as the bus would; the rows of all of them."""
