@@ -51,7 +51,7 @@ SELECT pg_advisory_xact_lock(hashtext('ferryman.line'), place) FROM wanted
 
 _LOCK_CONTACTS: Final = """
 SELECT id, created_at, merged_into, apart_from,
-  (SELECT count(*) FROM contact_identities i WHERE i.contact_id = c.id AND i.kind = 'phone') AS phones
+  (SELECT count(*) FILTER (WHERE kind = 'phone') FROM contact_identities i WHERE i.contact_id = c.id) AS phones
 FROM contacts c WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
 """
 

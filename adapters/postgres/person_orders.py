@@ -94,7 +94,7 @@ def _answer(
     known: bool,
 ) -> PersonOrders:
     """*other*: the second notation of the line of *phone*, if it has one; *known*: the person is known by it."""
-    notations = (phone,)
+    notations: tuple[str, ...] = (phone,)
     if other is not None and contact_id == other[1:]:  # by its digits a contact of WhatsApp is named
         notations = (other, phone)
     elif other is not None and known:

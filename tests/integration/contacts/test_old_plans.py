@@ -14,7 +14,7 @@ PEOPLE = 4_000
 AT_MOST = 200
 _PEOPLE = """
 WITH made AS (
-  INSERT INTO contacts (id, name) SELECT gen_random_uuid(), 'n' || n FROM generate_series($1::int, $2::int) n
+  INSERT INTO contacts (id, name) SELECT md5('n' || n)::uuid, 'n' || n FROM generate_series($1::int, $2::int) n
   RETURNING id, name
 )
 INSERT INTO contact_identities (contact_id, kind, value)
@@ -35,7 +35,7 @@ _ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
         (person_orders._ORDERS, "text[], text[], boolean[], text[]", f"{_ASKED}, ARRAY[false, false], {_OTHERS}"),
         (contacts._WRITTEN, "text[], text[], bytea[]", rf"{_ASKED}, ARRAY['\x00'::bytea, '\x01'::bytea]"),
         (people._FIND, "text[], text[]", "ARRAY['phone', 'email'], ARRAY['+972500000003', '+972500002222']"),
-        (people._LOCK_CONTACTS, "uuid[]", "ARRAY(SELECT contact_id FROM contact_identities LIMIT 2)"),
+        (people._LOCK_CONTACTS, "uuid[]", "ARRAY[md5('n3')::uuid, md5('n2222')::uuid]"),
         (contacts._FORGET, "text[]", "ARRAY['+972500000003', '+972500002222']"),
     ],
 )
