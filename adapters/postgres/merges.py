@@ -123,9 +123,9 @@ async def lock(conn: Connection, contacts: list[UUID]) -> dict[UUID, Record]:
     return {row["id"]: row for row in await conn.fetch(_LOCK, contacts)}
 
 
-async def merge(conn: Connection, *, stays: UUID, merged: UUID, actor: str, why: str) -> None:
-    """Merge the contact *merged* into *stays*; both are locked by the caller. *why*: the source that showed them to be
-    one person's, or the operator's reason. Name, e-mail and newest order are those by the newest order."""
+async def merge(conn: Connection, *, stays: UUID, merged: UUID, actor: str, why: str) -> Mapping[str, int]:
+    """Merge the contact *merged* into *stays*; both are locked by the caller. Returns table -> how many rows have
+    moved. *why*: who showed them to be one person's. Name, e-mail and newest order are those by the newest order."""
     await conn.execute(_BURY, stays, merged)
     newest = await conn.fetchval(_JOIN, stays, merged)
     moved = {}
@@ -134,6 +134,7 @@ async def merge(conn: Connection, *, stays: UUID, merged: UUID, actor: str, why:
         moved[one.table] = [row[0] for row in await conn.fetch(query, stays, merged)]
     detail = {"merged": str(merged), "why": why, "newest_order": newest, "moved": moved}
     await audit_log.add(conn, [Logged(actor, MERGED, f"contact:{stays}", detail)])
+    return {table: len(keys) for table, keys in moved.items()}
 
 
 async def unmerge(conn: Connection, *, merged: UUID, actor: str) -> Mapping[str, int]:

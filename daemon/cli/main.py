@@ -63,6 +63,7 @@ _TABLE: Final = (
     Verb("refused", "refused:app", group=True),
     Verb("events", "events:app", group=True),
     Verb("orders", "orders:app", group=True),
+    Verb("contacts", "contacts:app", group=True),
     Verb("send-test", "send_test:send_test"),
     Verb("config", "config:app", group=True),
 )

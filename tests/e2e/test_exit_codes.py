@@ -51,6 +51,10 @@ SOUND: Final = {
     "events tail": [],
     "orders list": [],
     "orders show": ["IL-1"],
+    "contacts find": ["ann"],
+    "contacts show": ["ann"],
+    "contacts merge": ["ann", "bob", "--yes"],
+    "contacts unmerge": ["ann", "--yes"],
     "send-test": ["orders"],
 }
 """Every verb that needs the stores, as it is called for something."""
