@@ -22,7 +22,7 @@ app = typer.Typer(help="People: who each is, and contacts that are one person's.
 
 HELP: Final = (
     "A phone in any notation, an e-mail address, an id that a system has for the person (also as `chatwoot:1:7`),"
-    f" an order's id, a contact's id or its beginning ({LEAST} characters or more), or the beginnings of words of the name."
+    f" an order's id, a contact's id or its beginning ({LEAST} characters or more), or beginnings of words of the name."
 )
 Who: Final = typer.Argument(help=HELP, parser=parse_words, metavar="CONTACT")
 
@@ -104,13 +104,8 @@ def _show_lists(document: Mapping[str, Any]) -> None:
         )
         say(_row("identity", f"{one['kind']}:{one['value']}  since {_shown(one['since'])}{at_cgb or ''}"))
     for one in document["orders"]:
-        text = [
-            one["order_id"],
-            one["status"] or "",
-            _shown(one["completed_at"] or one["kept_at"]),
-            one["reason"] or "",
-        ]
-        say(_row("order", "  ".join(text).rstrip()))
+        at = shown_time(one["completed_at"] or one["kept_at"])
+        say(_row("order", "  ".join([one["order_id"], one["status"] or "", at, one["reason"] or ""]).rstrip()))
     for one in document["open"]:
         why = "; ".join(f"{worker}: {reason}" for worker, reason in one["why"].items())
         say(_row("open", f"{one['id']}  {one['type']}  {why}"))

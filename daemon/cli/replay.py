@@ -19,7 +19,8 @@ from daemon.operator.replay import make_plan, open_bus, perform, publish_missing
 from daemon.settings.model import Settings
 from daemon.workers import WORKERS
 from schemas.envelope import TYPES
-from schemas.phone import parse_phone
+from schemas.errors import Malformed
+from schemas.phone import Phone
 
 NAMES: Final = [worker.name for worker in WORKERS]
 
@@ -51,8 +52,11 @@ def replay(
         return
     if worker is None:
         raise typer.BadParameter("name a worker with --worker, or use --missing")
-    if key is not None and key.startswith("+") and parse_phone(key) is None:
-        raise typer.BadParameter("it is no phone", param_hint="--key")
+    if key is not None and key.startswith("+"):
+        try:
+            Phone.parse_e164(key)
+        except Malformed as exc:
+            raise typer.BadParameter(f"it is {exc}", param_hint="--key") from exc
     types = tuple(type) if type else None
     keys = None if key is None else tuple(sorted(keys_meant(key)))
     chosen = ReplayFilter(types=types, since=since, until=until, keys=keys, event_id=event)

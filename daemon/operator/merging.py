@@ -56,23 +56,21 @@ async def merge(pool: Pool, one: str, other: str, actor: str, *, dry_run: bool) 
         locked = await merges.lock(conn, both)
         if len(locked) < len(both) or any(row["merged_into"] for row in locked.values()):
             raise NotMerged("another merge has changed them meanwhile: run it again")
-        stays, younger = sorted(both, key=lambda id: (locked[id]["created_at"], id))
-        contacts = [(await the_stored(pool, id)).found for id in (stays, younger)]
-        moved = await merges.merge(conn, stays=stays, merged=younger, actor=actor, why=WHY)
-    return Joined(*contacts, moved)
+        older, younger = sorted(both, key=lambda id: (locked[id]["created_at"], id))
+        stays, merged = [(await the_stored(pool, id)).found for id in (older, younger)]
+        moved = await merges.merge(conn, stays=older, merged=younger, actor=actor, why=WHY)
+    return Joined(stays, merged, moved)
 
 
 async def unmerge(pool: Pool, text: str, actor: str, *, dry_run: bool) -> Joined:
     """Undo the merge of the contact whose id *text* is. Raises: NoSuchContact; SeveralFit; NotMerged."""
     named = await the_contact(pool, text)
     if named.asked is None:
-        raise NotMerged(
-            f"{named.id} is not merged into another contact: `ferryman contacts show {named.id}` has merges"
-        )
-    contacts = [(await the_stored(pool, id)).found for id in (named.id, named.asked)]
+        raise NotMerged(f"{named.id} is not merged: `ferryman contacts show {named.id}` names what was merged into it")
+    stays, merged = [(await the_stored(pool, id)).found for id in (named.id, named.asked)]
     async with _transaction(pool, keep=not dry_run) as conn:
         moved = await merges.unmerge(conn, merged=named.asked, actor=actor)
-    return Joined(*contacts, moved)
+    return Joined(stays, merged, moved)
 
 
 @asynccontextmanager

@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from adapters.postgres import merges
-from adapters.postgres.contacts import Buyer, remember
 from adapters.postgres.merges import NotMerged
 from adapters.postgres.pool import Pool
-from schemas.phone import Phone
-from tests.support.people import counts, met, partition
+from tests.support.people import DAY, bought, counts, met, partition
+from tests.support.toy import NOON
 
-NOON = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
-DAY = timedelta(days=1)
 ONE, OTHER, THIRD = "+972505550001", "+972505550002", "+972505550003"
-
-_ORDER = """
-INSERT INTO orders (order_id, client_phone_e164, cbb_contact_uuid, ordered_at, webhook_received_at, raw_body)
-VALUES ($1, $2, $3, $4, $4, '{}')
-"""
-
-
-async def bought(db: Pool, phone: str, day: int, **changes: Any) -> UUID:
-    """The contact of *phone*, which has ordered on *day*."""
-    at, order_id = NOON + DAY * day, f"IL{day}"
-    given: dict[str, Any] = {"name": f"Name {day}", "email": f"{day}@example.com", "cgb_id": phone[1:]} | changes
-    buyer = Buyer(phone=Phone.parse_e164(phone), age=(at, at, order_id), synced_at=at, **given)
-    async with db.acquire() as conn, conn.transaction():
-        contact = (await remember(conn, [buyer]))[order_id]
-        await conn.execute(_ORDER, order_id, phone, contact, at)
-    return contact
 
 
 async def merged(db: Pool, stays: UUID, other: UUID) -> None:
