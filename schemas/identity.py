@@ -36,7 +36,7 @@ PROOFS: Final = (IdentityKind.PHONE, IdentityKind.WA_ID, IdentityKind.BSUID, Ide
 
 @dataclass(frozen=True, slots=True, order=True)
 class Identity:
-    """One identity of one person; unique over (kind, value) where its kind is a proof. Its repr shows the kind only."""
+    """One identity of a person; of one alone where its kind is a proof. Its repr shows the kind only."""
 
     kind: IdentityKind
     value: str

@@ -34,12 +34,11 @@ class Pointing:
     but: str = "false"
 
 
-_SHARED_MAIL: Final = """
-kind = 'email' AND value IN (SELECT value FROM contact_identities WHERE contact_id = $1 AND kind = 'email')
-"""
+_SHARED_MAIL: Final = "email IN (SELECT email FROM contact_emails WHERE contact_id = $1)"
 
 POINTING: Final = (
-    Pointing("contact_identities", "id", "bigint", "contact_id", but=_SHARED_MAIL),
+    Pointing("contact_identities", "id", "bigint", "contact_id"),
+    Pointing("contact_emails", "id", "bigint", "contact_id", but=_SHARED_MAIL),
     Pointing("orders", "order_id", "text", "cbb_contact_uuid"),
 )
 """All that moves with a contact, in the order in which its rows are locked."""

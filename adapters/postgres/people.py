@@ -60,9 +60,14 @@ _MAKE: Final = "INSERT INTO contacts (id) SELECT unnest($1::uuid[])"
 _ADD: Final = """
 INSERT INTO contact_identities (contact_id, kind, value)
 SELECT contact_id, kind, value FROM unnest($1::uuid[], $2::text[], $3::text[]) AS given (contact_id, kind, value)
-ORDER BY kind, value, contact_id
-ON CONFLICT DO NOTHING
-RETURNING kind, value
+ORDER BY kind, value
+ON CONFLICT (kind, value) DO NOTHING
+"""
+
+_ADD_MAILS: Final = """
+INSERT INTO contact_emails (contact_id, email)
+SELECT contact_id, email FROM unnest($1::uuid[], $2::text[]) AS given (contact_id, email)
+ON CONFLICT (contact_id, email) DO NOTHING
 """
 
 _NOW: Final = datetime.max.replace(tzinfo=UTC)
@@ -188,7 +193,8 @@ async def _settled(conn: Connection, groups: Sequence[Met], proofs: _Proofs, own
         for person in people
         for place in person.groups
     }
-    await _add(conn, groups, proofs, owners, with_new, chosen)
+    await _add(conn, proofs, owners, with_new, chosen)
+    await _add_mails(conn, groups, chosen)
     stands_for: dict[UUID, UUID] = {}
     for person in people:
         stands_for |= await _merged(conn, [locked[id] for id in person.contacts], groups[person.groups[0]].source)
@@ -236,29 +242,27 @@ async def _lock(conn: Connection, contacts: Iterable[UUID]) -> dict[UUID, _Conta
 
 
 async def _add(
-    conn: Connection,
-    groups: Sequence[Met],
-    proofs: _Proofs,
-    owners: _Owners,
-    with_new: _Owners,
-    chosen: Mapping[int, UUID],
+    conn: Connection, proofs: _Proofs, owners: _Owners, with_new: _Owners, chosen: Mapping[int, UUID]
 ) -> None:
-    """Add what is new of *groups*: to the contact of another notation of it, else to that of its group. Raises:
-    _Overtaken where another process has added it."""
+    """Add the proofs that are new: to the contact of another notation of it, else to that of its group. Raises:
+    _Overtaken where another process has added one."""
     new = {i: _owner(i, with_new) or contact for at, contact in chosen.items() for i in proofs[at] if i not in owners}
-    mails = [
-        (contact, identity)
+    if new:
+        kinds, values = [identity.kind.value for identity in new], [identity.value for identity in new]
+        done = await conn.execute(_ADD, list(new.values()), kinds, values)
+        if done != f"INSERT 0 {len(new)}":
+            raise _Overtaken
+
+
+async def _add_mails(conn: Connection, groups: Sequence[Met], chosen: Mapping[int, UUID]) -> None:
+    mails = {
+        (contact, identity.value): None
         for place, contact in chosen.items()
         for identity in groups[place].identities
-        if identity.kind not in PROOFS and _fits(identity)
-    ]
-    rows = [*((contact, identity) for identity, contact in new.items()), *dict.fromkeys(mails)]
-    if not rows:
-        return
-    kinds, values = [identity.kind.value for _, identity in rows], [identity.value for _, identity in rows]
-    added = set(map(tuple, await conn.fetch(_ADD, [contact for contact, _ in rows], kinds, values)))
-    if any((identity.kind.value, identity.value) not in added for identity in new):
-        raise _Overtaken
+        if identity.kind is IdentityKind.EMAIL and _fits(identity)
+    }
+    if mails:
+        await conn.execute(_ADD_MAILS, [contact for contact, _ in mails], [email for _, email in mails])
 
 
 async def _merged(conn: Connection, contacts: Sequence[_Contact], source: str) -> dict[UUID, UUID]:

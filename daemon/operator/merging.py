@@ -42,7 +42,7 @@ class Joined:
         ]
 
     def _rows(self) -> str:
-        names = {"contact_identities": "identities"}
+        names = {"contact_identities": "identities", "contact_emails": "e-mails"}
         return " and ".join(f"{count} {names.get(table, table)}" for table, count in self.moved.items())
 
 

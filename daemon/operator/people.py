@@ -74,7 +74,7 @@ async def show(pool: Pool, text: str) -> dict[str, Any]:
         "language": stored.language,
         "created_at": stored.created_at,
         "updated_at": stored.updated_at,
-        "identities": [asdict(one) for one in await people.identities(pool, found.id, KINDS)],
+        "identities": [asdict(one) for one in await people.identities(pool, found.id)],
         "orders": [order_document(order) for order in made],
         "open": await _open(pool, sorted({line(phone) for phone in found.phones})),
         "merges": [_merge_document(one) for one in await people.merges(pool, found.id)],
@@ -117,8 +117,12 @@ async def _exact(pool: Pool, text: str, limit: int) -> dict[UUID, str]:
         found |= dict.fromkeys(await people.by_id(pool, beginning, limit), "id")
     if (contact := await people.by_order(pool, text)) is not None:
         found.setdefault(contact, "order")
-    identities = [(one.kind.value, one.value) for one in _identities(text)]
-    return {**await people.by_identity(pool, identities, limit), **found}
+    identities = _identities(text)
+    emails = [one.value for one in identities if one.kind is IdentityKind.EMAIL]
+    found = dict(await people.by_identity(pool, identities)) | found
+    for email in emails:
+        found = dict.fromkeys(await people.by_email(pool, email, limit), "email") | found
+    return found
 
 
 def _identities(text: str) -> list[Identity]:

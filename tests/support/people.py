@@ -37,9 +37,11 @@ async def met(db: Pool, *groups: Sequence[str]) -> list[UUID | None]:
 
 
 async def partition(db: Pool) -> set[frozenset[str]]:
-    """The identities of each contact that has any."""
+    """The identities and e-mails of each contact that has any."""
     rows = await db.fetch(
-        "SELECT contact_id, array_agg(kind || ':' || value) AS all FROM contact_identities GROUP BY contact_id"
+        "SELECT contact_id, array_agg(identity) AS all FROM ("
+        " SELECT contact_id, kind || ':' || value AS identity FROM contact_identities"
+        " UNION ALL SELECT contact_id, 'email:' || email FROM contact_emails) given GROUP BY contact_id"
     )
     return {frozenset(row["all"]) for row in rows}
 

@@ -12,10 +12,20 @@ UPDATE contacts SET words = array_to_tsvector(array_remove(regexp_split_to_array
 WHERE name IS NOT NULL;
 CREATE INDEX contacts_words ON contacts USING gin (words);
 
--- The audit log names identities by number, as it holds no value of a person. An e-mail address is evidence and no
--- proof: several contacts may have it. Any other identity belongs to one contact.
-ALTER TABLE contact_identities
-    DROP CONSTRAINT contact_identities_pkey,
-    ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;
-CREATE UNIQUE INDEX contact_identities_of_one ON contact_identities (
-    kind, value, (CASE WHEN kind = 'email' THEN contact_id ELSE '00000000-0000-0000-0000-000000000000'::uuid END));
+-- The audit log names the identities that a merge has moved by number, as it holds no value of a person.
+ALTER TABLE contact_identities ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY UNIQUE;
+
+-- An e-mail address is evidence and no proof of who somebody is: several contacts may have it. The kind 'email' of
+-- contact_identities, where one contact alone could, is only written by processes of before this file.
+CREATE TABLE contact_emails (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    contact_id uuid NOT NULL REFERENCES contacts (id) ON DELETE CASCADE,
+    email text NOT NULL,                                    -- in lower case
+    created_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (contact_id, email)
+);
+CREATE INDEX contact_emails_email ON contact_emails (email);
+
+INSERT INTO contact_emails (contact_id, email, created_at)
+SELECT contact_id, value, created_at FROM contact_identities WHERE kind = 'email' ORDER BY created_at;
+DELETE FROM contact_identities WHERE kind = 'email';

@@ -13,11 +13,13 @@ import orjson
 
 from adapters.postgres.merges import MERGED, UNMERGED
 from adapters.postgres.pool import Pool, Record
+from schemas.identity import PROOFS, Identity
 
 MOST_NAMESAKES: Final = 1000
 """Contacts with fitting names that are looked at, at most. Of these, those with the newest orders are told."""
 
 MOST_MERGES: Final = 100
+MOST_EMAILS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +54,8 @@ class StoredIdentity:
     kind: str
     value: str
     since: datetime
-    cgb_contact_id: str | None
-    cgb_known: bool
+    cgb_contact_id: str | None = None
+    cgb_known: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +73,12 @@ class PastMerge:
 
 _BY_ID: Final = "SELECT id FROM contacts WHERE id BETWEEN $1 AND $2 ORDER BY id LIMIT $3"
 _BY_IDENTITY: Final = """
-SELECT DISTINCT ON (contact_id) contact_id, kind FROM (
-  SELECT contact_id, i.kind FROM unnest($1::text[], $2::text[]) AS given (kind, value)
-  CROSS JOIN LATERAL (
-    SELECT contact_id, kind FROM contact_identities i WHERE i.kind = given.kind AND i.value = given.value LIMIT $3
-  ) i
-) found ORDER BY contact_id, kind = 'email', kind LIMIT $3
+SELECT i.contact_id, i.kind FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS given (kind, value, place)
+CROSS JOIN LATERAL (
+  SELECT contact_id, kind FROM contact_identities i WHERE i.kind = given.kind AND i.value = given.value LIMIT 1
+) i ORDER BY place
 """
+_BY_EMAIL: Final = "SELECT contact_id FROM contact_emails WHERE email = $1 ORDER BY id DESC LIMIT $2"
 _BY_ORDER: Final = "SELECT cbb_contact_uuid FROM orders WHERE order_id = $1"
 _BY_WORDS: Final = """
 SELECT id FROM (SELECT id, newest_order_at FROM contacts WHERE words @@ $1::tsquery LIMIT $3) named
@@ -100,8 +101,9 @@ SELECT {_FOUND}, language, created_at, updated_at, apart_from FROM contacts c WH
 """  # noqa: S608 - constants only
 _IDENTITIES: Final = """
 SELECT kind, value, created_at AS since, cgb_contact_id, cgb_digest IS NOT NULL AS cgb_known
-FROM contact_identities WHERE contact_id = $1 ORDER BY array_position($2::text[], kind), id
+FROM contact_identities WHERE contact_id = $1 AND kind = ANY ($2::text[]) ORDER BY array_position($2::text[], kind), id
 """
+_EMAILS: Final = "SELECT email, created_at FROM contact_emails WHERE contact_id = $1 ORDER BY id DESC LIMIT $2"
 _MERGES: Final = """
 WITH RECURSIVE person AS (
   SELECT $1::uuid AS id UNION ALL SELECT c.id FROM person JOIN contacts c ON c.merged_into = person.id
@@ -118,10 +120,18 @@ async def by_id(pool: Pool, beginning: str, limit: int) -> list[UUID]:
     return [row[0] for row in await pool.fetch(_BY_ID, low, high, limit)]
 
 
-async def by_identity(pool: Pool, identities: Iterable[tuple[str, str]], limit: int) -> Mapping[UUID, str]:
-    """The contacts that have one of *identities* (kind, value), and the kind by which each was found."""
-    kinds, values = zip(*identities, strict=True)
-    return {row[0]: row[1] for row in await pool.fetch(_BY_IDENTITY, kinds, values, limit)}
+async def by_identity(pool: Pool, identities: Sequence[Identity]) -> Mapping[UUID, str]:
+    """The contacts that have one of *identities*, and the kind by which each was found first."""
+    kinds, values = [identity.kind.value for identity in identities], [identity.value for identity in identities]
+    found: dict[UUID, str] = {}
+    for row in await pool.fetch(_BY_IDENTITY, kinds, values):
+        found.setdefault(row["contact_id"], row["kind"])
+    return found
+
+
+async def by_email(pool: Pool, email: str, limit: int) -> list[UUID]:
+    """The contacts that have this address (in lower case), those that had it last first."""
+    return [row[0] for row in await pool.fetch(_BY_EMAIL, email, limit)]
 
 
 async def by_order(pool: Pool, order_id: str) -> UUID | None:
@@ -156,9 +166,14 @@ async def find(pool: Pool, contact: UUID) -> StoredContact | None:
     return StoredContact(found=_found(row), **rest)
 
 
-async def identities(pool: Pool, contact: UUID, kinds: Sequence[str]) -> list[StoredIdentity]:
-    """The identities of *contact*, in the order of *kinds*."""
-    return [StoredIdentity(**dict(row)) for row in await pool.fetch(_IDENTITIES, contact, list(kinds))]
+async def identities(pool: Pool, contact: UUID) -> list[StoredIdentity]:
+    """The identities of *contact*: its proofs, the strongest first, then the e-mails that it had last."""
+    proofs = await pool.fetch(_IDENTITIES, contact, [kind.value for kind in PROOFS])
+    emails = await pool.fetch(_EMAILS, contact, MOST_EMAILS)
+    return [
+        *(StoredIdentity(**dict(row)) for row in proofs),
+        *(StoredIdentity(kind="email", value=row[0], since=row[1]) for row in emails),
+    ]
 
 
 async def merges(pool: Pool, contact: UUID) -> list[PastMerge]:
