@@ -8,7 +8,8 @@ from adapters.postgres.pool import single_connection
 NUMBER = 13
 _MADE = "INSERT INTO contacts (id, name) VALUES (md5($1)::uuid, $1)"
 _KNOWN = """
-INSERT INTO contact_identities (contact_id, kind, value) VALUES (md5($1)::uuid, $2, $3) ON CONFLICT (kind, value) DO NOTHING
+INSERT INTO contact_identities (contact_id, kind, value) VALUES (md5($1)::uuid, $2, $3)
+ON CONFLICT (kind, value) DO NOTHING
 """
 
 
@@ -21,7 +22,9 @@ async def test_what_was_known_of_people_is_known_afterwards(empty_database_url: 
             await conn.execute(_KNOWN, name, "email", "a@b.example")
         await apply(conn, migrations())
         assert await conn.fetchval("SELECT count(*) FROM contact_identities WHERE kind = 'phone' AND id > 0") == 2
-        rows = await conn.fetch("SELECT name, email FROM contact_emails JOIN contacts c ON c.id = contact_id")
+        rows = await conn.fetch(
+            "SELECT name, contact_emails.email FROM contact_emails JOIN contacts c ON c.id = contact_id"
+        )
         assert [tuple(row) for row in rows] == [("Noa  Levi", "a@b.example")]
         assert await conn.fetchval("SELECT name FROM contacts WHERE words @@ '''lev'':*'::tsquery") == "Noa  Levi"
         await conn.execute(_MADE, "Ann")
