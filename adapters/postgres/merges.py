@@ -6,7 +6,7 @@ rows have moved. It holds no value of a person, so what was said of the person b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -15,7 +15,7 @@ import orjson
 
 from adapters.postgres import audit_log
 from adapters.postgres.audit_log import Logged
-from adapters.postgres.pool import Connection, Record
+from adapters.postgres.pool import Connection, Pool, Record
 from schemas.errors import FerrymanError
 
 MERGED: Final = "contact.merged"
@@ -85,6 +85,14 @@ WHERE s.id = $1 AND m.id = $2
 RETURNING s.newest_order_id
 """
 
+_STANDING: Final = """
+WITH RECURSIVE way AS (
+  SELECT id AS asked, id, merged_into FROM contacts WHERE id = ANY ($1::uuid[])
+  UNION ALL SELECT way.asked, c.id, c.merged_into FROM way JOIN contacts c ON c.id = way.merged_into
+)
+SELECT asked, id FROM way WHERE merged_into IS NULL
+"""
+
 _LAST: Final = """
 SELECT id, detail::text AS detail FROM audit_log
 WHERE subject = $1 AND action = 'contact.merged' AND detail->>'merged' = $2 ORDER BY id DESC LIMIT 1
@@ -120,6 +128,11 @@ async def lock(conn: Connection, contacts: list[UUID]) -> dict[UUID, Record]:
     """Lock *contacts*: id -> its row of (id, merged_into, created_at). Call it inside a transaction, before a row of
     another table is locked."""
     return {row["id"]: row for row in await conn.fetch(_LOCK, contacts)}
+
+
+async def standing(conn: Connection | Pool, contacts: Iterable[UUID]) -> dict[UUID, UUID]:
+    """Each of *contacts* that there is, and the contact that stands for its person now: itself unless it was merged."""
+    return {row["asked"]: row["id"] for row in await conn.fetch(_STANDING, list(contacts))}
 
 
 async def merge(conn: Connection, *, stays: UUID, merged: UUID, actor: str, why: str) -> Mapping[str, int]:

@@ -109,7 +109,7 @@ class _Person:
 
     groups: list[int]
     contacts: set[UUID]
-    ties: list[Identity | UUID]
+    ties: set[Identity | UUID]
 
 
 class _Overtaken(Exception):
@@ -135,7 +135,7 @@ async def meet(conn: Connection, groups: Sequence[Met]) -> list[UUID | None]:
             async with conn.transaction():  # a savepoint: what is locked in it is let go of with it
                 return await _settled(conn, groups, proofs, owners)
         except _Overtaken:
-            owners = await _find(conn, every)
+            owners = await _find_standing(conn, every)
 
 
 def _proofs(group: Met) -> list[Identity]:
@@ -168,6 +168,14 @@ def _unknown_lines(proofs: _Proofs, owners: _Owners) -> list[str]:
 async def _find(conn: Connection, identities: Sequence[Identity]) -> _Owners:
     rows = await conn.fetch(_FIND, [i.kind.value for i in identities], [i.value for i in identities])
     return {Identity(IdentityKind(kind), value): contact for kind, value, contact in rows}
+
+
+async def _find_standing(conn: Connection, identities: Sequence[Identity]) -> _Owners:
+    """As `_find`, with the contact that stands for its person: a process of an older version may have left an identity
+    with a contact that was merged meanwhile."""
+    owners = await _find(conn, identities)
+    stands_for = await merges.standing(conn, set(owners.values()))
+    return {identity: stands_for[contact] for identity, contact in owners.items() if contact in stands_for}
 
 
 def _owner(identity: Identity, owners: _Owners) -> UUID | None:
@@ -208,11 +216,11 @@ def _people(proofs: _Proofs, owners: _Owners) -> list[_Person]:
         if not group:
             continue
         contacts = {owners[notation] for identity in group for notation in _notations(identity) if notation in owners}
-        joined = _Person([place], contacts, [*map(_one, group), *contacts])
+        joined = _Person([place], contacts, {*map(_one, group), *contacts})
         for other in {id(person): person for tie in joined.ties if (person := person_of.get(tie))}.values():
             joined.groups += other.groups
             joined.contacts |= other.contacts
-            joined.ties += other.ties
+            joined.ties |= other.ties
         person_of |= dict.fromkeys(joined.ties, joined)
     return list({id(person): person for person in person_of.values()}.values())
 

@@ -110,8 +110,8 @@ def _show_lists(document: Mapping[str, Any]) -> None:
         why = "; ".join(f"{worker}: {reason}" for worker, reason in one["why"].items())
         say(_row("open", f"{one['id']}  {one['type']}  {why}"))
     for one in document["merges"]:
-        why = "" if one["why"] is None else f", by {one['why']}"
-        says = f"{one['action']}  {one['merged']}  {one['stays']}  by {one['actor']}{why}"
+        why = "" if one["why"] is None else f" ({one['why']})"
+        says = f"{one['action']}  {one['merged']}, contact {one['stays']}, by {one['actor']}{why}"
         say(_row("merge", f"{_shown(one['at'])}  {says}"))
     for other in document["apart_from"]:
         say(_row("apart from", other))

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from adapters.postgres import merges
 from adapters.postgres.operator import orders, people
 from adapters.postgres.operator.people import FoundContact, PastMerge, StoredContact
 from adapters.postgres.operator.trail import EventFilter, by_ids
@@ -101,7 +102,7 @@ async def _named(pool: Pool, text: str, limit: int) -> list[Named]:
     found = await _exact(pool, wanted, limit)
     if not found and (words := words_of(wanted)):
         found = dict.fromkeys(await people.by_words(pool, words, limit), "name")
-    stands_for = await people.standing(pool, found)
+    stands_for = await merges.standing(pool, found)
     named: dict[UUID, Named] = {}
     for asked, by in found.items():
         if (stands := stands_for.get(asked)) is not None:

@@ -84,13 +84,6 @@ _BY_WORDS: Final = """
 SELECT id FROM (SELECT id, newest_order_at FROM contacts WHERE words @@ $1::tsquery LIMIT $3) named
 ORDER BY newest_order_at DESC NULLS LAST, id LIMIT $2
 """
-_STANDING: Final = """
-WITH RECURSIVE way AS (
-  SELECT id AS asked, id, merged_into FROM contacts WHERE id = ANY ($1::uuid[])
-  UNION ALL SELECT way.asked, c.id, c.merged_into FROM way JOIN contacts c ON c.id = way.merged_into
-)
-SELECT asked, id FROM way WHERE merged_into IS NULL
-"""
 _FOUND: Final = """
 id, name, email, newest_order_id, newest_order_at, cgb_synced_at,
 ARRAY(SELECT value FROM contact_identities i WHERE i.contact_id = c.id AND i.kind = 'phone' ORDER BY i.id) AS phones
@@ -144,11 +137,6 @@ async def by_words(pool: Pool, words: Sequence[str], limit: int) -> list[UUID]:
     """The contacts whose names have, for each of *words* (`schemas.names.words_of`), a word that begins with it."""
     query = " & ".join(f"'{word}':*" for word in words)
     return [row[0] for row in await pool.fetch(_BY_WORDS, query, limit, MOST_NAMESAKES)]
-
-
-async def standing(pool: Pool, contacts: Iterable[UUID]) -> Mapping[UUID, UUID]:
-    """Each of *contacts* that there is, and the contact that stands for its person now: itself unless it was merged."""
-    return {row["asked"]: row["id"] for row in await pool.fetch(_STANDING, list(contacts))}
 
 
 async def listed(pool: Pool, contacts: Iterable[UUID]) -> list[FoundContact]:

@@ -197,3 +197,13 @@ async def test_a_merge_while_a_contact_is_in_use_loses_neither(db: Pool) -> None
             await asyncio.sleep(0.01)
     assert len({contacts[0] for contacts in await asyncio.gather(*waiting)}) == 1
     assert await counts(db) == (2, 1)
+
+
+async def test_what_a_process_of_an_older_version_gave_to_a_merged_contact_counts_for_the_person(db: Pool) -> None:
+    await met(db, [ISRAEL], ["chatwoot:1:7"])
+    (stays,) = await met(db, [ISRAEL, "chatwoot:1:7"])
+    await db.execute(
+        "INSERT INTO contact_identities (contact_id, kind, value)"
+        " SELECT id, 'cgb', '1' FROM contacts WHERE merged_into IS NOT NULL"
+    )
+    assert await met(db, ["cgb:1"], ["cgb:1", SWEDEN]) == [stays, stays]
