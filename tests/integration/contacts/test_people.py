@@ -9,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.postgres import pool
-from adapters.postgres.people import LONGEST_VALUE, MOST_PHONES
-from adapters.postgres.pool import Pool
+from adapters.postgres import people, pool
+from adapters.postgres.people import LONGEST_VALUE, MOST_PHONES, Met
+from adapters.postgres.pool import Connection, Pool
 from schemas.phone import line
-from tests.support.people import counts, met, partition
+from tests.support.people import counts, identities, met, partition
+from tests.support.until import until
 
 BRAZIL, BRAZIL_OLD = "phone:+5511985550142", "phone:+551185550142"
 MEXICO, MEXICO_OLD = "phone:+525555550142", "phone:+5215555550142"
@@ -39,11 +40,11 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("groups", "people"), TABLE)
+@pytest.mark.parametrize(("groups", "expecting"), TABLE)
 @pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize("backwards", [True, False])
 async def test_identities_seen_together_are_one_persons(
-    db: Pool, groups: list[list[str]], people: list[set[str]], together: bool, backwards: bool
+    db: Pool, groups: list[list[str]], expecting: list[set[str]], together: bool, backwards: bool
 ) -> None:
     arriving = groups[::-1] if backwards else groups
     if together:
@@ -51,8 +52,8 @@ async def test_identities_seen_together_are_one_persons(
     else:
         for group in arriving:
             await met(db, group)
-    assert await partition(db) == set(map(frozenset, people))
-    assert (await counts(db))[0] == len(people)
+    assert await partition(db) == set(map(frozenset, expecting))
+    assert (await counts(db))[0] == len(expecting)
 
 
 async def test_each_group_is_told_its_contact(db: Pool) -> None:
@@ -175,6 +176,23 @@ async def test_people_met_by_many_processes_at_once_are_the_same(database_url: s
         assert await proofs_of(db) == expected(groups)
 
 
+async def waiting_for_locks(conn: Connection, count: int) -> bool:
+    """Whether *count* connections to the database of *conn*, which has a transaction open, wait for a lock."""
+    await conn.execute("SELECT pg_stat_clear_snapshot()")
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return bool(await conn.fetchval(query) == count)
+
+
+@pytest.mark.parametrize(("first", "second"), [(MEXICO, MEXICO_OLD), (BRAZIL_OLD, BRAZIL), (ISRAEL, ISRAEL)])
+async def test_who_comes_second_waits_for_the_contact_that_is_being_made(db: Pool, first: str, second: str) -> None:
+    async with db.acquire() as conn, conn.transaction():
+        made = await people.meet(conn, [Met(identities(first), "test")])
+        later = asyncio.create_task(met(db, [second]))
+        await until(lambda: waiting_for_locks(conn, 1), "the second waits")
+    assert await later == made
+    assert await counts(db) == (1, 0)
+
+
 async def test_two_who_make_one_person_wait_for_each_other_whichever_notation_they_have(db: Pool) -> None:
     for mine, theirs in ((MEXICO, MEXICO_OLD), (ISRAEL, ISRAEL), ("chatwoot:1:7", "chatwoot:1:7")):
         await asyncio.gather(*(met(db, [identity]) for identity in (mine, theirs) * 10))
@@ -186,17 +204,11 @@ async def test_a_merge_while_a_contact_is_in_use_loses_neither(db: Pool) -> None
     await met(db, [ISRAEL], ["chatwoot:1:7"])
     async with db.acquire() as conn, conn.transaction():
         await conn.execute("SELECT id FROM contacts ORDER BY id FOR UPDATE")
-        waiting = [asyncio.create_task(met(db, [ISRAEL, "chatwoot:1:7"], [SWEDEN])) for _ in range(3)]
-        while (  # all have seen the two, and wait
-            await conn.fetchval(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            < 3
-        ):
-            await conn.execute("SELECT pg_stat_clear_snapshot()")
-            await asyncio.sleep(0.01)
+        waiting = [asyncio.create_task(met(db, [ISRAEL, "chatwoot:1:7"])) for _ in range(3)]
+        await until(lambda: waiting_for_locks(conn, 3), "all have seen the two, and wait")
     assert len({contacts[0] for contacts in await asyncio.gather(*waiting)}) == 1
-    assert await counts(db) == (2, 1)
+    assert await counts(db) == (1, 1)
+    assert await db.fetchval("SELECT count(*) FROM audit_log") == 1
 
 
 async def test_what_a_process_of_an_older_version_gave_to_a_merged_contact_counts_for_the_person(db: Pool) -> None:
