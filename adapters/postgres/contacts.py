@@ -90,6 +90,13 @@ class Buyer:
         return self.age[2]
 
 
+async def ensure(conn: Connection, phones: Sequence[str], source: str = SOURCE) -> Mapping[str, UUID]:
+    """Phone (E.164) -> contact id, as *source* has met its person; a missing contact is made. Call it inside a
+    transaction, before a row of another table is locked."""
+    met = await people.meet(conn, [Met([Identity(IdentityKind.PHONE, phone)], source) for phone in phones])
+    return {phone: contact for phone, contact in zip(phones, met, strict=True) if contact}
+
+
 async def remember(conn: Connection, buyers: Sequence[Buyer]) -> Mapping[str, UUID]:
     """Keep what orders say about their buyers; returns (asking) order id -> contact id. Call it inside a transaction.
 

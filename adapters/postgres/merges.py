@@ -82,7 +82,6 @@ FROM contacts m CROSS JOIN LATERAL (
   FROM contacts o WHERE o.id = $1
 ) later
 WHERE s.id = $1 AND m.id = $2
-RETURNING s.newest_order_id
 """
 
 _STANDING: Final = """
@@ -101,14 +100,16 @@ _LATER: Final = """
 SELECT c.id FROM audit_log a JOIN contacts c ON c.id = (a.detail->>'merged')::uuid
 WHERE a.subject = $1 AND a.action = 'contact.merged' AND a.id > $2 AND c.merged_into = $3 ORDER BY a.id DESC LIMIT 1
 """
-# What a newer order has said since then stays.
+# What an order has said since the merge stays: then the newest state of an order is neither's of before.
 _PART: Final = """
 UPDATE contacts s SET
-  (name, words, email, language, newest_order_id, newest_order_at, newest_order_received_at, cgb_synced_at)
-  = (SELECT b.name, b.words, b.email, b.language, b.newest_order_id, b.newest_order_at, b.newest_order_received_at,
-      b.cgb_synced_at FROM jsonb_populate_record(NULL::contacts, m.stayed_as) b),
-  updated_at = now()
-FROM contacts m WHERE s.id = $1 AND m.id = $2 AND s.newest_order_id IS NOT DISTINCT FROM $3
+  name = b.name, words = b.words, email = b.email, language = b.language, newest_order_id = b.newest_order_id,
+  newest_order_at = b.newest_order_at, newest_order_received_at = b.newest_order_received_at,
+  cgb_synced_at = b.cgb_synced_at, updated_at = now()
+FROM contacts m, jsonb_populate_record(NULL::contacts, m.stayed_as) b
+WHERE s.id = $1 AND m.id = $2
+  AND ((s.newest_order_id, s.newest_order_at) IS NOT DISTINCT FROM (m.newest_order_id, m.newest_order_at)
+       OR (s.newest_order_id, s.newest_order_at) IS NOT DISTINCT FROM (b.newest_order_id, b.newest_order_at))
 """
 _KEEP_APART: Final = """
 UPDATE contacts c SET
@@ -139,12 +140,12 @@ async def merge(conn: Connection, *, stays: UUID, merged: UUID, actor: str, why:
     """Merge the contact *merged* into *stays*; both are locked by the caller. Returns table -> how many rows have
     moved. *why*: who showed them to be one person's. Name, e-mail and newest order are those by the newest order."""
     await conn.execute(_BURY, stays, merged)
-    newest = await conn.fetchval(_JOIN, stays, merged)
+    await conn.execute(_JOIN, stays, merged)
     moved = {}
     for one in POINTING:
         query = _MOVE.format(table=one.table, key=one.key, column=one.column, but=one.but)
         moved[one.table] = [row[0] for row in await conn.fetch(query, stays, merged)]
-    detail = {"merged": str(merged), "why": why, "newest_order": newest, "moved": moved}
+    detail = {"merged": str(merged), "why": why, "moved": moved}
     await audit_log.add(conn, [Logged(actor, MERGED, f"contact:{stays}", detail)])
     return {table: len(keys) for table, keys in moved.items()}
 
@@ -160,7 +161,7 @@ async def unmerge(conn: Connection, *, merged: UUID, actor: str) -> Mapping[str,
     if stays is None or locked[merged]["merged_into"] != stays:
         raise NotMerged(f"the contact {merged} is not merged: `ferryman contacts show` names the merges of a contact")
     number, detail = await _undoable(conn, stays, merged, locked[stays])
-    await conn.execute(_PART, stays, merged, detail["newest_order"])
+    await conn.execute(_PART, stays, merged)
     back = {}
     for one in POINTING:
         keys = detail["moved"].get(one.table, [])

@@ -70,6 +70,13 @@ async def test_the_directory_is_asked_by_the_notations_that_the_person_is_known_
     assert await notations(ALONE) == (ALONE,)
 
 
+async def test_every_notation_of_a_line_is_ensured_the_one_contact(db: Pool) -> None:
+    async with db.acquire() as conn, conn.transaction():
+        made = await contacts.ensure(conn, [NOW, ALONE, OLD])
+    assert made[NOW] == made[OLD] != made[ALONE]
+    assert await met(db, [f"phone:{OLD}"], [f"phone:{ALONE}"]) == [made[OLD], made[ALONE]]
+
+
 @pytest.mark.parametrize(("phone", "other"), [(NOW, OLD), (OLD, NOW)])
 async def test_what_was_written_by_one_notation_is_known_by_the_other(db: Pool, phone: str, other: str) -> None:
     def known(answer: PersonOrders) -> tuple[Any, ...]:

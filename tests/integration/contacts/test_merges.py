@@ -9,8 +9,10 @@ from uuid import UUID
 import pytest
 
 from adapters.postgres import merges
+from adapters.postgres.contacts import Buyer, remember
 from adapters.postgres.merges import NotMerged
 from adapters.postgres.pool import Pool
+from schemas.phone import Phone
 from tests.support.people import DAY, bought, counts, met, partition
 from tests.support.toy import NOON
 
@@ -91,6 +93,18 @@ async def test_what_came_after_a_merge_stays_when_it_is_undone(db: Pool) -> None
     assert (rows[other]["name"], rows[other]["newest_order_id"]) == ("Name 2", "IL2")
     assert await met(db, [f"phone:{OTHER}"], ["chatwoot:1:7"]) == [other, stays]
     assert await db.fetchval("SELECT cbb_contact_uuid FROM orders WHERE order_id = 'IL3'") == stays
+
+
+async def test_what_an_order_of_before_the_merge_has_said_since_stays_too(db: Pool) -> None:
+    stays, other = await bought(db, ONE, 1), await bought(db, OTHER, 2)
+    await merged(db, stays, other)
+    later = NOON + DAY * 4
+    buyer = Buyer(phone=Phone(OTHER), age=(later, later, "IL2"), synced_at=later, name="Dana")
+    async with db.acquire() as conn, conn.transaction():
+        await remember(conn, [buyer])
+    await unmerged(db, other)
+    rows = await db.fetch("SELECT name FROM contacts ORDER BY created_at")
+    assert [row["name"] for row in rows] == ["Dana", "Name 2"]
 
 
 async def test_merges_are_undone_from_the_last_one_on(db: Pool) -> None:

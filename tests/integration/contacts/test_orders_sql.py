@@ -261,3 +261,4 @@ async def test_an_empty_batch_writes_nothing(db: Pool) -> None:
         await orders.store(conn, [])
         await order_marks.mark(conn, [], {})
         assert await contacts.remember(conn, []) == {}
+        assert await contacts.ensure(conn, []) == {}
