@@ -27,12 +27,16 @@ class IdentityKind(StrEnum):
     CGB = "cgb"
     """CGB's contact id, as text."""
     EMAIL = "email"
-    """Lower case."""
+    """Lower case. Evidence and no proof: people mistype addresses, and share them."""
+
+
+PROOFS: Final = (IdentityKind.PHONE, IdentityKind.WA_ID, IdentityKind.BSUID, IdentityKind.CHATWOOT, IdentityKind.CGB)
+"""The kinds that prove who a person is, the strongest first. Two contacts that share one are one person."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Identity:
-    """One identity of one person. Unique over (kind, value). Its repr shows the kind only."""
+    """One identity of a person; of one alone where its kind is a proof. Its repr shows the kind only."""
 
     kind: IdentityKind
     value: str

@@ -6,12 +6,10 @@ import re
 from typing import Any, Final
 
 from schemas.errors import Foreign
-from schemas.phone import Phone
+from schemas.phone import Phone, line
 
 _CONTACT_KEYS: Final = ("id", "phone", "first_name")
 _NOT_A_DIGIT: Final = re.compile(r"[^0-9]")
-_ALIASES: Final = re.compile(r"(52)1?(\d{10})|(54)9?(\d{10})|(55\d\d)9?(\d{8})", re.ASCII)
-"""Numbers of Mexico, Argentina and Brazil, which WhatsApp knows with or without one digit."""
 
 
 def says_nothing(answer: Any) -> bool:
@@ -63,9 +61,4 @@ def demand(answered: Any, phone: Phone) -> None:
 def same_phone(answered: Any, phone: Phone) -> bool:
     """Whether *answered* is *phone*, in whatever notation."""
     digits = _NOT_A_DIGIT.sub("", str(answered)).removeprefix("00")
-    return _line(digits) == _line(phone.digits)
-
-
-def _line(digits: str) -> str:
-    known = _ALIASES.fullmatch(digits)
-    return "".join(part for part in known.groups() if part) if known else digits
+    return line(f"+{digits}") == line(phone.e164)

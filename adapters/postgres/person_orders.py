@@ -1,4 +1,4 @@
-"""The orders of one person: which of them the person's contact shows, and what was written to it last."""
+"""The orders of one phone line: which of them its contact in the directory shows, and what was written to it last."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from adapters.postgres.pool import Connection, Pool
+from schemas.phone import aliases
 
 MOST_COUNTED: Final = 1000
 
 
 class Asked(NamedTuple):
-    """A question about the person with *phone* (E.164). *order_id*: the order whose sync asks; "" for none. *whole*:
-    the text of the newest order is wanted even where it is this one."""
+    """A question about the person with the line of *phone* (E.164). *order_id*: the order whose sync
+    asks; "" for none. *whole*: the text of the newest order is wanted even where it is this one."""
 
     phone: str
     order_id: str = ""
@@ -27,8 +28,10 @@ class PersonOrders:
     the person's contact shows: the newest one whose sync has begun to write and whose text is kept, or that asks; a
     canceled one only where no other stands. None: the person has none. *newest_body*, received at *received_at*: its
     text, None where the asking order is the newest and its text was not wanted. *written*: the digest of what the
-    contact was given last, and *contact_id* the contact; None where that is not known. *orders*: how many the person
-    has whose sync has begun to write, and the asking one; MOST_COUNTED stands for more."""
+    contact was given last, and *contact_id* the contact; None where that is not known. *orders*: how many the person's
+    line has whose sync has begun to write, and the asking one; MOST_COUNTED stands for more. *notations*: those of the
+    line under which the directory may have the person: the phone, and before or after it another one that the person
+    is known by."""
 
     event_id: str | None
     newest_id: str | None
@@ -36,7 +39,8 @@ class PersonOrders:
     received_at: datetime | None
     contact_id: str | None
     written: bytes | None
-    orders: int = 1
+    orders: int
+    notations: tuple[str, ...]
 
 
 # The server keeps the plan that it made while the tables were small, until it has statistics. Each table is asked in a
@@ -44,24 +48,39 @@ class PersonOrders:
 _ORDERS: Final = f"""
 SELECT own.event_id, newest.order_id,
   CASE WHEN given.whole OR newest.order_id <> given.order_id THEN NULLIF(newest.raw_body, '') END,
-  newest.webhook_received_at, i.cgb_contact_id, i.cgb_digest, counted.n
-FROM unnest($1::text[], $2::text[], $3::boolean[]) WITH ORDINALITY AS given (phone, order_id, whole, place)
+  newest.webhook_received_at,
+  COALESCE(i.cgb_contact_id, j.cgb_contact_id), COALESCE(i.cgb_digest, j.cgb_digest), counted.n,
+  given.other, COALESCE(j.known, w.known, false)
+FROM unnest($1::text[], $2::text[], $3::boolean[], $4::text[]) WITH ORDINALITY
+  AS given (phone, order_id, whole, other, place)
 LEFT JOIN LATERAL (SELECT event_id FROM orders WHERE order_id = given.order_id LIMIT 1) own ON true
 LEFT JOIN LATERAL (
   SELECT cgb_contact_id, cgb_digest FROM contact_identities WHERE kind = 'phone' AND value = given.phone LIMIT 1
 ) i ON true
 LEFT JOIN LATERAL (
-  SELECT order_id, raw_body, webhook_received_at FROM orders o
-  WHERE o.client_phone_e164 = given.phone
-    AND (o.order_id = given.order_id
-         OR COALESCE(o.cgb_sync_status, '') IN ('syncing', 'synced', 'no_whatsapp') AND raw_body <> '')
+  SELECT cgb_contact_id, cgb_digest, true AS known FROM contact_identities
+  WHERE kind = 'phone' AND value = given.other LIMIT 1
+) j ON true
+LEFT JOIN LATERAL (
+  SELECT true AS known FROM contact_identities WHERE kind = 'wa_id' AND value = substr(given.other, 2) LIMIT 1
+) w ON true
+LEFT JOIN LATERAL (
+  SELECT o.* FROM (VALUES (given.phone), (given.other)) AS notation (phone) CROSS JOIN LATERAL (
+    SELECT order_id, raw_body, order_status, ordered_at, webhook_received_at FROM orders
+    WHERE client_phone_e164 = notation.phone
+      AND (order_id = given.order_id
+           OR COALESCE(cgb_sync_status, '') IN ('syncing', 'synced', 'no_whatsapp') AND raw_body <> '')
+    ORDER BY (COALESCE(lower(order_status), '') = 'canceled'), ordered_at DESC, webhook_received_at DESC,
+      order_id COLLATE "C" DESC
+    LIMIT 1
+  ) o
   ORDER BY (COALESCE(lower(order_status), '') = 'canceled'), ordered_at DESC, webhook_received_at DESC,
     order_id COLLATE "C" DESC
   LIMIT 1
 ) newest ON true
 LEFT JOIN LATERAL (
   SELECT count(*) AS n FROM (
-    SELECT FROM orders WHERE client_phone_e164 = given.phone
+    SELECT FROM orders WHERE client_phone_e164 IN (given.phone, given.other)
       AND (order_id = given.order_id OR COALESCE(cgb_sync_status, '') IN ('syncing', 'synced', 'no_whatsapp'))
     LIMIT {MOST_COUNTED}) AS theirs
 ) counted ON true
@@ -71,5 +90,27 @@ ORDER BY given.place
 
 async def of_persons(conn: Connection | Pool, asked: Sequence[Asked]) -> list[PersonOrders]:
     """The answers to *asked*, in its order."""
-    rows = await conn.fetch(_ORDERS, *map(list, zip(*asked, strict=True))) if asked else []
-    return [PersonOrders(*row) for row in rows]
+    others = [next(iter(aliases(one.phone)[1:]), None) for one in asked]
+    rows = await conn.fetch(_ORDERS, *map(list, zip(*asked, strict=True)), others) if asked else []
+    return [_answer(one.phone, *row) for one, row in zip(asked, rows, strict=True)]
+
+
+def _answer(
+    phone: str,
+    event_id: str | None,
+    newest_id: str | None,
+    newest_body: str | None,
+    received_at: datetime | None,
+    contact_id: str | None,
+    written: bytes | None,
+    orders: int,
+    other: str | None,
+    known: bool,
+) -> PersonOrders:
+    """*other*: the second notation of the line of *phone*, if it has one; *known*: the person is known by it."""
+    notations: tuple[str, ...] = (phone,)
+    if other is not None and contact_id == other[1:]:  # by its digits a contact of WhatsApp is named
+        notations = (other, phone)
+    elif other is not None and known:
+        notations = (phone, other)
+    return PersonOrders(event_id, newest_id, newest_body, received_at, contact_id, written, orders, notations)

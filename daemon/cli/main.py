@@ -66,6 +66,7 @@ _TABLE: Final = (
     Verb("sync", "sync:app", group=True),
     Verb("reconcile", "reconcile:reconcile"),
     Verb("validate", "validate:validate"),
+    Verb("contacts", "contacts:app", group=True),
     Verb("send-test", "send_test:send_test"),
     Verb("config", "config:app", group=True),
 )

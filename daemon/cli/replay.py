@@ -14,6 +14,7 @@ from daemon.cli.context import read_settings, run_async
 from daemon.cli.named import HELP, the_event
 from daemon.cli.screen import progress, say
 from daemon.cli.tools import DryRun, Text, When, Yes, confirm, opened
+from daemon.operator.keys import keys_meant
 from daemon.operator.replay import make_plan, open_bus, perform, publish_missing, worker_named
 from daemon.settings.model import Settings
 from daemon.workers import WORKERS
@@ -29,7 +30,10 @@ def replay(
     since: Annotated[datetime | None, When("--from", help="Events that arrived since then.")] = None,
     until: Annotated[datetime | None, When("--to", help="Events that arrived before then.")] = None,
     type: Annotated[list[str] | None, typer.Option(help="Event types; default: all that the worker handles.")] = None,
-    key: Annotated[str | None, Text("--key", help="Events of one key, for instance a phone in E.164.")] = None,
+    key: Annotated[
+        str | None,
+        Text("--key", help="Events of one key: a phone in E.164, in any notation of its line; an e-mail address."),
+    ] = None,
     event: Annotated[str | None, Text("--event", help=f"One event. {HELP}")] = None,
     missing: Annotated[
         bool, typer.Option("--missing", help="Publish what some worker has not ended with, without asking.")
@@ -54,7 +58,8 @@ def replay(
         except Malformed as exc:
             raise typer.BadParameter(f"it is {exc}", param_hint="--key") from exc
     types = tuple(type) if type else None
-    chosen = ReplayFilter(types=types, since=since, until=until, key=key, event_id=event)
+    keys = None if key is None else tuple(sorted(keys_meant(key)))
+    chosen = ReplayFilter(types=types, since=since, until=until, keys=keys, event_id=event)
     run_async(_replay(settings, worker, chosen, dry_run, yes))
 
 

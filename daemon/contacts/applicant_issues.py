@@ -96,8 +96,8 @@ async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     without a contact gets one here. Locks people before reports."""
     issues = [row for row in rows if isinstance(row, IssueRow)]
     addressed = {row.phone.e164 for row in issues if row.status == "reported" and row.phone is not None}
-    await contacts.ensure(conn, sorted(addressed))
-    people = await contacts.held(conn, {row.phone.e164 for row in issues if row.phone is not None})
+    known = await contacts.known(conn, {row.phone.e164 for row in issues if row.phone is not None})
+    people = await contacts.ensure(conn, sorted(addressed | known), source="issues")
     kept = await applicant_issues.store(conn, issues, people)
     return [_reported(row, people) for row in kept if row.status == "reported"]
 

@@ -63,9 +63,9 @@ LANGUAGES: Final[Mapping[str, str]] = {"il": "he", "ru": "ru", "se": "sv", "co":
 EMPTY: Final = ""
 
 
-def digest_of(phone: str, fields: Mapping[str, FieldValue]) -> bytes:
-    """A digest of *fields*, as the contact of *phone* is given them."""
-    return hashlib.sha256(repr((phone, sorted(fields.items()))).encode("utf-8", "surrogatepass")).digest()[:16]
+def digest_of(line: str, fields: Mapping[str, FieldValue]) -> bytes:
+    """A digest of *fields*, as the contact of the phone line *line* is given them."""
+    return hashlib.sha256(repr((line, sorted(fields.items()))).encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 def fields_of(order: Order, phone: Phone, orders: int, known: frozenset[str] | None) -> dict[str, FieldValue]:

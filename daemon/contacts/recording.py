@@ -17,7 +17,7 @@ from daemon.bus.outcome import Row
 from daemon.contacts.corrections import carried_over
 from schemas.envelope import Event, event_id
 from schemas.identity import key
-from schemas.phone import Phone
+from schemas.phone import Phone, line
 
 _UPDATED: Final = "order.updated"
 
@@ -49,12 +49,17 @@ async def replaced(conn: Connection, rows: Sequence[OrderRow], *, actor: str, ac
     changes = await orders.replace(conn, rows)
     await audit_log.add(conn, [_logged(change, actor, action) for change in changes if change.changed])
     followed = [carried[change.event_id] for change in changes if change.event_id in carried]
-    return followed + [moved(change) for change in changes if change.old_phone not in (None, change.phone)]
+    return followed + [moved(change) for change in changes if _moved_away(change)]
 
 
 def _logged(change: Change, actor: str, action: str) -> Logged:
     detail = {"event_id": change.event_id, "fields": change.changed}
     return Logged(actor, action, f"order:{change.order_id}", detail)
+
+
+def _moved_away(change: Change) -> bool:
+    """Whether the order was of another phone line than it is now."""
+    return change.old_phone is not None and (change.phone is None or line(change.old_phone) != line(change.phone))
 
 
 def moved(change: Change) -> Event:

@@ -13,12 +13,9 @@ after a crash, starts again with a lookup. It then finds its own contact and doe
 
 from __future__ import annotations
 
-from asyncio import CancelledError
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -33,14 +30,15 @@ from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
 from daemon.contacts.decisions import Create, Keep, Plan, Update, decide, differing, due, emptying
 from daemon.contacts.fields import LANGUAGES, OF_AN_ORDER, contact_fields, digest_of, fields_of
+from daemon.contacts.measuring import count, measured
 from daemon.contacts.recording import record
 from daemon.contacts.wiring import CGB, CONTACTS, ContactDeps
-from schemas.contacts import FieldValue
+from schemas.contacts import DirectoryContact, FieldValue
 from schemas.envelope import Event
-from schemas.errors import FerrymanError, Malformed, NotSent, Refused, Transient
+from schemas.errors import FerrymanError, Malformed, Refused, Transient
 from schemas.identity import key
 from schemas.orders import Order, is_test_order, order_from, order_id_of
-from schemas.phone import Phone
+from schemas.phone import Phone, aliases, line
 
 if TYPE_CHECKING:
     from adapters.ports import ContactDirectory
@@ -56,7 +54,7 @@ NOT_SYNCED: Final = "orders of this branch are not synced: CGB_SYNC_BRANCHES doe
 class _Seen:
     """What the lookup found: the memo of step "write". *order*: whose sync it is; None for `order.moved`. *shown*: the
     order that the contact is to show, None where the person has none. *fields*: what it is to hold; *digest*: of
-    them."""
+    them. *notations*: as PersonOrders has them."""
 
     order: Order | None
     shown: Order | None
@@ -65,6 +63,7 @@ class _Seen:
     plan: Plan
     digest: bytes | None
     took_s: float
+    notations: Sequence[str]
 
 
 async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
@@ -94,7 +93,7 @@ async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
     if not _of_a_synced_branch(order, deps.settings):
         return Done(rows=(row, NotMeant(order.order_id, NOT_SYNCED, event.id)), skipped="other branch")
     if order.phone is None:
-        _count(deps, "cgb_sync_failures")
+        count(deps, "cgb_sync_failures")
         failed = SyncResult(order_id=order.order_id, status="failed", at=turn.now, error=NO_PHONE, event_id=event.id)
         return Done(rows=(row, failed), skipped="no phone")
     # the order is stored before any call, so it is there also while CGB is away
@@ -140,17 +139,17 @@ async def _look_up(event: Event, deps: ContactDeps, turn: Turn, order: Order | N
     shown = order
     if stand.newest_body is not None and stand.received_at is not None:
         shown = (await _read(stand.newest_body.encode(), stand.received_at)).brief()
-    with _measured(deps) as clock:
+    with measured(deps) as clock:
         known = await _directory(deps).field_names()
         fields = None if shown is None else fields_of(shown, phone, stand.orders, known)
-        digest = None if fields is None else digest_of(phone.e164, fields)
+        digest = None if fields is None else digest_of(line(phone.e164), fields)
         if digest is not None and digest == stand.written and stand.contact_id:
             plan: Plan | None = Keep(stand.contact_id)
         else:
-            plan = await _plan(deps, shown, phone, known, fields)
+            plan = await _plan(deps, shown, phone, stand.notations, known, fields)
     if plan is None:
         return Done(rows=(Doubt(phone.e164),), skipped="no contact")
-    seen = _Seen(order, shown, phone, fields, plan, digest, clock())
+    seen = _Seen(order, shown, phone, fields, plan, digest, clock(), stand.notations)
     if isinstance(plan, Keep):
         action = "unchanged" if shown is order else "skipped"
         return _done(event, deps, turn, seen, plan.contact_id, action, seen.took_s)
@@ -163,20 +162,29 @@ async def _plan(
     deps: ContactDeps,
     shown: Order | None,
     phone: Phone,
+    notations: Sequence[str],
     known: frozenset[str] | None,
     fields: Mapping[str, FieldValue] | None,
 ) -> Plan | None:
     """What the contact of *phone* lacks to show *shown* by its *fields*; None: it is not there and has nothing to
-    show."""
-    found = await _directory(deps).find(phone)
+    show. The contact may be there under any of *notations*, and then it keeps that number."""
+    found = await _find(deps, notations)
     if shown is not None and fields is not None:
         return decide(shown, phone, found, fields)
     return None if found is None else emptying(found, known)
 
 
+async def _find(deps: ContactDeps, notations: Sequence[str]) -> DirectoryContact | None:
+    """The contact that the directory has under the first of *notations* that finds one."""
+    for notation in notations:
+        if (found := await _directory(deps).find(Phone.parse_e164(notation))) is not None:
+            return found
+    return None
+
+
 async def _write(event: Event, deps: ContactDeps, turn: Turn, seen: _Seen) -> Outcome:
     """The one request that changes something; now and then a look at what became of it."""
-    with _measured(deps, seen.took_s) as clock:
+    with measured(deps, seen.took_s) as clock:
         contact_id, action = await _apply(deps, seen)
         if action != "unchanged" and deps.sampled():
             await _read_back(deps, seen)
@@ -185,7 +193,7 @@ async def _write(event: Event, deps: ContactDeps, turn: Turn, seen: _Seen) -> Ou
 
 async def _read_back(deps: ContactDeps, seen: _Seen) -> None:
     """Look at what was just written. Raises: Transient where CGB has said that it is done, and it is not."""
-    found = await _directory(deps).find(seen.phone)
+    found = await _find(deps, seen.notations)
     lacking = sorted(differing(seen.fields or {}, {} if found is None else found.fields))
     if lacking:
         log.warning("contact.not_written", fields=lacking)
@@ -203,7 +211,7 @@ async def _apply(deps: ContactDeps, seen: _Seen) -> tuple[str, str]:
         except Refused:
             # Another client made the contact after our lookup, or the directory showed it late.
             known = await directory.field_names()
-            again = await _plan(deps, seen.shown, seen.phone, known, seen.fields)
+            again = await _plan(deps, seen.shown, seen.phone, seen.notations, known, seen.fields)
             if again is None or isinstance(again, Create):
                 raise
             plan = again
@@ -220,7 +228,7 @@ async def _apply(deps: ContactDeps, seen: _Seen) -> tuple[str, str]:
 def _done(
     event: Event, deps: ContactDeps, turn: Turn, seen: _Seen, contact_id: str, action: str, took_s: float
 ) -> Done:
-    _count(deps, "cgb_sync_success")
+    count(deps, "cgb_sync_success")
     deps.metrics.observe("cgb_sync_duration", took_s)
     fact = {
         "order_id": None if seen.shown is None else seen.shown.order_id,
@@ -241,7 +249,7 @@ def _done(
         rows.append(result)
     if deps.settings.cgb_sync_coalesce and seen.shown is not None:
         own = "" if seen.order is None else seen.order.order_id
-        rows.append(Coalesced(seen.phone.e164, own, turn.now, contact_id))
+        rows += [Coalesced(notation, own, turn.now, contact_id) for notation in aliases(seen.phone.e164)]
     synced = event.emit("contact.synced", 0, fact, subject=key(phone=seen.phone), time=turn.now)
     return Done(rows=tuple(rows), emit=(synced,))
 
@@ -267,37 +275,6 @@ def _buyer(seen: _Seen, contact_id: str, turn: Turn) -> Buyer:
 def _directory(deps: ContactDeps) -> ContactDirectory:
     assert deps.directory is not None, "the worker is off without a directory"
     return deps.directory
-
-
-@contextmanager
-def _measured(deps: ContactDeps, before_s: float = 0.0) -> Iterator[_Clock]:
-    """Measures one attempt: yields its clock, and counts it with its duration where it fails, or is cut off at its
-    deadline. Where we sent nothing, or our own rate limit had no place, it has not ended: it is begun again."""
-    clock = _Clock(before_s)
-    try:
-        yield clock
-    except (FerrymanError, CancelledError) as exc:
-        of_our_own_limit = isinstance(exc, Transient) and exc.limited and exc.channel is None
-        if not isinstance(exc, NotSent) and not of_our_own_limit:
-            _count(deps, "cgb_sync_failures")
-            deps.metrics.observe("cgb_sync_duration", clock())
-        raise
-
-
-def _count(deps: ContactDeps, outcome: str) -> None:
-    """Count an attempt once, when it ends: `cgb_sync_total` is the sum of successes and failures."""
-    deps.metrics.inc("cgb_sync_total")
-    deps.metrics.inc(outcome)
-
-
-class _Clock:
-    """Seconds spent on calls so far, those of earlier steps included, without the time in the lane."""
-
-    def __init__(self, before_s: float) -> None:
-        self._start = perf_counter() - before_s
-
-    def __call__(self) -> float:
-        return perf_counter() - self._start
 
 
 def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:

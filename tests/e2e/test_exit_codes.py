@@ -57,6 +57,10 @@ SOUND: Final = {
     "sync failed": ["--yes"],
     "sync bulk": ["--yes"],
     "reconcile": [],
+    "contacts find": ["ann"],
+    "contacts show": ["ann"],
+    "contacts merge": ["ann", "bob", "--yes"],
+    "contacts unmerge": ["ann", "--yes"],
     "send-test": ["orders"],
 }
 """Every verb that needs the stores, as it is called for something."""

@@ -67,6 +67,11 @@ SELECT {_STANDING}, branch, ordered_at, order_status, amount, currency, product_
     client_email, client_phone_e164 AS client_phone, whatsapp_alerts_enabled, cbb_contact_uuid AS contact_id
 FROM orders WHERE order_id = $1
 """  # noqa: S608 - constants only
+_OF_A_PERSON: Final = f"""
+SELECT {_STANDING} FROM orders
+WHERE cbb_contact_uuid = $1 OR (cbb_contact_uuid IS NULL AND client_phone_e164 = ANY ($2::text[]))
+ORDER BY ordered_at DESC, order_id LIMIT $3
+"""  # noqa: S608 - constants only
 _COUNTS: Final = "SELECT cgb_sync_status AS status, count(*) AS n FROM orders GROUP BY 1"
 
 
@@ -78,6 +83,11 @@ async def listed(pool: Pool, status: str | None, since: datetime | None, limit: 
 async def standings(pool: Pool, order_ids: Sequence[str]) -> dict[str, OrderStanding]:
     """Where these orders stand, by their ids; those without a row are left out."""
     return {row["order_id"]: _standing(row) for row in await pool.fetch(_STANDINGS, order_ids)}
+
+
+async def of_person(pool: Pool, contact: UUID, phones: Sequence[str], limit: int) -> list[OrderStanding]:
+    """The orders of a contact, and those with one of *phones* that have no contact yet; newest first."""
+    return [_standing(row) for row in await pool.fetch(_OF_A_PERSON, contact, phones, limit)]
 
 
 async def find(pool: Pool, order_id: str) -> StoredOrder | None:

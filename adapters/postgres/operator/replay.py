@@ -16,12 +16,12 @@ from schemas.envelope import Event
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayFilter:
-    """Which events of the journal. None: any. *since* and *until*: when the event arrived."""
+    """Which events of the journal. None: any. *since* and *until*: when the event arrived. *keys*: of any of these."""
 
     types: tuple[str, ...] | None = None
     since: datetime | None = None
     until: datetime | None = None
-    key: str | None = None
+    keys: tuple[str, ...] | None = None
     event_id: str | None = None
 
     def document(self) -> str:
@@ -31,7 +31,7 @@ class ReplayFilter:
                 "types": self.types,
                 "since": self.since,
                 "until": self.until,
-                "key": self.key,
+                "key": self.keys,
                 "event": self.event_id,
             },
             option=orjson.OPT_SORT_KEYS,
@@ -40,7 +40,7 @@ class ReplayFilter:
 
 _WHERE: Final = """
     ($1::text[] IS NULL OR j.type = ANY($1)) AND ($2::timestamptz IS NULL OR j.time >= $2)
-    AND ($3::timestamptz IS NULL OR j.time < $3) AND ($4::text IS NULL OR j.subject = $4)
+    AND ($3::timestamptz IS NULL OR j.time < $3) AND ($4::text[] IS NULL OR j.subject = ANY($4))
     AND ($5::text IS NULL OR j.id = $5)
 """
 _COUNT: Final = f"SELECT count(*), coalesce(max(seq), 0) FROM event_journal j WHERE {_WHERE}"  # noqa: S608 - constants
@@ -73,7 +73,8 @@ class ReplayRun:
 
 def _arguments(wanted: ReplayFilter) -> tuple[object, ...]:
     types = list(wanted.types) if wanted.types is not None else None
-    return types, wanted.since, wanted.until, wanted.key, wanted.event_id
+    keys = list(wanted.keys) if wanted.keys is not None else None
+    return types, wanted.since, wanted.until, keys, wanted.event_id
 
 
 async def count(pool: Pool, wanted: ReplayFilter) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from adapters.postgres import contacts, person_orders, whatsapp_checks
+from adapters.postgres import contacts, people, person_orders, whatsapp_checks
 from adapters.postgres.pool import Pool
 from tests.support.plans import nodes
 
@@ -14,7 +14,7 @@ PEOPLE = 4_000
 AT_MOST = 200
 _PEOPLE = """
 WITH made AS (
-  INSERT INTO contacts (id, name) SELECT gen_random_uuid(), 'n' || n FROM generate_series($1::int, $2::int) n
+  INSERT INTO contacts (id, name) SELECT md5('n' || n)::uuid, 'n' || n FROM generate_series($1::int, $2::int) n
   RETURNING id, name
 )
 INSERT INTO contact_identities (contact_id, kind, value)
@@ -32,19 +32,22 @@ FROM generate_series($1::int, $2::int) n
 """
 _FILL = (_PEOPLE, _ORDERS, _CHECKS)
 _PHONES = "ARRAY['+972500000003', '+972500002222']"
+_OTHERS = "ARRAY[NULL, '+972500002223']"
 _ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
 
 
 @pytest.mark.parametrize(
     ("query", "types", "arguments"),
     [
-        (person_orders._ORDERS, "text[], text[], boolean[]", f"{_ASKED}, ARRAY[false, false]"),
+        (person_orders._ORDERS, "text[], text[], boolean[], text[]", f"{_ASKED}, ARRAY[false, false], {_OTHERS}"),
         (contacts._WRITTEN, "text[], text[], bytea[]", rf"{_ASKED}, ARRAY['\x00'::bytea, '\x01'::bytea]"),
-        (contacts._FIND, "text[]", _PHONES),
         (whatsapp_checks._KNOWN, "text[]", _PHONES),
         (whatsapp_checks._COUNTING, "text[]", _PHONES),
         (whatsapp_checks._SHOW, "text[]", "ARRAY['IL3', 'IL2222']"),
         (whatsapp_checks._SHOW_BY_PHONE, "text[]", _PHONES),
+        (people._FIND, "text[], text[]", "ARRAY['phone', 'email'], ARRAY['+972500000003', '+972500002222']"),
+        (people._LOCK_CONTACTS, "uuid[]", "ARRAY[md5('n3')::uuid, md5('n2222')::uuid]"),
+        (contacts._FORGET, "text[]", _PHONES),
     ],
 )
 async def test_a_plan_made_for_few_people_reads_few_rows_of_many(

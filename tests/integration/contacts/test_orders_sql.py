@@ -8,7 +8,7 @@ import json
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 import asyncpg
 import pytest
@@ -17,11 +17,12 @@ from adapters.postgres import contacts, order_marks, orders
 from adapters.postgres.contacts import Buyer
 from adapters.postgres.order_marks import LONGEST_ERROR, Syncing, SyncResult, Waiting
 from adapters.postgres.orders import row_of
-from adapters.postgres.pool import Connection, Pool
+from adapters.postgres.pool import Pool
 from daemon.contacts.recording import record
 from daemon.sandbox.orders import make_order
 from schemas.orders import Order, order_from
 from schemas.phone import Phone
+from tests.support.people import partition
 
 NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -191,27 +192,16 @@ async def test_a_buyer_becomes_one_person_with_all_identities(db: Pool) -> None:
     person = await db.fetchrow("SELECT * FROM contacts")
     assert person is not None
     assert (person["name"], person["newest_order_id"], person["cgb_synced_at"]) == ("Buyer 1", "IL1", NOW)
-    identities = await db.fetch("SELECT kind, value FROM contact_identities ORDER BY kind")
-    assert [tuple(row) for row in identities] == [
-        ("cgb", "972505550001"),
-        ("email", "buyer1@example.com"),
-        ("phone", "+972505550001"),
-    ]
+    assert await partition(db) == {frozenset({"cgb:972505550001", "email:buyer1@example.com", "phone:+972505550001"})}
     assert (await kept_row(db, "IL1"))["cbb_contact_uuid"] == person["id"]
 
 
-async def test_an_identity_of_another_person_stays_with_that_person(db: Pool) -> None:
+async def test_people_who_share_an_email_stay_two_and_both_have_it(db: Pool) -> None:
     await recorded(db, a_buyer(1, email="shared@example.com"))
-    await recorded(db, a_buyer(2, email="Shared@example.com", cgb_id="972505550001"))
-    owners = await db.fetch(
-        "SELECT kind, c.name FROM contact_identities i JOIN contacts c ON c.id = i.contact_id ORDER BY 1, 2"
-    )
-    assert [tuple(row) for row in owners] == [
-        ("cgb", "Buyer 1"),
-        ("email", "Buyer 1"),
-        ("phone", "Buyer 1"),
-        ("phone", "Buyer 2"),
-    ]
+    await recorded(db, a_buyer(2, email="Shared@example.com"))
+    assert await partition(db) == {
+        frozenset({f"cgb:97250555000{n}", "email:shared@example.com", f"phone:+97250555000{n}"}) for n in (1, 2)
+    }
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -249,24 +239,8 @@ async def test_the_same_people_made_by_many_at_once_are_made_once(db: Pool) -> N
 
     await asyncio.gather(*(a_process(place) for place in range(6)))
     assert await db.fetchval("SELECT count(*) FROM contacts") == 20
-    assert await db.fetchval("SELECT count(*) FROM contact_identities") == 60
+    assert sum(map(len, await partition(db))) == 60
     assert await db.fetchval("SELECT count(*) FROM contacts WHERE newest_order_id LIKE '%-5'") == 20
-
-
-async def test_a_second_process_waits_for_the_first_and_takes_its_person(db: Pool) -> None:
-    async with db.acquire() as one, db.acquire() as other:
-        async with one.transaction():
-            made = await contacts.ensure(one, ["+972505550001"])
-            task = asyncio.create_task(_ensured(cast(Connection, other), "+972505550001"))
-            await asyncio.sleep(0.2)
-            assert not task.done()
-        assert await task == made
-    assert await db.fetchval("SELECT count(*) FROM contacts") == 1
-
-
-async def _ensured(conn: Connection, phone: str) -> object:
-    async with conn.transaction():
-        return await contacts.ensure(conn, [phone])
 
 
 async def test_an_empty_batch_writes_nothing(db: Pool) -> None:

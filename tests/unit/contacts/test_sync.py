@@ -91,7 +91,7 @@ def _encoded(value: FieldValue) -> str:
 class World:
     """A worker's surroundings: the directory, the settings, the metrics, and what the tables say of the person's
     orders: *state*, the event of the order's row; *newest*, the body of the order to show, None: the one that asks;
-    *written*, the digest of what the contact was given."""
+    *written*, the digest of what the contact was given; *notations*, under which the directory may have the person."""
 
     def __init__(self, directory: Directory | None = None, **settings: Any) -> None:
         self.directory = directory or Directory()
@@ -100,6 +100,7 @@ class World:
         self.state: str | None = None
         self.newest: bytes | None = None
         self.written: bytes | None = None
+        self.notations: tuple[str, ...] = (PHONE,)
         chosen = {
             "cgb_sync_enabled": True,
             "cgb_sync_dry_run": False,
@@ -125,7 +126,7 @@ class World:
         assert asked.phone == PHONE
         newest_id = json.loads(self.newest)["order"]["id"] if self.newest else asked.order_id or None
         body = None if self.newest is None else self.newest.decode()
-        return PersonOrders(self.state, newest_id, body, NOW, PHONE[1:], self.written)
+        return PersonOrders(self.state, newest_id, body, NOW, PHONE[1:], self.written, 1, self.notations)
 
     async def run(self, event: Event, **turn: Any) -> tuple[Done, list[object]]:
         """Follow the steps to the end, as the bus would; the rows of all of them."""
@@ -187,6 +188,27 @@ async def test_an_existing_contact_gets_only_the_fields_that_differ() -> None:
     assert results(rows)[0].contact_exists is True
     assert done.emit[0].json()["action"] == "updated"
     assert world.counts["cgb_contacts_updated"] == 1
+
+
+async def test_a_contact_that_the_directory_has_by_another_notation_is_updated_there() -> None:
+    other = "+525555550142"
+    world = World()
+    world.notations = (PHONE, other)
+    world.directory.contacts[other[1:]] = {}
+    done, rows = await world.run(received())
+    assert world.directory.calls == ["find", "find", "update"]
+    assert list(world.directory.contacts) == [other[1:]]
+    assert results(rows)[0].contact_id == other[1:]
+    assert results(rows)[0].contact_exists is True
+    assert done.emit[0].json()["action"] == "updated"
+
+
+async def test_a_person_whom_the_directory_has_by_no_notation_is_made_with_the_phone_of_the_order() -> None:
+    world = World()
+    world.notations = ("+525555550142", PHONE)
+    await world.run(received())
+    assert world.directory.calls == ["find", "find", "create"]
+    assert list(world.directory.contacts) == [PHONE[1:]]
 
 
 async def test_a_contact_that_has_every_field_already_is_not_written() -> None:

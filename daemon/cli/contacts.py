@@ -1,0 +1,158 @@
+"""`ferryman contacts`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import typer
+
+from daemon.cli.arguments import parse_words
+from daemon.cli.context import read_settings, run_async
+from daemon.cli.exits import UsageError
+from daemon.cli.screen import say, show_json, show_table
+from daemon.cli.tools import DryRun, Json, Yes, confirm, opened, operator, shown_time
+from daemon.operator import merging, people
+from daemon.operator.naming import LEAST, SeveralFit
+from daemon.operator.people import NoSuchContact
+from daemon.settings.model import Settings
+
+app = typer.Typer(help="People: who each is, and contacts that are one person's.", no_args_is_help=True)
+
+HELP: Final = (
+    "A phone in any notation, an e-mail address, an id that a system has for the person (also as `chatwoot:1:7`),"
+    f" an order's id, a contact's id or its beginning ({LEAST} characters or more), or beginnings of words of the name."
+)
+Who: Final = typer.Argument(help=HELP, parser=parse_words, metavar="CONTACT")
+
+_LISTS: Final = ("identities", "orders", "open", "merges", "apart_from")
+
+
+@app.command()
+def find(
+    text: Annotated[str, typer.Argument(help=HELP, parser=parse_words, metavar="TEXT")],
+    limit: Annotated[int, typer.Option(min=1, max=people.MOST, help="How many at most.")] = 20,
+    json: Json = False,
+) -> None:
+    """The people whom a text may mean, those with the newest orders first."""
+    run_async(_find(read_settings(), text, limit, json))
+
+
+@app.command()
+def show(contact: Annotated[str, Who], json: Json = False) -> None:
+    """One person: identities, orders and where each stands, what each system knows, what waits, past merges."""
+    run_async(_show(read_settings(), contact, json))
+
+
+@app.command()
+def merge(one: Annotated[str, Who], other: Annotated[str, Who], dry_run: DryRun = False, yes: Yes = False) -> None:
+    """Make two contacts one: the older one stays. `unmerge` undoes it."""
+    run_async(_merge(read_settings(), one, other, dry_run, yes))
+
+
+@app.command()
+def unmerge(
+    contact: Annotated[
+        str, typer.Argument(help="The id of the contact that was merged.", parser=parse_words, metavar="ID")
+    ],
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Undo a merge. What came after it stays with the contact that stayed."""
+    run_async(_unmerge(read_settings(), contact, dry_run, yes))
+
+
+async def _find(settings: Settings, text: str, limit: int, json: bool) -> None:
+    async with opened(settings) as (_, pool):
+        found = await people.find(pool, text, limit)
+    if json:
+        show_json(found)
+    if not found:
+        raise NoSuchContact("no contact is found by this: a contact is there once an order of the person is synced")
+    if json:
+        return
+    rows = []
+    for one in found:
+        phones, newest = " ".join(one["phones"]), one["newest_order_id"] or ""
+        rows.append([one["id"], one["name"] or "", phones, newest, shown_time(one["newest_order_at"]), one["found_by"]])
+    show_table(("contact", "name", "phones", "newest order", "of (UTC)", "found by"), rows, fit=False)
+
+
+async def _show(settings: Settings, text: str, json: bool) -> None:
+    async with opened(settings) as (_, pool):
+        try:
+            document = await people.show(pool, text)
+        except SeveralFit as exc:
+            raise UsageError(str(exc)) from exc
+    if json:
+        show_json(document)
+        return
+    if document["merged_id"]:
+        say(f"{document['merged_id']} was merged into this contact")
+    for name, value in document.items():
+        if name not in _LISTS and value not in (None, []):
+            say(_row(name, _shown(value)))
+    _show_lists(document)
+
+
+def _show_lists(document: Mapping[str, Any]) -> None:
+    """The identities, orders, open events and merges of a person."""
+    for one in document["identities"]:
+        at_cgb = one["cgb_contact_id"] and (
+            f"  CGB has {one['cgb_contact_id']}{'' if one['cgb_known'] else ', and is looked at by the next sync'}"
+        )
+        say(_row("identity", f"{one['kind']}:{one['value']}  since {_shown(one['since'])}{at_cgb or ''}"))
+    for one in document["orders"]:
+        at = shown_time(one["completed_at"] or one["kept_at"])
+        say(_row("order", "  ".join([one["order_id"], one["status"] or "", at, one["reason"] or ""]).rstrip()))
+    for one in document["open"]:
+        why = "; ".join(f"{worker}: {reason}" for worker, reason in one["why"].items())
+        say(_row("open", f"{one['id']}  {one['type']}  {why}"))
+    for one in document["merges"]:
+        why = "" if one["why"] is None else f" ({one['why']})"
+        says = f"{one['action']}  {one['merged']}, contact {one['stays']}, by {one['actor']}{why}"
+        say(_row("merge", f"{_shown(one['at'])}  {says}"))
+    for other in document["apart_from"]:
+        say(_row("apart from", other))
+
+
+def _row(name: str, text: str) -> str:
+    return f"{name:24} {text}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(value)
+    return shown_time(value) if isinstance(value, datetime) else str(value)
+
+
+async def _merge(settings: Settings, one: str, other: str, dry_run: bool, yes: bool) -> None:
+    async with opened(settings) as (_, pool):
+        try:
+            plan = await merging.merge(pool, one, other, operator(), dry_run=True)
+        except SeveralFit as exc:
+            raise UsageError(str(exc)) from exc
+        for line in plan.merge_lines():
+            say(line)
+        if dry_run:
+            return
+        confirm("merge them?", "merge two contacts", yes=yes)
+        ids = str(plan.stays.id), str(plan.other.id)
+        await merging.merge(pool, *ids, operator(), dry_run=False)
+    say(f"merged; `ferryman contacts unmerge {plan.other.id}` undoes it")
+
+
+async def _unmerge(settings: Settings, text: str, dry_run: bool, yes: bool) -> None:
+    async with opened(settings) as (_, pool):
+        try:
+            plan = await merging.unmerge(pool, text, operator(), dry_run=True)
+        except SeveralFit as exc:
+            raise UsageError(str(exc)) from exc
+        for line in plan.unmerge_lines():
+            say(line)
+        if dry_run:
+            return
+        confirm("take them apart?", "undo a merge", yes=yes)
+        await merging.unmerge(pool, str(plan.other.id), operator(), dry_run=False)
+    say("undone")
