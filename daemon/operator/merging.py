@@ -42,8 +42,8 @@ class Joined:
         ]
 
     def _rows(self) -> str:
-        names = {"contact_identities": "identities", "contact_emails": "e-mails"}
-        return " and ".join(f"{count} {names.get(table, table)}" for table, count in self.moved.items())
+        names = {"contact_identities": "identities", "contact_emails": "e-mails", "applicant_issues": "reports"}
+        return ", ".join(f"{count} {names.get(table, table)}" for table, count in self.moved.items())
 
 
 async def merge(pool: Pool, one: str, other: str, actor: str, *, dry_run: bool) -> Joined:

@@ -23,6 +23,11 @@ INSERT INTO orders (order_id, client_phone_e164, cbb_contact_uuid, ordered_at, w
 VALUES ($1, $2, $3, $4, $4, '{}')
 """
 
+_REPORT: Final = """
+INSERT INTO applicant_issues (applicant_id, event_id, status, issues, contact_id, reported_at, raw_body)
+VALUES ($1, $1, 'reported', '{}', $2, now(), '{}')
+"""
+
 
 def identities(*texts: str) -> list[Identity]:
     """Identities written as `kind:value`."""
@@ -62,3 +67,8 @@ async def bought(db: Pool, phone: str, day: int, **changes: Any) -> UUID:
         contact = (await remember(conn, [buyer]))[order_id]
         await conn.execute(_ORDER, order_id, phone, contact, at)
     return contact
+
+
+async def reported(db: Pool, contact: UUID, applicant: str) -> None:
+    """A report about *applicant* was passed on to the person of *contact*."""
+    await db.execute(_REPORT, applicant, contact)

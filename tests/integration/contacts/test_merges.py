@@ -13,7 +13,7 @@ from adapters.postgres.contacts import Buyer, remember
 from adapters.postgres.merges import NotMerged
 from adapters.postgres.pool import Pool
 from schemas.phone import Phone
-from tests.support.people import DAY, bought, counts, met, partition
+from tests.support.people import DAY, bought, counts, met, partition, reported
 from tests.support.toy import NOON
 
 ONE, OTHER, THIRD = "+972505550001", "+972505550002", "+972505550003"
@@ -37,6 +37,7 @@ async def everything(db: Pool) -> list[Any]:
         "SELECT to_jsonb(i) FROM contact_identities i ORDER BY id",
         "SELECT to_jsonb(e) FROM contact_emails e ORDER BY id",
         "SELECT order_id || cbb_contact_uuid FROM orders ORDER BY order_id",
+        "SELECT applicant_id || contact_id FROM applicant_issues ORDER BY applicant_id",
     )
     return [[row[0] for row in await db.fetch(query)] for query in queries]
 
@@ -75,10 +76,14 @@ async def test_what_the_newer_order_does_not_say_is_not_lost(db: Pool) -> None:
 
 async def test_undoing_a_merge_leaves_all_as_it_was(db: Pool) -> None:
     stays, other = await bought(db, ONE, 1, email="a@b.example"), await bought(db, OTHER, 2, email="a@b.example")
+    await reported(db, stays, "apl_1")
+    await reported(db, other, "apl_2")
     before = await everything(db)
     await merged(db, stays, other)
     assert await everything(db) != before
-    assert await unmerged(db, other) == {"contact_identities": 2, "contact_emails": 0, "orders": 1}
+    assert await db.fetchval("SELECT count(*) FROM applicant_issues WHERE contact_id = $1", stays) == 2
+    back = await unmerged(db, other)
+    assert back == {"contact_identities": 2, "contact_emails": 0, "orders": 1, "applicant_issues": 1}
     assert await everything(db) == before
 
 

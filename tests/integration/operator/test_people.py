@@ -187,7 +187,7 @@ async def test_two_are_merged_and_taken_apart_by_an_operator(db: Pool, known: di
     before = json.loads((await verb("show", known["dan"], "--json"))[1])
     code, said = await verb("merge", "IL1", "IL2", "--dry-run")
     assert (code, await counts(db)) == (0, (3, 0)), said
-    assert "2 identities and 0 e-mails and 1 orders move" in said, "the address that both have stays where it is"
+    assert "2 identities, 0 e-mails, 1 orders, 0 reports move" in said, "the address that both have stays where it is"
     assert (await verb("merge", known["dan"], NOA))[0] == 1, "without a terminal it needs --yes"
     assert await counts(db) == (3, 0)
     code, said = await verb("merge", known["dan"], NOA, "--yes")
