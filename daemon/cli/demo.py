@@ -11,7 +11,8 @@ import typer
 from daemon.cli.audit import show_balance
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.screen import progress, say, show_json, show_table
-from daemon.demo import Result, Stage, perform, staged
+from daemon.demo.performance import Result, perform
+from daemon.demo.stage import Stage, staged
 from daemon.lifecycle import stop_on_signals
 from daemon.telemetry import logs
 
@@ -35,7 +36,7 @@ def demo(
 async def _demo(data_dir: Path, orders: int, seed: int, json: bool, keep: bool) -> Result:
     say("starting Valkey, PostgreSQL, a simulated CGB and the daemon …", err=json)
     async with staged(data_dir) as stage:
-        with progress("orders have ended", err=json) as report:
+        with progress("webhooks have ended", err=json) as report:
             result = await perform(stage, orders, seed, report)
         if json:
             show_json(result.document())
@@ -52,6 +53,7 @@ def _show(result: Result) -> None:
     rows = [(s.order_id, s.what, str(s.reply.status) if s.reply else "none", s.outcome) for s in result.shipments]
     show_table(("order", "what it is", "answer", "what became of it"), rows, title="Orders", box=True)
     show_balance(result.audit)
+    say(f"sync bulk of {result.bulk.ended} orders: {result.bulk_writes} writes, for nothing had changed since")
     duplicates = sum(s.duplicate for s in result.shipments)
     say(
         f"CGB was asked {result.requests} times: {result.writes} writes, {len(result.made)} contacts made;"

@@ -121,6 +121,11 @@ def same_person_twice(rng: Random, n: int) -> tuple[dict[str, Any], dict[str, An
     return older, newer
 
 
+def landline(rng: Random, n: int) -> dict[str, Any]:
+    """An order whose phone is a landline, which WhatsApp does not reach."""
+    return make_order(rng, n, branch="il", phone={"code": "972", "number": f"02555{n % 10_000:04d}"})
+
+
 def missing_phone(rng: Random, n: int) -> dict[str, Any]:
     """An order without a phone that could be called."""
     return make_order(rng, n, phone=rng.choice((None, "", {"code": "", "number": ""}, {"code": "972"})))

@@ -26,6 +26,15 @@ class SyncEnding:
     reason: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """What became of the report about an applicant. *order_id*: of the order that names the applicant."""
+
+    status: str
+    reason: str | None
+    order_id: str | None
+
+
 async def ended(pool: Pool, worker: str, among: Sequence[str] | None = None) -> list[str]:
     """Ids of the events that *worker* has ended with; *among*: only of these."""
     rows = await pool.fetch(
@@ -55,6 +64,14 @@ async def orders(pool: Pool, order_ids: Sequence[str]) -> dict[str, OrderRow]:
         )
         for row in rows
     }
+
+
+async def reports(pool: Pool, applicants: Sequence[str]) -> dict[str, ReportRow]:
+    """Applicant id -> the row of its report, for those of *applicants* that have one."""
+    rows = await pool.fetch(
+        "SELECT applicant_id, status, reason, order_id FROM applicant_issues WHERE applicant_id = ANY($1)", applicants
+    )
+    return {row["applicant_id"]: ReportRow(row["status"], row["reason"], row["order_id"]) for row in rows}
 
 
 async def outbox_is_empty(pool: Pool) -> bool:
