@@ -18,13 +18,15 @@ from adapters.postgres.pool import Connection
 LONGEST_ERROR: Final = 500
 
 # Rows are locked in the order of order_id, and each is updated only after it is locked. cgb_contact_exists keeps its
-# first value: a later lookup may see the contact that this order's own sync has made.
+# first value: a later lookup may see the contact that this order's own sync has made. Only where CGB itself told the
+# first write that the contact is there, the lookup before it was wrong.
 _MARK: Final = """
 WITH locked AS MATERIALIZED (
   SELECT order_id FROM orders WHERE order_id = ANY ($1::text[]) ORDER BY order_id FOR UPDATE)
 UPDATE orders SET
   cgb_sync_status = COALESCE(given.status, orders.cgb_sync_status),
-  cgb_sync_attempted_at = CASE WHEN given.status IN ('syncing', 'failed') THEN given.at
+  cgb_sync_attempted_at = CASE WHEN given.status IS NULL OR given.status IN ('syncing', 'failed')
+                               THEN COALESCE(given.at, orders.cgb_sync_attempted_at)
                                ELSE COALESCE(orders.cgb_sync_attempted_at, given.at) END,
   cgb_sync_completed_at = CASE WHEN given.status = 'synced' THEN given.at
                                WHEN given.status = 'failed' THEN NULL
@@ -34,13 +36,14 @@ UPDATE orders SET
                         THEN COALESCE(given.error, orders.cgb_sync_error)
                         ELSE orders.cgb_sync_error END,
   cgb_contact_id = COALESCE(given.contact_id, orders.cgb_contact_id),
-  cgb_contact_exists = COALESCE(orders.cgb_contact_exists, given.contact_exists),
+  cgb_contact_exists = CASE WHEN given.told_so THEN given.contact_exists
+                            ELSE COALESCE(orders.cgb_contact_exists, given.contact_exists) END,
   cbb_contact_uuid = COALESCE(given.contact, orders.cbb_contact_uuid),
   processed_at = CASE WHEN given.status <> 'syncing' THEN given.at ELSE orders.processed_at END,
   updated_at = now()
 FROM locked JOIN unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::boolean[], $7::uuid[],
-                        $8::text[])
-  AS given (order_id, status, at, error, contact_id, contact_exists, contact, event_id) USING (order_id)
+                        $8::text[], $9::boolean[])
+  AS given (order_id, status, at, error, contact_id, contact_exists, contact, event_id, told_so) USING (order_id)
 WHERE orders.order_id = locked.order_id
   AND (given.event_id IS NULL OR orders.event_id IS NULL OR given.event_id = orders.event_id)
 """
@@ -61,11 +64,13 @@ class Syncing:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The sync of an order waits, and *why*. The row of an order whose sync has ended before stays as it is."""
+    """The sync of an order waits, and *why*. The error of an order whose sync has ended before stays as it is.
+    *tried_at*: when the attempt failed after which it waits; None: it waits for another reason."""
 
     order_id: str
     why: str
     event_id: str | None = None
+    tried_at: datetime | None = None
 
 
 Mark: TypeAlias = "Syncing | Waiting | SyncResult"
@@ -75,7 +80,8 @@ Mark: TypeAlias = "Syncing | Waiting | SyncResult"
 class SyncResult:
     """How the sync of an order ended, at *at*. *error*: for `failed`; at most LONGEST_ERROR characters are kept.
 
-    None for the contact's id and for its existence leaves the stored value.
+    None for the contact's id and for its existence leaves the stored value. *told_so*: the directory has told the
+    first write of this order that the contact exists, so that counts and not what the lookup found.
     """
 
     order_id: str
@@ -85,6 +91,7 @@ class SyncResult:
     contact_id: str | None = None
     contact_exists: bool | None = None
     event_id: str | None = None
+    told_so: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +172,12 @@ def _mark(order_id: str, one: Mark | None, contact: UUID | None) -> tuple[Any, .
     """The row of one order for _MARK. *one* is None: only the order's contact is recorded."""
     match one:
         case Syncing():
-            return order_id, "syncing", one.at, None, None, one.contact_exists, contact, one.event_id
+            return order_id, "syncing", one.at, None, None, one.contact_exists, contact, one.event_id, False
         case Waiting():
-            return order_id, None, None, one.why[:LONGEST_ERROR], None, None, contact, one.event_id
+            why = one.why[:LONGEST_ERROR]
+            return order_id, None, one.tried_at, why, None, None, contact, one.event_id, False
         case SyncResult():
             error = one.error[:LONGEST_ERROR] if one.error else None
-            return order_id, one.status, one.at, error, one.contact_id, one.contact_exists, contact, one.event_id
-    return order_id, None, None, None, None, None, contact, None
+            told = one.contact_id, one.contact_exists, contact, one.event_id, one.told_so
+            return order_id, one.status, one.at, error, *told
+    return order_id, None, None, None, None, None, contact, None, False

@@ -24,7 +24,8 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PersonOrders:
-    """*event_id*: of the state that the asking order has now; None where it is not known. *newest_id*: the order that
+    """*event_id*: of the state that the asking order has now; None where it is not known. *tried*: a sync of that order
+    has begun to write to the directory before. *newest_id*: the order that
     the person's contact shows: the newest one whose sync has begun to write and whose text is kept, or that asks; a
     canceled one only where no other stands. None: the person has none. *newest_body*, received at *received_at*: its
     text, None where the asking order is the newest and its text was not wanted. *written*: the digest of what the
@@ -34,6 +35,7 @@ class PersonOrders:
     is known by."""
 
     event_id: str | None
+    tried: bool
     newest_id: str | None
     newest_body: str | None
     received_at: datetime | None
@@ -46,14 +48,16 @@ class PersonOrders:
 # The server keeps the plan that it made while the tables were small, until it has statistics. Each table is asked in a
 # LATERAL part with a LIMIT, and the statuses are hidden from their index, so that no plan reads all orders or people.
 _ORDERS: Final = f"""
-SELECT own.event_id, newest.order_id,
+SELECT own.event_id, COALESCE(own.tried, false), newest.order_id,
   CASE WHEN given.whole OR newest.order_id <> given.order_id THEN NULLIF(newest.raw_body, '') END,
   newest.webhook_received_at,
   COALESCE(i.cgb_contact_id, j.cgb_contact_id), COALESCE(i.cgb_digest, j.cgb_digest), counted.n,
   given.other, COALESCE(j.known, w.known, false)
 FROM unnest($1::text[], $2::text[], $3::boolean[], $4::text[]) WITH ORDINALITY
   AS given (phone, order_id, whole, other, place)
-LEFT JOIN LATERAL (SELECT event_id FROM orders WHERE order_id = given.order_id LIMIT 1) own ON true
+LEFT JOIN LATERAL (
+  SELECT event_id, cgb_contact_exists IS NOT NULL AS tried FROM orders WHERE order_id = given.order_id LIMIT 1
+) own ON true
 LEFT JOIN LATERAL (
   SELECT cgb_contact_id, cgb_digest FROM contact_identities WHERE kind = 'phone' AND value = given.phone LIMIT 1
 ) i ON true
@@ -98,6 +102,7 @@ async def of_persons(conn: Connection | Pool, asked: Sequence[Asked]) -> list[Pe
 def _answer(
     phone: str,
     event_id: str | None,
+    tried: bool,
     newest_id: str | None,
     newest_body: str | None,
     received_at: datetime | None,
@@ -113,4 +118,4 @@ def _answer(
         notations = (other, phone)
     elif other is not None and known:
         notations = (phone, other)
-    return PersonOrders(event_id, newest_id, newest_body, received_at, contact_id, written, orders, notations)
+    return PersonOrders(event_id, tried, newest_id, newest_body, received_at, contact_id, written, orders, notations)

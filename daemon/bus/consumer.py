@@ -302,7 +302,7 @@ class Consumer:
                 entry.told = ""  # the rows of the verdict may take back what they said before
                 self.committer.submit(Settled(entry, verdict, now))
             case Retry():
-                rows = waiting.rows(self.worker, entry, waiting.failed(verdict, now), now)
+                rows = waiting.rows(self.worker, entry, waiting.failed(verdict, now), now, after_failure=True)
                 self._fail(entry, verdict)
                 self.committer.submit(Settled(entry, verdict._replace(rows=rows), now))
             case Park():

@@ -49,7 +49,8 @@ class Turn(NamedTuple):
 
     *now*: what it decides by. *attempt*: from 1; waiting and outages cost none. *step*, *memo*: what the last Later of
     this event named ("" and None at first, and after a crash). *entry_id*: of the event's entry on its stream.
-    *behind*: gives the events of the same key that wait in hand for the end of this one.
+    *behind*: gives the events of the same key that wait in hand for the end of this one. *failed*, for `Worker.waits`:
+    the event waits because an attempt has failed.
     """
 
     now: datetime
@@ -58,3 +59,4 @@ class Turn(NamedTuple):
     memo: Any = None
     entry_id: str = ""
     behind: Callable[[], Sequence[Event]] = _nothing
+    failed: bool = False

@@ -34,14 +34,15 @@ def asked(verdict: StandInLine) -> str:
     return f"waits: {verdict.why}" if verdict.why else ""
 
 
-def rows(worker: AnyWorker, entry: Entry, why: str, now: datetime) -> tuple[Row, ...]:
+def rows(worker: AnyWorker, entry: Entry, why: str, now: datetime, *, after_failure: bool = False) -> tuple[Row, ...]:
     """The rows of *worker* that say why *entry* waits; none where *why* is empty, or they say so already. A fault in
     making them ends no process: the event waits all the same."""
     if why in ("", entry.told):
         return ()
     entry.told = why
     try:
-        return tuple(worker.waits(entry.event, why, Turn(now, entry.attempts + 1, entry.step, entry.memo)))
+        turn = Turn(now, entry.attempts + 1, entry.step, entry.memo, failed=after_failure)
+        return tuple(worker.waits(entry.event, why, turn))
     except Exception:
         log.exception("event.waits_failed", worker=worker.name, event_id=entry.event.id)
         return ()

@@ -54,7 +54,7 @@ NOT_SYNCED: Final = "orders of this branch are not synced: CGB_SYNC_BRANCHES doe
 class _Seen:
     """What the lookup found: the memo of step "write". *order*: whose sync it is; None for `order.moved`. *shown*: the
     order that the contact is to show, None where the person has none. *fields*: what it is to hold; *digest*: of
-    them. *notations*: as PersonOrders has them."""
+    them. *notations* and *tried*: as PersonOrders has them."""
 
     order: Order | None
     shown: Order | None
@@ -64,6 +64,7 @@ class _Seen:
     digest: bytes | None
     took_s: float
     notations: Sequence[str]
+    tried: bool
 
 
 async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
@@ -149,10 +150,10 @@ async def _look_up(event: Event, deps: ContactDeps, turn: Turn, order: Order | N
             plan = await _plan(deps, shown, phone, stand.notations, known, fields)
     if plan is None:
         return Done(rows=(Doubt(phone.e164),), skipped="no contact")
-    seen = _Seen(order, shown, phone, fields, plan, digest, clock(), stand.notations)
+    seen = _Seen(order, shown, phone, fields, plan, digest, clock(), stand.notations, stand.tried)
     if isinstance(plan, Keep):
         action = "unchanged" if shown is order else "skipped"
-        return _done(event, deps, turn, seen, plan.contact_id, action, seen.took_s)
+        return _done(event, deps, turn, seen, plan.contact_id, action, seen.took_s, True)
     exists = not isinstance(plan, Create)
     rows = () if order is None else (Syncing(order_id, turn.now, exists, event.id),)
     return Later(turn.now, rows=rows, step="write", memo=seen)
@@ -185,10 +186,10 @@ async def _find(deps: ContactDeps, notations: Sequence[str]) -> DirectoryContact
 async def _write(event: Event, deps: ContactDeps, turn: Turn, seen: _Seen) -> Outcome:
     """The one request that changes something; now and then a look at what became of it."""
     with measured(deps, seen.took_s) as clock:
-        contact_id, action = await _apply(deps, seen)
+        contact_id, action, there = await _apply(deps, seen)
         if action != "unchanged" and deps.sampled():
             await _read_back(deps, seen)
-    return _done(event, deps, turn, seen, contact_id, action, clock())
+    return _done(event, deps, turn, seen, contact_id, action, clock(), there)
 
 
 async def _read_back(deps: ContactDeps, seen: _Seen) -> None:
@@ -202,8 +203,8 @@ async def _read_back(deps: ContactDeps, seen: _Seen) -> None:
         raise error
 
 
-async def _apply(deps: ContactDeps, seen: _Seen) -> tuple[str, str]:
-    """Carry the plan out; returns the contact's id and what was done."""
+async def _apply(deps: ContactDeps, seen: _Seen) -> tuple[str, str, bool]:
+    """Carry the plan out; returns the contact's id, what was done, and whether the contact was there before."""
     directory, plan = _directory(deps), seen.plan
     if isinstance(plan, Create):
         try:
@@ -217,17 +218,18 @@ async def _apply(deps: ContactDeps, seen: _Seen) -> tuple[str, str]:
             plan = again
         else:
             deps.metrics.inc("cgb_contacts_created")
-            return contact_id, "created"
+            return contact_id, "created", False
     if isinstance(plan, Update):
         await directory.update(plan.contact_id, plan.fields)
         deps.metrics.inc("cgb_contacts_updated")
-        return plan.contact_id, "updated"
-    return plan.contact_id, "unchanged"
+        return plan.contact_id, "updated", True
+    return plan.contact_id, "unchanged", True
 
 
 def _done(
-    event: Event, deps: ContactDeps, turn: Turn, seen: _Seen, contact_id: str, action: str, took_s: float
+    event: Event, deps: ContactDeps, turn: Turn, seen: _Seen, contact_id: str, action: str, took_s: float, there: bool
 ) -> Done:
+    """*there*: the contact was there before the write."""
     count(deps, "cgb_sync_success")
     deps.metrics.observe("cgb_sync_duration", took_s)
     fact = {
@@ -243,8 +245,9 @@ def _done(
             status="synced",
             at=turn.now,
             contact_id=contact_id,
-            contact_exists=not isinstance(seen.plan, Create),
+            contact_exists=there,
             event_id=event.id,
+            told_so=there and isinstance(seen.plan, Create) and not seen.tried,
         )
         rows.append(result)
     if deps.settings.cgb_sync_coalesce and seen.shown is not None:
@@ -294,7 +297,8 @@ def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
 def waits(event: Event, why: str, turn: Turn) -> Sequence[Row]:
     """The row that says why the order waits; none before the order is stored."""
     order = turn.memo.order if isinstance(turn.memo, _Seen) else turn.memo
-    return (Waiting(order.order_id, why, event.id),) if isinstance(order, Order) else ()
+    tried_at = turn.now if turn.failed else None
+    return (Waiting(order.order_id, why, event.id, tried_at),) if isinstance(order, Order) else ()
 
 
 WORKER: Final[Worker[ContactDeps]] = Worker(

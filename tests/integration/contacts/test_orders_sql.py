@@ -118,6 +118,22 @@ async def test_an_applicant_is_found_by_the_index_on_applicants(db: Pool) -> Non
     assert "idx_orders_applicant_ids" in plan
 
 
+async def test_a_contact_of_which_cgb_itself_says_that_it_is_there_was_there(db: Pool) -> None:
+    await recorded(db, an_order(order_id="IL1"), Syncing("IL1", NOW, False))
+    told = SyncResult(order_id="IL1", status="synced", at=NOW, contact_id="c", contact_exists=True, told_so=True)
+    await recorded(db, told)
+    assert (await kept_row(db, "IL1"))["cgb_contact_exists"] is True
+
+
+async def test_an_order_whose_lookup_has_failed_was_attempted_and_one_that_only_waits_was_not(db: Pool) -> None:
+    await recorded(db, an_order(order_id="IL1"), Waiting("IL1", "waits: cgb is paused by an operator"))
+    assert (await kept_row(db, "IL1"))["cgb_sync_attempted_at"] is None
+    await recorded(db, Waiting("IL1", "waits: the last attempt failed", tried_at=NOW))
+    assert (await kept_row(db, "IL1"))["cgb_sync_attempted_at"] == NOW
+    await recorded(db, Waiting("IL1", "waits: cgb is paused by an operator"))
+    assert (await kept_row(db, "IL1"))["cgb_sync_attempted_at"] == NOW
+
+
 @pytest.mark.parametrize("applicants", [None, "", [], ["text", 1, None], [{"name": "no id"}], [{"id": {"a": 1}}]])
 async def test_applicants_of_any_shape_can_be_kept(db: Pool, applicants: object) -> None:
     body = make_order(Random(1), 1, order_id="IL1")

@@ -91,13 +91,15 @@ def _encoded(value: FieldValue) -> str:
 class World:
     """A worker's surroundings: the directory, the settings, the metrics, and what the tables say of the person's
     orders: *state*, the event of the order's row; *newest*, the body of the order to show, None: the one that asks;
-    *written*, the digest of what the contact was given; *notations*, under which the directory may have the person."""
+    *tried*: its sync has begun to write before; *written*, the digest of what the contact was given; *notations*, under
+    which the directory may have the person."""
 
     def __init__(self, directory: Directory | None = None, **settings: Any) -> None:
         self.directory = directory or Directory()
         self.counts: Counter[str] = Counter()
         self.durations: list[float] = []
         self.state: str | None = None
+        self.tried = False
         self.newest: bytes | None = None
         self.written: bytes | None = None
         self.notations: tuple[str, ...] = (PHONE,)
@@ -126,7 +128,7 @@ class World:
         assert asked.phone == PHONE
         newest_id = json.loads(self.newest)["order"]["id"] if self.newest else asked.order_id or None
         body = None if self.newest is None else self.newest.decode()
-        return PersonOrders(self.state, newest_id, body, NOW, PHONE[1:], self.written, 1, self.notations)
+        return PersonOrders(self.state, self.tried, newest_id, body, NOW, PHONE[1:], self.written, 1, self.notations)
 
     async def run(self, event: Event, **turn: Any) -> tuple[Done, list[object]]:
         """Follow the steps to the end, as the bus would; the rows of all of them."""
@@ -327,8 +329,15 @@ async def test_a_contact_that_appears_between_look_and_write_is_updated() -> Non
     world = World(Directory(contacts={"972505550142": {"visa_country": "india"}}, late=1))
     done, rows = await world.run(received())
     assert world.directory.calls == ["find", "create", "find", "update"]
-    assert results(rows)[0].contact_exists is False
+    assert (results(rows)[0].contact_exists, results(rows)[0].told_so) == (True, True)
     assert done.emit[0].json()["action"] == "updated"
+
+
+async def test_a_contact_that_may_be_of_an_earlier_attempt_is_not_said_to_have_been_there() -> None:
+    world = World(Directory(contacts={"972505550142": {"visa_country": "india"}}, late=1))
+    world.tried = True
+    _, rows = await world.run(received())
+    assert results(rows)[0].told_so is False
 
 
 async def test_a_refused_draft_stays_refused() -> None:
