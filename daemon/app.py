@@ -117,11 +117,16 @@ async def _outside(
         secret=in_force.secret,
         pool=base.pool,
         redis=base.bus.redis,
-        session=await stack.enter_async_context(open_session()),
+        session=await stack.enter_async_context(open_session(per_host=calls_at_once(in_force.settings, known))),
         channels=Channels(_providers(known)),
         metrics=metrics,
         now=utc_now,
     )
+
+
+def calls_at_once(settings: Settings, workers: Sequence[AnyWorker]) -> int:
+    """How many calls to one provider the lanes of *workers* may have under way: a lane waits for no connection."""
+    return sum(worker.lanes(settings) for worker in workers if worker.channels) or 1
 
 
 def _providers(workers: Sequence[AnyWorker]) -> list[str]:

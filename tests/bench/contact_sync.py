@@ -126,7 +126,10 @@ class Rig:
 
     known: frozenset[str]
 
-    def __init__(self, url: str, session: ClientSession, pool: Pool, redis_url: str, bus: Streams) -> None:
+    def __init__(
+        self, url: str, session: ClientSession, pool: Pool, redis_url: str, bus: Streams, at_once: int = AT_ONCE
+    ) -> None:
+        self.at_once = at_once
         self.url = url
         self.session = session
         self.pool = pool
@@ -218,7 +221,7 @@ class Rig:
         rows = sorted((orjson.loads(body)["order"]["id"], contact_id, "synced", body) for contact_id, body in made)
         await self.pool.execute(_FOUR, *map(list, zip(*rows, strict=True)))
 
-    async def by_ferryman(self, people: list[Person], took: list[Took]) -> None:
+    async def by_ferryman(self, took: list[Took]) -> None:
         """The real pipeline, from the stream to the acknowledgement. Its end, after the last read has waited in vain,
         is not counted."""
         keys = [stream_key("orders", p) for p in range(PARTITIONS)]
@@ -232,7 +235,7 @@ class Rig:
 
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[Consumer]:
-        settings = Settings(cgb_sync_delay_ms=0, cgb_sync_concurrency=AT_ONCE)
+        settings = Settings(cgb_sync_delay_ms=0, cgb_sync_concurrency=self.at_once)
         lookups: Batcher[Asked, PersonOrders] = Batcher(partial(of_persons, self.pool))
         applicants: Batcher[str, Known] = Batcher(partial(known, self.pool))
         checks: Batcher[Phone, Evidence | None] = Batcher(partial(known_of, self.pool))
@@ -318,7 +321,7 @@ async def measure() -> list[Figure]:
                     await run(batch)
             await bus.append([person.event for person in batch])
             before = (await cgb.ask())["requests"]
-            await rig.by_ferryman(batch, took["ferryman"])
+            await rig.by_ferryman(took["ferryman"])
             requests = (await cgb.ask())["requests"] - before
             assert 2 * ORDERS <= requests <= 2 * ORDERS + 1, requests
         synced = await pool.fetchval("SELECT count(*) FROM orders WHERE cgb_sync_status = 'synced'")

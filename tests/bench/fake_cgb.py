@@ -1,9 +1,11 @@
-"""A CGB of a few microseconds per request, for `tests.bench.contact_sync`: every order makes a new contact."""
+"""A CGB of a few microseconds per request, or of as many seconds as its argument says, for `tests.bench.contact_sync`
+and `slow_cgb`: every order makes a new contact."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from typing import Any, Final
 
 import orjson
@@ -28,6 +30,7 @@ class FakeCgb(asyncio.Protocol):
     """One connection."""
 
     count = 0
+    answer_s = 0.0
 
     def __init__(self) -> None:
         self._held = b""
@@ -44,7 +47,11 @@ class FakeCgb(asyncio.Protocol):
                 return
             head, body, self._held = self._held[:end], self._held[end + 4 : whole], self._held[whole:]
             FakeCgb.count += 1
-            self._transport.write(_answer(self._said(head.split(b" ", 2)[1], body)))
+            said = _answer(self._said(head.split(b" ", 2)[1], body))
+            if self.answer_s:
+                asyncio.get_running_loop().call_later(self.answer_s, self._transport.write, said)
+            else:
+                self._transport.write(said)
 
     @staticmethod
     def _said(path: bytes, body: bytes) -> bytes:
@@ -66,4 +73,5 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
+    FakeCgb.answer_s = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
     uvloop.run(_main())

@@ -114,6 +114,27 @@ async def test_waiting_for_a_free_connection_is_transient_for_a_write() -> None:
         await server.close()
 
 
+async def test_as_many_calls_as_the_lanes_make_are_under_way_at_once() -> None:
+    release, most = asyncio.Event(), 140
+    under_way: list[web.Request] = []
+
+    async def wait(request: web.Request) -> web.Response:
+        under_way.append(request)
+        await release.wait()
+        return web.Response()
+
+    server = await _server(wait)
+    url = str(server.make_url("/"))
+    try:
+        async with open_session(per_host=most) as session:
+            calls = [asyncio.create_task(exchange(session, "GET", url, system="X", timeout_s=20)) for _ in range(most)]
+            await until(lambda: len(under_way) == most)
+            release.set()
+            assert {answer.status for answer in await asyncio.gather(*calls)} == {200}
+    finally:
+        await server.close()
+
+
 async def test_the_permit_is_asked_once_there_is_a_connection_and_then_nothing_is_sent() -> None:
     """Promise: the last check before a request goes out, whatever it waited for, is whether it still may go out."""
     asked: list[str] = []
