@@ -73,9 +73,8 @@ async def open_session(*, connections: int = 128, per_host: int = 32) -> AsyncIt
     """The client of this process, with connections kept alive.
 
     At most *per_host* at a time to one host, and *connections* in all, or *per_host* where that is more; more requests
-    wait for one. No cookies,
-    no proxy or password from the environment, no silent second try on a dropped connection. Use it through
-    `exchange`, which also refuses to follow redirects.
+    wait for one. No cookies, no proxy or password from the environment, no silent second try on a dropped connection.
+    Use it through `exchange`, which also refuses to follow redirects.
     """
     connector = TCPConnector(limit=max(connections, per_host), limit_per_host=per_host, keepalive_timeout=_IDLE_S)
     async with ClientSession(

@@ -83,7 +83,7 @@ async def _built(
     metrics, refusals, me = _metrics(known, sources), Refusals(pool), uuid.uuid4().hex
     in_force = InForce(settings)
     since: dict[str, datetime] = {}
-    outside = await _outside(stack, base, in_force, known, metrics)
+    outside = await _outside(stack, base, in_force, known, running, metrics)
     channels = outside.channels
     deps = await _opened(stack, running, outside)
     keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, since)
@@ -109,15 +109,21 @@ async def _built(
 
 
 async def _outside(
-    stack: AsyncExitStack, base: Clients, in_force: InForce, known: Sequence[AnyWorker], metrics: Metrics
+    stack: AsyncExitStack,
+    base: Clients,
+    in_force: InForce,
+    known: Sequence[AnyWorker],
+    running: Sequence[AnyWorker],
+    metrics: Metrics,
 ) -> Outside:
     """What the domains are given. *stack* closes it."""
+    at_once = calls_at_once(in_force.settings, running)
     return Outside(
         settings=in_force.settings,
         secret=in_force.secret,
         pool=base.pool,
         redis=base.bus.redis,
-        session=await stack.enter_async_context(open_session(per_host=calls_at_once(in_force.settings, known))),
+        session=await stack.enter_async_context(open_session(per_host=at_once)),
         channels=Channels(_providers(known)),
         metrics=metrics,
         now=utc_now,
@@ -126,7 +132,8 @@ async def _outside(
 
 def calls_at_once(settings: Settings, workers: Sequence[AnyWorker]) -> int:
     """How many calls to one provider the lanes of *workers* may have under way: a lane waits for no connection."""
-    return sum(worker.lanes(settings) for worker in workers if worker.channels) or 1
+    lanes = (sum(w.lanes(settings) for w in workers if name in w.channels) for name in _providers(workers))
+    return max(lanes, default=1)
 
 
 def _providers(workers: Sequence[AnyWorker]) -> list[str]:

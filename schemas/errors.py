@@ -8,12 +8,13 @@ FerrymanError
 │   ├── ChannelClosed    the channel's breaker is open, or an operator paused it: wait until it is back
 │   ├── LeaseLost        another process may own the event by now: leave it
 │   └── StoreAway        a store of ours did not answer: try again
-└── Permanent        it will fail the same way every time
-    ├── Malformed    the bytes or their shape cannot be understood
-    ├── TooLong      the other side's answer is longer than we read
-    └── Refused      the other side understood and said no
-        ├── Exists   what was to be made exists already
-        └── Foreign  the other side answered with another person than the one we asked for
+├── Permanent        it will fail the same way every time
+│   ├── Malformed    the bytes or their shape cannot be understood
+│   ├── TooLong      the other side's answer is longer than we read
+│   └── Refused      the other side understood and said no
+│       ├── Exists   what was to be made exists already
+│       └── Foreign  the other side answered with another person than the one we asked for
+└── UsageError       what an operator typed cannot be meant: it is typed anew
 
 Texts never carry a phone, a name, a message or a token, and nothing that an outside system wrote: they reach logs,
 tables and the operator's page. What the other side wrote is in `said`, which reaches no log.
@@ -126,3 +127,7 @@ class Exists(Refused):
 
 class Foreign(Refused):
     """The other side answered with another person than the one we asked for. That person is never written to."""
+
+
+class UsageError(FerrymanError):
+    """What an operator typed cannot be meant: it is typed anew, and not tried again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -10,11 +10,10 @@ import typer
 
 from daemon.cli.arguments import parse_words
 from daemon.cli.context import read_settings, run_async
-from daemon.cli.exits import UsageError
 from daemon.cli.screen import say, show_json, show_table
 from daemon.cli.tools import DryRun, Json, Yes, confirm, opened, operator, shown_time
 from daemon.operator import merging, people
-from daemon.operator.naming import LEAST, SeveralFit
+from daemon.operator.naming import LEAST
 from daemon.operator.people import NoSuchContact
 from daemon.settings.model import Settings
 
@@ -81,10 +80,7 @@ async def _find(settings: Settings, text: str, limit: int, json: bool) -> None:
 
 async def _show(settings: Settings, text: str, json: bool) -> None:
     async with opened(settings) as (_, pool):
-        try:
-            document = await people.show(pool, text)
-        except SeveralFit as exc:
-            raise UsageError(str(exc)) from exc
+        document = await people.show(pool, text)
     if json:
         show_json(document)
         return
@@ -129,30 +125,24 @@ def _shown(value: Any) -> str:
 
 async def _merge(settings: Settings, one: str, other: str, dry_run: bool, yes: bool) -> None:
     async with opened(settings) as (_, pool):
-        try:
-            plan = await merging.merge(pool, one, other, operator(), dry_run=True)
-        except SeveralFit as exc:
-            raise UsageError(str(exc)) from exc
-        for line in plan.merge_lines():
-            say(line)
-        if dry_run:
-            return
-        confirm("merge them?", "merge two contacts", yes=yes)
-        ids = str(plan.stays.id), str(plan.other.id)
-        await merging.merge(pool, *ids, operator(), dry_run=False)
-    say(f"merged; `ferryman contacts unmerge {plan.other.id}` undoes it")
+        plan = await merging.merge(pool, one, other, operator(), dry_run=True)
+        if _agreed(plan.merge_lines(), "merge them?", "merge two contacts", dry_run=dry_run, yes=yes):
+            await merging.merge(pool, str(plan.stays.id), str(plan.other.id), operator(), dry_run=False)
+            say(f"merged; `ferryman contacts unmerge {plan.other.id}` undoes it")
 
 
 async def _unmerge(settings: Settings, text: str, dry_run: bool, yes: bool) -> None:
     async with opened(settings) as (_, pool):
-        try:
-            plan = await merging.unmerge(pool, text, operator(), dry_run=True)
-        except SeveralFit as exc:
-            raise UsageError(str(exc)) from exc
-        for line in plan.unmerge_lines():
-            say(line)
-        if dry_run:
-            return
-        confirm("take them apart?", "undo a merge", yes=yes)
-        await merging.unmerge(pool, str(plan.other.id), operator(), dry_run=False)
-    say("undone")
+        plan = await merging.unmerge(pool, text, operator(), dry_run=True)
+        if _agreed(plan.unmerge_lines(), "take them apart?", "undo a merge", dry_run=dry_run, yes=yes):
+            await merging.unmerge(pool, str(plan.other.id), operator(), dry_run=False)
+            say("undone")
+
+
+def _agreed(plan: Sequence[str], question: str, what: str, *, dry_run: bool, yes: bool) -> bool:
+    """Show the plan; whether it is to be carried out."""
+    for line in plan:
+        say(line)
+    if not dry_run:
+        confirm(question, what, yes=yes)
+    return not dry_run

@@ -14,11 +14,12 @@ from adapters.postgres.operator.dead_letters import ChosenLetter, LetterFilter
 from adapters.postgres.pool import Pool
 from daemon.cli.arguments import parse_words
 from daemon.cli.context import read_settings, run_async
-from daemon.cli.named import LETTER_HELP, the_letter
+from daemon.cli.named import LETTER_HELP
 from daemon.cli.screen import progress, say, show_json, show_table
 from daemon.cli.tools import DryRun, Json, Text, Yes, confirm, content_of, opened, operator, shown_json, shown_time
 from daemon.operator import dead_letters
 from daemon.operator.keys import masked_key
+from daemon.operator.naming import the_letter
 from daemon.settings.model import Settings
 
 app = typer.Typer(help="Events that ended without success: read, send again, discard.", no_args_is_help=True)

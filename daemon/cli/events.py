@@ -13,13 +13,13 @@ import typer
 from adapters.postgres.operator.trail import EventFilter, FoundEvent, WorkerEnding
 from daemon.cli.arguments import parse_words, require_known
 from daemon.cli.context import read_settings, run_async
-from daemon.cli.named import HELP, the_event
+from daemon.cli.named import HELP
 from daemon.cli.screen import say, show_json, show_table
 from daemon.cli.tools import Json, Text, When, opened, shown_json, shown_time
 from daemon.lifecycle import stop_on_signals
 from daemon.operator import trail
 from daemon.operator.keys import masked_key
-from daemon.operator.naming import NOT_KEPT, NoSuchEvent
+from daemon.operator.naming import NOT_KEPT, NoSuchEvent, the_event
 from daemon.operator.standing import Standing, standing, with_orders
 from daemon.operator.trail import OUTCOMES, EventTrail
 from daemon.operator.unjournaled import caveat, unjournaled

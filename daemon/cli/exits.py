@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from daemon.settings.load import SettingsError
-from schemas.errors import FerrymanError
+from schemas.errors import FerrymanError, UsageError
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -19,10 +19,6 @@ MEANINGS: Final[Mapping[int, str]] = {
     130: "interrupted by Ctrl-C",
 }
 """Every exit code. `run` and `events tail` end with 0 on Ctrl-C, which is how they are stopped."""
-
-
-class UsageError(FerrymanError):
-    """What was typed cannot be meant: it is typed anew, and not tried again."""
 
 
 def code_of(exc: FerrymanError) -> int:

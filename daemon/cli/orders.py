@@ -12,12 +12,10 @@ from adapters.postgres.operator.orders import STATUSES
 from daemon.bus.worker import utc_now
 from daemon.cli.arguments import parse_words, require_known
 from daemon.cli.context import read_settings, run_async
-from daemon.cli.exits import UsageError
 from daemon.cli.named import HELP
 from daemon.cli.screen import say, show_json, show_table
 from daemon.cli.tools import DryRun, Json, Text, When, opened, operator, shown_time
 from daemon.operator import corrections, orders
-from daemon.operator.naming import SeveralFit
 from daemon.settings.model import Settings
 
 app = typer.Typer(help="Orders: where each stands, and why one has failed.", no_args_is_help=True)
@@ -63,11 +61,8 @@ def correct(
 
 async def _correct(settings: Settings, wanted: str, given: dict[str, str], dry_run: bool) -> None:
     async with opened(settings) as (_, pool):
-        try:
-            order_id = (await orders.stored(pool, wanted)).standing.order_id
-            done = await corrections.correct(pool, order_id, given, operator(), utc_now(), dry_run=dry_run)
-        except (SeveralFit, corrections.NoCorrection) as exc:
-            raise UsageError(str(exc)) from exc
+        order_id = (await orders.stored(pool, wanted)).standing.order_id
+        done = await corrections.correct(pool, order_id, given, operator(), utc_now(), dry_run=dry_run)
     if not done.fields:
         say(f"the order {order_id} says so already: nothing to correct")
         return
@@ -96,10 +91,7 @@ async def _list(settings: Settings, status: str | None, since: datetime | None, 
 
 async def _show(settings: Settings, wanted: str, json: bool) -> None:
     async with opened(settings) as (_, pool):
-        try:
-            document = await orders.show(pool, wanted)
-        except SeveralFit as exc:
-            raise UsageError(str(exc)) from exc
+        document = await orders.show(pool, wanted)
     if json:
         show_json(document)
         return

@@ -11,10 +11,11 @@ import typer
 from adapters.postgres.operator.replay import ReplayFilter
 from daemon.cli.arguments import require_known
 from daemon.cli.context import read_settings, run_async
-from daemon.cli.named import HELP, the_event
+from daemon.cli.named import HELP
 from daemon.cli.screen import progress, say
 from daemon.cli.tools import DryRun, Text, When, Yes, confirm, opened
 from daemon.operator.keys import keys_meant
+from daemon.operator.naming import the_event
 from daemon.operator.replay import make_plan, open_bus, perform, publish_missing, worker_named
 from daemon.settings.model import Settings
 from daemon.workers import WORKERS

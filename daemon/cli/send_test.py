@@ -12,7 +12,7 @@ from adapters.registry import SOURCES
 from daemon.bus.worker import utc_now
 from daemon.cli.arguments import parse_words, require_known
 from daemon.cli.context import read_settings, run_async
-from daemon.cli.exits import FAILED, UsageError
+from daemon.cli.exits import FAILED
 from daemon.cli.screen import say
 from daemon.cli.tools import DryRun, opened
 from daemon.operator.send_test import Answer, Prepared, as_it_should, endings, post, prepare
@@ -23,6 +23,7 @@ from daemon.telemetry.redaction import redact_text
 from daemon.web.place import from_here
 from daemon.workers import WORKERS, enabled
 from schemas.envelope import Event
+from schemas.errors import UsageError
 
 TESTED: Final = {source.name: source for source in SOURCES if source.sample is not None}
 

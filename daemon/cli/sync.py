@@ -16,19 +16,18 @@ from adapters.postgres.pool import Pool
 from adapters.postgres.stored_orders import OrderFilter
 from daemon.cli.arguments import parse_words, require_known
 from daemon.cli.context import read_settings, run_async
-from daemon.cli.exits import FAILED, UsageError
+from daemon.cli.exits import FAILED
 from daemon.cli.named import HELP
 from daemon.cli.screen import progress, say
 from daemon.cli.tools import DryRun, Text, When, Yes, confirm, content_of, opened, operator
 from daemon.operator import orders, resync
 from daemon.operator.look import look
-from daemon.operator.naming import SeveralFit
 from daemon.operator.replay import open_bus
 from daemon.operator.resync import SyncPlan, Told
 from daemon.settings.model import Settings
 from daemon.stores.located import Addresses
 from daemon.telemetry.redaction import redact_text
-from schemas.errors import FerrymanError
+from schemas.errors import FerrymanError, UsageError
 
 ENDED: Final = ("synced", "no_whatsapp")
 WAIT_S: Final = 60.0
@@ -108,10 +107,7 @@ def _ids(file: Path) -> tuple[str, ...]:
 
 async def _order(settings: Settings, wanted: str, dry_run: bool) -> None:
     async with opened(settings) as (addresses, pool):
-        try:
-            found = await orders.stored(pool, wanted)
-        except SeveralFit as exc:
-            raise UsageError(str(exc)) from exc
+        found = await orders.stored(pool, wanted)
         order_id, phone = found.standing.order_id, found.client_phone
         if phone is None:
             raise NotSynced(f"the order {order_id} has no usable phone: `ferryman orders correct {order_id} --phone …`")

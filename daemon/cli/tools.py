@@ -17,11 +17,10 @@ import typer
 from adapters.json_guard import without_mark
 from adapters.postgres.pool import Pool, connect
 from daemon.cli.arguments import parse_time, parse_words
-from daemon.cli.exits import UsageError
 from daemon.cli.screen import safe
 from daemon.settings.model import Settings
 from daemon.stores.located import Addresses, located_stores, require_schema, require_sessions
-from schemas.errors import FerrymanError
+from schemas.errors import FerrymanError, UsageError
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]

@@ -11,12 +11,13 @@ import typer
 from daemon.bus.worker import utc_now
 from daemon.cli.arguments import parse_words
 from daemon.cli.context import read_settings, run_async
-from daemon.cli.exits import FAILED, UsageError
+from daemon.cli.exits import FAILED
 from daemon.cli.screen import progress, say, show_json, show_table
 from daemon.cli.tools import DryRun, Json, Yes, confirm, content_of, opened, shown_time
 from daemon.operator import validation
 from daemon.operator.validation import Standing
 from daemon.settings.model import Settings
+from schemas.errors import UsageError
 
 _ANSWERS: Final = {True: "yes", False: "no", None: "not known"}
 

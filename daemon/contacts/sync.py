@@ -13,8 +13,7 @@ after a crash, starts again with a lookup. It then finds its own contact and doe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -28,20 +27,19 @@ from adapters.redis.limits import LONGEST_WAIT_S
 from daemon.bus.aside import LARGE_BYTES, in_thread
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
-from daemon.contacts.decisions import Create, Keep, Plan, Update, decide, differing, due, emptying
+from daemon.contacts.decisions import Create, Keep, Plan, due
 from daemon.contacts.fields import LANGUAGES, OF_AN_ORDER, contact_fields, digest_of, fields_of
 from daemon.contacts.measuring import count, measured
 from daemon.contacts.recording import record
 from daemon.contacts.wiring import CGB, CONTACTS, ContactDeps
-from schemas.contacts import DirectoryContact, FieldValue
+from daemon.contacts.writing import Seen, apply, directory_of, plan_of, read_back
 from schemas.envelope import Event
-from schemas.errors import FerrymanError, Malformed, Refused, Transient
+from schemas.errors import FerrymanError, Malformed
 from schemas.identity import key
 from schemas.orders import Order, is_test_order, order_from, order_id_of
 from schemas.phone import Phone, aliases, line
 
 if TYPE_CHECKING:
-    from adapters.ports import ContactDirectory
     from daemon.settings.model import Settings
 
 log = structlog.get_logger(__name__)
@@ -50,27 +48,10 @@ NO_PHONE: Final = "the order has no usable phone"
 NOT_SYNCED: Final = "orders of this branch are not synced: CGB_SYNC_BRANCHES does not name it"
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What the lookup found: the memo of step "write". *order*: whose sync it is; None for `order.moved`. *shown*: the
-    order that the contact is to show, None where the person has none. *fields*: what it is to hold; *digest*: of
-    them. *notations* and *tried*: as PersonOrders has them."""
-
-    order: Order | None
-    shown: Order | None
-    phone: Phone
-    fields: Mapping[str, FieldValue] | None
-    plan: Plan
-    digest: bytes | None
-    took_s: float
-    notations: Sequence[str]
-    tried: bool
-
-
 async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
     """One step of an order's sync; the module's docstring has the steps. Raises what the directory raises, and
     Malformed for a payload whose parts have the wrong type."""
-    if turn.step == "write" and isinstance(turn.memo, _Seen):
+    if turn.step == "write" and isinstance(turn.memo, Seen):
         return await _write(event, deps, turn, turn.memo)
     if event.type == "order.moved":
         return await _moved(event, deps, turn)
@@ -141,16 +122,16 @@ async def _look_up(event: Event, deps: ContactDeps, turn: Turn, order: Order | N
     if stand.newest_body is not None and stand.received_at is not None:
         shown = (await _read(stand.newest_body.encode(), stand.received_at)).brief()
     with measured(deps) as clock:
-        known = await _directory(deps).field_names()
+        known = await directory_of(deps).field_names()
         fields = None if shown is None else fields_of(shown, phone, stand.orders, known)
         digest = None if fields is None else digest_of(line(phone.e164), fields)
         if digest is not None and digest == stand.written and stand.contact_id:
             plan: Plan | None = Keep(stand.contact_id)
         else:
-            plan = await _plan(deps, shown, phone, stand.notations, known, fields)
+            plan = await plan_of(deps, shown, phone, stand.notations, known, fields)
     if plan is None:
         return Done(rows=(Doubt(phone.e164),), skipped="no contact")
-    seen = _Seen(order, shown, phone, fields, plan, digest, clock(), stand.notations, stand.tried)
+    seen = Seen(order, shown, phone, fields, plan, digest, clock(), stand.notations, stand.tried)
     if isinstance(plan, Keep):
         action = "unchanged" if shown is order else "skipped"
         return _done(event, deps, turn, seen, plan.contact_id, action, seen.took_s, True)
@@ -159,75 +140,17 @@ async def _look_up(event: Event, deps: ContactDeps, turn: Turn, order: Order | N
     return Later(turn.now, rows=rows, step="write", memo=seen)
 
 
-async def _plan(
-    deps: ContactDeps,
-    shown: Order | None,
-    phone: Phone,
-    notations: Sequence[str],
-    known: frozenset[str] | None,
-    fields: Mapping[str, FieldValue] | None,
-) -> Plan | None:
-    """What the contact of *phone* lacks to show *shown* by its *fields*; None: it is not there and has nothing to
-    show. The contact may be there under any of *notations*, and then it keeps that number."""
-    found = await _find(deps, notations)
-    if shown is not None and fields is not None:
-        return decide(shown, phone, found, fields)
-    return None if found is None else emptying(found, known)
-
-
-async def _find(deps: ContactDeps, notations: Sequence[str]) -> DirectoryContact | None:
-    """The contact that the directory has under the first of *notations* that finds one."""
-    for notation in notations:
-        if (found := await _directory(deps).find(Phone.parse_e164(notation))) is not None:
-            return found
-    return None
-
-
-async def _write(event: Event, deps: ContactDeps, turn: Turn, seen: _Seen) -> Outcome:
+async def _write(event: Event, deps: ContactDeps, turn: Turn, seen: Seen) -> Outcome:
     """The one request that changes something; now and then a look at what became of it."""
     with measured(deps, seen.took_s) as clock:
-        contact_id, action, there = await _apply(deps, seen)
+        contact_id, action, there = await apply(deps, seen)
         if action != "unchanged" and deps.sampled():
-            await _read_back(deps, seen)
+            await read_back(deps, seen)
     return _done(event, deps, turn, seen, contact_id, action, clock(), there)
 
 
-async def _read_back(deps: ContactDeps, seen: _Seen) -> None:
-    """Look at what was just written. Raises: Transient where CGB has said that it is done, and it is not."""
-    found = await _find(deps, seen.notations)
-    lacking = sorted(differing(seen.fields or {}, {} if found is None else found.fields))
-    if lacking:
-        log.warning("contact.not_written", fields=lacking)
-        error = Transient(f"CGB: said done, and the contact does not hold {', '.join(lacking)}"[:400])
-        error.answered, error.code = True, "not-written"
-        raise error
-
-
-async def _apply(deps: ContactDeps, seen: _Seen) -> tuple[str, str, bool]:
-    """Carry the plan out; returns the contact's id, what was done, and whether the contact was there before."""
-    directory, plan = _directory(deps), seen.plan
-    if isinstance(plan, Create):
-        try:
-            contact_id = await directory.create(plan.draft)
-        except Refused:
-            # Another client made the contact after our lookup, or the directory showed it late.
-            known = await directory.field_names()
-            again = await _plan(deps, seen.shown, seen.phone, seen.notations, known, seen.fields)
-            if again is None or isinstance(again, Create):
-                raise
-            plan = again
-        else:
-            deps.metrics.inc("cgb_contacts_created")
-            return contact_id, "created", False
-    if isinstance(plan, Update):
-        await directory.update(plan.contact_id, plan.fields)
-        deps.metrics.inc("cgb_contacts_updated")
-        return plan.contact_id, "updated", True
-    return plan.contact_id, "unchanged", True
-
-
 def _done(
-    event: Event, deps: ContactDeps, turn: Turn, seen: _Seen, contact_id: str, action: str, took_s: float, there: bool
+    event: Event, deps: ContactDeps, turn: Turn, seen: Seen, contact_id: str, action: str, took_s: float, there: bool
 ) -> Done:
     """*there*: the contact was there before the write."""
     count(deps, "cgb_sync_success")
@@ -257,7 +180,7 @@ def _done(
     return Done(rows=tuple(rows), emit=(synced,))
 
 
-def _buyer(seen: _Seen, contact_id: str, turn: Turn) -> Buyer:
+def _buyer(seen: Seen, contact_id: str, turn: Turn) -> Buyer:
     """What the order that the contact shows says about its buyer."""
     shown = seen.shown
     assert shown is not None
@@ -273,11 +196,6 @@ def _buyer(seen: _Seen, contact_id: str, turn: Turn) -> Buyer:
         written=seen.digest,
         asker=None if seen.order is None else seen.order.order_id,
     )
-
-
-def _directory(deps: ContactDeps) -> ContactDirectory:
-    assert deps.directory is not None, "the worker is off without a directory"
-    return deps.directory
 
 
 def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
@@ -296,7 +214,7 @@ def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
 
 def waits(event: Event, why: str, turn: Turn) -> Sequence[Row]:
     """The row that says why the order waits; none before the order is stored."""
-    order = turn.memo.order if isinstance(turn.memo, _Seen) else turn.memo
+    order = turn.memo.order if isinstance(turn.memo, Seen) else turn.memo
     tried_at = turn.now if turn.failed else None
     return (Waiting(order.order_id, why, event.id, tried_at),) if isinstance(order, Order) else ()
 

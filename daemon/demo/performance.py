@@ -137,9 +137,7 @@ async def _wait_for_end(stage: Stage, sent: Sequence[Shipment], report: Report) 
     while time.monotonic() < deadline:
         open_ids: set[str] = set()
         for worker in WORKERS:
-            wanted = {
-                id for type, ids in accepted.items() if worker.types is None or type in worker.types for id in ids
-            }
+            wanted = {id for type, ids in accepted.items() if type in worker.types for id in ids}
             open_ids |= wanted.difference(await demo.ended(stage.pool, worker.name, list(wanted)))
         report(total - len(open_ids), total)
         if not open_ids and await _quiet(stage):

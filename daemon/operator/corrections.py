@@ -20,7 +20,7 @@ from daemon.contacts.states import state_from
 from daemon.operator.orders import NoSuchOrder
 from schemas.cleaned import NAME_LENGTH, cut, visible
 from schemas.corrections import corrected, corrections_of
-from schemas.errors import FerrymanError
+from schemas.errors import UsageError
 from schemas.orders import Order, order_from
 from schemas.phone import parse_phone
 
@@ -30,7 +30,7 @@ _LONGEST_EMAIL: Final = 320
 _LATER: Final = timedelta(microseconds=1)
 
 
-class NoCorrection(FerrymanError):
+class NoCorrection(UsageError):
     """What was given cannot stand in the place of what the order says."""
 
 

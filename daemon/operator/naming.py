@@ -16,7 +16,7 @@ from adapters.postgres.operator.trail import FoundEvent
 from adapters.postgres.pool import Pool
 from daemon.operator.keys import keys_meant, masked_key
 from schemas.envelope import OF_ONE_THING, event_id
-from schemas.errors import FerrymanError
+from schemas.errors import FerrymanError, UsageError
 
 LEAST: Final = 6
 """Characters of an id that name an event at least."""
@@ -39,7 +39,7 @@ class NoSuchEvent(FerrymanError):
     """No stored event, or no dead letter, has the name that was given."""
 
 
-class SeveralFit(FerrymanError):
+class SeveralFit(UsageError):
     """The name fits several: *candidates*, each in a line."""
 
     def __init__(self, candidates: Sequence[str]) -> None:

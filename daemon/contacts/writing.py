@@ -1,0 +1,101 @@
+"""The contact of one order in the directory: what it lacks, and the requests that give it that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from daemon.contacts.decisions import Create, Plan, Update, decide, differing, emptying
+from daemon.contacts.wiring import ContactDeps
+from schemas.contacts import DirectoryContact, FieldValue
+from schemas.errors import Refused, Transient
+from schemas.orders import Order
+from schemas.phone import Phone
+
+if TYPE_CHECKING:
+    from adapters.ports import ContactDirectory
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the lookup found: the memo of step "write". *order*: whose sync it is; None for `order.moved`. *shown*: the
+    order that the contact is to show, None where the person has none. *fields*: what it is to hold; *digest*: of
+    them. *notations* and *tried*: as PersonOrders has them."""
+
+    order: Order | None
+    shown: Order | None
+    phone: Phone
+    fields: Mapping[str, FieldValue] | None
+    plan: Plan
+    digest: bytes | None
+    took_s: float
+    notations: Sequence[str]
+    tried: bool
+
+
+async def plan_of(
+    deps: ContactDeps,
+    shown: Order | None,
+    phone: Phone,
+    notations: Sequence[str],
+    known: frozenset[str] | None,
+    fields: Mapping[str, FieldValue] | None,
+) -> Plan | None:
+    """What the contact of *phone* lacks to show *shown* by its *fields*; None: it is not there and has nothing to
+    show. The contact may be there under any of *notations*, and then it keeps that number."""
+    found = await find(deps, notations)
+    if shown is not None and fields is not None:
+        return decide(shown, phone, found, fields)
+    return None if found is None else emptying(found, known)
+
+
+async def find(deps: ContactDeps, notations: Sequence[str]) -> DirectoryContact | None:
+    """The contact that the directory has under the first of *notations* that finds one."""
+    for notation in notations:
+        if (found := await directory_of(deps).find(Phone.parse_e164(notation))) is not None:
+            return found
+    return None
+
+
+async def read_back(deps: ContactDeps, seen: Seen) -> None:
+    """Look at what was just written. Raises: Transient where CGB has said that it is done, and it is not."""
+    found = await find(deps, seen.notations)
+    lacking = sorted(differing(seen.fields or {}, {} if found is None else found.fields))
+    if lacking:
+        log.warning("contact.not_written", fields=lacking)
+        error = Transient(f"CGB: said done, and the contact does not hold {', '.join(lacking)}"[:400])
+        error.answered, error.code = True, "not-written"
+        raise error
+
+
+async def apply(deps: ContactDeps, seen: Seen) -> tuple[str, str, bool]:
+    """Carry the plan out; returns the contact's id, what was done, and whether the contact was there before."""
+    directory, plan = directory_of(deps), seen.plan
+    if isinstance(plan, Create):
+        try:
+            contact_id = await directory.create(plan.draft)
+        except Refused:
+            # Another client made the contact after our lookup, or the directory showed it late.
+            known = await directory.field_names()
+            again = await plan_of(deps, seen.shown, seen.phone, seen.notations, known, seen.fields)
+            if again is None or isinstance(again, Create):
+                raise
+            plan = again
+        else:
+            deps.metrics.inc("cgb_contacts_created")
+            return contact_id, "created", False
+    if isinstance(plan, Update):
+        await directory.update(plan.contact_id, plan.fields)
+        deps.metrics.inc("cgb_contacts_updated")
+        return plan.contact_id, "updated", True
+    return plan.contact_id, "unchanged", True
+
+
+def directory_of(deps: ContactDeps) -> ContactDirectory:
+    assert deps.directory is not None, "the worker is off without a directory"
+    return deps.directory
