@@ -8,7 +8,7 @@ from typing import Final
 
 from daemon.bus import journal
 from daemon.bus.worker import AnyWorker
-from daemon.contacts import applicant_issues, sync, whatsapp_validation
+from daemon.contacts import applicant_issues, changes, sync, whatsapp_validation
 from daemon.settings.model import Settings
 
 WORKERS: Final[tuple[AnyWorker, ...]] = (
@@ -16,6 +16,7 @@ WORKERS: Final[tuple[AnyWorker, ...]] = (
     sync.WORKER,
     whatsapp_validation.WORKER,
     applicant_issues.WORKER,
+    changes.WORKER,
 )
 
 

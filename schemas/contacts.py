@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from schemas.phone import Phone
 
@@ -30,3 +30,11 @@ class ContactDraft:
     name: str | None
     email: str | None
     fields: Mapping[str, FieldValue]
+
+
+class ToldField(NamedTuple):
+    """What the directory has told of one field: its *value*, as text in the directory's own encoding ("": it is empty
+    there), and when it was so there."""
+
+    value: str
+    at: datetime

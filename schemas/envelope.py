@@ -26,6 +26,7 @@ OF_ONE_THING: Final = 13
 TYPES: Final[Mapping[str, str]] = {
     "order.received": "orders",
     "order.moved": "orders",
+    "contact.diverged": "orders",
     "applicant_issue.received": "orders",
     "contact.synced": "contacts",
     "contact.validated": "contacts",

@@ -16,10 +16,13 @@ from adapters.postgres.people import Met
 from adapters.postgres.pool import Connection
 from schemas.identity import Identity, IdentityKind, email_identity
 from schemas.names import words_of
-from schemas.phone import Phone, aliases
+from schemas.phone import Phone, aliases, line
 
 SOURCE: Final = "orders"
 """What orders are called among the sources of identities."""
+
+MOST_OWN: Final = 24
+"""Marks of what was written to one contact that are kept."""
 
 # The contacts are locked since they were found. An order that was chosen says what its own line has now; of a person
 # with several lines, a newer order of another line still counts.
@@ -51,16 +54,21 @@ WHERE contacts.id = ANY ($1::uuid[]) AND contacts.id = given.id
 """
 
 # The array is asked for as well, so that a plan of a small table does not read all phones of a large one.
-_WRITTEN: Final = """
-UPDATE contact_identities i SET cgb_contact_id = given.contact_id, cgb_digest = given.digest
-FROM unnest($1::text[], $2::text[], $3::bytea[]) AS given (phone, contact_id, digest)
+_WRITTEN: Final = f"""
+UPDATE contact_identities i SET cgb_contact_id = given.contact_id,
+  cgb_digest = CASE WHEN i.cgb_doubt <= given.doubt THEN given.digest END,
+  cgb_own = CASE WHEN given.own = '' THEN i.cgb_own
+                 ELSE (string_to_array(given.own, ' ') || i.cgb_own)[1:{MOST_OWN}] END,
+  cgb_seen_at = now()
+FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::text[])
+  AS given (phone, contact_id, digest, doubt, own)
 WHERE i.kind = 'phone' AND i.value = ANY ($1::text[]) AND i.value = given.phone
-"""
+"""  # noqa: S608 - constants only
 
 _FORGET: Final = """
 WITH locked AS MATERIALIZED (
   SELECT id FROM contact_identities WHERE kind = 'phone' AND value = ANY ($1::text[]) ORDER BY id FOR UPDATE)
-UPDATE contact_identities i SET cgb_digest = NULL FROM locked WHERE i.id = locked.id
+UPDATE contact_identities i SET cgb_digest = NULL, cgb_doubt = nextval('cgb_doubts') FROM locked WHERE i.id = locked.id
 """
 
 
@@ -69,7 +77,8 @@ class Buyer:
     """What one order, synced at *synced_at*, says about its buyer. *age* is the order's `age`.
 
     *chosen*: it was chosen among the orders that the person has now, so it counts also where a newer one was known:
-    that one is canceled, or has become another person's. *written*: the digest of what the contact holds of it.
+    that one is canceled, or has become another person's. *written*: the digest of what the contact holds of it, as far
+    as *doubt*, the mark that the sync has seen, is the last one. *own*: marks of what was written to it now.
     *asker*: the other order of this person whose sync tells it.
     """
 
@@ -82,6 +91,8 @@ class Buyer:
     cgb_id: str | None = None
     chosen: bool = False
     written: bytes | None = None
+    doubt: int = 0
+    own: Sequence[str] = ()
     asker: str | None = None
 
     @property
@@ -117,10 +128,13 @@ async def remember(conn: Connection, buyers: Sequence[Buyer]) -> Mapping[str, UU
     for buyer in (*sorted(buyers, key=lambda buyer: buyer.age), *(b for b in buyers if b.chosen)):
         newest[contacts[buyer.phone.e164]] = buyer
     await conn.execute(_REMEMBER, list(newest), *_told(list(newest.values())))
-    written = {n: (b.cgb_id, b.written) for b in buyers if b.written is not None for n in aliases(b.phone.e164)}
+    written = {n: buyer for buyer in buyers if buyer.written is not None for n in aliases(buyer.phone.e164)}
     if written:
-        ids, digests = zip(*written.values(), strict=True)
-        await conn.execute(_WRITTEN, list(written), list(ids), list(digests))
+        own: dict[str, str] = {}
+        for buyer in buyers:
+            own[line(buyer.phone.e164)] = " ".join([*buyer.own, own.get(line(buyer.phone.e164), "")]).strip()
+        told = [(b.cgb_id, b.written, b.doubt, own[line(b.phone.e164)]) for b in written.values()]
+        await conn.execute(_WRITTEN, list(written), *map(list, zip(*told, strict=True)))
     return {buyer.asker or buyer.order_id: contacts[buyer.phone.e164] for buyer in buyers}
 
 

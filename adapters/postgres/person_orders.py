@@ -1,16 +1,20 @@
-"""The orders of one phone line: which of them its contact in the directory shows, and what was written to it last."""
+"""The orders of one phone line: which of them its contact in the directory shows, what was written to it last, and what
+the directory has told of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from adapters.postgres.pool import Connection, Pool
-from schemas.phone import aliases
+from schemas.contacts import ToldField
+from schemas.phone import aliases, line
 
 MOST_COUNTED: Final = 1000
+MOST_TOLD: Final = 200
+"""Fields of one contact that the directory has told of."""
 
 
 class Asked(NamedTuple):
@@ -32,7 +36,8 @@ class PersonOrders:
     contact was given last, and *contact_id* the contact; None where that is not known. *orders*: how many the person's
     line has whose sync has begun to write, and the asking one; MOST_COUNTED stands for more. *notations*: those of the
     line under which the directory may have the person: the phone, and before or after it another one that the person
-    is known by."""
+    is known by. *told*: what the directory has told of its fields. *doubt*: the last mark of who learned that the
+    contact may hold something else. *own*: marks of what was written to it, the newest first."""
 
     event_id: str | None
     tried: bool
@@ -43,6 +48,13 @@ class PersonOrders:
     written: bytes | None
     orders: int
     notations: tuple[str, ...]
+    told: Mapping[str, ToldField] = field(default_factory=dict)
+    doubt: int = 0
+    own: Sequence[str] = ()
+
+    def brief(self) -> PersonOrders:
+        """This without the text, so that it takes little memory while it waits."""
+        return self if self.newest_body is None else replace(self, newest_body=None)
 
 
 # The server keeps the plan that it made while the tables were small, until it has statistics. Each table is asked in a
@@ -52,17 +64,19 @@ SELECT own.event_id, COALESCE(own.tried, false), newest.order_id,
   CASE WHEN given.whole OR newest.order_id <> given.order_id THEN NULLIF(newest.raw_body, '') END,
   newest.webhook_received_at,
   COALESCE(i.cgb_contact_id, j.cgb_contact_id), COALESCE(i.cgb_digest, j.cgb_digest), counted.n,
-  given.other, COALESCE(j.known, w.known, false)
-FROM unnest($1::text[], $2::text[], $3::boolean[], $4::text[]) WITH ORDINALITY
-  AS given (phone, order_id, whole, other, place)
+  given.other, COALESCE(j.known, w.known, false),
+  told.fields, told.values, told.at, GREATEST(i.cgb_doubt, j.cgb_doubt, 0), COALESCE(i.cgb_own, j.cgb_own)
+FROM unnest($1::text[], $2::text[], $3::boolean[], $4::text[], $5::text[]) WITH ORDINALITY
+  AS given (phone, order_id, whole, other, line, place)
 LEFT JOIN LATERAL (
   SELECT event_id, cgb_contact_exists IS NOT NULL AS tried FROM orders WHERE order_id = given.order_id LIMIT 1
 ) own ON true
 LEFT JOIN LATERAL (
-  SELECT cgb_contact_id, cgb_digest FROM contact_identities WHERE kind = 'phone' AND value = given.phone LIMIT 1
+  SELECT cgb_contact_id, cgb_digest, cgb_doubt, cgb_own FROM contact_identities
+  WHERE kind = 'phone' AND value = given.phone LIMIT 1
 ) i ON true
 LEFT JOIN LATERAL (
-  SELECT cgb_contact_id, cgb_digest, true AS known FROM contact_identities
+  SELECT cgb_contact_id, cgb_digest, cgb_doubt, cgb_own, true AS known FROM contact_identities
   WHERE kind = 'phone' AND value = given.other LIMIT 1
 ) j ON true
 LEFT JOIN LATERAL (
@@ -88,6 +102,10 @@ LEFT JOIN LATERAL (
       AND (order_id = given.order_id OR COALESCE(cgb_sync_status, '') IN ('syncing', 'synced', 'no_whatsapp'))
     LIMIT {MOST_COUNTED}) AS theirs
 ) counted ON true
+LEFT JOIN LATERAL (
+  SELECT array_agg(field) AS fields, array_agg(value) AS values, array_agg(told_at) AS at FROM (
+    SELECT field, value, told_at FROM told_fields WHERE line = given.line LIMIT {MOST_TOLD}) AS one
+) told ON true
 ORDER BY given.place
 """  # noqa: S608 - constants only
 
@@ -95,7 +113,8 @@ ORDER BY given.place
 async def of_persons(conn: Connection | Pool, asked: Sequence[Asked]) -> list[PersonOrders]:
     """The answers to *asked*, in its order."""
     others = [next(iter(aliases(one.phone)[1:]), None) for one in asked]
-    rows = await conn.fetch(_ORDERS, *map(list, zip(*asked, strict=True)), others) if asked else []
+    lines = [line(one.phone) for one in asked]
+    rows = await conn.fetch(_ORDERS, *map(list, zip(*asked, strict=True)), others, lines) if asked else []
     return [_answer(one.phone, *row) for one, row in zip(asked, rows, strict=True)]
 
 
@@ -111,11 +130,19 @@ def _answer(
     orders: int,
     other: str | None,
     known: bool,
+    fields: Sequence[str] | None,
+    values: Sequence[str],
+    at: Sequence[datetime],
+    doubt: int,
+    own: Sequence[str] | None,
 ) -> PersonOrders:
-    """*other*: the second notation of the line of *phone*, if it has one; *known*: the person is known by it."""
+    """*other*: the second notation of the line of *phone*, if it has one; *known*: the person is known by it.
+    *fields*, *values*, *at*: what the directory has told, in columns."""
     notations: tuple[str, ...] = (phone,)
     if other is not None and contact_id == other[1:]:  # by its digits a contact of WhatsApp is named
         notations = (other, phone)
     elif other is not None and known:
         notations = (phone, other)
-    return PersonOrders(event_id, tried, newest_id, newest_body, received_at, contact_id, written, orders, notations)
+    told = {} if fields is None else dict(zip(fields, map(ToldField, values, at), strict=True))
+    newest = newest_id, newest_body, received_at
+    return PersonOrders(event_id, tried, *newest, contact_id, written, orders, notations, told, doubt, own or ())

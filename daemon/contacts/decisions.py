@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Final, TypeAlias
 
 from daemon.contacts.fields import ALWAYS, EMPTY, OF_AN_ORDER
+from daemon.contacts.told import Said
 from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
-from schemas.orders import Order
 from schemas.phone import Phone
 
 _OF_ITS_ORDERS: Final = frozenset({"orders_count", "last_order"})
@@ -43,21 +43,28 @@ class Keep:
 Plan: TypeAlias = Create | Update | Keep
 
 
-def decide(order: Order, phone: Phone, found: DirectoryContact | None, fields: Mapping[str, FieldValue]) -> Plan:
-    """What to do for the contact of *phone* to show *order*, the newest of its person.
+def decide(
+    said: Said,
+    phone: Phone,
+    found: DirectoryContact | None,
+    fields: Mapping[str, FieldValue],
+    owned: frozenset[str] = frozenset(),
+) -> Plan:
+    """What to do for the contact of *phone* to say this of its person, and to hold these *fields*.
 
-    *found*: the contact in the directory. *fields*: what `contact_fields` says of the order.
+    *found*: the contact in the directory. *owned*: the fields that the directory owns: only empty ones are filled.
     """
     if found is None:
         filled = {name: value for name, value in fields.items() if value != EMPTY}
-        return Create(ContactDraft(phone=phone, name=order.client_name, email=order.client_email, fields=filled))
-    changed = differing(fields, found.fields)
+        return Create(ContactDraft(phone=phone, name=said.name, email=said.email, fields=filled))
+    held = found.fields
+    changed = differing({n: v for n, v in fields.items() if n not in owned or not held.get(n, EMPTY).strip()}, held)
     return Update(found.id, changed) if changed else Keep(found.id)
 
 
-def emptying(found: DirectoryContact, known: frozenset[str] | None) -> Plan:
-    """What to do for a contact whose person has no order any more."""
-    names = (OF_AN_ORDER | _OF_ITS_ORDERS) & (ALWAYS if known is None else known)
+def emptying(found: DirectoryContact, known: frozenset[str] | None, but: Container[str] = ()) -> Plan:
+    """What to do for a contact whose person has no order any more. *but*: fields that are not the orders'."""
+    names = [name for name in (OF_AN_ORDER | _OF_ITS_ORDERS) & (ALWAYS if known is None else known) if name not in but]
     changed = differing(dict.fromkeys(names, EMPTY), found.fields)
     return Update(found.id, changed) if changed else Keep(found.id)
 

@@ -57,6 +57,9 @@ KEPT: Final = frozenset({"Email", "customer_name"})
 ENRICHED: Final = frozenset({"country", "time_zone", "language", "orders_count", "last_order"})
 """What a contact is given beside its order, on an account that has a field of that name."""
 
+WRITTEN: Final = OF_AN_ORDER | KEPT | ENRICHED
+"""Every field that Ferryman writes."""
+
 LANGUAGES: Final[Mapping[str, str]] = {"il": "he", "ru": "ru", "se": "sv", "co": "en"}
 """The language of a branch's customers, as the running system has it; Kazakhstan's is not known."""
 

@@ -6,6 +6,7 @@
 
 An order that comes again changed replaces its row. Where its phone has changed, `order.moved` lets the former person's
 contact, in that person's lane, show the newest order that is left. A state that is not the row's any more is skipped.
+`contact.diverged` does the same where the directory has told that it holds something else (worker `contact-changes`).
 
 The row says `syncing`, and whether the contact existed, before the first write. A create whose outcome is unknown, also
 after a crash, starts again with a lookup. It then finds its own contact and does not make a second one.
@@ -28,9 +29,11 @@ from daemon.bus.aside import LARGE_BYTES, in_thread
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
 from daemon.contacts.decisions import Create, Keep, Plan, due
-from daemon.contacts.fields import LANGUAGES, OF_AN_ORDER, contact_fields, digest_of, fields_of
+from daemon.contacts.fields import OF_AN_ORDER, contact_fields, digest_of
 from daemon.contacts.measuring import count, measured
+from daemon.contacts.own_writes import marks_of
 from daemon.contacts.recording import record
+from daemon.contacts.told import NOTHING, wanted
 from daemon.contacts.wiring import CGB, CONTACTS, ContactDeps
 from daemon.contacts.writing import Seen, apply, directory_of, plan_of, read_back
 from schemas.envelope import Event
@@ -53,8 +56,8 @@ async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
     Malformed for a payload whose parts have the wrong type."""
     if turn.step == "write" and isinstance(turn.memo, Seen):
         return await _write(event, deps, turn, turn.memo)
-    if event.type == "order.moved":
-        return await _moved(event, deps, turn)
+    if event.type in ("order.moved", "contact.diverged"):
+        return await _look_again(event, deps, turn)
     # Vizi's tests may come without a form, so the id is read before anything else. Searching the body for -TEST
     # first only saves time.
     if b"-TEST" in event.data and is_test_order(order_id_of(event.data) or ""):
@@ -97,8 +100,9 @@ def _another_follows(event: Event, turn: Turn, delay_ms: int) -> bool:
     )
 
 
-async def _moved(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
-    """An order of this person has become another one's: the contact is to show what is left."""
+async def _look_again(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
+    """An order of this person has become another one's, or the directory has told of other values: the contact is to
+    show what it has to now."""
     if not deps.settings.cgb_sync_enabled or deps.settings.cgb_sync_dry_run:
         return Done(skipped="sync disabled")
     return await _look_up(event, deps, turn, None, Phone.parse_e164(event.json()["phone"]))
@@ -123,15 +127,15 @@ async def _look_up(event: Event, deps: ContactDeps, turn: Turn, order: Order | N
         shown = (await _read(stand.newest_body.encode(), stand.received_at)).brief()
     with measured(deps) as clock:
         known = await directory_of(deps).field_names()
-        fields = None if shown is None else fields_of(shown, phone, stand.orders, known)
+        said, fields = NOTHING if shown is None else wanted(shown, phone, stand, known, deps.policy)
         digest = None if fields is None else digest_of(line(phone.e164), fields)
         if digest is not None and digest == stand.written and stand.contact_id:
             plan: Plan | None = Keep(stand.contact_id)
         else:
-            plan = await plan_of(deps, shown, phone, stand.notations, known, fields)
+            plan = await plan_of(deps, phone, stand, said, fields, known)
     if plan is None:
         return Done(rows=(Doubt(phone.e164),), skipped="no contact")
-    seen = Seen(order, shown, phone, fields, plan, digest, clock(), stand.notations, stand.tried)
+    seen = Seen(order, shown, phone, said, fields, plan, digest, clock(), stand.brief())
     if isinstance(plan, Keep):
         action = "unchanged" if shown is order else "skipped"
         return _done(event, deps, turn, seen, plan.contact_id, action, seen.took_s, True)
@@ -155,12 +159,13 @@ def _done(
     """*there*: the contact was there before the write."""
     count(deps, "cgb_sync_success")
     deps.metrics.observe("cgb_sync_duration", took_s)
+    own = () if action in ("unchanged", "skipped") else marks_of(seen.fields or {}, deps.policy.newest, turn.now)
     fact = {
         "order_id": None if seen.shown is None else seen.shown.order_id,
         "contact_id": contact_id,
         "action": action,
     }
-    rows: list[Row] = [_buyer(seen, contact_id, turn)] if seen.shown is not None else [Doubt(seen.phone.e164)]
+    rows: list[Row] = [_buyer(seen, contact_id, turn, own)] if seen.shown is not None else [Doubt(seen.phone.e164)]
     if seen.order is not None:
         fact["order_id"] = seen.order.order_id
         result = SyncResult(
@@ -170,37 +175,39 @@ def _done(
             contact_id=contact_id,
             contact_exists=there,
             event_id=event.id,
-            told_so=there and isinstance(seen.plan, Create) and not seen.tried,
+            told_so=there and isinstance(seen.plan, Create) and not seen.stand.tried,
         )
         rows.append(result)
     if deps.settings.cgb_sync_coalesce and seen.shown is not None:
-        own = "" if seen.order is None else seen.order.order_id
-        rows += [Coalesced(notation, own, turn.now, contact_id) for notation in aliases(seen.phone.e164)]
+        asker = "" if seen.order is None else seen.order.order_id
+        rows += [Coalesced(notation, asker, turn.now, contact_id) for notation in aliases(seen.phone.e164)]
     synced = event.emit("contact.synced", 0, fact, subject=key(phone=seen.phone), time=turn.now)
     return Done(rows=tuple(rows), emit=(synced,))
 
 
-def _buyer(seen: Seen, contact_id: str, turn: Turn) -> Buyer:
-    """What the order that the contact shows says about its buyer."""
+def _buyer(seen: Seen, contact_id: str, turn: Turn, own: Sequence[str]) -> Buyer:
+    """What the contact says about its buyer now. *own*: marks of what was written to it."""
     shown = seen.shown
     assert shown is not None
     return Buyer(
         phone=seen.phone,
         age=shown.age,
         synced_at=turn.now,
-        name=shown.client_name,
-        email=shown.client_email,
-        language=LANGUAGES.get(shown.branch or ""),
+        name=seen.said.name,
+        email=seen.said.email,
+        language=seen.said.language,
         cgb_id=contact_id,
         chosen=shown is not seen.order,
         written=seen.digest,
+        doubt=seen.stand.doubt,
+        own=own,
         asker=None if seen.order is None else seen.order.order_id,
     )
 
 
 def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
     """The rows that store the order of a dead letter as failed; none where the order cannot be read."""
-    if event.type == "order.moved":
+    if event.type in ("order.moved", "contact.diverged"):
         return (Doubt(event.json()["phone"]),)
     try:
         order = order_from(event.data, event.time)
@@ -222,7 +229,7 @@ def waits(event: Event, why: str, turn: Turn) -> Sequence[Row]:
 WORKER: Final[Worker[ContactDeps]] = Worker(
     name="contact-sync",
     reads=("orders",),
-    types=frozenset({"order.received", "order.moved"}),
+    types=frozenset({"order.received", "order.moved", "contact.diverged"}),
     begins="everything",
     domain=CONTACTS,
     handle=handle,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
+from adapters.postgres import told_fields
 from adapters.postgres.applicant_issues import Known, known
 from adapters.postgres.person_orders import Asked, PersonOrders, of_persons
 from adapters.postgres.whatsapp_checks import known_of
@@ -17,17 +18,19 @@ from daemon.bus.batcher import Batcher
 from daemon.bus.metrics import OF_ALL
 from daemon.bus.worker import Domain, Outside
 from daemon.contacts.checking import Checkers
+from daemon.contacts.field_policy import FieldPolicy
 from daemon.contacts.fields import KEPT, OF_AN_ORDER
 from daemon.contacts.reconciler import duties
 from daemon.contacts.validation import Terms
 from daemon.telemetry.declared import Declared
+from schemas.phone import Phone
 
 if TYPE_CHECKING:
     from adapters.gate import Gate
     from adapters.ports import ContactDirectory, NumberChecker
+    from adapters.postgres.pool import Pool
     from daemon.settings.model import Settings
     from daemon.telemetry.metrics import Metrics
-    from schemas.phone import Phone
     from schemas.whatsapp import Evidence, EvidenceSource
 
 CGB: Final = "cgb"
@@ -61,6 +64,7 @@ METRICS: Final = (
     Declared("cgb_contacts_updated", "counter", "Contacts updated in CGB."),
     Declared("cgb_whatsapp_available", "counter", "Numbers found to be on WhatsApp."),
     Declared("cgb_whatsapp_unavailable", "counter", "Numbers found not to be on WhatsApp."),
+    Declared("ferryman_field_conflicts_total", "counter", "Fields that CGB has changed and that the orders own."),
     Declared("ferryman_orders_reconciled_total", "counter", "Orders without an end that were synced again."),
     Declared(
         "ferryman_orders_unsettled",
@@ -78,18 +82,21 @@ METRICS: Final = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactDeps:
     """The outside as the handlers of this domain see it. *orders_of*: answers which order a person's contact shows.
-    *applicant*: answers which order names an applicant. *sampled*: whether what was just written is to be read back.
+    *applicant*: answers which order names an applicant. *phone_of*: answers whose phone a contact of CGB has, as far as
+    it is known here. *sampled*: whether what was just written is to be read back.
     *checks_of*: what is known of a number on WhatsApp, also where it has expired; *checkers*: whom to ask, perhaps
-    nobody; *terms*: how long an answer counts. *directory*: None where no key is set; then the workers that need it are
-    off."""
+    nobody; *terms*: how long an answer counts. *policy*: which side owns a field. *directory*: None where no key is
+    set; then the workers that need it are off."""
 
     settings: Settings
     metrics: Metrics
     orders_of: Callable[[Asked], Awaitable[PersonOrders]]
     applicant: Callable[[str], Awaitable[Known]]
+    phone_of: Callable[[str], Awaitable[Phone | None]]
     checks_of: Callable[[Phone], Awaitable[Evidence | None]]
     checkers: Checkers
     terms: Terms
+    policy: FieldPolicy
     directory: ContactDirectory | None = None
     sampled: Callable[[], bool] = lambda: False
 
@@ -99,6 +106,7 @@ async def _opened(outside: Outside) -> AsyncIterator[ContactDeps]:
     settings = outside.settings
     lookups: Batcher[Asked, PersonOrders] = Batcher(partial(of_persons, outside.pool))
     applicants: Batcher[str, Known] = Batcher(partial(known, outside.pool))
+    phones: Batcher[str, Phone | None] = Batcher(partial(_phones, outside.pool))
     checks: Batcher[Phone, Evidence | None] = Batcher(partial(known_of, outside.pool))
     cgb = None if settings.cgb_api_key is None else _cgb_gate(outside)
     yield ContactDeps(
@@ -106,12 +114,19 @@ async def _opened(outside: Outside) -> AsyncIterator[ContactDeps]:
         metrics=outside.metrics,
         orders_of=lookups.submit,
         applicant=applicants.submit,
+        phone_of=phones.submit,
         checks_of=checks.submit,
         checkers=checkers(outside, cgb),
         terms=terms_of(settings),
+        policy=FieldPolicy(newest=frozenset({"Email", "customer_name", "language"})),
         directory=None if cgb is None else _directory(outside, cgb),
         sampled=partial(_every, READ_BACK, count(1)),
     )
+
+
+async def _phones(pool: Pool, cgb_ids: Sequence[str]) -> list[Phone | None]:
+    found = await told_fields.phones_of(pool, cgb_ids)
+    return [None if phone is None else Phone.parse_e164(phone) for phone in found]
 
 
 def _every(most: int, numbers: Iterator[int]) -> bool:

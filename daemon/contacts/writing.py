@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from adapters.postgres.person_orders import PersonOrders
 from daemon.contacts.decisions import Create, Plan, Update, decide, differing, emptying
+from daemon.contacts.told import Said
 from daemon.contacts.wiring import ContactDeps
 from schemas.contacts import DirectoryContact, FieldValue
 from schemas.errors import Refused, Transient
@@ -23,35 +25,37 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the lookup found: the memo of step "write". *order*: whose sync it is; None for `order.moved`. *shown*: the
-    order that the contact is to show, None where the person has none. *fields*: what it is to hold; *digest*: of
-    them. *notations* and *tried*: as PersonOrders has them."""
+    """What the lookup found: the memo of step "write". *order*: whose sync it is; None where no order asks. *shown*:
+    the order that the contact is to show, None where the person has none. *said* and *fields*: what it is to say and to
+    hold; *digest*: of the fields. *stand*: what the tables say of the person."""
 
     order: Order | None
     shown: Order | None
     phone: Phone
+    said: Said
     fields: Mapping[str, FieldValue] | None
     plan: Plan
     digest: bytes | None
     took_s: float
-    notations: Sequence[str]
-    tried: bool
+    stand: PersonOrders
 
 
 async def plan_of(
     deps: ContactDeps,
-    shown: Order | None,
     phone: Phone,
-    notations: Sequence[str],
-    known: frozenset[str] | None,
+    stand: PersonOrders,
+    said: Said,
     fields: Mapping[str, FieldValue] | None,
+    known: frozenset[str] | None,
 ) -> Plan | None:
-    """What the contact of *phone* lacks to show *shown* by its *fields*; None: it is not there and has nothing to
-    show. The contact may be there under any of *notations*, and then it keeps that number."""
-    found = await find(deps, notations)
-    if shown is not None and fields is not None:
-        return decide(shown, phone, found, fields)
-    return None if found is None else emptying(found, known)
+    """What the contact of *phone* lacks to say and to hold this; None: it is not there and has nothing to show. The
+    contact may be there under any notation of its line, and then it keeps that number. *fields* None: no order is
+    left."""
+    found = await find(deps, stand.notations)
+    if fields is not None:
+        return decide(said, phone, found, fields, deps.policy.cgb)
+    not_of_orders = deps.policy.cgb | (deps.policy.newest & stand.told.keys())
+    return None if found is None else emptying(found, known, not_of_orders)
 
 
 async def find(deps: ContactDeps, notations: Sequence[str]) -> DirectoryContact | None:
@@ -64,8 +68,10 @@ async def find(deps: ContactDeps, notations: Sequence[str]) -> DirectoryContact 
 
 async def read_back(deps: ContactDeps, seen: Seen) -> None:
     """Look at what was just written. Raises: Transient where CGB has said that it is done, and it is not."""
-    found = await find(deps, seen.notations)
-    lacking = sorted(differing(seen.fields or {}, {} if found is None else found.fields))
+    found = await find(deps, seen.stand.notations)
+    held = {} if found is None else found.fields
+    wanted = {name: value for name, value in (seen.fields or {}).items() if name not in deps.policy.cgb}
+    lacking = sorted(differing(wanted, held))
     if lacking:
         log.warning("contact.not_written", fields=lacking)
         error = Transient(f"CGB: said done, and the contact does not hold {', '.join(lacking)}"[:400])
@@ -82,7 +88,7 @@ async def apply(deps: ContactDeps, seen: Seen) -> tuple[str, str, bool]:
         except Refused:
             # Another client made the contact after our lookup, or the directory showed it late.
             known = await directory.field_names()
-            again = await plan_of(deps, seen.shown, seen.phone, seen.notations, known, seen.fields)
+            again = await plan_of(deps, seen.phone, seen.stand, seen.said, seen.fields, known)
             if again is None or isinstance(again, Create):
                 raise
             plan = again

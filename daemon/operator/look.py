@@ -12,7 +12,7 @@ from adapters.postgres.pool import Pool
 from adapters.redis import streams
 from daemon.bus.worker import Outside, utc_now
 from daemon.contacts.decisions import Create, Update, decide
-from daemon.contacts.fields import fields_of
+from daemon.contacts.told import wanted
 from daemon.contacts.wiring import CGB, CONTACTS
 from daemon.operator.replay import TIMEOUT_S
 from daemon.settings.in_force import InForce
@@ -63,14 +63,13 @@ async def look(settings: Settings, pool: Pool, redis_url: str, order_id: str, ph
                 order = order_from(stand.newest_body.encode(), stand.received_at)
                 known = await deps.directory.field_names()
                 person = Phone.parse_e164(phone)
-                plan = decide(
-                    order, person, await deps.directory.find(person), fields_of(order, person, stand.orders, known)
-                )
+                said, fields = wanted(order, person, stand, known, deps.policy)
+                plan = decide(said, person, await deps.directory.find(person), fields, deps.policy.cgb)
     finally:
         await client.aclose()
     match plan:
         case Create(draft):
             return Looked("created", order.order_id, draft.fields)
-        case Update(_, fields):
-            return Looked("updated", order.order_id, fields)
+        case Update(_, changed):
+            return Looked("updated", order.order_id, changed)
     return Looked("unchanged", order.order_id, {})

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from adapters.postgres import contacts, people, person_orders, whatsapp_checks
+from adapters.postgres import contacts, people, person_orders, told_fields, whatsapp_checks
 from adapters.postgres.pool import Pool
 from tests.support.plans import nodes
 
@@ -19,6 +19,7 @@ WITH made AS (
 )
 INSERT INTO contact_identities (contact_id, kind, value)
 SELECT id, 'phone', '+97250' || lpad(substr(name, 2), 7, '0') FROM made
+UNION ALL SELECT id, 'cgb', substr(name, 2) FROM made
 """
 _ORDERS = """
 INSERT INTO orders (order_id, client_phone_e164, cgb_sync_status, ordered_at, webhook_received_at, raw_body)
@@ -30,7 +31,12 @@ INSERT INTO whatsapp_checks (phone, has_whatsapp, source, checked_at, expires_at
 SELECT '+97250' || lpad(n::text, 7, '0'), false, 'cgb', now(), now() + interval '1 day'
 FROM generate_series($1::int, $2::int) n
 """
-_FILL = (_PEOPLE, _ORDERS, _CHECKS)
+_TOLD = """
+INSERT INTO told_fields (line, field, value, told_at, event_id, owner, taken)
+SELECT '+97250' || lpad(n::text, 7, '0'), 'Email', 'n', now(), 'e', 'newest', true
+FROM generate_series($1::int, $2::int) n
+"""
+_FILL = (_PEOPLE, _ORDERS, _CHECKS, _TOLD)
 _PHONES = "ARRAY['+972500000003', '+972500002222']"
 _OTHERS = "ARRAY[NULL, '+972500002223']"
 _ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
@@ -39,8 +45,17 @@ _ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
 @pytest.mark.parametrize(
     ("query", "types", "arguments"),
     [
-        (person_orders._ORDERS, "text[], text[], boolean[], text[]", f"{_ASKED}, ARRAY[false, false], {_OTHERS}"),
-        (contacts._WRITTEN, "text[], text[], bytea[]", rf"{_ASKED}, ARRAY['\x00'::bytea, '\x01'::bytea]"),
+        (
+            person_orders._ORDERS,
+            "text[], text[], boolean[], text[], text[]",
+            f"{_ASKED}, ARRAY[false, false], {_OTHERS}, {_PHONES}",
+        ),
+        (
+            contacts._WRITTEN,
+            "text[], text[], bytea[], bigint[], text[]",
+            rf"{_ASKED}, ARRAY['\x00'::bytea, '\x01'::bytea], ARRAY[0, 0], ARRAY['', '']",
+        ),
+        (told_fields._PHONES, "text[]", "ARRAY['3', '2222']"),
         (whatsapp_checks._KNOWN, "text[]", _PHONES),
         (whatsapp_checks._COUNTING, "text[]", _PHONES),
         (whatsapp_checks._SHOW, "text[]", "ARRAY['IL3', 'IL2222']"),
@@ -54,7 +69,7 @@ async def test_a_plan_made_for_few_people_reads_few_rows_of_many(
     db: Pool, query: str, types: str, arguments: str
 ) -> None:
     async with db.acquire() as conn:
-        for table in ("orders", "contacts", "contact_identities", "whatsapp_checks"):
+        for table in ("orders", "contacts", "contact_identities", "whatsapp_checks", "told_fields"):
             await conn.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
         for fill in _FILL:
             await conn.execute(fill, 1, 20)

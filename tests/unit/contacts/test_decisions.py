@@ -10,7 +10,9 @@ from random import Random
 import pytest
 
 from daemon.contacts.decisions import Create, Keep, Plan, Update, decide, differing, due, emptying
+from daemon.contacts.field_policy import FieldPolicy
 from daemon.contacts.fields import contact_fields
+from daemon.contacts.told import said_of
 from daemon.sandbox.orders import make_order
 from schemas.contacts import DirectoryContact, FieldValue
 from schemas.orders import Order, order_from
@@ -20,6 +22,8 @@ BODY = make_order(
     Random(1), 7, country="uk", branch="il", urgency="none", quantity=2, name="Noa", email="noa@example.com"
 )
 ORDER: Order = order_from(json.dumps(BODY).encode(), NOW)
+NO_POLICY = FieldPolicy()
+SAID = said_of(ORDER, {}, NO_POLICY)
 HELD = {
     "Email": "noa@example.com",
     "OrderNumber": ORDER.order_id,
@@ -41,7 +45,15 @@ HELD = {
 )
 def test_only_a_difference_is_written(held: dict[str, str], expected: Plan) -> None:
     assert ORDER.phone is not None
-    assert decide(ORDER, ORDER.phone, DirectoryContact(id="c", fields=held), contact_fields(ORDER, None)) == expected
+    assert (
+        decide(
+            SAID,
+            ORDER.phone,
+            DirectoryContact(id="c", fields=held),
+            contact_fields(ORDER, None),
+        )
+        == expected
+    )
 
 
 def test_what_the_order_lacks_is_emptied_and_what_is_the_person_s_stays() -> None:
@@ -50,7 +62,12 @@ def test_what_the_order_lacks_is_emptied_and_what_is_the_person_s_stays() -> Non
     known = frozenset({"OrderNumber", "visa_validity", "order_date", "Email"})
     lacking = replace(ORDER, product_validity=None, entry_date=None, client_email=None)
     held = {"OrderNumber": ORDER.order_id, "visa_validity": "year", "order_date": "", "Email": "noa@example.com"}
-    plan = decide(lacking, ORDER.phone, DirectoryContact(id="c", fields=held), contact_fields(lacking, known))
+    plan = decide(
+        said_of(lacking, {}, NO_POLICY),
+        ORDER.phone,
+        DirectoryContact(id="c", fields=held),
+        contact_fields(lacking, known),
+    )
     assert plan == Update("c", {"visa_validity": ""})
 
 
@@ -66,7 +83,7 @@ def test_a_missing_contact_is_made_with_the_fields_that_have_a_value() -> None:
     assert ORDER.phone is not None
     known = frozenset({"OrderNumber", "visa_type", "order_date"})
     lacking = replace(ORDER, entry_date=None)
-    plan = decide(lacking, ORDER.phone, None, contact_fields(lacking, known))
+    plan = decide(said_of(lacking, {}, NO_POLICY), ORDER.phone, None, contact_fields(lacking, known))
     assert isinstance(plan, Create)
     assert plan.draft.fields == {"OrderNumber": ORDER.order_id, "visa_type": "eta"}
     assert (plan.draft.phone, plan.draft.name, plan.draft.email) == (ORDER.phone, "Noa", "noa@example.com")

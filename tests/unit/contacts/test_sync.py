@@ -19,10 +19,11 @@ from adapters.postgres.order_marks import Syncing, SyncResult
 from adapters.postgres.orders import OrderRow
 from adapters.postgres.person_orders import Asked, PersonOrders
 from daemon.bus.outcome import Done, Later, Outcome, Turn
+from daemon.contacts.field_policy import FieldPolicy
 from daemon.contacts.sync import NO_PHONE, WORKER, buried, handle
 from daemon.contacts.wiring import ContactDeps
 from daemon.sandbox import orders as maker
-from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
+from schemas.contacts import ContactDraft, DirectoryContact, FieldValue, ToldField
 from schemas.envelope import Event
 from schemas.errors import (
     ChannelClosed,
@@ -88,13 +89,16 @@ def _encoded(value: FieldValue) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
+NEWEST = FieldPolicy(newest=frozenset({"Email", "customer_name"}))
+
+
 class World:
     """A worker's surroundings: the directory, the settings, the metrics, and what the tables say of the person's
     orders: *state*, the event of the order's row; *newest*, the body of the order to show, None: the one that asks;
     *tried*: its sync has begun to write before; *written*, the digest of what the contact was given; *notations*, under
     which the directory may have the person."""
 
-    def __init__(self, directory: Directory | None = None, **settings: Any) -> None:
+    def __init__(self, directory: Directory | None = None, policy: FieldPolicy = NEWEST, **settings: Any) -> None:
         self.directory = directory or Directory()
         self.counts: Counter[str] = Counter()
         self.durations: list[float] = []
@@ -103,6 +107,7 @@ class World:
         self.newest: bytes | None = None
         self.written: bytes | None = None
         self.notations: tuple[str, ...] = (PHONE,)
+        self.told: dict[str, ToldField] = {}
         chosen = {
             "cgb_sync_enabled": True,
             "cgb_sync_dry_run": False,
@@ -121,6 +126,7 @@ class World:
             metrics=metrics,
             orders_of=self._orders_of,
             sampled=lambda: self.sampled,
+            policy=policy,
         )
         self.deps = cast(ContactDeps, stand_in)
 
@@ -128,7 +134,9 @@ class World:
         assert asked.phone == PHONE
         newest_id = json.loads(self.newest)["order"]["id"] if self.newest else asked.order_id or None
         body = None if self.newest is None else self.newest.decode()
-        return PersonOrders(self.state, self.tried, newest_id, body, NOW, PHONE[1:], self.written, 1, self.notations)
+        return PersonOrders(
+            self.state, self.tried, newest_id, body, NOW, PHONE[1:], self.written, 1, self.notations, self.told
+        )
 
     async def run(self, event: Event, **turn: Any) -> tuple[Done, list[object]]:
         """Follow the steps to the end, as the bus would; the rows of all of them."""
@@ -454,5 +462,5 @@ async def test_the_same_handling_emits_the_same_event() -> None:
 
 def test_the_worker_reads_orders_and_retries_what_is_in_doubt() -> None:
     assert (WORKER.name, WORKER.reads) == ("contact-sync", ("orders",))
-    assert WORKER.types == {"order.received", "order.moved"}
+    assert WORKER.types == {"order.received", "order.moved", "contact.diverged"}
     assert (WORKER.channels, WORKER.on_uncertain) == (("cgb",), "retry")

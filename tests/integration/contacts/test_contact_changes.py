@@ -1,0 +1,205 @@
+"""What the directory tells of its contacts, on a real Postgres: kept, taken, never overtaken by a sync under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from itertools import permutations
+from typing import Any, Final
+
+import pytest
+
+from adapters.postgres import contacts, person_orders
+from adapters.postgres.contacts import Buyer
+from adapters.postgres.person_orders import Asked, PersonOrders
+from adapters.postgres.pool import Pool
+from adapters.postgres.told_fields import phones_of
+from daemon.contacts.change_rules import News
+from daemon.contacts.changes import Changed, record
+from daemon.contacts.own_writes import is_own, marks_of
+from schemas.contact_changes import ContactChange
+from schemas.phone import Phone
+from tests.support.people import bought, met, partition
+from tests.support.toy import NOON
+
+PHONE: Final = "+972505550142"
+HOUR: Final = timedelta(hours=1)
+MEXICO: Final = ("+525555550142", "+5215555550142")
+
+
+def told(
+    at: datetime = NOON + HOUR, *, id: str = "e1", phone: str | None = PHONE, owner: Any = "newest", **fields: str
+) -> Changed:
+    """A change at *at*, all of it taken."""
+    number = None if phone is None else Phone.parse_e164(phone)
+    contact_id = "972505550142" if number is None else number.digits
+    change = ContactChange(system="cgb", contact_id=contact_id, phone=number, at=at, fields=fields)
+    return Changed(change, id, number, [News(name, value, None, owner, True) for name, value in fields.items()])
+
+
+async def recorded(db: Pool, *rows: Changed) -> None:
+    async with db.acquire() as conn, conn.transaction():
+        await record(conn, rows)
+
+
+async def stand(db: Pool, phone: str = PHONE) -> PersonOrders:
+    (found,) = await person_orders.of_persons(db, [Asked(phone)])
+    return found
+
+
+async def said(db: Pool) -> Mapping[str, Any]:
+    row = await db.fetchrow("SELECT name, email, language FROM contacts WHERE merged_into IS NULL")
+    assert row is not None
+    return dict(row)
+
+
+async def written(db: Pool, phone: str = PHONE, *, doubt: int = 0, digest: bytes = b"1", **changes: Any) -> None:
+    """A sync of the person of *phone* is recorded, which saw the mark *doubt* when it looked."""
+    buyer = Buyer(
+        phone=Phone.parse_e164(phone),
+        age=(NOON, NOON, "IL1"),
+        synced_at=NOON,
+        cgb_id=phone[1:],
+        written=digest,
+        doubt=doubt,
+        **changes,
+    )
+    async with db.acquire() as conn, conn.transaction():
+        await contacts.remember(conn, [buyer])
+
+
+async def test_what_was_told_is_kept_and_the_contact_says_it(db: Pool) -> None:
+    await bought(db, PHONE, 0)
+    await recorded(db, told(Email="new@example.com", customer_name="Noa Example", language="he", visa_flag="y"))
+    assert {name: value for name, (value, _) in (await stand(db)).told.items()} == {
+        "Email": "new@example.com",
+        "customer_name": "Noa Example",
+        "language": "he",
+        "visa_flag": "y",
+    }
+    assert await said(db) == {"name": "Noa Example", "email": "new@example.com", "language": "he"}
+    words = await db.fetchval("SELECT words::text FROM contacts")
+    assert words == "'example' 'noa'", "the new name is found"
+
+
+async def test_a_newer_order_than_the_change_goes_before_it_but_for_the_directory_s_own_fields(db: Pool) -> None:
+    await bought(db, PHONE, 1)
+    await recorded(db, told(Email="old@example.com"))
+    assert (await said(db))["email"] == "1@example.com"
+    await recorded(db, told(NOON + 2 * HOUR, id="e2", owner="cgb", Email="cgb@example.com"))
+    assert (await said(db))["email"] == "cgb@example.com"
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("together", [False, True])
+async def test_the_latest_word_stays_in_whatever_order_it_arrives(
+    db: Pool, order: tuple[int, ...], together: bool
+) -> None:
+    rows = [told(NOON + n * HOUR, id=f"e{n}", Email=f"{n}@example.com") for n in range(3)]
+    for batch in [[rows[n] for n in order]] if together else [[rows[n]] for n in order]:
+        await recorded(db, *batch)
+    assert (await stand(db)).told["Email"].value == "2@example.com"
+
+
+async def test_two_words_of_one_moment_end_the_same_in_any_order(db: Pool) -> None:
+    one, other = told(id="a", Email="a@example.com"), told(id="b", Email="b@example.com")
+    for rows in ((one, other), (other, one)):
+        await db.execute("TRUNCATE told_fields")
+        for row in rows:
+            await recorded(db, row)
+        assert (await stand(db)).told["Email"].value == "b@example.com"
+
+
+async def test_after_a_change_the_next_sync_looks(db: Pool) -> None:
+    await written(db)
+    assert (await stand(db)).written == b"1"
+    await recorded(db, told(Email="new@example.com"))
+    assert (await stand(db)).written is None
+
+
+@pytest.mark.parametrize("phone", [PHONE, *MEXICO])
+async def test_a_sync_that_looked_before_the_change_does_not_say_that_it_knows_the_contact(
+    db: Pool, phone: str
+) -> None:
+    await written(db, phone)
+    before = await stand(db, phone)
+    await recorded(db, told(phone=phone, Email="new@example.com"))
+    await written(db, phone, doubt=before.doubt, digest=b"2")
+    assert (await stand(db, phone)).written is None
+    now = await stand(db, phone)
+    await written(db, phone, doubt=now.doubt, digest=b"3")
+    assert (await stand(db, phone)).written == b"3"
+
+
+async def test_the_notations_of_a_line_share_what_was_told_and_what_is_known(db: Pool) -> None:
+    one, other = MEXICO
+    await met(db, [f"phone:{one}", f"phone:{other}"])
+    await recorded(db, told(phone=other, Email="new@example.com"))
+    assert (await stand(db, one)).told["Email"].value == "new@example.com"
+    before = (await stand(db, one)).doubt
+    await written(db, other, doubt=before, digest=b"2")
+    assert {(await stand(db, phone)).written for phone in MEXICO} == {b"2"}
+    await recorded(db, told(NOON + 2 * HOUR, id="e2", phone=one, Email="newer@example.com"))
+    assert {(await stand(db, phone)).written for phone in MEXICO} == {None}
+
+
+async def test_the_marks_of_what_was_written_are_kept_the_newest_first_and_no_more_than_a_few(db: Pool) -> None:
+    for n in range(30):
+        own = marks_of({"Email": f"{n}@example.com"}, ["Email"], NOON + n * HOUR)
+        await written(db, own=own)
+    await written(db)
+    marks = (await stand(db)).own
+    assert len(marks) == contacts.MOST_OWN
+    assert is_own(marks, "Email", "29@example.com", NOON + 300 * HOUR, None)
+
+
+async def test_two_syncs_of_one_person_in_a_batch_leave_both_their_marks(db: Pool) -> None:
+    rows = [
+        Buyer(
+            phone=Phone.parse_e164(PHONE),
+            age=(NOON, NOON, f"IL{n}"),
+            synced_at=NOON,
+            cgb_id=PHONE[1:],
+            written=b"1",
+            own=marks_of({"Email": f"{n}@example.com"}, ["Email"], NOON + n * HOUR),
+        )
+        for n in range(2)
+    ]
+    async with db.acquire() as conn, conn.transaction():
+        await contacts.remember(conn, rows)
+    marks = (await stand(db)).own
+    assert [is_own(marks, "Email", f"{n}@example.com", NOON + HOUR, None) for n in range(2)] == [True, True]
+
+
+async def test_a_contact_that_is_told_of_first_is_the_one_that_an_order_finds(db: Pool) -> None:
+    await recorded(db, told(phone=None, customer_name="Noa"))
+    assert (await said(db))["name"] == "Noa"
+    assert await phones_of(db, ["972505550142"]) == [None]
+    await bought(db, PHONE, 0)
+    assert await partition(db) == {frozenset({f"phone:{PHONE}", "cgb:972505550142", "email:0@example.com"})}
+    assert await phones_of(db, ["972505550142", "unknown"]) == [PHONE, None]
+
+
+async def test_of_a_person_with_two_phones_the_contact_of_cgb_is_that_of_its_own(db: Pool) -> None:
+    other = "+972505550143"
+    await met(db, [f"phone:{PHONE}", f"phone:{other}", "cgb:77", "cgb:78"])
+    for phone, id in ((PHONE, "77"), (other, "78")):
+        await db.execute("UPDATE contact_identities SET cgb_contact_id = $2 WHERE value = $1", phone, id)
+    assert await phones_of(db, ["78", "77"]) == [other, PHONE]
+
+
+async def test_changes_and_syncs_of_the_same_people_at_once_do_not_lock_each_other_out(db: Pool) -> None:
+    phones = [f"+97250555{n:04d}" for n in range(20)]
+
+    async def change(n: int) -> None:
+        there_or_back = phones[:: 1 - 2 * (n % 2)]
+        at = NOON + n * HOUR
+        await recorded(db, *(told(at, id=f"e{n}{p}", phone=p, Email=f"{n}@example.com") for p in there_or_back))
+
+    async def sync(n: int) -> None:
+        for phone in phones:
+            await written(db, phone, own=marks_of({"Email": str(n)}, ["Email"], NOON))
+
+    await asyncio.gather(*(change(n) for n in range(10)), *(sync(n) for n in range(10)))
+    assert {(await stand(db, phone)).told["Email"].value for phone in phones} == {"9@example.com"}

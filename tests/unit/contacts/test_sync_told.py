@@ -1,0 +1,99 @@
+"""The contact sync, where the directory has told of fields: what is written, what is left, and what is remembered."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from adapters.postgres.contacts import Buyer
+from daemon.contacts.field_policy import FieldPolicy
+from daemon.contacts.own_writes import is_own
+from schemas.contacts import ToldField
+from schemas.envelope import Event
+from schemas.orders import order_from
+from tests.unit.contacts.test_sync import NOW, PHONE, SOUND, World, received
+
+ORDERED = order_from(json.dumps(SOUND).encode(), NOW).ordered_at
+HOUR = timedelta(hours=1)
+ID = PHONE[1:]
+
+
+def diverged() -> Event:
+    data = json.dumps({"phone": PHONE}).encode()
+    return Event(id="d", type="contact.diverged", source="ferryman", subject=PHONE, time=NOW, data=data)
+
+
+async def buyer(world: World, event: Event) -> Buyer:
+    _, rows = await world.run(event)
+    (found,) = [row for row in rows if isinstance(row, Buyer)]
+    return found
+
+
+@pytest.mark.parametrize(("after", "email"), [(HOUR, "told@example.com"), (-HOUR, "noa@example.com")])
+async def test_of_a_field_that_is_the_newest_s_the_later_word_is_written(after: timedelta, email: str) -> None:
+    world = World()
+    world.told = {"Email": ToldField("told@example.com", ORDERED + after)}
+    world.directory.contacts[ID] = {"Email": "other@example.com"}
+    found = await buyer(world, received())
+    assert world.directory.contacts[ID]["Email"] == email
+    assert found.email == email, "and the contact here says the same"
+
+
+async def test_a_new_contact_is_made_as_the_later_word_has_it() -> None:
+    world = World()
+    world.told = {
+        "Email": ToldField("told@example.com", ORDERED + HOUR),
+        "customer_name": ToldField("", ORDERED + HOUR),
+    }
+    found = await buyer(world, received())
+    assert world.directory.contacts[ID]["Email"] == "told@example.com"
+    assert (found.name, found.email) == (None, "told@example.com"), "an empty name takes none away"
+
+
+@pytest.mark.parametrize(("held", "left"), [("by hand", "by hand"), ("  ", "uk"), (None, "uk")])
+async def test_a_field_of_the_directory_s_own_is_filled_and_never_written_over(held: str | None, left: str) -> None:
+    world = World(policy=FieldPolicy(cgb=frozenset({"visa_country"})))
+    world.sampled = True
+    world.directory.contacts[ID] = {} if held is None else {"visa_country": held}
+    await buyer(world, received())
+    assert world.directory.contacts[ID]["visa_country"] == left
+
+
+async def test_a_field_of_the_orders_is_written_again_where_the_directory_has_told_of_another_value() -> None:
+    world = World()
+    await world.run(received())
+    world.directory.contacts[ID]["visa_type"] = "told"
+    world.newest = json.dumps(SOUND).encode()
+    world.told = {"visa_type": ToldField("told", NOW + HOUR)}
+    done, _ = await world.run(diverged())
+    assert world.directory.contacts[ID]["visa_type"] != "told"
+    assert done.emit[0].json()["action"] == "updated"
+
+
+async def test_what_is_written_is_known_again_and_what_is_left_makes_no_mark() -> None:
+    world = World()
+    own = (await buyer(world, received())).own
+    assert is_own(own, "Email", "noa@example.com", NOW, None)
+    assert not is_own(own, "visa_country", "uk", NOW, None), "of the orders' own fields there is no need"
+    assert (await buyer(world, received())).own == (), "nothing was written the second time"
+
+
+async def test_a_change_of_what_the_newest_says_is_looked_at_although_no_order_has_changed() -> None:
+    world = World()
+    world.written = (await buyer(world, received())).written
+    await world.run(received())
+    assert world.directory.calls == ["find", "create"]
+    world.told = {"Email": ToldField("told@example.com", ORDERED + HOUR)}
+    await world.run(received())
+    assert world.directory.calls[2:] == ["find", "update"]
+
+
+async def test_a_person_without_orders_keeps_what_is_not_the_orders() -> None:
+    world = World(policy=FieldPolicy(newest=frozenset({"visa_intent"}), cgb=frozenset({"visa_flag"})))
+    world.directory.known = frozenset({"OrderNumber", "visa_flag", "visa_intent"})
+    world.told = {"visa_intent": ToldField("told", NOW)}
+    world.directory.contacts[ID] = {"OrderNumber": "IL1", "visa_flag": "mine", "visa_intent": "told"}
+    await world.run(diverged())
+    assert world.directory.contacts[ID] == {"OrderNumber": "", "visa_flag": "mine", "visa_intent": "told"}
