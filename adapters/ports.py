@@ -132,6 +132,7 @@ class Source:
     decode: turns the raw body into what `parse` takes; raises Malformed. The default reads one JSON object.
     parse: the events of a request, from the result of `decode` and the time of arrival; raises Malformed.
     advice: tells a sender whose proof failed what to do.
+    keeps_body: whether the data of its events are the body as it came, so that `parse` reads them again.
     answer: the answer for events (their ids) that are durable. A source without it answers 202 and the ids as JSON.
     sample: a test webhook with a proof by the secrets in force, at a time: `ferryman send-test` posts it. It makes one
         event, which every worker but the journal skips.
@@ -149,6 +150,7 @@ class Source:
     doubt: Callable[[Webhook, Secrets], Doubt] = _wrong_signature
     scheme: str = "Signature"
     decode: Callable[[bytes], Any] = parse_object
+    keeps_body: bool = True
     answer: Callable[[Sequence[str]], Answer] | None = None
     sample: Callable[[Secrets, datetime], Webhook] | None = None
     challenge: Callable[[Mapping[str, str], Secrets], Answer | None] | None = None

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from adapters.cgb import source as flows
 from adapters.vizi import issues
 from adapters.vizi import source as orders
 
 if TYPE_CHECKING:
     from adapters.ports import CheckerMaker, DirectoryStyle
 
-SOURCES: Final = (orders.SOURCE, issues.SOURCE)
+SOURCES: Final = (orders.SOURCE, issues.SOURCE, flows.SOURCE)
 """The webhook sources."""
 
 

@@ -56,15 +56,18 @@ def key(
     email: str | None = None,
     order_id: str | None = None,
     applicant_id: str | None = None,
+    cgb_id: str | None = None,
 ) -> str:
     """The key of an event: the strongest identity its payload has. Chooses partition and lane, without I/O.
 
-    The E.164 phone (aliases of one line have one key), else `email:` and the address in lower case, else `order:` and
-    the id, else `applicant:` and the id.
+    The E.164 phone (aliases of one line have one key), else `cgb:` and CGB's contact id, else `email:` and the address
+    in lower case, else `order:` and the id, else `applicant:` and the id.
     Raises: ValueError when none of them is given.
     """
     if phone is not None:
         return line(phone.e164)
+    if cgb_id and cgb_id.strip():
+        return _bounded(f"cgb:{cgb_id.strip()}")
     if email and email.strip():
         return _bounded(f"email:{email.strip().lower()}")
     if order_id and order_id.strip():

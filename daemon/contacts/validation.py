@@ -6,22 +6,22 @@ What messages tell comes as two types of events, whose `data` is an object with 
     message.received   {"phone": "+972505550142", "at": "2031-03-01T12:00:00+00:00"}
     delivery.updated   {"phone": …, "at": …, "status": "delivered", "error_code": 131026}
 
-`phone` is E.164, null for a person without one. `at` is when it happened, with an offset; without it, when the event
-arrived. `error_code` is Meta's, as a number or as text.
+They are those of schemas/told.py. A message that came by another channel than WhatsApp tells nothing. `error_code` is
+Meta's, as a number or as text.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Final
 
 import phonenumbers
 from phonenumbers import PhoneNumberType
 
 from schemas.envelope import Event
-from schemas.errors import Malformed
 from schemas.phone import Phone, aliases, is_reserved
+from schemas.told import came_by_whatsapp, is_test_contact, phone_told, time_told, told_in
 from schemas.whatsapp import Evidence, EvidenceSource
 
 UNDELIVERABLE: Final = "131026"
@@ -67,36 +67,18 @@ def told_by(event: Event, terms: Terms) -> Evidence | None:
     What is told to have happened after the event's arrival happened at its arrival: another clock runs ahead.
     Raises: Malformed.
     """
-    told = event.json()
-    if not isinstance(told, dict):
-        raise Malformed("the event's data is not an object")
-    phone = told.get("phone")
-    if phone is None:
+    told = told_in(event)
+    number = phone_told(told)
+    if number is None or is_test_contact(told.get("contact_id")):
         return None
-    if not isinstance(phone, str):
-        raise Malformed("the event's phone is not text")
-    number = Phone.parse_e164(phone)
-    at = min(_time(told.get("at"), event.time), event.time)
+    at = time_told(told, event.time)
     if event.type == "message.received":
-        return terms.evidence(number, True, "message", at)
+        return terms.evidence(number, True, "message", at) if came_by_whatsapp(told) else None
     if told.get("status") in _REACHED:
         return terms.evidence(number, True, "delivery", at)
     if told.get("status") == "failed" and str(told.get("error_code")) == UNDELIVERABLE:
         return terms.evidence(number, False, "delivery", at)
     return None
-
-
-def _time(text: Any, otherwise: datetime) -> datetime:
-    """Raises: Malformed."""
-    if text is None:
-        return otherwise
-    try:
-        at = datetime.fromisoformat(text)
-        if at.tzinfo is not None:
-            return at.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError) as exc:
-        raise Malformed("the event's time is not ISO 8601") from exc
-    raise Malformed("the event's time has no offset")
 
 
 def heavier(one: Evidence | None, other: Evidence) -> Evidence:

@@ -102,8 +102,8 @@ def edited(letter: StoredLetter, body: bytes) -> Event:
     doc = parse_object(body)
     event = letter.event._replace(data=body)
     source = next((source for source in SOURCES if source.name == event.source), None)
-    if source is None or source.decode is not parse_object:
-        return event  # the data of this source's events are not its webhooks' bodies, so they do not tell the key
+    if source is None or not source.keeps_body:
+        return event  # its data are not a body, so they do not tell the key
     try:
         events = source.parse(Webhook(CIMultiDict(), body, ""), doc, event.time)
     except Malformed as exc:

@@ -8,11 +8,12 @@ from schemas.phone import BRANCH_REGIONS, aliases, parse_phone
 
 def keys_meant(text: str) -> list[str]:
     """The keys that *text* may mean: itself, a phone in E.164 with or without its plus, an e-mail, an order's or an
-    applicant's id. Any notation of a phone's line means the line; events of before lines had keys are found by their
-    own notation."""
+    applicant's id, a contact's id in CGB. Any notation of a phone's line means the line; events of before lines had
+    keys are found by their own notation."""
     phone = parse_phone(text if text.startswith("+") else f"+{text}")
     by_phone = [key(phone=phone), *aliases(phone.e164)] if phone else []
-    return list(dict.fromkeys([text, *by_phone, key(email=text), key(order_id=text), key(applicant_id=text)]))
+    by_id = [key(email=text), key(order_id=text), key(applicant_id=text), key(cgb_id=text)]
+    return list(dict.fromkeys([text, *by_phone, *by_id]))
 
 
 def phones_meant(text: str) -> list[str]:

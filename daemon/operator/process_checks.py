@@ -60,7 +60,7 @@ def _names(names: tuple[str, ...]) -> str:
 def switched_off(inspection: Inspection) -> Findings:
     """Sources and workers that are off, and why."""
     for name, why in inspection.sources_off.items():
-        yield Finding("warn", f"the source {name} is not served: nothing proves its sender", why)
+        yield Finding("warn", f"the source {name} is not served: nothing proves its sender", f"{why}, or leave it so")
     for name in inspection.unsigned:
         yield Finding("warn", f"anybody may send to the source {name}", "take it out of FERRYMAN_ALLOW_UNSIGNED")
     for name, why in inspection.workers_off.items():

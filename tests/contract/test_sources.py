@@ -119,13 +119,13 @@ def test_any_object_is_malformed_or_becomes_events_that_hold_it(source: Source, 
         assert event.source == source.name
         assert event.type in TYPES
         assert event.subject.strip()
-        assert event.data == body
+        assert event.data == body if source.keeps_body else body in event.data
         assert event.time == NOW
 
 
 proofs = st.sampled_from(
     ["X-API-Key", "Authorization", "Webhook-Id", "Webhook-Timestamp", "Webhook-Signature", "X-Hub-Signature-256",
-     "X-Signature", "X-Chatwoot-Signature", "X-Chatwoot-Timestamp", "X-Twilio-Signature"]
+     "X-Signature", "X-Webhook-Secret", "X-Chatwoot-Signature", "X-Chatwoot-Timestamp", "X-Twilio-Signature"]
 )  # fmt: skip
 odd_values = st.one_of(
     st.binary(max_size=60).map(lambda value: value.decode("utf-8", "surrogateescape")),  # as aiohttp hands them over

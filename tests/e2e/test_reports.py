@@ -95,10 +95,10 @@ async def test_verbs_tell_the_settings_of_the_daemon_and_how_this_shell_differs(
         assert process["id"] in status["members"]
         assert process["workers"] == [worker.name for worker in WORKERS]
         assert process["sources"] == ["orders", "issues"]
-        assert status["sources_off"] == {}
+        assert status["sources_off"] == {"cgb": "set CGB_WEBHOOK_SECRET"}
         assert status["settings_differ"] == ["CGB_SYNC_DELAY_MS", "ORDERS_API_KEY"]
         said = await ask.run("status") + await ask.run("doctor")
-        assert "not served" not in said
+        assert "orders is not served" not in said
         assert said.count("settings differ from the daemon's: CGB_SYNC_DELAY_MS, ORDERS_API_KEY") == 2
         assert API_KEY not in said
         assert f"(pid {here.process.pid}" in said

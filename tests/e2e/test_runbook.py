@@ -31,6 +31,7 @@ from daemon.operator.doctor import examine
 from daemon.operator.inspection import Inspection
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
+from daemon.sandbox.cgb_flows import CgbFlows
 from daemon.sandbox.reports import make_report
 from daemon.sandbox.vizi import Vizi
 from daemon.settings.model import Settings
@@ -311,6 +312,44 @@ async def test_reports_that_come_to_nothing(operator: Operator, db: Pool) -> Non
             await until(reported, "the report whose order came late")
 
 
+async def test_a_bot_flow_that_is_to_tell_something(operator: Operator, db: Pool) -> None:
+    settings = dict(operator.settings) | {"CGB_WEBHOOK_SECRET": FLOW_SECRET}
+    title = "A bot flow of CGB is to tell us something"
+    with following("A bot flow of CGB is to tell us something") as page:
+        await page.follow("source cgb is not served: set CGB_WEBHOOK_SECRET", operator)
+        async with running(operator.cwd, **settings) as here:
+            at = replace(operator, settings=settings).beside(here)
+            for command in commands(section(title, "###").split("| run |")[0]):
+                code, said = await at.verb(command)
+                assert code == 0, said
+            for secret, why in ((None, "missing"), ("wrong", "key")):
+                assert (await CgbFlows(here.session, here.url, secret=secret).reply("972505550142")).status == 401
+                await page.follow(f"cgb 401 {why} N", at)
+            flows = CgbFlows(here.session, here.url, secret=FLOW_SECRET)
+            for body in blocks(title):
+                assert (await flows.post(body)).status == 400  # the placeholder of the contact is not filled in
+                filled = body | {"contact_id": "972505550142"}
+                assert (await flows.post(filled)).status == 202
+            await page.follow("cgb 400 no_identity N", at)
+            headers = {"X-Webhook-Secret": FLOW_SECRET}
+            async with here.session.post(
+                f"{here.url}/webhooks/cgb", data=b'{"v": 1, "text": """}', headers=headers
+            ) as no:
+                assert no.status == 400
+            await page.follow("cgb 400 not_json N", at)
+            await page.follow("N message.received", at)
+            assert (await flows.reply("972505550142", v=2)).status == 202
+            (number,) = await letters(db, 1)
+            await page.follow("N whatsapp-validation Malformed", at, NUMBER=number)
+
+
+def blocks(title: str) -> list[dict[str, Any]]:
+    """The bodies that the section has for pasting."""
+    found = re.findall(r"^ *```text\n(.*?)^ *```", section(title, "###"), flags=re.M | re.S)
+    assert len(found) == 2
+    return [json.loads(body) for body in found]
+
+
 async def test_cgb_away(operator: Operator, cgb: CgbSandbox, db: Pool) -> None:
     sent = some_orders(14)
     with following("CGB is away or refuses us") as page:
@@ -402,12 +441,14 @@ async def test_every_path_is_served_and_secrets_are_changed_without_a_gap(operat
             await page.follow("at the next start: FERRYMAN_LOG_LEVEL", by_file)
             assert paths[0] == ("POST", "/webhooks/orders")
             assert paths[1] == ("POST", "/webhooks/issues")
-            assert len(paths) == 6
-            for _, path in paths[2:]:
+            assert paths[2] == ("POST", "/webhooks/cgb")
+            assert len(paths) == 7
+            for _, path in paths[3:]:
                 async with here.session.get(here.url + path) as answer:
                     assert answer.status == 200, path
 
 
+FLOW_SECRET: Final = "whisper-of-the-runbook-0d41"
 REFUSALS: Final = (
     "orders 401 missing", "orders 401 key", "orders 401 signature", "orders 401 clock", "orders 400 not_json",
     "orders 400 no_identity", "orders 413 too_large", "other 404 path",

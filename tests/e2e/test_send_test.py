@@ -74,6 +74,21 @@ async def test_a_test_report_is_posted_and_followed_to_its_end_in_every_worker(
     assert await db.fetchval("SELECT count(*) FROM event_journal") == 1
 
 
+async def test_a_test_reply_is_posted_and_followed_to_its_end_in_every_worker(
+    tmp_path: Path, settings: dict[str, Any], db: Pool
+) -> None:
+    secret = {"CGB_WEBHOOK_SECRET": "whisper-0d41-0d41"}
+    async with running(tmp_path, **settings | secret) as here:
+        sender = Sender(tmp_path, settings | secret, here, "cgb")
+        code, said = await sender.run()
+        assert code == 0, said
+        assert re.search(r"posting the test webhook cgb:\d+-TEST to \S+/webhooks/cgb", said)
+        assert "whatsapp-validation: skipped (tells nothing)" in said
+        code, said = await sender.run(CGB_WEBHOOK_SECRET="")
+        assert (code, "set CGB_WEBHOOK_SECRET" in said) == (1, True)
+    assert await db.fetchval("SELECT count(*) FROM event_journal") == 1
+
+
 async def test_a_test_order_is_signed_where_the_settings_have_a_secret_and_no_key(
     tmp_path: Path, settings: dict[str, Any]
 ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -16,10 +16,13 @@ from adapters.postgres import whatsapp_checks
 from adapters.postgres.bus import outbox
 from adapters.postgres.pool import Pool
 from daemon.sandbox.cgb import CgbSandbox
+from daemon.sandbox.cgb_flows import CgbFlows
 from daemon.sandbox.whapi import WhapiSandbox
 from schemas.envelope import Event, event_id
 from tests.support.daemons import Running, digits_of, environment, ferryman, running, some_orders
 from tests.support.until import until
+
+FLOW_SECRET: Final = "whisper-0d41-0d41"
 
 
 @pytest.fixture
@@ -176,3 +179,24 @@ async def test_in_the_live_style_only_the_rules_of_numbering_tell(
         await stands(db, mobile, "synced", None)
         await stands(db, landline, "no_whatsapp", False)
     assert cgb.ledger.of("validate") == []
+
+
+async def test_a_reply_to_a_bot_flow_of_cgb_turns_a_no_into_a_yes(
+    tmp_path: Path, documented: dict[str, Any], gateway: CgbSandbox, db: Pool
+) -> None:
+    (order,) = some_orders(1)
+    gateway.switches.no_whatsapp = [digits_of(order)]
+    async with running(tmp_path, **documented, CGB_WEBHOOK_SECRET=FLOW_SECRET) as here:
+        await here.post(order)
+        await stands(db, order, "no_whatsapp", False)
+        flows = CgbFlows(here.session, here.url, secret=FLOW_SECRET)
+        now = int(datetime.now(UTC).timestamp() * 1000)  # later than the no, which otherwise would be the newer answer
+        assert (await flows.reply(digits_of(order), channel=8, sent_at=now)).status == 202  # Telegram tells nothing
+        assert (await flows.reply(digits_of(order), v=2)).status == 202
+        assert (await flows.reply(f"{digits_of(order)}-TEST", phone=f"+{digits_of(order)}", sent_at=now)).status == 202
+        await validated(db, 4)
+        await stands(db, order, "no_whatsapp", False)
+        assert await db.fetchval("SELECT error_class FROM dead_letters") == "Malformed"
+        assert (await flows.reply(digits_of(order), sent_at=now)).status == 202
+        await stands(db, order, "synced", True)
+    assert not any(digits_of(order) in line for line in here.lines)

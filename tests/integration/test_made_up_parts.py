@@ -81,6 +81,7 @@ FORM: Final = Source(
     verify=verify_form,
     decode=decode_form,
     parse=parse_form,
+    keeps_body=False,
     answer=lambda ids: Answer(204),
     advice="sign the address and the form with the shared key",
 )

@@ -26,6 +26,7 @@ SECRET = "hush-hush-hush-hush"
 SETTINGS = Settings(
     orders_api_key=f"{SECRET},{SECRET}-2",
     cgb_api_key=SECRET,
+    cgb_webhook_secret=SECRET,
     ferryman_admin_token=SECRET,
     database_url=f"postgresql://user:{SECRET}@h/d",
     redis_url=f"redis://:{SECRET}@h",

@@ -12,11 +12,18 @@ from random import Random
 from typing import Any, Final
 
 import pytest
+from multidict import CIMultiDict
 
+from adapters.cgb.source import SOURCE as CGB
+from adapters.ports import Webhook
+from daemon.sandbox.cgb_flows import PATH as FLOWS_PATH
 from daemon.sandbox.orders import make_order
 from schemas.applicant_issues import Issue, report_from
-from schemas.envelope import content_digest, event_id
+from schemas.contact_changes import change_from
+from schemas.envelope import Event, content_digest, event_id
 from schemas.orders import is_test_order, order_from
+from schemas.phone import Phone
+from schemas.told import told_in
 from tests.support.listening import KEY, PATH, Open, Rig
 
 DEPLOY: Final = Path(__file__).parents[3] / "deploy"
@@ -31,11 +38,16 @@ REPEATS: Final = {
     for statuses, word in re.findall(r"^\| ([\d, ]+) \| (yes|no) \|", PAGE, flags=re.M)
     for status in statuses.split(", ")
 }
+FLOW_SECRET: Final = "whisper-0d41-0d41"
 NOW: Final = datetime(2031, 3, 1, tzinfo=UTC)
 
 
 def order_id(body: bytes) -> str:
     return str(json.loads(body)["order"]["id"])
+
+
+def of_a_flow(body: bytes) -> bool:
+    return b'"contact_id"' in body
 
 
 def of_an_applicant(body: bytes) -> bool:
@@ -45,18 +57,26 @@ def of_an_applicant(body: bytes) -> bool:
 def sole_event(body: bytes) -> str:
     """The id of the event that a sample makes."""
     doc = json.loads(body)
+    if of_a_flow(body):
+        given = doc.get("message_id") or doc.get("id")
+        named = ("id", given) if given else ("content", content_digest(doc).hex())
+        return event_id("cgb", doc["event"], str(doc["contact_id"]), *named)
     names = ("issues", doc["applicantId"]) if of_an_applicant(body) else ("orders", order_id(body))
     return event_id(*names, state=content_digest(doc))
 
 
-async def test_every_sample_is_answered_as_the_page_says(rig: Rig) -> None:
+async def test_every_sample_is_answered_as_the_page_says(open_rig: Open) -> None:
     assert len(SAMPLES) == PAGE.count("```json")
-    for body, status in [(WHOLE, 202), *SAMPLES]:
-        path = "/webhooks/issues" if of_an_applicant(body) else PATH
-        answer = await rig.ask("POST", path, body, X_API_Key=KEY)
-        assert answer.status == status, body
-        if status == 202:
-            assert answer.json == {"event_ids": [sole_event(body)]}
+    async with open_rig(secrets={"orders_api_key": [KEY], "cgb_webhook_secret": [FLOW_SECRET]}) as rig:
+        for body, status in [(WHOLE, 202), *SAMPLES]:
+            path = "/webhooks/issues" if of_an_applicant(body) else PATH
+            proof = {"X_API_Key": KEY}
+            if of_a_flow(body):
+                path, proof = FLOWS_PATH, {"X_Webhook_Secret": FLOW_SECRET}
+            answer = await rig.ask("POST", path, body, **proof)
+            assert answer.status == status, body
+            if status == 202:
+                assert answer.json == {"event_ids": [sole_event(body)]}
     assert {status for _, status in SAMPLES} == {202, 400}
 
 
@@ -70,9 +90,22 @@ def test_the_samples_are_read_as_the_page_says() -> None:
     assert (order.amount, order.currency, order.branch) == (Decimal("1249.99"), "USD", "co")
     assert order.phone is not None
     assert order.ordered_at == datetime(2031, 2, 14, 9, tzinfo=UTC)
-    bare, report = (body for body, status in SAMPLES if status == 202 and b'"form"' not in body)
+    bare, report, contact, reply, other = (body for body, status in SAMPLES if status == 202 and b'"form"' not in body)
     assert is_test_order(order_id(bare))
     assert report_from(report, NOW).issues == (Issue("face_photo", "blurred_photo", "Photo is blurred"),)
+    change = change_from(flow_event(contact))
+    assert (change.phone, change.at) == (Phone("+972505550142"), datetime(2031, 2, 14, 9, 15, tzinfo=UTC))
+    assert change.fields == {
+        "customer_name": "Noa Sample", "Email": "noa@example.com", "language": "he", "visa_type": "evisa",
+        "order_urgent": "1",
+    }  # fmt: skip
+    told = [told_in(flow_event(body)) for body in (reply, other)]
+    assert [(one["phone"], one["text"]) for one in told] == [("+972505550142", "ok"), (None, None)]
+
+
+def flow_event(body: bytes) -> Event:
+    (event,) = CGB.parse(Webhook(CIMultiDict(), body, ""), CGB.decode(body), NOW)
+    return event
 
 
 def test_the_sample_file_has_the_parts_that_vizi_sends() -> None:

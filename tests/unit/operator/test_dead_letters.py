@@ -15,7 +15,7 @@ from daemon.operator import dead_letters
 from schemas.envelope import Event
 
 NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
-FORM = replace(ORDERS, name="form", decode=lambda body: {"never": "asked"})
+FORM = replace(ORDERS, name="form", decode=lambda body: {"never": "asked"}, keeps_body=False)
 
 
 def letter(source: Source) -> StoredLetter:

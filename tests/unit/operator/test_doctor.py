@@ -264,13 +264,14 @@ def test_what_is_off_is_listed_with_the_names_that_switch_it_on() -> None:
     found = about(Settings(), WORKERS, SOURCES)
     assert found.workers == RUNNING
     assert found.workers_off == {"contact-sync": "CGB_API_KEY is not set"}
-    assert found.sources_off == dict.fromkeys(("orders", "issues"), "set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET")
+    assert found.sources_off == {source.name: f"set {source.wanted}" for source in SOURCES}
+    assert found.sources_off["orders"] == "set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET"
     given = Settings(cgb_api_key="k" * 20, orders_api_key="a" * 20, ferryman_workers="journal")
     found = about(given, WORKERS, SOURCES)
     assert found.workers_off == dict.fromkeys(
         (worker.name for worker in WORKERS if worker.name != "journal"), "FERRYMAN_WORKERS does not name it"
     )
-    assert (found.sources, found.sources_off) == (("orders", "issues"), {})
+    assert (found.sources, found.sources_off) == (("orders", "issues"), {"cgb": "set CGB_WEBHOOK_SECRET"})
 
 
 def test_the_share_of_the_disk_is_that_of_df(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,12 +333,12 @@ def test_what_a_live_process_reports_counts_and_not_the_environment_of_this_shel
     found = inspection(sources_off=off, workers_off={"contact-sync": "CGB_API_KEY is not set"})
     found.believe([Member("m1", daemon)])
     text = "\n".join(map(str, examine(found)))
-    assert "not served" not in text
+    assert "orders is not served" not in text
     assert "is off" not in text
     assert "this shell's settings differ from the daemon's: CGB_API_KEY, ORDERS_API_KEY" in text
     assert "takes orders, issues and runs journal, contact-sync" in text
     known = document(found)
-    assert known["sources_off"] == {}
+    assert known["sources_off"] == {"cgb": "set CGB_WEBHOOK_SECRET"}
     assert known["settings_differ"] == ["CGB_API_KEY", "ORDERS_API_KEY"]
     assert [process["id"] for process in known["processes"]] == ["m1"]
     assert "settings" not in known["processes"][0]

@@ -32,6 +32,7 @@ def test_a_key_in_a_list_shows_its_kind_and_its_end(key: str, shown: str) -> Non
         ("IL-1", "order:IL-1"),
         ("order:IL-1", "order:IL-1"),
         ("apl_1", "applicant:apl_1"),
+        ("1928826900123", "cgb:1928826900123"),
         ("+5215555550142", "+525555550142"),
         ("525555550142", "+525555550142"),
         ("+551185550142", "+5511985550142"),
