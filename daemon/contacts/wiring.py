@@ -17,6 +17,7 @@ from daemon.bus.batcher import Batcher
 from daemon.bus.metrics import OF_ALL
 from daemon.bus.worker import Domain, Outside
 from daemon.contacts.checking import Checkers
+from daemon.contacts.field_policy import FIELDS, FieldPolicy
 from daemon.contacts.fields import KEPT, OF_AN_ORDER
 from daemon.contacts.reconciler import duties
 from daemon.contacts.validation import Terms
@@ -80,8 +81,8 @@ class ContactDeps:
     """The outside as the handlers of this domain see it. *orders_of*: answers which order a person's contact shows.
     *applicant*: answers which order names an applicant. *sampled*: whether what was just written is to be read back.
     *checks_of*: what is known of a number on WhatsApp, also where it has expired; *checkers*: whom to ask, perhaps
-    nobody; *terms*: how long an answer counts. *directory*: None where no key is set; then the workers that need it are
-    off."""
+    nobody; *terms*: how long an answer counts. *policy*: who owns a field. *directory*: None where no key is set; then
+    the workers that need it are off."""
 
     settings: Settings
     metrics: Metrics
@@ -90,6 +91,7 @@ class ContactDeps:
     checks_of: Callable[[Phone], Awaitable[Evidence | None]]
     checkers: Checkers
     terms: Terms
+    policy: FieldPolicy
     directory: ContactDirectory | None = None
     sampled: Callable[[], bool] = lambda: False
 
@@ -109,6 +111,7 @@ async def _opened(outside: Outside) -> AsyncIterator[ContactDeps]:
         checks_of=checks.submit,
         checkers=checkers(outside, cgb),
         terms=terms_of(settings),
+        policy=FieldPolicy.of(outside.rules(FIELDS)),
         directory=None if cgb is None else _directory(outside, cgb),
         sampled=partial(_every, READ_BACK, count(1)),
     )
@@ -181,5 +184,10 @@ def _directory(outside: Outside, gate: Gate) -> ContactDirectory:
 
 
 CONTACTS: Final[Domain[ContactDeps]] = Domain(
-    name="contacts", opened=_opened, metrics=METRICS, scopes={CGB: CGB_SCOPE, WHAPI: WHAPI_SCOPE}, duties=duties
+    name="contacts",
+    opened=_opened,
+    metrics=METRICS,
+    scopes={CGB: CGB_SCOPE, WHAPI: WHAPI_SCOPE},
+    duties=duties,
+    rules=(FIELDS,),
 )

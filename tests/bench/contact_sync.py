@@ -52,6 +52,7 @@ from daemon.bus.batcher import Batcher
 from daemon.bus.consumer import Consumer
 from daemon.contacts.checking import Checkers
 from daemon.contacts.decisions import Create, decide
+from daemon.contacts.field_policy import FieldPolicy
 from daemon.contacts.fields import EMPTY, contact_fields
 from daemon.contacts.sync import WORKER
 from daemon.contacts.validation import Terms
@@ -249,6 +250,7 @@ class Rig:
             checks_of=checks.submit,
             checkers=Checkers({}),
             terms=Terms(yes_days=90, no_days=14),
+            policy=FieldPolicy(),
             directory=self.directory(channels["cgb"]),
         )
         owned = FixedLeases(await leases.take(self.pool, WORKER.name, range(PARTITIONS), "bench"))
