@@ -24,8 +24,8 @@ app = typer.Typer(help="What an operator may decide, in files.", no_args_is_help
 
 @app.command()
 def check(json: Json = False) -> None:
-    """Say which rule files count, shipped ones or those of FERRYMAN_RULES_DIR, or all that is wrong with them. Exit code
-    1 when something is."""
+    """Say which rule files count, shipped ones or those of FERRYMAN_RULES_DIR, or all that is wrong with them. Exit
+    code 1 when something is."""
     given = read_settings().ferryman_rules_dir
     problems = files.check(given, rule_files())
     sources = {file.name: str(files.own(given, file) or "shipped") for file in rule_files()}
@@ -57,5 +57,5 @@ def init(
             say(f"{path}: {'would be written' if dry_run else 'written'}")
         else:
             say(f"{path}: left as it is")
-    if given is None or given.resolve() != wanted.resolve():
-        say(f"these count where FERRYMAN_RULES_DIR is {wanted.resolve()}, from the next start on")
+    if given is None or given.absolute() != wanted.absolute():
+        say(f"these count where FERRYMAN_RULES_DIR is {wanted.absolute()}, from the next start on")

@@ -40,5 +40,5 @@ def _texts(settings: Settings) -> dict[str, str]:
     texts = {name: text for name, text, _ in shown(settings)}
     texts["FERRYMAN_DATA_DIR"] = str(settings.ferryman_data_dir.resolve())
     if settings.ferryman_rules_dir is not None:
-        texts["FERRYMAN_RULES_DIR"] = str(settings.ferryman_rules_dir.resolve())
+        texts["FERRYMAN_RULES_DIR"] = str(settings.ferryman_rules_dir.absolute())
     return texts

@@ -152,8 +152,8 @@ def _unknown(folder: Path | None, known: Sequence[str]) -> list[Problem]:
     problems = []
     for name in _entries(folder):
         if name.lower().endswith(".toml") and not name.startswith(".") and name not in known:
-            near = get_close_matches(name.lower(), known, n=1)
-            do = f"did you mean {near[0]}?" if near else "rename it, or take it out"
+            near = get_close_matches(Path(name).stem.lower(), [Path(one).stem for one in known], n=1)
+            do = f"did you mean {near[0]}.toml?" if near else "rename it, or take it out"
             text = f"is no rule file (known are {', '.join(known)}): {do}"
             problems.append(Problem(f"{shown_path(folder)}/{visible(name)}", None, "", text))
     return problems
@@ -213,8 +213,10 @@ def _parsed(file: RuleFile[M], text: str) -> tuple[M | None, list[Fault]]:
         document = tomllib.loads(text)
     except RecursionError:
         raise _Unreadable("has brackets within brackets without end: close them") from None
-    except ValueError as exc:  # a number of too many digits is one that tomllib does not make its own error of
+    except tomllib.TOMLDecodeError as exc:
         raise _no_toml(str(exc), text) from None
+    except ValueError:  # Python reads no number of more than 4300 digits
+        raise _Unreadable("holds a number of too many digits: write a smaller one") from None
     faults = list(file.across(document))
     try:
         return file.model.model_validate(document), faults
@@ -226,7 +228,7 @@ def _parsed(file: RuleFile[M], text: str) -> tuple[M | None, list[Fault]]:
 def _no_toml(said: str, text: str) -> _Unreadable:
     """What tomllib has said of *text*."""
     at = _AT_LINE.search(said)
-    line = int(at[1]) if at else text.count("\n") + 1 if "end of document" in said else None
+    line = int(at[1]) if at else text.rstrip().count("\n") + 1  # else it is the end that is not as it should be
     return _Unreadable(f"is no TOML: {visible(_AT.sub('', said), 100)}", line)
 
 

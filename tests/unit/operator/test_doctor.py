@@ -24,6 +24,7 @@ from daemon.operator.inspection import Backlog, Inspection, disk_at
 from daemon.operator.loss_window import loss_window
 from daemon.operator.members import Member
 from daemon.operator.status import document
+from daemon.rules.problems import Problem
 from daemon.settings.model import Settings
 from daemon.telemetry.report import ProviderReport
 from daemon.workers import WORKERS
@@ -137,6 +138,12 @@ def test_a_healthy_installation_has_nothing_but_ok() -> None:
         ({"postgres": replace(POSTGRES, free_connections=3)}, "warn", "3 connections", "max_connections"),
         ({"postgres": replace(POSTGRES, full_page_writes=False)}, "warn", "full_page_writes", "on"),
         ({"postgres": replace(POSTGRES, fsync=False)}, "warn", "fsync is off", "fsync on"),
+        (
+            {"wrong_rules": [Problem("/etc/r/fields.toml", 3, "rules[1].then", "is missing: add it")]},
+            "error",
+            "/etc/r/fields.toml:3: rules[1].then: is missing",
+            "ferryman rules check",
+        ),
         ({"disk": (81, 100)}, "warn", "81% full", "room"),
         ({"disk": (96, 100)}, "error", "96% full", "room"),
         ({"port": "taken"}, "error", "another program has 127.0.0.1:8080", "FERRYMAN_PORT"),
