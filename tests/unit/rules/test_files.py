@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
@@ -114,9 +115,7 @@ def test_a_folder_without_the_file_gets_the_shipped_one(tmp_path: Path) -> None:
             ],
         ),
         (
-            '"""t""" = 1\n'
-            if False
-            else 'title = """\n[[rules]]\n] # "\n"""\nrules = [\n { kind = "a" },\n]\nx.y = 1\n',
+            'title = """\n[[rules]]\n] # "\n"""\nrules = [\n { kind = "a" },\n]\nx.y = 1\n',
             ["toys.toml:8: x: is no key"],
         ),
         ("title = '''\n'''\n'\\u001b[2J\\u202e' = 1\r\n\"\\u001b\" = 2\r\n", ["toys.toml:3: ", "toys.toml:4: \\x1b: "]),
@@ -156,9 +155,12 @@ def test_what_is_no_file_that_can_be_read_is_one_line(make: Any, wanted: str, tm
     assert str(problem).startswith(f"{tmp_path}/toys.toml: {wanted}")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_this_user_may_not_read_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "toys.toml").touch(mode=0)
+def test_a_file_that_this_user_may_not_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    (tmp_path / "toys.toml").touch()
+    monkeypatch.setattr(Path, "open", refused)
     assert [str(problem) for problem in check(tmp_path, [TOYS])] == [
         f"{tmp_path}/toys.toml: cannot be read (Permission denied): let this user read it"
     ]
@@ -171,7 +173,8 @@ def test_a_link_to_a_file_is_that_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("toyz.toml", "did you mean toys.toml?"), ("TOYS.TOML", "toys.toml"), ("x.toml", "take it out")]
+    ("name", "hint"),
+    [("toyz.toml", "did you mean toys.toml?"), ("TOYS.TOML", "did you mean toys.toml?"), ("x.toml", "take it out")],
 )
 def test_a_file_that_nothing_reads_is_a_problem(name: str, hint: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("")
@@ -195,29 +198,13 @@ def test_a_folder_that_is_none_is_one_problem(name: str, wanted: str, tmp_path: 
 def test_all_problems_are_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "toys.toml").write_text("a = 1\nb = 2\n")
     (tmp_path / "others.toml").write_text("")
-    with pytest.raises(WrongRules, match="^3 problems in the rules:\n") as caught:
+    with pytest.raises(WrongRules, match="3 problems in the rules:") as caught:
         load_all(tmp_path, [TOYS, OTHERS])
     assert str(caught.value).count("\n") == 3
     assert str(WrongRules([Problem("f", None, "", "is wrong")])) == "1 problem in the rules:\n  f: is wrong"
 
 
-PIECES: Final = [
-    "[[rules]]",
-    "[rules]",
-    "\n",
-    'kind = "a"',
-    "size = 3",
-    "=",
-    "[",
-    "]",
-    '"',
-    "'",
-    '"""',
-    "#",
-    "x",
-    "\r",
-    ".",
-]
+PIECES: Final = ["[[rules]]", "[rules]", 'kind = "a"', "size = 3", '"""', *"\n\r=[]\"'#x."]
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -36,7 +36,9 @@ def test_every_shipped_file_is_sound() -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda p: p.write_text("mine"), lambda p: p.symlink_to("nowhere"), lambda p: p.mkdir()]
+    "make",
+    [lambda path: path.write_text("mine"), lambda path: path.symlink_to("nowhere"), lambda path: path.mkdir()],
+    ids=["file", "dangling link", "directory"],
 )
 def test_what_is_there_is_left_as_it_is(make: Any, tmp_path: Path) -> None:
     path = tmp_path / "fields.toml"
