@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from adapters.channel import Channels
+from daemon.bus.worker import Outside, utc_now
 from daemon.contacts.field_policy import FIELDS, WRITTEN, FieldPolicy, FieldRules
-from daemon.rules.files import check, load
+from daemon.contacts.wiring import CONTACTS
+from daemon.rules.files import check, load, load_all
+from daemon.settings.model import Settings
+from daemon.telemetry.metrics import Metrics
 
 
 def rule(field: str, owner: str = '"cgb"') -> str:
@@ -33,6 +40,24 @@ def test_the_first_rule_that_names_a_field_counts_and_the_orders_own_the_rest(tm
     assert rest == FieldPolicy(cgb=WRITTEN - {"Email"})
     assert (rest.owner_of("Email"), rest.owner_of("country")) == ("orders", "cgb")
     assert FieldPolicy.of(FieldRules(rules=())) == FieldPolicy()
+
+
+async def test_the_handlers_are_given_the_policy_of_the_rules_in_force(tmp_path: Path) -> None:
+    (tmp_path / "fields.toml").write_text(rule('"country"'))
+    outside = Outside(
+        settings=Settings(),
+        secret=str,
+        pool=cast(Any, None),
+        redis=cast(Any, None),
+        session=cast(Any, None),
+        channels=Channels(),
+        metrics=Metrics(()),
+        now=utc_now,
+    )
+    async with CONTACTS.opened(outside) as deps:
+        assert deps.policy.newest == {"Email", "customer_name", "language"}
+    async with CONTACTS.opened(replace(outside, rules=load_all(tmp_path, CONTACTS.rules))) as deps:
+        assert deps.policy == FieldPolicy(cgb=frozenset({"country"}))
 
 
 @pytest.mark.parametrize(

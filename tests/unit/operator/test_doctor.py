@@ -267,6 +267,14 @@ def test_the_loss_window_is_one_sentence(redis: dict[str, Any], postgres: dict[s
     assert bool(do) == ("nothing that was answered" not in text)
 
 
+def test_a_relative_folder_of_rules_is_told_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In another working directory it is another one: the doctor compares what processes tell."""
+    monkeypatch.chdir(tmp_path)
+    told_of = about(Settings(ferryman_rules_dir=Path("rules")), WORKERS, SOURCES).settings
+    assert told_of["FERRYMAN_RULES_DIR"] == f"{tmp_path}/rules"
+    assert about(Settings(), WORKERS, SOURCES).settings["FERRYMAN_RULES_DIR"] == "unset"
+
+
 def test_what_is_off_is_listed_with_the_names_that_switch_it_on() -> None:
     found = about(Settings(), WORKERS, SOURCES)
     assert found.workers == RUNNING
