@@ -32,6 +32,7 @@ from daemon.operator.about import about
 from daemon.operator.pauses import scopes
 from daemon.operator.repartition import finish
 from daemon.process import Daemon
+from daemon.rules.files import SHIPPED, Rules
 from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings
 from daemon.stores.clients import Clients, clients
@@ -55,17 +56,18 @@ async def assembled(
     *,
     workers: Sequence[AnyWorker] | None = None,
     sources: Sequence[Source] = SOURCES,
+    rules: Rules = SHIPPED,
     lines_dropped: Callable[[], int] = int,
 ) -> AsyncIterator[Daemon]:
     """The daemon, put together. Nothing but the number of partitions is asked of the stores before it runs.
 
     *workers*, *sources*: those of the installation, of which the settings choose; the registries' where none are given.
-    *lines_dropped*: how many log lines were dropped since the last call.
+    *rules*: what the rule files say. *lines_dropped*: how many log lines were dropped since the last call.
     """
     async with AsyncExitStack() as stack:
         base = await clients(stack, settings, addresses)
         known = WORKERS if workers is None else tuple(workers)
-        yield await _built(stack, settings, base, known, sources, lines_dropped)
+        yield await _built(stack, settings, base, known, sources, rules, lines_dropped)
 
 
 async def _built(
@@ -74,6 +76,7 @@ async def _built(
     base: Clients,
     known: Sequence[AnyWorker],
     sources: Sequence[Source],
+    rules: Rules,
     lines_dropped: Callable[[], int],
 ) -> Daemon:
     """The daemon, on *base*; *stack* closes what is opened. *known*: the workers of the installation."""
@@ -83,7 +86,7 @@ async def _built(
     metrics, refusals, me = _metrics(known, sources), Refusals(pool), uuid.uuid4().hex
     in_force = InForce(settings)
     since: dict[str, datetime] = {}
-    outside = await _outside(stack, base, in_force, known, running, metrics)
+    outside = await _outside(stack, base, in_force, known, running, metrics, rules)
     channels = outside.channels
     deps = await _opened(stack, running, outside)
     keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, since)
@@ -115,6 +118,7 @@ async def _outside(
     known: Sequence[AnyWorker],
     running: Sequence[AnyWorker],
     metrics: Metrics,
+    rules: Rules,
 ) -> Outside:
     """What the domains are given. *stack* closes it."""
     at_once = calls_at_once(in_force.settings, running)
@@ -127,6 +131,7 @@ async def _outside(
         channels=Channels(_providers(known)),
         metrics=metrics,
         now=utc_now,
+        rules=rules,
     )
 
 

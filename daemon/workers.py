@@ -4,11 +4,12 @@ group."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from daemon.bus import journal
 from daemon.bus.worker import AnyWorker
 from daemon.contacts import applicant_issues, changes, sync, whatsapp_validation
+from daemon.rules.files import RuleFile
 from daemon.settings.model import Settings
 
 WORKERS: Final[tuple[AnyWorker, ...]] = (
@@ -18,6 +19,12 @@ WORKERS: Final[tuple[AnyWorker, ...]] = (
     applicant_issues.WORKER,
     changes.WORKER,
 )
+
+
+def rule_files(workers: Sequence[AnyWorker] = WORKERS) -> tuple[RuleFile[Any], ...]:
+    """The rule files that the domains of *workers* go by, each once."""
+    domains = dict.fromkeys(worker.domain for worker in workers if worker.domain is not None)
+    return tuple(dict.fromkeys(file for domain in domains for file in domain.rules))
 
 
 def enabled(settings: Settings, workers: Sequence[AnyWorker] = WORKERS) -> tuple[list[AnyWorker], dict[str, str]]:

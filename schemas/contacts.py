@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from schemas.phone import Phone
 
 FieldValue: TypeAlias = str | int | float | bool | date | datetime
 """What a custom field may hold before an adapter encodes it (live CGB: text, booleans 1/0, dates as unix seconds)."""
+
+
+Owner: TypeAlias = Literal["orders", "cgb", "newest"]
+"""Whose word counts where a contact and its person's orders differ: that of the orders, that of the directory, or the
+last one that was said on either side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

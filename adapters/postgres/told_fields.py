@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal, TypeAlias
+from typing import Final
 from uuid import UUID
 
 from adapters.postgres.pool import Connection, Pool
+from schemas.contacts import Owner
 from schemas.names import words_of
 
 MOST_OF_ONE: Final = 100
 """Identities of one person that are looked at."""
-
-Owner: TypeAlias = Literal["orders", "cgb", "newest"]
-"""Which side says what a field holds: the orders, the directory, or whichever spoke last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, 
 from adapters.postgres.bus.workers import EPOCH, Begins, Registered
 from adapters.postgres.pool import Connection, Pool
 from daemon.bus.outcome import Outcome, Row, Turn
+from daemon.rules.files import SHIPPED, RuleFile, Rules
 from daemon.telemetry.declared import Declared
 from schemas.envelope import Event
 from schemas.errors import FerrymanError
@@ -41,7 +42,7 @@ class Outside:
     """What the composition root hands to a domain, for it to build what its handlers need.
 
     *secret*: gives the text of a secret by the name of its setting, in lower case. Ask it at each use: unlike the other
-    *settings*, a secret may change while the process runs.
+    *settings*, a secret may change while the process runs. *rules*: gives what a rule file says.
     """
 
     settings: Settings
@@ -52,6 +53,7 @@ class Outside:
     channels: Channels
     metrics: Metrics
     now: Clock
+    rules: Rules = SHIPPED
 
 
 class Duty(NamedTuple):
@@ -70,13 +72,14 @@ def _no_duties(outside: Outside) -> Sequence[Duty]:
 class Domain(Generic[D]):
     """Workers that share what they need of the outside. *opened* builds it, and closes it with the process. *metrics*:
     what the domain counts. *scopes*: channel -> what its rate limit counts by. *duties*: what it does by the clock in a
-    process that runs one of its workers."""
+    process that runs one of its workers. *rules*: the rule files that it goes by."""
 
     name: str
     opened: Callable[[Outside], AbstractAsyncContextManager[D]]
     metrics: tuple[Declared, ...] = ()
     scopes: Mapping[str, str] = field(default_factory=dict, hash=False)
     duties: Callable[[Outside], Sequence[Duty]] = _no_duties
+    rules: tuple[RuleFile[Any], ...] = ()
 
 
 def _no_rows(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from daemon.rules.problems import WrongRules
 from daemon.settings.load import SettingsError
 from schemas.errors import FerrymanError, UsageError
 
@@ -15,7 +16,7 @@ USAGE: Final = 2
 MEANINGS: Final[Mapping[int, str]] = {
     DONE: "done, and what was looked at is sound",
     FAILED: "not done, or what was looked at is not sound: a store is away, nothing has this name, an error was found",
-    USAGE: "the command line or the settings are wrong, or a name fits several: nothing was done",
+    USAGE: "the command line, the settings or the rules are wrong, or a name fits several: nothing was done",
     130: "interrupted by Ctrl-C",
 }
 """Every exit code. `run` and `events tail` end with 0 on Ctrl-C, which is how they are stopped."""
@@ -23,4 +24,4 @@ MEANINGS: Final[Mapping[int, str]] = {
 
 def code_of(exc: FerrymanError) -> int:
     """The exit code of a verb that ends with *exc*."""
-    return USAGE if isinstance(exc, SettingsError | UsageError) else FAILED
+    return USAGE if isinstance(exc, SettingsError | WrongRules | UsageError) else FAILED

@@ -15,6 +15,7 @@ from daemon.cli.context import read_settings, run_async
 from daemon.lifecycle import stop_on_signals
 from daemon.opening import OtherPartitions
 from daemon.reload import Reloading, reload_on_hangup
+from daemon.rules.files import Rules, load_all
 from daemon.settings.hints import ignored_options
 from daemon.settings.model import Settings
 from daemon.stores.located import located_stores
@@ -22,6 +23,7 @@ from daemon.telemetry import logs
 from daemon.telemetry.outlet import Outlet
 from daemon.web.handed import handed_over
 from daemon.web.place import place
+from daemon.workers import rule_files
 
 log = structlog.get_logger(__name__)
 
@@ -30,24 +32,27 @@ def run() -> None:
     """Run the daemon until SIGTERM or SIGINT; a second signal ends it at once. SIGHUP is `ferryman reload`. Its log has
     lines for people on a terminal, and JSON elsewhere."""
     settings = read_settings()
+    rules = load_all(settings.ferryman_rules_dir, rule_files())
     terminal = sys.stdout.isatty()
     colors = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     with Outlet(sys.stdout.fileno()) as outlet:
         logs.configure(settings.ferryman_log_level, stream=outlet, human=terminal, colors=colors)
         for name, option in ignored_options(settings):
             log.warning("settings.option_ignored", setting=name, option=option)
-        run_async(_run(settings, outlet))
+        run_async(_run(settings, rules, outlet))
 
 
-async def _run(settings: Settings, outlet: Outlet) -> None:
+async def _run(settings: Settings, rules: Rules, outlet: Outlet) -> None:
     stop, reload_asked = asyncio.Event(), asyncio.Event()
     stop_on_signals(stop)
     with reload_on_hangup(reload_asked, stop):
-        await _serve(settings, outlet, stop, reload_asked)
+        await _serve(settings, rules, outlet, stop, reload_asked)
     log.info("daemon.stopped")
 
 
-async def _serve(settings: Settings, outlet: Outlet, stop: asyncio.Event, reload_asked: asyncio.Event) -> None:
+async def _serve(
+    settings: Settings, rules: Rules, outlet: Outlet, stop: asyncio.Event, reload_asked: asyncio.Event
+) -> None:
     def started(port: int) -> None:
         log.info("daemon.started", url=f"http://{place(settings.ferryman_host, port)}")
 
@@ -57,7 +62,7 @@ async def _serve(settings: Settings, outlet: Outlet, stop: asyncio.Event, reload
             log.info("daemon.admin_token", file=str(admin_token(settings.ferryman_data_dir)))
         whole = False
         while not whole:
-            async with assembled(settings, addresses, lines_dropped=outlet.take_dropped) as daemon:
+            async with assembled(settings, addresses, rules=rules, lines_dropped=outlet.take_dropped) as daemon:
                 reloading = Reloading(reload_asked, read_settings, daemon.take, settings.ferryman_data_dir)
                 try:
                     await daemon.run(stop, started, also=[reloading], handed=handed)

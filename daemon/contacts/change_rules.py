@@ -15,14 +15,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from adapters.postgres.told_fields import Owner
 from daemon.contacts.decisions import differing
 from daemon.contacts.field_policy import FieldPolicy
 from daemon.contacts.fields import WRITTEN
 from daemon.contacts.own_writes import is_own
 from daemon.contacts.told import in_force
 from schemas.contact_changes import ContactChange
-from schemas.contacts import FieldValue, ToldField
+from schemas.contacts import FieldValue, Owner, ToldField
 
 AGAIN_AFTER: Final = timedelta(hours=1)
 

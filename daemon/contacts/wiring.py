@@ -18,7 +18,7 @@ from daemon.bus.batcher import Batcher
 from daemon.bus.metrics import OF_ALL
 from daemon.bus.worker import Domain, Outside
 from daemon.contacts.checking import Checkers
-from daemon.contacts.field_policy import FieldPolicy
+from daemon.contacts.field_policy import FIELDS, FieldPolicy
 from daemon.contacts.fields import KEPT, OF_AN_ORDER
 from daemon.contacts.reconciler import duties
 from daemon.contacts.validation import Terms
@@ -118,7 +118,7 @@ async def _opened(outside: Outside) -> AsyncIterator[ContactDeps]:
         checks_of=checks.submit,
         checkers=checkers(outside, cgb),
         terms=terms_of(settings),
-        policy=FieldPolicy(newest=frozenset({"Email", "customer_name", "language"})),
+        policy=FieldPolicy.of(outside.rules(FIELDS)),
         directory=None if cgb is None else _directory(outside, cgb),
         sampled=partial(_every, READ_BACK, count(1)),
     )
@@ -196,5 +196,10 @@ def _directory(outside: Outside, gate: Gate) -> ContactDirectory:
 
 
 CONTACTS: Final[Domain[ContactDeps]] = Domain(
-    name="contacts", opened=_opened, metrics=METRICS, scopes={CGB: CGB_SCOPE, WHAPI: WHAPI_SCOPE}, duties=duties
+    name="contacts",
+    opened=_opened,
+    metrics=METRICS,
+    scopes={CGB: CGB_SCOPE, WHAPI: WHAPI_SCOPE},
+    duties=duties,
+    rules=(FIELDS,),
 )

@@ -36,6 +36,9 @@ def about(settings: Settings, workers: Sequence[AnyWorker], sources: Sequence[So
 
 
 def _texts(settings: Settings) -> dict[str, str]:
-    """Name -> text, secrets masked. A relative data directory is another one in another place, so it is told whole."""
+    """Name -> text, secrets masked. A relative path is another one in another place, so it is told whole."""
     texts = {name: text for name, text, _ in shown(settings)}
-    return texts | {"FERRYMAN_DATA_DIR": str(settings.ferryman_data_dir.resolve())}
+    texts["FERRYMAN_DATA_DIR"] = str(settings.ferryman_data_dir.resolve())
+    if settings.ferryman_rules_dir is not None:
+        texts["FERRYMAN_RULES_DIR"] = str(settings.ferryman_rules_dir.absolute())
+    return texts

@@ -48,6 +48,12 @@ def settings(inspection: Inspection) -> Findings:
         yield Finding("warn", f"the option {option} of {name} changes nothing here", do)
 
 
+def rules(inspection: Inspection) -> Findings:
+    """Rule files that keep a daemon from starting."""
+    for problem in inspection.wrong_rules:
+        yield Finding("error", str(problem), "mend it before the next start; then `ferryman rules check`")
+
+
 def tables(inspection: Inspection) -> Findings:
     """Counts of the tables that an operator should look at."""
     found = inspection.tables
@@ -103,6 +109,7 @@ def _delay_s(inspection: Inspection) -> float:
 
 CHECKS: Final[tuple[Callable[[Inspection], Findings], ...]] = (
     settings,
+    rules,
     store_checks.stores,
     store_checks.redis,
     store_checks.postgres,

@@ -41,6 +41,8 @@ from daemon.lifecycle import StartError
 from daemon.operator.about import about
 from daemon.operator.members import Member, Provider, providers, read_members, sources_off, workers_off
 from daemon.operator.pauses import scopes
+from daemon.rules.files import check
+from daemon.rules.problems import Problem
 from daemon.settings.load import masked_address
 from daemon.settings.model import Settings
 from daemon.stores.embedded.installation import require_programs
@@ -50,7 +52,7 @@ from daemon.telemetry.failures import failure
 from daemon.telemetry.report import Report
 from daemon.version import version
 from daemon.web.place import from_here
-from daemon.workers import WORKERS
+from daemon.workers import WORKERS, rule_files
 
 PATIENCE_S: Final = 5.0
 """Longest wait for one answer of a store or of a daemon."""
@@ -89,6 +91,8 @@ class Inspection:
     shell: Report = field(default_factory=Report)
     members: Sequence[Member] = ()
     """The live processes, as they report themselves."""
+    wrong_rules: Sequence[Problem] = ()
+    """What is wrong with the rule files of the settings."""
     port: Port = "any"
     disk: tuple[int, int] | None = None
     """(bytes used, bytes used and available) where the data directory is."""
@@ -155,6 +159,7 @@ async def inspect_installation(settings: Settings, *, count_open: bool = False) 
         sources_off=shell.sources_off,
         unsigned=shell.unsigned,
         shell=shell,
+        wrong_rules=check(settings.ferryman_rules_dir, rule_files()),
         port=await port_at(settings.ferryman_host, settings.ferryman_port, settings.ferryman_health_port),
     )
     try:

@@ -15,6 +15,7 @@ from daemon.contacts.decisions import Create, Update, decide
 from daemon.contacts.told import wanted
 from daemon.contacts.wiring import CGB, CONTACTS
 from daemon.operator.replay import TIMEOUT_S
+from daemon.rules.files import load_all
 from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics
@@ -39,7 +40,7 @@ class Looked:
 
 
 async def look(settings: Settings, pool: Pool, redis_url: str, order_id: str, phone: str) -> Looked:
-    """What the contact of *phone* (E.164) lacks. Raises: NoLook; what the directory raises."""
+    """What the contact of *phone* (E.164) lacks. Raises: NoLook; what the directory raises; WrongRules."""
     client = streams.client(redis_url, timeout_s=TIMEOUT_S)
     in_force = InForce(settings)
     try:
@@ -53,6 +54,7 @@ async def look(settings: Settings, pool: Pool, redis_url: str, order_id: str, ph
                 channels=Channels([CGB]),
                 metrics=Metrics((), workers=[], sources=[], providers=[]),
                 now=utc_now,
+                rules=load_all(settings.ferryman_rules_dir, CONTACTS.rules),
             )
             async with CONTACTS.opened(outside) as deps:
                 if deps.directory is None:

@@ -78,6 +78,7 @@ class Settings(BaseModel):
     ferryman_keepalive_seconds: Annotated[float, seconds(1, 3600)] = 75.0
     ferryman_public_url: HttpAddress | None = None
     ferryman_data_dir: Directory = Path(".ferryman")
+    ferryman_rules_dir: Directory | None = None  # None: the rules that ship
     ferryman_workers: Workers = ()
     ferryman_partitions: Annotated[int, whole(1, 1024)] = 16  # the default is for the first start of all
     ferryman_lease_seconds: Annotated[float, seconds(2, 3600)] = 10.0

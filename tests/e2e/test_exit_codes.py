@@ -65,7 +65,7 @@ SOUND: Final = {
 }
 """Every verb that needs the stores, as it is called for something."""
 
-OTHERS: Final = {"run", "reload", "demo", "config show"}
+OTHERS: Final = {"run", "reload", "demo", "config show", "rules check", "rules init"}
 """Verbs that ask no store: the demo has its own, and the daemon may wait for its."""
 
 NAMES: Final = {
@@ -114,6 +114,16 @@ async def test_wrong_settings_and_a_wrong_command_line_are_usage_errors_of_every
     assert (await code_of("nonsense", cwd=tmp_path, **NOWHERE))[0] == 2
 
 
+async def test_a_wrong_rule_file_is_a_usage_error_of_run_before_any_store_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "fields.toml").write_text('[[rules]]\nwhere = { field = "Emial" }\nthen = { owner = "nobody" }\n')
+    (tmp_path / "feilds.toml").write_text("")
+    code, said = await code_of("run", cwd=tmp_path, **NOWHERE | {"FERRYMAN_RULES_DIR": tmp_path})
+    assert (code, "3 problems in the rules" in said) == (2, True), said
+    for problem in ("fields.toml:2: rules[1].where.field: Emial", "fields.toml:3: rules[1].then.owner: must", "feilds"):
+        assert problem in said, said
+    assert "store" not in said, said
+
+
 async def test_a_name_that_is_not_there_fails_and_one_that_fits_several_is_a_usage_error(
     tmp_path: Path, settings: dict[str, Any], db: Pool
 ) -> None:
@@ -134,7 +144,16 @@ async def test_a_name_that_is_not_there_fails_and_one_that_fits_several_is_a_usa
 async def test_what_is_sound_ends_with_0_and_what_lacks_a_yes_fails(
     tmp_path: Path, settings: dict[str, Any], db: Pool
 ) -> None:
-    for verb in ("status", "audit", "events list", "orders list", "dead-letters list", "refused list", "config show"):
+    for verb in (
+        "status",
+        "audit",
+        "events list",
+        "orders list",
+        "dead-letters list",
+        "refused list",
+        "config show",
+        "rules check",
+    ):
         code, said = await code_of(verb, cwd=tmp_path, **settings)
         assert code == 0, said
     await db.execute(

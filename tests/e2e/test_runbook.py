@@ -649,6 +649,7 @@ async def test_a_refused_start(operator: Operator, redis: Redis, empty_database_
 
         wrong = with_(FERRYMAN_PROT=1, CGB_TIMEOUT="soon")
         await page.follow("N problems in the settings", wrong, code=2)
+        await page.follow("N problem in the rules", with_(FERRYMAN_RULES_DIR=operator.cwd / "nowhere"), code=2, then=1)
         await page.follow("the database lacks N migrations", with_(DATABASE_URL=empty_database_url), code=1)
         async with running(operator.cwd, **operator.settings) as here:
             await page.follow("cannot listen on …", operator.beside(here), code=1)

@@ -1,5 +1,5 @@
-"""What it takes to add a thing: one made-up worker, sender, number checker, object store and two sources, each in one
-piece of code, registered by one entry, and served by the whole daemon without a change elsewhere."""
+"""What it takes to add a thing: one made-up worker, sender, number checker, object store, rule file and two sources,
+each in one piece of code, registered by one entry, and served by the whole daemon without a change elsewhere."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
@@ -16,7 +17,7 @@ import orjson
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
-from pydantic import SecretStr
+from pydantic import BaseModel, ConfigDict, SecretStr
 from redis.asyncio import Redis
 
 from adapters.gate import Gate
@@ -28,10 +29,11 @@ from adapters.registry import SOURCES
 from daemon.app import assembled
 from daemon.bus.outcome import Done, Outcome, Row, Turn
 from daemon.bus.worker import Domain, Outside, Worker
+from daemon.rules.files import RuleFile, load_all
 from daemon.settings.model import Settings
 from daemon.stores.located import Addresses
 from daemon.telemetry.declared import Declared
-from daemon.workers import WORKERS
+from daemon.workers import WORKERS, rule_files
 from schemas.envelope import Event, event_id
 from schemas.errors import Malformed, Refused
 from tests.support.until import until
@@ -144,8 +146,18 @@ class MadeUpStore:
         self.kept[path] = data
 
 
+class MadeUpRules(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ending: str
+
+
+MADE_UP_FILE: Final = RuleFile("made-up.toml", MadeUpRules)
+
+
 @dataclass(frozen=True)
 class MadeUpDeps:
+    rules: MadeUpRules
     sender: MadeUpSender
     checker: MadeUpChecker
     store: MadeUpStore
@@ -171,6 +183,7 @@ async def opened(outside: Outside) -> AsyncIterator[MadeUpDeps]:
         )
 
     yield MadeUpDeps(
+        rules=outside.rules(MADE_UP_FILE),
         sender=MadeUpSender(gate("made-up-sender"), url),
         checker=MadeUpChecker(gate("made-up-checker"), url),
         store=STORE,
@@ -182,7 +195,7 @@ async def handle(event: Event, deps: MadeUpDeps, turn: Turn) -> Outcome:
     form = event.json()
     if not await deps.checker.has_whatsapp(form["From"]):
         return Done(skipped="no whatsapp")
-    sent = await deps.sender.send(form["From"], form["Body"])
+    sent = await deps.sender.send(form["From"], form["Body"] + deps.rules.ending)
     await deps.store.put(event.id, sent.encode())
     deps.count()
     return Done(rows=((event.id, sent),))
@@ -196,7 +209,12 @@ MADE_UP: Final = Worker(
     name="made-up",
     reads=("messages",),
     types=frozenset({"message.received"}),
-    domain=Domain(name="made-up", opened=opened, metrics=(Declared("made_up_sent", "counter", "Made-up sends."),)),
+    domain=Domain(
+        name="made-up",
+        opened=opened,
+        metrics=(Declared("made_up_sent", "counter", "Made-up sends."),),
+        rules=(MADE_UP_FILE,),
+    ),
     handle=handle,
     record=record,
     channels=("made-up-sender", "made-up-checker"),
@@ -223,7 +241,9 @@ async def outside_system() -> AsyncIterator[tuple[str, list[Any]]]:
 
 
 @pytest.fixture
-async def daemon_url(redis: Redis, redis_url: str, database_url: str, db: Pool) -> AsyncIterator[tuple[str, list[Any]]]:
+async def daemon_url(
+    redis: Redis, redis_url: str, database_url: str, db: Pool, tmp_path: Path
+) -> AsyncIterator[tuple[str, list[Any]]]:
     await db.execute("CREATE TABLE made_up (event_id text PRIMARY KEY, sent text NOT NULL)")
     STORE.kept.clear()
     async with outside_system() as (provider, sent):
@@ -236,7 +256,9 @@ async def daemon_url(redis: Redis, redis_url: str, database_url: str, db: Pool) 
         )
         addresses = Addresses(redis_url, database_url, private=False)
         workers, sources = (*WORKERS, MADE_UP), (*SOURCES, FORM, CHALLENGED)
-        async with assembled(settings, addresses, workers=workers, sources=sources) as daemon:
+        (tmp_path / "made-up.toml").write_text('ending = "!"')
+        rules = load_all(tmp_path, rule_files(workers))
+        async with assembled(settings, addresses, workers=workers, sources=sources, rules=rules) as daemon:
             stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
             running = asyncio.create_task(daemon.run(stop, port.set_result))
             try:
@@ -267,7 +289,7 @@ async def test_a_made_up_one_of_each_is_served_by_the_whole_daemon(daemon_url: t
             return bool(await db.fetchval("SELECT count(*) = 2 FROM inbox WHERE worker = 'made-up'"))
 
         await until(ended)
-        assert sent == [{"to": "+447700900001", "text": "hello"}]
+        assert sent == [{"to": "+447700900001", "text": "hello!"}]
         assert list(STORE.kept.values()) == [b"sent-1"]
         assert await db.fetchval("SELECT array_agg(sent) FROM made_up") == ["sent-1"]
         rows = await db.fetch("SELECT outcome, reason FROM inbox WHERE worker = 'made-up' ORDER BY outcome")

@@ -40,5 +40,6 @@ FORMS = [
     *(["replay", "--dry-run", "--worker", "journal", f"--{n}", "*"] for n in ("from", "to", "type", "key", "event")),
     ["replay", "--dry-run", "--worker", "*"],
     ["config", "show", "--env-file", "*"],
+    ["rules", "init", "--dry-run", "*"],
 ]
 """Every argument of every verb, at the place of the asterisk."""

@@ -213,6 +213,15 @@ def test_the_constraints_fix_every_direct_dependency_within_its_range() -> None:
             assert requirement.specifier.contains(fixed[name], prereleases=True), requirement
 
 
+def test_a_wheel_has_every_file_that_the_packages_read() -> None:
+    """setuptools leaves out what no pattern names; an installation that lacks it fails where no test runs."""
+    data = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
+    files = [path for top in ("schemas", "adapters", "daemon") for path in (REPOSITORY / top).rglob("*.*")]
+    needed = [path for path in files if path.is_file() and path.suffix not in (".py", ".pyc", ".md")]
+    assert {path.name for path in needed} >= {"fields.toml", "order.json", "0001_bus.sql", "py.typed"}
+    assert [path for path in needed if not any(path.match(pattern) for pattern in data)] == []
+
+
 def pinned(file: str) -> dict[str, tuple[str, list[str]]]:
     """The packages of a file of requirements: version, and digests."""
     lines = [line for line in (DEPLOY / file).read_text().splitlines() if not line.startswith("#")]

@@ -24,6 +24,7 @@ from daemon.operator.inspection import Backlog, Inspection, disk_at
 from daemon.operator.loss_window import loss_window
 from daemon.operator.members import Member
 from daemon.operator.status import document
+from daemon.rules.problems import Problem
 from daemon.settings.model import Settings
 from daemon.telemetry.report import ProviderReport
 from daemon.workers import WORKERS
@@ -137,6 +138,12 @@ def test_a_healthy_installation_has_nothing_but_ok() -> None:
         ({"postgres": replace(POSTGRES, free_connections=3)}, "warn", "3 connections", "max_connections"),
         ({"postgres": replace(POSTGRES, full_page_writes=False)}, "warn", "full_page_writes", "on"),
         ({"postgres": replace(POSTGRES, fsync=False)}, "warn", "fsync is off", "fsync on"),
+        (
+            {"wrong_rules": [Problem("/etc/r/fields.toml", 3, "rules[1].then", "is missing: add it")]},
+            "error",
+            "/etc/r/fields.toml:3: rules[1].then: is missing",
+            "ferryman rules check",
+        ),
         ({"disk": (81, 100)}, "warn", "81% full", "room"),
         ({"disk": (96, 100)}, "error", "96% full", "room"),
         ({"port": "taken"}, "error", "another program has 127.0.0.1:8080", "FERRYMAN_PORT"),
@@ -258,6 +265,14 @@ def test_the_loss_window_is_one_sentence(redis: dict[str, Any], postgres: dict[s
     assert loses in text
     assert text.count(".") == 1
     assert bool(do) == ("nothing that was answered" not in text)
+
+
+def test_a_relative_folder_of_rules_is_told_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In another working directory it is another one: the doctor compares what processes tell."""
+    monkeypatch.chdir(tmp_path)
+    told_of = about(Settings(ferryman_rules_dir=Path("rules")), WORKERS, SOURCES).settings
+    assert told_of["FERRYMAN_RULES_DIR"] == f"{tmp_path}/rules"
+    assert about(Settings(), WORKERS, SOURCES).settings["FERRYMAN_RULES_DIR"] == "unset"
 
 
 def test_what_is_off_is_listed_with_the_names_that_switch_it_on() -> None:

@@ -73,6 +73,7 @@ def test_texts_become_values() -> None:
     settings = load(
         FERRYMAN_PORT=" 9000 ",
         FERRYMAN_LEASE_SECONDS="2.5",
+        FERRYMAN_RULES_DIR=" /etc/ferryman/rules",
         CGB_SYNC_ENABLED="No",
         CGB_API_STYLE="Documented",
         CGB_API_URL="http://localhost:1234/any/path/",
@@ -87,6 +88,7 @@ def test_texts_become_values() -> None:
     )
     assert settings.ferryman_port == 9000
     assert settings.ferryman_lease_seconds == 2.5
+    assert settings.ferryman_rules_dir == Path("/etc/ferryman/rules")
     assert settings.cgb_sync_enabled is False
     assert settings.cgb_api_style == "documented"
     assert settings.cgb_api_url == "http://localhost:1234/any/path"
