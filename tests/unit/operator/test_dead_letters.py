@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from adapters.cgb.source import SOURCE as FLOWS
 from adapters.json_guard import NotJson
 from adapters.ports import Source
 from adapters.postgres.operator.dead_letters import StoredLetter
@@ -32,3 +33,9 @@ def test_an_event_whose_data_are_not_its_webhooks_body_keeps_its_key(monkeypatch
     assert (edited.data, edited.subject) == (b'{"Body": "b"}', "+447700900001")
     with pytest.raises(NotJson):
         dead_letters.edited(letter(FORM), b"Body=b")
+
+
+def test_a_letter_of_a_flow_is_mended_in_the_form_in_which_it_is_kept() -> None:
+    mended = b'{"system": "cgb", "contact_id": "447700900001", "phone": "+447700900001", "text": "ok"}'
+    edited = dead_letters.edited(letter(FLOWS), mended)
+    assert (edited.data, edited.subject) == (mended, "+447700900001")
