@@ -213,17 +213,23 @@ def channel_of(body: Mapping[str, Any]) -> str | None:
 
 
 def phone_of(body: Mapping[str, Any], contact_id: str) -> Phone | None:
-    """The phone of the contact: `phone` where the body says one; else the contact's id where the channel is WhatsApp,
-    or not said. Never a guess: without a plus only the id's own digits count, as CGB writes a phone so."""
+    """The phone of a contact on WhatsApp, or of one whose channel is not named: the digits of its id, where they are a
+    number; else what `phone` says, with its plus or with 00.
+
+    The id is CGB's own word, while `phone` may be a field that the person has filled in: it must not make them somebody
+    else. So the phone that a contact of another channel names is not known to be theirs.
+    """
     try:
         phone, channel = word(body.get("phone")), channel_of(body)
     except ValueError:
         return None
-    bare = None if phone is None else said(phone.lstrip("+").strip())
-    by_id = parse_phone(f"+{contact_id}") if channel in (None, WHATSAPP) else None
-    if phone is None or bare is None or (bare == contact_id and by_id is not None):
+    if channel not in (None, WHATSAPP):
+        return None
+    by_id = parse_phone(f"+{contact_id}")
+    if by_id is not None or phone is None:
         return by_id
-    return parse_phone(f"+{bare}" if phone.startswith("+") else bare)
+    bare = said(phone.lstrip("+").strip())
+    return None if bare is None else parse_phone(f"+{bare}" if phone.startswith("+") else bare)
 
 
 def message_channel_of(body: Mapping[str, Any], contact_id: str, phone: Phone | None) -> str | None:
