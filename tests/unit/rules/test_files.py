@@ -139,6 +139,12 @@ def test_a_file_of_nothing_but_problems_is_answered_soon(tmp_path: Path) -> None
     assert found[-1] == f"toys.toml: has {4000 - MOST_PROBLEMS} problems more: mend these first"
 
 
+def test_no_depth_of_brackets_ends_in_a_traceback(tmp_path: Path) -> None:
+    for depth in range(200, 600):
+        (problem, *_) = told(tmp_path, f"a = {'[' * depth}{']' * depth}")
+        assert "is no key" in problem or "without end" in problem
+
+
 @pytest.mark.parametrize(
     ("make", "wanted"),
     [
@@ -164,6 +170,18 @@ def test_a_file_that_this_user_may_not_read_is_one_line(tmp_path: Path, monkeypa
     assert [str(problem) for problem in check(tmp_path, [TOYS])] == [
         f"{tmp_path}/toys.toml: cannot be read (Permission denied): let this user read it"
     ]
+
+
+def test_a_file_that_this_user_may_not_look_at_does_not_count_as_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "lstat", refused)
+    monkeypatch.setattr(Path, "stat", refused)
+    (problem,) = check(tmp_path, [TOYS])
+    assert problem.text == "cannot be read (Permission denied): let this user read it"
 
 
 def test_a_link_to_a_file_is_that_file(tmp_path: Path) -> None:
