@@ -214,7 +214,7 @@ def _parsed(file: RuleFile[M], text: str) -> tuple[M | None, list[Fault]]:
     try:
         document = tomllib.loads(text)
     except RecursionError:
-        raise _Unreadable("has brackets within brackets without end: close them") from None
+        raise _Unreadable("has too many brackets within brackets: close them, or take some out") from None
     except tomllib.TOMLDecodeError as exc:
         raise _no_toml(str(exc), text) from None
     except ValueError:  # Python reads no number of more than 4300 digits
