@@ -19,6 +19,8 @@ ALL: Final = "*"
 
 
 def _listed(value: object) -> object:
+    if not isinstance(value, str | list | tuple):
+        raise ValueError('must be a name in quotes, a list of names, or "*"')
     return (value,) if isinstance(value, str) else value
 
 

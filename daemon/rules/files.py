@@ -85,7 +85,7 @@ def load(folder: Path | None, file: RuleFile[M]) -> M:
 
     Raises: WrongRules with all problems of the file, or the one of the folder.
     """
-    problems = _of_folder(folder)
+    _, problems = _names(folder)
     if not problems:
         model, problems = _read(folder, file)
         if model is not None:
@@ -108,10 +108,17 @@ def check(folder: Path | None, files: Sequence[RuleFile[Any]]) -> list[Problem]:
 
 def own(folder: Path | None, file: RuleFile[Any]) -> Path | None:
     """The file of *folder* that counts in place of the shipped one, None where there is none. A link that leads
-    nowhere is one: what it should lead to was meant to count."""
-    if folder is None or not os.path.lexists(folder / file.name):
+    nowhere is one, and so is what this user may not look at: it was meant to count."""
+    if folder is None:
         return None
-    return folder / file.name
+    path = folder / file.name
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        pass
+    return path
 
 
 def _examined(
@@ -119,9 +126,10 @@ def _examined(
 ) -> tuple[dict[RuleFile[Any], BaseModel], list[Problem]]:
     """The models of those *files* that are sound, and the problems of the others and of *folder*."""
     loaded: dict[RuleFile[Any], BaseModel] = {}
-    if problems := _of_folder(folder):
+    names, problems = _names(folder)
+    if problems:
         return loaded, problems
-    problems = _unknown(folder, [file.name for file in files])
+    problems = _unknown(folder, names, [file.name for file in files])
     for file in files:
         model, found = _read(folder, file)
         problems += found
@@ -130,37 +138,31 @@ def _examined(
     return loaded, problems
 
 
-def _of_folder(folder: Path | None) -> list[Problem]:
-    """What is wrong with the folder itself."""
+def _names(folder: Path | None) -> tuple[list[str], list[Problem]]:
+    """The names in the folder, or what is wrong with the folder itself."""
     do = "correct FERRYMAN_RULES_DIR, or make the folder with `ferryman rules init`"
     try:
-        _entries(folder)
+        return [] if folder is None else sorted(os.listdir(folder)), []
     except FileNotFoundError:
         text = f"is not there: {do}"
     except NotADirectoryError:
         text = f"is no folder: {do}"
     except OSError as exc:
         text = f"cannot be read ({exc.strerror}): let this user read it, or correct FERRYMAN_RULES_DIR"
-    else:
-        return []
-    return [Problem(shown_path(folder), None, "", text)]
+    return [], [Problem(shown_path(folder), None, "", text)]
 
 
-def _unknown(folder: Path | None, known: Sequence[str]) -> list[Problem]:
+def _unknown(folder: Path | None, names: Sequence[str], known: Sequence[str]) -> list[Problem]:
     """A problem for each file that is named as a rule file is and that nothing reads: its rules would never count.
     Hidden files are those of editors, and of an `init` that was cut short."""
     problems = []
-    for name in _entries(folder):
+    for name in names:
         if name.lower().endswith(".toml") and not name.startswith(".") and name not in known:
             near = get_close_matches(Path(name).stem.lower(), [Path(one).stem for one in known], n=1)
             do = f"did you mean {near[0]}.toml?" if near else "rename it, or take it out"
             text = f"is no rule file (known are {', '.join(known)}): {do}"
             problems.append(Problem(f"{shown_path(folder)}/{visible(name)}", None, "", text))
     return problems
-
-
-def _entries(folder: Path | None) -> list[str]:
-    return [] if folder is None else sorted(os.listdir(folder))
 
 
 def _read(folder: Path | None, file: RuleFile[M]) -> tuple[M | None, list[Problem]]:
@@ -212,7 +214,7 @@ def _parsed(file: RuleFile[M], text: str) -> tuple[M | None, list[Fault]]:
     try:
         document = tomllib.loads(text)
     except RecursionError:
-        raise _Unreadable("has brackets within brackets without end: close them") from None
+        raise _Unreadable("has too many brackets within brackets: close them, or take some out") from None
     except tomllib.TOMLDecodeError as exc:
         raise _no_toml(str(exc), text) from None
     except ValueError:  # Python reads no number of more than 4300 digits

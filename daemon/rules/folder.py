@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from daemon.rules.files import RuleFile, own
+from daemon.rules.files import RuleFile
 from schemas.errors import FerrymanError
 
 
@@ -33,8 +33,8 @@ def init(folder: Path, files: Sequence[RuleFile[Any]], *, dry_run: bool = False)
         if not dry_run:
             folder.mkdir(parents=True, exist_ok=True)
         for file in files:
-            there = own(folder, file) is not None
-            yield Written(folder / file.name, not there and (dry_run or _write(folder / file.name, file.shipped())))
+            path = folder / file.name
+            yield Written(path, not os.path.lexists(path) and (dry_run or _write(path, file.shipped())))
     except OSError as exc:
         raise NotWritten(f"{folder} cannot be written ({exc.strerror}): name a folder that this user may fill") from exc
 

@@ -49,7 +49,10 @@ class Lines:
     def _document(self, statement: int) -> Any:
         """What the text says to the end of that statement."""
         if statement not in self._documents:
-            self._documents[statement] = tomllib.loads(self._text[: self._ends[statement]])
+            try:
+                self._documents[statement] = tomllib.loads(self._text[: self._ends[statement]])
+            except RecursionError:  # it parsed before, a few calls further from the end of the stack
+                self._documents[statement] = {}
         return self._documents[statement]
 
 

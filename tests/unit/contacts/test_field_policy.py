@@ -69,7 +69,7 @@ async def test_the_handlers_are_given_the_policy_of_the_rules_in_force(tmp_path:
         (rule('["Email", "zzz"]'), ["2: rules[1].where.field[2]: zzz is no field that Ferryman writes: known are "]),
         (rule('"\\u001b[2J"'), [r"2: rules[1].where.field: \x1b[2J is no field"]),
         (rule("[]"), ["2: rules[1].where.field: names no field"]),
-        (rule("7"), ["2: rules[1].where.field: must be a list in brackets"]),
+        (rule("7"), ["2: rules[1].where.field: must be a name in quotes"]),
         (rule('["Email", "*"]'), ['2: rules[1].where.field: has "*" beside other names']),
         (rule('"Email"', '"vizi"'), ["3: rules[1].then.owner: must be 'orders', 'cgb' or 'newest'"]),
         (rule('["Email", "Email"]'), ["2: rules[1].where.field: Email is named 2 times"]),

@@ -100,7 +100,7 @@ def test_a_folder_without_the_file_gets_the_shipped_one(tmp_path: Path) -> None:
         ("a = 1\na = 2\n", ["toys.toml:2: is no TOML: Cannot overwrite a value"]),
         ('a = "\x1b[2J"', [r"toys.toml:1: is no TOML: Illegal character '\x1b'"]),
         (b"a = 1\n\xff", ["toys.toml:2: is not UTF-8 here"]),
-        ("a = " + "[" * 5000, ["toys.toml: has brackets within brackets without end"]),
+        ("a = " + "[" * 5000, ["toys.toml: has too many brackets within brackets"]),
         ("a = " + "1" * 5000, ["toys.toml: holds a number of too many digits"]),
         ("#" * (MOST_BYTES + 1), ["toys.toml: is larger than 64 KiB"]),
         ("#" * MOST_BYTES, []),
@@ -139,6 +139,13 @@ def test_a_file_of_nothing_but_problems_is_answered_soon(tmp_path: Path) -> None
     assert found[-1] == f"toys.toml: has {4000 - MOST_PROBLEMS} problems more: mend these first"
 
 
+def test_no_depth_of_brackets_ends_in_a_traceback(tmp_path: Path) -> None:
+    for depth in range(200, 600):
+        (tmp_path / "toys.toml").write_text(f"a = {'[' * depth}{']' * depth}")
+        (problem,) = check(tmp_path, [TOYS])
+        assert "is no key" in problem.text or "too many brackets" in problem.text
+
+
 @pytest.mark.parametrize(
     ("make", "wanted"),
     [
@@ -164,6 +171,18 @@ def test_a_file_that_this_user_may_not_read_is_one_line(tmp_path: Path, monkeypa
     assert [str(problem) for problem in check(tmp_path, [TOYS])] == [
         f"{tmp_path}/toys.toml: cannot be read (Permission denied): let this user read it"
     ]
+
+
+def test_a_file_that_this_user_may_not_look_at_does_not_count_as_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "lstat", refused)
+    monkeypatch.setattr(Path, "stat", refused)
+    (problem,) = check(tmp_path, [TOYS])
+    assert problem.text == "cannot be read (Permission denied): let this user read it"
 
 
 def test_a_link_to_a_file_is_that_file(tmp_path: Path) -> None:
