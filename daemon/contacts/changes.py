@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from adapters.postgres import contacts, people, told_fields
+from adapters.postgres import contacts, people, refreshed, told_fields
 from adapters.postgres.people import Met
 from adapters.postgres.person_orders import Asked, PersonOrders
 from adapters.postgres.pool import Connection
@@ -87,6 +87,8 @@ async def record(conn: Connection, rows: Sequence[Row]) -> None:
     met = await people.meet(conn, [Met(_identities(row), row.change.system) for row in changed])
     taken = [_person(row, contact) for row, contact in zip(changed, met, strict=True) if contact is not None]
     await told_fields.take(conn, [person for person in taken if person.name or person.email or person.language])
+    if told_of := {row.phone.e164 for row in changed if row.phone is not None}:
+        await refreshed.seen(conn, sorted(told_of))
     if doubts := {row.phone.e164 for row in changed if row.phone is not None and row.news}:
         await contacts.forget_written(conn, doubts)
     await told_fields.store(conn, [_row(row, row.phone, one) for row in changed if row.phone for one in row.news])

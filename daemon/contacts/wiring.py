@@ -16,11 +16,11 @@ from adapters.postgres.whatsapp_checks import known_of
 from adapters.registry import CHECKERS, DIRECTORIES
 from daemon.bus.batcher import Batcher
 from daemon.bus.metrics import OF_ALL
-from daemon.bus.worker import Domain, Outside
+from daemon.bus.worker import Domain, Duty, Outside
+from daemon.contacts import reconciler, refresh
 from daemon.contacts.checking import Checkers
 from daemon.contacts.field_policy import FIELDS, FieldPolicy
 from daemon.contacts.fields import KEPT, OF_AN_ORDER
-from daemon.contacts.reconciler import duties
 from daemon.contacts.validation import Terms
 from daemon.telemetry.declared import Declared
 from schemas.phone import Phone
@@ -65,6 +65,7 @@ METRICS: Final = (
     Declared("cgb_whatsapp_available", "counter", "Numbers found to be on WhatsApp."),
     Declared("cgb_whatsapp_unavailable", "counter", "Numbers found not to be on WhatsApp."),
     Declared("ferryman_field_conflicts_total", "counter", "Fields that CGB has changed and that the orders own."),
+    Declared("ferryman_contacts_refreshed_total", "counter", "Contacts that were looked at in CGB by the clock."),
     Declared("ferryman_orders_reconciled_total", "counter", "Orders without an end that were synced again."),
     Declared(
         "ferryman_orders_unsettled",
@@ -195,11 +196,16 @@ def _directory(outside: Outside, gate: Gate) -> ContactDirectory:
     )
 
 
+def _duties(outside: Outside) -> Sequence[Duty]:
+    """What the domain does by the clock. The refresh is not in the way of the handlers' gate: it has one of its own."""
+    return [*reconciler.duties(outside), *refresh.duties(outside, lambda: _directory(outside, _cgb_gate(outside)))]
+
+
 CONTACTS: Final[Domain[ContactDeps]] = Domain(
     name="contacts",
     opened=_opened,
     metrics=METRICS,
     scopes={CGB: CGB_SCOPE, WHAPI: WHAPI_SCOPE},
-    duties=duties,
+    duties=_duties,
     rules=(FIELDS,),
 )

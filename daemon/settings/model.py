@@ -132,6 +132,8 @@ class Settings(BaseModel):
     cgb_sync_concurrency: Annotated[int, whole(1, 1000)] = 5
     cgb_sync_delay_ms: Annotated[int, whole(0, 3_600_000)] = 2000
     cgb_sync_coalesce: Switch = False
+    cgb_refresh_minutes: Annotated[int, whole(0, 10_080)] = 60  # 0: never
+    cgb_refresh_days: Annotated[int, whole(1, 365)] = 7
     cgb_sync_branches: Branches = ()  # of Vizi, in lower case; whose orders are synced; empty: all
     cgb_templates: Mapping[str, Plain] = Field(default_factory=dict)  # template name in lower case: flow id
 

@@ -109,3 +109,23 @@ async def test_our_own_writes_that_come_back_late_and_out_of_order_change_nothin
     assert {row["email"] for row in await db.fetch("SELECT email FROM contacts")} == {last}
     assert len(cgb.ledger.writes()) <= people * states, "no echo makes a write"
     assert await db.fetchval("SELECT count(*) FROM told_fields WHERE owner = 'newest'") == 0
+
+
+async def test_what_no_flow_has_told_is_found_by_the_clock(
+    tmp_path: Path, settings: dict[str, Any], cgb: CgbSandbox, db: Pool
+) -> None:
+    async with running(tmp_path, **settings) as here:
+        await here.post(an_order(1, id="IL1"))
+        await here.post(an_order(2, id="IL2"))
+        await settled(db, here, settings, tmp_path)
+    contact = cgb.account.contacts[id_of(1)]
+    contact.write({"Email": "changed@example.com", "visa_country": "mars"})
+    await db.execute("UPDATE contact_identities SET cgb_seen_at = now() - interval '61 minutes'")
+    asked = len(cgb.ledger.entries)
+    async with running(tmp_path, **settings) as here:
+        await until(lambda: contact.values["visa_country"] == "uk", "the order's value, written again")
+        await settled(db, here, settings, tmp_path)
+    assert contact.values["Email"] == "changed@example.com"
+    assert await db.fetchval("SELECT email FROM contacts WHERE name = 'Buyer 1'") == "changed@example.com"
+    # the account's fields for the refresh and for the sync, a look at each contact, and one sync of a look and a write
+    assert len(cgb.ledger.entries) - asked <= 6

@@ -1,0 +1,121 @@
+"""The refresh: by the clock, the contacts of people who have ordered lately are looked at again in CGB.
+
+It finds what was changed there and was told by no flow. What it finds is a `contact.changed` like that of a flow, and
+contact-changes decides. A contact that a sync, a flow or a refresh has looked at within CGB_REFRESH_MINUTES is left
+alone. The looks are bulk at the rate limit, a quarter of it at most, one after the other: live orders go first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from adapters import permit
+from adapters.permit import Permit
+from adapters.postgres import refreshed
+from adapters.postgres.bus import outbox
+from adapters.postgres.person_orders import Asked, of_persons
+from daemon.bus.worker import Duty, Outside
+from daemon.contacts.decisions import differing
+from daemon.contacts.field_policy import FIELDS, FieldPolicy
+from daemon.contacts.fields import digest_of
+from daemon.contacts.told import wanted
+from schemas.contact_changes import change_data
+from schemas.contacts import DirectoryContact, FieldValue
+from schemas.envelope import Event, event_id
+from schemas.errors import FerrymanError, NotSent, Transient, Uncertain
+from schemas.identity import key
+from schemas.orders import order_from
+from schemas.phone import Phone, line
+
+if TYPE_CHECKING:
+    from adapters.ports import ContactDirectory
+
+EVERY_S: Final = 60.0
+PAGE: Final = 500
+SHARE: Final = 4
+"""One of so many places at the rate limit is for refreshes."""
+
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
+
+log = structlog.get_logger(__name__)
+
+
+class Refresh:
+    """The refresh of one process. *directory* is asked for when there is something to look at."""
+
+    def __init__(self, outside: Outside, directory: Callable[[], ContactDirectory]) -> None:
+        self._outside = outside
+        self._make = directory
+        self._directory: ContactDirectory | None = None
+        self._policy = FieldPolicy.of(outside.rules(FIELDS))
+        self._before = _LATEST
+
+    async def round(self) -> None:
+        """Look at the contacts that are due, as many as a minute has room for. An outage, and a rate limit that is
+        used up, end the round: what was not looked at waits for its next turn."""
+        settings = self._outside.settings
+        page = await refreshed.ordered_lately(self._outside.pool, settings.cgb_refresh_days, self._before, PAGE)
+        permit.current.set(Permit(may_send=_always, priority="bulk", asked=True))
+        try:
+            for _ in range(max(1, settings.cgb_rate_per_minute // SHARE)):
+                due = await refreshed.claim(self._outside.pool, page.phones, settings.cgb_refresh_minutes, 1)
+                if not due:
+                    self._before = page.until or _LATEST
+                    break
+                await self._look(Phone.parse_e164(due[0]))
+        except (NotSent, Transient, Uncertain) as error:
+            log.info("contacts.refresh_stopped", error=error.code)
+        except FerrymanError as error:
+            log.warning("contacts.refresh_stopped", error=error.code)
+
+    async def _look(self, phone: Phone) -> None:
+        """Ask CGB for the contact of *phone*, and tell where it holds something else than it was given last."""
+        (stand,) = await of_persons(self._outside.pool, [Asked(phone.e164, whole=True)])
+        if stand.newest_body is None or stand.received_at is None:
+            return
+        self._directory = directory = self._directory or self._make()
+        order, at = order_from(stand.newest_body.encode(), stand.received_at), self._outside.now()
+        _, fields = wanted(order, phone, stand, await directory.field_names(), self._policy)
+        if stand.written != digest_of(line(phone.e164), fields):
+            return  # it is to be given something else: that sync looks by itself
+        found = await directory.find(phone)
+        if found is None:
+            return  # a contact that was deleted there is made again when its person orders
+        self._outside.metrics.inc("ferryman_contacts_refreshed_total")
+        if changed := self._changed(fields, found):
+            async with self._outside.pool.acquire() as conn, conn.transaction():
+                await outbox.emit(conn, [_told(phone, found.id, changed, at)])
+
+    def _changed(self, fields: Mapping[str, FieldValue], found: DirectoryContact) -> dict[str, str]:
+        """The fields that CGB has changed. A field that is blank there says something only where the orders own it."""
+        held = {name: found.fields.get(name, "").strip() for name in differing(fields, found.fields)}
+        return {name: text for name, text in held.items() if text or self._policy.owner_of(name) == "orders"}
+
+
+def _always() -> None:
+    """The looks change nothing, so no lease is needed for them."""
+
+
+def _told(phone: Phone, contact_id: str, fields: Mapping[str, str], at: datetime) -> Event:
+    data = change_data(system="cgb", contact_id=contact_id, phone=phone, at=at, fields=fields, received=b"null")
+    return Event(
+        id=event_id("cgb", "refresh", contact_id, at.isoformat()),
+        type="contact.changed",
+        source="cgb",
+        subject=key(phone=phone),
+        time=at,
+        data=data,
+    )
+
+
+def duties(outside: Outside, directory: Callable[[], ContactDirectory]) -> Sequence[Duty]:
+    """The refresh of a process; none where it is off, and while the sync is off, or only planned."""
+    settings = outside.settings
+    asks = settings.cgb_sync_enabled and not settings.cgb_sync_dry_run and settings.cgb_api_key is not None
+    if not asks or not settings.cgb_refresh_minutes:
+        return ()
+    return (Duty("refresh", Refresh(outside, directory).round, EVERY_S),)
