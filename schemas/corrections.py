@@ -1,4 +1,5 @@
-"""An operator's correction of an order: it goes before what the order itself says of its buyer.
+"""A correction of an order, by an operator or by what CGB has told: it goes before what the order itself says of its
+buyer.
 
 It is a member of the order's body, put before all others. The rest of the text stays exactly as it was received, so
 the order's own values can still be compared with those of a later state.
@@ -19,20 +20,39 @@ START: Final = f'{{"{MEMBER}":'
 """A corrected body begins so, and no other one."""
 
 
-def corrected(text: str, values: Mapping[str, str], at: datetime) -> str:
+def corrected(text: str, values: Mapping[str, str], at: datetime, since: Mapping[str, datetime] | None = None) -> str:
     """*text*, an order's body, with *values* by FIELDS as its only corrections; *at* tells two corrections of the same
-    values apart. Without values: the order's own text."""
+    values apart. *since*: when each was said, where that was not *at*. Without values: the order's own text."""
     own = own_text(text)
     if not values:
         return own
-    member = json.dumps({**dict(sorted(values.items())), "at": at.isoformat()})
-    return f"{START}{member},{own.lstrip()[1:]}"
+    member: dict[str, Any] = {**dict(sorted(values.items())), "at": at.isoformat()}
+    earlier = {name: moment.isoformat() for name, moment in sorted((since or {}).items()) if name in values}
+    text = json.dumps(member | ({"since": earlier} if earlier else {}))
+    return f"{START}{text},{own.lstrip()[1:]}"
 
 
 def corrections_of(text: str) -> dict[str, str]:
     """The corrections in *text*, by FIELDS."""
     member, _ = _member(text)
     return {name: value for name, value in member.items() if name in FIELDS and isinstance(value, str)}
+
+
+def corrected_at(text: str) -> dict[str, datetime]:
+    """When each correction in *text* was said, by FIELDS."""
+    member, _ = _member(text)
+    since = member.get("since")
+    times = {name: since.get(name) if isinstance(since, dict) else None for name in corrections_of(text)}
+    found = {name: _moment(time) or _moment(member.get("at")) for name, time in times.items()}
+    return {name: at for name, at in found.items() if at is not None}
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return at if at is not None and at.tzinfo is not None else None
 
 
 def own_text(text: str) -> str:

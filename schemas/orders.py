@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from schemas.corrections import MEMBER, corrections_of
+from schemas.corrections import MEMBER, corrected_at, corrections_of
 from schemas.errors import Malformed
 from schemas.moments import day, from_epoch, moment
 from schemas.phone import Phone, parse_phone
@@ -41,8 +41,9 @@ class Order:
     *received_at* and *order_id* it tells which of a person's orders is the newest. The `*_data` of one person
     are the first applicant's; *applicants_data* has all applicants. *phone* None: the order has no usable phone.
     *placed_at*: when the form was made, else *received_at*. *form_revision*: counts the states of the form.
-    *whatsapp_alerts_enabled* None: not said, which is no consent. *raw_body*: the exact text received, behind an
-    operator's corrections where there are any; they count for *phone*, *client_name* and *client_email*.
+    *whatsapp_alerts_enabled* None: not said, which is no consent. *raw_body*: the exact text received, behind
+    corrections where there are any; they count for *phone*, *client_name* and *client_email*. *corrected_at*: their
+    names (`phone`, `name`, `email`), and when each was said; None without any.
     """
 
     order_id: str
@@ -98,6 +99,7 @@ class Order:
     extra_data: Mapping[str, Any]
     placed_at: datetime
     form_revision: int | None
+    corrected_at: tuple[tuple[str, datetime], ...] | None = None
 
     def __repr__(self) -> str:
         return f"Order({self.order_id})"
@@ -208,6 +210,7 @@ def order_from(data: bytes, received_at: datetime) -> Order:
         applicants_data=form.applicants,
         placed_at=min(moment(form.created_at) or received_at, received_at),
         form_revision=form.meta.revision if form.meta else None,
+        corrected_at=tuple(corrected_at(text).items()) if corrected else None,
         **_first_applicant(form.applicants),
     )
 

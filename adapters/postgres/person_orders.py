@@ -37,7 +37,8 @@ class PersonOrders:
     line has whose sync has begun to write, and the asking one; MOST_COUNTED stands for more. *notations*: those of the
     line under which the directory may have the person: the phone, and before or after it another one that the person
     is known by. *told*: what the directory has told of its fields. *doubt*: the last mark of who learned that the
-    contact may hold something else. *own*: marks of what was written to it, the newest first."""
+    contact may hold something else. *own*: marks of what was written to it, the newest first. *follows*: where no
+    order asks, whether an order of the person waits for its sync."""
 
     event_id: str | None
     tried: bool
@@ -51,6 +52,7 @@ class PersonOrders:
     told: Mapping[str, ToldField] = field(default_factory=dict)
     doubt: int = 0
     own: Sequence[str] = ()
+    follows: bool = False
 
     def brief(self) -> PersonOrders:
         """This without the text, so that it takes little memory while it waits."""
@@ -65,7 +67,8 @@ SELECT own.event_id, COALESCE(own.tried, false), newest.order_id,
   newest.webhook_received_at,
   COALESCE(i.cgb_contact_id, j.cgb_contact_id), COALESCE(i.cgb_digest, j.cgb_digest), counted.n,
   given.other, COALESCE(j.known, w.known, false),
-  told.fields, told.values, told.at, GREATEST(i.cgb_doubt, j.cgb_doubt, 0), COALESCE(i.cgb_own, j.cgb_own)
+  COALESCE(follows.yes, false), told.fields, told.values, told.at,
+  GREATEST(i.cgb_doubt, j.cgb_doubt, 0), COALESCE(i.cgb_own, j.cgb_own)
 FROM unnest($1::text[], $2::text[], $3::boolean[], $4::text[], $5::text[]) WITH ORDINALITY
   AS given (phone, order_id, whole, other, line, place)
 LEFT JOIN LATERAL (
@@ -103,6 +106,12 @@ LEFT JOIN LATERAL (
     LIMIT {MOST_COUNTED}) AS theirs
 ) counted ON true
 LEFT JOIN LATERAL (
+  SELECT true AS yes FROM orders
+  WHERE given.order_id = '' AND client_phone_e164 IN (given.phone, given.other)
+    AND COALESCE(cgb_sync_status, '') = 'pending' AND COALESCE(lower(order_status), '') <> 'canceled'
+  LIMIT 1
+) follows ON true
+LEFT JOIN LATERAL (
   SELECT array_agg(field) AS fields, array_agg(value) AS values, array_agg(told_at) AS at FROM (
     SELECT field, value, told_at FROM told_fields WHERE line = given.line LIMIT {MOST_TOLD}) AS one
 ) told ON true
@@ -130,6 +139,7 @@ def _answer(
     orders: int,
     other: str | None,
     known: bool,
+    follows: bool,
     fields: Sequence[str] | None,
     values: Sequence[str],
     at: Sequence[datetime],
@@ -145,4 +155,5 @@ def _answer(
         notations = (phone, other)
     told = {} if fields is None else dict(zip(fields, map(ToldField, values, at), strict=True))
     newest = newest_id, newest_body, received_at
-    return PersonOrders(event_id, tried, *newest, contact_id, written, orders, notations, told, doubt, own or ())
+    marks = told, doubt, own or ()
+    return PersonOrders(event_id, tried, *newest, contact_id, written, orders, notations, *marks, follows)

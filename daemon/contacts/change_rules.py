@@ -19,7 +19,7 @@ from daemon.contacts.decisions import differing
 from daemon.contacts.field_policy import FieldPolicy
 from daemon.contacts.fields import WRITTEN
 from daemon.contacts.own_writes import is_own
-from daemon.contacts.told import in_force
+from daemon.contacts.told import SaidAt, in_force, is_later
 from schemas.contact_changes import ContactChange
 from schemas.contacts import FieldValue, Owner, ToldField
 
@@ -40,15 +40,15 @@ class News(NamedTuple):
 def news_of(
     change: ContactChange,
     fields: Mapping[str, FieldValue],
-    ordered_at: datetime | None,
+    said_at: SaidAt,
     told: Mapping[str, ToldField],
     own: Sequence[str],
     policy: FieldPolicy,
 ) -> list[News]:
-    """What *change* tells that is new. *fields*: what the person's newest order says, placed at *ordered_at*; none and
-    None where there is no order. *told* and *own*: what was told before, and the marks of what was written. What no
-    order says is taken, whoever owns it."""
-    wanted = in_force(fields, told, ordered_at, policy)
+    """What *change* tells that is new. *fields* and *said_at*: what the person's newest order says, and since when.
+    *told* and *own*: what was told before, and the marks of what was written. What no order says is taken, whoever owns
+    it."""
+    wanted = in_force(fields, told, said_at, policy)
     found = []
     for field, value in change.fields.items():
         owner: Owner = policy.owner_of(field) if field in WRITTEN else "cgb"
@@ -57,7 +57,7 @@ def news_of(
             continue
         if is_own(own, field, value, change.at, None if before is None else before.at):
             continue
-        newest = owner == "newest" and (ordered_at is None or ordered_at < change.at)
+        newest = owner == "newest" and is_later(change.at, said_at(field))
         taken = owner == "cgb" or newest or field not in fields
         found.append(News(field, value, wanted.get(field), owner, taken))
     return found

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from adapters.postgres import contacts, people, refreshed, told_fields
+from adapters.postgres import contacts, people, refreshed, stored_orders, told_fields
 from adapters.postgres.people import Met
 from adapters.postgres.person_orders import Asked, PersonOrders
 from adapters.postgres.pool import Connection
@@ -21,8 +22,9 @@ from daemon.bus.aside import LARGE_BYTES, in_thread
 from daemon.bus.outcome import Done, Outcome, Row, Turn
 from daemon.bus.worker import Worker
 from daemon.contacts.change_rules import News, news_of
+from daemon.contacts.correcting import corrected_state, store
 from daemon.contacts.fields import WRITTEN, fields_of
-from daemon.contacts.told import EMAIL, LANGUAGE, NAME
+from daemon.contacts.told import CORRECTED, EMAIL, LANGUAGE, NAME, never, said_by
 from daemon.contacts.wiring import CONTACTS, ContactDeps
 from schemas.contact_changes import ContactChange, change_from
 from schemas.envelope import Event
@@ -38,12 +40,15 @@ KINDS: Final = {"cgb": IdentityKind.CGB}
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Changed:
-    """What the event *event_id* tells of a person. *phone*: None where it is not known."""
+    """What the event *event_id* tells of a person, as seen at *now*. *phone*: None where it is not known. *order_id*:
+    of the person's newest order, None where there is none."""
 
     change: ContactChange
     event_id: str
     phone: Phone | None
     news: Sequence[News]
+    now: datetime
+    order_id: str | None = None
 
 
 async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
@@ -55,13 +60,13 @@ async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
         raise Malformed("the event's system is not known")
     phone = change.phone or await deps.phone_of(change.contact_id)
     if phone is None:
-        return Done(rows=(Changed(change, event.id, None, news_of(change, {}, None, {}, (), deps.policy)),))
+        return Done(rows=(Changed(change, event.id, None, news_of(change, {}, never, {}, (), deps.policy), turn.now),))
     stand = await deps.orders_of(Asked(phone.e164, whole=True))
     order = await _newest(stand)
     fields = {} if order is None else fields_of(order, phone, stand.orders, WRITTEN)
-    ordered_at = None if order is None else order.ordered_at
-    news = news_of(change, fields, ordered_at, stand.told, stand.own, deps.policy)
-    rows = (Changed(change, event.id, phone, news),)
+    said_at = never if order is None else said_by(order)
+    news = news_of(change, fields, said_at, stand.told, stand.own, deps.policy)
+    rows = (Changed(change, event.id, phone, news, turn.now, stand.newest_id),)
     if not news:
         return Done(rows=rows, skipped="known already")
     if lost := sum(not one.taken for one in news):
@@ -81,8 +86,9 @@ async def _newest(stand: PersonOrders) -> Order | None:
     return await in_thread(lambda: order_from(text, received_at))
 
 
-async def record(conn: Connection, rows: Sequence[Row]) -> None:
-    """Write a batch of changes. Locks people before their fields."""
+async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
+    """Write a batch of changes; returns the events of the orders that say now what was told. Locks people before their
+    fields, and these before orders."""
     changed = [row for row in rows if isinstance(row, Changed)]
     met = await people.meet(conn, [Met(_identities(row), row.change.system) for row in changed])
     taken = [_person(row, contact) for row, contact in zip(changed, met, strict=True) if contact is not None]
@@ -92,6 +98,28 @@ async def record(conn: Connection, rows: Sequence[Row]) -> None:
     if doubts := {row.phone.e164 for row in changed if row.phone is not None and row.news}:
         await contacts.forget_written(conn, doubts)
     await told_fields.store(conn, [_row(row, row.phone, one) for row in changed if row.phone for one in row.news])
+    emitted: list[Event] = []
+    for row in sorted(changed, key=lambda row: (row.order_id or "", row.change.at, row.event_id)):
+        emitted += await _correct(conn, row)
+    return emitted
+
+
+async def _correct(conn: Connection, row: Changed) -> Sequence[Event]:
+    """Let the person's newest order say what was taken of its buyer; it counts until the order says something else."""
+    values = {CORRECTED[n.field]: n.value for n in row.news if n.taken and n.value and n.field in CORRECTED}
+    if row.phone is None or row.order_id is None or not values:
+        return ()
+    state = await stored_orders.locked(conn, row.order_id)
+    if state is None or not state.text:
+        return ()
+    order = order_from(state.text.encode(), state.received_at)
+    says = {"name": order.client_name, "email": order.client_email}
+    owners = {CORRECTED[n.field]: n.owner for n in row.news if n.field in CORRECTED}
+    late = {name for name, at in (order.corrected_at or ()) if at > row.change.at and owners.get(name) != "cgb"}
+    values = {name: value for name, value in values.items() if value != says[name] and name not in late}
+    if not values or order.phone is None or line(order.phone.e164) != line(row.phone.e164):
+        return ()
+    return await store(conn, *corrected_state(state, values, row.now, row.change.at), actor=row.change.system)
 
 
 def _identities(row: Changed) -> list[Identity]:

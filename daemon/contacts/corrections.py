@@ -8,7 +8,7 @@ from adapters.postgres import orders
 from adapters.postgres.orders import OrderRow, row_of
 from adapters.postgres.pool import Connection
 from daemon.contacts.states import state_from
-from schemas.corrections import START, corrected, corrections_of, own_values
+from schemas.corrections import START, corrected, corrected_at, corrections_of, own_values
 from schemas.envelope import Event
 
 
@@ -26,7 +26,8 @@ async def carried_over(conn: Connection, rows: Sequence[OrderRow]) -> tuple[list
     for row in rows:
         if (text := stored.get(row.order_id)) and (values := _still_counting(text, row.text)):
             at = row.state[2]
-            order, event = state_from(corrected(row.text, values, at), at)
+            since = {name: said for name, said in corrected_at(text).items() if name in values}
+            order, event = state_from(corrected(row.text, values, at, since), at)
             events[event.id] = event._replace(causationid=row.event_id)
             after.append(row_of(order, event.id, mended=row.mended))
         else:

@@ -122,6 +122,8 @@ async def _look_up(event: Event, deps: ContactDeps, turn: Turn, order: Order | N
     if order is not None and stand.event_id not in (None, event.id):
         # this state may have been written, half or in doubt, before the newer one came
         return Done(rows=(Doubt(phone.e164),), skipped="superseded")
+    if order is None and stand.newest_id is None and stand.follows:
+        return Done(rows=(Doubt(phone.e164),), skipped="an order follows")
     shown = order
     if stand.newest_body is not None and stand.received_at is not None:
         shown = (await _read(stand.newest_body.encode(), stand.received_at)).brief()

@@ -1,33 +1,26 @@
 """An operator's correction of an order: who its buyer is. It counts until the order itself says something else there.
 
-The corrected order is a newer state of it. It is stored at once, and its events leave by the outbox, so neither a crash
-nor a Redis that is away loses the correction.
+It is stored at once, and its events leave by the outbox, so neither a crash nor a Redis that is away loses it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from adapters.postgres import stored_orders
 from adapters.postgres.bus import outbox
-from adapters.postgres.orders import row_of
-from adapters.postgres.pool import Connection, Pool
-from daemon.contacts.recording import replaced
-from daemon.contacts.states import state_from
+from adapters.postgres.pool import Pool
+from daemon.contacts.correcting import corrected_state, store
 from daemon.operator.orders import NoSuchOrder
 from schemas.cleaned import NAME_LENGTH, cut, visible
-from schemas.corrections import corrected, corrections_of
 from schemas.errors import UsageError
 from schemas.orders import Order, order_from
 from schemas.phone import parse_phone
 
-ACTION: Final = "order.corrected"
-
 _LONGEST_EMAIL: Final = 320
-_LATER: Final = timedelta(microseconds=1)
 
 
 class NoCorrection(UsageError):
@@ -57,20 +50,12 @@ async def correct(
         before = order_from(state.text.encode(), state.received_at)
         values = {name: _read(name, text, before) for name, text in given.items()}
         changed = tuple(name for name, value in values.items() if value != _said(before)[name])
-        at = max(now, state.received_at + _LATER)  # also where another host's clock runs ahead
-        text = corrected(state.text, corrections_of(state.text) | values, at)
-        order, event = state_from(text, at)
+        order, event = corrected_state(state, values, now)
         phone = None if order.phone is None else order.phone.e164
         if dry_run or not changed:
             return Correction(order_id, changed, phone)
-        await _store(conn, order, event.id, operator)
-        await outbox.emit(conn, [event])
+        await outbox.emit(conn, await store(conn, order, event, operator))
         return Correction(order_id, changed, phone, event.id)
-
-
-async def _store(conn: Connection, order: Order, event_id: str, operator: str) -> None:
-    """Make *order* the newest state, with what follows from it."""
-    await outbox.emit(conn, await replaced(conn, [row_of(order, event_id)], actor=operator, action=ACTION))
 
 
 def _said(order: Order) -> dict[str, str | None]:

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import permutations
+from random import Random
 from typing import Any, Final
 
 import pytest
 
 from adapters.postgres import contacts, person_orders
 from adapters.postgres.contacts import Buyer
+from adapters.postgres.order_marks import Syncing
+from adapters.postgres.orders import row_of
 from adapters.postgres.person_orders import Asked, PersonOrders
 from adapters.postgres.pool import Pool
 from adapters.postgres.told_fields import phones_of
 from daemon.contacts.change_rules import News
 from daemon.contacts.changes import Changed, record
+from daemon.contacts.field_policy import FieldPolicy
 from daemon.contacts.own_writes import is_own, marks_of
+from daemon.contacts.recording import record as record_order
+from daemon.contacts.states import state_from
+from daemon.contacts.told import said_of
+from daemon.operator.corrections import correct
+from daemon.sandbox.orders import make_order
 from schemas.contact_changes import ContactChange
+from schemas.contacts import ToldField
+from schemas.corrections import corrected_at, own_text
+from schemas.envelope import Event
+from schemas.orders import order_from
 from schemas.phone import Phone
 from tests.support.people import bought, met, partition
 from tests.support.toy import NOON
@@ -29,18 +43,25 @@ MEXICO: Final = ("+525555550142", "+5215555550142")
 
 
 def told(
-    at: datetime = NOON + HOUR, *, id: str = "e1", phone: str | None = PHONE, owner: Any = "newest", **fields: str
+    at: datetime = NOON + HOUR,
+    *,
+    id: str = "e1",
+    phone: str | None = PHONE,
+    owner: Any = "newest",
+    order_id: str | None = None,
+    **fields: str,
 ) -> Changed:
     """A change at *at*, all of it taken."""
     number = None if phone is None else Phone.parse_e164(phone)
     contact_id = "972505550142" if number is None else number.digits
     change = ContactChange(system="cgb", contact_id=contact_id, phone=number, at=at, fields=fields)
-    return Changed(change, id, number, [News(name, value, None, owner, True) for name, value in fields.items()])
+    news = [News(name, value, None, owner, True) for name, value in fields.items()]
+    return Changed(change, id, number, news, at, order_id)
 
 
-async def recorded(db: Pool, *rows: Changed) -> None:
+async def recorded(db: Pool, *rows: Changed) -> Sequence[Event]:
     async with db.acquire() as conn, conn.transaction():
-        await record(conn, rows)
+        return await record(conn, rows)
 
 
 async def stand(db: Pool, phone: str = PHONE) -> PersonOrders:
@@ -203,3 +224,83 @@ async def test_changes_and_syncs_of_the_same_people_at_once_do_not_lock_each_oth
 
     await asyncio.gather(*(change(n) for n in range(10)), *(sync(n) for n in range(10)))
     assert {(await stand(db, phone)).told["Email"].value for phone in phones} == {"9@example.com"}
+
+
+def body(hours: int = 0, **overrides: Any) -> str:
+    """An order of the person of PHONE, as the form had it *hours* after NOON."""
+    told = {"phone": {"code": "972", "number": "505550142"}, "name": "Noa", "email": "first@example.com"} | overrides
+    made = make_order(Random(1), 1, order_id="IL1", branch="il", **told)
+    made["form"]["updated_at"] = (NOON + hours * HOUR).isoformat()
+    return json.dumps(made)
+
+
+async def ordered(db: Pool, text: str, at: datetime = NOON + 9 * HOUR) -> Sequence[Event]:
+    """A state of the order arrives."""
+    order, event = state_from(text, at)
+    async with db.acquire() as conn, conn.transaction():
+        return await record_order(conn, [row_of(order, event.id, mended=True), Syncing("IL1", at, False, event.id)])
+
+
+async def order(db: Pool) -> Mapping[str, Any]:
+    row = await db.fetchrow("SELECT client_name, client_email, event_id, raw_body FROM orders")
+    assert row is not None
+    return dict(row)
+
+
+async def test_the_newest_order_says_what_was_taken_until_it_says_something_else(db: Pool) -> None:
+    await ordered(db, body())
+    changed = told(order_id="IL1", Email="cgb@example.com", customer_name="Noa Example", language="he")
+    (event,) = await recorded(db, changed)
+    found = await order(db)
+    assert (found["client_name"], found["client_email"]) == ("Noa Example", "cgb@example.com")
+    assert (event.type, event.subject, event.id) == ("order.received", PHONE, found["event_id"])
+    assert own_text(found["raw_body"]) == body()
+    assert set(corrected_at(found["raw_body"]).values()) == {NOON + HOUR}, "it was said when the directory held it"
+    (logged,) = await db.fetch("SELECT actor, action, subject FROM audit_log")
+    assert tuple(logged) == ("cgb", "order.corrected", "order:IL1")
+
+    await ordered(db, body(2, quantity=3), NOON + 10 * HOUR)
+    assert (await order(db))["client_email"] == "cgb@example.com", "the form says of its buyer what it said"
+    assert set(corrected_at((await order(db))["raw_body"]).values()) == {NOON + HOUR}
+    await ordered(db, body(3, email="second@example.com"), NOON + 11 * HOUR)
+    assert (await order(db))["client_email"] == "second@example.com"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        told(order_id="IL1", Email="first@example.com"),
+        told(order_id="IL1", language="sv"),
+        told(order_id="IL2", Email="cgb@example.com"),
+        told(order_id="IL1", phone="+972505550143", Email="cgb@example.com"),
+        told(order_id=None, Email="cgb@example.com"),
+    ],
+    ids=["says so already", "nothing of the buyer", "gone", "another person's now", "no order"],
+)
+async def test_an_order_that_says_so_already_or_is_not_that_person_s_stays_as_it_is(db: Pool, changed: Changed) -> None:
+    await ordered(db, body())
+    assert await recorded(db, changed) == []
+    assert (await order(db))["raw_body"] == body()
+
+
+@pytest.mark.parametrize(("hours", "owner", "email"), [(1, "newest", "ops"), (3, "newest", "cgb"), (1, "cgb", "cgb")])
+async def test_a_correction_by_an_operator_is_a_word_of_its_time(db: Pool, hours: int, owner: str, email: str) -> None:
+    await ordered(db, body())
+    await correct(db, "IL1", {"email": "ops@example.com"}, "ops", NOON + 10 * HOUR, dry_run=False)
+    at = NOON + 8 * HOUR + hours * HOUR
+    await recorded(db, told(at, order_id="IL1", owner=owner, Email="cgb@example.com"))
+    assert (await order(db))["client_email"] == f"{email}@example.com"
+    stands = order_from((await order(db))["raw_body"].encode(), NOON + 12 * HOUR)
+    policy = FieldPolicy(newest=frozenset({"Email"})) if owner == "newest" else FieldPolicy(cgb=frozenset({"Email"}))
+    before = {"Email": ToldField("cgb@example.com", at)}
+    assert said_of(stands, before, policy).email == f"{email}@example.com", "and the contact says the same"
+
+
+async def test_a_contact_whose_only_order_waits_for_its_sync_is_not_emptied(db: Pool) -> None:
+    await ordered(db, body())
+    assert not (await stand(db)).follows
+    await recorded(db, told(order_id="IL1", Email="cgb@example.com"))
+    waiting = await stand(db)
+    assert (waiting.newest_id, waiting.follows) == (None, True)
+    await db.execute("UPDATE orders SET order_status = 'Canceled'")
+    assert not (await stand(db)).follows

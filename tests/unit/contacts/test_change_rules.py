@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from daemon.contacts.change_rules import AGAIN_AFTER, News, news_of
 from daemon.contacts.field_policy import FieldPolicy
 from daemon.contacts.own_writes import marks_of
-from daemon.contacts.told import in_force
+from daemon.contacts.told import in_force, never
 from schemas.contact_changes import ContactChange
 from schemas.contacts import FieldValue, ToldField
 
@@ -29,7 +29,7 @@ def change(at: datetime = AT, /, **fields: str) -> ContactChange:
 
 
 def news(told: ContactChange, before: Mapping[str, ToldField] | None = None, own: Sequence[str] = ()) -> list[News]:
-    return news_of(told, FIELDS, ORDERED, before or {}, own, POLICY)
+    return news_of(told, FIELDS, lambda _: ORDERED, before or {}, own, POLICY)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_the_same_disagreement_is_written_over_once_in_a_while() -> None:
 
 
 def test_without_an_order_everything_is_taken() -> None:
-    found = news_of(change(Email="a@example.com", visa_quantity="3"), {}, None, {}, (), POLICY)
+    found = news_of(change(Email="a@example.com", visa_quantity="3"), {}, never, {}, (), POLICY)
     assert [(one.field, one.ours, one.taken) for one in found] == [("Email", None, True), ("visa_quantity", None, True)]
 
 
@@ -92,6 +92,9 @@ class Ordered(NamedTuple):
 
     minute: int
     fields: Mapping[str, FieldValue]
+
+    def said_at(self, field: str) -> datetime:
+        return ORDERED + self.minute * MINUTE
 
 
 def run(history: Sequence[Any]) -> dict[str, FieldValue]:
@@ -102,11 +105,11 @@ def run(history: Sequence[Any]) -> dict[str, FieldValue]:
         if isinstance(one, Ordered):
             newest = one if newest is None or newest.minute < one.minute else newest
             continue
-        fields, at = ({}, None) if newest is None else (newest.fields, ORDERED + newest.minute * MINUTE)
-        for found in news_of(one, fields, at, told, (), POLICY):
+        fields, said_at = ({}, never) if newest is None else (newest.fields, newest.said_at)
+        for found in news_of(one, fields, said_at, told, (), POLICY):
             told[found.field] = ToldField(found.value, one.at)
     assert newest is not None
-    return in_force(newest.fields, told, ORDERED + newest.minute * MINUTE, POLICY)
+    return in_force(newest.fields, told, newest.said_at, POLICY)
 
 
 @st.composite

@@ -108,6 +108,7 @@ class World:
         self.written: bytes | None = None
         self.notations: tuple[str, ...] = (PHONE,)
         self.told: dict[str, ToldField] = {}
+        self.follows = False
         chosen = {
             "cgb_sync_enabled": True,
             "cgb_sync_dry_run": False,
@@ -135,7 +136,17 @@ class World:
         newest_id = json.loads(self.newest)["order"]["id"] if self.newest else asked.order_id or None
         body = None if self.newest is None else self.newest.decode()
         return PersonOrders(
-            self.state, self.tried, newest_id, body, NOW, PHONE[1:], self.written, 1, self.notations, self.told
+            self.state,
+            self.tried,
+            newest_id,
+            body,
+            NOW,
+            PHONE[1:],
+            self.written,
+            1,
+            self.notations,
+            self.told,
+            follows=self.follows,
         )
 
     async def run(self, event: Event, **turn: Any) -> tuple[Done, list[object]]:

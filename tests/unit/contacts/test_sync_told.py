@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from adapters.postgres.contacts import Buyer
+from adapters.postgres.contacts import Buyer, Doubt
 from daemon.contacts.field_policy import FieldPolicy
 from daemon.contacts.own_writes import is_own
 from schemas.contacts import ToldField
@@ -97,3 +97,11 @@ async def test_a_person_without_orders_keeps_what_is_not_the_orders() -> None:
     world.directory.contacts[ID] = {"OrderNumber": "IL1", "visa_flag": "mine", "visa_intent": "told"}
     await world.run(diverged())
     assert world.directory.contacts[ID] == {"OrderNumber": "", "visa_flag": "mine", "visa_intent": "told"}
+
+
+async def test_a_contact_whose_only_order_waits_for_its_sync_is_left_to_that_sync() -> None:
+    world = World()
+    world.directory.contacts[ID] = {"OrderNumber": "IL1"}
+    world.follows = True
+    done, rows = await world.run(diverged())
+    assert (done.skipped, world.directory.calls, rows) == ("an order follows", [], [Doubt(PHONE)])

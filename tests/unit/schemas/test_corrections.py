@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.sandbox.orders import make_order
-from schemas.corrections import FIELDS, MEMBER, START, corrected, corrections_of, own_text, own_values
+from schemas.corrections import FIELDS, MEMBER, START, corrected, corrected_at, corrections_of, own_text, own_values
 from schemas.orders import order_from
 
 NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
@@ -62,3 +62,15 @@ def test_a_correction_is_another_state_each_time_that_it_is_made() -> None:
     later = NOW.replace(hour=13)
     assert corrected('{"a":1}', {"name": "N"}, NOW) != corrected('{"a":1}', {"name": "N"}, later)
     assert corrected('{"a":1}', {"name": "N"}, NOW) == corrected('{"a":1}', {"name": "N"}, NOW)
+
+
+def test_a_correction_knows_since_when_it_counts() -> None:
+    earlier = NOW - timedelta(hours=1)
+    text = corrected('{"a":1}', {"name": "N", "email": "e"}, NOW, {"name": earlier, "phone": earlier})
+    assert corrected_at(text) == {"name": earlier, "email": NOW}
+    assert corrected_at('{"a":1}') == {}
+
+
+@pytest.mark.parametrize("at", ['"yesterday"', "7", "null", '"2031-03-01T12:00:00"', "{}"])
+def test_a_time_that_is_none_is_left_out(at: str) -> None:
+    assert corrected_at(START + '{"name":"N","at":' + at + ',"since":{"name":' + at + '}},"a":1}') == {}
