@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import chain
 from typing import Final, TypeAlias
 from uuid import UUID, uuid4
 
@@ -34,8 +36,8 @@ MOST_PHONES: Final = 10
 """Phones of one contact. A system that gives one id to many people must not make them one."""
 
 _FIND: Final = """
-SELECT given.kind, given.value, i.contact_id
-FROM unnest($1::text[], $2::text[]) AS given (kind, value)
+SELECT given.place, i.contact_id
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS given (kind, value, place)
 CROSS JOIN LATERAL (
   SELECT contact_id FROM contact_identities i WHERE i.kind = given.kind AND i.value = given.value LIMIT 1
 ) i
@@ -50,9 +52,15 @@ SELECT pg_advisory_xact_lock(hashtext('ferryman.line'), place) FROM wanted
 """
 
 _LOCK_CONTACTS: Final = """
-SELECT id, created_at, merged_into, apart_from,
+WITH locked AS MATERIALIZED (
+  SELECT merged_into FROM contacts WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE)
+SELECT count(*) FROM locked WHERE merged_into IS NULL
+"""
+
+_LOCKED: Final = """
+SELECT id, created_at, apart_from,
   (SELECT count(*) FILTER (WHERE kind = 'phone') FROM contact_identities i WHERE i.contact_id = c.id) AS phones
-FROM contacts c WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+FROM contacts c WHERE id = ANY ($1::uuid[])
 """
 
 _MAKE: Final = "INSERT INTO contacts (id) SELECT unnest($1::uuid[])"
@@ -99,8 +107,8 @@ class _Contact:
 
 
 _Owners: TypeAlias = dict[Identity, UUID]
-_Proofs: TypeAlias = Sequence[Sequence[Identity]]
-"""The proofs of each group, the strongest first."""
+_Proofs: TypeAlias = Mapping[int, Sequence[Identity]]
+"""The proofs of groups, by the places of these; the strongest first."""
 
 
 @dataclass(slots=True)
@@ -124,8 +132,8 @@ async def meet(conn: Connection, groups: Sequence[Met]) -> list[UUID | None]:
     audit log can undo it. Not merged are those that an operator took apart, and those with over MOST_PHONES phones
     together. A group without a proof (`PROOFS`) has no contact: None. E-mails are added to the contact of the proofs.
     """
-    proofs = [_proofs(group) for group in groups]
-    every = sorted({notation for group in proofs for identity in group for notation in _notations(identity)})
+    proofs = {place: found for place, group in enumerate(groups) if (found := _proofs(group))}
+    every = _every(identity for group in proofs.values() for identity in group)
     owners = await _find(conn, every)
     if lines := _unknown_lines(proofs, owners):
         await conn.execute(_LOCK_LINES, lines)
@@ -140,24 +148,35 @@ async def meet(conn: Connection, groups: Sequence[Met]) -> list[UUID | None]:
 
 async def known(conn: Connection, identities: Sequence[Identity]) -> set[Identity]:
     """Those of *identities* that a contact has, in whatever notation."""
-    owners = await _find(conn, sorted({notation for identity in identities for notation in _notations(identity)}))
+    owners = await _find(conn, _every(identities))
     return {identity for identity in identities if _owner(identity, owners) is not None}
 
 
 def _proofs(group: Met) -> list[Identity]:
     usable = [i for i in group.identities if i.kind in PROOFS and _fits(i)]
-    return sorted(dict.fromkeys(usable), key=lambda identity: PROOFS.index(identity.kind))
+    return sorted(dict.fromkeys(usable), key=_strength)
+
+
+def _strength(identity: Identity) -> int:
+    """Sorts proofs: the strongest first."""
+    return PROOFS.index(identity.kind)
 
 
 def _fits(identity: Identity) -> bool:
     return 0 < len(identity.value) <= LONGEST_VALUE
 
 
-def _notations(identity: Identity) -> list[Identity]:
+@lru_cache(maxsize=4096)  # they are asked for many times within a batch
+def _notations(identity: Identity) -> tuple[Identity, ...]:
     """*identity* and what else it may be written as."""
     if identity.kind is not IdentityKind.PHONE:
-        return [identity]
-    return [Identity(identity.kind, notation) for notation in aliases(identity.value)]
+        return (identity,)
+    return identity, *(Identity(identity.kind, notation) for notation in aliases(identity.value)[1:])
+
+
+def _every(identities: Iterable[Identity]) -> list[Identity]:
+    """All notations of *identities*, each once."""
+    return list(dict.fromkeys(chain.from_iterable(map(_notations, identities))))
 
 
 def _one(identity: Identity) -> Identity:
@@ -167,13 +186,13 @@ def _one(identity: Identity) -> Identity:
 
 def _unknown_lines(proofs: _Proofs, owners: _Owners) -> list[str]:
     """The lines with several notations that a notation is to be added to."""
-    new = {i for group in proofs for i in group if i not in owners and len(_notations(i)) > 1}
+    new = {i for group in proofs.values() for i in group if i not in owners and len(_notations(i)) > 1}
     return sorted({line(phone.value) for phone in new})
 
 
 async def _find(conn: Connection, identities: Sequence[Identity]) -> _Owners:
     rows = await conn.fetch(_FIND, [i.kind.value for i in identities], [i.value for i in identities])
-    return {Identity(IdentityKind(kind), value): contact for kind, value, contact in rows}
+    return {identities[place - 1]: contact for place, contact in rows}
 
 
 async def _find_standing(conn: Connection, identities: Sequence[Identity]) -> _Owners:
@@ -189,38 +208,46 @@ def _owner(identity: Identity, owners: _Owners) -> UUID | None:
     return next((owners[notation] for notation in _notations(identity) if notation in owners), None)
 
 
+def _sole(proofs: Sequence[Identity], owners: _Owners) -> UUID | None:
+    """The contact that has all *proofs* already, where no other one has a notation of them."""
+    contacts = {owners.get(identity) for identity in proofs}
+    if len(contacts) == 1:
+        contacts |= {owners[notation] for i in proofs for notation in _notations(i) if notation in owners}
+    return contacts.pop() if len(contacts) == 1 else None
+
+
 async def _settled(conn: Connection, groups: Sequence[Met], proofs: _Proofs, owners: _Owners) -> list[UUID | None]:
     """The contacts of *groups*, where identities belong to *owners*. Raises: _Overtaken."""
-    people = _people(proofs, owners)
-    locked = await _lock(conn, {contact for person in people for contact in person.contacts})
+    chosen = {place: contact for place, group in proofs.items() if (contact := _sole(group, owners))}
+    rest = {place: group for place, group in proofs.items() if place not in chosen}
+    people = _people(rest, owners)
+    locked = await _lock(conn, set(chosen.values()), {contact for person in people for contact in person.contacts})
     with_new = dict(owners)
     for person in people:
-        for identity in _first_of_their_contacts(person, proofs, owners, locked):
+        for identity in _first_of_their_contacts(person, rest, owners, locked):
             made = _Contact(uuid4())
             with_new[identity] = made.id
             locked[made.id] = made
             person.contacts.add(made.id)
     if new := [id for id, contact in locked.items() if contact.created_at == _NOW]:
         await conn.execute(_MAKE, new)
-    chosen = {
-        place: next((c for i in proofs[place] if (c := _owner(i, with_new))), None) or min(person.contacts)
-        for person in people
-        for place in person.groups
-    }
-    await _add(conn, proofs, owners, with_new, chosen)
+    for person in people:
+        for place in person.groups:
+            of_proofs = (contact for i in rest[place] if (contact := _owner(i, with_new)))
+            chosen[place] = next(of_proofs, None) or min(person.contacts)
+    await _add(conn, rest, owners, with_new, chosen)
     await _add_mails(conn, groups, chosen)
     stands_for: dict[UUID, UUID] = {}
     for person in people:
         stands_for |= await _merged(conn, [locked[id] for id in person.contacts], groups[person.groups[0]].source)
-    return [stands_for[chosen[place]] if place in chosen else None for place in range(len(groups))]
+    contacts = map(chosen.get, range(len(groups)))
+    return [stands_for.get(contact, contact) if contact else None for contact in contacts]
 
 
 def _people(proofs: _Proofs, owners: _Owners) -> list[_Person]:
     """The people that groups with *proofs* are: those that share an identity, or a contact, are one person's."""
     person_of: dict[Identity | UUID, _Person] = {}
-    for place, group in enumerate(proofs):
-        if not group:
-            continue
+    for place, group in proofs.items():
         contacts = {owners[notation] for identity in group for notation in _notations(identity) if notation in owners}
         joined = _Person([place], contacts, {*map(_one, group), *contacts})
         for other in {id(person): person for tie in joined.ties if (person := person_of.get(tie))}.values():
@@ -238,18 +265,19 @@ def _first_of_their_contacts(
     phone that joins a person who has another one."""
     identities = [identity for place in person.groups for identity in proofs[place]]
     if not person.contacts:
-        yield min(identities, key=lambda identity: (PROOFS.index(identity.kind), identity.value))
+        yield min(identities, key=lambda identity: (_strength(identity), identity.value))
     elif any(locked[contact].phones for contact in person.contacts):
         new = {_one(i): i for i in identities if i.kind is IdentityKind.PHONE and _owner(i, owners) is None}
         yield from new.values()
 
 
-async def _lock(conn: Connection, contacts: Iterable[UUID]) -> dict[UUID, _Contact]:
-    """Lock *contacts*. Raises: _Overtaken where one of them has been merged or is gone."""
-    wanted = sorted(contacts)
-    rows = await conn.fetch(_LOCK_CONTACTS, wanted) if wanted else []
-    if len(rows) < len(wanted) or any(row["merged_into"] for row in rows):
+async def _lock(conn: Connection, alone: set[UUID], joining: set[UUID]) -> dict[UUID, _Contact]:
+    """Lock the contacts that stay *alone* and those that may be joining others; returns the latter. Raises: _Overtaken
+    where one of them has been merged or is gone."""
+    wanted = sorted(alone | joining)
+    if wanted and await conn.fetchval(_LOCK_CONTACTS, wanted) < len(wanted):
         raise _Overtaken
+    rows = await conn.fetch(_LOCKED, list(joining)) if joining else []
     return {
         row["id"]: _Contact(row["id"], row["created_at"], frozenset(row["apart_from"]), row["phones"]) for row in rows
     }
@@ -258,9 +286,9 @@ async def _lock(conn: Connection, contacts: Iterable[UUID]) -> dict[UUID, _Conta
 async def _add(
     conn: Connection, proofs: _Proofs, owners: _Owners, with_new: _Owners, chosen: Mapping[int, UUID]
 ) -> None:
-    """Add the proofs that are new: to the contact of another notation of it, else to that of its group. Raises:
+    """Add the *proofs* that are new: to the contact of another notation of it, else to that of its group. Raises:
     _Overtaken where another process has added one."""
-    new = {i: _owner(i, with_new) or contact for at, contact in chosen.items() for i in proofs[at] if i not in owners}
+    new = {i: _owner(i, with_new) or chosen[at] for at, group in proofs.items() for i in group if i not in owners}
     if new:
         kinds, values = [identity.kind.value for identity in new], [identity.value for identity in new]
         done = await conn.execute(_ADD, list(new.values()), kinds, values)
