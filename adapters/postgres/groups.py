@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import TypeAlias
+from typing import Final, TypeAlias
 from uuid import UUID
 
 from schemas.identity import PROOFS, Identity, IdentityKind
 from schemas.phone import aliases, line
+
+_STRENGTH: Final = {kind: place for place, kind in enumerate(PROOFS)}
 
 Owners: TypeAlias = Mapping[Identity, UUID]
 """Identities that are known, and the contact of each."""
@@ -50,7 +52,7 @@ class Person:
 
 def group_of(identities: Iterable[Identity]) -> Group:
     """The group of those of *identities* that are proofs."""
-    proofs = sorted(dict.fromkeys(i for i in identities if i.kind in PROOFS), key=_strength)
+    proofs = sorted(dict.fromkeys(i for i in identities if i.kind in _STRENGTH), key=_strength)
     return Group(proofs, every(proofs))
 
 
@@ -100,7 +102,7 @@ def first_of_their_contacts(
 
 def _strength(identity: Identity) -> int:
     """Sorts proofs: the strongest first."""
-    return PROOFS.index(identity.kind)
+    return _STRENGTH[identity.kind]
 
 
 @lru_cache(maxsize=4096)  # they are asked for several times within a batch

@@ -174,9 +174,9 @@ async def _settled(conn: Connection, seen: Sequence[Met], groups: Groups, owners
     joining = {contact for person in people for contact in person.contacts}
     await _lock(conn, joining.union(chosen.values()))
     locked = await _locked(conn, joining)
+    phones = {id: contact.phones for id, contact in locked.items()}
     with_new = dict(owners)
     for person in people:
-        phones = {contact: locked[contact].phones for contact in person.contacts}
         for identity in first_of_their_contacts(person, others, owners, phones):
             made = _Contact(uuid4())
             with_new[identity] = made.id
@@ -191,7 +191,7 @@ async def _settled(conn: Connection, seen: Sequence[Met], groups: Groups, owners
     await _add(conn, others, owners, with_new, chosen)
     await _add_mails(conn, seen, chosen)
     stands_for: dict[UUID, UUID] = {}
-    for person in people:
+    for person in (person for person in people if len(person.contacts) > 1):
         stands_for |= await _merged(conn, [locked[id] for id in person.contacts], seen[person.groups[0]].source)
     return [stands_for.get(contact, contact) if (contact := chosen.get(n)) else None for n in range(len(seen))]
 
