@@ -61,8 +61,8 @@ SELECT pg_advisory_xact_lock(hashtext('ferryman.line'), place) FROM wanted
 
 _LOCK_CONTACTS: Final = """
 WITH locked AS MATERIALIZED (
-  SELECT merged_into FROM contacts WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE)
-SELECT count(*) FROM locked WHERE merged_into IS NULL
+  SELECT merged_into, apart_from FROM contacts WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE)
+SELECT count(*), bool_or(apart_from <> '{}') FROM locked WHERE merged_into IS NULL
 """
 
 _LOCKED: Final = """
@@ -172,7 +172,9 @@ async def _settled(conn: Connection, seen: Sequence[Met], groups: Groups, owners
     others = {place: group for place, group in groups.items() if place not in chosen}
     people = people_of(others, owners)
     joining = {contact for person in people for contact in person.contacts}
-    await _lock(conn, joining.union(chosen.values()))
+    parted = await _lock(conn, joining.union(chosen.values()))  # which may have taken identities away with it
+    if parted and await _find_standing(conn, every(owners)) != owners:
+        raise _Overtaken
     locked = await _locked(conn, joining)
     phones = {id: contact.phones for id, contact in locked.items()}
     with_new = dict(owners)
@@ -196,11 +198,16 @@ async def _settled(conn: Connection, seen: Sequence[Met], groups: Groups, owners
     return [stands_for.get(contact, contact) if (contact := chosen.get(n)) else None for n in range(len(seen))]
 
 
-async def _lock(conn: Connection, contacts: Iterable[UUID]) -> None:
-    """Lock *contacts*. Raises: _Overtaken where one of them has been merged or is gone."""
+async def _lock(conn: Connection, contacts: Iterable[UUID]) -> bool:
+    """Lock *contacts*; returns whether one of them was taken apart from another one, be it before or after its
+    identities were found. Raises: _Overtaken where one has been merged or is gone."""
     wanted = sorted(contacts)
-    if wanted and await conn.fetchval(_LOCK_CONTACTS, wanted) < len(wanted):
+    if not wanted:
+        return False
+    ((standing, parted),) = await conn.fetch(_LOCK_CONTACTS, wanted)
+    if standing < len(wanted):
         raise _Overtaken
+    return bool(parted)
 
 
 async def _locked(conn: Connection, contacts: Iterable[UUID]) -> dict[UUID, _Contact]:

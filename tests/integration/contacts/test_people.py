@@ -234,6 +234,17 @@ async def test_a_known_person_whose_contact_is_deleted_meanwhile_is_made_again(d
     assert await partition(db) == {frozenset({ISRAEL, "cgb:1"})}
 
 
+async def test_a_known_person_who_is_taken_apart_meanwhile_is_the_one_who_has_the_identity_now(db: Pool) -> None:
+    (stays,), (merged,) = await met(db, [ISRAEL]), await met(db, ["chatwoot:1:7"])
+    assert merged is not None
+    await met(db, [ISRAEL, "chatwoot:1:7"])
+    async with db.acquire() as conn, conn.transaction():
+        await merges.unmerge(conn, merged=merged, actor="dana")
+        later = asyncio.create_task(met(db, ["chatwoot:1:7"], [ISRAEL]))
+        await until(lambda: waiting_for_locks(conn, 1), "it has found one contact, and waits")
+    assert await later == [merged, stays]
+
+
 async def test_phones_are_counted_when_no_other_process_can_add_one(db: Pool) -> None:
     for n in range(MOST_PHONES - 1):
         await met(db, [f"phone:+97250555{n:04d}", "cgb:1"])
