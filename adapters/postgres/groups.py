@@ -53,7 +53,7 @@ class Person:
 def group_of(identities: Iterable[Identity]) -> Group:
     """The group of those of *identities* that are proofs."""
     proofs = sorted(dict.fromkeys(i for i in identities if i.kind in _STRENGTH), key=_strength)
-    return Group(proofs, every(proofs))
+    return Group(proofs, [notation for identity in proofs for notation in _notations(identity)])
 
 
 def every(identities: Iterable[Identity]) -> list[Identity]:
@@ -63,7 +63,8 @@ def every(identities: Iterable[Identity]) -> list[Identity]:
 
 def owner(identity: Identity, owners: Owners) -> UUID | None:
     """The contact of *identity*, or else of another notation of it."""
-    return next((owners[notation] for notation in _notations(identity) if notation in owners), None)
+    found = map(owners.get, _notations(identity))
+    return next(filter(None, found), None)
 
 
 def unknown_lines(groups: Iterable[Group], owners: Owners) -> list[str]:

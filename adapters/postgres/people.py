@@ -129,7 +129,7 @@ async def meet(conn: Connection, seen: Sequence[Met]) -> list[UUID | None]:
     groups = {
         place: found for place, met in enumerate(seen) if (found := group_of(filter(_fits, met.identities))).proofs
     }
-    notations = every(chain.from_iterable(group.proofs for group in groups.values()))
+    notations = list(dict.fromkeys(chain.from_iterable(group.notations for group in groups.values())))
     owners = await _find(conn, notations)
     if lines := unknown_lines(groups.values(), owners):
         await conn.execute(_LOCK_LINES, lines)
