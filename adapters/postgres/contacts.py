@@ -163,7 +163,7 @@ def _told(buyers: Sequence[Buyer]) -> list[list[Any]]:
             b.synced_at,
             b.chosen,
             b.phone.e164,
-            aliases(b.phone.e164)[-1],
+            aliases(b.phone.e164)[-1] if b.chosen else None,  # nothing else asks for it, and it takes its time
         )
         for b in buyers
     ]

@@ -11,19 +11,29 @@ and looks again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from itertools import chain
+from typing import Final
 from uuid import UUID, uuid4
 
 import structlog
 
 from adapters.postgres import merges
 from adapters.postgres.audit_log import DAEMON
+from adapters.postgres.groups import (
+    Groups,
+    Owners,
+    every,
+    first_of_their_contacts,
+    group_of,
+    owner,
+    people_of,
+    unknown_lines,
+)
 from adapters.postgres.pool import Connection
-from schemas.identity import PROOFS, Identity, IdentityKind
-from schemas.phone import aliases, line
+from schemas.identity import Identity, IdentityKind
 
 log = structlog.get_logger(__name__)
 
@@ -34,8 +44,8 @@ MOST_PHONES: Final = 10
 """Phones of one contact. A system that gives one id to many people must not make them one."""
 
 _FIND: Final = """
-SELECT given.kind, given.value, i.contact_id
-FROM unnest($1::text[], $2::text[]) AS given (kind, value)
+SELECT given.place, i.contact_id
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS given (kind, value, place)
 CROSS JOIN LATERAL (
   SELECT contact_id FROM contact_identities i WHERE i.kind = given.kind AND i.value = given.value LIMIT 1
 ) i
@@ -50,9 +60,15 @@ SELECT pg_advisory_xact_lock(hashtext('ferryman.line'), place) FROM wanted
 """
 
 _LOCK_CONTACTS: Final = """
-SELECT id, created_at, merged_into, apart_from,
+WITH locked AS MATERIALIZED (
+  SELECT merged_into, apart_from FROM contacts WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE)
+SELECT count(*), bool_or(apart_from <> '{}') FROM locked WHERE merged_into IS NULL
+"""
+
+_LOCKED: Final = """
+SELECT id, created_at, apart_from,
   (SELECT count(*) FILTER (WHERE kind = 'phone') FROM contact_identities i WHERE i.contact_id = c.id) AS phones
-FROM contacts c WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+FROM contacts c WHERE id = ANY ($1::uuid[])
 """
 
 _MAKE: Final = "INSERT INTO contacts (id) SELECT unnest($1::uuid[])"
@@ -98,85 +114,50 @@ class _Contact:
         return self.created_at, self.id
 
 
-_Owners: TypeAlias = dict[Identity, UUID]
-_Proofs: TypeAlias = Sequence[Sequence[Identity]]
-"""The proofs of each group, the strongest first."""
-
-
-@dataclass(slots=True)
-class _Person:
-    """The *groups* (by their places) that are one person's, what ties them, and the contacts of their identities."""
-
-    groups: list[int]
-    contacts: set[UUID]
-    ties: set[Identity | UUID]
-
-
 class _Overtaken(Exception):
     """Another process has changed what we saw before we had locked it."""
 
 
-async def meet(conn: Connection, groups: Sequence[Met]) -> list[UUID | None]:
-    """The contact of each of *groups*; a missing one is made. Call it inside a transaction, before a row of another
-    table is locked.
+async def meet(conn: Connection, seen: Sequence[Met]) -> list[UUID | None]:
+    """The contact of each group that was *seen*; a missing one is made. Call it inside a transaction, before a row of
+    another table is locked.
 
     Identities that are new are added to the contact. Contacts that share a group are merged: the oldest stays, and the
     audit log can undo it. Not merged are those that an operator took apart, and those with over MOST_PHONES phones
     together. A group without a proof (`PROOFS`) has no contact: None. E-mails are added to the contact of the proofs.
     """
-    proofs = [_proofs(group) for group in groups]
-    every = sorted({notation for group in proofs for identity in group for notation in _notations(identity)})
-    owners = await _find(conn, every)
-    if lines := _unknown_lines(proofs, owners):
+    groups = {
+        place: found for place, met in enumerate(seen) if (found := group_of(filter(_fits, met.identities))).proofs
+    }
+    notations = list(dict.fromkeys(chain.from_iterable(group.notations for group in groups.values())))
+    owners = await _find(conn, notations)
+    if lines := unknown_lines(groups.values(), owners):
         await conn.execute(_LOCK_LINES, lines)
-        owners = await _find(conn, every)
+        owners = await _find(conn, notations)
     while True:
         try:
             async with conn.transaction():  # a savepoint: what is locked in it is let go of with it
-                return await _settled(conn, groups, proofs, owners)
+                return await _settled(conn, seen, groups, owners)
         except _Overtaken:
-            owners = await _find_standing(conn, every)
+            owners = await _find_standing(conn, notations)
 
 
 async def known(conn: Connection, identities: Sequence[Identity]) -> set[Identity]:
     """Those of *identities* that a contact has, in whatever notation."""
-    owners = await _find(conn, sorted({notation for identity in identities for notation in _notations(identity)}))
-    return {identity for identity in identities if _owner(identity, owners) is not None}
-
-
-def _proofs(group: Met) -> list[Identity]:
-    usable = [i for i in group.identities if i.kind in PROOFS and _fits(i)]
-    return sorted(dict.fromkeys(usable), key=lambda identity: PROOFS.index(identity.kind))
+    owners = await _find(conn, every(identities))
+    return {identity for identity in identities if owner(identity, owners) is not None}
 
 
 def _fits(identity: Identity) -> bool:
     return 0 < len(identity.value) <= LONGEST_VALUE
 
 
-def _notations(identity: Identity) -> list[Identity]:
-    """*identity* and what else it may be written as."""
-    if identity.kind is not IdentityKind.PHONE:
-        return [identity]
-    return [Identity(identity.kind, notation) for notation in aliases(identity.value)]
+async def _find(conn: Connection, identities: Sequence[Identity]) -> Owners:
+    rows = await conn.fetch(_FIND, [i.kind for i in identities], [i.value for i in identities])
+    return {identities[place - 1]: contact for place, contact in rows}
 
 
-def _one(identity: Identity) -> Identity:
-    """What stands for all notations of *identity*."""
-    return Identity(identity.kind, line(identity.value)) if identity.kind is IdentityKind.PHONE else identity
-
-
-def _unknown_lines(proofs: _Proofs, owners: _Owners) -> list[str]:
-    """The lines with several notations that a notation is to be added to."""
-    new = {i for group in proofs for i in group if i not in owners and len(_notations(i)) > 1}
-    return sorted({line(phone.value) for phone in new})
-
-
-async def _find(conn: Connection, identities: Sequence[Identity]) -> _Owners:
-    rows = await conn.fetch(_FIND, [i.kind.value for i in identities], [i.value for i in identities])
-    return {Identity(IdentityKind(kind), value): contact for kind, value, contact in rows}
-
-
-async def _find_standing(conn: Connection, identities: Sequence[Identity]) -> _Owners:
+async def _find_standing(conn: Connection, identities: Sequence[Identity]) -> Owners:
     """As `_find`, with the contact that stands for its person: a process of an older version may have left an identity
     with a contact that was merged meanwhile."""
     owners = await _find(conn, identities)
@@ -184,95 +165,76 @@ async def _find_standing(conn: Connection, identities: Sequence[Identity]) -> _O
     return {identity: stands_for[contact] for identity, contact in owners.items() if contact in stands_for}
 
 
-def _owner(identity: Identity, owners: _Owners) -> UUID | None:
-    """The contact of *identity*, or else of another notation of it."""
-    return next((owners[notation] for notation in _notations(identity) if notation in owners), None)
-
-
-async def _settled(conn: Connection, groups: Sequence[Met], proofs: _Proofs, owners: _Owners) -> list[UUID | None]:
+async def _settled(conn: Connection, seen: Sequence[Met], groups: Groups, owners: Owners) -> list[UUID | None]:
     """The contacts of *groups*, where identities belong to *owners*. Raises: _Overtaken."""
-    people = _people(proofs, owners)
-    locked = await _lock(conn, {contact for person in people for contact in person.contacts})
+    # Most groups are of one contact that has all of it: nothing is added to it, and nothing merged by it.
+    chosen = {place: contact for place, group in groups.items() if (contact := group.sole(owners))}
+    others = {place: group for place, group in groups.items() if place not in chosen}
+    people = people_of(others, owners)
+    joining = {contact for person in people for contact in person.contacts}
+    parted = await _lock(conn, joining.union(chosen.values()))  # which may have taken identities away with it
+    if parted and await _find_standing(conn, every(owners)) != owners:
+        raise _Overtaken
+    locked = await _locked(conn, joining)
+    phones = {id: contact.phones for id, contact in locked.items()}
     with_new = dict(owners)
     for person in people:
-        for identity in _first_of_their_contacts(person, proofs, owners, locked):
+        for identity in first_of_their_contacts(person, others, owners, phones):
             made = _Contact(uuid4())
             with_new[identity] = made.id
             locked[made.id] = made
             person.contacts.add(made.id)
     if new := [id for id, contact in locked.items() if contact.created_at == _NOW]:
         await conn.execute(_MAKE, new)
-    chosen = {
-        place: next((c for i in proofs[place] if (c := _owner(i, with_new))), None) or min(person.contacts)
-        for person in people
-        for place in person.groups
-    }
-    await _add(conn, proofs, owners, with_new, chosen)
-    await _add_mails(conn, groups, chosen)
-    stands_for: dict[UUID, UUID] = {}
     for person in people:
-        stands_for |= await _merged(conn, [locked[id] for id in person.contacts], groups[person.groups[0]].source)
-    return [stands_for[chosen[place]] if place in chosen else None for place in range(len(groups))]
+        for place in person.groups:
+            of_proofs = (contact for i in others[place].proofs if (contact := owner(i, with_new)))
+            chosen[place] = next(of_proofs, None) or min(person.contacts)
+    await _add(conn, others, owners, with_new, chosen)
+    await _add_mails(conn, seen, chosen)
+    stands_for: dict[UUID, UUID] = {}
+    for person in (person for person in people if len(person.contacts) > 1):
+        stands_for |= await _merged(conn, [locked[id] for id in person.contacts], seen[person.groups[0]].source)
+    return [stands_for.get(contact, contact) if (contact := chosen.get(n)) else None for n in range(len(seen))]
 
 
-def _people(proofs: _Proofs, owners: _Owners) -> list[_Person]:
-    """The people that groups with *proofs* are: those that share an identity, or a contact, are one person's."""
-    person_of: dict[Identity | UUID, _Person] = {}
-    for place, group in enumerate(proofs):
-        if not group:
-            continue
-        contacts = {owners[notation] for identity in group for notation in _notations(identity) if notation in owners}
-        joined = _Person([place], contacts, {*map(_one, group), *contacts})
-        for other in {id(person): person for tie in joined.ties if (person := person_of.get(tie))}.values():
-            joined.groups += other.groups
-            joined.contacts |= other.contacts
-            joined.ties |= other.ties
-        person_of |= dict.fromkeys(joined.ties, joined)
-    return list({id(person): person for person in person_of.values()}.values())
-
-
-def _first_of_their_contacts(
-    person: _Person, proofs: _Proofs, owners: _Owners, locked: Mapping[UUID, _Contact]
-) -> Iterator[Identity]:
-    """The identities of *person* that get a contact of their own: the strongest one where there is none yet, and a
-    phone that joins a person who has another one."""
-    identities = [identity for place in person.groups for identity in proofs[place]]
-    if not person.contacts:
-        yield min(identities, key=lambda identity: (PROOFS.index(identity.kind), identity.value))
-    elif any(locked[contact].phones for contact in person.contacts):
-        new = {_one(i): i for i in identities if i.kind is IdentityKind.PHONE and _owner(i, owners) is None}
-        yield from new.values()
-
-
-async def _lock(conn: Connection, contacts: Iterable[UUID]) -> dict[UUID, _Contact]:
-    """Lock *contacts*. Raises: _Overtaken where one of them has been merged or is gone."""
+async def _lock(conn: Connection, contacts: Iterable[UUID]) -> bool:
+    """Lock *contacts*; returns whether one of them was taken apart from another one, be it before or after its
+    identities were found. Raises: _Overtaken where one has been merged or is gone."""
     wanted = sorted(contacts)
-    rows = await conn.fetch(_LOCK_CONTACTS, wanted) if wanted else []
-    if len(rows) < len(wanted) or any(row["merged_into"] for row in rows):
+    if not wanted:
+        return False
+    ((standing, parted),) = await conn.fetch(_LOCK_CONTACTS, wanted)
+    if standing < len(wanted):
         raise _Overtaken
+    return bool(parted)
+
+
+async def _locked(conn: Connection, contacts: Iterable[UUID]) -> dict[UUID, _Contact]:
+    """What is to be known of locked *contacts* that others may join."""
+    rows = await conn.fetch(_LOCKED, wanted) if (wanted := list(contacts)) else []
     return {
         row["id"]: _Contact(row["id"], row["created_at"], frozenset(row["apart_from"]), row["phones"]) for row in rows
     }
 
 
-async def _add(
-    conn: Connection, proofs: _Proofs, owners: _Owners, with_new: _Owners, chosen: Mapping[int, UUID]
-) -> None:
+async def _add(conn: Connection, groups: Groups, owners: Owners, with_new: Owners, chosen: Mapping[int, UUID]) -> None:
     """Add the proofs that are new: to the contact of another notation of it, else to that of its group. Raises:
     _Overtaken where another process has added one."""
-    new = {i: _owner(i, with_new) or contact for at, contact in chosen.items() for i in proofs[at] if i not in owners}
+    proofs = ((identity, chosen[place]) for place, group in groups.items() for identity in group.proofs)
+    new = {i: owner(i, with_new) or contact for i, contact in proofs if i not in owners}
     if new:
-        kinds, values = [identity.kind.value for identity in new], [identity.value for identity in new]
+        kinds, values = [identity.kind for identity in new], [identity.value for identity in new]
         done = await conn.execute(_ADD, list(new.values()), kinds, values)
         if done != f"INSERT 0 {len(new)}":
             raise _Overtaken
 
 
-async def _add_mails(conn: Connection, groups: Sequence[Met], chosen: Mapping[int, UUID]) -> None:
+async def _add_mails(conn: Connection, seen: Sequence[Met], chosen: Mapping[int, UUID]) -> None:
     mails = {
         (contact, identity.value): None
         for place, contact in chosen.items()
-        for identity in groups[place].identities
+        for identity in seen[place].identities
         if identity.kind is IdentityKind.EMAIL and _fits(identity)
     }
     if mails:

@@ -62,6 +62,7 @@ _ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
         (whatsapp_checks._SHOW_BY_PHONE, "text[]", _PHONES),
         (people._FIND, "text[], text[]", "ARRAY['phone', 'email'], ARRAY['+972500000003', '+972500002222']"),
         (people._LOCK_CONTACTS, "uuid[]", "ARRAY[md5('n3')::uuid, md5('n2222')::uuid]"),
+        (people._LOCKED, "uuid[]", "ARRAY[md5('n3')::uuid, md5('n2222')::uuid]"),
         (contacts._FORGET, "text[]", _PHONES),
     ],
 )

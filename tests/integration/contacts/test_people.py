@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.postgres import people, pool
+from adapters.postgres import merges, people, pool
 from adapters.postgres.people import LONGEST_VALUE, MOST_PHONES, Met
 from adapters.postgres.pool import Connection, Pool
 from schemas.phone import line
@@ -209,6 +209,58 @@ async def test_a_merge_while_a_contact_is_in_use_loses_neither(db: Pool) -> None
     assert len({contacts[0] for contacts in await asyncio.gather(*waiting)}) == 1
     assert await counts(db) == (1, 1)
     assert await db.fetchval("SELECT count(*) FROM audit_log") == 1
+
+
+async def test_a_known_person_who_is_merged_meanwhile_is_who_the_contact_has_become(db: Pool) -> None:
+    (stays, merged, other) = await met(db, ["chatwoot:1:7"], [ISRAEL, "cgb:1"], [SWEDEN])
+    assert stays is not None
+    assert merged is not None
+    async with db.acquire() as conn, conn.transaction():
+        await merges.lock(conn, [stays, merged])
+        later = asyncio.create_task(met(db, [SWEDEN], [ISRAEL, "cgb:1", MAIL]))
+        await until(lambda: waiting_for_locks(conn, 1), "it has found the one that is being merged, and waits")
+        await merges.merge(conn, stays=stays, merged=merged, actor="dana", why="the same person")
+    assert await later == [other, stays]
+    assert await partition(db) == {frozenset({"chatwoot:1:7", ISRAEL, "cgb:1", MAIL}), frozenset({SWEDEN})}
+
+
+async def test_a_known_person_whose_contact_is_deleted_meanwhile_is_made_again(db: Pool) -> None:
+    (gone,) = await met(db, [ISRAEL, "cgb:1"])
+    async with db.acquire() as conn, conn.transaction():
+        await conn.execute("DELETE FROM contacts")
+        later = asyncio.create_task(met(db, [ISRAEL, "cgb:1"]))
+        await until(lambda: waiting_for_locks(conn, 1), "it has found the contact, and waits")
+    assert await later != [gone]
+    assert await partition(db) == {frozenset({ISRAEL, "cgb:1"})}
+
+
+async def test_a_known_person_who_is_taken_apart_meanwhile_is_the_one_who_has_the_identity_now(db: Pool) -> None:
+    (stays,), (merged,) = await met(db, [ISRAEL]), await met(db, ["chatwoot:1:7"])
+    assert merged is not None
+    await met(db, [ISRAEL, "chatwoot:1:7"])
+    async with db.acquire() as conn, conn.transaction():
+        await merges.unmerge(conn, merged=merged, actor="dana")
+        later = asyncio.create_task(met(db, ["chatwoot:1:7"], [ISRAEL]))
+        await until(lambda: waiting_for_locks(conn, 1), "it has found one contact, and waits")
+    assert await later == [merged, stays]
+
+
+async def test_phones_are_counted_when_no_other_process_can_add_one(db: Pool) -> None:
+    for n in range(MOST_PHONES - 1):
+        await met(db, [f"phone:+97250555{n:04d}", "cgb:1"])
+    async with db.acquire() as conn, conn.transaction():
+        await people.meet(conn, [Met(identities(ISRAEL, "cgb:1"), "test")])
+        later = asyncio.create_task(met(db, [SWEDEN, "cgb:1"]))
+        await until(lambda: waiting_for_locks(conn, 1), "it has found a person who has room for one more, and waits")
+    await later
+    assert sorted(len(person) for person in await partition(db)) == [1, MOST_PHONES + 1]
+
+
+async def test_a_group_of_one_contact_is_told_what_another_group_makes_of_it(db: Pool) -> None:
+    (older,), (younger,) = await met(db, ["chatwoot:1:7"]), await met(db, [ISRAEL, "cgb:1"])
+    assert await met(db, [ISRAEL], ["cgb:1", MAIL], ["cgb:1", "chatwoot:1:7"], [SWEDEN, "cgb:1"]) == [older] * 4
+    assert await db.fetchval("SELECT merged_into FROM contacts WHERE id = $1", younger) == older
+    assert await partition(db) == {frozenset({ISRAEL, SWEDEN, "cgb:1", "chatwoot:1:7", MAIL})}
 
 
 async def test_what_a_process_of_an_older_version_gave_to_a_merged_contact_counts_for_the_person(db: Pool) -> None:
