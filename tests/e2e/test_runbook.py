@@ -385,7 +385,7 @@ async def test_a_bot_flow_that_is_to_tell_something(operator: Operator, db: Pool
             ) as no:
                 assert no.status == 400
             await page.follow("cgb 400 not_json N", at)
-            await page.follow("N message.received", at)
+            await page.follow("message.received cgb", at)
             assert (await flows.reply("972505550142", v=2)).status == 202
             (number,) = await letters(db, 1)
             await page.follow("N whatsapp-validation Malformed", at, NUMBER=number)
