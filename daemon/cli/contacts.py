@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
+import orjson
 import typer
 
 from daemon.cli.arguments import parse_words
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.screen import say, show_json, show_table
-from daemon.cli.tools import DryRun, Json, Yes, confirm, opened, operator, shown_time
+from daemon.cli.tools import DryRun, Json, When, Yes, confirm, opened, operator, shown_time
 from daemon.operator import merging, people
 from daemon.operator.naming import LEAST
 from daemon.operator.people import NoSuchContact
@@ -25,7 +26,7 @@ HELP: Final = (
 )
 Who: Final = typer.Argument(help=HELP, parser=parse_words, metavar="CONTACT")
 
-_LISTS: Final = ("identities", "orders", "open", "merges", "apart_from")
+_LISTS: Final = ("identities", "orders", "told", "open", "merges", "apart_from")
 
 
 @app.command()
@@ -40,8 +41,19 @@ def find(
 
 @app.command()
 def show(contact: Annotated[str, Who], json: Json = False) -> None:
-    """One person: identities, orders and where each stands, what each system knows, what waits, past merges."""
+    """One person: identities, orders and where each stands, what each system knows, what CGB has told, what waits, past
+    merges."""
     run_async(_show(read_settings(), contact, json))
+
+
+@app.command()
+def conflicts(
+    since: Annotated[datetime | None, When("--since", help="What CGB has told since then.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
+    json: Json = False,
+) -> None:
+    """The fields that CGB has told of and whose word was not taken, the newest first. `show` has the values."""
+    run_async(_conflicts(read_settings(), since, limit, json))
 
 
 @app.command()
@@ -92,8 +104,22 @@ async def _show(settings: Settings, text: str, json: bool) -> None:
     _show_lists(document)
 
 
+async def _conflicts(settings: Settings, since: datetime | None, limit: int, json: bool) -> None:
+    async with opened(settings) as (_, pool):
+        found = await people.conflicts(pool, since, limit)
+    if json:
+        show_json(found)
+        return
+    if not found:
+        say("no conflict: what CGB has told was taken, or was known already")
+        return
+    rows = [[one["contact_id"] or "", one["field"], shown_time(one["at"]), one["owner"]] for one in found]
+    show_table(("contact", "field", "told (UTC)", "owner"), rows, fit=False)
+    say("both values: `ferryman contacts show CONTACT`")
+
+
 def _show_lists(document: Mapping[str, Any]) -> None:
-    """The identities, orders, open events and merges of a person."""
+    """The identities, orders, what CGB has told, open events and merges of a person."""
     for one in document["identities"]:
         at_cgb = one["cgb_contact_id"] and (
             f"  CGB has {one['cgb_contact_id']}{'' if one['cgb_known'] else ', and is looked at by the next sync'}"
@@ -102,6 +128,8 @@ def _show_lists(document: Mapping[str, Any]) -> None:
     for one in document["orders"]:
         at = shown_time(one["completed_at"] or one["kept_at"])
         say(_row("order", "  ".join([one["order_id"], one["status"] or "", at, one["reason"] or ""]).rstrip()))
+    for one in document["told"]:
+        say(_row("told", _told(one)))
     for one in document["open"]:
         why = "; ".join(f"{worker}: {reason}" for worker, reason in one["why"].items())
         say(_row("open", f"{one['id']}  {one['type']}  {why}"))
@@ -111,6 +139,18 @@ def _show_lists(document: Mapping[str, Any]) -> None:
         say(_row("merge", f"{_shown(one['at'])}  {says}"))
     for other in document["apart_from"]:
         say(_row("apart from", other))
+
+
+def _told(one: Mapping[str, Any]) -> str:
+    """A field that CGB has told of; the values last and in quotation marks, as anything may be in them."""
+    came = "taken" if one["taken"] else "conflict"
+    ours = "nothing" if one["ours"] is None else _quoted(one["ours"])
+    known = f"{one['field']}  {came}  owner {one['owner']}  {shown_time(one['at'])}  {one['line']}"
+    return f"{known}  CGB {_quoted(one['value'])}  ours {ours}"
+
+
+def _quoted(text: str) -> str:
+    return orjson.dumps(text).decode()
 
 
 def _row(name: str, text: str) -> str:

@@ -1,17 +1,18 @@
 """People as an operator finds them: one contact each, with its identities, its orders, what each system knows of it,
-what waits, and the merges of its past."""
+what CGB has told of it, what waits, and the merges of its past; and the fields of which CGB's word was not taken."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from adapters.postgres import merges
 from adapters.postgres.operator import orders, people
-from adapters.postgres.operator.people import FoundContact, PastMerge, StoredContact
+from adapters.postgres.operator.people import Conflict, FoundContact, PastMerge, StoredContact
 from adapters.postgres.operator.trail import EventFilter, by_ids
 from adapters.postgres.pool import Pool
 from daemon.operator.keys import phones_meant
@@ -69,6 +70,7 @@ async def show(pool: Pool, text: str) -> dict[str, Any]:
     stored = await the_stored(pool, named.id)
     found = stored.found
     notations = sorted({notation for phone in found.phones for notation in aliases(phone)})
+    lines = sorted({line(phone) for phone in found.phones})
     made = await orders.of_person(pool, found.id, notations, MOST)
     return {
         **_document(found, named),
@@ -77,10 +79,17 @@ async def show(pool: Pool, text: str) -> dict[str, Any]:
         "updated_at": stored.updated_at,
         "identities": [asdict(one) for one in await people.identities(pool, found.id)],
         "orders": [order_document(order) for order in made],
-        "open": await _open(pool, sorted({line(phone) for phone in found.phones})),
+        "told": [asdict(one) for one in await people.told(pool, lines)],
+        "open": await _open(pool, lines),
         "merges": [_merge_document(one) for one in await people.merges(pool, found.id)],
         "apart_from": [str(other) for other in stored.apart_from],
     }
+
+
+async def conflicts(pool: Pool, since: datetime | None, limit: int) -> list[dict[str, Any]]:
+    """The fields of which CGB's word was not taken as JSON, newest first, without the values. *since*: told since
+    then."""
+    return [_conflict_document(one) for one in await people.conflicts(pool, since, limit)]
 
 
 async def the_stored(pool: Pool, contact: UUID) -> StoredContact:
@@ -170,3 +179,7 @@ def _document(contact: FoundContact, named: Named) -> dict[str, Any]:
 
 def _merge_document(past: PastMerge) -> dict[str, Any]:
     return asdict(past) | {"stays": str(past.stays), "merged": str(past.merged)}
+
+
+def _conflict_document(one: Conflict) -> dict[str, Any]:
+    return asdict(one) | {"contact_id": None if one.contact_id is None else str(one.contact_id)}

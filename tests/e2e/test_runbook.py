@@ -224,7 +224,8 @@ async def test_the_commands_outside_the_runbook_run_in_their_order(
 ) -> None:
     text = PAGE.replace(section("Runbook"), "").replace(section("Commands"), "")
     found = [command for command in commands(text) if command.split()[0] not in ELSEWHERE]
-    assert {command.split()[0] for command in found} == {"migrate", "doctor", "status", "audit", "workers", "reconcile"}
+    verbs = {command.split()[0] for command in found}
+    assert verbs == {"migrate", "doctor", "status", "audit", "workers", "reconcile", "contacts"}
     fresh = Operator(tmp_path, settings | {"DATABASE_URL": empty_database_url, "FERRYMAN_PORT": free_port()})
     assert (await fresh.verb("doctor"))[0] == 1
     for command in [*(c for c in found if c.startswith("migrate")), *found]:
@@ -283,6 +284,53 @@ def order_of(applicant: str, n: int, **overrides: Any) -> dict[str, Any]:
     return order
 
 
+async def test_a_message_that_did_not_come(operator: Operator, cgb: CgbSandbox, db: Pool) -> None:
+    """The customer has a synced order, one that CGB has refused, and one that waits."""
+    phone = "+972505550142"
+    person = {"branch": "il", "phone": phone, "country": "uk", "alerts": False}
+    first, second, third = (orders.make_order(random.Random(n), n, order_id=f"IL-{n}", **person) for n in range(3))
+    landline = orders.landline(random.Random(4), 4)
+    settings = dict(operator.settings) | {"CGB_WEBHOOK_SECRET": FLOW_SECRET}
+    with following("A customer says that no message came") as page:
+        async with running(operator.cwd, **settings) as here:
+            at = operator.beside(here)
+            await page.follow("no contact is found by this", at, code=1, PHONE=phone)
+            for order in (first, landline):
+                assert (await here.post(order))[0] == 202
+            await synced(db, 1)
+            contact = await db.fetchval("SELECT cbb_contact_uuid FROM orders WHERE order_id = $1", id_of(first))
+            known = {"PHONE": phone, "CONTACT": contact, "ORDER": id_of(first)}
+            await page.follow("contact name phones newest order", at, **known)
+            await page.follow("identity phone:… CGB has N", at, **known)
+            await page.follow("whatsapp_alerts_enabled False", at, **known)
+            await page.follow("+N not known", at, then=1, **known)  # there is no checker here
+            await page.follow("+N no …", at, PHONE=landline_of(landline))
+            flows = CgbFlows(here.session, here.url, secret=FLOW_SECRET)
+            assert (await flows.reply(phone[1:])).status == 202
+            await page.follow("+N yes …", at, **known)
+            await page.follow("message.received", at, **known)
+            told = {"fields": {"visa_country": "mars"}, "sent_at": datetime.now(UTC).timestamp()}
+            assert (await flows.contact(phone[1:], **told)).status == 202
+            await page.follow("contact field told (UTC) owner", at, **known)
+            await page.follow("conflict owner orders …", at, **known)
+            cgb.faults.add("error", method="POST", contact=phone[1:], message="blocked by the account")
+            assert (await here.post(second))[0] == 202
+            (number,) = await letters(db, 1)
+            cgb.faults.clear()
+            refused = known | {"ORDER": id_of(second)}
+            await page.follow("order … failed …", at, **refused)
+            await page.follow("dead letter N contact-sync open", at, NUMBER=number, **refused)
+            await at.verb("pause contact-sync")
+            await until(lambda: heard(here, "operator.paused"), "the pause")
+            assert (await here.post(third))[0] == 202
+            await page.follow("open … order.received …", at, **known)
+            await page.follow("client_phone +N", at, **known | {"PHONE": "+972505550143"})
+
+
+def landline_of(order: Mapping[str, Any]) -> str:
+    return f"+{digits_of(order)}"
+
+
 async def test_reports_that_come_to_nothing(operator: Operator, db: Pool) -> None:
     late, branch = order_of("late", 1), order_of("branch", 2, branch="se")
     consent, phone = order_of("consent", 3, alerts=False), order_of("phone", 4, phone=None)
@@ -337,7 +385,7 @@ async def test_a_bot_flow_that_is_to_tell_something(operator: Operator, db: Pool
             ) as no:
                 assert no.status == 400
             await page.follow("cgb 400 not_json N", at)
-            await page.follow("N message.received", at)
+            await page.follow("message.received cgb", at)
             assert (await flows.reply("972505550142", v=2)).status == 202
             (number,) = await letters(db, 1)
             await page.follow("N whatsapp-validation Malformed", at, NUMBER=number)

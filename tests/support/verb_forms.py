@@ -19,6 +19,7 @@ FORMS = [
     ["contacts", "find", "*"],
     ["contacts", "find", "ann", "--limit", "*"],
     ["contacts", "show", "*"],
+    *(["contacts", "conflicts", f"--{name}", "*"] for name in ("since", "limit")),
     ["contacts", "merge", "--dry-run", "*", "ann"],
     ["contacts", "merge", "--dry-run", "ann", "*"],
     ["contacts", "unmerge", "--dry-run", "*"],

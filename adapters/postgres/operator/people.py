@@ -1,5 +1,5 @@
-"""People as an operator looks for them: by their identities, orders and names, with the merges of their past. Reads
-only."""
+"""People as an operator looks for them: by their identities, orders and names, with the merges of their past and what
+the contact directory (CGB) has told of them. Reads only."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ import orjson
 
 from adapters.postgres.merges import MERGED, UNMERGED
 from adapters.postgres.pool import Pool, Record
+from schemas.contacts import Owner
 from schemas.identity import PROOFS, Identity
+from schemas.phone import aliases
 
 MOST_NAMESAKES: Final = 1000
 """Contacts with fitting names that are looked at, at most. Of these, those with the newest orders are told."""
 
 MOST_MERGES: Final = 100
 MOST_EMAILS: Final = 100
+MOST_TOLD: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,32 @@ class PastMerge:
     why: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class StoredTold:
+    """The directory has told that *field* of the contact of the phone line *line* holds *value* at *at*, as text in its
+    own encoding ("": it is empty there). *ours*: what the contact was to hold then; None: nothing. *owner*: of the
+    field. *taken*: the directory's word counted; else the orders' value was written again."""
+
+    field: str
+    value: str
+    at: datetime
+    ours: str | None
+    owner: Owner
+    taken: bool
+    line: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """What the directory has told of *field* at *at* was not taken. *contact_id*: of the person; None where nobody has
+    the phone line any more."""
+
+    contact_id: UUID | None
+    field: str
+    at: datetime
+    owner: Owner
+
+
 _BY_ID: Final = "SELECT id FROM contacts WHERE id BETWEEN $1 AND $2 ORDER BY id LIMIT $3"
 _BY_IDENTITY: Final = """
 SELECT i.contact_id, i.kind FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS given (kind, value, place)
@@ -104,6 +133,20 @@ WITH RECURSIVE person AS (
 SELECT a.at, a.actor, a.action, a.subject, a.detail::text AS detail
 FROM audit_log a WHERE a.subject IN (SELECT 'contact:' || id FROM person) AND a.action = ANY ($2::text[])
 ORDER BY a.id DESC LIMIT $3
+"""
+
+_TOLD: Final = """
+SELECT field, value, told_at AS at, ours, owner, taken, line
+FROM told_fields WHERE line = ANY ($1::text[]) ORDER BY line, field LIMIT $2
+"""
+_CONFLICTS: Final = """
+SELECT line, field, told_at AS at, owner FROM told_fields
+WHERE NOT taken AND ($1::timestamptz IS NULL OR told_at >= $1) ORDER BY told_at DESC, line, field LIMIT $2
+"""
+_OF_PHONES: Final = """
+SELECT given.phone, i.contact_id FROM unnest($1::text[]) AS given (phone) CROSS JOIN LATERAL (
+  SELECT contact_id FROM contact_identities i WHERE i.kind = 'phone' AND i.value = given.phone LIMIT 1
+) i
 """
 
 
@@ -168,6 +211,23 @@ async def merges(pool: Pool, contact: UUID) -> list[PastMerge]:
     """What the audit log says of merges into *contact*, and into those that were merged into it; the last one first."""
     rows = await pool.fetch(_MERGES, contact, [MERGED, UNMERGED], MOST_MERGES)
     return [_past(row["at"], row["actor"], row["action"], row["subject"], orjson.loads(row["detail"])) for row in rows]
+
+
+async def told(pool: Pool, lines: Sequence[str]) -> list[StoredTold]:
+    """What the directory has told last of each field of the contacts of these phone lines, by line and field; at most
+    MOST_TOLD."""
+    return [StoredTold(**dict(row)) for row in await pool.fetch(_TOLD, lines, MOST_TOLD)]
+
+
+async def conflicts(pool: Pool, since: datetime | None, limit: int) -> list[Conflict]:
+    """The fields whose value the directory has told last and that was not taken, newest first. *since*: told since
+    then."""
+    rows = await pool.fetch(_CONFLICTS, since, limit)
+    notations = {line: aliases(line) for line, *_ in rows}
+    known_phones = await pool.fetch(_OF_PHONES, [phone for known in notations.values() for phone in known])
+    of_phone: dict[str, UUID] = {row["phone"]: row["contact_id"] for row in known_phones}
+    of_line = {line: next(filter(None, map(of_phone.get, known)), None) for line, known in notations.items()}
+    return [Conflict(contact_id=of_line[line], field=field, at=at, owner=owner) for line, field, at, owner in rows]
 
 
 def _past(at: datetime, actor: str, action: str, subject: str, detail: Mapping[str, Any]) -> PastMerge:

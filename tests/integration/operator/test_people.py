@@ -2,48 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import json
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import pytest
-from redis.asyncio import Redis
-from typer.testing import CliRunner
 
 from adapters.postgres.bus import journal
 from adapters.postgres.bus.journal import Journaled
 from adapters.postgres.operator import people as people_rows
 from adapters.postgres.pool import Pool
-from daemon.cli.exits import code_of
-from daemon.cli.main import commands
 from daemon.operator import people
 from schemas.envelope import Event, event_id
-from schemas.errors import FerrymanError
 from schemas.names import words_of
+from tests.support.contacts_verb import Verb
 from tests.support.people import bought, counts, met
 from tests.support.plans import nodes
 from tests.support.toy import NOON
 
 NOA, DAN, LUIS = "+972505550001", "+972505550002", "+5215555550142"
-
-Verb: TypeAlias = Callable[..., Awaitable[tuple[int, str]]]
-
-
-@pytest.fixture
-def verb(redis: Redis, redis_url: str, database_url: str) -> Verb:
-    """`ferryman contacts …`: its exit code, and what it says; of a failure, its line."""
-    env = {"REDIS_URL": redis_url, "DATABASE_URL": database_url, "FERRYMAN_ADMIN_TOKEN": "0123456789abcdef" * 2}
-
-    async def run(*argv: str) -> tuple[int, str]:
-        answer = await asyncio.to_thread(CliRunner().invoke, commands("contacts"), ["contacts", *argv], env=env)
-        if isinstance(answer.exception, FerrymanError):
-            return code_of(answer.exception), answer.output + str(answer.exception)
-        assert answer.exception is None or isinstance(answer.exception, SystemExit), answer.exception
-        return answer.exit_code, answer.output
-
-    return run
 
 
 @pytest.fixture

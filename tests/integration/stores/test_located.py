@@ -31,6 +31,7 @@ READING = [
     "orders show IL-1",
     "contacts find ann",
     "contacts show ann",
+    "contacts conflicts",
     "contacts merge ann bob --yes",
     "contacts unmerge ann --yes",
     "partitions",
