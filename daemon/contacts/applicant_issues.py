@@ -3,8 +3,8 @@
     ""       which order names the applicant ──► none: keep the row, look again, for FERRYMAN_ISSUE_WAIT_SECONDS at most
         ──► by the order's branch, consent and phone: skipped with a reason, or `applicant_issue.reported`
 
-A report that has waited in vain ends as "unknown applicant". Where its order comes later, a replay of the report finds
-it. `applicant_issue.reported` is made in the transaction that keeps the row, and once for each report: a replay of a
+A report that has waited in vain ends as "unknown applicant"; where its order comes later, `reports_again` sends it
+again. `applicant_issue.reported` is made in the transaction that keeps the row, and once for each report: a replay of a
 report that was passed on is skipped.
 """
 
