@@ -19,14 +19,14 @@ class Busy(FerrymanError):
 
 def reconcile(dry_run: DryRun = False) -> None:
     """Look for orders without an end that nothing works on, and sync them again; and for reports about applicants whose
-    order came too late, and look for it again. The daemon does so by itself, every FERRYMAN_RECONCILE_MINUTES."""
+    orders came late, and send them again. The daemon does so by itself, every FERRYMAN_RECONCILE_MINUTES."""
     run_async(_reconcile(read_settings(), dry_run))
 
 
 async def _reconcile(settings: Settings, dry_run: bool) -> None:
     async with opened(settings) as (_, pool):
         reports = await _reports(pool, dry_run)
-        say(f"{reports} reports {'would be' if dry_run else 'are'} looked at again, as their orders have come")
+        say(f"{reports} reports whose orders came late {'would be' if dry_run else 'are'} sent again")
         found = await _orders(pool, settings.ferryman_reconcile_minutes * 60.0, dry_run)
     say(f"{found.again} orders {'would be' if dry_run else 'are'} synced again")
     say(f"{found.open} are open, and the bus delivers them")
