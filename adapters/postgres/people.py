@@ -77,10 +77,11 @@ _NOW: Final = datetime.max.replace(tzinfo=UTC)
 @dataclass(frozen=True, slots=True, repr=False)
 class Met:
     """Identities that *source* has shown to be one person's. A wa_id or a CGB id that is the digits of a phone comes
-    together with that phone."""
+    together with that phone. *makes*: whether a person without a contact gets one."""
 
     identities: Sequence[Identity]
     source: str
+    makes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,8 @@ async def meet(conn: Connection, groups: Sequence[Met]) -> list[UUID | None]:
 
     Identities that are new are added to the contact. Contacts that share a group are merged: the oldest stays, and the
     audit log can undo it. Not merged are those that an operator took apart, and those with over MOST_PHONES phones
-    together. A group without a proof (`PROOFS`) has no contact: None. E-mails are added to the contact of the proofs.
+    together. None: a group without a proof (`PROOFS`), or of a person who has no contact and gets none. E-mails are
+    added to the contact of the proofs.
     """
     proofs = [_proofs(group) for group in groups]
     every = sorted({notation for group in proofs for identity in group for notation in _notations(identity)})
@@ -136,12 +138,6 @@ async def meet(conn: Connection, groups: Sequence[Met]) -> list[UUID | None]:
                 return await _settled(conn, groups, proofs, owners)
         except _Overtaken:
             owners = await _find_standing(conn, every)
-
-
-async def known(conn: Connection, identities: Sequence[Identity]) -> set[Identity]:
-    """Those of *identities* that a contact has, in whatever notation."""
-    owners = await _find(conn, sorted({notation for identity in identities for notation in _notations(identity)}))
-    return {identity for identity in identities if _owner(identity, owners) is not None}
 
 
 def _proofs(group: Met) -> list[Identity]:
@@ -191,7 +187,11 @@ def _owner(identity: Identity, owners: _Owners) -> UUID | None:
 
 async def _settled(conn: Connection, groups: Sequence[Met], proofs: _Proofs, owners: _Owners) -> list[UUID | None]:
     """The contacts of *groups*, where identities belong to *owners*. Raises: _Overtaken."""
-    people = _people(proofs, owners)
+    people = [
+        person
+        for person in _people(proofs, owners)
+        if person.contacts or any(groups[place].makes for place in person.groups)
+    ]
     locked = await _lock(conn, {contact for person in people for contact in person.contacts})
     with_new = dict(owners)
     for person in people:

@@ -79,6 +79,14 @@ async def test_the_person_who_has_a_contact_keeps_it_and_a_report_with_a_phone_o
     assert json.loads((await row(db))["phone_raw"]) == "972505550009"
 
 
+async def test_a_report_that_no_message_follows_names_the_contact_of_a_person_who_has_one(db: Pool) -> None:
+    async with db.acquire() as conn, conn.transaction():
+        known = await contacts.ensure(conn, [E164])
+    await stored(db, an_order("IL1", "apl_2", alerts=None))
+    assert await handled(db, a_report()) == ("no consent", [])
+    assert (await row(db))["contact_id"] == known[E164]
+
+
 @pytest.mark.parametrize(
     ("order", "report", "branches", "reason"),
     [
