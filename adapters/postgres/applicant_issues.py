@@ -73,7 +73,8 @@ FROM unnest({", ".join(f"${n}::{'text' if t == 'jsonb' else t}[]" for n, t in en
   AS given ({", ".join(_COLUMNS)})
 ORDER BY applicant_id
 ON CONFLICT (applicant_id) DO UPDATE SET
-  {", ".join(f"{n} = excluded.{n}" for n in _COLUMNS if n != "applicant_id")}, updated_at = now()
+  {", ".join(f"{n} = excluded.{n}" for n in _COLUMNS if n != "applicant_id")}, updated_at = now(),
+  sent_again = CASE WHEN stored.event_id = excluded.event_id THEN stored.sent_again ELSE 0 END
 WHERE stored.reported_at <= excluded.reported_at
 RETURNING applicant_id
 """  # noqa: S608 - constants only

@@ -5,7 +5,7 @@ Whose contact it is, `people` decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -101,17 +101,14 @@ class Buyer:
         return self.age[2]
 
 
-async def ensure(conn: Connection, phones: Sequence[str], source: str = SOURCE) -> Mapping[str, UUID]:
-    """Phone (E.164) -> contact id, as *source* has met its person; a missing contact is made. Call it inside a
-    transaction, before a row of another table is locked."""
-    met = await people.meet(conn, [Met([Identity(IdentityKind.PHONE, phone)], source) for phone in phones])
+async def ensure(
+    conn: Connection, phones: Sequence[str], source: str = SOURCE, *, only_known: Collection[str] = ()
+) -> Mapping[str, UUID]:
+    """Phone (E.164) -> contact id, as *source* has met its person; a missing contact is made, but for those of
+    *only_known*. Call it inside a transaction, before a row of another table is locked."""
+    groups = [Met([Identity(IdentityKind.PHONE, phone)], source, makes=phone not in only_known) for phone in phones]
+    met = await people.meet(conn, groups)
     return {phone: contact for phone, contact in zip(phones, met, strict=True) if contact}
-
-
-async def known(conn: Connection, phones: Iterable[str]) -> set[str]:
-    """Those of *phones* (E.164) whose line has a contact."""
-    found = await people.known(conn, [Identity(IdentityKind.PHONE, phone) for phone in phones])
-    return {identity.value for identity in found}
 
 
 async def remember(conn: Connection, buyers: Sequence[Buyer]) -> Mapping[str, UUID]:

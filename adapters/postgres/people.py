@@ -93,10 +93,11 @@ _NOW: Final = datetime.max.replace(tzinfo=UTC)
 @dataclass(frozen=True, slots=True, repr=False)
 class Met:
     """Identities that *source* has shown to be one person's. A wa_id or a CGB id that is the digits of a phone comes
-    together with that phone."""
+    together with that phone. *makes*: whether a person without a contact gets one."""
 
     identities: Sequence[Identity]
     source: str
+    makes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,8 @@ async def meet(conn: Connection, seen: Sequence[Met]) -> list[UUID | None]:
 
     Identities that are new are added to the contact. Contacts that share a group are merged: the oldest stays, and the
     audit log can undo it. Not merged are those that an operator took apart, and those with over MOST_PHONES phones
-    together. A group without a proof (`PROOFS`) has no contact: None. E-mails are added to the contact of the proofs.
+    together. None: a group without a proof (`PROOFS`), or of a person who has no contact and gets none. E-mails are
+    added to the contact of the proofs.
     """
     groups = {
         place: found for place, met in enumerate(seen) if (found := group_of(filter(_fits, met.identities))).proofs
@@ -140,12 +142,6 @@ async def meet(conn: Connection, seen: Sequence[Met]) -> list[UUID | None]:
                 return await _settled(conn, seen, groups, owners)
         except _Overtaken:
             owners = await _find_standing(conn, notations)
-
-
-async def known(conn: Connection, identities: Sequence[Identity]) -> set[Identity]:
-    """Those of *identities* that a contact has, in whatever notation."""
-    owners = await _find(conn, every(identities))
-    return {identity for identity in identities if owner(identity, owners) is not None}
 
 
 def _fits(identity: Identity) -> bool:
@@ -170,7 +166,11 @@ async def _settled(conn: Connection, seen: Sequence[Met], groups: Groups, owners
     # Most groups are of one contact that has all of it: nothing is added to it, and nothing merged by it.
     chosen = {place: contact for place, group in groups.items() if (contact := group.sole(owners))}
     others = {place: group for place, group in groups.items() if place not in chosen}
-    people = people_of(others, owners)
+    people = [
+        person
+        for person in people_of(others, owners)
+        if person.contacts or any(seen[place].makes for place in person.groups)
+    ]
     joining = {contact for person in people for contact in person.contacts}
     parted = await _lock(conn, joining.union(chosen.values()))  # which may have taken identities away with it
     if parted and await _find_standing(conn, every(owners)) != owners:

@@ -3,8 +3,8 @@
     ""       which order names the applicant ──► none: keep the row, look again, for FERRYMAN_ISSUE_WAIT_SECONDS at most
         ──► by the order's branch, consent and phone: skipped with a reason, or `applicant_issue.reported`
 
-A report that has waited in vain ends as "unknown applicant". Where its order comes later, a replay of the report finds
-it. `applicant_issue.reported` is made in the transaction that keeps the row, and once for each report: a replay of a
+A report that has waited in vain ends as "unknown applicant"; where its order comes later, `reports_again` sends it
+again. `applicant_issue.reported` is made in the transaction that keeps the row, and once for each report: a replay of a
 report that was passed on is skipped.
 """
 
@@ -93,11 +93,11 @@ def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
 
 async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     """Write a batch of reports; returns an `applicant_issue.reported` for each that is to be passed on. A person
-    without a contact gets one here. Locks people before reports."""
+    whom one is passed on for gets a contact here. Locks people before reports."""
     issues = [row for row in rows if isinstance(row, IssueRow)]
-    addressed = {row.phone.e164 for row in issues if row.status == "reported" and row.phone is not None}
-    known = await contacts.known(conn, {row.phone.e164 for row in issues if row.phone is not None})
-    people = await contacts.ensure(conn, sorted(addressed | known), source="issues")
+    phones = {row.phone.e164 for row in issues if row.phone is not None}
+    addressed = {row.phone.e164 for row in issues if row.phone is not None and row.status == "reported"}
+    people = await contacts.ensure(conn, sorted(phones), source="issues", only_known=phones - addressed)
     kept = await applicant_issues.store(conn, issues, people)
     return [_reported(row, people) for row in kept if row.status == "reported"]
 

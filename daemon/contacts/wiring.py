@@ -17,7 +17,7 @@ from adapters.registry import CHECKERS, DIRECTORIES
 from daemon.bus.batcher import Batcher
 from daemon.bus.metrics import OF_ALL
 from daemon.bus.worker import Domain, Duty, Outside
-from daemon.contacts import reconciler, refresh
+from daemon.contacts import reconciler, refresh, reports_again
 from daemon.contacts.checking import Checkers
 from daemon.contacts.field_policy import FIELDS, FieldPolicy
 from daemon.contacts.fields import KEPT, OF_AN_ORDER
@@ -67,6 +67,9 @@ METRICS: Final = (
     Declared("ferryman_field_conflicts_total", "counter", "Fields that CGB has changed and that the orders own."),
     Declared("ferryman_contacts_refreshed_total", "counter", "Contacts that were looked at in CGB by the clock."),
     Declared("ferryman_orders_reconciled_total", "counter", "Orders without an end that were synced again."),
+    Declared(
+        "ferryman_reports_reconciled_total", "counter", "Reports that were sent again, as their orders came late."
+    ),
     Declared(
         "ferryman_orders_unsettled",
         "gauge",
@@ -198,7 +201,8 @@ def _directory(outside: Outside, gate: Gate) -> ContactDirectory:
 
 def _duties(outside: Outside) -> Sequence[Duty]:
     """What the domain does by the clock. The refresh is not in the way of the handlers' gate: it has one of its own."""
-    return [*reconciler.duties(outside), *refresh.duties(outside, lambda: _directory(outside, _cgb_gate(outside)))]
+    refreshing = refresh.duties(outside, lambda: _directory(outside, _cgb_gate(outside)))
+    return [*reconciler.duties(outside), *reports_again.duties(outside), *refreshing]
 
 
 CONTACTS: Final[Domain[ContactDeps]] = Domain(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -159,25 +161,57 @@ async def test_a_report_before_its_order_waits_for_it_also_over_a_kill(
         await balanced(settings, tmp_path)
 
 
-async def test_an_order_that_comes_after_the_wait_is_found_by_a_replay_and_passed_on_once(
+async def looked_again(settings: dict[str, Any], cwd: Path, *options: str) -> int:
+    """Runs `ferryman reconcile`; how many reports it says that it sends again."""
+    code, out, err = await ferryman("reconcile", *options, cwd=cwd, env=environment(**settings))
+    assert code == 0 or "another process reconciles" in err, err  # the orders, which come after the reports
+    found = re.search(r"^(\d+) reports ", out, flags=re.M)
+    assert found is not None, out
+    return int(found[1])
+
+
+async def in_vain(here: Running, db: Pool) -> str:
+    """A report that has waited in vain, and then its order; the id of the report's event."""
+    (event_id,) = (await vizi(here).report(make_report("apl_2"), "key")).event_ids
+    assert await ends(db, event_id) == ("skipped", "unknown applicant")
+    await here.post(an_order("IL1", "apl_1", "apl_2"))
+    await ended(db, 1)
+    return event_id
+
+
+async def test_an_order_that_comes_after_the_wait_is_found_by_reconcile_and_its_report_is_passed_on_once(
     tmp_path: Path, settings: dict[str, Any], db: Pool
 ) -> None:
-    settings |= {"FERRYMAN_ISSUE_WAIT_SECONDS": 0}
+    settings |= {"FERRYMAN_ISSUE_WAIT_SECONDS": 1}
     async with running(tmp_path, **settings) as here:
-        (event_id,) = (await vizi(here).report(make_report("apl_2"), "key")).event_ids
-        assert await ends(db, event_id) == ("skipped", "unknown applicant")
-        await here.post(an_order("IL1", "apl_1", "apl_2"))
-        await ended(db, 1)
+        event_id = await in_vain(here, db)
         code, out, _ = await ferryman("orders", "show", "IL1", cwd=tmp_path, env=environment(**settings))
         assert code == 0
         assert "apl_2  skipped (unknown applicant)" in out
-        argv = ("replay", "--worker", "applicant-issues", "--event", event_id, "--yes")
-        for _ in range(2):
-            code, _, err = await ferryman(*argv, cwd=tmp_path, env=environment(**settings))
-            assert code == 0, err
-        await balanced(settings, tmp_path)
+        assert await looked_again(settings, tmp_path, "--dry-run") == 1
+        at_once = await asyncio.gather(*(looked_again(settings, tmp_path) for _ in range(2)))
+        assert sum(at_once) == 1
+        (event,) = await told(db, 1)
+        assert event["causationid"] == event_id
         assert (await row_of(db, "apl_2"))["status"] == "reported"
+        assert await looked_again(settings, tmp_path) == 0
+        replay = ("replay", "--worker", "applicant-issues", "--event", event_id, "--yes")
+        code, _, err = await ferryman(*replay, cwd=tmp_path, env=environment(**settings))
+        assert code == 0, err
+        await balanced(settings, tmp_path)
         await told(db, 1)
+
+
+async def test_the_daemon_finds_such_an_order_by_itself(tmp_path: Path, settings: dict[str, Any], db: Pool) -> None:
+    settings |= {"FERRYMAN_ISSUE_WAIT_SECONDS": 1}
+    async with running(tmp_path, **settings) as here:
+        await in_vain(here, db)
+    async with running(tmp_path, **settings) as here:
+        await told(db, 1)
+        text = await (await here.session.get(f"{here.url}/metrics")).text()
+        assert "ferryman_reports_reconciled_total 1" in text
+        await balanced(settings, tmp_path)
+        assert not [line for line in here.lines if "apl_2" in line]
 
 
 async def test_a_forged_report_is_refused_with_a_row(tmp_path: Path, settings: dict[str, Any], db: Pool) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
-from random import Random
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,77 +13,14 @@ from asyncpg import Record
 
 from adapters.postgres import applicant_issues, contacts
 from adapters.postgres.applicant_issues import BY_INDEX, Known
-from adapters.postgres.orders import insert as store_orders
-from adapters.postgres.orders import row_of
 from adapters.postgres.pool import Pool
-from daemon.bus.outcome import Done, Later, Turn
+from daemon.bus.outcome import Turn
 from daemon.contacts.applicant_issues import WORKER, handle, record
 from daemon.contacts.wiring import ContactDeps
-from daemon.sandbox.orders import make_order
-from daemon.sandbox.reports import make_report
-from schemas.envelope import Event
 from schemas.errors import Refused
-from schemas.orders import order_from
 from tests.support.plans import nodes
+from tests.support.reports import E164, HOUR, NOW, a_report, an_applicant, an_order, deps_of, handled, stored
 from tests.support.until import until
-
-NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-PHONE = {"code": "972", "number": "505550001"}
-E164 = "+972505550001"
-
-
-def an_order(id: str, *applicants: Any, changed: datetime = NOW - HOUR, **overrides: Any) -> dict[str, Any]:
-    """An order of these applicants: their ids, or what stands in the place of one."""
-    body = make_order(
-        Random(1), 1, **({"order_id": id, "branch": "il", "phone": PHONE, "alerts": True, "country": "uk"} | overrides)
-    )
-    body["form"]["updated_at"] = changed.isoformat()
-    body["form"]["applicants"] = [_applicant(one) if isinstance(one, str) else one for one in applicants]
-    return body
-
-
-def _applicant(id: str) -> dict[str, Any]:
-    return {"id": id, "passport": {"firstName": f" {id.upper()} ", "lastName": "EXAMPLE"}}
-
-
-async def stored(db: Pool, *bodies: dict[str, Any]) -> None:
-    orders = [order_from(json.dumps(body).encode(), NOW) for body in bodies]
-    async with db.acquire() as conn, conn.transaction():
-        await store_orders(conn, [row_of(order, f"event-of-{order.order_id}") for order in orders])
-
-
-def a_report(applicant: str = "apl_2", *, at: datetime = NOW, id: str = "", **more: Any) -> Event:
-    data = json.dumps(make_report(applicant, **more)).encode()
-    return Event(
-        id=id or f"event-{at:%H%M%S}",
-        type="applicant_issue.received",
-        source="issues",
-        subject=f"applicant:{applicant}",
-        time=at,
-        data=data,
-    )
-
-
-def deps_of(db: Pool, branches: tuple[str, ...] = (), wait_s: float = 600) -> ContactDeps:
-    async def applicant(id: str) -> Known:
-        (found,) = await applicant_issues.known(db, [id])
-        return found
-
-    settings = SimpleNamespace(ferryman_message_branches=branches, ferryman_issue_wait_seconds=wait_s)
-    return cast(ContactDeps, SimpleNamespace(settings=settings, applicant=applicant))
-
-
-async def handled(db: Pool, event: Event, *, now: datetime | None = None, **given: Any) -> tuple[str, list[Event]]:
-    """What became of *event*, and what was passed on."""
-    outcome = await handle(event, deps_of(db, **given), Turn(now or event.time))
-    async with db.acquire() as conn, conn.transaction():
-        told = list(await record(conn, outcome.rows))
-    match outcome:
-        case Later():
-            return "later", told
-        case Done(skipped=reason):
-            return reason or "done", told
 
 
 async def row(db: Pool) -> Record:
@@ -141,6 +77,14 @@ async def test_the_person_who_has_a_contact_keeps_it_and_a_report_with_a_phone_o
     assert (again.subject, again.json()["phone"]) == ("+972505550009", "+972505550009")
     assert again.json()["contact_id"] == (await contacts_of(db))["+972505550009"] != str(known[E164])
     assert json.loads((await row(db))["phone_raw"]) == "972505550009"
+
+
+async def test_a_report_that_no_message_follows_names_the_contact_of_a_person_who_has_one(db: Pool) -> None:
+    async with db.acquire() as conn, conn.transaction():
+        known = await contacts.ensure(conn, [E164])
+    await stored(db, an_order("IL1", "apl_2", alerts=None))
+    assert await handled(db, a_report()) == ("no consent", [])
+    assert (await row(db))["contact_id"] == known[E164]
 
 
 @pytest.mark.parametrize(
@@ -284,7 +228,7 @@ async def test_an_applicant_is_found_among_any_others_and_named_where_there_is_a
     db: Pool, applicants: list[Any], name: str | None
 ) -> None:
     body = an_order("IL1", "apl_9", alerts=True)
-    body["form"]["applicants"] = [_applicant(one) if str(one).startswith("apl_") else one for one in applicants]
+    body["form"]["applicants"] = [an_applicant(one) if str(one).startswith("apl_") else one for one in applicants]
     await stored(db, body)
     found, other = await applicant_issues.known(db, ["apl_2", "apl_8"])
     assert found.order is not None

@@ -65,6 +65,21 @@ async def test_each_group_is_told_its_contact(db: Pool) -> None:
     assert await met(db) == []
 
 
+async def test_a_person_without_a_contact_gets_none_where_nobody_wants_one(db: Pool) -> None:
+    def asked(text: str, makes: bool) -> Met:
+        return Met(identities(text), "test", makes=makes)
+
+    async with db.acquire() as conn, conn.transaction():
+        assert await people.meet(conn, [asked(MEXICO, False), asked(SWEDEN, False)]) == [None, None]
+    assert await counts(db) == (0, 0)
+    async with db.acquire() as conn, conn.transaction():
+        nobody, one, same = await people.meet(conn, [asked(SWEDEN, False), asked(MEXICO, True), asked(MEXICO, False)])
+        assert nobody is None
+        assert one is not None
+        assert await people.meet(conn, [asked(MEXICO_OLD, False)]) == [one] == [same]
+    assert await counts(db) == (1, 0)
+
+
 async def test_the_older_contact_stays(db: Pool) -> None:
     (older,) = await met(db, [SWEDEN])
     (younger,) = await met(db, ["chatwoot:1:7"])
