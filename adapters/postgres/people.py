@@ -190,7 +190,8 @@ async def _settled(conn: Connection, seen: Sequence[Met], groups: Groups, owners
         for place in person.groups:
             of_proofs = (contact for i in others[place].proofs if (contact := owner(i, with_new)))
             chosen[place] = next(of_proofs, None) or min(person.contacts)
-    await _add(conn, others, owners, with_new, chosen)
+    joined = {place: group for place, group in others.items() if place in chosen}
+    await _add(conn, joined, owners, with_new, chosen)
     await _add_mails(conn, seen, chosen)
     stands_for: dict[UUID, UUID] = {}
     for person in (person for person in people if len(person.contacts) > 1):
