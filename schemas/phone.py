@@ -33,15 +33,15 @@ _RESERVED: Final = re.compile(
 # As numbers were dialled in Mexico until 2019; libphonenumber no longer knows these prefixes.
 _OLD_MEXICO: Final = re.compile(r"(?:52)?(?:01|04[45])([2-9][0-9]{9})")
 
-# Lines with two notations: (pattern, the present notation, the other one). Brazil put a 9 before the numbers of
+# Lines with two notations: pattern, the present notation, the other one. Brazil put a 9 before the numbers of
 # mobiles, and accounts of WhatsApp that are older keep the number without it. A 9 before a digit below 6 belongs to a
 # newer number, and the shorter one is a stranger's landline. Mexico took a 1 away. Argentina has a 9 in mobile numbers
 # that are called from abroad.
-_TWO_NOTATIONS: Final = (
-    (re.compile(r"\+55([1-9]{2})9?([6-9][0-9]{7})"), r"+55\g<1>9\2", r"+55\1\2"),
-    (re.compile(r"\+521?([2-9][0-9]{9})"), r"+52\1", r"+521\1"),
-    (re.compile(r"\+549?((?:11|[23][0-9])[0-9]{8})"), r"+549\1", r"+54\1"),
-)
+_TWO_NOTATIONS: Final[Mapping[str, tuple[re.Pattern[str], str, str]]] = {
+    "+55": (re.compile(r"\+55([1-9]{2})9?([6-9][0-9]{7})"), "+55{}9{}", "+55{}{}"),
+    "+52": (re.compile(r"\+521?([2-9][0-9]{9})"), "+52{}", "+521{}"),
+    "+54": (re.compile(r"\+549?((?:11|[23][0-9])[0-9]{8})"), "+549{}", "+54{}"),
+}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -120,10 +120,10 @@ def aliases(e164: str) -> tuple[str, ...]:
 
     They serve to find a person. No alias takes the place of a stored number: WhatsApp alone knows which one it uses.
     """
-    for pattern, *notations in _TWO_NOTATIONS:
-        if found := pattern.fullmatch(e164):
-            return e164, *(other for notation in notations if (other := found.expand(notation)) != e164)
-    return (e164,)
+    if (two := _TWO_NOTATIONS.get(e164[:3])) is None or (found := two[0].fullmatch(e164)) is None:
+        return (e164,)
+    written = (notation.format(*found.groups()) for notation in two[1:])
+    return e164, *(other for other in written if other != e164)
 
 
 def is_reserved(phone: Phone) -> bool:
@@ -133,10 +133,9 @@ def is_reserved(phone: Phone) -> bool:
 
 def line(e164: str) -> str:
     """The one notation that stands for all aliases of *e164*, where they must count as one. It is no address."""
-    for pattern, notation, _ in _TWO_NOTATIONS:
-        if found := pattern.fullmatch(e164):
-            return found.expand(notation)
-    return e164
+    if (two := _TWO_NOTATIONS.get(e164[:3])) is None or (found := two[0].fullmatch(e164)) is None:
+        return e164
+    return two[1].format(*found.groups())
 
 
 @lru_cache(maxsize=4096)

@@ -53,16 +53,19 @@ WHERE contacts.id = ANY ($1::uuid[]) AND contacts.id = given.id
          LIMIT 1) IS NULL)
 """
 
-# The array is asked for as well, so that a plan of a small table does not read all phones of a large one.
+# By its place in the arrays a row finds what was written: joined with them, a plan for any arrays would compare each row
+# with each.
 _WRITTEN: Final = f"""
-UPDATE contact_identities i SET cgb_contact_id = given.contact_id,
-  cgb_digest = CASE WHEN i.cgb_doubt <= given.doubt THEN given.digest END,
-  cgb_own = CASE WHEN given.own = '' THEN i.cgb_own
-                 ELSE (string_to_array(given.own, ' ') || i.cgb_own)[1:{MOST_OWN}] END,
+WITH there AS MATERIALIZED (
+  SELECT id, array_position($1::text[], value) AS n FROM contact_identities
+  WHERE kind = 'phone' AND value = ANY ($1::text[]) ORDER BY id FOR UPDATE)
+UPDATE contact_identities i SET
+  cgb_contact_id = ($2::text[])[there.n],
+  cgb_digest = CASE WHEN i.cgb_doubt <= ($4::bigint[])[there.n] THEN ($3::bytea[])[there.n] END,
+  cgb_own = CASE WHEN ($5::text[])[there.n] = '' THEN i.cgb_own
+                 ELSE (string_to_array(($5::text[])[there.n], ' ') || i.cgb_own)[1:{MOST_OWN}] END,
   cgb_seen_at = now()
-FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::text[])
-  AS given (phone, contact_id, digest, doubt, own)
-WHERE i.kind = 'phone' AND i.value = ANY ($1::text[]) AND i.value = given.phone
+FROM there WHERE i.id = there.id
 """  # noqa: S608 - constants only
 
 _FORGET: Final = """
