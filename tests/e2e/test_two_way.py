@@ -117,6 +117,7 @@ async def test_what_no_flow_has_told_is_found_by_the_clock(
     async with running(tmp_path, **settings) as here:
         await here.post(an_order(1, id="IL1"))
         await here.post(an_order(2, id="IL2"))
+        await synced(db, 2)
         await settled(db, here, settings, tmp_path)
     contact = cgb.account.contacts[id_of(1)]
     contact.write({"Email": "changed@example.com", "visa_country": "mars"})
