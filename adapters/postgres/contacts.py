@@ -53,8 +53,8 @@ WHERE contacts.id = ANY ($1::uuid[]) AND contacts.id = given.id
          LIMIT 1) IS NULL)
 """
 
-# By its place in the arrays a row finds what was written: joined with them, a plan for any arrays would compare each row
-# with each.
+# By its place in the arrays a row finds what was written: joined with them, a plan for any arrays would compare each
+# row with each.
 _WRITTEN: Final = f"""
 WITH there AS MATERIALIZED (
   SELECT id, array_position($1::text[], value) AS n FROM contact_identities
