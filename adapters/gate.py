@@ -85,6 +85,7 @@ class Gate:
         about: str | None = None,
         neutral: Callable[[], Look] | None = None,
         asks: bool = False,
+        claim: Callable[[], Awaitable[None]] | None = None,
     ) -> T:
         """Send one request; returns what *judge* makes of its answer.
 
@@ -103,7 +104,8 @@ class Gate:
         A read whose answer is too long is asked once more, and then TooLong: the breaker does not count it. Where the
         account itself is answered so, it is ChannelDown, as no event is at fault.
 
-        *asks*: the request changes nothing, although its method is that of a write.
+        *asks*: the request changes nothing, although its method is that of a write. *claim*: awaited when the request
+        has its place and may go out, before its first byte.
         """
         operation: Operation = "read" if asks or method in READS else "write"
         self.channel.check(operation)
@@ -122,6 +124,8 @@ class Gate:
                 raise _one_refusal(error) from None
 
         async def weighed() -> T:
+            if claim is not None:
+                await claim()
             try:
                 return await make()
             except (Transient, Uncertain) as error:

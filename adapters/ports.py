@@ -6,7 +6,7 @@ of `schemas.errors`: Transient, Uncertain, ChannelDown, NotSent, Permanent (Refu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
@@ -17,6 +17,7 @@ from adapters.json_guard import parse_object
 from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
 from schemas.envelope import Event
 from schemas.errors import Malformed
+from schemas.messages import Content, OutboundMessage, Taken
 from schemas.phone import Phone
 
 if TYPE_CHECKING:
@@ -79,6 +80,35 @@ class CheckerMaker(Protocol):
     """Makes a checker. *base_url*: of the account. *api_key*: gives its key, and is asked at each call."""
 
     def __call__(self, gate: Gate, *, base_url: str, api_key: Callable[[], str]) -> NumberChecker: ...
+
+
+Claim: TypeAlias = Callable[[], Awaitable[None]]
+"""Marks the message as being sent, durably. Raises NotSent where it is not to be sent any more."""
+
+
+class Sender(Protocol):
+    """Sends messages by one account of a provider."""
+
+    def refusal(self, content: Content) -> str | None:
+        """Why the provider cannot carry *content*, as a sentence that says what to do; None: it can. No call."""
+        ...
+
+    async def send(self, message: OutboundMessage, claim: Claim) -> Taken:
+        """Send one message, in one call that is made at most once; further calls before it only look.
+
+        *claim* is awaited right before the first byte of that call, when its place at the rate limit is taken: what is
+        raised before it has cost nothing. Raises: Transient (nothing was sent), Uncertain (it may have been), Refused
+        (never), ChannelDown, NotSent; what *claim* raises.
+        """
+        ...
+
+
+class SenderMaker(Protocol):
+    """Makes a sender. *account*: gives the account's values by their names (each sender's docstring has them), and is
+    asked at each call, as a secret may change. *public_url*: how the outside reaches us, for providers that are told
+    where to report; None: they are told nothing."""
+
+    def __call__(self, gate: Gate, *, account: Callable[[], Mapping[str, str]], public_url: str | None) -> Sender: ...
 
 
 class NoIdentity(Malformed):

@@ -57,15 +57,20 @@ def key(
     order_id: str | None = None,
     applicant_id: str | None = None,
     cgb_id: str | None = None,
+    bsuid: str | None = None,
+    message_id: str | None = None,
 ) -> str:
     """The key of an event: the strongest identity its payload has. Chooses partition and lane, without I/O.
 
-    The E.164 phone (aliases of one line have one key), else `cgb:` and CGB's contact id, else `email:` and the address
-    in lower case, else `order:` and the id, else `applicant:` and the id.
+    The E.164 phone (aliases of one line have one key), else `bsuid:` and WhatsApp's business-scoped user id, else `cgb:`
+    and CGB's contact id, else `email:` and the address in lower case, else `order:`, `applicant:` or `message:` and the
+    id.
     Raises: ValueError when none of them is given.
     """
     if phone is not None:
         return line(phone.e164)
+    if bsuid and bsuid.strip():
+        return _bounded(f"bsuid:{bsuid.strip()}")
     if cgb_id and cgb_id.strip():
         return _bounded(f"cgb:{cgb_id.strip()}")
     if email and email.strip():
@@ -74,6 +79,8 @@ def key(
         return _bounded(f"order:{order_id.strip()}")
     if applicant_id and applicant_id.strip():
         return _bounded(f"applicant:{applicant_id.strip()}")
+    if message_id and message_id.strip():
+        return _bounded(f"message:{message_id.strip()}")
     raise ValueError("no identity")
 
 

@@ -8,11 +8,16 @@ tells it, or null where it does not; the data of one delivery are the same whene
 it came. With `odd`, the body was not understood, and every reader fails on it with that text.
 
 `contact.changed` has `fields` besides (schemas/contact_changes.py). `message.received` has `text`, `message_id`, and
-`channel`: `whatsapp` or another name; null where it is not known; without this member it is WhatsApp.
+`channel`: `whatsapp` or another name; null where it is not known; without this member it is WhatsApp. What a system
+tells more of a message is in `kind`, `media`, `choice`, `reply_to` and `name`.
+
+`delivery.updated` has `message_id` (the system's own), `our_id` (ours, where the system gives it back), `status` (one
+of STATUSES), and of a failure `error_code`, the system's own as text, and `error`, words of ours.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,6 +26,8 @@ import orjson
 from schemas.envelope import Event
 from schemas.errors import Malformed
 from schemas.phone import Phone
+
+STATUSES: Final = ("sent", "delivered", "read", "played", "failed")
 
 WHATSAPP: Final = "whatsapp"
 """The name of WhatsApp as a channel."""
@@ -47,9 +54,21 @@ def message_data(
     text: str | None,
     message_id: str | None,
     received: bytes,
+    kind: str = "text",
+    media: Mapping[str, str] | None = None,
+    choice: str | None = None,
+    reply_to: str | None = None,
+    name: str | None = None,
 ) -> bytes:
     """The data of `message.received`. *text*: of the message, None where it has none. *message_id*: the system's own
-    id of it. *received*: the JSON text of the body."""
+    id of it. *received*: the JSON text of the part of the body that tells of it.
+
+    *kind*: `text`, `image`, `video`, `audio`, `voice`, `document`, `sticker`, `location`, `contacts`, `choice`,
+    `reaction`, `system`, or the system's own name of another kind. *media*: `id` or `url`, `mime_type`, `sha256`,
+    `filename`. *choice*: the value of what was tapped. *reply_to*: the system's id of the message that is answered.
+    *name*: what the person calls themselves there.
+    """
+    told = {"kind": kind, "media": None if media is None else dict(media), "choice": choice}
     return orjson.dumps(
         {
             "system": system,
@@ -59,6 +78,39 @@ def message_data(
             "channel": channel,
             "text": text,
             "message_id": message_id,
+            **told,
+            "reply_to": reply_to,
+            "name": name,
+            "received": orjson.Fragment(received),
+        }
+    )
+
+
+def status_data(
+    *,
+    system: str,
+    message_id: str | None,
+    our_id: str | None,
+    phone: Phone | None,
+    at: datetime | None,
+    status: str,
+    received: bytes,
+    error_code: str | None = None,
+    error: str | None = None,
+) -> bytes:
+    """The data of `delivery.updated`. *status*: one of STATUSES. *our_id*: the id under which we have sent the message,
+    where the system gives it back. *error_code*: the system's own; *error*: what it means, in words of ours that name
+    no person."""
+    return orjson.dumps(
+        {
+            "system": system,
+            "message_id": message_id,
+            "our_id": our_id,
+            "phone": None if phone is None else phone.e164,
+            "at": None if at is None else at.isoformat(),
+            "status": status,
+            "error_code": error_code,
+            "error": error,
             "received": orjson.Fragment(received),
         }
     )

@@ -97,6 +97,11 @@ def test_the_documented_reply_becomes_a_message_of_the_person() -> None:
         "channel": "whatsapp",
         "text": "ok",
         "message_id": None,
+        "kind": "text",
+        "media": None,
+        "choice": None,
+        "reply_to": None,
+        "name": None,
         "received": json.loads(body),
     }
     assert body in event.data
