@@ -62,9 +62,9 @@ def key(
 ) -> str:
     """The key of an event: the strongest identity its payload has. Chooses partition and lane, without I/O.
 
-    The E.164 phone (aliases of one line have one key), else `bsuid:` and WhatsApp's business-scoped user id, else `cgb:`
-    and CGB's contact id, else `email:` and the address in lower case, else `order:`, `applicant:` or `message:` and the
-    id.
+    The E.164 phone (aliases of one line have one key), else `bsuid:` and WhatsApp's business-scoped user id, else
+    `cgb:` and CGB's contact id, else `email:` and the address in lower case, else `order:`, `applicant:` or `message:`
+    and the id.
     Raises: ValueError when none of them is given.
     """
     if phone is not None:
