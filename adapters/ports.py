@@ -110,6 +110,10 @@ class SenderMaker(Protocol):
 
     def __call__(self, gate: Gate, *, account: Callable[[], Mapping[str, str]], public_url: str | None) -> Sender: ...
 
+    def refusal(self, content: Content) -> str | None:
+        """As `Sender.refusal`, of every account of the provider: a static method of the sender's class."""
+        ...
+
 
 class NoIdentity(Malformed):
     """The body has no identity, so a second delivery of it could not be recognised."""

@@ -14,7 +14,7 @@ from adapters.vizi import issues
 from adapters.vizi import source as orders
 
 if TYPE_CHECKING:
-    from adapters.ports import CheckerMaker, DirectoryStyle
+    from adapters.ports import CheckerMaker, DirectoryStyle, SenderMaker
 
 SOURCES: Final = (orders.SOURCE, issues.SOURCE, flows.SOURCE)
 """The webhook sources."""
@@ -53,3 +53,6 @@ def _whapi_checker() -> CheckerMaker:
 
 CHECKERS: Final[Mapping[str, Callable[[], CheckerMaker]]] = {"cgb": _cgb_checker, "whapi": _whapi_checker}
 """The checkers of numbers by their channel, in the order in which they are asked."""
+
+SENDERS: Final[Mapping[str, Callable[[], SenderMaker]]] = {}
+"""The senders of messages by their provider."""

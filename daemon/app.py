@@ -18,6 +18,7 @@ from adapters.postgres.bus.workers import Registered
 from adapters.redis.lease_table import LeaseTable, Pair
 from adapters.redis.streams import Streams
 from adapters.registry import SOURCES
+from daemon.api.routes import routes_of
 from daemon.bus.consumer import Consumer
 from daemon.bus.intake import Intake
 from daemon.bus.leases import LeaseKeeper
@@ -58,16 +59,18 @@ async def assembled(
     sources: Sequence[Source] = SOURCES,
     rules: Rules = SHIPPED,
     lines_dropped: Callable[[], int] = int,
+    made_token: str = "",
 ) -> AsyncIterator[Daemon]:
     """The daemon, put together. Nothing but the number of partitions is asked of the stores before it runs.
 
     *workers*, *sources*: those of the installation, of which the settings choose; the registries' where none are given.
     *rules*: what the rule files say. *lines_dropped*: how many log lines were dropped since the last call.
+    *made_token*: the admin token that was made for embedded stores.
     """
     async with AsyncExitStack() as stack:
         base = await clients(stack, settings, addresses)
         known = WORKERS if workers is None else tuple(workers)
-        yield await _built(stack, settings, base, known, sources, rules, lines_dropped)
+        yield await _built(stack, settings, base, known, sources, rules, lines_dropped, made_token)
 
 
 async def _built(
@@ -78,6 +81,7 @@ async def _built(
     sources: Sequence[Source],
     rules: Rules,
     lines_dropped: Callable[[], int],
+    made_token: str,
 ) -> Daemon:
     """The daemon, on *base*; *stack* closes what is opened. *known*: the workers of the installation."""
     pool, bus = base.pool, base.bus
@@ -108,6 +112,7 @@ async def _built(
             settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known), _duties(running, outside)
         ),
         metrics=metrics,
+        routes=routes_of(in_force, pool, bus, made_token),
     )
 
 

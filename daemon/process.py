@@ -11,6 +11,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
 
+from aiohttp.web import RouteDef
+
 from adapters.channel import Channels
 from daemon.bus.consumer import Consumer
 from daemon.bus.intake import Intake
@@ -41,7 +43,8 @@ holds, so it would traverse nearly everything in hand again and again."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Daemon:
-    """One process of Ferryman: put together by `daemon.app.assembled`, run once. *about*: what settings make of it."""
+    """One process of Ferryman: put together by `daemon.app.assembled`, run once. *about*: what settings make of it.
+    *routes*: of the API."""
 
     settings: Settings
     in_force: InForce
@@ -58,6 +61,7 @@ class Daemon:
     upkeep: Upkeep
     presence: Presence
     metrics: Metrics
+    routes: Sequence[RouteDef] = ()
 
     def take(self, new: Settings) -> Change:
         """Go by the secrets of *new* from now on, as far as that needs no start. Returns what *new* changes."""
@@ -86,7 +90,7 @@ class Daemon:
         """
         work: list[Service] = [_Working(consumer) for consumer in self.consumers]
         health = Readiness(self.stores, self.intake, self.keeper, [consumer.name for consumer in self.consumers])
-        doors = Doors(self.settings, self.listener, self.intake, health, self.metrics, handed)
+        doors = Doors(self.settings, self.listener, self.intake, health, self.metrics, handed, self.routes)
 
         async def looked() -> None:  # wrong settings come first: their senders need no answer
             await self.opening.look()

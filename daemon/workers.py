@@ -9,6 +9,7 @@ from typing import Any, Final
 from daemon.bus import journal
 from daemon.bus.worker import AnyWorker
 from daemon.contacts import applicant_issues, changes, sync, whatsapp_validation
+from daemon.messages import delivery_status, outbound
 from daemon.rules.files import RuleFile
 from daemon.settings.model import Settings
 
@@ -18,6 +19,8 @@ WORKERS: Final[tuple[AnyWorker, ...]] = (
     whatsapp_validation.WORKER,
     applicant_issues.WORKER,
     changes.WORKER,
+    outbound.WORKER,
+    delivery_status.WORKER,
 )
 
 

@@ -22,11 +22,14 @@ RANKS: Final[Mapping[str, int]] = {
     "sending": 1,
     "uncertain": 2,
     "sent": 3,
-    "delivered": 4,
-    "read": 5,
-    "played": 6,
+    "failed": 4,
+    "delivered": 5,
+    "read": 6,
+    "played": 7,
 }
-"""A status of a higher rank is later, whatever arrives first. `read` implies `delivered`."""
+"""A status of a higher rank goes before one of a lower rank, whatever arrives first: so every order of arrival ends the
+same. A failure comes after `sent`; a message that has reached one device of the person has not failed. `read` implies
+`delivered`."""
 
 REACHED: Final = frozenset({"delivered", "read", "played"})
 """The message has reached the person."""

@@ -294,10 +294,10 @@ class Consumer:
 
     def _apply(self, entry: Entry, verdict: Verdict, now: datetime) -> None:
         match verdict:
-            case Finish(outcome="dead", error=error) if error is not None:
+            case Finish(outcome="dead" | "uncertain", error=error) if error is not None:
                 turn = Turn(now=now, attempt=entry.attempts + 1, step=entry.step, memo=entry.memo)
                 rows = self._farewell(entry, error, turn)
-                self.committer.submit(Settled(entry, Finish("dead", verdict.reason, rows, (), error), now))
+                self.committer.submit(Settled(entry, verdict._replace(rows=rows), now))
             case Finish() | Wait():
                 entry.told = ""  # the rows of the verdict may take back what they said before
                 self.committer.submit(Settled(entry, verdict, now))

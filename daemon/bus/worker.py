@@ -103,7 +103,7 @@ class Worker(Generic[D]):
     domain: builds what *handle* is given; None: it is given nothing.
     record: writes a batch of rows in the committer's transaction; sorts what it locks; a repeat is harmless. Returns
         what is emitted because of what it found there, as events whose ids derive from that; None for nothing.
-    buried: rows that go with an event's dead letter, in the same transaction.
+    buried: rows that go with an event's dead letter, or with its end as uncertain, in the same transaction.
     waits: rows that say why an event waits for a channel, or for its next attempt; given the reason as a sentence.
     channels: what it calls, by name: for the operator who pauses one, and for the metrics.
     on_uncertain: "retry" only where the handler looks before it acts.

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import sys
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -58,11 +59,15 @@ async def _serve(
 
     handed = handed_over(os.environ)
     async with located_stores(settings, make=True) as addresses:
+        made = None
         if settings.ferryman_admin_token is None and not (settings.redis_url and settings.database_url):
-            log.info("daemon.admin_token", file=str(admin_token(settings.ferryman_data_dir)))
+            made = admin_token(settings.ferryman_data_dir)
+            log.info("daemon.admin_token", file=str(made))
+        token = "" if made is None else made.read_text().strip()
         whole = False
         while not whole:
-            async with assembled(settings, addresses, rules=rules, lines_dropped=outlet.take_dropped) as daemon:
+            put_together = partial(assembled, rules=rules, lines_dropped=outlet.take_dropped, made_token=token)
+            async with put_together(settings, addresses) as daemon:
                 reloading = Reloading(reload_asked, read_settings, daemon.take, settings.ferryman_data_dir)
                 try:
                     await daemon.run(stop, started, also=[reloading], handed=handed)

@@ -25,6 +25,7 @@ from adapters.postgres.order_marks import Coalesced, NotMeant, Syncing, SyncResu
 from adapters.postgres.orders import row_of
 from adapters.postgres.person_orders import Asked
 from adapters.redis.limits import LONGEST_WAIT_S
+from daemon.accounts import CGB
 from daemon.bus.aside import LARGE_BYTES, in_thread
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
@@ -34,7 +35,7 @@ from daemon.contacts.measuring import count, measured
 from daemon.contacts.own_writes import marks_of
 from daemon.contacts.recording import record
 from daemon.contacts.told import NOTHING, wanted
-from daemon.contacts.wiring import CGB, CONTACTS, ContactDeps
+from daemon.contacts.wiring import CONTACTS, ContactDeps
 from daemon.contacts.writing import Seen, apply, directory_of, plan_of, read_back
 from schemas.envelope import Event
 from schemas.errors import FerrymanError, Malformed

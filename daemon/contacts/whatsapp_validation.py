@@ -20,11 +20,12 @@ from typing import Final
 from adapters.postgres import whatsapp_checks
 from adapters.postgres.pool import Connection
 from adapters.redis.limits import LONGEST_WAIT_S
+from daemon.accounts import CGB, TIMEOUT_S, WHAPI
 from daemon.bus.outcome import Done, Outcome, Row, Turn
 from daemon.bus.worker import Worker
 from daemon.contacts.checking import find_out
 from daemon.contacts.validation import is_news, told_by
-from daemon.contacts.wiring import CGB, CONTACTS, WHAPI, WHAPI_TIMEOUT_S, ContactDeps
+from daemon.contacts.wiring import CONTACTS, ContactDeps
 from schemas.envelope import Event
 from schemas.identity import key
 from schemas.orders import is_test_order, order_id_of
@@ -91,7 +92,7 @@ WORKER: Final[Worker[ContactDeps]] = Worker(
     # Each notation of the line is asked of each checker, of CGB twice where the answer is too long, and with a look.
     deadline_s=lambda s: (
         _MOST_NOTATIONS * 3 * (s.cgb_timeout / 1000 + LONGEST_WAIT_S)
-        + _MOST_NOTATIONS * 2 * (WHAPI_TIMEOUT_S + LONGEST_WAIT_S)
+        + _MOST_NOTATIONS * 2 * (TIMEOUT_S + LONGEST_WAIT_S)
         + 10
     ),
 )

@@ -14,6 +14,7 @@ from adapters.postgres.applicant_issues import Known, known
 from adapters.postgres.person_orders import Asked, PersonOrders, of_persons
 from adapters.postgres.whatsapp_checks import known_of
 from adapters.registry import CHECKERS, DIRECTORIES
+from daemon.accounts import CGB, SCOPES, WHAPI, gate_to
 from daemon.bus.batcher import Batcher
 from daemon.bus.metrics import OF_ALL
 from daemon.bus.worker import Domain, Duty, Outside
@@ -33,22 +34,8 @@ if TYPE_CHECKING:
     from daemon.telemetry.metrics import Metrics
     from schemas.whatsapp import Evidence, EvidenceSource
 
-CGB: Final = "cgb"
-"""The channel of the contact directory."""
-
-CGB_SCOPE: Final = "cgb:account"
-"""The scope of the rate limit: CGB limits the account as a whole, to 100 requests in 60 seconds by its refusals."""
-
 READ_BACK: Final = 100
 """Of so many writes one is read back."""
-
-WHAPI: Final = "whapi"
-"""The channel of the Whapi account."""
-
-WHAPI_SCOPE: Final = "whapi:channel"
-
-WHAPI_TIMEOUT_S: Final = 30.0
-"""For one request: the vendor's own clients wait as long."""
 
 METRICS: Final = (
     Declared("cgb_sync_total", "counter", "Order synchronisations to CGB that have ended."),
@@ -163,28 +150,11 @@ def _cgb_may_be_asked(settings: Settings) -> bool:
 
 
 def _cgb_gate(outside: Outside) -> Gate:
-    """The one gate to CGB: all calls stand in one line for its rate limit."""
-    settings = outside.settings
-    return _gate(outside, CGB, CGB_SCOPE, "CGB", settings.cgb_rate_per_minute, settings.cgb_timeout / 1000)
+    return gate_to(outside, CGB, "CGB")
 
 
 def _whapi_gate(outside: Outside) -> Gate:
-    return _gate(outside, WHAPI, WHAPI_SCOPE, "Whapi", outside.settings.whapi_rate_per_minute, WHAPI_TIMEOUT_S)
-
-
-def _gate(outside: Outside, channel: str, scope: str, system: str, per_minute: int, timeout_s: float) -> Gate:
-    from adapters.gate import Gate
-    from adapters.redis.limits import RateLimiter
-
-    limiter = RateLimiter(outside.redis, per_minute=per_minute)
-    return Gate(
-        session=outside.session,
-        channel=outside.channels[channel],
-        limiter=limiter,
-        scope=scope,
-        system=system,
-        timeout_s=timeout_s,
-    )
+    return gate_to(outside, WHAPI, "Whapi")
 
 
 def _directory(outside: Outside, gate: Gate) -> ContactDirectory:
@@ -209,7 +179,7 @@ CONTACTS: Final[Domain[ContactDeps]] = Domain(
     name="contacts",
     opened=_opened,
     metrics=METRICS,
-    scopes={CGB: CGB_SCOPE, WHAPI: WHAPI_SCOPE},
+    scopes={CGB: SCOPES[CGB], WHAPI: SCOPES[WHAPI]},
     duties=_duties,
     rules=(FIELDS,),
 )

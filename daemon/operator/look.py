@@ -10,10 +10,11 @@ from adapters.http import open_session
 from adapters.postgres.person_orders import Asked
 from adapters.postgres.pool import Pool
 from adapters.redis import streams
+from daemon.accounts import CGB
 from daemon.bus.worker import Outside, utc_now
 from daemon.contacts.decisions import Create, Update, decide
 from daemon.contacts.told import wanted
-from daemon.contacts.wiring import CGB, CONTACTS
+from daemon.contacts.wiring import CONTACTS
 from daemon.operator.replay import TIMEOUT_S
 from daemon.rules.files import load_all
 from daemon.settings.in_force import InForce

@@ -16,11 +16,12 @@ from adapters.postgres import whatsapp_checks
 from adapters.postgres.bus import outbox, pauses
 from adapters.postgres.pool import Pool
 from adapters.redis import streams
+from daemon.accounts import CGB, WHAPI
 from daemon.bus.worker import Outside, utc_now
 from daemon.contacts.checking import Checkers, find_out
 from daemon.contacts.validation import can_be_mobile, heavier, is_news
 from daemon.contacts.whatsapp_validation import fact
-from daemon.contacts.wiring import CGB, WHAPI, checkers, terms_of
+from daemon.contacts.wiring import checkers, terms_of
 from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics

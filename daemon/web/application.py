@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeAlias
 
 import orjson
@@ -64,9 +64,16 @@ def _noting_strays(listener: Listener) -> Middleware:
     return noting
 
 
-def application(listener: Listener, health: Health, metrics: Metrics, *, health_apart: bool = False) -> web.Application:
+def application(
+    listener: Listener,
+    health: Health,
+    metrics: Metrics,
+    *,
+    health_apart: bool = False,
+    more: Iterable[web.RouteDef] = (),
+) -> web.Application:
     """The routes that are served with the settings at hand. *health_apart*: another port has `health_application`, and
-    this one tells nobody how the process is, beyond that it lives."""
+    this one tells nobody how the process is, beyond that it lives. *more*: routes of the API."""
     app = web.Application(
         middlewares=[_problems, _noting_strays(listener)],
         client_max_size=2**40,  # the listener has its own cap, by bytes read
@@ -77,6 +84,7 @@ def application(listener: Listener, health: Health, metrics: Metrics, *, health_
             app.router.add_post(source.path, listener.handler(source))
             if source.challenge is not None:
                 app.router.add_get(source.path, listener.challenge(source))
+    app.add_routes(more)
     _add_life(app)
     if not health_apart:
         _add_health(app, health, metrics)

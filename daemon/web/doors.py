@@ -50,6 +50,7 @@ class Doors:
         health: Health,
         metrics: Metrics,
         handed: Sequence[socket.socket],
+        routes: Sequence[web.RouteDef] = (),
     ) -> None:
         self._settings = settings
         self._listener = listener
@@ -57,6 +58,7 @@ class Doors:
         self._health = health
         self._metrics = metrics
         self._handed = handed
+        self._routes = routes
         self._stack = AsyncExitStack()
         self._are_open = asyncio.Event()
         self._port = 0
@@ -72,7 +74,9 @@ class Doors:
             raise StartError(str(exc)) from exc
         if apart is not None:
             await self._listen(health_application(self._health, self._metrics), apart, "FERRYMAN_HEALTH_PORT")
-        app = application(self._listener, self._health, self._metrics, health_apart=apart is not None)
+        app = application(
+            self._listener, self._health, self._metrics, health_apart=apart is not None, more=self._routes
+        )
         self._port = await self._listen(app, settings.ferryman_port, "FERRYMAN_PORT")
         self._are_open.set()
 

@@ -23,6 +23,10 @@ HEADER_TIMEOUT_S: Final = 30.0
 """How long a connection may stay without its first whole request header, whether it is idle or sends it slowly."""
 
 BACKLOG: Final = 1024
+
+WEBHOOKS: Final = "/webhooks/"
+"""How the paths of webhooks begin."""
+
 KEEPALIVE_S: Final = 75.0
 """How long a connection stays open after an answer, when the settings do not say it."""
 
@@ -146,7 +150,9 @@ def _straight(app: web.Application, by_the_router: _Handler) -> _Handler:
 
 def _webhook_path(route: web.AbstractRoute) -> str | None:
     resource = route.resource
-    return resource.canonical if route.method == "POST" and isinstance(resource, web.PlainResource) else None
+    if route.method != "POST" or not isinstance(resource, web.PlainResource):
+        return None
+    return resource.canonical if resource.canonical.startswith(WEBHOOKS) else None
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from adapters.postgres.bus import pauses
 from adapters.postgres.pool import Pool
 from adapters.redis.limits import RateLimiter
 from adapters.redis.pauses import seconds_left
-from daemon.contacts.wiring import CGB_SCOPE
+from daemon.accounts import CGB, SCOPES
 from daemon.operator.pauses import UnknownName, set_paused
 from daemon.workers import WORKERS
 
@@ -30,15 +30,15 @@ async def test_a_pause_and_a_resume_say_whether_they_change_anything(db: Pool, r
 async def test_a_name_that_is_neither_a_worker_nor_a_provider_is_refused_with_those_that_are(
     db: Pool, redis: Redis
 ) -> None:
-    with pytest.raises(UnknownName, match="cgb, contact-changes, contact-sync, journal"):
+    with pytest.raises(UnknownName, match="cgb, contact-changes, contact-sync, delivery-status, journal"):
         await set_paused(db, redis, WORKERS, "contact-snyc", paused=True)
     assert await pauses.paused(db) == frozenset()
 
 
 async def test_a_resume_of_a_provider_ends_the_wait_that_the_provider_has_asked_for(db: Pool, redis: Redis) -> None:
-    await RateLimiter(redis, per_minute=90).pause(CGB_SCOPE, 3600)
+    await RateLimiter(redis, per_minute=90).pause(SCOPES[CGB], 3600)
     assert await set_paused(db, redis, WORKERS, "cgb", paused=False, dry_run=True)
-    assert await seconds_left(redis, CGB_SCOPE) > 200
+    assert await seconds_left(redis, SCOPES[CGB]) > 200
     assert await set_paused(db, redis, WORKERS, "cgb", paused=False)
-    assert await seconds_left(redis, CGB_SCOPE) == 0
+    assert await seconds_left(redis, SCOPES[CGB]) == 0
     assert not await set_paused(db, redis, WORKERS, "cgb", paused=False)

@@ -1,0 +1,212 @@
+"""Messages to people: requested, claimed before they are sent, and how they ended. The one row of a message decides who
+may send it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import orjson
+
+from adapters.postgres.json_text import json_text
+from adapters.postgres.pool import Connection, Pool
+from schemas.messages import RANKS
+
+_RANK: Final = "array_position(ARRAY[{ranks}], {{}})".format(ranks=", ".join(f"'{status}'" for status in RANKS))
+
+_REQUEST: Final = """
+INSERT INTO messages (id, direction, status, provider, account, phone, kind, content, purpose, not_before, event_id,
+                      released_at, contact_id)
+VALUES ($1, 'out', 'queued', $2, $3, $4, $5, $6::jsonb, $7, $8, $9, CASE WHEN $8::timestamptz IS NULL THEN now() END,
+        (SELECT contact_id FROM contact_identities WHERE kind = 'phone' AND value = $4 LIMIT 1))
+"""
+_KEEP_KEY: Final = """
+INSERT INTO idempotency_keys (key, digest, message_id) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING
+"""
+_KEY: Final = "SELECT digest, message_id FROM idempotency_keys WHERE key = $1"
+
+_STATES: Final = """
+SELECT m.id, m.status, m.attempts, c.name, w.written_at
+FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS given (id, line, systems, place)
+LEFT JOIN LATERAL (SELECT * FROM messages WHERE id = given.id LIMIT 1) m ON true
+LEFT JOIN LATERAL (SELECT name FROM contacts WHERE id = m.contact_id LIMIT 1) c ON true
+LEFT JOIN LATERAL (
+  SELECT max(written_at) AS written_at FROM customer_windows
+  WHERE line = given.line AND system = ANY (string_to_array(given.systems, ','))
+) w ON true
+ORDER BY given.place
+"""
+_CLAIM: Final = """
+UPDATE messages SET status = 'sending', attempts = attempts + 1, claimed_at = now(), error = NULL, updated_at = now()
+WHERE id = $1 AND status = 'queued' RETURNING attempts
+"""
+_UNCLAIM: Final = """
+UPDATE messages SET status = 'queued', error = $3, updated_at = now()
+WHERE id = $1 AND status = 'sending' AND attempts = $2
+"""
+_RELEASE: Final = """
+WITH due AS MATERIALIZED (
+  SELECT id FROM messages WHERE released_at IS NULL AND status = 'queued' AND not_before <= now()
+  ORDER BY not_before LIMIT $1 FOR UPDATE SKIP LOCKED)
+UPDATE messages m SET released_at = now() FROM due WHERE m.id = due.id
+RETURNING m.id, m.provider, m.account, m.phone, m.kind, m.content::text, m.purpose, m.event_id
+"""
+_CANCEL: Final = """
+UPDATE messages SET status = 'canceled', updated_at = now() WHERE id = $1 AND status = 'queued' RETURNING id
+"""
+
+_UNCERTAIN: Final = """
+SELECT provider, count(*) FILTER (WHERE status = 'uncertain') FROM messages
+WHERE status IN ('queued', 'sending', 'uncertain') GROUP BY provider
+"""
+
+# Rows are locked in the order of id. A status never takes the place of one of a higher rank.
+_END: Final = f"""
+WITH locked AS MATERIALIZED (SELECT id FROM messages WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE)
+UPDATE messages m SET
+  status = CASE WHEN given.status IN ('skipped', 'canceled')
+                  OR {_RANK.format("given.status")} > {_RANK.format("m.status")} THEN given.status ELSE m.status END,
+  provider_message_id = COALESCE(m.provider_message_id, given.provider_id),
+  error = CASE WHEN given.status = 'sent' AND m.status <> 'failed' THEN NULL ELSE COALESCE(given.error, m.error) END,
+  error_code = COALESCE(given.error_code, m.error_code),
+  sent_at = CASE WHEN given.status = 'sent' THEN COALESCE(m.sent_at, given.at) ELSE m.sent_at END,
+  delivered_at = CASE WHEN given.status IN ('delivered', 'read', 'played') THEN LEAST(m.delivered_at, given.at)
+                      ELSE m.delivered_at END,
+  read_at = CASE WHEN given.status IN ('read', 'played') THEN LEAST(m.read_at, given.at) ELSE m.read_at END,
+  failed_at = CASE WHEN given.status = 'failed' THEN given.at ELSE m.failed_at END,
+  updated_at = now()
+FROM locked JOIN unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[])
+  AS given (id, status, at, provider_id, error, error_code) USING (id)
+WHERE m.id = locked.id AND m.status NOT IN ('skipped', 'canceled')
+"""  # noqa: S608 - constants only
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Request:
+    """A message that somebody has asked for. *content*: as JSON, by the name of its *kind*. *event_id*: of the event
+    that brings it to its worker. *purpose*: who asked."""
+
+    id: UUID
+    provider: str
+    account: str
+    phone: str
+    kind: str
+    content: Any
+    purpose: str
+    event_id: str
+    not_before: datetime | None = None
+
+
+class Kept(NamedTuple):
+    """What an idempotency key stands for: the *digest* of the request that it came with, and the message."""
+
+    digest: bytes
+    message_id: UUID
+
+
+class Asked(NamedTuple):
+    """A question about a message. *systems*: by which of them its person may have written, comma-separated."""
+
+    id: UUID
+    line: str
+    systems: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageState:
+    """How a message stands; *status* None: there is none. *name*: of its person. *written_at*: when the person has
+    written last."""
+
+    status: str | None
+    attempts: int
+    name: str | None
+    written_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Ended:
+    """What became of a message at *at*: of the RANKS, or `skipped`."""
+
+    id: UUID
+    status: str
+    at: datetime
+    provider_id: str | None = None
+    error: str | None = None
+    error_code: str | None = None
+
+
+async def request(conn: Connection, message: Request) -> None:
+    """Store a message that is to be sent."""
+    m = message
+    given = (m.id, m.provider, m.account, m.phone, m.kind, json_text(m.content), m.purpose, m.not_before, m.event_id)
+    await conn.execute(_REQUEST, *given)
+
+
+async def release(conn: Connection, limit: int) -> list[Request]:
+    """Take scheduled messages whose time has come, the earliest first. Of several processes one takes each."""
+    rows = await conn.fetch(_RELEASE, limit)
+    return [
+        Request(
+            id=id,
+            provider=provider,
+            account=account,
+            phone=phone,
+            kind=kind,
+            content=orjson.loads(content),
+            purpose=purpose,
+            event_id=event_id,
+        )
+        for id, provider, account, phone, kind, content, purpose, event_id in rows
+    ]
+
+
+async def keep_key(conn: Connection, key: str, digest: bytes, message_id: UUID) -> Kept | None:
+    """Let *key* stand for a message that is stored in this transaction. Returns what it stands for already, by another
+    transaction: then this one is to be given up."""
+    if (await conn.execute(_KEEP_KEY, key, digest, message_id)).endswith(" 1"):
+        return None
+    return await key_of(conn, key)
+
+
+async def key_of(conn: Connection | Pool, key: str) -> Kept | None:
+    """What *key* stands for; None: nothing yet."""
+    row = await conn.fetchrow(_KEY, key)
+    return None if row is None else Kept(*row)
+
+
+async def states(conn: Connection | Pool, asked: Sequence[Asked]) -> list[MessageState]:
+    """How these messages stand, in the order of the questions."""
+    rows = await conn.fetch(_STATES, *map(list, zip(*asked, strict=True))) if asked else []
+    return [MessageState(status, attempts or 0, name, at) for _, status, attempts, name, at in rows]
+
+
+async def claim(pool: Pool, id: UUID) -> int | None:
+    """Mark a queued message as being sent, before its call goes out; returns which attempt it is. None: it is not
+    queued any more."""
+    attempt: int | None = await pool.fetchval(_CLAIM, id)
+    return attempt
+
+
+async def unclaim(pool: Pool, id: UUID, attempt: int, why: str) -> None:
+    """The call of that attempt has not gone out, or was refused before anything happened: the message is queued."""
+    await pool.execute(_UNCLAIM, id, attempt, why)
+
+
+async def cancel(conn: Connection | Pool, id: UUID) -> bool:
+    """Take back a message that is still queued; whether that was done."""
+    return await conn.fetchval(_CANCEL, id) is not None
+
+
+async def uncertain(pool: Pool) -> dict[str, int]:
+    """Provider -> how many of its messages may have been sent and nobody knows, of those with open messages."""
+    return {row[0]: row[1] for row in await pool.fetch(_UNCERTAIN)}
+
+
+async def end(conn: Connection, rows: Sequence[Ended]) -> None:
+    """Record what became of messages; of several rows of one message each counts, by its rank."""
+    for row in sorted(rows, key=lambda one: (one.id, RANKS.get(one.status, 0))):
+        given = (row.id, row.status, row.at, row.provider_id, row.error, row.error_code)
+        await conn.execute(_END, *([value] for value in given))

@@ -1,0 +1,46 @@
+"""Messages as an operator looks at them. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from adapters.postgres.pool import Pool, Record
+
+_COLUMNS: Final = """
+id, direction, status, provider, account, phone, contact_id, kind, content::text, purpose, provider_message_id, error,
+error_code, attempts, not_before, created_at, claimed_at, sent_at, delivered_at, read_at, failed_at, updated_at
+"""
+_ONE: Final = f"SELECT {_COLUMNS} FROM messages WHERE id = $1"  # noqa: S608 - constants only
+_UPDATES: Final = """
+SELECT status, at, error_code, error FROM delivery_updates WHERE message_id = $1 ORDER BY at, id LIMIT 100
+"""
+_LIST: Final = f"""
+SELECT {_COLUMNS} FROM messages
+WHERE (created_at, id) < ($1, $2) AND ($3::text[] IS NULL OR phone = ANY ($3)) AND ($4::text IS NULL OR status = $4)
+ORDER BY created_at DESC, id DESC LIMIT $5
+"""  # noqa: S608 - constants only
+
+
+async def find(pool: Pool, id: UUID) -> dict[str, Any] | None:
+    """The message with its timeline of statuses (`updates`)."""
+    row = await pool.fetchrow(_ONE, id)
+    if row is None:
+        return None
+    return _document(row) | {"updates": [dict(update) for update in await pool.fetch(_UPDATES, id)]}
+
+
+async def listed(
+    pool: Pool, before: tuple[datetime, UUID], phones: Sequence[str] | None, status: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """Messages that were made before *before*, newest first."""
+    return [_document(row) for row in await pool.fetch(_LIST, *before, phones, status, limit)]
+
+
+def _document(row: Record) -> dict[str, Any]:
+    contact = None if row["contact_id"] is None else str(row["contact_id"])
+    return {**dict(row), "id": str(row["id"]), "contact_id": contact, "content": orjson.loads(row["content"])}

@@ -1,0 +1,62 @@
+"""The accounts at providers that more than one domain calls: the channel of each, and the gate to it.
+
+All calls of one account stand in one line for its rate limit, over all processes, whichever domain makes them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from daemon.bus.worker import Outside
+
+if TYPE_CHECKING:
+    from adapters.gate import Gate
+    from daemon.settings.model import Settings
+
+CGB: Final = "cgb"
+META: Final = "meta"
+TWILIO: Final = "twilio"
+WHAPI: Final = "whapi"
+
+SCOPES: Final = {CGB: "cgb:account", META: "meta:sender", TWILIO: "twilio:sender", WHAPI: "whapi:channel"}
+"""Channel -> what its rate limit counts by. CGB limits the account as a whole, to 100 requests in 60 seconds by its
+refusals."""
+
+TIMEOUT_S: Final = 30.0
+"""For one request to a provider without a setting of its own: the vendors' own clients wait as long."""
+
+PER_SECOND: Final = 80
+"""What Meta and Twilio take of one sender in a second, unless they have raised it."""
+
+
+class Limit(NamedTuple):
+    """*amount* requests in any *window_s* seconds."""
+
+    amount: int
+    window_s: float
+
+
+def limit_of(channel: str, settings: Settings) -> Limit:
+    """The rate limit of *channel*."""
+    match channel:
+        case "cgb":
+            return Limit(settings.cgb_rate_per_minute, 60.0)
+        case "whapi":
+            return Limit(settings.whapi_rate_per_minute, 60.0)
+    return Limit(PER_SECOND, 1.0)
+
+
+def gate_to(outside: Outside, channel: str, system: str) -> Gate:
+    """The gate to the account of *channel*. *system*: its name in errors."""
+    from adapters.gate import Gate
+    from adapters.redis.limits import RateLimiter
+
+    limit = limit_of(channel, outside.settings)
+    return Gate(
+        session=outside.session,
+        channel=outside.channels[channel],
+        limiter=RateLimiter(outside.redis, per_minute=limit.amount, window_s=limit.window_s),
+        scope=SCOPES[channel],
+        system=system,
+        timeout_s=outside.settings.cgb_timeout / 1000 if channel == CGB else TIMEOUT_S,
+    )

@@ -1,0 +1,1 @@
+"""The HTTP API: thin faces over `daemon.operator`, behind a bearer token."""

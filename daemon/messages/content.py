@@ -1,0 +1,39 @@
+"""What a message says, as JSON and back: the form of the table `messages` and of `message.requested`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from schemas.errors import Malformed
+from schemas.messages import Choice, Choices, Content, Media, Template, Text
+
+KINDS: Final[Mapping[type, str]] = {Text: "text", Template: "template", Media: "media", Choices: "choices"}
+
+
+def kind_of(content: Content) -> str:
+    """The name of its kind, as the API has it."""
+    return KINDS[type(content)]
+
+
+def to_json(content: Content) -> dict[str, Any]:
+    """*content* as a JSON object."""
+    return asdict(content)
+
+
+def from_json(kind: str, told: Mapping[str, Any]) -> Content:
+    """The content of a JSON object that `to_json` has made. Raises: Malformed."""
+    try:
+        match kind:
+            case "text":
+                return Text(**told)
+            case "template":
+                return Template(**told)
+            case "media":
+                return Media(**told)
+            case "choices":
+                return Choices(told["text"], tuple(Choice(**item) for item in told["items"]))
+    except (TypeError, KeyError) as exc:
+        raise Malformed(f"the message's {kind} has not its members") from exc
+    raise Malformed("the message is of an unknown kind")

@@ -1,0 +1,160 @@
+"""The outbound-messaging worker: a message is sent once, and what people write opens their windows.
+
+    message.requested   may it be sent? ──► no: skipped, or failed, with the reason
+        ──► the sender looks, takes its place at the rate limit, claims the message, and sends it ──► sent
+
+The claim turns the row from `queued` into `sending` in a transaction of its own, before the first byte of the call.
+What is found `sending` later was claimed by a call whose end nobody has recorded: it is uncertain, and never sent again
+by itself. A call that was refused before anything happened gives its claim back.
+
+    message.received    kept as an inbound message; free text may be sent to the person for 24 hours
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from adapters.postgres import deliveries, messages, windows
+from adapters.postgres.deliveries import Sent
+from adapters.postgres.messages import Asked, Ended
+from adapters.postgres.pool import Connection
+from adapters.postgres.windows import Written
+from daemon.bus.outcome import Done, Outcome, Row, Turn
+from daemon.bus.worker import Worker
+from daemon.messages.requests import Requested, requested
+from daemon.messages.rules import HEARD_BY, why_not
+from daemon.messages.wiring import CHANNELS, MESSAGES, MessageDeps
+from schemas.envelope import Event
+from schemas.errors import FerrymanError, NotSent, Permanent, Uncertain
+from schemas.identity import key
+from schemas.messages import OutboundMessage
+from schemas.phone import line
+from schemas.told import came_by_whatsapp, is_test_contact, phone_told, time_told, told_in
+
+CUT_SHORT: Final = "the process ended while the message was being sent"
+
+
+class _NotQueued(NotSent):
+    """The message was canceled, or another call has claimed it."""
+
+
+async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
+    """Send a message, or note that one has come. Raises what the sender raises, and Malformed."""
+    if event.type == "message.received":
+        return _received(event)
+    message = requested(event)
+    heard_by = ",".join(HEARD_BY.get(message.provider, ()))
+    state = await deps.state(Asked(message.id, line(message.to.e164), heard_by))
+    if state.status is None:
+        return Done(skipped="unknown message")
+    if state.status == "sending":
+        raise Uncertain(CUT_SHORT)
+    if state.status != "queued":
+        return Done(skipped=f"{state.status} already")
+    if (reason := why_not(message.content, message.provider, state.written_at, turn.now)) is not None:
+        return Done(rows=(Ended(id=message.id, status="skipped", at=turn.now, error=reason),), skipped="not allowed")
+    return await _send(event, deps, turn, message, state.name)
+
+
+async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested, name: str | None) -> Outcome:
+    sender = deps.senders.get((message.provider, message.account))
+    if sender is None:
+        return _failed(event, turn, message, f"{message.provider} is not configured: see `ferryman status`", None)
+    attempt: int | None = None
+
+    async def claim() -> None:
+        nonlocal attempt
+        attempt = await deps.claim(message.id)
+        if attempt is None:
+            raise _NotQueued("the message is not queued any more")
+
+    outbound = OutboundMessage(id=message.id, to=message.to, content=message.content, name=name)
+    try:
+        taken = await sender.send(outbound, claim)
+    except _NotQueued:
+        return Done(skipped="not queued any more")
+    except Uncertain:
+        raise
+    except Permanent as error:
+        return _failed(event, turn, message, error.full_text, error.code)
+    except FerrymanError as error:
+        if attempt is not None:
+            await deps.unclaim(message.id, attempt, str(error))
+        raise
+    rows: list[Row] = [Ended(id=message.id, status="sent", at=turn.now, provider_id=taken.provider_id)]
+    if taken.provider_id is not None:
+        rows.append(Sent(message.id, message.provider, taken.provider_id))
+    fact = _fact(message, provider_message_id=taken.provider_id)
+    return Done(rows=tuple(rows), emit=(event.emit("message.sent", 0, fact, time=turn.now),))
+
+
+def _failed(event: Event, turn: Turn, message: Requested, error: str, code: str | None) -> Done:
+    row = Ended(id=message.id, status="failed", at=turn.now, error=error, error_code=code)
+    failed = event.emit("message.failed", 0, _fact(message, error_code=code), time=turn.now)
+    return Done(rows=(row,), emit=(failed,))
+
+
+def _fact(message: Requested, **members: Any) -> dict[str, Any]:
+    told = {"message_id": str(message.id), "provider": message.provider, "account": message.account}
+    return {**told, "phone": message.to.e164, **members}
+
+
+def _received(event: Event) -> Outcome:
+    """A person has written."""
+    told = told_in(event)
+    if is_test_contact(told.get("contact_id")):
+        return Done(skipped="test contact")
+    phone = phone_told(told)
+    content = {name: told.get(name) for name in ("text", "media", "choice", "reply_to")}
+    row = Written(
+        system=str(told.get("system")),
+        line=None if phone is None else key(phone=phone),
+        phone=None if phone is None else phone.e164,
+        at=time_told(told, event.time),
+        kind=str(told.get("kind") or "text"),
+        content=content,
+        provider_id=told.get("message_id"),
+        event_id=event.id,
+        opens=came_by_whatsapp(told),
+    )
+    return Done(rows=(row,))
+
+
+def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
+    """How the message of an event ends that is given up, or whose end nobody knows."""
+    if event.type != "message.requested":
+        return ()
+    try:
+        message_id = UUID(event.json()["message_id"])
+    except (FerrymanError, TypeError, KeyError, ValueError):
+        return ()
+    status = "uncertain" if isinstance(error, Uncertain) else "failed"
+    return (Ended(id=message_id, status=status, at=turn.now, error=error.full_text, error_code=error.code),)
+
+
+async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
+    """Write what became of messages, and what has come."""
+    sent = [row for row in rows if isinstance(row, Sent)]
+    await deliveries.lock(conn, [row.provider_id for row in sent])
+    await windows.record(conn, [row for row in rows if isinstance(row, Written)])
+    await messages.end(conn, [row for row in rows if isinstance(row, Ended)])
+    await messages.end(conn, await deliveries.link(conn, sent))
+    return ()
+
+
+WORKER: Final[Worker[MessageDeps]] = Worker(
+    name="outbound-messaging",
+    reads=("messages",),
+    types=frozenset({"message.requested", "message.received"}),
+    begins="now",
+    domain=MESSAGES,
+    handle=handle,
+    record=record,
+    buried=buried,
+    channels=CHANNELS,
+    on_uncertain="hold",
+    # each call of a provider may wait for its answer and its place
+    deadline_s=lambda s: 3 * (s.cgb_timeout / 1000 + 30) + 30,
+)

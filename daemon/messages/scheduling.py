@@ -1,0 +1,33 @@
+"""Scheduling: by the clock, messages whose time has come go to their worker; and how many messages nobody knows the end
+of is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from adapters.postgres import messages
+from adapters.postgres.bus import outbox
+from daemon.bus.worker import Duty, Outside
+from daemon.messages.requests import event_of
+
+EVERY_S: Final = 0.5
+MOST: Final = 500
+"""Messages that one round releases."""
+
+MEASURE_EVERY_S: Final = 10.0
+
+
+def duties(outside: Outside) -> Sequence[Duty]:
+    """Scheduling, in a process of this domain."""
+
+    async def release() -> None:
+        async with outside.pool.acquire() as conn, conn.transaction():
+            due = await messages.release(conn, MOST)
+            await outbox.emit(conn, [event_of(request, outside.now()) for request in due])
+
+    async def measure() -> None:
+        for provider, count in (await messages.uncertain(outside.pool)).items():
+            outside.metrics.set("ferryman_uncertain", count, {"provider": provider})
+
+    return (Duty("scheduled-messages", release, EVERY_S), Duty("uncertain-messages", measure, MEASURE_EVERY_S))

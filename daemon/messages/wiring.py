@@ -1,0 +1,98 @@
+"""What the messages domain needs of the outside, and what it counts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from adapters.postgres import messages
+from adapters.postgres.messages import Asked, MessageState
+from adapters.registry import SENDERS
+from daemon.accounts import CGB, META, SCOPES, TWILIO, WHAPI, gate_to
+from daemon.bus.batcher import Batcher
+from daemon.bus.worker import Domain, Outside
+from daemon.messages.scheduling import duties
+
+if TYPE_CHECKING:
+    from adapters.ports import Sender
+    from daemon.settings.model import Settings
+
+CHANNELS: Final = (CGB, META, TWILIO, WHAPI)
+"""The channels that messages go through."""
+
+DEFAULT: Final = "default"
+"""The account that the settings name."""
+
+_SYSTEMS: Final = {CGB: "CGB", META: "Meta", TWILIO: "Twilio", WHAPI: "Whapi"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageDeps:
+    """The outside as the handlers of this domain see it. *senders*: by provider and account. *state*: answers how a
+    message stands. *claim* and *unclaim*: as `adapters.postgres.messages` has them."""
+
+    senders: Mapping[tuple[str, str], Sender]
+    state: Callable[[Asked], Awaitable[MessageState]]
+    claim: Callable[[UUID], Awaitable[int | None]]
+    unclaim: Callable[[UUID, int, str], Awaitable[None]]
+
+
+@asynccontextmanager
+async def _opened(outside: Outside) -> AsyncIterator[MessageDeps]:
+    states: Batcher[Asked, MessageState] = Batcher(partial(messages.states, outside.pool))
+    yield MessageDeps(
+        senders={(name, DEFAULT): _sender(outside, name) for name in configured(outside.settings)},
+        state=states.submit,
+        claim=partial(messages.claim, outside.pool),
+        unclaim=partial(messages.unclaim, outside.pool),
+    )
+
+
+def configured(settings: Settings) -> list[str]:
+    """The providers that the settings name an account of."""
+    return [name for name in CHANNELS if name in SENDERS and not lacking(settings, name)]
+
+
+def lacking(settings: Settings, provider: str) -> list[str]:
+    """The names of the settings without which *provider* sends nothing."""
+    return [name.upper() for name in _NEEDS.get(provider, {}).values() if getattr(settings, name) is None]
+
+
+_NEEDS: Final[Mapping[str, Mapping[str, str]]] = {
+    CGB: {"url": "cgb_api_url", "api_key": "cgb_api_key"},
+    META: {"url": "meta_graph_url", "phone_number_id": "meta_phone_number_id", "access_token": "meta_access_token"},
+    TWILIO: {
+        "url": "twilio_api_url",
+        "account_sid": "twilio_account_sid",
+        "auth_token": "twilio_auth_token",
+        "whatsapp_number": "twilio_whatsapp_number",
+    },
+    WHAPI: {"url": "whapi_api_url", "token": "whapi_token"},
+}
+"""Provider -> the values of its account, and the settings that hold them."""
+
+_SECRETS: Final = frozenset({"cgb_api_key", "meta_access_token", "twilio_auth_token", "whapi_token"})
+
+
+def _sender(outside: Outside, provider: str) -> Sender:
+    return SENDERS[provider]()(
+        gate_to(outside, provider, _SYSTEMS[provider]),
+        account=partial(_account, outside, _NEEDS[provider]),
+        public_url=outside.settings.ferryman_public_url,
+    )
+
+
+def _account(outside: Outside, needs: Mapping[str, str]) -> Mapping[str, str]:
+    return {
+        name: outside.secret(setting) if setting in _SECRETS else str(getattr(outside.settings, setting))
+        for name, setting in needs.items()
+    }
+
+
+MESSAGES: Final[Domain[MessageDeps]] = Domain(
+    name="messages", opened=_opened, scopes={name: SCOPES[name] for name in CHANNELS}, duties=duties
+)

@@ -1,0 +1,146 @@
+"""Messages that an operator or another program asks for: checked, stored, and shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import orjson
+
+from adapters.postgres import messages
+from adapters.postgres.bus import outbox
+from adapters.postgres.messages import Request
+from adapters.postgres.operator import messages as stored
+from adapters.postgres.pool import Pool
+from adapters.registry import SENDERS
+from daemon.messages.content import kind_of, to_json
+from daemon.messages.requests import event_id_of, event_of
+from daemon.messages.wiring import DEFAULT, lacking
+from daemon.settings.model import Settings
+from schemas.api.messages import MessageIn
+from schemas.envelope import Event
+from schemas.errors import FerrymanError
+from schemas.phone import aliases, parse_phone
+
+MOST_LISTED: Final = 200
+_LATEST: Final = datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1)
+
+
+class NotSendable(FerrymanError):
+    """The message cannot be sent as it is: the text says why, and what to do."""
+
+
+class KeyTaken(FerrymanError):
+    """The idempotency key was used for another message."""
+
+
+class NoSuchMessage(FerrymanError):
+    """There is no message with this id."""
+
+
+class NotCanceled(FerrymanError):
+    """The message is not queued any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A message that was asked for. *event*: is in the outbox under the number *seq*; None where the message waits for
+    its time, or an earlier request with the same key has asked for it."""
+
+    id: UUID
+    event: Event | None = None
+    seq: int = 0
+
+
+async def send(
+    pool: Pool, settings: Settings, given: MessageIn, *, purpose: str, key: str | None, now: datetime
+) -> Queued:
+    """Store a message, and hand it to its worker by the outbox, at its time. *key*: an idempotency key. Raises:
+    NotSendable; KeyTaken."""
+    digest = sha256(orjson.dumps(given.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)).digest()
+    if key is not None and (kept := await messages.key_of(pool, key)) is not None:
+        return _again(kept, digest)
+    request = _request(settings, given, purpose, now)
+    event, seq = event_of(request, now) if request.not_before is None else None, 0
+    async with pool.acquire() as conn:
+        transaction = conn.transaction()
+        await transaction.start()
+        try:
+            await messages.request(conn, request)
+            kept = None if key is None else await messages.keep_key(conn, key, digest, request.id)
+            if kept is None and event is not None:
+                (seq,) = await outbox.emit(conn, [event])
+        except BaseException:
+            await transaction.rollback()
+            raise
+        if kept is not None:  # a request with this key was stored meanwhile
+            await transaction.rollback()
+            return _again(kept, digest)
+        await transaction.commit()
+    return Queued(request.id, event, seq)
+
+
+def _again(kept: messages.Kept, digest: bytes) -> Queued:
+    if kept.digest != digest:
+        raise KeyTaken("this Idempotency-Key was used for another message: take a new key for a new message")
+    return Queued(kept.message_id)
+
+
+def _request(settings: Settings, given: MessageIn, purpose: str, now: datetime) -> Request:
+    """Raises: NotSendable."""
+    phone = parse_phone(given.to)
+    if phone is None:
+        raise NotSendable("to is no usable phone: write it with its country code, as +COUNTRY NUMBER")
+    provider = given.provider or settings.messages_default_provider
+    if provider not in SENDERS:
+        raise NotSendable(f"provider {provider} sends no messages here: take one of {', '.join(SENDERS)}")
+    if missing := lacking(settings, provider):
+        raise NotSendable(f"provider {provider} is not configured: set {', '.join(missing)}")
+    if given.account != DEFAULT:
+        raise NotSendable(f"account: there is none of that name; the settings name the account {DEFAULT}")
+    content = given.content()
+    if (refusal := SENDERS[provider]().refusal(content)) is not None:
+        raise NotSendable(refusal)
+    id = uuid4()
+    return Request(
+        id=id,
+        provider=provider,
+        account=given.account,
+        phone=phone.e164,
+        kind=kind_of(content),
+        content=to_json(content),
+        purpose=purpose,
+        event_id=event_id_of(id),
+        not_before=given.not_before if given.not_before is not None and given.not_before > now else None,
+    )
+
+
+async def show(pool: Pool, id: UUID) -> dict[str, Any]:
+    """The message as JSON. Raises: NoSuchMessage."""
+    found = await stored.find(pool, id)
+    if found is None:
+        raise NoSuchMessage(f"there is no message {id}")
+    return found
+
+
+async def listed(
+    pool: Pool, *, before: tuple[datetime, UUID] | None, to: str | None, status: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """Messages, newest first. *to*: of one phone. Raises: NotSendable where *to* is no phone."""
+    phones = None
+    if to is not None:
+        phone = parse_phone(to)
+        if phone is None:
+            raise NotSendable("to is no usable phone: write it with its country code, as +COUNTRY NUMBER")
+        phones = aliases(phone.e164)
+    return await stored.listed(pool, before or _LATEST, phones, status, min(limit, MOST_LISTED))
+
+
+async def cancel(pool: Pool, id: UUID) -> None:
+    """Take back a message that is still queued. Raises: NoSuchMessage; NotCanceled."""
+    if not await messages.cancel(pool, id):
+        status = (await show(pool, id))["status"]
+        raise NotCanceled(f"the message is {status}: only one that is queued can be canceled")

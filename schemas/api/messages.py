@@ -1,0 +1,88 @@
+"""`POST /api/v1/messages`: the request, as design.md has it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from schemas.messages import Choice, Choices, Content, Media, MediaType, Template, Text
+
+Provider = Literal["meta", "twilio", "whapi", "cgb", "chatwoot"]
+
+KINDS: Final = ("text", "template", "media", "choices")
+
+_Short = Annotated[str, Field(min_length=1, max_length=512)]
+_Name = Annotated[str, Field(min_length=1, max_length=100)]
+_Value = Annotated[str, Field(max_length=2000)]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False, hide_input_in_errors=True)
+
+
+class TemplateIn(_In):
+    """*variables*: positional (`"1"`, `"2"`, …) or by the template's own names."""
+
+    name: _Short
+    language: Annotated[str, Field(min_length=2, max_length=20)] | None = None
+    variables: dict[Annotated[str, Field(min_length=1, max_length=100)], Annotated[str, Field(max_length=2000)]] = (
+        Field(default_factory=dict, max_length=100)
+    )
+
+
+class MediaIn(_In):
+    """A file that the provider fetches at *url*."""
+
+    url: Annotated[str, Field(pattern=r"^https?://\S+$", max_length=2000)]
+    type: MediaType
+    caption: Annotated[str, Field(max_length=1024)] | None = None
+    filename: Annotated[str, Field(min_length=1, max_length=240)] | None = None
+
+
+class ChoiceIn(_In):
+    """What the person may tap."""
+
+    title: Annotated[str, Field(min_length=1, max_length=24)]
+    value: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class ChoicesIn(_In):
+    """Text with what the person may tap."""
+
+    text: Annotated[str, Field(min_length=1, max_length=1024)]
+    items: Annotated[list[ChoiceIn], Field(min_length=1, max_length=10)]
+
+
+class MessageIn(_In):
+    """One message: exactly one of *text*, *template*, *media* and *choices*."""
+
+    to: Annotated[str, Field(min_length=1, max_length=60)]
+    provider: Provider | None = None
+    account: Annotated[str, Field(min_length=1, max_length=60)] = "default"
+    text: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    template: TemplateIn | None = None
+    media: MediaIn | None = None
+    choices: ChoicesIn | None = None
+    not_before: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _one_content(self) -> Self:
+        given = [kind for kind in KINDS if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of {', '.join(KINDS)}")
+        if self.text is not None and not self.text.strip():
+            raise ValueError("the text is blank")
+        return self
+
+    def content(self) -> Content:
+        """What the message says."""
+        if self.template is not None:
+            return Template(self.template.name, self.template.language, self.template.variables)
+        if self.media is not None:
+            return Media(self.media.url, self.media.type, self.media.caption, self.media.filename)
+        if self.choices is not None:
+            items = tuple(Choice(item.title, item.value) for item in self.choices.items)
+            return Choices(self.choices.text, items)
+        assert self.text is not None
+        return Text(self.text)

@@ -1,0 +1,255 @@
+"""The outbound worker: which messages go out, which do not and why, and what is left behind by a call that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import pytest
+
+from adapters.ports import Claim
+from adapters.postgres.deliveries import Sent
+from adapters.postgres.messages import Asked, Ended, MessageState, Request
+from adapters.postgres.windows import Written
+from daemon.bus.outcome import Done, Turn
+from daemon.messages.content import from_json, kind_of, to_json
+from daemon.messages.outbound import CUT_SHORT, WORKER, buried, handle
+from daemon.messages.requests import event_id_of, event_of
+from daemon.messages.rules import OUTSIDE, WINDOW
+from daemon.messages.wiring import MessageDeps
+from schemas.envelope import Event
+from schemas.errors import ChannelDown, FerrymanError, Refused, StoreAway, Transient, Uncertain
+from schemas.messages import Choice, Choices, Content, Media, OutboundMessage, Taken, Template, Text
+
+NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
+PHONE = "+972505550142"
+TEMPLATE = Template("order_confirmation", "he", {"1": "Noa"})
+
+
+class FakeSender:
+    """Takes messages; *error* is raised after the claim, *early* before it."""
+
+    def __init__(self) -> None:
+        self.sent: list[OutboundMessage] = []
+        self.error: FerrymanError | None = None
+        self.early: FerrymanError | None = None
+
+    def refusal(self, content: Content) -> str | None:
+        return None
+
+    async def send(self, message: OutboundMessage, claim: Claim) -> Taken:
+        if self.early is not None:
+            raise self.early
+        await claim()
+        self.sent.append(message)
+        if self.error is not None:
+            raise self.error
+        return Taken("wamid.1")
+
+
+class World:
+    """One message and its surroundings."""
+
+    def __init__(self, content: Content = TEMPLATE, provider: str = "meta") -> None:
+        self.id = uuid4()
+        self.provider = provider
+        self.content = content
+        self.sender = FakeSender()
+        self.status: str | None = "queued"
+        self.attempts = 0
+        self.written_at: datetime | None = None
+        self.unclaimed: list[tuple[UUID, int, str]] = []
+        stand_in = SimpleNamespace(
+            senders={(provider, "default"): self.sender}, state=self._state, claim=self._claim, unclaim=self._unclaim
+        )
+        self.deps = cast(MessageDeps, stand_in)
+
+    async def _state(self, asked: Asked) -> MessageState:
+        assert (asked.id, asked.line) == (self.id, PHONE)
+        return MessageState(self.status, self.attempts, "Noa", self.written_at)
+
+    async def _claim(self, id: UUID) -> int | None:
+        if self.status != "queued":
+            return None
+        self.status = "sending"
+        self.attempts += 1
+        return self.attempts
+
+    async def _unclaim(self, id: UUID, attempt: int, why: str) -> None:
+        assert (self.status, attempt) == ("sending", self.attempts)
+        self.status = "queued"
+        self.unclaimed.append((id, attempt, why))
+
+    @property
+    def event(self) -> Event:
+        request = Request(
+            id=self.id,
+            provider=self.provider,
+            account="default",
+            phone=PHONE,
+            kind=kind_of(self.content),
+            content=to_json(self.content),
+            purpose="api",
+            event_id=event_id_of(self.id),
+        )
+        return event_of(request, NOW)
+
+    async def run(self) -> Done:
+        outcome = await handle(self.event, self.deps, Turn(now=NOW))
+        assert isinstance(outcome, Done)
+        return outcome
+
+
+def ended(done: Done) -> Ended:
+    (row,) = [row for row in done.rows if isinstance(row, Ended)]
+    return row
+
+
+async def test_a_message_is_claimed_sent_and_recorded_with_the_provider_s_id() -> None:
+    world = World()
+    done = await world.run()
+    assert [(one.id, one.to.e164, one.content, one.name) for one in world.sender.sent] == [
+        (world.id, PHONE, TEMPLATE, "Noa")
+    ]
+    assert ended(done) == Ended(id=world.id, status="sent", at=NOW, provider_id="wamid.1")
+    assert Sent(world.id, "meta", "wamid.1") in done.rows
+    (event,) = done.emit
+    assert (event.type, event.subject, event.json()["provider_message_id"]) == ("message.sent", PHONE, "wamid.1")
+
+
+@pytest.mark.parametrize(
+    ("content", "provider", "ago", "sent"),
+    [
+        (Text("hello"), "meta", None, False),
+        (Text("hello"), "meta", WINDOW, False),
+        (Text("hello"), "meta", WINDOW - timedelta(seconds=1), True),
+        (Text("hello"), "cgb", timedelta(0), True),
+        (Text("hello"), "whapi", None, True),
+        (Media("https://example.com/a.pdf", "document"), "twilio", None, False),
+        (Choices("Keep?", (Choice("Yes", "y"),)), "meta", None, False),
+        (TEMPLATE, "meta", None, True),
+    ],
+)
+async def test_free_text_goes_out_inside_the_window_alone(
+    content: Content, provider: str, ago: timedelta | None, sent: bool
+) -> None:
+    world = World(content, provider)
+    world.written_at = None if ago is None else NOW - ago
+    done = await world.run()
+    assert bool(world.sender.sent) is sent
+    assert ended(done).status == ("sent" if sent else "skipped")
+    assert sent or ("window" in OUTSIDE and ended(done).error == OUTSIDE)
+
+
+@pytest.mark.parametrize("status", ["sent", "delivered", "canceled", "uncertain", "failed", None])
+async def test_a_message_that_is_not_queued_any_more_is_left_alone(status: str | None) -> None:
+    world = World()
+    world.status = status
+    done = await world.run()
+    assert (done.rows, world.sender.sent) == ((), [])
+    assert done.skipped
+
+
+async def test_a_message_whose_call_was_cut_short_is_uncertain_and_never_sent_again() -> None:
+    world = World()
+    world.status = "sending"
+    with pytest.raises(Uncertain, match=CUT_SHORT):
+        await world.run()
+    assert world.sender.sent == []
+    (row,) = buried(world.event, Uncertain(CUT_SHORT), Turn(now=NOW))
+    assert isinstance(row, Ended)
+    assert (row.id, row.status, row.error) == (world.id, "uncertain", CUT_SHORT)
+
+
+async def test_a_call_in_doubt_stays_claimed() -> None:
+    world = World()
+    world.sender.error = Uncertain("Meta: no answer in time")
+    with pytest.raises(Uncertain):
+        await world.run()
+    assert (world.status, world.unclaimed) == ("sending", [])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        lambda: Transient("Meta: 429", limited=True),
+        lambda: Transient("Meta: refused connection"),
+        lambda: ChannelDown("Meta: the token is refused", channel="meta"),
+        lambda: StoreAway("Redis is away"),
+    ],
+)
+async def test_a_call_that_has_done_nothing_gives_its_claim_back(error: Callable[[], FerrymanError]) -> None:
+    world = World()
+    world.sender.error = error()
+    with pytest.raises(type(world.sender.error)):
+        await world.run()
+    assert world.status == "queued"
+    world.sender.error = None
+    assert ended(await world.run()).status == "sent"
+    assert world.attempts == 2
+
+
+async def test_what_fails_before_the_claim_leaves_no_trace() -> None:
+    world = World()
+    world.sender.early = Transient("Meta: no place", limited=True)
+    with pytest.raises(Transient):
+        await world.run()
+    assert (world.status, world.attempts, world.unclaimed) == ("queued", 0, [])
+
+
+async def test_a_refusal_is_the_end_with_its_reason() -> None:
+    world = World()
+    world.sender.error = Refused("Meta: 131026")
+    done = await world.run()
+    assert (ended(done).status, ended(done).error) == ("failed", "Meta: 131026")
+    assert [event.type for event in done.emit] == ["message.failed"]
+
+
+async def test_a_message_that_was_canceled_while_it_was_looked_up_is_not_sent() -> None:
+    world = World()
+
+    async def canceled(id: UUID) -> None:
+        return None
+
+    world.deps.claim = canceled  # type: ignore[misc]
+    done = await world.run()
+    assert (done.skipped, world.sender.sent) == ("not queued any more", [])
+
+
+async def test_a_provider_without_an_account_fails_the_message() -> None:
+    world = World()
+    world.deps.senders = {}  # type: ignore[misc]
+    assert "not configured" in (ended(await world.run()).error or "")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        Text("hello"),
+        TEMPLATE,
+        Media("https://example.com/a.pdf", "document", "caption", "a.pdf"),
+        Choices("Keep?", (Choice("Yes", "y"), Choice("No", "n"))),
+    ],
+)
+def test_content_survives_its_way(content: Content) -> None:
+    assert from_json(kind_of(content), to_json(content)) == content
+
+
+async def test_what_a_person_writes_is_kept_and_opens_the_window_where_it_came_by_whatsapp() -> None:
+    told: dict[str, Any] = {"system": "meta", "contact_id": PHONE[1:], "phone": PHONE, "at": None, "text": "hi"}
+    for channel, opens in (("whatsapp", True), ("telegram", False)):
+        body = str({**told, "channel": channel, "kind": "text", "message_id": "m1"}).replace("'", '"')
+        data = body.replace("None", "null").encode()
+        event = Event(id="e", type="message.received", source="meta", subject=PHONE, time=NOW, data=data)
+        done = await handle(event, World().deps, Turn(now=NOW))
+        assert isinstance(done, Done)
+        (row,) = done.rows
+        assert isinstance(row, Written)
+        assert (row.line, row.at, row.opens, row.provider_id, row.content["text"]) == (PHONE, NOW, opens, "m1", "hi")
+
+
+def test_the_worker_holds_what_is_in_doubt() -> None:
+    assert (WORKER.on_uncertain, WORKER.begins) == ("hold", "now")
