@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 
 from adapters.postgres.json_text import json_text
-from adapters.postgres.pool import Connection, Pool
+from adapters.postgres.pool import Connection, Pool, Record
 from schemas.messages import RANKS
 
 _RANK: Final = "array_position(ARRAY[{ranks}], {{}})".format(ranks=", ".join(f"'{status}'" for status in RANKS))
@@ -53,6 +53,12 @@ WITH due AS MATERIALIZED (
   ORDER BY not_before LIMIT $1 FOR UPDATE SKIP LOCKED)
 UPDATE messages m SET released_at = now() FROM due WHERE m.id = due.id
 RETURNING m.id, m.provider, m.account, m.phone, m.kind, m.content::text, m.purpose, m.event_id
+"""
+_REQUEUE: Final = """
+UPDATE messages SET status = 'queued', error = NULL, error_code = NULL, failed_at = NULL,
+  event_id = COALESCE($3, event_id), updated_at = now()
+WHERE id = $1 AND status = $2 AND provider_message_id IS NULL
+RETURNING id, provider, account, phone, kind, content::text, purpose, event_id
 """
 _CANCEL: Final = """
 UPDATE messages SET status = 'canceled', updated_at = now() WHERE id = $1 AND status = 'queued' RETURNING id
@@ -147,20 +153,19 @@ async def request(conn: Connection, message: Request) -> None:
 
 async def release(conn: Connection, limit: int) -> list[Request]:
     """Take scheduled messages whose time has come, the earliest first. Of several processes one takes each."""
-    rows = await conn.fetch(_RELEASE, limit)
-    return [
-        Request(
-            id=id,
-            provider=provider,
-            account=account,
-            phone=phone,
-            kind=kind,
-            content=orjson.loads(content),
-            purpose=purpose,
-            event_id=event_id,
-        )
-        for id, provider, account, phone, kind, content, purpose, event_id in rows
-    ]
+    return [_request(row) for row in await conn.fetch(_RELEASE, limit)]
+
+
+def _request(row: Record) -> Request:
+    names = ("id", "provider", "account", "phone", "kind", "purpose", "event_id")
+    return Request(**{name: row[name] for name in names}, content=orjson.loads(row["content"]))
+
+
+async def requeue(conn: Connection | Pool, id: UUID, status: str, event_id: str | None = None) -> Request | None:
+    """Queue a message anew that stands at *status* (`uncertain`, `failed`) and has no id of its provider; None: it does
+    not. *event_id*: of the event that is to bring it; None: the one that has brought it."""
+    row = await conn.fetchrow(_REQUEUE, id, status, event_id)
+    return None if row is None else _request(row)
 
 
 async def keep_key(conn: Connection, key: str, digest: bytes, message_id: UUID) -> Kept | None:

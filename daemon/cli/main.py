@@ -67,6 +67,8 @@ _TABLE: Final = (
     Verb("reconcile", "reconcile:reconcile"),
     Verb("validate", "validate:validate"),
     Verb("contacts", "contacts:app", group=True),
+    Verb("send", "send:app", group=True),
+    Verb("uncertain", "uncertain:app", group=True),
     Verb("send-test", "send_test:send_test"),
     Verb("config", "config:app", group=True),
     Verb("rules", "rules:app", group=True),

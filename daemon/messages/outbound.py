@@ -51,7 +51,9 @@ async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
         return Done(skipped="unknown message")
     if state.status == "sending":
         raise Uncertain(CUT_SHORT)
-    if state.status != "queued":
+    if state.status == "failed" and event.target and await deps.requeue(message.id):
+        pass  # an operator has taken its dead letter up again
+    elif state.status != "queued":
         return Done(skipped=f"{state.status} already")
     if (reason := why_not(message.content, message.provider, state.written_at, turn.now)) is not None:
         return Done(rows=(Ended(id=message.id, status="skipped", at=turn.now, error=reason),), skipped="not allowed")

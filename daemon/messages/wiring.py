@@ -19,6 +19,7 @@ from daemon.messages.scheduling import duties
 
 if TYPE_CHECKING:
     from adapters.ports import Sender
+    from adapters.postgres.pool import Pool
     from daemon.settings.model import Settings
 
 CHANNELS: Final = (CGB, META, TWILIO, WHAPI)
@@ -33,12 +34,14 @@ _SYSTEMS: Final = {CGB: "CGB", META: "Meta", TWILIO: "Twilio", WHAPI: "Whapi"}
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageDeps:
     """The outside as the handlers of this domain see it. *senders*: by provider and account. *state*: answers how a
-    message stands. *claim* and *unclaim*: as `adapters.postgres.messages` has them."""
+    message stands. *claim*, *unclaim*: as `adapters.postgres.messages` has them. *requeue*: queues a message anew that
+    has failed; whether that was done."""
 
     senders: Mapping[tuple[str, str], Sender]
     state: Callable[[Asked], Awaitable[MessageState]]
     claim: Callable[[UUID], Awaitable[int | None]]
     unclaim: Callable[[UUID, int, str], Awaitable[None]]
+    requeue: Callable[[UUID], Awaitable[bool]]
 
 
 @asynccontextmanager
@@ -49,7 +52,12 @@ async def _opened(outside: Outside) -> AsyncIterator[MessageDeps]:
         state=states.submit,
         claim=partial(messages.claim, outside.pool),
         unclaim=partial(messages.unclaim, outside.pool),
+        requeue=partial(_requeue, outside.pool),
     )
+
+
+async def _requeue(pool: Pool, id: UUID) -> bool:
+    return await messages.requeue(pool, id, "failed") is not None
 
 
 def configured(settings: Settings) -> list[str]:

@@ -63,7 +63,7 @@ async def send(
     digest = sha256(orjson.dumps(given.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)).digest()
     if key is not None and (kept := await messages.key_of(pool, key)) is not None:
         return _again(kept, digest)
-    request = _request(settings, given, purpose, now)
+    request = check(settings, given, now, purpose)
     event, seq = event_of(request, now) if request.not_before is None else None, 0
     async with pool.acquire() as conn:
         transaction = conn.transaction()
@@ -89,8 +89,8 @@ def _again(kept: messages.Kept, digest: bytes) -> Queued:
     return Queued(kept.message_id)
 
 
-def _request(settings: Settings, given: MessageIn, purpose: str, now: datetime) -> Request:
-    """Raises: NotSendable."""
+def check(settings: Settings, given: MessageIn, now: datetime, purpose: str = "") -> Request:
+    """The message as it would be stored. Raises: NotSendable."""
     phone = parse_phone(given.to)
     if phone is None:
         raise NotSendable("to is no usable phone: write it with its country code, as +COUNTRY NUMBER")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 LIST = ("type", "source", "worker", "outcome", "key", "event", "since", "limit")
+FILE = "https://example.com/a.pdf"
+SENT = {"text": "hello", "template": "t", "media": FILE}
+SENDING = ("provider", "key", "at")
 LETTERS = ("worker", "class", "text")
 FORMS = [
     ["events", "show", "*"],
@@ -23,6 +26,15 @@ FORMS = [
     ["contacts", "merge", "--dry-run", "*", "ann"],
     ["contacts", "merge", "--dry-run", "ann", "*"],
     ["contacts", "unmerge", "--dry-run", "*"],
+    *(["send", verb, "--dry-run", "*", what] for verb, what in SENT.items()),
+    *(["send", verb, "--dry-run", "+972505550142", "*"] for verb in SENT),
+    *(["send", v, "--dry-run", "+972505550142", w, f"--{n}", "*"] for v, w in SENT.items() for n in SENDING),
+    *(["send", "template", "--dry-run", "+972505550142", "t", f"--{name}", "*"] for name in ("language", "var")),
+    *(
+        ["send", "media", "--dry-run", "+972505550142", FILE, f"--{name}", "*"]
+        for name in ("type", "caption", "filename")
+    ),
+    ["uncertain", "settle", "--sent", "--dry-run", "*"],
     ["send-test", "*"],
     *(["send-test", "--timeout", "0.1", "orders", f"--{name}", "*"] for name in ("url", "timeout")),
     ["pause", "*"],

@@ -19,6 +19,9 @@ _ONE: Final = f"SELECT {_COLUMNS} FROM messages WHERE id = $1"  # noqa: S608 - c
 _UPDATES: Final = """
 SELECT status, at, error_code, error FROM delivery_updates WHERE message_id = $1 ORDER BY at, id LIMIT 100
 """
+_UNCERTAIN: Final = f"""
+SELECT {_COLUMNS} FROM messages WHERE status = 'uncertain' ORDER BY created_at, id LIMIT $1
+"""  # noqa: S608 - constants only
 _LIST: Final = f"""
 SELECT {_COLUMNS} FROM messages
 WHERE (created_at, id) < ($1, $2) AND ($3::text[] IS NULL OR phone = ANY ($3)) AND ($4::text IS NULL OR status = $4)
@@ -32,6 +35,11 @@ async def find(pool: Pool, id: UUID) -> dict[str, Any] | None:
     if row is None:
         return None
     return _document(row) | {"updates": [dict(update) for update in await pool.fetch(_UPDATES, id)]}
+
+
+async def uncertain(pool: Pool, limit: int) -> list[dict[str, Any]]:
+    """Messages that may have been sent, the oldest first."""
+    return [_document(row) for row in await pool.fetch(_UNCERTAIN, limit)]
 
 
 async def listed(

@@ -29,6 +29,8 @@ READING = [
     "sync bulk --dry-run",
     "validate +972505550142",
     "orders show IL-1",
+    "send text +972505550142 hello --dry-run",
+    "uncertain list",
     "contacts find ann",
     "contacts show ann",
     "contacts conflicts",
