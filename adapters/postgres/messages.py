@@ -29,7 +29,7 @@ INSERT INTO idempotency_keys (key, digest, message_id) VALUES ($1, $2, $3) ON CO
 _KEY: Final = "SELECT digest, message_id FROM idempotency_keys WHERE key = $1"
 
 _STATES: Final = """
-SELECT m.id, m.status, m.attempts, c.name, w.written_at
+SELECT m.id, m.status, m.attempts, c.name, w.written_at, COALESCE(o.opted_out, false)
 FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS given (id, line, systems, place)
 LEFT JOIN LATERAL (SELECT * FROM messages WHERE id = given.id LIMIT 1) m ON true
 LEFT JOIN LATERAL (SELECT name FROM contacts WHERE id = m.contact_id LIMIT 1) c ON true
@@ -37,6 +37,9 @@ LEFT JOIN LATERAL (
   SELECT max(written_at) AS written_at FROM customer_windows
   WHERE line = given.line AND system = ANY (string_to_array(given.systems, ','))
 ) w ON true
+LEFT JOIN LATERAL (
+  SELECT opted_out FROM opt_outs WHERE line = given.line AND scope = 'all' LIMIT 1
+) o ON true
 ORDER BY given.place
 """
 _CLAIM: Final = """
@@ -124,12 +127,13 @@ class Asked(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class MessageState:
     """How a message stands; *status* None: there is none. *name*: of its person. *written_at*: when the person has
-    written last."""
+    written last. *opted_out*: whether they want no messages."""
 
     status: str | None
     attempts: int
     name: str | None
     written_at: datetime | None
+    opted_out: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -185,7 +189,7 @@ async def key_of(conn: Connection | Pool, key: str) -> Kept | None:
 async def states(conn: Connection | Pool, asked: Sequence[Asked]) -> list[MessageState]:
     """How these messages stand, in the order of the questions."""
     rows = await conn.fetch(_STATES, *map(list, zip(*asked, strict=True))) if asked else []
-    return [MessageState(status, attempts or 0, name, at) for _, status, attempts, name, at in rows]
+    return [MessageState(status, attempts or 0, name, at, out) for _, status, attempts, name, at, out in rows]
 
 
 async def claim(pool: Pool, id: UUID) -> int | None:

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from adapters.postgres import deliveries, messages
+from adapters.postgres import deliveries, messages, opt_outs
 from adapters.postgres.deliveries import FAMILIES, Told
+from adapters.postgres.opt_outs import Preference
 from adapters.postgres.pool import Connection
 from daemon.bus.outcome import Done, Outcome, Row, Turn
 from daemon.bus.worker import Worker
+from daemon.messages.preferences import CODES
 from daemon.messages.wiring import MESSAGES, MessageDeps
 from schemas.envelope import Event
 from schemas.errors import Malformed
+from schemas.identity import key
 from schemas.told import STATUSES, phone_told, time_told, told_in
 
 
@@ -39,7 +42,10 @@ async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
         error_code=_text(told.get("error_code")),
         error=_text(told.get("error")),
     )
-    return Done(rows=(row,))
+    scope = CODES.get(row.error_code or "")
+    if scope is None or phone is None:
+        return Done(rows=(row,))
+    return Done(rows=(row, Preference(key(phone=phone), scope, True, row.at, system, event.id)))
 
 
 def _our_id(text: Any) -> UUID | None:
@@ -59,6 +65,7 @@ async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     told = [row for row in rows if isinstance(row, Told)]
     await deliveries.lock(conn, [row.provider_id for row in told])
     await messages.end(conn, await deliveries.keep(conn, told))
+    await opt_outs.keep(conn, [row for row in rows if isinstance(row, Preference)])
     return ()
 
 

@@ -7,7 +7,8 @@ The claim turns the row from `queued` into `sending` in a transaction of its own
 What is found `sending` later was claimed by a call whose end nobody has recorded: it is uncertain, and never sent again
 by itself. A call that was refused before anything happened gives its claim back.
 
-    message.received    kept as an inbound message; free text may be sent to the person for 24 hours
+    message.received    kept as an inbound message; free text may be sent to the person for 24 hours. A word that stops
+                        messages, or starts them again, is honoured from then on
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from adapters.postgres import deliveries, messages, windows
+from adapters.postgres import deliveries, messages, opt_outs, windows
 from adapters.postgres.deliveries import Sent
 from adapters.postgres.messages import Asked, Ended
+from adapters.postgres.opt_outs import Preference
 from adapters.postgres.pool import Connection
 from adapters.postgres.windows import Written
 from daemon.bus.outcome import Done, Outcome, Row, Turn
 from daemon.bus.worker import Worker
+from daemon.messages.preferences import wants
 from daemon.messages.requests import Requested, requested
 from daemon.messages.rules import HEARD_BY, why_not
 from daemon.messages.wiring import CHANNELS, MESSAGES, MessageDeps
@@ -55,7 +58,8 @@ async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
         pass  # an operator has taken its dead letter up again
     elif state.status != "queued":
         return Done(skipped=f"{state.status} already")
-    if (reason := why_not(message.content, message.provider, state.written_at, turn.now)) is not None:
+    reason = why_not(message.content, message.provider, state.written_at, turn.now, opted_out=state.opted_out)
+    if reason is not None:
         return Done(rows=(Ended(id=message.id, status="skipped", at=turn.now, error=reason),), skipped="not allowed")
     return await _send(event, deps, turn, message, state.name)
 
@@ -121,7 +125,11 @@ def _received(event: Event) -> Outcome:
         event_id=event.id,
         opens=came_by_whatsapp(told),
     )
-    return Done(rows=(row,))
+    rows: list[Row] = [row]
+    wanted = wants(row.content["choice"] if row.kind == "choice" else row.content["text"])
+    if row.line is not None and wanted is not None:
+        rows.append(Preference(row.line, "all", not wanted, row.at, "message", event.id))
+    return Done(rows=tuple(rows))
 
 
 def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
@@ -141,6 +149,7 @@ async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     sent = [row for row in rows if isinstance(row, Sent)]
     await deliveries.lock(conn, [row.provider_id for row in sent])
     await windows.record(conn, [row for row in rows if isinstance(row, Written)])
+    await opt_outs.keep(conn, [row for row in rows if isinstance(row, Preference)])
     await messages.end(conn, [row for row in rows if isinstance(row, Ended)])
     await messages.end(conn, await deliveries.link(conn, sent))
     return ()

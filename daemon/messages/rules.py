@@ -23,8 +23,16 @@ Meta. Whapi drives an ordinary account, for which WhatsApp knows no window."""
 OUTSIDE: Final = "outside the customer-service window: the person has not written within 24 hours; send a template"
 
 
-def why_not(content: Content, provider: str, written_at: datetime | None, now: datetime) -> str | None:
-    """Why the message is not to be sent, None where it may be. *written_at*: when the person has written last."""
+OPTED_OUT: Final = "opted out: the person has asked for no more messages"
+
+
+def why_not(
+    content: Content, provider: str, written_at: datetime | None, now: datetime, *, opted_out: bool = False
+) -> str | None:
+    """Why the message is not to be sent, None where it may be. *written_at*: when the person has written last.
+    *opted_out*: whether they want no messages."""
+    if opted_out:
+        return OPTED_OUT
     if isinstance(content, Template) or not HEARD_BY.get(provider):
         return None
     return None if written_at is not None and now - written_at < WINDOW else OUTSIDE

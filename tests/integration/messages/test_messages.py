@@ -11,14 +11,16 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from adapters.postgres import messages, windows
+from adapters.postgres import messages, opt_outs, windows
 from adapters.postgres.bus import outbox
 from adapters.postgres.deliveries import Sent, Told
 from adapters.postgres.messages import Asked, Ended, Request
+from adapters.postgres.opt_outs import Preference
 from adapters.postgres.pool import Pool
 from adapters.postgres.windows import Written
 from daemon.messages import delivery_status, outbound
 from daemon.messages.requests import event_id_of
+from daemon.operator.uncertain import NotUncertain, settle
 from tests.support.toy import NOON
 
 PHONE: Final = "+972505550142"
@@ -206,3 +208,47 @@ async def test_a_scheduled_message_is_released_at_its_time_and_by_one_process(db
     released = [id for _ in range(3) for ids in await asyncio.gather(*(release() for _ in range(4))) for id in ids]
     assert sorted(released) == sorted(due)
     assert await outbox.left(db, older_than_s=-1, limit=10) == []
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+async def test_the_latest_wish_of_a_person_counts_whatever_arrives_first(db: Pool, order: tuple[int, ...]) -> None:
+    id = await queued(db)
+    wishes = [Preference(PHONE, "all", n != 1, NOON + n * MINUTE, "message", f"e{n}") for n in range(3)]
+    for n in order:
+        async with db.acquire() as conn, conn.transaction():
+            await opt_outs.keep(conn, [wishes[n]])
+    (state,) = await messages.states(db, [Asked(id, PHONE, "meta")])
+    assert state.opted_out
+    (other,) = await messages.states(db, [Asked(id, "+972505550143", "meta")])
+    assert not other.opted_out
+
+
+async def test_a_stop_of_marketing_alone_leaves_other_messages(db: Pool) -> None:
+    id = await queued(db)
+    async with db.acquire() as conn, conn.transaction():
+        await opt_outs.keep(conn, [Preference(PHONE, "marketing", True, NOON, "meta", "e")])
+    (state,) = await messages.states(db, [Asked(id, PHONE, "meta")])
+    assert not state.opted_out
+
+
+async def test_an_uncertain_message_is_sent_again_only_where_an_operator_says_so(db: Pool) -> None:
+    id = await queued(db)
+    await messages.claim(db, id)
+    with pytest.raises(NotUncertain):
+        await settle(db, id, "again", "ops", NOON, dry_run=False)
+    async with db.acquire() as conn, conn.transaction():
+        await outbound.record(conn, [Ended(id=id, status="uncertain", at=NOON, error="no answer")])
+    assert await settle(db, id, "again", "ops", NOON, dry_run=True) == "queued"
+    assert await status(db, id) == "uncertain"
+    assert await settle(db, id, "again", "ops", NOON, dry_run=False) == "queued"
+    ((_, event),) = await outbox.left(db, older_than_s=-1, limit=10)
+    assert event.id != event_id_of(id), "the event that has ended as uncertain would be taken for done"
+    assert await messages.claim(db, id) == 2
+    async with db.acquire() as conn, conn.transaction():
+        await outbound.record(conn, [Ended(id=id, status="uncertain", at=NOON)])
+    assert await settle(db, id, "sent", "ops", NOON, dry_run=False) == "sent"
+    logged = await db.fetch("SELECT actor, action, subject FROM audit_log ORDER BY id")
+    assert [tuple(one) for one in logged] == [
+        ("ops", "message.settled_again", f"message:{id}"),
+        ("ops", "message.settled_sent", f"message:{id}"),
+    ]
