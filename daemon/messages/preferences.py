@@ -7,11 +7,11 @@ from typing import Final
 
 from adapters.postgres.opt_outs import Scope
 
-STOP: Final = frozenset(
-    ("stop", "stopall", "unsubscribe", "cancel", "end", "quit", "optout")
-    + ("baja", "parar", "salir", "cancelar", "stopp", "abmelden", "arret", "arrêt", "sluta", "avsluta", "avregistrera")
-    + ("הסר", "הסירו", "עצור", "הפסק", "стоп", "отписаться", "отмена")
-)
+_ENGLISH: Final = ("stop", "stopall", "unsubscribe", "cancel", "end", "quit", "optout")
+_OTHER_LATIN: Final = ("baja", "parar", "salir", "cancelar", "stopp", "abmelden", "arret", "arrêt", "sluta", "avsluta")
+_OTHERS: Final = ("הסר", "הסירו", "עצור", "הפסק", "стоп", "отписаться", "отмена")
+
+STOP: Final = frozenset({*_ENGLISH, *_OTHER_LATIN, *_OTHERS})
 """Words by which a person wants no more messages, where they write nothing else: English, Spanish and Portuguese,
 German, French, Swedish, Hebrew, Russian."""
 
