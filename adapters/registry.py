@@ -56,11 +56,17 @@ CHECKERS: Final[Mapping[str, Callable[[], CheckerMaker]]] = {"cgb": _cgb_checker
 """The checkers of numbers by their channel, in the order in which they are asked."""
 
 
+def _cgb_sender() -> SenderMaker:
+    from adapters.cgb.sender import CgbSender
+
+    return CgbSender
+
+
 def _whapi_sender() -> SenderMaker:
     from adapters.whapi.sender import WhapiSender
 
     return WhapiSender
 
 
-SENDERS: Final[Mapping[str, Callable[[], SenderMaker]]] = {"whapi": _whapi_sender}
+SENDERS: Final[Mapping[str, Callable[[], SenderMaker]]] = {"cgb": _cgb_sender, "whapi": _whapi_sender}
 """The senders by their provider."""
