@@ -31,7 +31,7 @@ from tests.support.sending import PHONE, Claims, message, sends
 
 TEXT = Text("Your visa is ready")
 URL = "https://files.example.test/visa.pdf"
-PRIVATE = (PHONE.digits, "5550142", "visa is ready", "sandbox-channel-token", "canary")
+PRIVATE = (PHONE.digits, "5550142", "visa is ready", "sandbox-channel-token", "555-0142", "Noa", "canary")
 TWO = (Choice("Keep", "keep"), Choice("Drop", "drop"))
 
 
@@ -216,7 +216,6 @@ CODES = [
     (402, "Trial version limit exceeded", ChannelDown),
     (403, "Forbidden", ChannelDown),
     (404, "Channel not found", ChannelDown),
-    (404, "Not found", ChannelDown),
     (404, "Specified chat not found", Refused),
     (404, "Media not found", Refused),
     (405, "Method not allowed", ChannelDown),
@@ -225,10 +224,10 @@ CODES = [
     (413, "Too large", Refused),
     (415, "Unsupported type", Refused),
     (429, "Too many requests", Transient),
-    (500, "canary", Uncertain),
-    (502, "canary", Uncertain),
-    (503, "canary", Uncertain),
-    (599, "canary", Uncertain),
+    (500, "Noa has +972 50-555-0142", Uncertain),
+    (502, "Noa has +972 50-555-0142", Uncertain),
+    (503, "Noa has +972 50-555-0142", Uncertain),
+    (599, "Noa has +972 50-555-0142", Uncertain),
 ]
 
 
@@ -243,9 +242,10 @@ async def test_each_code_has_its_class_whatever_the_status(
     expected: type[FerrymanError],
     inside: bool,
 ) -> None:
-    sandbox.faults.add("error", code=code, status=200 if inside else code, message=text)
+    how = {"code": code, "status": 200 if inside else code, "message": text}
+    sandbox.faults.add("error", **how)
     error = await failing(sender, claims)
-    assert type(error) is expected
+    assert isinstance(error, expected)
     assert isinstance(error, Transient) and error.limited if code == 429 else not getattr(error, "limited", False)
     assert (error.channel, error.operation) == ("whapi", "write")
     assert claims.sent_before == [0]
@@ -268,7 +268,7 @@ async def test_each_code_has_its_class_whatever_the_status(
         {"kind": "raw", "performed": True, "body": '{"sent": true, "message": {"id": " "}}'},
         {"kind": "raw", "performed": True, "body": '{"sent": true, "message": {"id": 7}}'},
         {"kind": "raw", "performed": True, "body": '{"sent": true, "message": "canary"}'},
-        {"kind": "raw", "performed": True, "body": '{"error": {"message": "canary"}}'},
+        {"kind": "raw", "performed": True, "body": '{"error": {"message": "Noa"}}'},
         {"kind": "long", "size": 1024 * 1024 + 1},
     ],
     ids=str,
@@ -306,13 +306,35 @@ async def test_a_refusal_of_the_rate_pauses_the_channel_and_then_nothing_is_clai
     assert (sends(sandbox.ledger), claims.sent_before) == (1, [0])
 
 
+async def test_a_404_of_unknown_words_is_the_channel_s_fault_where_the_channel_itself_is_not_found(
+    sender: Sender, sandbox: WhapiSandbox, claims: Claims
+) -> None:
+    """Promise: one message that Whapi does not find a chat for never stops the others."""
+    sandbox.faults.add("error", path="/messages/", code=404, status=404, message="Not found", times=2)
+    error = await failing(sender, claims)
+    assert (type(error), error.code) == (Transient, "http-404")
+    sandbox.faults.add("error", path="/health", code=404, status=404, message="Not found")
+    assert isinstance(await failing(sender, claims), ChannelDown)
+    assert type(await failing(sender, claims)) is ChannelClosed
+    assert (sends(sandbox.ledger), claims.sent_before) == (2, [0, 1])
+
+
+async def test_a_plan_that_is_used_up_or_a_text_about_a_chat_changes_no_class(
+    sender: Sender, sandbox: WhapiSandbox, claims: Claims
+) -> None:
+    sandbox.faults.add("error", code=404, status=404, message="Specified chat not found", times=1)
+    assert isinstance(await failing(sender, claims, Text("Let us chat about your channel")), Refused)
+    sandbox.faults.add("error", path="/messages/", code=402, status=402, message="Trial version limit exceeded")
+    assert isinstance(await failing(sender, claims), ChannelDown)
+
+
 @pytest.mark.parametrize("status", [401, 403, 404])
 async def test_a_token_that_is_not_known_stops_the_channel(
     sandbox: WhapiSandbox, session: ClientSession, claims: Claims, status: int
 ) -> None:
     sandbox.switches.bad_token = status
     sender = sender_on(sandbox, session, token="wrong")
-    assert type(await failing(sender, claims)) is ChannelDown
+    assert isinstance(await failing(sender, claims), ChannelDown)
     assert type(await failing(sender, claims)) is ChannelClosed
     assert (sends(sandbox.ledger), claims.sent_before) == (1, [0])
 
@@ -320,7 +342,7 @@ async def test_a_token_that_is_not_known_stops_the_channel(
 async def test_a_plan_that_is_used_up_stops_the_channel(sender: Sender, sandbox: WhapiSandbox, claims: Claims) -> None:
     sandbox.switches.sends_left = 1
     await sender.send(message(TEXT), claims)
-    assert type(await failing(sender, claims)) is ChannelDown
+    assert isinstance(await failing(sender, claims), ChannelDown)
     assert len(sandbox.messages.taken) == 1
 
 
