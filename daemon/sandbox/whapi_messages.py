@@ -143,6 +143,7 @@ def _status(message: Mapping[str, Any], status: str) -> dict[str, Any]:
         "code": _CODES[status],
         "status": status,
         "recipient_id": message["chat_id"],
+        "viewer_id": message["chat_id"].removesuffix(PERSON),
         "timestamp": str(int(time.time())),
     }
 

@@ -45,7 +45,7 @@ _KINDS: Final[Mapping[str, str]] = {
 _FILES: Final = frozenset({"image", "video", "gif", "short", "audio", "voice", "document", "sticker"})
 _TEXTS: Final = frozenset({"text", "link_preview"})
 _PERSONS: Final = re.compile(r"(\+?[0-9]+)(?:@s\.whatsapp\.net|@c\.us)?")
-_TAPPED: Final = re.compile(r"(?:Buttons|List)V3:")
+_TAPPED: Final = re.compile(r"^(?:Buttons|List)V3:")
 """What Whapi puts before the id of a button or a row."""
 
 
@@ -111,7 +111,7 @@ def said_in(message: Mapping[str, Any]) -> Said:
         reply = _member(message, type_)
         tapped = _member(reply, word(reply, "type") or "")
         value = word(tapped, "id")
-        choice = None if value is None else _TAPPED.sub("", value, count=1)
+        choice = None if value is None else _TAPPED.sub("", value)
         return Said("choice", _text(tapped, "title"), choice=choice, reply_to=quoted)
     kind = _KINDS.get(type_, type_)
     if type_ in _TEXTS:

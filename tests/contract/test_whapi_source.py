@@ -184,6 +184,11 @@ STORED = {"id": "jpeg-1", "url": "https://files.example.test/1", "mime_type": "i
             {"text": None, "choice": "ButtonsV3:x"},
         ),
         (
+            {"type": "reply", "reply": {"type": "buttons_reply", "buttons_reply": {"id": "x:ButtonsV3:y"}}},
+            "choice",
+            {"choice": "x:ButtonsV3:y"},
+        ),
+        (
             {"type": "action", "action": {"type": "reaction", "target": "PsqAbC12-xyZ9", "emoji": "👍"}},
             "reaction",
             {"text": "👍", "reply_to": "PsqAbC12-xyZ9"},
