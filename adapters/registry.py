@@ -1,7 +1,7 @@
 """The outside systems of Ferryman by what they offer: a new one is a file in its system's folder and a line here.
 
-A directory or a checker is imported when it is made: it needs an HTTP client, which a command that only reads tables
-must not load.
+A directory, a checker or a sender is imported when it is made: it needs an HTTP client, which a command that only reads
+tables must not load.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final
 from adapters.cgb import source as flows
 from adapters.vizi import issues
 from adapters.vizi import source as orders
+from adapters.whapi import source as whapi
 
 if TYPE_CHECKING:
     from adapters.ports import CheckerMaker, DirectoryStyle, SenderMaker
 
-SOURCES: Final = (orders.SOURCE, issues.SOURCE, flows.SOURCE)
+SOURCES: Final = (orders.SOURCE, issues.SOURCE, flows.SOURCE, whapi.SOURCE)
 """The webhook sources."""
 
 
@@ -54,5 +55,18 @@ def _whapi_checker() -> CheckerMaker:
 CHECKERS: Final[Mapping[str, Callable[[], CheckerMaker]]] = {"cgb": _cgb_checker, "whapi": _whapi_checker}
 """The checkers of numbers by their channel, in the order in which they are asked."""
 
-SENDERS: Final[Mapping[str, Callable[[], SenderMaker]]] = {}
-"""The senders of messages by their provider."""
+
+def _cgb_sender() -> SenderMaker:
+    from adapters.cgb.sender import CgbSender
+
+    return CgbSender
+
+
+def _whapi_sender() -> SenderMaker:
+    from adapters.whapi.sender import WhapiSender
+
+    return WhapiSender
+
+
+SENDERS: Final[Mapping[str, Callable[[], SenderMaker]]] = {"cgb": _cgb_sender, "whapi": _whapi_sender}
+"""The senders by their provider."""

@@ -58,13 +58,14 @@ def key(
     applicant_id: str | None = None,
     cgb_id: str | None = None,
     bsuid: str | None = None,
+    chat_id: str | None = None,
     message_id: str | None = None,
 ) -> str:
     """The key of an event: the strongest identity its payload has. Chooses partition and lane, without I/O.
 
     The E.164 phone (aliases of one line have one key), else `bsuid:` and WhatsApp's business-scoped user id, else
-    `cgb:` and CGB's contact id, else `email:` and the address in lower case, else `order:`, `applicant:` or `message:`
-    and the id.
+    `cgb:` and CGB's contact id, else `email:` and the address in lower case, else `order:`, `applicant:`, `chat:` or
+    `message:` and the id. *chat_id*: of a group, or of a person whose phone WhatsApp hides.
     Raises: ValueError when none of them is given.
     """
     if phone is not None:
@@ -79,6 +80,8 @@ def key(
         return _bounded(f"order:{order_id.strip()}")
     if applicant_id and applicant_id.strip():
         return _bounded(f"applicant:{applicant_id.strip()}")
+    if chat_id and chat_id.strip():
+        return _bounded(f"chat:{chat_id.strip()}")
     if message_id and message_id.strip():
         return _bounded(f"message:{message_id.strip()}")
     raise ValueError("no identity")

@@ -14,9 +14,10 @@ from typing import Any, Final
 
 import orjson
 
-from adapters.cgb.masking import masked, texts_of, without_sent
 from adapters.gate import Gate, Look
 from adapters.http import Reply, coded, lost, retry_after
+from adapters.masking import masked, texts_of, without_sent
+from adapters.ports import Claim
 from schemas.errors import ChannelDown, Exists, FerrymanError, Refused, Transient
 
 _CHANNEL: Final = "cgb"
@@ -32,6 +33,7 @@ _LOCKED: Final = re.compile(
     re.I,
 )
 _EXISTS: Final = re.compile(r"\balready\b|\bduplicate\b|(?<!not )(?<!n't )\bexists?\b", re.I)
+_NOT_FOUND: Final = re.compile(r"\bnot found\b|\bno such (?:contact|user|subscriber|flow)\b", re.I)
 _CODE: Final = re.compile(r"-?[0-9]{1,6}")
 _CODES: Final = frozenset({"-1", "100", "190", "400", "401", "402", "403", "404", "409", "422", "429", "500"})
 """CGB's own codes that may be named in a log. CGB has no list of them: these are HTTP's, and those that were seen."""
@@ -51,6 +53,11 @@ class Rejection(Refused):
     def not_found(self) -> bool:
         """Whether the contact, or the call itself, does not exist."""
         return self.status == 404 or self.theirs == "404"
+
+    @property
+    def says_not_found(self) -> bool:
+        """As `not_found`, or in CGB's words alone."""
+        return self.not_found or _NOT_FOUND.search(self.heard) is not None
 
     @property
     def exists_already(self) -> bool:
@@ -91,13 +98,15 @@ class CgbCalls:
         own: bool = False,
         about: str | None = None,
         shape: Callable[[Any], bool] = lambda answer: True,
+        claim: Claim | None = None,
     ) -> Any:
         """Send one request; returns the JSON object or array of a success ({} where HTTP says that it has no body).
 
         *own*: the path names nothing but the account, so that where HTTP does not find it the address is wrong.
         *about*: the customer whom the request is about, None for none. *shape*: whether an answer has the shape that
-        the caller knows; another one is as good as none.
-        Raises: Transient, Uncertain, ChannelDown, Rejection as `judge` tells; what the gate raises without a request.
+        the caller knows; another one is as good as none. *claim*: see the gate.
+        Raises: Transient, Uncertain, ChannelDown, Rejection as `judge` tells; what the gate raises without a request;
+        what *claim* raises.
         """
         headers = self._headers()
         judged = _judged(method, headers, params, json, form, own=own, shape=shape)
@@ -113,6 +122,7 @@ class CgbCalls:
             look=look,
             about=about,
             neutral=self._neutral,
+            claim=claim,
         )
 
     def tell_lacks(self, names: Iterable[str]) -> None:

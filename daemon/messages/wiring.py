@@ -66,7 +66,9 @@ def configured(settings: Settings) -> list[str]:
 
 
 def lacking(settings: Settings, provider: str) -> list[str]:
-    """The names of the settings without which *provider* sends nothing."""
+    """The settings without which *provider* sends nothing, as they are to be given."""
+    if provider == CGB and settings.cgb_api_style != "live":
+        return ["CGB_API_STYLE=live"]
     return [name.upper() for name in _NEEDS.get(provider, {}).values() if getattr(settings, name) is None]
 
 
@@ -89,16 +91,22 @@ _SECRETS: Final = frozenset({"cgb_api_key", "meta_access_token", "twilio_auth_to
 def _sender(outside: Outside, provider: str) -> Sender:
     return SENDERS[provider]()(
         gate_to(outside, provider, _SYSTEMS[provider]),
-        account=partial(_account, outside, _NEEDS[provider]),
+        account=partial(_account, outside, provider),
         public_url=outside.settings.ferryman_public_url,
     )
 
 
-def _account(outside: Outside, needs: Mapping[str, str]) -> Mapping[str, str]:
-    return {
-        name: outside.secret(setting) if setting in _SECRETS else str(getattr(outside.settings, setting))
-        for name, setting in needs.items()
+def _account(outside: Outside, provider: str) -> Mapping[str, str]:
+    """The values of the account of *provider*, with the secrets that are in force."""
+    settings = outside.settings
+    values = {
+        name: outside.secret(setting) if setting in _SECRETS else str(getattr(settings, setting))
+        for name, setting in _NEEDS[provider].items()
     }
+    if provider == CGB:
+        values |= {"cache_s": str(settings.cgb_cache_timeout)}
+        values |= {f"template_{name}": flow for name, flow in settings.cgb_templates.items()}
+    return values
 
 
 MESSAGES: Final[Domain[MessageDeps]] = Domain(

@@ -10,6 +10,7 @@ from daemon.sandbox.cgb_account import MADE, NUMBER, Account, Contact, Switches,
 from daemon.sandbox.cgb_statuses import Statuses
 from daemon.sandbox.faults import body_json, failure
 
+_OUTSIDE_THE_WINDOW: Final = frozenset({"template", "flow"})
 _GENDERS: Final = {"female": 0, "male": 1}
 
 
@@ -163,7 +164,7 @@ class LiveApi:
         if contact is None or not flow.isdigit() or int(flow) not in self._account.flows:
             return self._no("Not found")
         self._account.run_flow(contact, int(flow), self._switches.lag_s)
-        return web.json_response({"success": True})
+        return self._take(contact, [{"type": "flow", "flow_id": int(flow)}])
 
     async def _send_content(self, request: web.Request) -> web.Response:
         asked = body_json(await request.read())
@@ -180,13 +181,14 @@ class LiveApi:
         return self._take(contact, asked["messages"])
 
     def _take(self, contact: Contact | None, messages: list[Any]) -> web.Response:
-        """Accept messages; outside the 24-hour window only templates will ever be delivered."""
+        """Accept messages; outside the 24-hour window only templates will ever be delivered, and flows, which may send
+        one."""
         if contact is None:
             return self._no("Contact not found")
         for message in messages:
             kind = str(message.get("type", "text")) if isinstance(message, dict) else "text"
             outcome = self._switches.outcomes.get(contact.phone, self._switches.outcome)
-            if kind != "template" and not contact.in_window:
+            if kind not in _OUTSIDE_THE_WINDOW and not contact.in_window:
                 outcome = "drop"
             delay_s = self._switches.status_delay_s
             self._statuses.accept(contact.phone, kind, message, outcome=outcome, delay_s=delay_s)

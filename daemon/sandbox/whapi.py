@@ -1,7 +1,8 @@
 """A simulator of Whapi, as far as Ferryman asks it: a real HTTP server with faults on demand.
 
 Its check of contacts answers as the vendor's own clients expect: `{"contacts": [{"input", "status", "wa_id"}]}`, the
-input as it was sent and `wa_id` only for a valid number.
+input as it was sent and `wa_id` only for a valid number. What is sent is answered `{"sent": true, "message": {…}}`, and
+comes back by the webhook: the message itself as one of our own, then its statuses.
 """
 
 from __future__ import annotations
@@ -16,33 +17,51 @@ from aiohttp.typedefs import Handler
 
 from daemon.sandbox.faults import Fault, Faults, body_json, spoiled
 from daemon.sandbox.ledger import Asked, Ledger
+from daemon.sandbox.whapi_messages import PERSON, Messages, Outcome, chat_of
 
 TOKEN: Final = "sandbox-channel-token"  # noqa: S105 - the simulator's own
 
 _CONTACT: Final = re.compile(r"\+?[\d\s().-]{7,31}")
 _DIGITS: Final = re.compile(r"[^0-9]")
+_KINDS: Final = ("text", "image", "video", "audio", "voice", "document", "gif", "sticker", "interactive")
+_BUTTONS: Final = frozenset({"quick_reply", "url", "call", "copy"})
 
 
 @dataclass(slots=True, kw_only=True)
 class Switches:
     """How the channel is. *no_whatsapp*: digits of numbers that are not on WhatsApp; all others are. *bad_token*: the
     status for a token that is not known: 404 (Channel not found), 401 or 403. *checks_left*: what the plan still
-    allows, None: no end of it. *state*: what `GET /health` tells. *processing*: digits whose result is not there yet,
-    although the question waits for it."""
+    allows, None: no end of it. *state*: what `GET /health` tells; only AUTH sends. *processing*: digits whose result is
+    not there yet, although the question waits for it. *sends_left*: as *checks_left*. *outcome*: what becomes of
+    messages, *outcomes*: by digits. *delay_s*: between two webhooks of one message."""
 
     no_whatsapp: list[str] = field(default_factory=list)
     bad_token: int = 404
     checks_left: int | None = None
     state: str = "AUTH"
     processing: list[str] = field(default_factory=list)
+    sends_left: int | None = None
+    outcome: Outcome = "delivered"
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    delay_s: float = 0.02
 
 
 class WhapiSandbox:
     """The simulator, as an async context manager. *port* 0: any free one; *url* is known once it runs. *token*: the one
-    that it takes. Attributes for tests: `ledger`, `faults`, `switches`, and `asked`: the numbers of each check."""
+    that it takes. *callback_url*: where its webhook goes, with *callback_secret* in X-Webhook-Secret. Attributes for
+    tests: `ledger`, `faults`, `switches`, `messages`, and `asked`: the numbers of each check."""
 
-    def __init__(self, *, host: str = "127.0.0.1", port: int = 0, token: str = TOKEN) -> None:
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: str = TOKEN,
+        callback_url: str | None = None,
+        callback_secret: str | None = None,
+    ) -> None:
         self.token = token
+        self.messages = Messages(callback_url, callback_secret)
         self.ledger = Ledger()
         self.faults = Faults()
         self.switches = Switches()
@@ -58,6 +77,8 @@ class WhapiSandbox:
                 web.post("/contacts", self._check),
                 web.head("/contacts/{contact}", self._has),
                 web.get("/health", self._health),
+                web.get("/messages/list/{contact}", self._list),
+                *(web.post(f"/messages/{kind}", self._send) for kind in _KINDS),
             ]
         )
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
@@ -67,6 +88,7 @@ class WhapiSandbox:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.messages.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -78,9 +100,7 @@ class WhapiSandbox:
     @web.middleware
     async def _judge(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The way of a request: write it down, check its token and its fault, then perform it."""
-        await request.read()
-        action = {"POST": "check", "HEAD": "has"}.get(request.method, "health")
-        contact = request.match_info.get("contact", "")
+        action, contact = _about(request.method, request.path, body_json(await request.read()))
         entry = self.ledger.open(method=request.method, path=request.path, action=action, contact=contact)
         answer = await self._answer(request, handler, entry)
         entry.status = answer.status if request.transport is not None else None
@@ -129,8 +149,60 @@ class WhapiSandbox:
     async def _has(self, request: web.Request) -> web.Response:
         return web.Response(status=404 if request.match_info["contact"] in self.switches.no_whatsapp else 200)
 
+    async def _send(self, request: web.Request) -> web.Response:
+        kind, asked = request.path.rpartition("/")[2], body_json(await request.read())
+        if not isinstance(asked, dict) or (chat := chat_of(asked.pop("to", None))) is None:
+            return _no(400, "Wrong request parameters")
+        if (content := _content(kind, asked)) is None:
+            return _no(400, "Wrong request parameters")
+        digits, switches = chat.removesuffix(PERSON), self.switches
+        if switches.state != "AUTH":
+            return _no(500, "Channel is not authorized")
+        if switches.sends_left is not None:
+            if switches.sends_left < 1:
+                return _no(402, "Trial version limit exceeded")
+            switches.sends_left -= 1
+        if digits in switches.no_whatsapp:
+            return _no(404, "Specified chat not found")
+        outcome = switches.outcomes.get(digits, switches.outcome)
+        message = self.messages.take(kind, chat, content, outcome, switches.delay_s)
+        return web.json_response({"sent": True, "message": message})
+
+    async def _list(self, request: web.Request) -> web.Response:
+        found = self.messages.of(request.match_info["contact"])
+        return web.json_response({"messages": found, "count": len(found), "total": len(found), "offset": 0})
+
     async def _health(self, request: web.Request) -> web.Response:
         return web.json_response({"status": {"code": 4, "text": self.switches.state}})
+
+
+def _about(method: str, path: str, body: Any) -> tuple[str, str]:
+    """What a request is about, and whom."""
+    if method == "POST" and path.startswith("/messages/"):
+        chat = chat_of(body.get("to")) if isinstance(body, dict) else None
+        return "send", (chat or "").removesuffix(PERSON)
+    action = {"POST": "check", "HEAD": "has"}.get(method, "list" if path.startswith("/messages/") else "health")
+    return action, path.rpartition("/")[2] if action in ("has", "list") else ""
+
+
+def _content(kind: str, asked: dict[str, Any]) -> Any:
+    """What a message of *kind* holds; None where Whapi would refuse it."""
+    if kind == "text":
+        return asked if isinstance(asked.get("body"), str) and asked["body"] else None
+    if kind != "interactive":
+        return asked if isinstance(asked.get("media"), str) and asked["media"] else None
+    match asked:
+        case {"type": "button", "body": {"text": str()}, "action": {"buttons": [_, *_] as buttons}}:
+            sound = all(one.get("type") in _BUTTONS and one.get("title") and one.get("id") for one in buttons)
+        case {
+            "type": "list",
+            "body": {"text": str()},
+            "action": {"list": {"label": str(), "sections": [_, *_] as all_}},
+        }:
+            sound = all(row.get("id") and row.get("title") for section in all_ for row in section["rows"])
+        case _:
+            sound = False
+    return asked if sound else None
 
 
 def _worded(fault: Fault) -> web.Response:

@@ -216,7 +216,8 @@ async def test_whapi_refuses_a_token_with_any_of_these(session: ClientSession, s
     async with WhapiSandbox() as sandbox:
         sandbox.switches.bad_token = status
         error = await failing(checker_on(sandbox, session, token="wrong"))
-        assert (type(error), error.channel) == (ChannelDown, "whapi")
+        assert isinstance(error, ChannelDown)
+        assert error.channel == "whapi"
 
 
 async def test_a_plan_that_is_used_up_stops_whapi(session: ClientSession) -> None:

@@ -74,18 +74,25 @@ async def test_a_test_report_is_posted_and_followed_to_its_end_in_every_worker(
     assert await db.fetchval("SELECT count(*) FROM event_journal") == 1
 
 
-async def test_a_test_reply_is_posted_and_followed_to_its_end_in_every_worker(
-    tmp_path: Path, settings: dict[str, Any], db: Pool
+@pytest.mark.parametrize(
+    ("source", "name", "key"),
+    [
+        ("cgb", "CGB_WEBHOOK_SECRET", r"cgb:\d+-TEST"),
+        ("whapi", "WHAPI_WEBHOOK_SECRET", r"chat:\d+-TEST@s\.whatsapp\.net"),
+    ],
+)
+async def test_a_test_message_is_posted_and_followed_to_its_end_in_every_worker(
+    tmp_path: Path, settings: dict[str, Any], db: Pool, source: str, name: str, key: str
 ) -> None:
-    secret = {"CGB_WEBHOOK_SECRET": "whisper-0d41-0d41"}
+    secret = {name: "whisper-0d41-0d41"}
     async with running(tmp_path, **settings | secret) as here:
-        sender = Sender(tmp_path, settings | secret, here, "cgb")
+        sender = Sender(tmp_path, settings | secret, here, source)
         code, said = await sender.run()
         assert code == 0, said
-        assert re.search(r"posting the test webhook cgb:\d+-TEST to \S+/webhooks/cgb", said)
+        assert re.search(rf"posting the test webhook {key} to \S+/webhooks/{source}", said)
         assert "whatsapp-validation: skipped (tells nothing)" in said
-        code, said = await sender.run(CGB_WEBHOOK_SECRET="")
-        assert (code, "set CGB_WEBHOOK_SECRET" in said) == (1, True)
+        code, said = await sender.run(**{name: ""})
+        assert (code, f"set {name}" in said) == (1, True)
     assert await db.fetchval("SELECT count(*) FROM event_journal") == 1
 
 

@@ -218,6 +218,8 @@ def test_the_key_is_the_strongest_identity() -> None:
     assert key(phone=phone, email="a@example.com", order_id="IL1") == "+972505550142"
     assert key(email=" Noa@Example.com ", order_id="IL1") == "email:noa@example.com"
     assert key(email=" ", order_id="IL1") == "order:IL1"
+    assert key(chat_id="120363000000000001@g.us", message_id="P-1") == "chat:120363000000000001@g.us"
+    assert key(chat_id=" ", message_id="P-1") == "message:P-1"
     with pytest.raises(ValueError, match="no identity"):
         key()
 
