@@ -118,10 +118,9 @@ def _event(part: _Part, source: str, now: datetime) -> Event:
     """The event of one element."""
     element = part.element if isinstance(part.element, dict) else {}
     their_id = None if part.place == PREFERENCES else _word(element.get("id"))
-    status = _word(element.get("status")) or ""
-    digest = content_digest({"part": part.element}).hex()
-    identity = ("content", digest) if their_id is None else (their_id,)
-    received = orjson.dumps(part.element)
+    name = their_id or content_digest({"part": part.element}).hex()
+    identity = ("content", name) if their_id is None else (name,)
+    status, received = _word(element.get("status")) or "", orjson.dumps(part.element)
     if part.place == "statuses":
         type, thing = "delivery.updated", ("status", *identity, status)
         person = _person(_first(element, "recipient_id"), _first(element, "recipient_user_id", "user_id"), part.beside)
@@ -135,7 +134,7 @@ def _event(part: _Part, source: str, now: datetime) -> Event:
         id=event_id(SYSTEM, *thing),
         type=type,
         source=source,
-        subject=key(phone=person.phone, bsuid=person.bsuid, message_id=their_id or digest),
+        subject=key(phone=person.phone, bsuid=person.bsuid, message_id=name),
         time=now,
         data=data,
     )
