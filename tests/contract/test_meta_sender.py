@@ -349,6 +349,19 @@ async def test_one_person_s_limit_delays_nobody_else(sandbox: MetaSandbox, sessi
     assert len(sandbox.sent) == 2
 
 
+async def test_a_person_whose_messages_alone_fail_stops_nobody_else_s(
+    sandbox: MetaSandbox, session: ClientSession
+) -> None:
+    channel = Channel("meta")
+    sender = sender_on(sandbox, session, channel=channel)
+    sandbox.faults.add("html", status=502, contact=TO.digits)
+    for _ in range(FAILURES_TO_OPEN + 1):
+        assert isinstance(await failing(sender, sandbox), Uncertain)
+    assert [look.status for look in sandbox.ledger.of("look")] == [200, 200], "the number itself is answered"
+    await sender.send(to(Phone("+46701740606")), Claims(sandbox))
+    assert channel.closed
+
+
 @pytest.mark.parametrize(
     ("headers", "wait_s"),
     [

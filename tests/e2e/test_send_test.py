@@ -89,6 +89,21 @@ async def test_a_test_reply_is_posted_and_followed_to_its_end_in_every_worker(
     assert await db.fetchval("SELECT count(*) FROM event_journal") == 1
 
 
+@pytest.mark.parametrize(
+    ("source", "setting"), [("meta", "META_APP_SECRET"), ("360dialog", "DIALOG360_WEBHOOK_SECRET")]
+)
+async def test_a_test_message_is_posted_and_followed_to_its_end_in_every_worker(
+    tmp_path: Path, settings: dict[str, Any], db: Pool, source: str, setting: str
+) -> None:
+    secret = {setting: "whisper-0d41-0d41"}
+    async with running(tmp_path, **settings | secret) as here:
+        code, said = await Sender(tmp_path, settings | secret, here, source).run()
+        assert code == 0, said
+        assert re.search(rf"posting the test webhook message:wamid\.\d+-TEST to \S+/webhooks/{source}", said)
+        assert "whatsapp-validation: skipped (tells nothing)" in said
+    assert await db.fetchval("SELECT count(*) FROM event_journal") == 1
+
+
 async def test_a_test_order_is_signed_where_the_settings_have_a_secret_and_no_key(
     tmp_path: Path, settings: dict[str, Any]
 ) -> None:
