@@ -25,6 +25,7 @@ from schemas.webhooks.meta_codes import CODES
 from tests.support.gates import gate_on
 
 TO = Phone("+972505550142")
+TIMEOUT_S = 3.0
 TEXT = Text("Your parcel is at the desk")
 PRIVATE = (TO.digits, "5550142", "parcel", "EAA", "Sandbox", "1060001")
 CLASSES: dict[str, type[FerrymanError]] = {
@@ -64,7 +65,7 @@ async def session() -> AsyncIterator[ClientSession]:
 
 
 def gate(session: ClientSession, channel: Channel | None = None, limiter: RateLimiter | None = None) -> Gate:
-    made = gate_on(session, channel=channel or Channel("meta"), limiter=limiter, timeout_s=0.5)
+    made = gate_on(session, channel=channel or Channel("meta"), limiter=limiter, timeout_s=TIMEOUT_S)
     return replace(made, scope="meta:test", system="Meta")
 
 
@@ -400,7 +401,7 @@ LIMIT = {"kind": "limited", "retry_after": "7"}
         ({"kind": "raw", "status": 500, "body": '{"error": {"code": 1}}', "performed": True}, Uncertain, 1),
         ({"kind": "reset", "performed": True}, Uncertain, 1),
         ({"kind": "reset"}, Uncertain, 0),
-        ({"kind": "hang", "seconds": 5}, Uncertain, 1),
+        ({"kind": "hang", "seconds": 10 * TIMEOUT_S}, Uncertain, 1),
         ({"kind": "cut"}, Uncertain, 1),
         ({"kind": "short"}, Uncertain, 1),
         ({"kind": "long"}, Uncertain, 1),
