@@ -172,6 +172,7 @@ class Source:
         event, which every worker but the journal skips.
     challenge: the answer to a GET with this query, None for a query that is not this source's challenge. A source
         without it serves no GET.
+    challenge_secrets: further settings that the challenge goes by; they prove no POST.
     """
 
     name: str
@@ -188,6 +189,7 @@ class Source:
     answer: Callable[[Sequence[str]], Answer] | None = None
     sample: Callable[[Secrets, datetime], Webhook] | None = None
     challenge: Callable[[Mapping[str, str], Secrets], Answer | None] | None = None
+    challenge_secrets: tuple[str, ...] = ()
 
     @property
     def wanted(self) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from adapters.cgb import source as flows
+from adapters.dialog360 import source as dialog360
+from adapters.meta import source as meta
 from adapters.vizi import issues
 from adapters.vizi import source as orders
 from adapters.whapi import source as whapi
@@ -17,7 +19,14 @@ from adapters.whapi import source as whapi
 if TYPE_CHECKING:
     from adapters.ports import CheckerMaker, DirectoryStyle, SenderMaker
 
-SOURCES: Final = (orders.SOURCE, issues.SOURCE, flows.SOURCE, whapi.SOURCE)
+SOURCES: Final = (
+    orders.SOURCE,
+    issues.SOURCE,
+    flows.SOURCE,
+    meta.SOURCE,
+    dialog360.SOURCE,
+    whapi.SOURCE,
+)
 """The webhook sources."""
 
 
@@ -56,6 +65,12 @@ CHECKERS: Final[Mapping[str, Callable[[], CheckerMaker]]] = {"cgb": _cgb_checker
 """The checkers of numbers by their channel, in the order in which they are asked."""
 
 
+def _meta_sender() -> SenderMaker:
+    from adapters.meta.sender import MetaSender
+
+    return MetaSender
+
+
 def _cgb_sender() -> SenderMaker:
     from adapters.cgb.sender import CgbSender
 
@@ -68,5 +83,9 @@ def _whapi_sender() -> SenderMaker:
     return WhapiSender
 
 
-SENDERS: Final[Mapping[str, Callable[[], SenderMaker]]] = {"cgb": _cgb_sender, "whapi": _whapi_sender}
+SENDERS: Final[Mapping[str, Callable[[], SenderMaker]]] = {
+    "cgb": _cgb_sender,
+    "meta": _meta_sender,
+    "whapi": _whapi_sender,
+}
 """The senders by their provider."""

@@ -252,7 +252,8 @@ def _keeper(
 def _listener(
     in_force: InForce, intake: Intake, refusals: Refusals, metrics: Metrics, sources: Sequence[Source]
 ) -> Listener:
-    settings, names = in_force.settings, {name for source in sources for name in source.secrets}
+    settings = in_force.settings
+    names = {name for source in sources for name in (*source.secrets, *source.challenge_secrets)}
     listener = Listener(
         intake,
         refusals,

@@ -65,7 +65,8 @@ class Daemon:
 
     def take(self, new: Settings) -> Change:
         """Go by the secrets of *new* from now on, as far as that needs no start. Returns what *new* changes."""
-        served = [source.secrets for source in self.listener.sources if self.listener.served(source)]
+        sources = [source for source in self.listener.sources if self.listener.served(source)]
+        served = [names for source in sources for names in (source.secrets, source.challenge_secrets)]
         made = change(self.in_force.settings, new, served)
         self.in_force.settings = made.settings
         self.listener.take({name: self.in_force.secrets(name) for names in served for name in names})

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import ANY
 
 import pytest
 from aiohttp import ClientSession, TCPConnector, TraceConfig
@@ -20,6 +21,7 @@ from aiohttp import ClientSession, TCPConnector, TraceConfig
 from adapters.channel import DOWN_PROBE_S
 from adapters.postgres.pool import Pool
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
+from daemon.sandbox.meta_webhooks import MetaWebhooks
 from tests.support.daemons import Running, answering, environment, ferryman, free_port, running, some_orders, synced
 from tests.support.until import PATIENCE_S, until
 
@@ -247,4 +249,17 @@ async def test_a_process_that_waits_for_a_store_reads_its_settings_again(operato
         assert not (await here.ready())["ready"]
         operator.write(ORDERS_API_KEY=NEW, CGB_API_KEY=TOKEN)
         assert f"process {here.process.pid}: took ORDERS_API_KEY\n" in await operator("reload")
+        assert await here.stop() == 0
+
+
+async def test_a_token_of_a_challenge_is_changed_without_a_restart(operator: Operator) -> None:
+    """A source is proven by other secrets than those that its challenge goes by, and both can be changed."""
+    secret = {"ORDERS_API_KEY": OLD, "META_APP_SECRET": OLD}
+    operator.write(**secret, META_VERIFY_TOKEN=OLD)
+    async with running(operator.cwd, **operator.settings) as here, ClientSession() as session:
+        meta = MetaWebhooks(session, here.url, secret=OLD)
+        assert [await meta.challenge(token) for token in (OLD, NEW)] == [(200, "1158201444"), (403, ANY)]
+        operator.write(**secret, META_VERIFY_TOKEN=f"{NEW},{OLD}")
+        assert f"process {here.process.pid}: took META_VERIFY_TOKEN\n" in await operator("reload")
+        assert [await meta.challenge(token) for token in (OLD, NEW)] == [(200, "1158201444")] * 2
         assert await here.stop() == 0

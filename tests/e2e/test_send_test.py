@@ -79,6 +79,8 @@ async def test_a_test_report_is_posted_and_followed_to_its_end_in_every_worker(
     [
         ("cgb", "CGB_WEBHOOK_SECRET", r"cgb:\d+-TEST"),
         ("whapi", "WHAPI_WEBHOOK_SECRET", r"chat:\d+-TEST@s\.whatsapp\.net"),
+        ("meta", "META_APP_SECRET", r"message:wamid\.\d+-TEST"),
+        ("360dialog", "DIALOG360_WEBHOOK_SECRET", r"message:wamid\.\d+-TEST"),
     ],
 )
 async def test_a_test_message_is_posted_and_followed_to_its_end_in_every_worker(

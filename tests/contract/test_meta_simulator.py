@@ -1,0 +1,116 @@
+"""The simulator of Meta's Cloud API refuses what Meta refuses, or nothing that is tested against it would mean much."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from daemon.sandbox.meta import MetaSandbox
+from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID
+
+TO = "972505550142"
+TEXT = {"type": "text", "text": {"body": "hello"}}
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[MetaSandbox]:
+    async with MetaSandbox() as running:
+        yield running
+
+
+async def ask(sandbox: MetaSandbox, body: Any, *, token: str | None = None, path: str | None = None) -> Any:
+    """The code of the error that *body* is answered with; None where it is taken."""
+    url = f"{sandbox.url}/{path or PHONE_NUMBER_ID}/messages"
+    headers = {"Authorization": f"Bearer {token or sandbox.token}"}
+    async with ClientSession() as http, http.post(url, json=body, headers=headers) as answer:
+        told = await answer.json()
+        assert (answer.status == 200) is ("messages" in told)
+        return told["error"]["code"] if "error" in told else None
+
+
+def to(body: dict[str, Any], person: str = TO, **members: Any) -> dict[str, Any]:
+    return {"messaging_product": "whatsapp", "to": f"+{person}", **body, **members}
+
+
+def buttons(*replies: tuple[str, str]) -> dict[str, Any]:
+    items = [{"type": "reply", "reply": {"id": id, "title": title}} for id, title in replies]
+    question = {"type": "button", "body": {"text": "?"}, "action": {"buttons": items}}
+    return {"type": "interactive", "interactive": question}
+
+
+def rows(*sections: int, label: str = "Open") -> dict[str, Any]:
+    made = [
+        {"rows": [{"id": f"{s}-{n}", "title": f"{s}-{n}"} for n in range(count)]} for s, count in enumerate(sections)
+    ]
+    question = {"type": "list", "body": {"text": "?"}, "action": {"button": label, "sections": made}}
+    return {"type": "interactive", "interactive": question}
+
+
+def template(*texts: str, name: str = "parcel_ready", language: str = "en_US") -> dict[str, Any]:
+    body = {"type": "body", "parameters": [{"type": "text", "text": text} for text in texts]}
+    return {"type": "template", "template": {"name": name, "language": {"code": language}, "components": [body]}}
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (to(TEXT), None),
+        (to(TEXT) | {"messaging_product": "sms"}, 100),
+        (to(TEXT) | {"to": None}, 100),
+        (to(TEXT) | {"to": "noa"}, 100),
+        (to({"type": "poem", "poem": {}}), 100),
+        (to({"type": "text", "text": "hello"}), 100),
+        (to({"type": "text", "text": {"body": ""}}), 131009),
+        (to({"type": "text", "text": {"body": "x" * 4097}}), 131009),
+        (to(TEXT, biz_opaque_callback_data="x" * 513), 131009),
+        (to({"type": "image", "image": {"caption": "x"}}), 131009),
+        (to({"type": "image", "image": {"link": "/a.jpg"}}), 131009),
+        (to({"type": "audio", "audio": {"link": "https://cdn.example.test/a", "caption": "x"}}), 131009),
+        (to({"type": "document", "document": {"id": "7", "caption": "x" * 1025}}), 131009),
+        (to({"type": "reaction", "reaction": {"emoji": "x"}}), 131009),
+        (to(buttons(*((str(n), str(n)) for n in range(3)))), None),
+        (to(buttons(*((str(n), str(n)) for n in range(4)))), 131009),
+        (to(buttons()), 131009),
+        (to(buttons(("a", "Keep"), ("b", "Keep"))), 131009),
+        (to(buttons(("a", "Keep"), ("a", "Drop"))), 131009),
+        (to(buttons(("a", "x" * 21))), 131009),
+        (to(rows(5, 5)), None),
+        (to(rows(5, 6)), 131009),
+        (to(rows(1, label="x" * 21)), 131009),
+        (to(template("a", "b")), None),
+        (to(template("two\nlines")), 131009),
+        (to(template("five     blanks")), 131009),
+        (to(template("")), 131009),
+        ([1], 100),
+    ],
+    ids=str,
+)
+async def test_a_message_is_taken_or_refused_by_its_shape(sandbox: MetaSandbox, body: Any, code: int | None) -> None:
+    assert await ask(sandbox, body) == code
+    assert len(sandbox.sent) == (code is None)
+
+
+async def test_a_wrong_token_or_number_takes_nothing(sandbox: MetaSandbox) -> None:
+    assert await ask(sandbox, to(TEXT), token="EAAWrong") == 190
+    assert await ask(sandbox, to(TEXT), path="999") == 100
+    assert sandbox.sent == []
+
+
+async def test_templates_are_those_of_the_account(sandbox: MetaSandbox) -> None:
+    sandbox.switches.templates = {("parcel_ready", "en_US"): 2}
+    assert await ask(sandbox, to(template("a", "b"))) is None
+    assert await ask(sandbox, to(template("a"))) == 132000
+    assert await ask(sandbox, to(template("a", "b", language="he"))) == 132001
+    assert await ask(sandbox, to(template("a", "b", name="parcel"))) == 132001
+    assert await ask(sandbox, to(TEXT)) is None
+
+
+async def test_a_person_and_the_number_have_limits_of_their_own(sandbox: MetaSandbox) -> None:
+    sandbox.switches.pair_burst = 2
+    assert [await ask(sandbox, to(TEXT)) for _ in range(3)] == [None, None, 131056]
+    assert await ask(sandbox, to(TEXT, "46701740606")) is None
+    sandbox.switches.per_second = 0
+    assert await ask(sandbox, to(TEXT, "46701740605")) == 130429
