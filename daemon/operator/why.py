@@ -58,7 +58,7 @@ def _reason(worker: AnyWorker, failed: FailedAttempts | None, put_off: str | Non
             f"{_attempts(failed.failures)} failed, the last with {failed.error_code or failed.error_class};"
             f" the next one is at {_shown(failed.next_at)} UTC"
         )
-    return NEXT if put_off is None else f"it {put_off}"
+    return put_off or NEXT
 
 
 def _stopped(provider: Provider) -> str:

@@ -339,7 +339,7 @@ async def test_reports_that_come_to_nothing(operator: Operator, db: Pool) -> Non
         async with running(operator.cwd, **operator.settings) as here:
             early = Vizi(here.session, here.url, secret=SIGNING, api_key=API_KEY)
             assert (await early.report(make_report("early"), "key")).status == 202
-            waits = "applicant-issues: open, it waits for its order"
+            waits = "applicant-issues: open, waits for its order"
             await page.follow(waits, operator.beside(here), EVENT="early")
         async with running(operator.cwd, **settings) as here:
             at = operator.beside(here)

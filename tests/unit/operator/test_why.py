@@ -31,7 +31,7 @@ def test_an_event_that_its_worker_has_put_off_says_what_it_waits_for() -> None:
     members = [Member("a", Report(workers=("applicant-issues",)))]
     put_off = {"applicant-issues": "waits for its order"}
     found = EventTrail(make_event("key"), "journal", NOON, ("applicant-issues",), [], [], [], [], 0, put_off)
-    assert reasons(found, WORKERS, Circumstances(members=members)) == {"applicant-issues": "it waits for its order"}
+    assert reasons(found, WORKERS, Circumstances(members=members)) == {"applicant-issues": "waits for its order"}
 
 
 def cgb(state: str, error: str = "") -> dict[str, ProviderReport]:
