@@ -165,6 +165,8 @@ async def test_two_are_merged_and_taken_apart_by_an_operator(db: Pool, known: di
     code, said = await verb("merge", "IL1", "IL2", "--dry-run")
     assert (code, await counts(db)) == (0, (3, 0)), said
     assert "2 identities, 0 e-mails, 1 orders, 0 reports move" in said, "the address that both have stays where it is"
+    code, said = await verb("merge", known["dan"], "nobody at all", "--yes")
+    assert (code, "the second name: no contact has" in said) == (1, True), said
     assert (await verb("merge", known["dan"], NOA))[0] == 1, "without a terminal it needs --yes"
     assert await counts(db) == (3, 0)
     code, said = await verb("merge", known["dan"], NOA, "--yes")
