@@ -208,7 +208,8 @@ def _refusal(status: int, complaint: _Complaint, wait_s: float | None, *, own: b
     if "429" in kinds or _is_limit(status, complaint):
         error = Transient(text, retry_after_s=wait_s, limited=True)
     elif own and (status in (404, 405) or not write):
-        error = ChannelDown(f"{text} for the account itself: check CGB_API_URL", channel=_CHANNEL)
+        check = "CGB_API_URL" if status in (404, 405) else "CGB_API_KEY and CGB_API_URL"
+        error = ChannelDown(f"{text} for the account itself: check {check}", channel=_CHANNEL)
     elif kinds & {"401", "402", "403"} or 300 <= status < 400 or _LOCKED.search(complaint.heard):
         error = ChannelDown(text, channel=_CHANNEL)
     else:

@@ -64,7 +64,7 @@ def parse(request: Webhook, doc: Mapping[str, Any], now: datetime) -> list[Event
     """
     contact_id = contact_id_of(doc)
     if contact_id is None:
-        raise NoIdentity("the body has no contact_id, which is a text or an integer")
+        raise NoIdentity("the body has no contact_id, a text or an integer (an unfilled placeholder is none)")
     phone = phone_of(doc, contact_id)
     return [
         Event(

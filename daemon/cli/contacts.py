@@ -80,7 +80,7 @@ async def _find(settings: Settings, text: str, limit: int, json: bool) -> None:
     if json:
         show_json(found)
     if not found:
-        raise NoSuchContact("no contact is found by this: a contact is there once an order of the person is synced")
+        raise NoSuchContact(f"no contact is found by this: {people.THERE_ONCE}")
     if json:
         return
     rows = []

@@ -168,4 +168,4 @@ def _say(found: Sequence[ChosenLetter], what: str) -> None:
     """How many letters there are *what* (to send again, to discard), in all and of each worker."""
     workers = [letter.worker for letter in found]
     of = ", ".join(f"{workers.count(name)} of {name}" for name in sorted(set(workers)))
-    say(f"{len(found)} {what}" + (f" ({of})" if of else ""))
+    say(f"{len(found)} {what}" + (f" ({of})" if of else ": no open letter fits; see `ferryman dead-letters list`"))

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from adapters.postgres.operator.trail import EventFilter, FoundEvent, WorkerEnding
+from adapters.registry import SOURCES
 from daemon.cli.arguments import parse_words, require_known
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.named import HELP
@@ -29,6 +30,9 @@ from daemon.telemetry.redaction import redact_text
 from daemon.workers import WORKERS
 from schemas.envelope import TYPES
 
+EMITTERS: Final = (*(source.name for source in SOURCES), "ferryman", "bus")
+"""Sources of events: those of webhooks, what handling an event emits, and what no worker could read."""
+
 app = typer.Typer(help="What was accepted, and what became of it.", no_args_is_help=True)
 
 
@@ -46,6 +50,7 @@ def list_(
 ) -> None:
     """The newest events first; keys are masked."""
     require_known("--type", type, list(TYPES))
+    require_known("--source", source, EMITTERS)
     require_known("--worker", worker, [w.name for w in WORKERS])
     require_known("--outcome", outcome, OUTCOMES)
     wanted = EventFilter(type=type, source=source, worker=worker, outcome=outcome, key=key, since=since)

@@ -27,7 +27,7 @@ def reload() -> None:
     """Let every daemon of this data directory read its settings again. It takes new secrets of sources, a new
     CGB_API_KEY and a new WHAPI_TOKEN without closing anything. What else has changed is named: it takes effect at the
     next start."""
-    data_dir = read_settings().ferryman_data_dir
+    data_dir = read_settings().ferryman_data_dir.absolute()
     run_async(_reload(data_dir))
 
 

@@ -46,7 +46,7 @@ def _print(found: dict[str, Any]) -> None:
     if names := found["processes_differ"]:
         say(f"the processes have different settings: {', '.join(names)}; see `ferryman config show --running`")
     if found["members"] == {}:
-        say("no daemon runs")
+        say("no daemon runs: `ferryman run`")
     if found["members"] is None and found["postgres"] is None:
         say("nothing tells which processes run: one that starts waits for Postgres")
     for worker, seconds in found["unattended"].items():

@@ -123,8 +123,8 @@ async def _order(settings: Settings, wanted: str, dry_run: bool) -> None:
                 await _run(settings, addresses, pool, replace(plan, goes_on=None), None, lambda told: None)
         except TimeoutError:
             raise NotSynced(
-                f"the order {order_id} is on its way and has not ended in {WAIT_S:g} s: see `ferryman orders show"
-                f" {order_id}`"
+                f"the order {order_id} is on its way and has not ended in {WAIT_S:g} s: does a daemon run contact-sync,"
+                f" and does CGB answer? see `ferryman status`, later `ferryman orders show {order_id}`"
             ) from None
         _say_standing((await orders.stored(pool, order_id)).standing)
 

@@ -17,7 +17,6 @@ import typer
 from adapters.json_guard import without_mark
 from adapters.postgres.pool import Pool, connect
 from daemon.cli.arguments import parse_time, parse_words
-from daemon.cli.screen import safe
 from daemon.settings.model import Settings
 from daemon.stores.located import Addresses, located_stores, require_schema, require_sessions
 from schemas.errors import FerrymanError, UsageError
@@ -92,11 +91,12 @@ def shown_time(at: datetime | None) -> str:
 
 
 def shown_json(data: bytes) -> str:
-    """Event data for reading: indented, with its characters as they are."""
+    """Event data for reading: indented, with its characters as they are; what is not JSON as it came. For `say` with
+    *lines*."""
     try:
         return orjson.dumps(orjson.loads(data), option=orjson.OPT_INDENT_2).decode()
     except orjson.JSONDecodeError:
-        return safe(data.decode(errors="replace"))
+        return data.decode(errors="replace").replace("\r\n", "\n")
 
 
 def shown_ranges(partitions: list[int]) -> str:

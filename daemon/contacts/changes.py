@@ -68,7 +68,7 @@ async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
     news = news_of(change, fields, said_at, stand.told, stand.own, deps.policy)
     rows = (Changed(change, event.id, phone, news, turn.now, stand.newest_id),)
     if not news:
-        return Done(rows=rows, skipped="known already")
+        return Done(rows=rows, skipped="known already" if change.fields else "tells nothing")
     if lost := sum(not one.taken for one in news):
         deps.metrics.inc("ferryman_field_conflicts_total", n=lost)
     if order is None:

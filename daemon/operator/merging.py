@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 from adapters.postgres import merges
 from adapters.postgres.merges import NotMerged
 from adapters.postgres.operator.people import FoundContact
 from adapters.postgres.pool import Connection, Pool
-from daemon.operator.people import line_of, the_contact, the_stored
+from daemon.operator.people import NoSuchContact, line_of, the_contact, the_stored
 
 WHY: Final = "an operator"
 """What stands in the audit log for the source that showed two contacts to be one person's."""
@@ -49,7 +50,7 @@ class Joined:
 async def merge(pool: Pool, one: str, other: str, actor: str, *, dry_run: bool) -> Joined:
     """Merge the contacts that *one* and *other* name: the older one stays. Raises: NoSuchContact; SeveralFit;
     NotMerged."""
-    both = [(await the_contact(pool, text)).id for text in (one, other)]
+    both = [await _meant(pool, text, place) for text, place in ((one, "first"), (other, "second"))]
     if both[0] == both[1]:
         raise NotMerged(f"both names mean the contact {both[0]} already: `ferryman contacts show {both[0]}`")
     async with _transaction(pool, keep=not dry_run) as conn:
@@ -60,6 +61,13 @@ async def merge(pool: Pool, one: str, other: str, actor: str, *, dry_run: bool) 
         stays, merged = [(await the_stored(pool, id)).found for id in (older, younger)]
         moved = await merges.merge(conn, stays=older, merged=younger, actor=actor, why=WHY)
     return Joined(stays, merged, moved)
+
+
+async def _meant(pool: Pool, text: str, place: str) -> UUID:
+    try:
+        return (await the_contact(pool, text)).id
+    except NoSuchContact as exc:
+        raise NoSuchContact(f"the {place} name: {exc}") from None
 
 
 async def unmerge(pool: Pool, text: str, actor: str, *, dry_run: bool) -> Joined:

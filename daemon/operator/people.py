@@ -29,6 +29,8 @@ from schemas.phone import aliases, line
 MOST: Final = 200
 """Contacts that a name is compared with, and orders and events that are shown of a person, at most."""
 
+THERE_ONCE: Final = "a contact is there once an order of the person is synced, or a flow of CGB or a report tells of it"
+
 KINDS: Final = tuple(kind.value for kind in IdentityKind)
 
 _BEGINNING: Final = re.compile(rf"[0-9a-f][0-9a-f-]{{{LEAST - 1},35}}")
@@ -151,10 +153,7 @@ async def _why_none(pool: Pool, text: str) -> str:
     wanted = text.strip()
     if await orders.find(pool, wanted) is not None:
         return f"the order {wanted} has no contact yet: see `ferryman orders show {wanted}`"
-    return (
-        "no contact has this phone, address, id, order or name: a contact is there once an order of the person is"
-        " synced; see `ferryman orders list`"
-    )
+    return f"no contact has this phone, address, id, order or name: {THERE_ONCE}; see `ferryman orders list`"
 
 
 async def _open(pool: Pool, keys: Sequence[str]) -> list[dict[str, Any]]:

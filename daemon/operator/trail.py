@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
@@ -38,7 +38,7 @@ _EndingId: TypeAlias = tuple[str, str, str, datetime]
 @dataclass(frozen=True, slots=True)
 class EventTrail:
     """All that is known of one event. *place*: where it is stored, as of a FoundEvent. *workers*: those that handle its
-    type, in the order of their registration."""
+    type, in the order of their registration. *put_off*: worker -> what it waits for, by its own word."""
 
     event: Event
     place: str
@@ -49,6 +49,7 @@ class EventTrail:
     letters: Sequence[StoredLetter]
     caused: Sequence[FoundEvent]
     conflicts: int
+    put_off: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def open(self) -> list[str]:
@@ -154,6 +155,7 @@ async def trail_of(pool: Pool, workers: Sequence[AnyWorker], found: FoundEvent) 
         await dead_letters.find(pool, None, event.id),
         await trail.caused(pool, event.id, MOST),
         await trail.conflicts(pool, event.id),
+        await trail.put_off(pool, event.id),
     )
 
 

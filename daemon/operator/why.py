@@ -35,10 +35,12 @@ async def read_circumstances(pool: Pool) -> Circumstances:
 def reasons(found: EventTrail, workers: Sequence[AnyWorker], now: Circumstances) -> dict[str, str]:
     """Worker -> why the event is open for it."""
     failed = {one.worker: one for one in found.attempts if not one.replay_id}
-    return {w.name: _reason(w, failed.get(w.name), now) for w in workers if w.name in found.open}
+    return {
+        w.name: _reason(w, failed.get(w.name), found.put_off.get(w.name), now) for w in workers if w.name in found.open
+    }
 
 
-def _reason(worker: AnyWorker, failed: FailedAttempts | None, now: Circumstances) -> str:
+def _reason(worker: AnyWorker, failed: FailedAttempts | None, put_off: str | None, now: Circumstances) -> str:
     """The first thing that must change before the event can go on."""
     if worker.name in now.paused:
         return f"{worker.name} is paused by an operator: `ferryman resume {worker.name}`"
@@ -50,13 +52,19 @@ def _reason(worker: AnyWorker, failed: FailedAttempts | None, now: Circumstances
         if name in now.paused:
             return f"{name} is paused by an operator: `ferryman resume {name}`"
         if name in now.providers and now.providers[name].stopped:
-            return f"{now.providers[name].why}: what waits goes on by itself when it is back"
+            return _stopped(now.providers[name])
     if failed is not None:
         return (
             f"{_attempts(failed.failures)} failed, the last with {failed.error_code or failed.error_class};"
             f" the next one is at {_shown(failed.next_at)} UTC"
         )
-    return NEXT
+    return put_off or NEXT
+
+
+def _stopped(provider: Provider) -> str:
+    if provider.state == "refused":
+        return f"{provider.why}: mend the account, or renew its key; what waits goes on by itself then"
+    return f"{provider.why}: what waits goes on by itself when it is back"
 
 
 def _attempts(number: int) -> str:

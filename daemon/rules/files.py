@@ -37,8 +37,8 @@ _PLAIN: Final = {
     "extra_forbidden": "is no key that may stand here: correct it, or take it out",
     "model_type": "must be a table, as { key = value }",
     "string_type": "must be a text in quotes",
-    "list_type": "must be a list in brackets",
-    "tuple_type": "must be a list in brackets",
+    "list_type": "must be a list in brackets; one of tables is written [[NAME]]",
+    "tuple_type": "must be a list in brackets; one of tables is written [[NAME]]",
 }
 """Pydantic's type of an error -> what an operator reads."""
 

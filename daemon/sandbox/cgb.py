@@ -248,7 +248,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m daemon.sandbox.cgb", description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--style", choices=("live", "documented"), default="live")
-    parser.add_argument("--token", default=TOKEN)
+    parser.add_argument("--token", default=TOKEN, help=f"the one key that it takes: CGB_API_KEY ({TOKEN})")
     parser.add_argument("--callback-url")
     parser.add_argument("--callback-secret")
     asyncio.run(_serve(parser.parse_args()))

@@ -54,7 +54,7 @@ async def located_stores(settings: Settings, *, make: bool, join: bool = False) 
         return
     if not make and not installed(settings.ferryman_data_dir, redis=redis_url is None, postgres=database_url is None):
         raise NoInstallation(
-            f"there is no installation in {settings.ferryman_data_dir}: `ferryman run` makes one;"
+            f"there is no installation in {settings.ferryman_data_dir.absolute()}: `ferryman run` makes one;"
             " if there should be one, correct FERRYMAN_DATA_DIR"
         )
     async with (

@@ -337,6 +337,11 @@ async def test_reports_that_come_to_nothing(operator: Operator, db: Pool) -> Non
     consent, phone = order_of("consent", 3, alerts=False), order_of("phone", 4, phone=None)
     settings = dict(operator.settings) | {"FERRYMAN_MESSAGE_BRANCHES": "il", "FERRYMAN_ISSUE_WAIT_SECONDS": 0}
     with following("A report about an applicant comes to nothing") as page:
+        async with running(operator.cwd, **operator.settings) as here:
+            early = Vizi(here.session, here.url, secret=SIGNING, api_key=API_KEY)
+            assert (await early.report(make_report("early"), "key")).status == 202
+            waits = "applicant-issues: open, waits for its order"
+            await page.follow(waits, operator.beside(here), EVENT="early")
         async with running(operator.cwd, **settings) as here:
             at = operator.beside(here)
             vizi = Vizi(here.session, here.url, secret=SIGNING, api_key=API_KEY)
@@ -348,7 +353,8 @@ async def test_reports_that_come_to_nothing(operator: Operator, db: Pool) -> Non
             for applicant in ("branch", "consent", "phone"):
                 (sent[applicant],) = (await vizi.report(make_report(applicant), "key")).event_ids
             await page.follow("skipped (no consent)", at, ORDER=id_of(consent))
-            await page.follow("skipped (no phone)", at, ORDER=id_of(phone))
+            corrected, without = "+972505550199", sent["phone"]
+            await page.follow("skipped (no phone)", at, ORDER=id_of(phone), PHONE=corrected, EVENT=without)
             await page.follow("skipped (other branch)", at, ORDER=id_of(branch), EVENT=sent["branch"])
             await page.follow("skipped (unknown applicant)", at, ORDER=id_of(late), EVENT=sent["late"])
             assert (await vizi.report({"applicantId": "late", "issues": 5}, "key")).status == 202
@@ -356,9 +362,9 @@ async def test_reports_that_come_to_nothing(operator: Operator, db: Pool) -> Non
 
             async def reported() -> bool:
                 found = await db.fetch("SELECT applicant_id FROM applicant_issues WHERE status = 'reported'")
-                return [row["applicant_id"] for row in found] == ["late"]
+                return {row["applicant_id"] for row in found} == {"late", "phone"}
 
-            await until(reported, "the report whose order came late")
+            await until(reported, "the reports whose orders came late, or were corrected")
 
 
 async def test_a_bot_flow_that_is_to_tell_something(operator: Operator, db: Pool) -> None:
@@ -378,7 +384,14 @@ async def test_a_bot_flow_that_is_to_tell_something(operator: Operator, db: Pool
             for body in blocks(title):
                 assert (await flows.post(body)).status == 400  # the placeholder of the contact is not filled in
                 filled = body | {"contact_id": "972505550142"}
-                assert (await flows.post(filled)).status == 202
+                taken = await flows.post(filled)
+                assert taken.status == 202
+                if body["event"] == "contact":
+                    (empty,) = taken.event_ids
+                    await page.follow("contact-changes: skipped (tells nothing)", at, EVENT=empty)
+            told = [await flows.contact("972505550143", name="Noa", sent_at=at_s) for at_s in (1928826900, 1928826901)]
+            (known,) = told[1].event_ids
+            await page.follow("contact-changes: skipped (known already)", at, EVENT=known)
             await page.follow("cgb 400 no_identity N", at)
             headers = {"X-Webhook-Secret": FLOW_SECRET}
             async with here.session.post(
@@ -390,6 +403,8 @@ async def test_a_bot_flow_that_is_to_tell_something(operator: Operator, db: Pool
             assert (await flows.reply("972505550142", v=2)).status == 202
             (number,) = await letters(db, 1)
             await page.follow("N whatsapp-validation Malformed", at, NUMBER=number)
+            assert (await flows.contact("972505550142", v=2)).status == 202
+            await page.follow("N contact-changes Malformed", at)
 
 
 def blocks(title: str) -> list[dict[str, Any]]:

@@ -145,6 +145,7 @@ async def test_a_discarded_order_stays_dead_and_balanced(
         await ended(db, 1)
     assert "add --yes" in await ask.run("dead-letters", "discard", "--all", code=1)
     assert "1 to discard" in await ask.run("dead-letters", "discard", "--all", "--dry-run")
+    assert "0 to discard: no open letter fits" in await ask.run("dead-letters", "discard", "--worker", "x", "--yes")
     assert await letter_is_open(db)
     assert "1 discarded" in await ask.run("dead-letters", "discard", "--class", "Malformed", "--yes")
     audit = await ask.json("audit")
@@ -212,6 +213,7 @@ async def test_an_event_is_found_by_id_order_and_phone_and_its_way_is_shown(
         assert digits_of(second) not in text
         assert "no event" in await ask.run("events", "show", "IL-nothing", code=1)
         await ask.run("events", "list", "--outcome", "fine", code=2)
+        await ask.run("events", "list", "--source", "order", code=2)
 
 
 async def _validated(db: Pool, count: int) -> bool:

@@ -113,13 +113,21 @@ _BY_WORDS: Final = """
 SELECT id FROM (SELECT id, newest_order_at FROM contacts WHERE words @@ $1::tsquery LIMIT $3) named
 ORDER BY newest_order_at DESC NULLS LAST, id LIMIT $2
 """
+# The row keeps the newest order that the contact ever showed, so that an older one does not go before it; an order that
+# was corrected to another person is no order of this one.
 _FOUND: Final = """
-id, name, email, newest_order_id, newest_order_at, cgb_synced_at,
+id, name, email, newest.newest_order_id, newest.newest_order_at, cgb_synced_at,
 ARRAY(SELECT value FROM contact_identities i WHERE i.contact_id = c.id AND i.kind = 'phone' ORDER BY i.id) AS phones
 """
-_LIST: Final = f"SELECT {_FOUND} FROM contacts c WHERE id = ANY ($1::uuid[])"  # noqa: S608 - constants only
+_NEWEST: Final = """
+LEFT JOIN LATERAL (
+  SELECT c.newest_order_id, c.newest_order_at FROM orders o
+  WHERE o.order_id = c.newest_order_id AND o.cbb_contact_uuid IN (c.id, c.merged_into) LIMIT 1
+) newest ON true
+"""
+_LIST: Final = f"SELECT {_FOUND} FROM contacts c {_NEWEST} WHERE id = ANY ($1::uuid[])"  # noqa: S608 - constants only
 _ONE: Final = f"""
-SELECT {_FOUND}, language, created_at, updated_at, apart_from FROM contacts c WHERE id = $1
+SELECT {_FOUND}, language, created_at, updated_at, apart_from FROM contacts c {_NEWEST} WHERE id = $1
 """  # noqa: S608 - constants only
 _IDENTITIES: Final = """
 SELECT kind, value, created_at AS since, cgb_contact_id, cgb_digest IS NOT NULL AS cgb_known

@@ -148,6 +148,10 @@ SELECT worker, replay_id, attempts, error_class, error_text, next_at, updated_at
 FROM attempts WHERE event_id = $1 AND error_class <> ''
 ORDER BY updated_at
 """
+# What a worker has put off says so in a row of its own; few rows wait, and their index begins with the status.
+_PUT_OFF: Final = """
+SELECT 'applicant-issues', reason FROM applicant_issues WHERE status = 'waiting' AND event_id = $1
+"""
 _CONFLICTS: Final = "SELECT count(*) FROM event_conflicts WHERE event_id = $1"
 _NEWEST: Final = "SELECT coalesce(max(seq), 0) AS seq, clock_timestamp() AS at FROM event_journal"
 _ARRIVED: Final = """
@@ -235,6 +239,11 @@ async def attempts(pool: Pool, event_id: str) -> list[FailedAttempts]:
 async def conflicts(pool: Pool, event_id: str) -> int:
     """How many other bodies arrived under this id."""
     return int(await pool.fetchval(_CONFLICTS, event_id))
+
+
+async def put_off(pool: Pool, event_id: str) -> dict[str, str]:
+    """Worker -> what it waits for before it goes on with the event, where it has put it off."""
+    return {row[0]: row[1] for row in await pool.fetch(_PUT_OFF, event_id)}
 
 
 async def newest(pool: Pool) -> tuple[int, datetime]:

@@ -13,6 +13,7 @@ from asyncpg import Record
 
 from adapters.postgres import applicant_issues, contacts
 from adapters.postgres.applicant_issues import BY_INDEX, Known
+from adapters.postgres.operator import trail
 from adapters.postgres.pool import Pool
 from daemon.bus.outcome import Turn
 from daemon.contacts.applicant_issues import WORKER, handle, record
@@ -113,10 +114,12 @@ async def test_a_report_waits_for_its_order_for_a_bounded_time(db: Pool) -> None
     assert await handled(db, event) == ("later", [])
     found = await row(db)
     assert (found["status"], found["reason"], found["processed_at"]) == ("waiting", "waits for its order", None)
+    assert await trail.put_off(db, event.id) == {"applicant-issues": "waits for its order"}
     assert await handled(db, event, now=NOW + timedelta(seconds=599)) == ("later", [])
     assert await handled(db, event, now=NOW + timedelta(seconds=600)) == ("unknown applicant", [])
     found = await row(db)
     assert (found["status"], found["reason"], found["order_id"]) == ("skipped", "unknown applicant", None)
+    assert await trail.put_off(db, event.id) == {}
     await stored(db, an_order("IL1", "apl_2"))
     end, told = await handled(db, event, now=NOW + HOUR)  # a replay
     assert (end, len(told)) == ("done", 1)

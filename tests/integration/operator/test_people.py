@@ -160,11 +160,23 @@ async def test_an_order_of_the_person_that_waits_for_its_first_sync_is_shown_too
         await people.show(db, "IL8")
 
 
+async def test_an_order_that_was_corrected_to_another_person_is_no_newest_order_of_the_former_one(
+    db: Pool, known: dict[str, str]
+) -> None:
+    await db.execute("UPDATE orders SET cbb_contact_uuid = $1::uuid WHERE order_id = 'IL1'", known["luis"])
+    (noa,) = await people.find(db, NOA, 20)
+    assert (noa["newest_order_id"], noa["newest_order_at"]) == (None, None)
+    (dan,) = await people.find(db, DAN, 20)
+    assert dan["newest_order_id"] == "IL2"
+
+
 async def test_two_are_merged_and_taken_apart_by_an_operator(db: Pool, known: dict[str, str], verb: Verb) -> None:
     before = json.loads((await verb("show", known["dan"], "--json"))[1])
     code, said = await verb("merge", "IL1", "IL2", "--dry-run")
     assert (code, await counts(db)) == (0, (3, 0)), said
     assert "2 identities, 0 e-mails, 1 orders, 0 reports move" in said, "the address that both have stays where it is"
+    code, said = await verb("merge", known["dan"], "nobody at all", "--yes")
+    assert (code, "the second name: no contact has" in said) == (1, True), said
     assert (await verb("merge", known["dan"], NOA))[0] == 1, "without a terminal it needs --yes"
     assert await counts(db) == (3, 0)
     code, said = await verb("merge", known["dan"], NOA, "--yes")

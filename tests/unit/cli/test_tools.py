@@ -51,6 +51,7 @@ def test_on_a_terminal_a_no_ends_the_command_and_a_single_item_needs_no_question
 def test_data_are_shown_indented_and_whatever_they_are() -> None:
     assert shown_json('{"name":"Ä"}'.encode()) == '{\n  "name": "Ä"\n}'
     assert shown_json(b"\xff junk") == "\ufffd junk"
+    assert shown_json(b'{"text":\r\n "he said "hi""}\n') == '{"text":\n "he said "hi""}\n'
     assert shown_time(NOON) == "2031-03-01 12:00:00"
     assert shown_time(None) == ""
 

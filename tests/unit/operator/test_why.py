@@ -27,6 +27,13 @@ def why(attempts: list[FailedAttempts] | None = None, paused: str = "", **report
     return reasons(found, WORKERS, now)["contact-sync"]
 
 
+def test_an_event_that_its_worker_has_put_off_says_what_it_waits_for() -> None:
+    members = [Member("a", Report(workers=("applicant-issues",)))]
+    put_off = {"applicant-issues": "waits for its order"}
+    found = EventTrail(make_event("key"), "journal", NOON, ("applicant-issues",), [], [], [], [], 0, put_off)
+    assert reasons(found, WORKERS, Circumstances(members=members)) == {"applicant-issues": "waits for its order"}
+
+
 def cgb(state: str, error: str = "") -> dict[str, ProviderReport]:
     return {"cgb": ProviderReport(state=state, error=error)}
 
@@ -41,7 +48,10 @@ def cgb(state: str, error: str = "") -> dict[str, ProviderReport]:
             {"workers": ("journal",), "workers_off": {"contact-sync": "CGB_API_KEY is not set"}},
             "no process runs contact-sync: CGB_API_KEY is not set",
         ),
-        ({"providers": cgb("refused", "http-401")}, "cgb refuses our account or key (http-401): what waits goes on"),
+        (
+            {"providers": cgb("refused", "http-401")},
+            "cgb refuses our account or key (http-401): mend the account",
+        ),
         ({"providers": cgb("away", "http-500")}, "cgb does not answer as it should (http-500): what waits goes on"),
         ({"providers": cgb("asked")}, "cgb has asked us to wait: what waits goes on"),
         (
