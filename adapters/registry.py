@@ -1,7 +1,7 @@
 """The outside systems of Ferryman by what they offer: a new one is a file in its system's folder and a line here.
 
-A directory or a checker is imported when it is made: it needs an HTTP client, which a command that only reads tables
-must not load.
+A directory, a checker or a sender is imported when it is made: it needs an HTTP client, which a command that only reads
+tables must not load.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from adapters.cgb import source as flows
+from adapters.twilio import source as twilio
 from adapters.vizi import issues
 from adapters.vizi import source as orders
 
 if TYPE_CHECKING:
-    from adapters.ports import CheckerMaker, DirectoryStyle
+    from adapters.ports import CheckerMaker, DirectoryStyle, SenderMaker
 
-SOURCES: Final = (orders.SOURCE, issues.SOURCE, flows.SOURCE)
+SOURCES: Final = (orders.SOURCE, issues.SOURCE, flows.SOURCE, twilio.SOURCE)
 """The webhook sources."""
 
 
@@ -53,3 +54,13 @@ def _whapi_checker() -> CheckerMaker:
 
 CHECKERS: Final[Mapping[str, Callable[[], CheckerMaker]]] = {"cgb": _cgb_checker, "whapi": _whapi_checker}
 """The checkers of numbers by their channel, in the order in which they are asked."""
+
+
+def _twilio_sender() -> SenderMaker:
+    from adapters.twilio.sender import TwilioSender
+
+    return TwilioSender
+
+
+SENDERS: Final[Mapping[str, Callable[[], SenderMaker]]] = {"twilio": _twilio_sender}
+"""The senders by their provider."""

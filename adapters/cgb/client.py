@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import orjson
 
-from adapters.cgb.masking import masked, texts_of, without_sent
 from adapters.gate import Gate, Look
 from adapters.http import Reply, coded, lost, retry_after
+from adapters.masking import masked, texts_of, without_sent
 from schemas.errors import ChannelDown, Exists, FerrymanError, Refused, Transient
 
 _CHANNEL: Final = "cgb"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.postgres.pool import Pool
+from adapters.registry import SOURCES
 from daemon.sandbox.cgb import CgbSandbox
 from daemon.workers import WORKERS
 from tests.e2e.test_verbs import Operator
@@ -95,7 +96,8 @@ async def test_verbs_tell_the_settings_of_the_daemon_and_how_this_shell_differs(
         assert process["id"] in status["members"]
         assert process["workers"] == [worker.name for worker in WORKERS]
         assert process["sources"] == ["orders", "issues"]
-        assert status["sources_off"] == {"cgb": "set CGB_WEBHOOK_SECRET"}
+        others = {one.name: f"set {one.wanted}" for one in SOURCES if "orders_api_key" not in one.secrets}
+        assert status["sources_off"] == others
         assert status["settings_differ"] == ["CGB_SYNC_DELAY_MS", "ORDERS_API_KEY"]
         said = await ask.run("status") + await ask.run("doctor")
         assert "orders is not served" not in said

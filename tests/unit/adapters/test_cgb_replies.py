@@ -13,9 +13,9 @@ from aioresponses import aioresponses
 
 from adapters.cgb.field_values import documented_value, live_value, text_of
 from adapters.cgb.live_directory import LiveCgb
-from adapters.cgb.masking import masked, without_sent
 from adapters.channel import Channel
 from adapters.http import open_session
+from adapters.masking import masked, without_sent
 from adapters.redis.limits import RateLimiter
 from schemas.contacts import ContactDraft, FieldValue
 from schemas.errors import ChannelDown, FerrymanError, Malformed, Refused, Transient, Uncertain

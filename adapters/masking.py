@@ -1,4 +1,4 @@
-"""What CGB wrote about a failure, without what is personal in it.
+"""What a system outside wrote about a failure, without what is personal in it.
 
 What we sent is known, so it is taken out as it stands. What else may be personal is not known: the contact may have
 another name in the account. So of the rest only short numbers and words that can hardly be a name are kept.
