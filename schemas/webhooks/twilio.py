@@ -45,6 +45,7 @@ _KINDS: Final[Mapping[str, str]] = {"button": "choice", "contact": "contacts"}
 
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _DIGITS: Final = re.compile(r"[1-9][0-9]{6,14}")
+_BSUID: Final = re.compile(r"[A-Z]{2}\.[A-Za-z0-9.]{1,200}")
 
 
 class Posted(NamedTuple):
@@ -139,7 +140,7 @@ def sender_of(posted: Posted) -> Person | None:
         return person
     digits = wa_id if wa_id is not None and _DIGITS.fullmatch(wa_id) else None
     phone = person.phone or (parse_phone(f"+{digits}") if digits else None)
-    bsuid = person.bsuid or (_after_prefix(user_id) if user_id else None)
+    bsuid = person.bsuid or (person_at(user_id).bsuid if user_id else None)
     return Person(digits or person.contact_id, phone, bsuid, WHATSAPP)
 
 
@@ -151,7 +152,7 @@ def person_at(address: str) -> Person:
     bare = _after_prefix(address)
     if _E164.fullmatch(bare):
         return Person(bare[1:], parse_phone(bare), None, channel)
-    return Person(bare, None, bare if channel == WHATSAPP and bare else None, channel)
+    return Person(bare, None, bare if channel == WHATSAPP and _BSUID.fullmatch(bare) else None, channel)
 
 
 def _after_prefix(address: str) -> str:
