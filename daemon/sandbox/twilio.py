@@ -122,9 +122,7 @@ class TwilioSandbox:
     @web.middleware
     async def _judge(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The way of a request: write it down, check its account, its rate and its fault, then perform it."""
-        form = dict(parse_qsl((await request.read()).decode(), keep_blank_values=True))
-        request["form"] = form
-        contact = form.get("To", "").rpartition("+")[2]
+        contact = (await _form(request)).get("To", "").rpartition("+")[2]
         entry = self.ledger.open(method=request.method, path=request.path, action="send", contact=contact)
         answer = await self._answer(request, handler, entry)
         entry.status = answer.status if request.transport is not None else None
@@ -162,7 +160,7 @@ class TwilioSandbox:
         return False
 
     async def _make(self, request: web.Request) -> web.Response:
-        form: dict[str, str] = request["form"]
+        form = await _form(request)
         if (refusal := _refusal(form)) is not None:
             return _no(400, *refusal)
         to = form["To"].removeprefix("whatsapp:")
@@ -198,6 +196,10 @@ class TwilioSandbox:
                 continue
             if 200 <= answer < 300:
                 self.told.append((made.sid, status))
+
+
+async def _form(request: web.Request) -> dict[str, str]:
+    return dict(parse_qsl((await request.read()).decode(), keep_blank_values=True))
 
 
 def _refusal(form: Mapping[str, str]) -> tuple[int, str] | None:
