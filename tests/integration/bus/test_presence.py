@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -23,14 +24,14 @@ from tests.support.services import services
 from tests.support.until import until
 
 SECRET = "hush-hush-hush-hush"
-SETTINGS = Settings(
-    orders_api_key=f"{SECRET},{SECRET}-2",
-    cgb_api_key=SECRET,
-    cgb_webhook_secret=SECRET,
-    ferryman_admin_token=SECRET,
-    database_url=f"postgresql://user:{SECRET}@h/d",
-    redis_url=f"redis://:{SECRET}@h",
-)
+GIVEN: dict[str, Any] = dict.fromkeys((source.secrets[0] for source in SOURCES), SECRET) | {
+    "orders_api_key": f"{SECRET},{SECRET}-2",
+    "cgb_api_key": SECRET,
+    "ferryman_admin_token": SECRET,
+    "database_url": f"postgresql://user:{SECRET}@h/d",
+    "redis_url": f"redis://:{SECRET}@h",
+}
+SETTINGS = Settings(**GIVEN)
 
 
 def made(db: Pool, channels: Channels | None = None, settings: Settings = SETTINGS) -> Presence:
