@@ -96,8 +96,8 @@ async def test_verbs_tell_the_settings_of_the_daemon_and_how_this_shell_differs(
         assert process["id"] in status["members"]
         assert process["workers"] == [worker.name for worker in WORKERS]
         assert process["sources"] == ["orders", "issues"]
-        others = {one.name: f"set {one.wanted}" for one in SOURCES if "orders_api_key" not in one.secrets}
-        assert status["sources_off"] == others
+        off = {source.name: f"set {source.wanted}" for source in SOURCES if "orders_api_key" not in source.secrets}
+        assert status["sources_off"] == off
         assert status["settings_differ"] == ["CGB_SYNC_DELAY_MS", "ORDERS_API_KEY"]
         said = await ask.run("status") + await ask.run("doctor")
         assert "orders is not served" not in said

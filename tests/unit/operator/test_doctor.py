@@ -46,8 +46,9 @@ REDIS = RedisServer(
 )
 POSTGRES = PostgresServer("16.2", 16, True, "on", True, 90, 0.02, ())
 TABLES = TableCounts(16, {"inbox": 0, "event_journal": 0}, {}, 0, None, 0, None, 14, True)
-OFF_WITHOUT_OTHERS = {one.name: f"set {one.wanted}" for one in SOURCES if "orders_api_key" not in one.secrets}
-"""The sources that are off where ORDERS_API_KEY is the only secret."""
+OFF = {source.name: f"set {source.wanted}" for source in SOURCES if "orders_api_key" not in source.secrets}
+"""What is not served where only orders have a secret."""
+
 RUNNING = about(Settings(), WORKERS, SOURCES).workers
 LEASES = Table({"m1": frozenset(RUNNING)}, {(worker, p): "m1" for worker in RUNNING for p in range(16)})
 
@@ -288,7 +289,7 @@ def test_what_is_off_is_listed_with_the_names_that_switch_it_on() -> None:
     assert found.workers_off == dict.fromkeys(
         (worker.name for worker in WORKERS if worker.name != "journal"), "FERRYMAN_WORKERS does not name it"
     )
-    assert (found.sources, found.sources_off) == (("orders", "issues"), OFF_WITHOUT_OTHERS)
+    assert (found.sources, found.sources_off) == (("orders", "issues"), OFF)
 
 
 def test_the_share_of_the_disk_is_that_of_df(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,7 +356,7 @@ def test_what_a_live_process_reports_counts_and_not_the_environment_of_this_shel
     assert "this shell's settings differ from the daemon's: CGB_API_KEY, ORDERS_API_KEY" in text
     assert "takes orders, issues and runs journal, contact-sync" in text
     known = document(found)
-    assert known["sources_off"] == OFF_WITHOUT_OTHERS
+    assert known["sources_off"] == OFF
     assert known["settings_differ"] == ["CGB_API_KEY", "ORDERS_API_KEY"]
     assert [process["id"] for process in known["processes"]] == ["m1"]
     assert "settings" not in known["processes"][0]
