@@ -62,15 +62,18 @@ class Account:
         return {"Authorization": f"Basic {b64encode(f'{self.sid}:{self.token}'.encode()).decode()}"}
 
 
-async def make_message(gate: Gate, account: Account, form: Mapping[str, str], claim: Claim) -> Taken:
-    """Let Twilio make the message that *form* tells, by one POST.
+async def make_message(
+    gate: Gate, account: Account, form: Mapping[str, str], claim: Claim, *, private: Iterable[str] = ()
+) -> Taken:
+    """Let Twilio make the message that *form* tells, by one POST. *private*: what no text repeats, besides what *form*
+    holds.
 
     Raises: as `judge`; what the gate and *claim* raise before the request.
     """
-    private = (*form.values(), account.sid, account.token)
+    sent = (*private, *form.values(), account.sid, account.token)
 
     def judged(reply: Reply) -> Taken:
-        return judge(reply, private=private, now=datetime.now(UTC))
+        return judge(reply, private=sent, now=datetime.now(UTC))
 
     return await gate.request("POST", account.messages_url, judged, headers=account.headers, form=form, claim=claim)
 

@@ -69,7 +69,8 @@ class TwilioSender:
         if self._public_url is not None:
             form["StatusCallback"] = status_url(self._public_url, message.id)
         account = Account(values["url"], values["account_sid"], values["auth_token"])
-        return await make_message(self._gate, account, form, claim)
+        variables = message.content.variables.values() if isinstance(message.content, Template) else ()
+        return await make_message(self._gate, account, form, claim, private=variables)
 
 
 def _parts(content: Content) -> dict[str, str]:

@@ -32,7 +32,7 @@ ADVICE: Final = (
 )
 
 _ALGORITHMS: Final[Mapping[str, str]] = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
-_PLACE: Final = re.compile(r"(?P<scheme>https?)://(?P<place>[^/?#]*)(?P<rest>[^#]*)")
+_PLACE: Final = re.compile(r"(?P<scheme>https?)://(?P<place>[^/?#]*)(?P<rest>[^#]*)", re.I)
 _PORT: Final = re.compile(r":[0-9]*$")
 _DEFAULT_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
@@ -105,5 +105,5 @@ def _spellings(url: str) -> list[str]:
         return []
     scheme, place, rest = found["scheme"], found["place"], found["rest"]
     bare = _PORT.sub("", place)
-    other = f"{bare}:{_DEFAULT_PORTS[scheme]}" if place == bare else bare
+    other = f"{bare}:{_DEFAULT_PORTS[scheme.lower()]}" if place == bare else bare
     return [f"{scheme}://{place}{rest}", f"{scheme}://{other}{rest}"]

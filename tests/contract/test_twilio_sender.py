@@ -104,6 +104,14 @@ async def test_a_token_that_changes_is_taken_at_the_next_message(
     assert len(sandbox.made) == 2
 
 
+async def test_what_twilio_says_of_a_variable_is_kept_without_it(sender: Sender, sandbox: TwilioSandbox) -> None:
+    sandbox.faults.add("error", code=99999, message='variable 1 is wrong: noa-canary of {"1":"noa-canary"}')
+    with pytest.raises(Refused) as caught:
+        await sender.send(message(Template(SID, None, {"1": "noa-canary"})), Claims(sandbox))
+    assert caught.value.said.startswith("error 99999 variable 1 is wrong")
+    assert "noa" not in caught.value.full_text
+
+
 # what Twilio cannot carry
 
 

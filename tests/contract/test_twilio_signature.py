@@ -82,6 +82,7 @@ def test_a_digest_of_the_other_algorithm_or_of_one_that_is_not_known_proves_noth
         ("https://h.example/webhooks/twilio?a=1", "https://h.example/webhooks/twilio?a=1#rc=5&rp=all"),
         ("https://user:pass@h.example:443/webhooks/twilio", "https://user:pass@h.example/webhooks/twilio"),
         ("https://user:pass@h.example/webhooks/twilio", "https://user:pass@h.example:443/webhooks/twilio"),
+        ("HTTPS://h.example:443/webhooks/twilio", "HTTPS://h.example/webhooks/twilio"),
         ("https://[2001:db8::1]:443/webhooks/twilio", "https://[2001:db8::1]/webhooks/twilio"),
         ("https://[2001:db8::1]/webhooks/twilio", "https://[2001:db8::1]:443/webhooks/twilio"),
     ],
