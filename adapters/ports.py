@@ -170,6 +170,8 @@ class Source:
     answer: the answer for events (their ids) that are durable. A source without it answers 202 and the ids as JSON.
     sample: a test webhook with a proof by the secrets in force, at a time: `ferryman send-test` posts it. It makes one
         event, which every worker but the journal skips.
+    sign: puts the proof of a sample on it, where our address belongs to the proof: *url* is set before. Without it the
+        sample has its proof.
     challenge: the answer to a GET with this query, None for a query that is not this source's challenge. A source
         without it serves no GET.
     challenge_secrets: further settings that the challenge goes by; they prove no POST.
@@ -188,6 +190,7 @@ class Source:
     keeps_body: bool = True
     answer: Callable[[Sequence[str]], Answer] | None = None
     sample: Callable[[Secrets, datetime], Webhook] | None = None
+    sign: Callable[[Webhook, Secrets], None] | None = None
     challenge: Callable[[Mapping[str, str], Secrets], Answer | None] | None = None
     challenge_secrets: tuple[str, ...] = ()
 

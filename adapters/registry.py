@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from adapters.cgb import source as flows
 from adapters.dialog360 import source as dialog360
 from adapters.meta import source as meta
+from adapters.twilio import source as twilio
 from adapters.vizi import issues
 from adapters.vizi import source as orders
 from adapters.whapi import source as whapi
@@ -25,6 +26,7 @@ SOURCES: Final = (
     flows.SOURCE,
     meta.SOURCE,
     dialog360.SOURCE,
+    twilio.SOURCE,
     whapi.SOURCE,
 )
 """The webhook sources."""
@@ -65,6 +67,12 @@ CHECKERS: Final[Mapping[str, Callable[[], CheckerMaker]]] = {"cgb": _cgb_checker
 """The checkers of numbers by their channel, in the order in which they are asked."""
 
 
+def _twilio_sender() -> SenderMaker:
+    from adapters.twilio.sender import TwilioSender
+
+    return TwilioSender
+
+
 def _meta_sender() -> SenderMaker:
     from adapters.meta.sender import MetaSender
 
@@ -86,6 +94,7 @@ def _whapi_sender() -> SenderMaker:
 SENDERS: Final[Mapping[str, Callable[[], SenderMaker]]] = {
     "cgb": _cgb_sender,
     "meta": _meta_sender,
+    "twilio": _twilio_sender,
     "whapi": _whapi_sender,
 }
 """The senders by their provider."""

@@ -16,6 +16,7 @@ from adapters.postgres.bus.workers import JOURNAL
 from adapters.postgres.operator import trail
 from adapters.postgres.operator.trail import WorkerEnding
 from adapters.postgres.pool import Pool, store_is_down
+from daemon.settings.in_force import secrets_of
 from daemon.settings.model import Settings
 from daemon.telemetry.failures import failure
 from daemon.telemetry.redaction import redact_text
@@ -34,10 +35,13 @@ class NoTest(FerrymanError):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A webhook to post, and the one event that it makes."""
+    """A webhook to post, the one event that it makes, and the status by which its source accepts it. *names_it*:
+    whether the answer names the event."""
 
     webhook: Webhook
     event: Event
+    status: int = 202
+    names_it: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +56,23 @@ class Answer:
 def prepare(settings: Settings, source: Source, now: datetime) -> Prepared:
     """A test of *source* that was never sent before, proven by the secrets of *settings*.
 
-    Raises: NoTest where these prove nothing, or *source* has no sample.
+    Raises: NoTest where these prove nothing, or *source* has no sample, or its proof needs an address that is not set.
     """
     if source.sample is None:
         raise NoTest(f"there is no test of {source.name}")
-    secrets: Secrets = {name: [one.get_secret_value() for one in getattr(settings, name)] for name in source.secrets}
+    secrets: Secrets = {name: secrets_of(settings, name) for name in source.secrets}
     if not any(secrets.values()) and source.name not in settings.ferryman_allow_unsigned:
         raise NoTest(f"nothing here proves a sender of {source.name}: set {source.wanted} as the daemon has it")
     webhook = source.sample(secrets, now)
+    if source.sign is not None and any(secrets.values()):
+        if settings.ferryman_public_url is None:
+            raise NoTest(f"set FERRYMAN_PUBLIC_URL as the daemon has it: senders of {source.name} sign that address")
+        webhook.url = settings.ferryman_public_url + source.path
+        source.sign(webhook, secrets)
     (event,) = source.parse(webhook, source.decode(webhook.body), now)
-    return Prepared(webhook, event)
+    if source.answer is None:
+        return Prepared(webhook, event)
+    return Prepared(webhook, event, source.answer([event.id]).status, names_it=False)
 
 
 async def post(url: str, webhook: Webhook) -> Answer:

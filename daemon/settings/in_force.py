@@ -11,9 +11,9 @@ from pydantic import SecretStr
 from daemon.settings.load import NAMES
 from daemon.settings.model import Settings
 
-SINGLE: Final = ("cgb_api_key", "whapi_token")
-"""Secrets that are not of a source and that their users ask for anew each time. One that was not set cannot be taken:
-what needs it is off."""
+SINGLE: Final = ("cgb_api_key", "twilio_auth_token", "whapi_token")
+"""Secrets of one value that their users ask for anew each time. One that was not set cannot be taken: what needs it is
+off. Nor can it be taken away from what uses it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +51,22 @@ class InForce:
         return secret.get_secret_value()
 
     def secrets(self, name: str) -> list[str]:
-        """The texts of the setting *name*, in lower case, that is a list of secrets."""
-        return [secret.get_secret_value() for secret in getattr(self.settings, name)]
+        """The texts of the setting *name*, in lower case, that is a list of secrets, or one that may not be set."""
+        return secrets_of(self.settings, name)
+
+
+def secrets_of(settings: Settings, name: str) -> list[str]:
+    """As `InForce.secrets`, of *settings*."""
+    held = getattr(settings, name)
+    if held is None or isinstance(held, SecretStr):
+        held = () if held is None else (held,)
+    return [secret.get_secret_value() for secret in held]
 
 
 def change(now: Settings, new: Settings, sources: Collection[Sequence[str]]) -> Change:
     """What *new* changes. *sources*: of each source that is served, the names of its secrets; one of them is enough."""
     able = {name for secrets in sources if any(getattr(new, name) for name in secrets) for name in secrets}
+    able -= set(SINGLE)
     able |= {name for name in SINGLE if getattr(now, name) is not None and getattr(new, name) is not None}
     changed = [name for name in map(str.lower, NAMES) if getattr(now, name) != getattr(new, name)]
     taken = {name: getattr(new, name) for name in changed if name in able}

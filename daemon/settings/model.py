@@ -117,6 +117,7 @@ class Settings(BaseModel):
     meta_verify_token: Keys = ()
     whapi_webhook_secret: Keys = ()
     dialog360_webhook_secret: Keys = ()
+    twilio_webhook_secret: Keys = ()  # besides twilio_auth_token
 
     # CGB
     cgb_api_url: HttpAddress = "https://app.chatgptbuilder.io/api"

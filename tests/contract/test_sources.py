@@ -54,6 +54,11 @@ def test_a_sample_is_proven_and_makes_one_event_of_its_own(source: Source) -> No
         secrets = {name: SIGNING}
         now = datetime.now(UTC)
         webhooks = [source.sample(secrets, now) for _ in range(2)]
+        for webhook in webhooks:
+            if source.sign is not None:
+                assert not source.verify(webhook, secrets)
+                webhook.url = f"https://ferryman.example{source.path}"
+                source.sign(webhook, secrets)
         assert all(source.verify(webhook, secrets) for webhook in webhooks)
         events = [source.parse(webhook, source.decode(webhook.body), now) for webhook in webhooks]
         assert [len(made) for made in events] == [1, 1]

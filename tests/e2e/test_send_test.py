@@ -98,6 +98,24 @@ async def test_a_test_message_is_posted_and_followed_to_its_end_in_every_worker(
     assert await db.fetchval("SELECT count(*) FROM event_journal") == 1
 
 
+async def test_a_test_of_twilio_is_signed_for_the_public_address_and_followed_to_its_end(
+    tmp_path: Path, settings: dict[str, Any], db: Pool
+) -> None:
+    account = {"TWILIO_ACCOUNT_SID": "AC1", "TWILIO_AUTH_TOKEN": "tok_ferry_0001"}
+    public = {"FERRYMAN_PUBLIC_URL": "https://ferryman.example"}
+    async with running(tmp_path, **settings | account | public) as here:
+        sender = Sender(tmp_path, settings | account, here, "twilio")
+        code, said = await sender.run(**public)
+        assert code == 0, said
+        assert "answer 204, which names no event" in said
+        assert "whatsapp-validation: skipped (tells nothing)" in said
+        code, said = await sender.run(FERRYMAN_PUBLIC_URL="https://other.example")
+        assert (code, "answer 401: the sender could not be verified" in said) == (1, True)
+        code, said = await sender.run()
+        assert (code, "set FERRYMAN_PUBLIC_URL" in said) == (1, True)
+    assert await db.fetchval("SELECT count(*) FROM event_journal") == 1
+
+
 async def test_a_test_order_is_signed_where_the_settings_have_a_secret_and_no_key(
     tmp_path: Path, settings: dict[str, Any]
 ) -> None:

@@ -183,6 +183,7 @@ def opener(redis: Redis, db: Pool) -> Open:
         cap: int = CAP,
         health_apart: bool = False,
         keepalive_s: float = 75.0,
+        public_url: str = "",
     ) -> AsyncIterator[Rig]:
         clock, streams, refusals = Clock(), Streams(redis, 4), Refusals(db)
         metrics = Metrics(METRICS, sources=[source.name for source in sources])
@@ -195,6 +196,7 @@ def opener(redis: Redis, db: Pool) -> Open:
             secrets={"orders_api_key": [KEY]} if secrets is None else secrets,
             unsigned=unsigned,
             body_cap=cap,
+            public_url=public_url,
             now=clock,
         )
         app = application(served, Health(), metrics, health_apart=health_apart)

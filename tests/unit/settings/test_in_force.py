@@ -9,6 +9,8 @@ from daemon.settings.load import load_settings
 from daemon.settings.model import Settings
 
 ORDERS = ("orders_api_key", "orders_webhook_secret")
+PROOFS = ("twilio_auth_token", "twilio_webhook_secret")
+TWILIO = {"TWILIO_ACCOUNT_SID": "AC1", "TWILIO_AUTH_TOKEN": "a"}
 ONE, OTHER = "one-0123456789abcdef", "other-0123456789abcdef"
 SIGNING = "whsec_" + "A" * 32
 
@@ -35,6 +37,11 @@ def load(**environ: str) -> Settings:
             ("CGB_API_KEY",),
             ("FERRYMAN_PORT", "CGB_TEMPLATE_<NAME>"),
         ),
+        # of a source and of a sender; a sender cannot do without it
+        (TWILIO, TWILIO | {"TWILIO_AUTH_TOKEN": "b"}, ("TWILIO_AUTH_TOKEN",), ()),
+        (TWILIO, TWILIO | {"TWILIO_WEBHOOK_SECRET": ONE}, ("TWILIO_WEBHOOK_SECRET",), ()),
+        (TWILIO, {"TWILIO_WEBHOOK_SECRET": ONE}, ("TWILIO_WEBHOOK_SECRET",), tuple(TWILIO)),
+        ({}, TWILIO, (), tuple(TWILIO)),
         # of a source that this process does not serve
         ({}, {"META_APP_SECRET": ONE}, (), ("META_APP_SECRET",)),
         ({"CGB_TIMEOUT": "5"}, {"CGB_TIMEOUT": "5"}, (), ()),
@@ -44,13 +51,14 @@ def test_secrets_of_what_runs_are_taken_and_the_rest_waits_for_a_start(
     now: dict[str, str], new: dict[str, str], taken: tuple[str, ...], waiting: tuple[str, ...]
 ) -> None:
     before, after = load(**now), load(**new)
-    made = change(before, after, [ORDERS] if "ORDERS_API_KEY" in now else [])
+    served = [secrets for secrets in (ORDERS, PROOFS) if any(name.upper() in now for name in secrets)]
+    made = change(before, after, served)
     assert (made.taken, made.waiting) == (taken, waiting)
     for name in map(str.lower, (*now, *new)):
         if not name.startswith("cgb_template"):
             wanted = after if name.upper() in taken else before
             assert getattr(made.settings, name) == getattr(wanted, name)
-    again = change(made.settings, after, [ORDERS] if "ORDERS_API_KEY" in now else [])
+    again = change(made.settings, after, served)
     assert (again.taken, again.waiting) == ((), waiting), "what was taken is in force"
 
 
@@ -66,3 +74,10 @@ def test_a_secret_is_that_of_the_settings_in_force() -> None:
     assert (in_force.secret("cgb_api_key"), in_force.secrets("orders_api_key")) == ("a", [ONE, OTHER])
     in_force.settings = load(CGB_API_KEY="b")
     assert (in_force.secret("cgb_api_key"), in_force.secrets("orders_api_key")) == ("b", [])
+
+
+def test_a_secret_of_one_value_is_a_list_of_it_for_its_source() -> None:
+    in_force = InForce(load(**TWILIO))
+    assert (in_force.secret("twilio_auth_token"), in_force.secrets("twilio_auth_token")) == ("a", ["a"])
+    in_force.settings = load()
+    assert in_force.secrets("twilio_auth_token") == []

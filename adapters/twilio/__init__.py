@@ -1,0 +1,1 @@
+"""Twilio: WhatsApp through its Programmable Messaging."""
