@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from schemas.errors import Malformed
 from schemas.messages import Choice, Choices, Content, Media, Template, Text
+
+FALLBACK: Final = "fallback_message"
+"""Among the variables of a template: a text to send where the template cannot be."""
 
 KINDS: Final[Mapping[type, str]] = {Text: "text", Template: "template", Media: "media", Choices: "choices"}
 
@@ -37,3 +40,10 @@ def from_json(kind: str, told: Mapping[str, Any]) -> Content:
     except (TypeError, KeyError) as exc:
         raise Malformed(f"the message's {kind} has not its members") from exc
     raise Malformed("the message is of an unknown kind")
+
+
+def without_fallback(content: Content) -> Content:
+    """*content* as it is sent: `fallback_message` among the variables of a template is none of them."""
+    if not isinstance(content, Template) or FALLBACK not in content.variables:
+        return content
+    return replace(content, variables={name: text for name, text in content.variables.items() if name != FALLBACK})

@@ -14,6 +14,7 @@ by itself. A call that was refused before anything happened gives its claim back
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,20 +24,25 @@ from adapters.postgres.messages import Asked, Ended
 from adapters.postgres.opt_outs import Preference
 from adapters.postgres.pool import Connection
 from adapters.postgres.windows import Written
-from daemon.bus.outcome import Done, Outcome, Row, Turn
+from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
-from daemon.messages.preferences import wants
+from daemon.messages.content import without_fallback
+from daemon.messages.preferences import told_preference, wants
 from daemon.messages.requests import Requested, requested
 from daemon.messages.rules import HEARD_BY, why_not
 from daemon.messages.wiring import CHANNELS, MESSAGES, MessageDeps
 from schemas.envelope import Event
-from schemas.errors import FerrymanError, NotSent, Permanent, Uncertain
+from schemas.errors import FerrymanError, NotSent, Permanent, Transient, Uncertain
 from schemas.identity import key
 from schemas.messages import OutboundMessage
 from schemas.phone import line
 from schemas.told import came_by_whatsapp, is_test_contact, phone_told, time_told, told_in
 
 CUT_SHORT: Final = "the process ended while the message was being sent"
+
+
+LONGEST_HOLD_S: Final = 600.0
+"""For longer a message does not wait in its lane, where those behind it would wait too."""
 
 
 class _NotQueued(NotSent):
@@ -76,7 +82,7 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
         if attempt is None:
             raise _NotQueued("the message is not queued any more")
 
-    outbound = OutboundMessage(id=message.id, to=message.to, content=message.content, name=name)
+    outbound = OutboundMessage(id=message.id, to=message.to, content=without_fallback(message.content), name=name)
     try:
         taken = await sender.send(outbound, claim)
     except _NotQueued:
@@ -86,14 +92,25 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
     except Permanent as error:
         return _failed(event, turn, message, error.full_text, error.code)
     except FerrymanError as error:
+        if (held_back := held_back_s(error)) is not None and held_back > LONGEST_HOLD_S:
+            return _failed(event, turn, message, f"{error}: send it again in a day", error.code)
         if attempt is not None:
             await deps.unclaim(message.id, attempt, str(error))
+        if held_back is not None:
+            return Later(turn.now + timedelta(seconds=held_back))
         raise
     rows: list[Row] = [Ended(id=message.id, status="sent", at=turn.now, provider_id=taken.provider_id)]
     if taken.provider_id is not None:
         rows.append(Sent(message.id, message.provider, taken.provider_id))
     fact = _fact(message, provider_message_id=taken.provider_id)
     return Done(rows=tuple(rows), emit=(event.emit("message.sent", 0, fact, time=turn.now),))
+
+
+def held_back_s(error: FerrymanError) -> float | None:
+    """For how many seconds the provider takes no message to this one person, while it goes on to take those to others;
+    None: *error* says no such thing."""
+    ours = isinstance(error, Transient) and error.answered and not error.limited
+    return error.retry_after_s if ours and isinstance(error, Transient) else None
 
 
 def _failed(event: Event, turn: Turn, message: Requested, error: str, code: str | None) -> Done:
@@ -125,6 +142,12 @@ def _received(event: Event) -> Outcome:
         event_id=event.id,
         opens=came_by_whatsapp(told),
     )
+    if row.kind == "user_preferences":
+        wish = told_preference(told.get("received"))
+        told_of = (
+            [] if wish is None or row.line is None else [Preference(row.line, *wish, row.at, row.system, event.id)]
+        )
+        return Done(rows=tuple(told_of), skipped=None if told_of else "tells nothing")
     rows: list[Row] = [row]
     wanted = wants(row.content["choice"] if row.kind == "choice" else row.content["text"])
     if row.line is not None and wanted is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Final
+from typing import Any, Final
 
 from adapters.postgres.opt_outs import Scope
 
@@ -34,3 +34,10 @@ def wants(text: str | None) -> bool | None:
     if word in STOP:
         return False
     return True if word in START else None
+
+
+def told_preference(received: Any) -> tuple[Scope, bool] | None:
+    """(what a person wants no more, or again; whether no more), as Meta's webhook `user_preferences` has it; None where
+    it says something else."""
+    value = received.get("value") if isinstance(received, dict) else None
+    return ("marketing", value == "stop") if value in ("stop", "resume") else None

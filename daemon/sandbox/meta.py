@@ -20,7 +20,7 @@ from aiohttp.typedefs import Handler
 from daemon.sandbox.faults import Fault, Faults, body_json, spoiled
 from daemon.sandbox.ledger import Asked, Ledger
 from daemon.sandbox.meta_rules import Wrong, places, wrong
-from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID, MetaWebhooks, batch, contact, failed, status, value
+from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID, MetaWebhooks, batch, contact, failed, message, status, value
 
 TOKEN: Final = "EAASandboxSandboxSandbox"  # noqa: S105 - the simulator's own
 VERSION: Final = "v23.0"
@@ -133,6 +133,11 @@ class MetaSandbox:
     def sends(self) -> Counter[str]:
         """How many messages were taken for each id of the sender's own."""
         return Counter(one.our_id for one in self.sent)
+
+    async def write(self, person: str, text: str) -> None:
+        """The person whose phone has these digits writes to the number."""
+        told = message(person, f"wamid.{uuid4().hex}==", text, timestamp=str(int(time.time())))
+        await self._post(batch(value(contacts=[contact(person)], messages=[told])))
 
     @web.middleware
     async def _judge(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -13,8 +14,9 @@ import pytest
 from adapters.ports import Claim
 from adapters.postgres.deliveries import Sent
 from adapters.postgres.messages import Asked, Ended, MessageState, Request
+from adapters.postgres.opt_outs import Preference
 from adapters.postgres.windows import Written
-from daemon.bus.outcome import Done, Turn
+from daemon.bus.outcome import Done, Later, Turn
 from daemon.messages.content import from_json, kind_of, to_json
 from daemon.messages.outbound import CUT_SHORT, WORKER, buried, handle
 from daemon.messages.requests import event_id_of, event_of
@@ -253,3 +255,39 @@ async def test_what_a_person_writes_is_kept_and_opens_the_window_where_it_came_b
 
 def test_the_worker_holds_what_is_in_doubt() -> None:
     assert (WORKER.on_uncertain, WORKER.begins) == ("hold", "now")
+
+
+async def test_a_person_who_is_written_to_too_fast_is_waited_for_alone() -> None:
+    world = World()
+    error = Transient("Meta: 131056", retry_after_s=6)
+    error.answered = True
+    world.sender.error = error
+    outcome = await handle(world.event, world.deps, Turn(now=NOW))
+    assert isinstance(outcome, Later)
+    assert (outcome.at, outcome.rows, world.status) == (NOW + timedelta(seconds=6), (), "queued")
+
+
+async def test_what_is_held_back_for_a_day_fails_and_does_not_hold_up_the_lane() -> None:
+    world = World()
+    error = Transient("Meta: 131049", retry_after_s=86_400)
+    error.answered = True
+    world.sender.error = error
+    assert ended(await world.run()).status == "failed"
+
+
+async def test_a_fallback_text_is_no_variable_of_the_template() -> None:
+    world = World(Template("order_confirmation", "he", {"1": "Noa", "fallback_message": "hello"}))
+    await world.run()
+    assert world.sender.sent[0].content == TEMPLATE
+
+
+@pytest.mark.parametrize(("value", "rows"), [("stop", 1), ("resume", 1), ("other", 0)])
+async def test_a_stop_of_marketing_is_kept(value: str, rows: int) -> None:
+    data = json.dumps(
+        {"system": "meta", "contact_id": PHONE[1:], "phone": PHONE, "at": None, "channel": None, "text": None}
+        | {"kind": "user_preferences", "message_id": None, "received": {"value": value}}
+    ).encode()
+    event = Event(id="e", type="message.received", source="meta", subject=PHONE, time=NOW, data=data)
+    done = await handle(event, World().deps, Turn(now=NOW))
+    assert isinstance(done, Done)
+    assert list(done.rows) == [Preference(PHONE, "marketing", value == "stop", NOW, "meta", "e")][:rows]

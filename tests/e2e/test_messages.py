@@ -1,0 +1,224 @@
+"""Messages through real processes and simulated providers: sent once, tracked to their last state, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from adapters.postgres.pool import Pool
+from daemon.sandbox.meta import MetaSandbox
+from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID
+from tests.support.daemons import Running, environment, ferryman, running
+from tests.support.until import until
+
+SECRET: Final = "meta-app-secret-0123456789"
+TOKEN: Final = "e2e-admin-token-0123456789"
+TEMPLATE: Final = {"name": "order_confirmation", "language": "he", "variables": {"1": "Noa"}}
+
+
+def phone(n: int) -> str:
+    return f"+97250555{n:04d}"
+
+
+@pytest.fixture
+async def meta() -> AsyncIterator[MetaSandbox]:
+    async with MetaSandbox(app_secret=SECRET) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sending(stores: dict[str, str], meta: MetaSandbox) -> dict[str, Any]:
+    """Settings of a process that sends by `meta`."""
+    return stores | {
+        "META_GRAPH_URL": meta.url,
+        "META_PHONE_NUMBER_ID": PHONE_NUMBER_ID,
+        "META_ACCESS_TOKEN": meta.token,
+        "META_APP_SECRET": SECRET,
+        "META_VERIFY_TOKEN": "meta-verify-token-0123456789",
+        "MESSAGES_DEFAULT_PROVIDER": "meta",
+        "FERRYMAN_LEASE_SECONDS": 2,
+    }
+
+
+class Api:
+    """`/api/v1/messages` of a process."""
+
+    def __init__(self, here: Running) -> None:
+        self._here = here
+
+    async def send(self, to: str, key: str | None = None, **content: Any) -> str:
+        headers = {"Authorization": f"Bearer {TOKEN}"} | ({} if key is None else {"Idempotency-Key": key})
+        body = {"to": to, **(content or {"template": TEMPLATE})}
+        async with self._here.session.post(f"{self._here.url}/api/v1/messages", json=body, headers=headers) as answer:
+            assert answer.status == 202, await answer.text()
+            id: str = (await answer.json())["message_id"]
+            return id
+
+    async def get(self, id: str) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        async with self._here.session.get(f"{self._here.url}/api/v1/messages/{id}", headers=headers) as answer:
+            document: dict[str, Any] = await answer.json()
+            return document
+
+
+async def statuses(db: Pool) -> dict[str, int]:
+    rows = await db.fetch("SELECT status, count(*) AS n FROM messages WHERE direction = 'out' GROUP BY status")
+    return {row["status"]: row["n"] for row in rows}
+
+
+def all_are(db: Pool, **wanted: int) -> Callable[[], Any]:
+    async def are() -> bool:
+        return await statuses(db) == wanted
+
+    return are
+
+
+async def test_a_message_reaches_its_last_state_and_is_shown_with_its_statuses(
+    tmp_path: Path, sending: dict[str, Any], meta: MetaSandbox, db: Pool
+) -> None:
+    meta.switches.fates = {phone(1)[1:]: ("read", "delivered", "sent"), phone(2)[1:]: ("sent", 131026)}
+    async with running(tmp_path, **sending) as here:
+        meta.callback_url, api = here.url, Api(here)
+        first, second = await api.send(phone(1), key="k1"), await api.send(phone(2))
+        assert await api.send(phone(1), key="k1") == first
+        await until(all_are(db, read=1, failed=1), "the last state of both")
+        shown = await api.get(first)
+        assert shown["provider_message_id"].startswith("wamid.")
+        assert sorted(update["status"] for update in shown["updates"]) == ["delivered", "read", "sent"]
+        assert (await api.get(second))["error_code"] == "131026"
+    assert meta.sends() == {first: 1, second: 1}
+
+
+async def test_free_text_is_sent_to_a_person_who_has_written_and_stopped_by_their_stop(
+    tmp_path: Path, sending: dict[str, Any], meta: MetaSandbox, db: Pool
+) -> None:
+    async with running(tmp_path, **sending) as here:
+        meta.callback_url, api = here.url, Api(here)
+        early = await api.send(phone(1), text="hello")
+        await until(all_are(db, skipped=1), "the end of the message to nobody who has written")
+        assert "window" in (await api.get(early))["error"]
+        await meta.write(phone(1)[1:], "good morning")
+        await until(lambda: db.fetchval("SELECT count(*) FROM customer_windows"), "the window")
+        inside = await api.send(phone(1), text="hello")
+        await until(all_are(db, skipped=1, delivered=1), "the message inside the window")
+        await meta.write(phone(1)[1:], "STOP")
+        await until(lambda: db.fetchval("SELECT count(*) FROM opt_outs"), "the stop")
+        late = await api.send(phone(1))
+        await until(all_are(db, skipped=2, delivered=1), "the message after the stop")
+        assert "opted out" in (await api.get(late))["error"]
+    assert meta.sends() == {inside: 1}
+
+
+@pytest.mark.parametrize("kind", ["reset", "html", "cut", "short"])
+async def test_a_call_in_doubt_is_never_repeated_and_settled_by_the_status_that_carries_our_id(
+    tmp_path: Path, sending: dict[str, Any], meta: MetaSandbox, db: Pool, kind: Any
+) -> None:
+    count = 20
+    meta.faults.add(kind, times=count, performed=True)
+    meta.switches.gap_s = 0.5
+    async with running(tmp_path, **sending) as here:
+        meta.callback_url, api = here.url, Api(here)
+        ids = await asyncio.gather(*(api.send(phone(n)) for n in range(count)))
+        await until(all_are(db, delivered=count), "the statuses that settle them")
+    assert meta.sends() == dict.fromkeys(ids, 1)
+
+
+async def test_what_stays_in_doubt_is_shown_and_sent_again_where_an_operator_says_so(
+    tmp_path: Path, sending: dict[str, Any], meta: MetaSandbox, db: Pool
+) -> None:
+    meta.faults.add("reset", times=1, performed=False)
+    env = environment(**sending)
+    async with running(tmp_path, **sending) as here:
+        id = await Api(here).send(phone(1))
+        await until(all_are(db, uncertain=1), "the message in doubt")
+        code, out, _ = await ferryman("uncertain", "list", cwd=tmp_path, env=env)
+        assert (code, id in out) == (0, True)
+        code, out, err = await ferryman("uncertain", "settle", id, "--again", cwd=tmp_path, env=env)
+        assert (code, "--yes" in err) == (1, True)
+        code, out, _ = await ferryman("uncertain", "settle", id, "--again", "--yes", cwd=tmp_path, env=env)
+        assert (code, "queued" in out) == (0, True)
+        await until(all_are(db, sent=1), "the message, sent again")
+        code, out, _ = await ferryman("audit", "--json", cwd=tmp_path, env=env)
+        assert code == 0, out
+    assert meta.sends() == {id: 1}
+
+
+async def test_an_outage_and_a_refused_token_cost_no_message(
+    tmp_path: Path, sending: dict[str, Any], meta: MetaSandbox, db: Pool
+) -> None:
+    meta.faults.add("bad_token", for_s=3)
+    async with running(tmp_path, **sending) as here:
+        api = Api(here)
+        ids = [await api.send(phone(n)) for n in range(10)]
+        await until(lambda: meta.ledger.entries, "the first call")
+        assert (await statuses(db)).keys() <= {"queued", "sending"}
+        await until(all_are(db, sent=10), "all messages, when the token is taken again", within_s=60)
+    assert meta.sends() == dict.fromkeys(ids, 1)
+
+
+def _more_than(meta: MetaSandbox, count: int) -> bool:
+    return len(meta.sent) > count
+
+
+async def test_a_process_that_is_killed_while_it_sends_sends_nothing_twice(
+    tmp_path: Path, sending: dict[str, Any], meta: MetaSandbox, db: Pool
+) -> None:
+    """Each kill comes between the provider's taking a message and our record of it."""
+    count, kills = 40, 8
+    meta.switches.gap_s = 0.05
+    ids: list[str] = []
+    for n in range(kills):
+        meta.faults.add("hang", performed=True, for_s=60)
+        async with running(tmp_path, **sending) as here:
+            meta.callback_url, api = here.url, Api(here)
+            before = len(meta.sent)
+            ids += [await api.send(phone(n * count + k)) for k in range(count // kills)]
+            await until(partial(_more_than, meta, before), "a message that the provider has taken")
+            await here.stop(signal.SIGKILL)
+        meta.faults.clear()
+    async with running(tmp_path, **sending) as here:
+        meta.callback_url = here.url
+
+        async def settled() -> bool:
+            found = await statuses(db)
+            return found.keys() <= {"delivered", "uncertain"} and sum(found.values()) == count
+
+        await until(settled, "the end of every message", within_s=60)
+    sends = meta.sends()
+    assert max(sends.values()) == 1, "no message twice"
+    never = set(ids) - sends.keys()
+    uncertain = {str(row["id"]) for row in await db.fetch("SELECT id FROM messages WHERE status = 'uncertain'")}
+    assert never <= uncertain, "what was not sent is not taken for sent"
+
+
+async def test_a_scheduled_message_goes_out_at_its_time_after_a_restart(
+    tmp_path: Path, sending: dict[str, Any], meta: MetaSandbox, db: Pool
+) -> None:
+    async with running(tmp_path, **sending) as here:
+        at = await db.fetchval("SELECT now() + interval '4 seconds'")
+        id = await Api(here).send(phone(1), template=TEMPLATE, not_before=at.isoformat())
+        assert await statuses(db) == {"queued": 1}
+    async with running(tmp_path, **sending):
+        await until(all_are(db, sent=1), "the scheduled message")
+        sent_at = await db.fetchval("SELECT sent_at FROM messages WHERE id = $1", id)
+    assert 0 <= (sent_at - at).total_seconds() < 8  # the outbox is swept when a row is five seconds old
+
+
+async def test_a_message_by_hand_waits_for_its_end(
+    tmp_path: Path, sending: dict[str, Any], meta: MetaSandbox, db: Pool
+) -> None:
+    env = environment(**sending)
+    async with running(tmp_path, **sending):
+        argv = ["send", "template", phone(1), "order_confirmation", "--language", "he", "--var", "1=Noa", "--wait"]
+        code, out, err = await ferryman(*argv, cwd=tmp_path, env=env)
+        assert (code, "--yes" in err) == (1, True)
+        code, out, _ = await ferryman(*argv, "--yes", cwd=tmp_path, env=env)
+        assert (code, "is sent" in out) == (0, True)
+        code, out, _ = await ferryman("send", "text", phone(2), "hello", "--wait", "--yes", cwd=tmp_path, env=env)
+        assert (code, "window" in out) == (1, True)
