@@ -7,13 +7,13 @@ import binascii
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import orjson
 import structlog
 from aiohttp import web
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from adapters.json_guard import parse_object
 from adapters.postgres.pool import Pool, store_is_down
@@ -23,16 +23,22 @@ from daemon.operator import sending
 from daemon.operator.sending import KeyTaken, NoSuchMessage, NotCanceled, NotSendable
 from daemon.settings.in_force import InForce
 from daemon.web.problems import problem
-from schemas.api.messages import MessageIn
+from schemas.api.messages import JobIn, MessageIn
 from schemas.envelope import Event
 from schemas.errors import Malformed
 
 PATH: Final = "/api/v1/messages"
+JOBS_PATH: Final = "/api/send-message"
+"""Where older programs send messages, in shapes of their own."""
+
 MOST_BYTES: Final = 256 * 1024
 LONGEST_KEY: Final = 200
 PAGE: Final = 50
 
 log = structlog.get_logger(__name__)
+
+M = TypeVar("M", bound=BaseModel)
+A = TypeVar("A")
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -52,6 +58,7 @@ class Api:
         """What is served."""
         return [
             web.post(PATH, self._guarded(self._post, write=True)),
+            web.post(JOBS_PATH, self._guarded(self._post_job, write=True)),
             web.get(PATH, self._guarded(self._list, write=False)),
             web.get(PATH + "/{id}", self._guarded(self._get, write=False)),
             web.delete(PATH + "/{id}", self._guarded(self._delete, write=True)),
@@ -81,7 +88,13 @@ class Api:
         return guarded
 
     async def _post(self, request: web.Request) -> web.Response:
-        given = _read(await _body(request))
+        return await self._send(request, _read(MessageIn, parse_object, await _body(request)))
+
+    async def _post_job(self, request: web.Request) -> web.Response:
+        job = _read(JobIn, parse_object, await _body(request))
+        return await self._send(request, _read(MessageIn, JobIn.asked, job))
+
+    async def _send(self, request: web.Request, given: MessageIn) -> web.Response:
         queued = await sending.send(
             self.pool, self.in_force.settings, given, purpose="api", key=_key(request), now=self.now()
         )
@@ -121,10 +134,10 @@ async def _body(request: web.Request) -> bytes:
     return body
 
 
-def _read(body: bytes) -> MessageIn:
-    """Raises: Refused, naming what is wrong and never its value."""
+def _read(model: type[M], read: Callable[[A], Any], given: A) -> M:
+    """What *read* makes of *given*, as *model*. Raises: Refused, naming what is wrong and never its value."""
     try:
-        return MessageIn.model_validate(parse_object(body))
+        return model.model_validate(read(given))
     except Malformed as exc:
         raise Refused(problem(400, f"the body is no JSON object: {exc}")) from None
     except ValidationError as exc:

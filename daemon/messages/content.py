@@ -42,8 +42,11 @@ def from_json(kind: str, told: Mapping[str, Any]) -> Content:
     raise Malformed("the message is of an unknown kind")
 
 
-def without_fallback(content: Content) -> Content:
-    """*content* as it is sent: `fallback_message` among the variables of a template is none of them."""
+def parted(content: Content) -> tuple[Content, Text | None]:
+    """*content* as it is sent, and the text to send where it cannot be: `fallback_message` among the variables of a
+    template is none of them."""
     if not isinstance(content, Template) or FALLBACK not in content.variables:
-        return content
-    return replace(content, variables={name: text for name, text in content.variables.items() if name != FALLBACK})
+        return content, None
+    text = content.variables[FALLBACK].strip()
+    kept = {name: value for name, value in content.variables.items() if name != FALLBACK}
+    return replace(content, variables=kept), Text(text) if text else None

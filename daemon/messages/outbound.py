@@ -14,19 +14,20 @@ by itself. A call that was refused before anything happened gives its claim back
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from adapters.postgres import deliveries, messages, opt_outs, windows
 from adapters.postgres.deliveries import Sent
-from adapters.postgres.messages import Asked, Ended
+from adapters.postgres.messages import Asked, Ended, MessageState
 from adapters.postgres.opt_outs import Preference
 from adapters.postgres.pool import Connection
 from adapters.postgres.windows import Written
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
-from daemon.messages.content import without_fallback
+from daemon.messages.content import parted
 from daemon.messages.preferences import told_preference, wants
 from daemon.messages.requests import Requested, requested
 from daemon.messages.rules import HEARD_BY, why_not
@@ -67,10 +68,12 @@ async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
     reason = why_not(message.content, message.provider, state.written_at, turn.now, opted_out=state.opted_out)
     if reason is not None:
         return Done(rows=(Ended(id=message.id, status="skipped", at=turn.now, error=reason),), skipped="not allowed")
-    return await _send(event, deps, turn, message, state.name)
+    return await _send(event, deps, turn, message, state)
 
 
-async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested, name: str | None) -> Outcome:
+async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested, state: MessageState) -> Outcome:
+    """One call of the sender, and what becomes of the message by it. A template that is refused for good gives way to
+    its fallback text, where free text may be sent."""
     sender = deps.senders.get((message.provider, message.account))
     if sender is None:
         return _failed(event, turn, message, f"{message.provider} is not configured: see `ferryman status`", None)
@@ -82,7 +85,8 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
         if attempt is None:
             raise _NotQueued("the message is not queued any more")
 
-    outbound = OutboundMessage(id=message.id, to=message.to, content=without_fallback(message.content), name=name)
+    content, fallback = parted(message.content)
+    outbound = OutboundMessage(id=message.id, to=message.to, content=content, name=state.name)
     try:
         taken = await sender.send(outbound, claim)
     except _NotQueued:
@@ -90,7 +94,11 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
     except Uncertain:
         raise
     except Permanent as error:
-        return _failed(event, turn, message, error.full_text, error.code)
+        if fallback is None or why_not(fallback, message.provider, state.written_at, turn.now) is not None:
+            return _failed(event, turn, message, error.full_text, error.code)
+        if attempt is not None:
+            await deps.unclaim(message.id, attempt, str(error))
+        return await _send(event, deps, turn, replace(message, content=fallback), state)
     except FerrymanError as error:
         if (held_back := held_back_s(error)) is not None and held_back > LONGEST_HOLD_S:
             return _failed(event, turn, message, f"{error}: send it again in a day", error.code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
@@ -86,3 +86,28 @@ class MessageIn(_In):
             return Choices(self.choices.text, items)
         assert self.text is not None
         return Text(self.text)
+
+
+class JobIn(_In):
+    """The same message in the shapes of older programs: `{to, message}`, `{to, template, variables}` and
+    `{to, fileUrl, fileType}`."""
+
+    to: Annotated[str, Field(min_length=1, max_length=60)]
+    message: str | None = None
+    template: str | None = None
+    language: str | None = None
+    variables: dict[_Name, _Value] | None = None
+    file_url: str | None = Field(default=None, alias="fileUrl")
+    file_type: str | None = Field(default=None, alias="fileType")
+    caption: str | None = None
+    provider: str | None = None
+
+    def asked(self) -> dict[str, Any]:
+        """The request that `MessageIn` takes."""
+        given: dict[str, Any] = {"to": self.to, "provider": self.provider, "text": self.message}
+        if self.template is not None:
+            variables = self.variables or {}
+            given["template"] = {"name": self.template, "language": self.language, "variables": variables}
+        if self.file_url is not None:
+            given["media"] = {"url": self.file_url, "type": self.file_type or "document", "caption": self.caption}
+        return given

@@ -21,7 +21,7 @@ from adapters.postgres.bus import outbox
 from adapters.postgres.pool import Pool
 from adapters.registry import SENDERS
 from daemon.api.access import MOST_FAILURES, Access
-from daemon.api.messages import MOST_BYTES, PATH, Api
+from daemon.api.messages import JOBS_PATH, MOST_BYTES, PATH, Api
 from daemon.bus.worker import utc_now
 from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings
@@ -227,3 +227,37 @@ async def test_a_list_goes_on_where_it_ended_and_shows_each_message_once(client:
 async def test_a_query_that_makes_no_sense_is_a_clear_error(client: Client, query: str) -> None:
     status, answer, _ = await client.ask("GET", f"{PATH}?{query}")
     assert (status, bool(answer["detail"])) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("job", "kind", "content"),
+    [
+        ({"message": "hello"}, "text", {"body": "hello"}),
+        (
+            {"template": "visa_approved", "variables": {"name": "Noa", "fallback_message": "hi"}},
+            "template",
+            {"name": "visa_approved", "language": None, "variables": {"name": "Noa", "fallback_message": "hi"}},
+        ),
+        (
+            {"fileUrl": "https://example.com/a.pdf", "fileType": "document"},
+            "media",
+            {"url": "https://example.com/a.pdf", "type": "document", "caption": None, "filename": None},
+        ),
+    ],
+)
+async def test_the_shapes_of_older_programs_are_taken(
+    client: Client, db: Pool, job: dict[str, Any], kind: str, content: dict[str, Any]
+) -> None:
+    status, answer, _ = await client.ask("POST", JOBS_PATH, {"to": PHONE, **job})
+    assert status == 202
+    shown = (await client.ask("GET", f"{PATH}/{answer['message_id']}"))[1]
+    assert (shown["kind"], shown["content"]) == (kind, content)
+
+
+@pytest.mark.parametrize(
+    "job", [{}, {"message": "a", "fileUrl": "https://example.com/a"}, {"text": "a"}, {"fileUrl": "a"}]
+)
+async def test_a_job_that_makes_no_sense_is_a_clear_error(client: Client, job: dict[str, Any]) -> None:
+    status, answer, _ = await client.ask("POST", JOBS_PATH, {"to": PHONE, **job})
+    assert (status, bool(answer["detail"])) == (422, True)
+    assert (await client.ask("POST", JOBS_PATH, {"to": PHONE, "message": "a"}, token=READONLY))[0] == 403

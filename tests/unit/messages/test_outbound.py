@@ -291,3 +291,25 @@ async def test_a_stop_of_marketing_is_kept(value: str, rows: int) -> None:
     done = await handle(event, World().deps, Turn(now=NOW))
     assert isinstance(done, Done)
     assert list(done.rows) == [Preference(PHONE, "marketing", value == "stop", NOW, "meta", "e")][:rows]
+
+
+@pytest.mark.parametrize(
+    ("ago", "status", "sent"), [(timedelta(hours=1), "sent", [Text("hello")]), (None, "failed", [])]
+)
+async def test_a_template_that_is_refused_gives_way_to_its_text_inside_the_window_alone(
+    ago: timedelta | None, status: str, sent: list[Content]
+) -> None:
+    class Picky(FakeSender):
+        async def send(self, message: OutboundMessage, claim: Claim) -> Taken:
+            if isinstance(message.content, Template):
+                await claim()
+                raise Refused("Meta: 132001")
+            return await super().send(message, claim)
+
+    world = World(Template("order_confirmation", "he", {"1": "Noa", "fallback_message": "hello"}))
+    world.sender = world.deps.senders["meta", "default"] = Picky()  # type: ignore[index]
+    world.written_at = None if ago is None else NOW - ago
+    done = await world.run()
+    assert ended(done).status == status
+    assert [one.content for one in world.sender.sent] == sent
+    assert world.attempts == 1 + len(sent)
