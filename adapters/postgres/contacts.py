@@ -21,7 +21,7 @@ from schemas.phone import Phone, aliases, line
 SOURCE: Final = "orders"
 """What orders are called among the sources of identities."""
 
-MOST_OWN: Final = 24
+MOST_OWN: Final = 96
 """Marks of what was written to one contact that are kept."""
 
 # The contacts are locked since they were found. An order that was chosen says what its own line has now; of a person

@@ -1,6 +1,6 @@
 """What we have written to a contact, as marks by which it is known again when the directory tells of it.
 
-A mark holds no value: `MILLISECONDS:FIELD:DIGEST`. It is of the time at which the value was decided on, by our clock.
+A mark holds no value: `MILLISECONDS:FIELD:DIGEST`. Its time, by our clock, is when the write had been answered.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from daemon.contacts.own_writes import marks_of
 from daemon.contacts.recording import record
 from daemon.contacts.told import NOTHING, wanted
 from daemon.contacts.wiring import CGB, CONTACTS, ContactDeps
-from daemon.contacts.writing import Seen, apply, directory_of, plan_of, read_back
+from daemon.contacts.writing import Applied, Seen, apply, directory_of, plan_of, read_back
 from schemas.envelope import Event
 from schemas.errors import FerrymanError, Malformed
 from schemas.identity import key
@@ -140,7 +140,7 @@ async def _look_up(event: Event, deps: ContactDeps, turn: Turn, order: Order | N
     seen = Seen(order, shown, phone, said, fields, plan, digest, clock(), stand.brief())
     if isinstance(plan, Keep):
         action = "unchanged" if shown is order else "skipped"
-        return _done(event, deps, turn, seen, plan.contact_id, action, seen.took_s, True)
+        return _done(event, deps, turn, seen, Applied(plan.contact_id, action, True, {}), seen.took_s)
     exists = not isinstance(plan, Create)
     rows = () if order is None else (Syncing(order_id, turn.now, exists, event.id),)
     return Later(turn.now, rows=rows, step="write", memo=seen)
@@ -149,19 +149,21 @@ async def _look_up(event: Event, deps: ContactDeps, turn: Turn, order: Order | N
 async def _write(event: Event, deps: ContactDeps, turn: Turn, seen: Seen) -> Outcome:
     """The one request that changes something; now and then a look at what became of it."""
     with measured(deps, seen.took_s) as clock:
-        contact_id, action, there = await apply(deps, seen)
-        if action != "unchanged" and deps.sampled():
+        done = await apply(deps, seen)
+        # Only now: what the directory was told of while the request was under way has been written over by it.
+        own = marks_of(done.fields, deps.policy.newest, turn.now + timedelta(seconds=clock() - seen.took_s))
+        if done.action != "unchanged" and deps.sampled():
             await read_back(deps, seen)
-    return _done(event, deps, turn, seen, contact_id, action, clock(), there)
+    return _done(event, deps, turn, seen, done, clock(), own)
 
 
 def _done(
-    event: Event, deps: ContactDeps, turn: Turn, seen: Seen, contact_id: str, action: str, took_s: float, there: bool
+    event: Event, deps: ContactDeps, turn: Turn, seen: Seen, applied: Applied, took_s: float, own: Sequence[str] = ()
 ) -> Done:
-    """*there*: the contact was there before the write."""
+    """*own*: marks of what was written."""
     count(deps, "cgb_sync_success")
     deps.metrics.observe("cgb_sync_duration", took_s)
-    own = () if action in ("unchanged", "skipped") else marks_of(seen.fields or {}, deps.policy.newest, turn.now)
+    contact_id, action, there, _ = applied
     fact = {
         "order_id": None if seen.shown is None else seen.shown.order_id,
         "contact_id": contact_id,

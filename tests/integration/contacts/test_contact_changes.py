@@ -166,13 +166,13 @@ async def test_the_notations_of_a_line_share_what_was_told_and_what_is_known(db:
 
 
 async def test_the_marks_of_what_was_written_are_kept_the_newest_first_and_no_more_than_a_few(db: Pool) -> None:
-    for n in range(30):
+    for n in range(contacts.MOST_OWN + 6):
         own = marks_of({"Email": f"{n}@example.com"}, ["Email"], NOON + n * HOUR)
         await written(db, own=own)
     await written(db)
     marks = (await stand(db)).own
     assert len(marks) == contacts.MOST_OWN
-    assert is_own(marks, "Email", "29@example.com", NOON + 300 * HOUR, None)
+    assert is_own(marks, "Email", f"{contacts.MOST_OWN + 5}@example.com", NOON + 300 * HOUR, None)
 
 
 async def test_two_syncs_of_one_person_in_a_batch_leave_both_their_marks(db: Pool) -> None:
