@@ -17,6 +17,7 @@ from adapters import permit
 from adapters.permit import Permit
 from adapters.postgres import refreshed
 from adapters.postgres.bus import outbox
+from adapters.postgres.contacts import forget_written
 from adapters.postgres.person_orders import Asked, of_persons
 from daemon.bus.worker import Duty, Outside
 from daemon.contacts.decisions import differing
@@ -82,9 +83,12 @@ class Refresh:
         _, fields = wanted(order, phone, stand, await directory.field_names(), self._policy)
         if stand.written != digest_of(line(phone.e164), fields):
             return  # it is to be given something else: that sync looks by itself
-        found = await directory.find(phone)
+        found = await _found(directory, stand.notations)
         if found is None:
-            return  # a contact that was deleted there is made again when its person orders
+            # It was deleted there. It is made again when its person is synced next, which must not pass for done.
+            async with self._outside.pool.acquire() as conn, conn.transaction():
+                await forget_written(conn, [phone.e164])
+            return
         self._outside.metrics.inc("ferryman_contacts_refreshed_total")
         if changed := self._changed(fields, found):
             async with self._outside.pool.acquire() as conn, conn.transaction():
@@ -94,6 +98,14 @@ class Refresh:
         """The fields that CGB has changed. A field that is blank there says something only where the orders own it."""
         held = {name: found.fields.get(name, "").strip() for name in differing(fields, found.fields)}
         return {name: text for name, text in held.items() if text or self._policy.owner_of(name) == "orders"}
+
+
+async def _found(directory: ContactDirectory, notations: Sequence[str]) -> DirectoryContact | None:
+    """The contact that the directory has under the first of *notations* that finds one."""
+    for notation in notations:
+        if (found := await directory.find(Phone.parse_e164(notation))) is not None:
+            return found
+    return None
 
 
 def _always() -> None:

@@ -94,7 +94,7 @@ class World:
 
     async def synced(self, n: int, *, seen_min: int = 120, **overrides: Any) -> str:
         """A person whose order was synced, and whose contact was looked at *seen_min* minutes ago."""
-        phone = Phone(f"+97250555{n:04d}")
+        phone = Phone(overrides.pop("e164", f"+97250555{n:04d}"))
         told = {"phone": {"code": "972", "number": f"50555{n:04d}"}, "country": "uk", "name": f"Buyer {n}"} | overrides
         order = order_from(json.dumps(make_order(Random(n), n, branch="il", **told)).encode(), NOW)
         async with self.db.acquire() as conn, conn.transaction():
@@ -167,6 +167,25 @@ async def test_a_contact_that_was_looked_at_a_short_time_ago_is_left_alone(
     await world.synced(1, seen_min=seen_min)
     await world.refresh(cgb_refresh_minutes=60).round()
     assert len(world.cgb.asked) == asked
+
+
+async def test_a_contact_that_was_deleted_in_cgb_is_not_taken_for_one_that_has_all(world: World) -> None:
+    """Else `ferryman sync order` would find that nothing is to be written, and nothing would make the contact again."""
+    phone = await world.synced(1)
+    del world.cgb.contacts[phone[1:]]
+    for _ in range(2):
+        await world.refresh().round()
+    (stand,) = await of_persons(world.db, [Asked(phone)])
+    assert (stand.written, world.cgb.asked, await world.told()) == (None, [phone], [])
+
+
+async def test_a_contact_that_has_the_other_notation_of_the_line_is_looked_at_there(world: World) -> None:
+    phone = await world.synced(1, phone={"code": "52", "number": "5555550142"}, e164="+525555550142")
+    world.cgb.contacts = {"5215555550142": world.cgb.contacts[phone[1:]] | {"Email": "changed@example.com"}}
+    await world.db.execute("UPDATE contact_identities SET cgb_contact_id = '5215555550142' WHERE kind = 'phone'")
+    await world.refresh().round()
+    (event,) = await world.told()
+    assert (change_from(event).phone, change_from(event).contact_id) == (Phone(phone), "5215555550142")
 
 
 async def test_people_who_have_not_ordered_lately_are_left_alone(world: World) -> None:
