@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from adapters.postgres import contacts, person_orders
-from adapters.postgres.contacts import Buyer
+from adapters.postgres.contacts import Buyer, Meant
 from adapters.postgres.order_marks import Syncing
 from adapters.postgres.orders import row_of
 from adapters.postgres.person_orders import Asked, PersonOrders
@@ -191,6 +191,17 @@ async def test_two_syncs_of_one_person_in_a_batch_leave_both_their_marks(db: Poo
         await contacts.remember(conn, rows)
     marks = (await stand(db)).own
     assert [is_own(marks, "Email", f"{n}@example.com", NOON + HOUR, None) for n in range(2)] == [True, True]
+
+
+async def test_what_is_about_to_be_written_is_known_in_both_notations_before_it_is_written(db: Pool) -> None:
+    one, other = MEXICO
+    await written(db, one)
+    await written(db, other)
+    own = [marks_of({"Email": f"{n}@example.com"}, ["Email"], NOON + n * HOUR) for n in range(2)]
+    async with db.acquire() as conn, conn.transaction():
+        await record_order(conn, [Meant(one, own[0]), Meant(other, own[1]), Meant("+972505550143", own[0])])
+    for phone in MEXICO:
+        assert {*own[0], *own[1]} <= set((await stand(db, phone)).own)
 
 
 async def test_a_contact_that_is_told_of_first_is_the_one_that_an_order_finds(db: Pool) -> None:

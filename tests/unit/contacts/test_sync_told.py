@@ -8,9 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from adapters.postgres.contacts import Buyer, Doubt
+from adapters.postgres.contacts import Buyer, Doubt, Meant
+from daemon.bus.outcome import Later, Turn
 from daemon.contacts.field_policy import FieldPolicy
 from daemon.contacts.own_writes import is_own
+from daemon.contacts.sync import handle
 from schemas.contacts import ContactDraft, ToldField
 from schemas.envelope import Event
 from schemas.orders import order_from
@@ -79,6 +81,18 @@ async def test_what_is_written_is_known_again_and_what_is_left_makes_no_mark() -
     assert is_own(own, "Email", "noa@example.com", NOW, None)
     assert not is_own(own, "visa_country", "uk", NOW, None), "of the orders' own fields there is no need"
     assert (await buyer(world, received())).own == (), "nothing was written the second time"
+
+
+async def test_what_is_about_to_be_written_is_marked_before_the_write() -> None:
+    """The directory may tell of it before the write has come to its end here, and the process may die between."""
+    world = World()
+    begun = await handle(received(), world.deps, Turn(now=NOW))
+    assert isinstance(begun, Later)
+    begun = await handle(received(), world.deps, Turn(now=NOW, step=begun.step, memo=begun.memo))
+    assert isinstance(begun, Later)
+    (meant,) = [row for row in begun.rows if isinstance(row, Meant)]
+    assert world.directory.calls == ["find"]
+    assert (meant.phone, is_own(meant.own, "Email", "noa@example.com", NOW, None)) == (PHONE, True)
 
 
 class _Slow(Directory):
