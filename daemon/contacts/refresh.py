@@ -8,9 +8,10 @@ alone. The looks are bulk at the rate limit, a quarter of it at most, one after 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+import orjson
 import structlog
 
 from adapters import permit
@@ -78,11 +79,17 @@ class Refresh:
         (stand,) = await of_persons(self._outside.pool, [Asked(phone.e164, whole=True)])
         if stand.newest_body is None or stand.received_at is None:
             return
+        settings = self._outside.settings
         self._directory = directory = self._directory or self._make()
         order, at = order_from(stand.newest_body.encode(), stand.received_at), self._outside.now()
         _, fields = wanted(order, phone, stand, await directory.field_names(), self._policy)
-        if stand.written != digest_of(line(phone.e164), fields):
-            return  # it is to be given something else: that sync looks by itself
+        digest = digest_of(line(phone.e164), fields)
+        if stand.written != digest:
+            # It is to be given something else. The sync of its order looks by itself, but for what has changed after
+            # that: the account has got another field, or a rule names another owner.
+            if stand.written is not None and at - stand.received_at > timedelta(minutes=settings.cgb_refresh_minutes):
+                await self._emit(_diverged(phone, digest, at))
+            return
         found = await _found(directory, stand.notations)
         if found is None:
             # It was deleted there. It is made again when its person is synced next, which must not pass for done.
@@ -91,8 +98,11 @@ class Refresh:
             return
         self._outside.metrics.inc("ferryman_contacts_refreshed_total")
         if changed := self._changed(fields, found):
-            async with self._outside.pool.acquire() as conn, conn.transaction():
-                await outbox.emit(conn, [_told(phone, found.id, changed, at)])
+            await self._emit(_told(phone, found.id, changed, at))
+
+    async def _emit(self, event: Event) -> None:
+        async with self._outside.pool.acquire() as conn, conn.transaction():
+            await outbox.emit(conn, [event])
 
     def _changed(self, fields: Mapping[str, FieldValue], found: DirectoryContact) -> dict[str, str]:
         """The fields that CGB has changed. A field that is blank there says something only where the orders own it."""
@@ -121,6 +131,18 @@ def _told(phone: Phone, contact_id: str, fields: Mapping[str, str], at: datetime
         subject=key(phone=phone),
         time=at,
         data=data,
+    )
+
+
+def _diverged(phone: Phone, digest: bytes, at: datetime) -> Event:
+    """Once for each thing that the contact is to be given."""
+    return Event(
+        id=event_id("ferryman", "refresh", phone.e164, digest.hex()),
+        type="contact.diverged",
+        source="ferryman",
+        subject=key(phone=phone),
+        time=at,
+        data=orjson.dumps({"phone": phone.e164}),
     )
 
 

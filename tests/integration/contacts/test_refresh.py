@@ -52,6 +52,7 @@ class Cgb:
         self.asked: list[str] = []
         self.priorities: set[str] = set()
         self.error: FerrymanError | None = None
+        self.known = KNOWN
 
     async def find(self, phone: Phone) -> DirectoryContact | None:
         self.asked.append(phone.e164)
@@ -62,7 +63,7 @@ class Cgb:
         return None if held is None else DirectoryContact(id=phone.digits, fields=held)
 
     async def field_names(self) -> frozenset[str]:
-        return KNOWN
+        return self.known
 
     async def create(self, draft: ContactDraft) -> str:
         raise AssertionError("a refresh writes nothing")
@@ -167,6 +168,27 @@ async def test_a_contact_that_was_looked_at_a_short_time_ago_is_left_alone(
     await world.synced(1, seen_min=seen_min)
     await world.refresh(cgb_refresh_minutes=60).round()
     assert len(world.cgb.asked) == asked
+
+
+@pytest.mark.parametrize(("received_min", "told"), [(59, 0), (61, 1)])
+async def test_a_contact_that_is_to_be_given_more_since_its_last_sync_is_given_it(
+    world: World, received_min: int, told: int
+) -> None:
+    """The account has got another field, or a rule names another owner. Else nothing would look at the contact again,
+    until its person orders."""
+    phone = await world.synced(1)
+    age = timedelta(minutes=received_min)
+    await world.db.execute("UPDATE orders SET webhook_received_at = $1", utc_now() - age)
+    world.cgb.known = KNOWN | {"visa_flag"}
+    for _ in range(2):
+        await world.refresh().round()
+        await world.looked(phone, 120)
+    events = await world.told()
+    assert ({event.type for event in events}, len({event.id for event in events})) == (
+        {"contact.diverged"} if told else set(),
+        told,
+    )
+    assert world.cgb.asked == [], "the sync looks"
 
 
 async def test_a_contact_that_was_deleted_in_cgb_is_not_taken_for_one_that_has_all(world: World) -> None:
