@@ -17,7 +17,7 @@ import structlog
 from adapters import permit
 from adapters.permit import Permit
 from adapters.postgres import refreshed
-from adapters.postgres.bus import outbox
+from adapters.postgres.bus import members, outbox
 from adapters.postgres.contacts import forget_written
 from adapters.postgres.person_orders import Asked, of_persons
 from daemon.bus.worker import Duty, Outside
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 EVERY_S: Final = 60.0
 PAGE: Final = 500
 SHARE: Final = 4
-"""One of so many places at the rate limit is for refreshes."""
+"""One of so many places at the rate limit is for refreshes, those of all processes together."""
 
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -63,7 +63,8 @@ class Refresh:
         page = await refreshed.ordered_lately(self._outside.pool, settings.cgb_refresh_days, self._before, PAGE)
         permit.current.set(Permit(may_send=_always, priority="bulk", asked=True))
         try:
-            for _ in range(max(1, settings.cgb_rate_per_minute // SHARE)):
+            processes = len(await members.live(self._outside.pool))
+            for _ in range(max(1, settings.cgb_rate_per_minute // (SHARE * max(1, processes)))):
                 due = await refreshed.claim(self._outside.pool, page.phones, settings.cgb_refresh_minutes, 1)
                 if not due:
                     self._before = page.until or _LATEST

@@ -15,7 +15,7 @@ import pytest
 from adapters import permit
 from adapters.channel import Channels
 from adapters.postgres import refreshed
-from adapters.postgres.bus import outbox
+from adapters.postgres.bus import members, outbox
 from adapters.postgres.contacts import Buyer, forget_written
 from adapters.postgres.order_marks import Syncing, SyncResult
 from adapters.postgres.orders import row_of
@@ -242,6 +242,15 @@ async def test_a_round_takes_a_quarter_of_the_limit_and_the_next_one_goes_on(
     for _ in range(6):
         await refreshing.round()
     assert (len(world.cgb.asked), set(world.cgb.asked)) == (10, phones)
+
+
+async def test_the_processes_share_that_quarter(world: World) -> None:
+    for n in range(8):
+        await world.synced(n)
+    for process in ("a", "b"):
+        await members.tell(world.db, process, "{}")
+    await asyncio.gather(*(world.refresh(cgb_rate_per_minute=16).round() for _ in range(2)))
+    assert len(world.cgb.asked) == 4
 
 
 async def test_processes_that_refresh_at_once_look_at_each_contact_once(world: World) -> None:
