@@ -8,7 +8,7 @@ the order's own values can still be compared with those of a later state.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,15 +20,23 @@ START: Final = f'{{"{MEMBER}":'
 """A corrected body begins so, and no other one."""
 
 
-def corrected(text: str, values: Mapping[str, str], at: datetime, since: Mapping[str, datetime] | None = None) -> str:
+def corrected(
+    text: str,
+    values: Mapping[str, str],
+    at: datetime,
+    since: Mapping[str, datetime] | None = None,
+    told: Collection[str] = (),
+) -> str:
     """*text*, an order's body, with *values* by FIELDS as its only corrections; *at* tells two corrections of the same
-    values apart. *since*: when each was said, where that was not *at*. Without values: the order's own text."""
+    values apart. *since*: when each was said, where that was not *at*. *told*: those that a directory has told of the
+    contact of the order's phone; the others are an operator's. Without values: the order's own text."""
     own = own_text(text)
     if not values:
         return own
     member: dict[str, Any] = {**dict(sorted(values.items())), "at": at.isoformat()}
     earlier = {name: moment.isoformat() for name, moment in sorted((since or {}).items()) if name in values}
-    text = json.dumps(member | ({"since": earlier} if earlier else {}))
+    of_contact = sorted(name for name in told if name in values)
+    text = json.dumps(member | ({"since": earlier} if earlier else {}) | ({"told": of_contact} if of_contact else {}))
     return f"{START}{text},{own.lstrip()[1:]}"
 
 
@@ -45,6 +53,13 @@ def corrected_at(text: str) -> dict[str, datetime]:
     times = {name: since.get(name) if isinstance(since, dict) else None for name in corrections_of(text)}
     found = {name: _moment(time) or _moment(member.get("at")) for name, time in times.items()}
     return {name: at for name, at in found.items() if at is not None}
+
+
+def told_of(text: str) -> frozenset[str]:
+    """Which corrections in *text* a directory has told: they are of one contact, and go with no order to another."""
+    member, _ = _member(text)
+    told = member.get("told")
+    return frozenset(name for name in corrections_of(text) if isinstance(told, list) and name in told)
 
 
 def _moment(text: object) -> datetime | None:

@@ -21,7 +21,7 @@ from schemas.phone import Phone, aliases, line
 SOURCE: Final = "orders"
 """What orders are called among the sources of identities."""
 
-MOST_OWN: Final = 24
+MOST_OWN: Final = 96
 """Marks of what was written to one contact that are kept."""
 
 # The contacts are locked since they were found. An order that was chosen says what its own line has now; of a person
@@ -136,6 +136,37 @@ async def remember(conn: Connection, buyers: Sequence[Buyer]) -> Mapping[str, UU
         told = [(b.cgb_id, b.written, b.doubt, own[line(b.phone.e164)]) for b in written.values()]
         await conn.execute(_WRITTEN, list(written), *map(list, zip(*told, strict=True)))
     return {buyer.asker or buyer.order_id: contacts[buyer.phone.e164] for buyer in buyers}
+
+
+# A person who is new here has no row, and no directory has told of one yet.
+_MEAN: Final = f"""
+WITH locked AS MATERIALIZED (
+  SELECT id, array_position($1::text[], value) AS n FROM contact_identities
+  WHERE kind = 'phone' AND value = ANY ($1::text[]) ORDER BY id FOR UPDATE)
+UPDATE contact_identities i SET cgb_own = (string_to_array(($2::text[])[locked.n], ' ') || i.cgb_own)[1:{MOST_OWN}]
+FROM locked WHERE i.id = locked.id AND ($2::text[])[locked.n] <> ''
+"""  # noqa: S608 - constants only
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Meant:
+    """The directory's contact of *phone* (E.164) is about to be given what *own* are the marks of: it may tell of it
+    before the write has come to its end here."""
+
+    phone: str
+    own: Sequence[str]
+
+
+async def mean(conn: Connection, rows: Sequence[Meant], *, locks: Iterable[str] = ()) -> None:
+    """Keep the marks of what is about to be written. *locks*: phones whose rows the transaction locks afterwards: all
+    are locked at once, by their ids, as others lock them."""
+    if not rows:
+        return
+    marks = dict.fromkeys((notation for phone in locks for notation in aliases(phone)), "")
+    for row in rows:
+        for notation in aliases(row.phone):
+            marks[notation] = " ".join([*row.own, marks.get(notation, "")]).strip()
+    await conn.execute(_MEAN, list(marks), list(marks.values()))
 
 
 @dataclass(frozen=True, slots=True)

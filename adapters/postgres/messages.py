@@ -19,9 +19,8 @@ _RANK: Final = "array_position(ARRAY[{ranks}], {{}})".format(ranks=", ".join(f"'
 
 _REQUEST: Final = """
 INSERT INTO messages (id, direction, status, provider, account, phone, kind, content, purpose, not_before, event_id,
-                      released_at, contact_id)
-VALUES ($1, 'out', 'queued', $2, $3, $4, $5, $6::jsonb, $7, $8, $9, CASE WHEN $8::timestamptz IS NULL THEN now() END,
-        (SELECT contact_id FROM contact_identities WHERE kind = 'phone' AND value = $4 LIMIT 1))
+                      released_at)
+VALUES ($1, 'out', 'queued', $2, $3, $4, $5, $6::jsonb, $7, $8, $9, CASE WHEN $8::timestamptz IS NULL THEN now() END)
 """
 _KEEP_KEY: Final = """
 INSERT INTO idempotency_keys (key, digest, message_id) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING
@@ -32,7 +31,10 @@ _STATES: Final = """
 SELECT m.id, m.status, m.attempts, c.name, w.written_at, COALESCE(o.opted_out, false)
 FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS given (id, line, systems, place)
 LEFT JOIN LATERAL (SELECT * FROM messages WHERE id = given.id LIMIT 1) m ON true
-LEFT JOIN LATERAL (SELECT name FROM contacts WHERE id = m.contact_id LIMIT 1) c ON true
+LEFT JOIN LATERAL (
+  SELECT contact_id FROM contact_identities WHERE kind = 'phone' AND value = m.phone LIMIT 1
+) i ON true
+LEFT JOIN LATERAL (SELECT name FROM contacts WHERE id = i.contact_id LIMIT 1) c ON true
 LEFT JOIN LATERAL (
   SELECT max(written_at) AS written_at FROM customer_windows
   WHERE line = given.line AND system = ANY (string_to_array(given.systems, ','))

@@ -66,18 +66,21 @@ WHERE c.id = ANY ($1::uuid[]) AND c.id = given.id
   AND (given.always OR c.newest_order_at IS NULL OR c.newest_order_at < given.at)
 """
 
-# The phone under which the directory's contact was synced, else the one that the person had first. Each look is in a
-# LATERAL part with a LIMIT, so that a plan made for small tables does not read large ones.
+# The phone under which the directory's contact was synced, else the only one that the person has: an id that several
+# lines share is nobody's. Each look is in a LATERAL part with a LIMIT, so that a plan made for small tables does not
+# read large ones.
 _PHONES: Final = f"""
-SELECT given.cgb_id, phone.value
+SELECT given.cgb_id, COALESCE(phone.synced, CASE WHEN phone.n = 1 THEN phone.first END)
 FROM unnest($1::text[]) WITH ORDINALITY AS given (cgb_id, place)
 LEFT JOIN LATERAL (
   SELECT contact_id FROM contact_identities WHERE kind = 'cgb' AND value = given.cgb_id LIMIT 1
 ) i ON true
 LEFT JOIN LATERAL (
-  SELECT p.value FROM (
+  SELECT (array_agg(p.value ORDER BY p.id) FILTER (WHERE p.cgb_contact_id = given.cgb_id))[1] AS synced,
+    count(*) AS n, min(p.value) AS first
+  FROM (
     SELECT kind, value, cgb_contact_id, id FROM contact_identities WHERE contact_id = i.contact_id LIMIT {MOST_OF_ONE}
-  ) p WHERE p.kind = 'phone' ORDER BY p.cgb_contact_id IS DISTINCT FROM given.cgb_id, p.id LIMIT 1
+  ) p WHERE p.kind = 'phone'
 ) phone ON true
 ORDER BY given.place
 """  # noqa: S608 - constants only

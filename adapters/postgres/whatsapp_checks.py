@@ -20,6 +20,15 @@ _KNOWN: Final = """
 SELECT phone, has_whatsapp, source, checked_at, expires_at FROM whatsapp_checks WHERE phone = ANY ($1::text[])
 """
 
+# Of the rows that are asked for some are there and are locked, and others are made after that. So two batches that share
+# both kinds would wait for each other, had they not taken their turn before, in one order. 2048 locks stand for all
+# numbers.
+_TAKE_TURN: Final = """
+WITH wanted AS MATERIALIZED (
+  SELECT DISTINCT hashtext(phone) & 2047 AS place FROM unnest($1::text[]) AS phone ORDER BY 1)
+SELECT pg_advisory_xact_lock(hashtext('ferryman.whatsapp'), place) FROM wanted
+"""
+
 _COUNTING: Final = """
 SELECT phone, has_whatsapp FROM whatsapp_checks WHERE phone = ANY ($1::text[]) AND expires_at > now()
 ORDER BY phone FOR UPDATE
@@ -85,6 +94,7 @@ async def keep(conn: Connection, evidence: Iterable[Evidence]) -> None:
     if not heaviest:
         return
     phones = sorted(heaviest)
+    await conn.execute(_TAKE_TURN, phones)
     before = {row[0]: row[1] for row in await conn.fetch(_COUNTING, phones)}
     told = [heaviest[phone] for phone in phones]
     rows = [(one.has_whatsapp, one.source, one.at, one.expires_at) for one in told]

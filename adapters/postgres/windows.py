@@ -17,9 +17,8 @@ ON CONFLICT (line, system) DO UPDATE SET written_at = excluded.written_at WHERE 
 """
 _RECEIVED: Final = """
 INSERT INTO messages (id, direction, status, provider, phone, kind, content, purpose, provider_message_id, event_id,
-                      sent_at, contact_id)
-VALUES ($6::uuid, 'in', 'received', $1, $2, $3, $4::jsonb, 'person', $5, $6::text, $7,
-        (SELECT contact_id FROM contact_identities WHERE kind = 'phone' AND value = $2 LIMIT 1))
+                      sent_at)
+VALUES ($6::uuid, 'in', 'received', $1, $2, $3, $4::jsonb, 'person', $5, $6::text, $7)
 ON CONFLICT DO NOTHING
 """
 

@@ -235,7 +235,8 @@ class Consumer:
         began = time.monotonic()
         if entry.began is None:
             entry.began = began
-        mine.begin(entry.ticket, "bulk" if entry.event.replayid else "live")
+        is_bulk = bool(entry.event.replayid) or entry.event.type in self.worker.bulk
+        mine.begin(entry.ticket, "bulk" if is_bulk else "live")
         entry.ticket = None
         now = self._shared.now()
         result = await self._handle(entry, now)

@@ -43,6 +43,11 @@ class Keep:
 Plan: TypeAlias = Create | Update | Keep
 
 
+def written_by(plan: Create | Update) -> Mapping[str, FieldValue]:
+    """The fields that *plan* writes."""
+    return plan.draft.fields if isinstance(plan, Create) else plan.fields
+
+
 def decide(
     said: Said,
     phone: Phone,

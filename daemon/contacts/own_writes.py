@@ -1,6 +1,7 @@
 """What we have written to a contact, as marks by which it is known again when the directory tells of it.
 
-A mark holds no value: `MILLISECONDS:FIELD:DIGEST`. It is of the time at which the value was decided on, by our clock.
+A mark holds no value: `MILLISECONDS:FIELD:DIGEST`. Each write makes one before it, as the
+directory may tell of it at once, and one when it was answered; its time is by our clock.
 """
 
 from __future__ import annotations

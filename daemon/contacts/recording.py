@@ -9,7 +9,7 @@ import orjson
 
 from adapters.postgres import audit_log, contacts, order_marks, orders, whatsapp_checks
 from adapters.postgres.audit_log import DAEMON, Logged
-from adapters.postgres.contacts import Buyer, Doubt
+from adapters.postgres.contacts import Buyer, Doubt, Meant
 from adapters.postgres.order_marks import Coalesced, NotMeant, Syncing, SyncResult, Waiting
 from adapters.postgres.orders import Change, OrderRow
 from adapters.postgres.pool import Connection
@@ -29,7 +29,9 @@ async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     if shown := [row.order_id for row in rows if isinstance(row, OrderRow | SyncResult)]:
         await whatsapp_checks.hold(conn)
     people = await contacts.remember(conn, [row for row in rows if isinstance(row, Buyer)])
-    if doubts := {row.phone for row in rows if isinstance(row, Doubt)}:
+    doubts = {row.phone for row in rows if isinstance(row, Doubt)}
+    await contacts.mean(conn, [row for row in rows if isinstance(row, Meant)], locks=doubts)
+    if doubts:
         await contacts.forget_written(conn, doubts)
     there = await orders.insert(conn, [row for row in rows if isinstance(row, OrderRow)])
     emitted = await replaced(conn, there, actor=DAEMON, action=_UPDATED) if there else []

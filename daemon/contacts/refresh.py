@@ -8,15 +8,17 @@ alone. The looks are bulk at the rate limit, a quarter of it at most, one after 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+import orjson
 import structlog
 
 from adapters import permit
 from adapters.permit import Permit
 from adapters.postgres import refreshed
-from adapters.postgres.bus import outbox
+from adapters.postgres.bus import members, outbox
+from adapters.postgres.contacts import forget_written
 from adapters.postgres.person_orders import Asked, of_persons
 from daemon.bus.worker import Duty, Outside
 from daemon.contacts.decisions import differing
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 EVERY_S: Final = 60.0
 PAGE: Final = 500
 SHARE: Final = 4
-"""One of so many places at the rate limit is for refreshes."""
+"""One of so many places at the rate limit is for refreshes, those of all processes together."""
 
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -61,7 +63,8 @@ class Refresh:
         page = await refreshed.ordered_lately(self._outside.pool, settings.cgb_refresh_days, self._before, PAGE)
         permit.current.set(Permit(may_send=_always, priority="bulk", asked=True))
         try:
-            for _ in range(max(1, settings.cgb_rate_per_minute // SHARE)):
+            processes = len(await members.live(self._outside.pool))
+            for _ in range(max(1, settings.cgb_rate_per_minute // (SHARE * max(1, processes)))):
                 due = await refreshed.claim(self._outside.pool, page.phones, settings.cgb_refresh_minutes, 1)
                 if not due:
                     self._before = page.until or _LATEST
@@ -77,23 +80,43 @@ class Refresh:
         (stand,) = await of_persons(self._outside.pool, [Asked(phone.e164, whole=True)])
         if stand.newest_body is None or stand.received_at is None:
             return
+        settings = self._outside.settings
         self._directory = directory = self._directory or self._make()
         order, at = order_from(stand.newest_body.encode(), stand.received_at), self._outside.now()
         _, fields = wanted(order, phone, stand, await directory.field_names(), self._policy)
-        if stand.written != digest_of(line(phone.e164), fields):
-            return  # it is to be given something else: that sync looks by itself
-        found = await directory.find(phone)
+        digest = digest_of(line(phone.e164), fields)
+        if stand.written != digest:
+            # It is to be given something else. The sync of its order looks by itself, but for what has changed after
+            # that: the account has got another field, or a rule names another owner.
+            if stand.written is not None and at - stand.received_at > timedelta(minutes=settings.cgb_refresh_minutes):
+                await self._emit(_diverged(phone, digest, at))
+            return
+        found = await _found(directory, stand.notations)
         if found is None:
-            return  # a contact that was deleted there is made again when its person orders
+            # It was deleted there. It is made again when its person is synced next, which must not pass for done.
+            async with self._outside.pool.acquire() as conn, conn.transaction():
+                await forget_written(conn, [phone.e164])
+            return
         self._outside.metrics.inc("ferryman_contacts_refreshed_total")
         if changed := self._changed(fields, found):
-            async with self._outside.pool.acquire() as conn, conn.transaction():
-                await outbox.emit(conn, [_told(phone, found.id, changed, at)])
+            await self._emit(_told(phone, found.id, changed, at))
+
+    async def _emit(self, event: Event) -> None:
+        async with self._outside.pool.acquire() as conn, conn.transaction():
+            await outbox.emit(conn, [event])
 
     def _changed(self, fields: Mapping[str, FieldValue], found: DirectoryContact) -> dict[str, str]:
         """The fields that CGB has changed. A field that is blank there says something only where the orders own it."""
         held = {name: found.fields.get(name, "").strip() for name in differing(fields, found.fields)}
         return {name: text for name, text in held.items() if text or self._policy.owner_of(name) == "orders"}
+
+
+async def _found(directory: ContactDirectory, notations: Sequence[str]) -> DirectoryContact | None:
+    """The contact that the directory has under the first of *notations* that finds one."""
+    for notation in notations:
+        if (found := await directory.find(Phone.parse_e164(notation))) is not None:
+            return found
+    return None
 
 
 def _always() -> None:
@@ -109,6 +132,18 @@ def _told(phone: Phone, contact_id: str, fields: Mapping[str, str], at: datetime
         subject=key(phone=phone),
         time=at,
         data=data,
+    )
+
+
+def _diverged(phone: Phone, digest: bytes, at: datetime) -> Event:
+    """Once for each thing that the contact is to be given."""
+    return Event(
+        id=event_id("ferryman", "refresh", phone.e164, digest.hex()),
+        type="contact.diverged",
+        source="ferryman",
+        subject=key(phone=phone),
+        time=at,
+        data=orjson.dumps({"phone": phone.e164}),
     )
 
 

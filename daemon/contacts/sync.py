@@ -14,13 +14,13 @@ after a crash, starts again with a lookup. It then finds its own contact and doe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from adapters.postgres.contacts import Buyer, Doubt
+from adapters.postgres.contacts import Buyer, Doubt, Meant
 from adapters.postgres.order_marks import Coalesced, NotMeant, Syncing, SyncResult, Waiting
 from adapters.postgres.orders import row_of
 from adapters.postgres.person_orders import Asked
@@ -29,14 +29,14 @@ from daemon.accounts import CGB
 from daemon.bus.aside import LARGE_BYTES, in_thread
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
-from daemon.contacts.decisions import Create, Keep, Plan, due
+from daemon.contacts.decisions import Create, Keep, Plan, Update, due, written_by
 from daemon.contacts.fields import OF_AN_ORDER, contact_fields, digest_of
 from daemon.contacts.measuring import count, measured
 from daemon.contacts.own_writes import marks_of
 from daemon.contacts.recording import record
 from daemon.contacts.told import NOTHING, wanted
 from daemon.contacts.wiring import CONTACTS, ContactDeps
-from daemon.contacts.writing import Seen, apply, directory_of, plan_of, read_back
+from daemon.contacts.writing import Applied, Seen, apply, directory_of, plan_of, read_back
 from schemas.envelope import Event
 from schemas.errors import FerrymanError, Malformed
 from schemas.identity import key
@@ -141,28 +141,36 @@ async def _look_up(event: Event, deps: ContactDeps, turn: Turn, order: Order | N
     seen = Seen(order, shown, phone, said, fields, plan, digest, clock(), stand.brief())
     if isinstance(plan, Keep):
         action = "unchanged" if shown is order else "skipped"
-        return _done(event, deps, turn, seen, plan.contact_id, action, seen.took_s, True)
-    exists = not isinstance(plan, Create)
-    rows = () if order is None else (Syncing(order_id, turn.now, exists, event.id),)
-    return Later(turn.now, rows=rows, step="write", memo=seen)
+        return _done(event, deps, turn, seen, Applied(plan.contact_id, action, True, {}), seen.took_s)
+    return Later(turn.now, rows=tuple(_begun(event, deps, turn, seen, plan)), step="write", memo=seen)
+
+
+def _begun(event: Event, deps: ContactDeps, turn: Turn, seen: Seen, plan: Create | Update) -> Iterator[Row]:
+    """What is recorded before the write."""
+    if seen.order is not None:
+        yield Syncing(seen.order.order_id, turn.now, not isinstance(plan, Create), event.id)
+    if own := marks_of(written_by(plan), deps.policy.newest, turn.now):
+        yield Meant(seen.phone.e164, own)
 
 
 async def _write(event: Event, deps: ContactDeps, turn: Turn, seen: Seen) -> Outcome:
     """The one request that changes something; now and then a look at what became of it."""
     with measured(deps, seen.took_s) as clock:
-        contact_id, action, there = await apply(deps, seen)
-        if action != "unchanged" and deps.sampled():
+        done = await apply(deps, seen)
+        # once more: what was changed there while the request was under way has been written over by it
+        own = marks_of(done.fields, deps.policy.newest, turn.now + timedelta(seconds=clock() - seen.took_s))
+        if done.action != "unchanged" and deps.sampled():
             await read_back(deps, seen)
-    return _done(event, deps, turn, seen, contact_id, action, clock(), there)
+    return _done(event, deps, turn, seen, done, clock(), own)
 
 
 def _done(
-    event: Event, deps: ContactDeps, turn: Turn, seen: Seen, contact_id: str, action: str, took_s: float, there: bool
+    event: Event, deps: ContactDeps, turn: Turn, seen: Seen, applied: Applied, took_s: float, own: Sequence[str] = ()
 ) -> Done:
-    """*there*: the contact was there before the write."""
+    """*own*: marks of what was written."""
     count(deps, "cgb_sync_success")
     deps.metrics.observe("cgb_sync_duration", took_s)
-    own = () if action in ("unchanged", "skipped") else marks_of(seen.fields or {}, deps.policy.newest, turn.now)
+    contact_id, action, there, _ = applied
     fact = {
         "order_id": None if seen.shown is None else seen.shown.order_id,
         "contact_id": contact_id,
@@ -240,6 +248,7 @@ WORKER: Final[Worker[ContactDeps]] = Worker(
     buried=buried,
     waits=waits,
     channels=(CGB,),
+    bulk=frozenset({"contact.diverged"}),
     on_uncertain="retry",
     lanes=lambda s: s.cgb_sync_concurrency,
     attempts=lambda s: max(1, s.cgb_retry_attempts),

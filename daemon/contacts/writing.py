@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -79,8 +79,18 @@ async def read_back(deps: ContactDeps, seen: Seen) -> None:
         raise error
 
 
-async def apply(deps: ContactDeps, seen: Seen) -> tuple[str, str, bool]:
-    """Carry the plan out; returns the contact's id, what was done, and whether the contact was there before."""
+class Applied(NamedTuple):
+    """What was done: *action*, on the contact *contact_id*, which *there* says was there before. *fields*: those that
+    were written."""
+
+    contact_id: str
+    action: str
+    there: bool
+    fields: Mapping[str, FieldValue]
+
+
+async def apply(deps: ContactDeps, seen: Seen) -> Applied:
+    """Carry the plan out."""
     directory, plan = directory_of(deps), seen.plan
     if isinstance(plan, Create):
         try:
@@ -94,12 +104,12 @@ async def apply(deps: ContactDeps, seen: Seen) -> tuple[str, str, bool]:
             plan = again
         else:
             deps.metrics.inc("cgb_contacts_created")
-            return contact_id, "created", False
+            return Applied(contact_id, "created", False, plan.draft.fields)
     if isinstance(plan, Update):
         await directory.update(plan.contact_id, plan.fields)
         deps.metrics.inc("cgb_contacts_updated")
-        return plan.contact_id, "updated", True
-    return plan.contact_id, "unchanged", True
+        return Applied(plan.contact_id, "updated", True, plan.fields)
+    return Applied(plan.contact_id, "unchanged", True, {})
 
 
 def directory_of(deps: ContactDeps) -> ContactDirectory:

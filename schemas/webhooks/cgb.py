@@ -38,7 +38,8 @@ CHANNELS: Final[Mapping[str, str]] = {
 """CGB's numbers of channels."""
 
 _UNFILLED: Final = re.compile(r"(?:\s*\{\{[^{}]*\}\})+\s*")
-_CONTACT_ID: Final = re.compile(r"[0-9]{1,19}")
+_CONTACT_ID: Final = re.compile(r"[1-9][0-9]{0,18}")
+_WITH_FRACTION: Final = re.compile(r"[0-9]{9,10}\.[0-9]+")
 
 
 def said(value: object) -> object:
@@ -189,11 +190,15 @@ def delivery_id_of(body: Mapping[str, Any]) -> str | None:
 
 
 def sent_at_of(body: Mapping[str, Any]) -> datetime | None:
-    """When the flow says that it came to the block: seconds or milliseconds since 1970, or ISO 8601 with its offset;
-    None for anything else."""
+    """When the flow says that it came to the block: seconds, also with a fraction, or milliseconds since 1970, or ISO
+    8601 with its offset; None for anything else."""
     value = said(body.get("sent_at"))
-    if isinstance(value, float):
-        value = int(value) if abs(value) < 10**13 else None
+    if isinstance(value, str) and _WITH_FRACTION.fullmatch(value.strip()):
+        value = float(value)
+    if isinstance(value, float) and not (10**8 <= value < 10**13):
+        return None
+    if isinstance(value, float):  # a second may hold both an order's word and the directory's
+        value = round(value if value >= 10**11 else value * 1000)
     if (at := from_epoch(value)) is not None or not isinstance(value, str):
         return at
     try:

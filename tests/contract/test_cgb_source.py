@@ -344,6 +344,14 @@ def test_a_time_is_read_as_seconds_milliseconds_or_iso_8601(sent_at: object) -> 
 
 
 @pytest.mark.parametrize(
+    "sent_at", [SENT_AT + 0.237, f"{SENT_AT}.237", SENT_AT * 1000 + 237, "2031-02-14T09:15:00.237Z"]
+)
+def test_a_fraction_of_a_second_counts(sent_at: object) -> None:
+    """Else a change would be older than an order of the same second that came before it."""
+    assert change(contact_body(ID, sent_at=sent_at)).at == SENT + timedelta(milliseconds=237)
+
+
+@pytest.mark.parametrize(
     "sent_at", ["soon", "2031-02-14T09:15:00", "0001-01-01T00:00:00+14:00", {}, 7, -SENT_AT, 1e300, SENT_AT + 10**6]
 )
 def test_a_time_that_cannot_be_read_or_is_to_come_is_the_arrival(sent_at: object) -> None:
@@ -366,6 +374,9 @@ def test_a_time_that_cannot_be_read_or_is_to_come_is_the_arrival(sent_at: object
         ({"contact_id": "canary"}, "contact_id is not"),
         ({"contact_id": "9" * 20}, "contact_id is not"),
         ({"contact_id": -5}, "contact_id is not"),
+        ({"contact_id": 0}, "contact_id is not"),
+        ({"contact_id": "00"}, "contact_id is not"),
+        ({"contact_id": f"0{ID}"}, "contact_id is not"),
         ({"name": ["canary"]}, "^name "),
         ({"email": {"canary": 1}}, "^email "),
         ({"phone": ["canary"]}, "^phone "),

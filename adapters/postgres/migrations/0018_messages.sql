@@ -8,7 +8,6 @@ CREATE TABLE messages (
     provider text NOT NULL,
     account text NOT NULL DEFAULT 'default',
     phone text,                                 -- E.164; NULL: an inbound message of a person without one
-    contact_id uuid REFERENCES contacts (id) ON DELETE SET NULL,
     kind text NOT NULL,                         -- text, template, media, choices; of inbound ones also other kinds
     content jsonb NOT NULL,
     purpose text NOT NULL,                      -- who asked for it: api, cli, a rule of messages.toml, a campaign

@@ -12,7 +12,7 @@ import orjson
 from adapters.postgres.pool import Pool, Record
 
 _COLUMNS: Final = """
-id, direction, status, provider, account, phone, contact_id, kind, content::text, purpose, provider_message_id, error,
+id, direction, status, provider, account, phone, kind, content::text, purpose, provider_message_id, error,
 error_code, attempts, not_before, created_at, claimed_at, sent_at, delivered_at, read_at, failed_at, updated_at
 """
 _ONE: Final = f"SELECT {_COLUMNS} FROM messages WHERE id = $1"  # noqa: S608 - constants only
@@ -50,5 +50,4 @@ async def listed(
 
 
 def _document(row: Record) -> dict[str, Any]:
-    contact = None if row["contact_id"] is None else str(row["contact_id"])
-    return {**dict(row), "id": str(row["id"]), "contact_id": contact, "content": orjson.loads(row["content"])}
+    return {**dict(row), "id": str(row["id"]), "content": orjson.loads(row["content"])}

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from adapters.postgres import contacts, person_orders
-from adapters.postgres.contacts import Buyer
+from adapters.postgres.contacts import Buyer, Meant
 from adapters.postgres.order_marks import Syncing
 from adapters.postgres.orders import row_of
 from adapters.postgres.person_orders import Asked, PersonOrders
@@ -166,13 +166,13 @@ async def test_the_notations_of_a_line_share_what_was_told_and_what_is_known(db:
 
 
 async def test_the_marks_of_what_was_written_are_kept_the_newest_first_and_no_more_than_a_few(db: Pool) -> None:
-    for n in range(30):
+    for n in range(contacts.MOST_OWN + 6):
         own = marks_of({"Email": f"{n}@example.com"}, ["Email"], NOON + n * HOUR)
         await written(db, own=own)
     await written(db)
     marks = (await stand(db)).own
     assert len(marks) == contacts.MOST_OWN
-    assert is_own(marks, "Email", "29@example.com", NOON + 300 * HOUR, None)
+    assert is_own(marks, "Email", f"{contacts.MOST_OWN + 5}@example.com", NOON + 300 * HOUR, None)
 
 
 async def test_two_syncs_of_one_person_in_a_batch_leave_both_their_marks(db: Pool) -> None:
@@ -193,6 +193,17 @@ async def test_two_syncs_of_one_person_in_a_batch_leave_both_their_marks(db: Poo
     assert [is_own(marks, "Email", f"{n}@example.com", NOON + HOUR, None) for n in range(2)] == [True, True]
 
 
+async def test_what_is_about_to_be_written_is_known_in_both_notations_before_it_is_written(db: Pool) -> None:
+    one, other = MEXICO
+    await written(db, one)
+    await written(db, other)
+    own = [marks_of({"Email": f"{n}@example.com"}, ["Email"], NOON + n * HOUR) for n in range(2)]
+    async with db.acquire() as conn, conn.transaction():
+        await record_order(conn, [Meant(one, own[0]), Meant(other, own[1]), Meant("+972505550143", own[0])])
+    for phone in MEXICO:
+        assert {*own[0], *own[1]} <= set((await stand(db, phone)).own)
+
+
 async def test_a_contact_that_is_told_of_first_is_the_one_that_an_order_finds(db: Pool) -> None:
     await recorded(db, told(phone=None, customer_name="Noa"))
     assert (await said(db))["name"] == "Noa"
@@ -208,6 +219,8 @@ async def test_of_a_person_with_two_phones_the_contact_of_cgb_is_that_of_its_own
     for phone, id in ((PHONE, "77"), (other, "78")):
         await db.execute("UPDATE contact_identities SET cgb_contact_id = $2 WHERE value = $1", phone, id)
     assert await phones_of(db, ["78", "77"]) == [other, PHONE]
+    await met(db, [f"phone:{PHONE}", "cgb:79"])
+    assert await phones_of(db, ["79"]) == [None], "an id that was synced with none of several phones is nobody's"
 
 
 async def test_changes_and_syncs_of_the_same_people_at_once_do_not_lock_each_other_out(db: Pool) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from adapters.postgres import contacts, people, person_orders, told_fields, whatsapp_checks
+from adapters.postgres import contacts, messages, people, person_orders, told_fields, whatsapp_checks
 from adapters.postgres.pool import Pool
 from tests.support.plans import nodes
 
@@ -36,7 +36,21 @@ INSERT INTO told_fields (line, field, value, told_at, event_id, owner, taken)
 SELECT '+97250' || lpad(n::text, 7, '0'), 'Email', 'n', now(), 'e', 'newest', true
 FROM generate_series($1::int, $2::int) n
 """
-_FILL = (_PEOPLE, _ORDERS, _CHECKS, _TOLD)
+_MESSAGES = """
+WITH made AS (
+  INSERT INTO messages (id, direction, status, provider, phone, kind, content, purpose, event_id)
+  SELECT md5('n' || n)::uuid, 'out', 'queued', 'meta', '+97250' || lpad(n::text, 7, '0'), 'text', '{}', 'test', 'e'
+  FROM generate_series($1::int, $2::int) n RETURNING phone
+), windows AS (
+  INSERT INTO customer_windows (line, system, written_at) SELECT phone, 'meta', now() FROM made RETURNING line
+)
+INSERT INTO opt_outs (line, scope, opted_out, at, source) SELECT line, 'all', true, now(), 'message' FROM windows
+"""
+_FILL = (_PEOPLE, _ORDERS, _CHECKS, _TOLD, _MESSAGES)
+_TABLES = (
+    *("orders", "contacts", "contact_identities", "whatsapp_checks", "told_fields"),
+    *("messages", "customer_windows", "opt_outs"),
+)
 _PHONES = "ARRAY['+972500000003', '+972500002222']"
 _OTHERS = "ARRAY[NULL, '+972500002223']"
 _ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
@@ -55,6 +69,11 @@ _ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
             "text[], text[], bytea[], bigint[], text[]",
             rf"{_ASKED}, ARRAY['\x00'::bytea, '\x01'::bytea], ARRAY[0, 0], ARRAY['', '']",
         ),
+        (
+            messages._STATES,
+            "uuid[], text[], text[]",
+            f"ARRAY[md5('n3')::uuid, md5('n2222')::uuid], {_PHONES}, ARRAY['meta', 'meta']",
+        ),
         (told_fields._PHONES, "text[]", "ARRAY['3', '2222']"),
         (whatsapp_checks._KNOWN, "text[]", _PHONES),
         (whatsapp_checks._COUNTING, "text[]", _PHONES),
@@ -70,7 +89,15 @@ async def test_a_plan_made_for_few_people_reads_few_rows_of_many(
     db: Pool, query: str, types: str, arguments: str
 ) -> None:
     async with db.acquire() as conn:
-        for table in ("orders", "contacts", "contact_identities", "whatsapp_checks", "told_fields"):
+        for table in (
+            "orders",
+            "contacts",
+            "contact_identities",
+            "whatsapp_checks",
+            "told_fields",
+            "messages",
+            "customer_windows",
+        ):
             await conn.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
         for fill in _FILL:
             await conn.execute(fill, 1, 20)

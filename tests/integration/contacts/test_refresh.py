@@ -15,7 +15,7 @@ import pytest
 from adapters import permit
 from adapters.channel import Channels
 from adapters.postgres import refreshed
-from adapters.postgres.bus import outbox
+from adapters.postgres.bus import members, outbox
 from adapters.postgres.contacts import Buyer, forget_written
 from adapters.postgres.order_marks import Syncing, SyncResult
 from adapters.postgres.orders import row_of
@@ -52,6 +52,7 @@ class Cgb:
         self.asked: list[str] = []
         self.priorities: set[str] = set()
         self.error: FerrymanError | None = None
+        self.known = KNOWN
 
     async def find(self, phone: Phone) -> DirectoryContact | None:
         self.asked.append(phone.e164)
@@ -62,7 +63,7 @@ class Cgb:
         return None if held is None else DirectoryContact(id=phone.digits, fields=held)
 
     async def field_names(self) -> frozenset[str]:
-        return KNOWN
+        return self.known
 
     async def create(self, draft: ContactDraft) -> str:
         raise AssertionError("a refresh writes nothing")
@@ -94,7 +95,7 @@ class World:
 
     async def synced(self, n: int, *, seen_min: int = 120, **overrides: Any) -> str:
         """A person whose order was synced, and whose contact was looked at *seen_min* minutes ago."""
-        phone = Phone(f"+97250555{n:04d}")
+        phone = Phone(overrides.pop("e164", f"+97250555{n:04d}"))
         told = {"phone": {"code": "972", "number": f"50555{n:04d}"}, "country": "uk", "name": f"Buyer {n}"} | overrides
         order = order_from(json.dumps(make_order(Random(n), n, branch="il", **told)).encode(), NOW)
         async with self.db.acquire() as conn, conn.transaction():
@@ -169,6 +170,46 @@ async def test_a_contact_that_was_looked_at_a_short_time_ago_is_left_alone(
     assert len(world.cgb.asked) == asked
 
 
+@pytest.mark.parametrize(("received_min", "told"), [(59, 0), (61, 1)])
+async def test_a_contact_that_is_to_be_given_more_since_its_last_sync_is_given_it(
+    world: World, received_min: int, told: int
+) -> None:
+    """The account has got another field, or a rule names another owner. Else nothing would look at the contact again,
+    until its person orders."""
+    phone = await world.synced(1)
+    age = timedelta(minutes=received_min)
+    await world.db.execute("UPDATE orders SET webhook_received_at = $1", utc_now() - age)
+    world.cgb.known = KNOWN | {"visa_flag"}
+    for _ in range(2):
+        await world.refresh().round()
+        await world.looked(phone, 120)
+    events = await world.told()
+    assert ({event.type for event in events}, len({event.id for event in events})) == (
+        {"contact.diverged"} if told else set(),
+        told,
+    )
+    assert world.cgb.asked == [], "the sync looks"
+
+
+async def test_a_contact_that_was_deleted_in_cgb_is_not_taken_for_one_that_has_all(world: World) -> None:
+    """Else `ferryman sync order` would find that nothing is to be written, and nothing would make the contact again."""
+    phone = await world.synced(1)
+    del world.cgb.contacts[phone[1:]]
+    for _ in range(2):
+        await world.refresh().round()
+    (stand,) = await of_persons(world.db, [Asked(phone)])
+    assert (stand.written, world.cgb.asked, await world.told()) == (None, [phone], [])
+
+
+async def test_a_contact_that_has_the_other_notation_of_the_line_is_looked_at_there(world: World) -> None:
+    phone = await world.synced(1, phone={"code": "52", "number": "5555550142"}, e164="+525555550142")
+    world.cgb.contacts = {"5215555550142": world.cgb.contacts[phone[1:]] | {"Email": "changed@example.com"}}
+    await world.db.execute("UPDATE contact_identities SET cgb_contact_id = '5215555550142' WHERE kind = 'phone'")
+    await world.refresh().round()
+    (event,) = await world.told()
+    assert (change_from(event).phone, change_from(event).contact_id) == (Phone(phone), "5215555550142")
+
+
 async def test_people_who_have_not_ordered_lately_are_left_alone(world: World) -> None:
     await world.synced(1)
     await world.db.execute("UPDATE orders SET created_at = now() - interval '8 days'")
@@ -201,6 +242,15 @@ async def test_a_round_takes_a_quarter_of_the_limit_and_the_next_one_goes_on(
     for _ in range(6):
         await refreshing.round()
     assert (len(world.cgb.asked), set(world.cgb.asked)) == (10, phones)
+
+
+async def test_the_processes_share_that_quarter(world: World) -> None:
+    for n in range(8):
+        await world.synced(n)
+    for process in ("a", "b"):
+        await members.tell(world.db, process, "{}")
+    await asyncio.gather(*(world.refresh(cgb_rate_per_minute=16).round() for _ in range(2)))
+    assert len(world.cgb.asked) == 4
 
 
 async def test_processes_that_refresh_at_once_look_at_each_contact_once(world: World) -> None:

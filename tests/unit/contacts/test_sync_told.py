@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import timedelta
 
 import pytest
 
-from adapters.postgres.contacts import Buyer, Doubt
+from adapters.postgres.contacts import Buyer, Doubt, Meant
+from daemon.bus.outcome import Later, Turn
 from daemon.contacts.field_policy import FieldPolicy
 from daemon.contacts.own_writes import is_own
-from schemas.contacts import ToldField
+from daemon.contacts.sync import handle
+from schemas.contacts import ContactDraft, ToldField
 from schemas.envelope import Event
 from schemas.orders import order_from
-from tests.unit.contacts.test_sync import NOW, PHONE, SOUND, World, received
+from tests.unit.contacts.test_sync import NOW, PHONE, SOUND, Directory, World, received
 
 ORDERED = order_from(json.dumps(SOUND).encode(), NOW).ordered_at
 HOUR = timedelta(hours=1)
@@ -78,6 +81,40 @@ async def test_what_is_written_is_known_again_and_what_is_left_makes_no_mark() -
     assert is_own(own, "Email", "noa@example.com", NOW, None)
     assert not is_own(own, "visa_country", "uk", NOW, None), "of the orders' own fields there is no need"
     assert (await buyer(world, received())).own == (), "nothing was written the second time"
+
+
+async def test_what_is_about_to_be_written_is_marked_before_the_write() -> None:
+    """The directory may tell of it before the write has come to its end here, and the process may die between."""
+    world = World()
+    begun = await handle(received(), world.deps, Turn(now=NOW))
+    assert isinstance(begun, Later)
+    begun = await handle(received(), world.deps, Turn(now=NOW, step=begun.step, memo=begun.memo))
+    assert isinstance(begun, Later)
+    (meant,) = [row for row in begun.rows if isinstance(row, Meant)]
+    assert world.directory.calls == ["find"]
+    assert (meant.phone, is_own(meant.own, "Email", "noa@example.com", NOW, None)) == (PHONE, True)
+
+
+class _Slow(Directory):
+    """A directory that takes its time."""
+
+    async def create(self, draft: ContactDraft) -> str:
+        await asyncio.sleep(0.05)
+        return await super().create(draft)
+
+
+async def test_only_the_fields_that_were_written_make_marks() -> None:
+    """Else a person's next orders would soon push out the marks of what was written a moment ago."""
+    world = World()
+    world.directory.contacts[ID] = {"customer_name": "Noa", "Email": "other@example.com"}
+    assert [mark.split(":")[1] for mark in (await buyer(world, received())).own] == ["Email"]
+
+
+async def test_a_change_that_came_while_the_write_was_under_way_hides_no_own_write() -> None:
+    world = World(_Slow())
+    own = (await buyer(world, received())).own
+    meanwhile = NOW + timedelta(milliseconds=20)
+    assert is_own(own, "Email", "noa@example.com", NOW + timedelta(seconds=1), meanwhile)
 
 
 async def test_a_change_of_what_the_newest_says_is_looked_at_although_no_order_has_changed() -> None:
