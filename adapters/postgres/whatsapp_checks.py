@@ -20,9 +20,9 @@ _KNOWN: Final = """
 SELECT phone, has_whatsapp, source, checked_at, expires_at FROM whatsapp_checks WHERE phone = ANY ($1::text[])
 """
 
-# Of the rows that are asked for some are there and are locked, and others are made after that. So two batches that share
-# both kinds would wait for each other, had they not taken their turn before, in one order. 2048 locks stand for all
-# numbers.
+# Of the rows that are asked for some are there and are locked, and others are made after that. So two batches that
+# share both kinds would wait for each other, had they not taken their turn before, in one order. 2048 locks stand for
+# all numbers.
 _TAKE_TURN: Final = """
 WITH wanted AS MATERIALIZED (
   SELECT DISTINCT hashtext(phone) & 2047 AS place FROM unnest($1::text[]) AS phone ORDER BY 1)
