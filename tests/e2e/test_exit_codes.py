@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -190,6 +191,8 @@ async def test_ctrl_c_ends_a_verb_under_way_with_130(tmp_path: Path, settings: d
             env=environment(ORDERS_API_KEY=API_KEY, **settings),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            # what a shell runs in the background ignores Ctrl-C, and so would these tests, and what they start
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         await asyncio.wait_for(asked.wait(), 20)
         process.send_signal(signal.SIGINT)

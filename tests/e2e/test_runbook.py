@@ -503,13 +503,15 @@ async def test_every_path_is_served_and_secrets_are_changed_without_a_gap(operat
             file.write_text(f"ORDERS_API_KEY={NEW_KEY}\nFERRYMAN_LOG_LEVEL=debug\nCGB_API_KEY=another\n")
             await page.follow("the environment overrules the file: CGB_API_KEY", by_file)
             await page.follow("at the next start: FERRYMAN_LOG_LEVEL", by_file)
-            assert {path for method, path in paths if method == "POST"} == {source.path for source in SOURCES}
-            assert len(paths) == len(SOURCES) + 4
+            posts = {path for method, path in paths if method == "POST"}
+            assert posts == {source.path for source in SOURCES} | {MESSAGES}
+            assert len(paths) == len(posts) + 4
             for path in (path for method, path in paths if method == "GET"):
                 async with here.session.get(here.url + path) as answer:
                     assert answer.status == 200, path
 
 
+MESSAGES: Final = "/api/v1/messages"
 FLOW_SECRET: Final = "whisper-of-the-runbook-0d41"
 REFUSALS: Final = (
     "orders 401 missing", "orders 401 key", "orders 401 signature", "orders 401 clock", "orders 400 not_json",
