@@ -2,7 +2,7 @@
 
 It finds what was changed there and was told by no flow. What it finds is a `contact.changed` like that of a flow, and
 contact-changes decides. A contact that a sync, a flow or a refresh has looked at within CGB_REFRESH_MINUTES is left
-alone. The looks are bulk at the rate limit, a quarter of it at most, one after the other: live orders go first.
+alone. The looks are bulk at the rate limit, a quarter of it at most, spread over the minute: live orders go first.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from adapters.postgres import refreshed
 from adapters.postgres.bus import members, outbox
 from adapters.postgres.contacts import forget_written
 from adapters.postgres.person_orders import Asked, of_persons
+from adapters.postgres.refreshed import Page
 from daemon.bus.worker import Duty, Outside
 from daemon.contacts.decisions import differing
 from daemon.contacts.field_policy import FIELDS, FieldPolicy
@@ -36,7 +37,10 @@ from schemas.phone import Phone, line
 if TYPE_CHECKING:
     from adapters.ports import ContactDirectory
 
-EVERY_S: Final = 60.0
+MINUTE_S: Final = 60.0
+LEAST_S: Final = 1.0
+"""A turn costs the tables a few queries, so turns come no faster, however high the limit is."""
+
 PAGE: Final = 500
 SHARE: Final = 4
 """One of so many places at the rate limit is for refreshes, those of all processes together."""
@@ -54,22 +58,26 @@ class Refresh:
         self._make = directory
         self._directory: ContactDirectory | None = None
         self._policy = FieldPolicy.of(outside.rules(FIELDS))
-        self._before = _LATEST
+        self._page: Page | None = None
+        self._turns = 0
 
-    async def round(self) -> None:
-        """Look at the contacts that are due, as many as a minute has room for. An outage, and a rate limit that is
-        used up, end the round: what was not looked at waits for its next turn."""
-        settings = self._outside.settings
-        page = await refreshed.ordered_lately(self._outside.pool, settings.cgb_refresh_days, self._before, PAGE)
+    async def turn(self) -> None:
+        """Look at one contact that is due, in the turn of this process. An outage, and a rate limit that is used up,
+        leave the contact for its next time."""
+        self._turns += 1
+        if self._turns % max(1, len(await members.live(self._outside.pool))):
+            return  # of the processes that live each takes one turn of so many
+        settings, pool = self._outside.settings, self._outside.pool
+        if self._page is None or not self._page.phones:
+            before = _LATEST if self._page is None or self._page.until is None else self._page.until
+            self._page = await refreshed.ordered_lately(pool, settings.cgb_refresh_days, before, PAGE)
+        due = await refreshed.claim(pool, self._page.phones, settings.cgb_refresh_minutes, 1)
+        if not due:
+            self._page = Page((), self._page.until)  # the next turn reads the next page
+            return
         permit.current.set(Permit(may_send=_always, priority="bulk", asked=True))
         try:
-            processes = len(await members.live(self._outside.pool))
-            for _ in range(max(1, settings.cgb_rate_per_minute // (SHARE * max(1, processes)))):
-                due = await refreshed.claim(self._outside.pool, page.phones, settings.cgb_refresh_minutes, 1)
-                if not due:
-                    self._before = page.until or _LATEST
-                    break
-                await self._look(Phone.parse_e164(due[0]))
+            await self._look(Phone.parse_e164(due[0]))
         except (NotSent, Transient, Uncertain) as error:
             log.info("contacts.refresh_stopped", error=error.code)
         except FerrymanError as error:
@@ -153,4 +161,5 @@ def duties(outside: Outside, directory: Callable[[], ContactDirectory]) -> Seque
     asks = settings.cgb_sync_enabled and not settings.cgb_sync_dry_run and settings.cgb_api_key is not None
     if not asks or not settings.cgb_refresh_minutes:
         return ()
-    return (Duty("refresh", Refresh(outside, directory).round, EVERY_S),)
+    every_s = MINUTE_S / max(1, settings.cgb_rate_per_minute // SHARE)
+    return (Duty("refresh", Refresh(outside, directory).turn, max(LEAST_S, every_s)),)

@@ -143,7 +143,7 @@ async def test_what_was_changed_in_cgb_is_told_as_a_flow_would_tell_it(world: Wo
         "own": "x",
     }
     before = utc_now()
-    await world.refresh().round()
+    await world.refresh().turn()
     (event,) = await world.told()
     assert (event.type, event.subject, event.source) == ("contact.changed", phone, "cgb")
     change = change_from(event)
@@ -156,7 +156,7 @@ async def test_what_was_changed_in_cgb_is_told_as_a_flow_would_tell_it(world: Wo
 async def test_what_is_as_it_was_given_tells_nothing_and_counts_as_looked_at(world: World) -> None:
     phone = await world.synced(1)
     for _ in range(2):
-        await world.refresh().round()
+        await world.refresh().turn()
     assert (world.cgb.asked, await world.told()) == ([phone], [])
     assert b"\nferryman_contacts_refreshed_total 1\n" in world.metrics.render()[0]
 
@@ -166,7 +166,7 @@ async def test_a_contact_that_was_looked_at_a_short_time_ago_is_left_alone(
     world: World, seen_min: int, asked: int
 ) -> None:
     await world.synced(1, seen_min=seen_min)
-    await world.refresh(cgb_refresh_minutes=60).round()
+    await world.refresh(cgb_refresh_minutes=60).turn()
     assert len(world.cgb.asked) == asked
 
 
@@ -181,7 +181,7 @@ async def test_a_contact_that_is_to_be_given_more_since_its_last_sync_is_given_i
     await world.db.execute("UPDATE orders SET webhook_received_at = $1", utc_now() - age)
     world.cgb.known = KNOWN | {"visa_flag"}
     for _ in range(2):
-        await world.refresh().round()
+        await world.refresh().turn()
         await world.looked(phone, 120)
     events = await world.told()
     assert ({event.type for event in events}, len({event.id for event in events})) == (
@@ -196,7 +196,7 @@ async def test_a_contact_that_was_deleted_in_cgb_is_not_taken_for_one_that_has_a
     phone = await world.synced(1)
     del world.cgb.contacts[phone[1:]]
     for _ in range(2):
-        await world.refresh().round()
+        await world.refresh().turn()
     (stand,) = await of_persons(world.db, [Asked(phone)])
     assert (stand.written, world.cgb.asked, await world.told()) == (None, [phone], [])
 
@@ -205,7 +205,7 @@ async def test_a_contact_that_has_the_other_notation_of_the_line_is_looked_at_th
     phone = await world.synced(1, phone={"code": "52", "number": "5555550142"}, e164="+525555550142")
     world.cgb.contacts = {"5215555550142": world.cgb.contacts[phone[1:]] | {"Email": "changed@example.com"}}
     await world.db.execute("UPDATE contact_identities SET cgb_contact_id = '5215555550142' WHERE kind = 'phone'")
-    await world.refresh().round()
+    await world.refresh().turn()
     (event,) = await world.told()
     assert (change_from(event).phone, change_from(event).contact_id) == (Phone(phone), "5215555550142")
 
@@ -213,7 +213,7 @@ async def test_a_contact_that_has_the_other_notation_of_the_line_is_looked_at_th
 async def test_people_who_have_not_ordered_lately_are_left_alone(world: World) -> None:
     await world.synced(1)
     await world.db.execute("UPDATE orders SET created_at = now() - interval '8 days'")
-    await world.refresh(cgb_refresh_days=7).round()
+    await world.refresh(cgb_refresh_days=7).turn()
     assert world.cgb.asked == []
 
 
@@ -226,36 +226,46 @@ async def test_a_contact_that_a_sync_is_to_look_at_is_left_to_it(world: World) -
         order = order_from(body, NOW + timedelta(days=1))
         await record(conn, [row_of(order, "new"), Syncing("ILNEW", NOW, True, "new")])
     world.cgb.contacts = {phone[1:]: {"Email": "changed@example.com"} for phone in (forgotten, newer)}
-    await world.refresh().round()
+    await world.refresh().turn()
     assert (world.cgb.asked, await world.told()) == ([], [])
 
 
-async def test_a_round_takes_a_quarter_of_the_limit_and_the_next_one_goes_on(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def turns(refreshing: Refresh, count: int) -> None:
+    for _ in range(count):
+        await refreshing.turn()
+
+
+async def test_a_turn_looks_at_one_contact_and_all_have_theirs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refresh, "PAGE", 4)
     phones = {await world.synced(n) for n in range(10)}
-    refreshing = world.refresh(cgb_rate_per_minute=12)
-    for rounds in range(1, 4):
-        await refreshing.round()
-        assert len(world.cgb.asked) <= 3 * rounds
-    for _ in range(6):
-        await refreshing.round()
+    refreshing = world.refresh()
+    for count in range(1, 5):
+        await refreshing.turn()
+        assert len(world.cgb.asked) <= count
+    await turns(refreshing, 16)
     assert (len(world.cgb.asked), set(world.cgb.asked)) == (10, phones)
 
 
+@pytest.mark.parametrize(("per_minute", "every_s"), [(90, 60 / 22), (3, 60), (100_000, 1)])
+async def test_the_turns_take_a_quarter_of_the_limit(world: World, per_minute: int, every_s: float) -> None:
+    outside = cast(Any, world.refresh())._outside
+    given = Settings(cgb_api_key="k" * 20, cgb_rate_per_minute=per_minute)
+    (duty,) = duties(cast(Any, type("Given", (), {"settings": given, "rules": outside.rules})), lambda: world.cgb)
+    assert duty.every_s == every_s
+
+
 async def test_the_processes_share_that_quarter(world: World) -> None:
-    for n in range(8):
+    for n in range(20):
         await world.synced(n)
-    for process in ("a", "b"):
-        await members.tell(world.db, process, "{}")
-    await asyncio.gather(*(world.refresh(cgb_rate_per_minute=16).round() for _ in range(2)))
-    assert len(world.cgb.asked) == 4
+    for id in ("one", "two"):
+        await members.tell(world.db, id, "{}")
+    await asyncio.gather(*(turns(world.refresh(), 8) for _ in range(2)))
+    assert len(world.cgb.asked) == 8
 
 
 async def test_processes_that_refresh_at_once_look_at_each_contact_once(world: World) -> None:
     phones = [await world.synced(n) for n in range(12)]
-    await asyncio.gather(*(world.refresh(cgb_rate_per_minute=1000).round() for _ in range(4)))
+    await asyncio.gather(*(turns(world.refresh(), 12) for _ in range(4)))
     assert sorted(world.cgb.asked) == sorted(phones)
 
 
@@ -267,14 +277,16 @@ async def test_processes_that_refresh_at_once_look_at_each_contact_once(world: W
         lambda: ChannelDown("CGB: the key is refused", channel="cgb"),
     ],
 )
-async def test_an_outage_ends_the_round_after_one_call(world: World, error: Callable[[], FerrymanError]) -> None:
+async def test_an_outage_costs_a_contact_its_turn_and_no_other(
+    world: World, error: Callable[[], FerrymanError]
+) -> None:
     for n in range(3):
         await world.synced(n)
     world.cgb.error = error()
-    await world.refresh().round()
+    await world.refresh().turn()
     assert (len(world.cgb.asked), await world.told()) == (1, [])
     world.cgb.error = None
-    await world.refresh().round()
+    await turns(world.refresh(), 3)
     assert len(world.cgb.asked) == 3
 
 
