@@ -19,8 +19,9 @@ _RANK: Final = "array_position(ARRAY[{ranks}], {{}})".format(ranks=", ".join(f"'
 
 _REQUEST: Final = """
 INSERT INTO messages (id, direction, status, provider, account, phone, kind, content, purpose, not_before, event_id,
-                      released_at)
-VALUES ($1, 'out', 'queued', $2, $3, $4, $5, $6::jsonb, $7, $8, $9, CASE WHEN $8::timestamptz IS NULL THEN now() END)
+                      category, released_at)
+VALUES ($1, 'out', 'queued', $2, $3, $4, $5, $6::jsonb, $7, $8, $9, $10,
+        CASE WHEN $8::timestamptz IS NULL THEN now() END)
 """
 _KEEP_KEY: Final = """
 INSERT INTO idempotency_keys (key, digest, message_id) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING
@@ -40,7 +41,8 @@ LEFT JOIN LATERAL (
   WHERE line = given.line AND system = ANY (string_to_array(given.systems, ','))
 ) w ON true
 LEFT JOIN LATERAL (
-  SELECT opted_out FROM opt_outs WHERE line = given.line AND scope = 'all' LIMIT 1
+  SELECT bool_or(opted_out) AS opted_out FROM opt_outs
+  WHERE line = given.line AND (scope = 'all' OR (scope = 'marketing' AND m.category = 'marketing'))
 ) o ON true
 ORDER BY given.place
 """
@@ -57,13 +59,13 @@ WITH due AS MATERIALIZED (
   SELECT id FROM messages WHERE released_at IS NULL AND status = 'queued' AND not_before <= now()
   ORDER BY not_before LIMIT $1 FOR UPDATE SKIP LOCKED)
 UPDATE messages m SET released_at = now() FROM due WHERE m.id = due.id
-RETURNING m.id, m.provider, m.account, m.phone, m.kind, m.content::text, m.purpose, m.event_id
+RETURNING m.id, m.provider, m.account, m.phone, m.kind, m.content::text, m.purpose, m.event_id, m.category
 """
 _REQUEUE: Final = """
 UPDATE messages SET status = 'queued', error = NULL, error_code = NULL, failed_at = NULL,
   event_id = COALESCE($3, event_id), updated_at = now()
 WHERE id = $1 AND status = $2 AND provider_message_id IS NULL
-RETURNING id, provider, account, phone, kind, content::text, purpose, event_id
+RETURNING id, provider, account, phone, kind, content::text, purpose, event_id, category
 """
 _CANCEL: Final = """
 UPDATE messages SET status = 'canceled', updated_at = now() WHERE id = $1 AND status = 'queued' RETURNING id
@@ -98,7 +100,8 @@ WHERE m.id = locked.id AND m.status NOT IN ('skipped', 'canceled')
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Request:
     """A message that somebody has asked for. *content*: as JSON, by the name of its *kind*. *event_id*: of the event
-    that brings it to its worker. *purpose*: who asked."""
+    that brings it to its worker. *purpose*: who asked. *category*: what it is for, as WhatsApp sorts templates, where
+    that is known."""
 
     id: UUID
     provider: str
@@ -109,6 +112,7 @@ class Request:
     purpose: str
     event_id: str
     not_before: datetime | None = None
+    category: str | None = None
 
 
 class Kept(NamedTuple):
@@ -129,7 +133,7 @@ class Asked(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class MessageState:
     """How a message stands; *status* None: there is none. *name*: of its person. *written_at*: when the person has
-    written last. *opted_out*: whether they want no messages."""
+    written last. *opted_out*: whether they want no messages of its category."""
 
     status: str | None
     attempts: int
@@ -153,7 +157,8 @@ class Ended:
 async def request(conn: Connection, message: Request) -> None:
     """Store a message that is to be sent."""
     m = message
-    given = (m.id, m.provider, m.account, m.phone, m.kind, json_text(m.content), m.purpose, m.not_before, m.event_id)
+    content, time = json_text(m.content), m.not_before
+    given = (m.id, m.provider, m.account, m.phone, m.kind, content, m.purpose, time, m.event_id, m.category)
     await conn.execute(_REQUEST, *given)
 
 
@@ -163,7 +168,7 @@ async def release(conn: Connection, limit: int) -> list[Request]:
 
 
 def _request(row: Record) -> Request:
-    names = ("id", "provider", "account", "phone", "kind", "purpose", "event_id")
+    names = ("id", "provider", "account", "phone", "kind", "purpose", "event_id", "category")
     return Request(**{name: row[name] for name in names}, content=orjson.loads(row["content"]))
 
 

@@ -19,29 +19,29 @@ from adapters.registry import SENDERS
 from daemon.messages.content import kind_of, to_json
 from daemon.messages.requests import event_id_of, event_of
 from daemon.messages.wiring import DEFAULT, lacking
+from daemon.operator.faults import Conflict, NotThere, Unusable
 from daemon.settings.model import Settings
 from schemas.api.messages import MessageIn
 from schemas.envelope import Event
-from schemas.errors import FerrymanError
 from schemas.phone import aliases, parse_phone
 
 MOST_LISTED: Final = 200
 _LATEST: Final = datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1)
 
 
-class NotSendable(FerrymanError):
+class NotSendable(Unusable):
     """The message cannot be sent as it is: the text says why, and what to do."""
 
 
-class KeyTaken(FerrymanError):
+class KeyTaken(Conflict):
     """The idempotency key was used for another message."""
 
 
-class NoSuchMessage(FerrymanError):
+class NoSuchMessage(NotThere):
     """There is no message with this id."""
 
 
-class NotCanceled(FerrymanError):
+class NotCanceled(Conflict):
     """The message is not queued any more."""
 
 

@@ -21,7 +21,8 @@ from adapters.postgres.bus import outbox
 from adapters.postgres.pool import Pool
 from adapters.registry import SENDERS
 from daemon.api.access import MOST_FAILURES, Access
-from daemon.api.messages import JOBS_PATH, MOST_BYTES, PATH, Api
+from daemon.api.messages import JOBS_PATH, PATH, Api
+from daemon.api.requests import MOST_BYTES
 from daemon.bus.worker import utc_now
 from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings

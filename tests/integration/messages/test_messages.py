@@ -227,8 +227,9 @@ async def test_a_stop_of_marketing_alone_leaves_other_messages(db: Pool) -> None
     id = await queued(db)
     async with db.acquire() as conn, conn.transaction():
         await opt_outs.keep(conn, [Preference(PHONE, "marketing", True, NOON, "meta", "e")])
-    (state,) = await messages.states(db, [Asked(id, PHONE, "meta")])
-    assert not state.opted_out
+    advert = await queued(db, category="marketing")
+    states = await messages.states(db, [Asked(one, PHONE, "meta") for one in (id, advert)])
+    assert [state.opted_out for state in states] == [False, True]
 
 
 async def test_an_uncertain_message_is_sent_again_only_where_an_operator_says_so(db: Pool) -> None:

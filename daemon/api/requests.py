@@ -1,0 +1,127 @@
+"""What all routes of the API do alike: who may ask, what was sent, and how it is answered."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from adapters.postgres.pool import store_is_down
+from daemon.api.access import Access, Refused
+from daemon.operator.faults import Conflict, NotThere, Unusable
+from daemon.web.problems import problem
+from schemas.errors import Malformed
+
+MOST_BYTES: Final = 256 * 1024
+LONGEST_KEY: Final = 200
+
+M = TypeVar("M", bound=BaseModel)
+A = TypeVar("A")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def guarded(access: Access, handler: Handler, *, write: bool) -> Handler:
+    """*handler*, for those who may read, or *write*; its errors as problem documents."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            access.demand(request, write=write)
+            return await handler(request)
+        except Refused as refused:
+            return refused.answer
+        except Unusable as exc:
+            return problem(422, str(exc))
+        except NotThere as exc:
+            return problem(404, str(exc))
+        except Conflict as exc:
+            return problem(409, str(exc))
+        except Exception as exc:
+            if not store_is_down(exc):
+                raise
+            detail = "Postgres does not answer: it is not known whether the request was taken; send it again"
+            return problem(503, detail, headers={"Retry-After": "2"})
+
+    return answer
+
+
+def json_answer(document: Any, *, status: int = 200) -> web.Response:
+    """*document* as JSON."""
+    return web.Response(body=orjson.dumps(document), status=status, content_type="application/json")
+
+
+async def body_of(request: web.Request, most: int = MOST_BYTES) -> bytes:
+    """The body of at most *most* bytes. Raises: Refused where it is larger."""
+    body = await request.content.read(most + 1)
+    while len(body) <= most and (more := await request.content.read(most + 1 - len(body))):
+        body += more
+    if len(body) > most:
+        raise Refused(problem(413, f"the body has more than {most // 1024} KiB"))
+    return body
+
+
+def read(model: type[M], reader: Callable[[A], Any], given: A) -> M:
+    """What *reader* makes of *given*, as *model*. Raises: Refused, naming what is wrong and never its value."""
+    try:
+        return model.model_validate(reader(given))
+    except Malformed as exc:
+        raise Refused(problem(400, f"the body is no JSON object: {exc}")) from None
+    except ValidationError as exc:
+        errors = exc.errors(include_input=False, include_context=False, include_url=False)
+        told = "; ".join(_told(error["loc"], error["msg"]) for error in errors[:5])
+        raise Refused(problem(422, told)) from None
+
+
+def _told(place: tuple[int | str, ...], said: str) -> str:
+    name = ".".join(str(part) for part in place[:4])[:100]
+    return f"{name}: {said}" if name else said.removeprefix("Value error, ")
+
+
+def key_of(request: web.Request) -> str | None:
+    """Its Idempotency-Key. Raises: Refused where the key makes no sense."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not key.strip() or len(key) > LONGEST_KEY or not key.isprintable():
+        raise Refused(problem(400, f"Idempotency-Key must have 1 to {LONGEST_KEY} printable characters"))
+    return key.strip()
+
+
+def id_of(request: web.Request, what: str = "message") -> UUID:
+    """The id in its path. Raises: Refused where that is none."""
+    try:
+        return UUID(request.match_info["id"])
+    except ValueError:
+        raise Refused(problem(404, f"there is no {what} with this id: an id is a UUID")) from None
+
+
+def limit_of(request: web.Request, usual: int, most: int) -> int:
+    """How many rows it asks for. Raises: Refused where `limit` is no number up to *most*."""
+    text = request.query.get("limit", str(usual))
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= most):
+        raise Refused(problem(400, f"limit must be a number from 1 to {most}"))
+    return int(text)
+
+
+def cursor_text(at: datetime, id: str) -> str:
+    """The cursor of the page after the row of *at* and *id*."""
+    return base64.urlsafe_b64encode(f"{at.isoformat()}|{id}".encode()).decode()
+
+
+def cursor_of(request: web.Request) -> tuple[datetime, UUID] | None:
+    """The row that its page comes after; None: it asks for the first. Raises: Refused where `cursor` is not ours."""
+    text = request.query.get("cursor")
+    if text is None:
+        return None
+    try:
+        at, _, id = base64.urlsafe_b64decode(text.encode()).decode().partition("|")
+        return datetime.fromisoformat(at), UUID(id)
+    except (ValueError, binascii.Error):
+        raise Refused(problem(400, "cursor must be what `next` said")) from None
