@@ -5,7 +5,7 @@ An answer from an adapter's cache does not pass the gate, so it does not count a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from aiohttp import ClientSession
 
 from adapters import permit
 from adapters.channel import Channel
-from adapters.http import READS, Reply, coded, exchange
+from adapters.http import READS, Part, Reply, coded, exchange
 from adapters.redis.limits import RateLimiter, Ticket
 from schemas.errors import (
     ChannelDown,
@@ -81,6 +81,7 @@ class Gate:
         params: Mapping[str, str] | None = None,
         json: Any = None,
         form: Mapping[str, str] | None = None,
+        parts: Sequence[Part] | None = None,
         look: Callable[[], Look] | None = None,
         about: str | None = None,
         neutral: Callable[[], Look] | None = None,
@@ -111,8 +112,8 @@ class Gate:
         self.channel.check(operation)
         await self._take_place()
 
-        sent = {"headers": headers, "params": params, "json": json, "form": form, "write": operation == "write"}
-        send = partial(self._send, method, url, **sent)
+        sent = {"headers": headers, "params": params, "json": json, "form": form, "parts": parts}
+        send = partial(self._send, method, url, **sent, write=operation == "write")
 
         async def make() -> T:
             reply = await self._read(send, about)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import orjson
 from aiohttp import (
@@ -21,6 +21,7 @@ from aiohttp import (
     ClientTimeout,
     ConnectionTimeoutError,
     DummyCookieJar,
+    FormData,
     InvalidURL,
     TCPConnector,
 )
@@ -28,6 +29,7 @@ from aiohttp.connector import Connection
 from aiohttp.hdrs import CONTENT_ENCODING
 
 from adapters import permit
+from schemas.cleaned import visible
 from schemas.errors import FerrymanError, Refused, TooLong, Transient, Uncertain
 
 E = TypeVar("E", bound=FerrymanError)
@@ -57,6 +59,15 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class Part(NamedTuple):
+    """A part of a multipart form: a value, or with a *filename* a file of *content_type*."""
+
+    name: str
+    value: str | bytes
+    filename: str | None = None
+    content_type: str | None = None
 
 
 class _Permitted(ClientRequest):
@@ -103,11 +114,13 @@ async def exchange(
     params: Mapping[str, str] | None = None,
     json: Any = None,
     form: Mapping[str, str] | None = None,
+    parts: Sequence[Part] | None = None,
     max_body: int = MAX_BODY_BYTES,
     write: bool | None = None,
 ) -> Reply:
     """Send one request; returns its answer, whatever the status.
 
+    Its body is *json*, a *form*, or the *parts* of a multipart form.
     *timeout_s* bounds all of it; *system* names the other side in errors. *write*: whether it changes something there;
     None: its method tells.
 
@@ -128,7 +141,7 @@ async def exchange(
             headers=headers,
             params=params,
             json=json,
-            data=form,
+            data=form if parts is None else _multipart(parts),
             timeout=_timeout(timeout_s),
             allow_redirects=False,
         ) as answer:
@@ -146,6 +159,15 @@ async def exchange(
     except (ClientError, OSError):
         error = lost(f"{system}: the connection broke before the answer", write=write)
         raise coded(error, "connection-broke") from None
+
+
+def _multipart(parts: Sequence[Part]) -> FormData:
+    # names of files go out as they are, as browsers send them; a control character could begin a header of its own
+    data = FormData(quote_fields=False, default_to_multipart=True)
+    for part in parts:
+        filename = None if part.filename is None else visible(part.filename)
+        data.add_field(part.name, part.value, filename=filename, content_type=part.content_type)
+    return data
 
 
 def lost(text: str, *, write: bool) -> Transient | Uncertain:

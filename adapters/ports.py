@@ -86,6 +86,28 @@ Claim: TypeAlias = Callable[[], Awaitable[None]]
 """Marks the message as being sent, durably. Raises NotSent where it is not to be sent any more."""
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class FetchedFile:
+    """A file that was fetched. *content_type*: what its bytes show, not what its server says. *name*: its last part of
+    the path, or one made of its type; fit for a file name."""
+
+    name: str
+    content_type: str
+    body: bytes
+
+
+class Files(Protocol):
+    """Fetches files of other people's servers, safely: no address inside our own network, no endless body."""
+
+    async def fetch(self, url: str, most_bytes: int) -> FetchedFile:
+        """The file at *url*, of at most *most_bytes*. Nothing is changed by it, so it may be asked again.
+
+        Raises: Transient (no whole answer, 5xx); Refused (not there, too large, empty, or its address is not one that
+        may be fetched).
+        """
+        ...
+
+
 class Sender(Protocol):
     """Sends messages by one account of a provider."""
 

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters import permit
-from adapters.http import exchange, open_session, retry_after
+from adapters.http import Part, exchange, open_session, retry_after
 from schemas.errors import ChannelDown, Refused, TooLong, Transient, Uncertain
 from tests.support.until import until
 
@@ -230,3 +230,26 @@ async def test_cookies_are_not_kept() -> None:
     finally:
         await server.close()
     assert seen == [None, None]
+
+
+async def test_a_multipart_form_has_its_values_and_its_files() -> None:
+    seen: list[tuple[str | None, str | None, str, bytes]] = []
+
+    async def upload(request: web.Request) -> web.Response:
+        async for part in await request.multipart():
+            assert isinstance(part, BodyPartReader)
+            content_type = part.headers["Content-Type"].partition(";")[0]
+            seen.append((part.name, part.filename, content_type, bytes(await part.read())))
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/", upload)
+    parts = [Part("title", "שלום"), Part("file", b"\x89PNG\r\n", 'תמונה "b"\r\n.png', "image/png")]
+    async with TestServer(app) as server, open_session() as session:
+        url = str(server.make_url("/"))
+        reply = await exchange(session, "POST", url, system="other", timeout_s=5, parts=parts)
+    assert reply.status == 200
+    assert seen == [
+        ("title", None, "text/plain", "שלום".encode()),
+        ("file", 'תמונה "b" .png', "image/png", b"\x89PNG\r\n"),
+    ]
