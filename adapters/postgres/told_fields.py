@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -66,6 +66,13 @@ WHERE c.id = ANY ($1::uuid[]) AND c.id = given.id
   AND (given.always OR c.newest_order_at IS NULL OR c.newest_order_at < given.at)
 """
 
+_CALL: Final = """
+UPDATE contacts c SET name = given.name, words = array_to_tsvector(string_to_array(given.words, ' ')),
+  updated_at = now()
+FROM unnest($1::uuid[], $2::text[], $3::text[]) AS given (id, name, words)
+WHERE c.id = ANY ($1::uuid[]) AND c.id = given.id AND c.name IS NULL
+"""
+
 # The phone under which the directory's contact was synced, else the only one that the person has: an id that several
 # lines share is nobody's. Each look is in a LATERAL part with a LIMIT, so that a plan made for small tables does not
 # read large ones.
@@ -105,6 +112,13 @@ async def take(conn: Connection, people: Sequence[TakenPerson]) -> None:
     for person in sorted(people, key=lambda one: one.at):
         row = (person.contact, person.name, " ".join(words_of(person.name)), person.email, person.language)
         await conn.execute(_TAKE, *([value] for value in (*row, person.at, person.always)))
+
+
+async def call(conn: Connection, names: Mapping[UUID, str]) -> None:
+    """Give contacts without a name these ones. Call it after they were locked."""
+    if names:
+        words = [" ".join(words_of(name)) for name in names.values()]
+        await conn.execute(_CALL, list(names), list(names.values()), words)
 
 
 async def phones_of(conn: Connection | Pool, cgb_ids: Sequence[str]) -> list[str | None]:

@@ -93,6 +93,7 @@ def _message(posted: Posted, message_id: str, now: datetime) -> Event:
             choice=choice_of(posted),
             reply_to=posted.first("originalrepliedmessagesid"),
             name=posted.first("profilename"),
+            bsuid=person.bsuid,
         )
     return Event(
         id=event_id(SYSTEM, "message", message_id),

@@ -3,6 +3,8 @@
 What is new is kept in `told_fields`. The owner of the field (fields.toml) decides whether it is taken, or the orders'
 value is written again. Either way `contact.diverged` lets contact-sync look at the contact, in the person's lane: so a
 sync that was under way meanwhile does no harm. A contact whose person has no order here is only remembered.
+
+Whoever writes a message, by whatever system, has a contact from then on, with the identities that the message shows.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from daemon.contacts.correcting import corrected_state, store
 from daemon.contacts.fields import WRITTEN, fields_of
 from daemon.contacts.told import CORRECTED, EMAIL, LANGUAGE, NAME, never, said_by
 from daemon.contacts.wiring import CONTACTS, ContactDeps
+from daemon.contacts.writers import Wrote, wrote
 from schemas.contact_changes import ContactChange, change_from
 from schemas.envelope import Event
 from schemas.errors import Malformed
@@ -53,6 +56,9 @@ class Changed:
 
 async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
     """Compare, and decide. Raises Malformed for a payload that was not understood."""
+    if event.type == "message.received":
+        writer = wrote(event)
+        return Done(skipped="shows nobody") if writer is None else Done(rows=(writer,))
     change = change_from(event)
     if is_test_contact(change.contact_id):
         return Done(skipped="test contact")
@@ -87,10 +93,15 @@ async def _newest(stand: PersonOrders) -> Order | None:
 
 
 async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
-    """Write a batch of changes; returns the events of the orders that say now what was told. Locks people before their
-    fields, and these before orders."""
+    """Write a batch of changes, and who has written messages; returns the events of the orders that say now what was
+    told. Locks people before their fields, and these before orders."""
     changed = [row for row in rows if isinstance(row, Changed)]
-    met = await people.meet(conn, [Met(_identities(row), row.change.system) for row in changed])
+    writers = [row for row in rows if isinstance(row, Wrote)]
+    seen = [Met(_identities(row), row.change.system) for row in changed]
+    met = await people.meet(conn, [*seen, *(Met(row.identities, row.system) for row in writers)])
+    named = {contact: row.name for row, contact in zip(writers, met[len(seen) :], strict=True) if contact and row.name}
+    await told_fields.call(conn, named)
+    met = met[: len(seen)]
     taken = [_person(row, contact) for row, contact in zip(changed, met, strict=True) if contact is not None]
     await told_fields.take(conn, [person for person in taken if person.name or person.email or person.language])
     if told_of := {row.phone.e164 for row in changed if row.phone is not None}:
@@ -158,8 +169,8 @@ def _row(row: Changed, phone: Phone, news: News) -> ToldRow:
 
 WORKER: Final[Worker[ContactDeps]] = Worker(
     name="contact-changes",
-    reads=("contacts",),
-    types=frozenset({"contact.changed"}),
+    reads=("contacts", "messages"),
+    types=frozenset({"contact.changed", "message.received"}),
     begins="everything",
     domain=CONTACTS,
     handle=handle,

@@ -190,6 +190,7 @@ def _message(place: str, element: Mapping[str, Any], their_id: str | None, perso
         message_id=their_id,
         received=received,
         name=person.name,
+        bsuid=person.bsuid,
         **{"text": None, **told},
     )
 

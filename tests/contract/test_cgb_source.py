@@ -102,6 +102,7 @@ def test_the_documented_reply_becomes_a_message_of_the_person() -> None:
         "choice": None,
         "reply_to": None,
         "name": None,
+        "bsuid": None,
         "received": json.loads(body),
     }
     assert body in event.data

@@ -217,6 +217,7 @@ def test_a_message_becomes_an_event_of_its_person() -> None:
         "choice": None,
         "reply_to": None,
         "name": "Noa Sample",
+        "bsuid": BSUID,
         "received": document,
     }
     evidence = told_by(event, TERMS)

@@ -82,6 +82,7 @@ def test_a_message_becomes_one_event_of_its_person() -> None:
         "choice": None,
         "reply_to": None,
         "name": "Noa Sample",
+        "bsuid": None,
         "received": form,
     }
     evidence = told_by(event, TERMS)

@@ -128,6 +128,7 @@ def test_a_message_of_a_person_becomes_one_event_of_that_person() -> None:
         "choice": None,
         "reply_to": None,
         "name": "Ana",
+        "bsuid": None,
         "received": message(),
     }
     evidence = told_by(event, TERMS)

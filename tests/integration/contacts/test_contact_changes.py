@@ -26,12 +26,14 @@ from daemon.contacts.own_writes import is_own, marks_of
 from daemon.contacts.recording import record as record_order
 from daemon.contacts.states import state_from
 from daemon.contacts.told import said_of
+from daemon.contacts.writers import Wrote
 from daemon.operator.corrections import correct
 from daemon.sandbox.orders import make_order
 from schemas.contact_changes import ContactChange
 from schemas.contacts import ToldField
 from schemas.corrections import corrected_at, own_text
 from schemas.envelope import Event
+from schemas.identity import Identity, IdentityKind
 from schemas.orders import order_from
 from schemas.phone import Phone
 from tests.support.people import bought, met, partition
@@ -59,7 +61,7 @@ def told(
     return Changed(change, id, number, news, at, order_id)
 
 
-async def recorded(db: Pool, *rows: Changed) -> Sequence[Event]:
+async def recorded(db: Pool, *rows: Changed | Wrote) -> Sequence[Event]:
     async with db.acquire() as conn, conn.transaction():
         return await record(conn, rows)
 
@@ -317,3 +319,51 @@ async def test_a_contact_whose_only_order_waits_for_its_sync_is_not_emptied(db: 
     assert (waiting.newest_id, waiting.follows) == (None, True)
     await db.execute("UPDATE orders SET order_status = 'Canceled'")
     assert not (await stand(db)).follows
+
+
+def wrote(name: str | None = None, system: str = "meta", **identities: str) -> Wrote:
+    return Wrote(system, [Identity(IdentityKind(kind), value) for kind, value in identities.items()], name)
+
+
+async def known(db: Pool) -> list[tuple[str | None, set[tuple[str, str]]]]:
+    """The contacts that stand, by name: name, and identities."""
+    rows = await db.fetch(
+        """
+        SELECT c.name, array_agg(i.kind) AS kinds, array_agg(i.value) AS values FROM contacts c
+        JOIN contact_identities i ON i.contact_id = c.id WHERE c.merged_into IS NULL GROUP BY c.id ORDER BY c.name
+        """
+    )
+    return [(row["name"], set(zip(row["kinds"], row["values"], strict=True))) for row in rows]
+
+
+async def test_who_writes_has_one_contact_by_whatever_system(db: Pool) -> None:
+    digits = PHONE[1:]
+    await recorded(db, wrote("Noa", phone=PHONE, wa_id=digits), wrote("Lia", phone="+46701740605"))
+    await recorded(db, wrote("N.", "cgb", phone=PHONE, cgb=digits), wrote("Noa", phone=PHONE, wa_id=digits))
+    assert await known(db) == [
+        ("Lia", {("phone", "+46701740605")}),
+        ("Noa", {("phone", PHONE), ("wa_id", digits), ("cgb", digits)}),
+    ]
+    assert await db.fetchval("SELECT words::text FROM contacts WHERE name = 'Noa'") == "'noa'", "they are found by name"
+
+
+async def test_a_name_that_an_order_has_told_stays(db: Pool) -> None:
+    await bought(db, PHONE, 0)
+    before = (await said(db))["name"]
+    await recorded(db, wrote("Somebody Else", phone=PHONE))
+    assert (await said(db))["name"] == before is not None
+
+
+async def test_a_message_that_shows_both_makes_two_contacts_one_and_the_audit_log_can_undo_it(db: Pool) -> None:
+    await recorded(db, wrote("Noa", bsuid="IL.77120"), wrote(phone=PHONE))
+    assert len(await known(db)) == 2
+    await recorded(db, wrote(bsuid="IL.77120", phone=PHONE, wa_id=PHONE[1:]))
+    ((_, identities),) = await known(db)
+    assert identities == {("phone", PHONE), ("wa_id", PHONE[1:]), ("bsuid", "IL.77120")}
+    assert await db.fetchval("SELECT count(*) FROM audit_log WHERE action = 'contact.merged'") == 1
+
+
+async def test_notations_of_one_line_that_write_at_once_are_one_person(db: Pool) -> None:
+    await asyncio.gather(*(recorded(db, wrote(phone=MEXICO[n % 2], wa_id=MEXICO[n % 2][1:])) for n in range(12)))
+    ((_, identities),) = await known(db)
+    assert {value for kind, value in identities if kind == "wa_id"} == {phone[1:] for phone in MEXICO}
