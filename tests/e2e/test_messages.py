@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import pytest
 
@@ -88,6 +89,8 @@ async def test_a_message_reaches_its_last_state_and_is_shown_with_its_statuses(
         first, second = await api.send(phone(1), key="k1"), await api.send(phone(2))
         assert await api.send(phone(1), key="k1") == first
         await until(all_are(db, read=1, failed=1), "the last state of both")
+        updates = "SELECT count(*) = 3 FROM delivery_updates WHERE message_id = $1"
+        await until(lambda: db.fetchval(updates, UUID(first)), "its statuses, of which the first is the last one told")
         shown = await api.get(first)
         assert shown["provider_message_id"].startswith("wamid.")
         assert sorted(update["status"] for update in shown["updates"]) == ["delivered", "read", "sent"]
