@@ -94,6 +94,7 @@ _PARTS_OF_OLE: Final = (
     ("Workbook".encode("utf-16-le"), "application/vnd.ms-excel"),
     ("PowerPoint Document".encode("utf-16-le"), "application/vnd.ms-powerpoint"),
 )
+_CODECS_OF_OGG: Final = ((b"OpusHead", "audio/ogg"), (b"theora", "video/ogg"), (b"vorbis", "audio/vorbis"))
 _OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _TRACKS: Final = re.compile(rb"hdlr.{8}(vide|soun)", re.S)
 _MARKUP: Final = re.compile(
@@ -115,7 +116,7 @@ def content_type(body: bytes) -> str:
     if body[4:8] == b"ftyp":
         return _of_mp4(body)
     if body[:4] == b"OggS":
-        return "audio/ogg" if b"OpusHead" in body[:128] else "application/ogg"
+        return next((found for codec, found in _CODECS_OF_OGG if codec in body[:128]), "application/ogg")
     if body[:4] == b"PK\x03\x04":
         return next((found for part, found in _PARTS_OF_ZIP if part in body), "application/zip")
     if body[:8] == _OLE:

@@ -128,9 +128,11 @@ class Sender(Protocol):
 class SenderMaker(Protocol):
     """Makes a sender. *account*: gives the account's values by their names (each sender's docstring has them), and is
     asked at each call, as a secret may change. *public_url*: how the outside reaches us, for providers that are told
-    where to report; None: they are told nothing."""
+    where to report; None: they are told nothing. *files*: fetches what a provider is to have by upload."""
 
-    def __call__(self, gate: Gate, *, account: Callable[[], Mapping[str, str]], public_url: str | None) -> Sender: ...
+    def __call__(
+        self, gate: Gate, *, account: Callable[[], Mapping[str, str]], public_url: str | None, files: Files
+    ) -> Sender: ...
 
     def refusal(self, content: Content) -> str | None:
         """As `Sender.refusal`, of every account of the provider: a static method of the sender's class."""

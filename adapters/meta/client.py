@@ -7,14 +7,17 @@ the code decides. A success says only that the message is accepted: statuses tel
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
 from adapters.gate import Gate, Look
-from adapters.http import MAX_RETRY_AFTER_S, Reply, coded, lost, retry_after
+from adapters.http import MAX_RETRY_AFTER_S, Part, Reply, coded, lost, retry_after
 from adapters.masking import masked, texts_of, without_sent
+from adapters.ports import FetchedFile
+from adapters.uploads import UPLOAD_S
 from schemas.errors import ChannelDown, FerrymanError, Refused, Transient, Uncertain
 from schemas.messages import Taken
 from schemas.webhooks.meta_codes import CODES, Code, code_of
@@ -25,6 +28,13 @@ _OF_THE_ACCOUNT: Final = frozenset({401, 402, 403, 404, 405, 407})
 _USAGE: Final = "X-Business-Use-Case-Usage"
 _NO_SUCH_OBJECT: Final = 33
 """The code, and next to the code 100 the subcode, for an id of a number that is wrong or not ours."""
+
+
+_OF_A_FILE: Final = "media attachment ID"
+"""In Meta's words for an id of a file that it does not know, which has the code of any wrong parameter."""
+
+NO_SUCH_FILE: Final = "meta-100-file"
+FILE_REFUSED: Final = "meta-131053"
 
 
 class MetaCalls:
@@ -44,6 +54,30 @@ class MetaCalls:
     async def mark(self, body: Mapping[str, Any]) -> None:
         """Mark something; done twice it is as done once, so nothing of it is ever uncertain. Raises as `send`."""
         await self._post(body, marked, write=False)
+
+    async def upload(self, file: FetchedFile) -> str:
+        """Give Meta a file; returns its id, which is the sending number's. One that is given twice has two. Raises as
+        `mark`."""
+        account = self._account()
+        headers = {"Authorization": f"Bearer {account['access_token']}"}
+        parts = [
+            Part("messaging_product", "whatsapp"),
+            Part("type", file.content_type),
+            Part("file", file.body, file.name, file.content_type),
+        ]
+
+        def judged(reply: Reply) -> Any:
+            private = texts_of([list(headers.values()), account["phone_number_id"], file.name])
+            return self._judge(reply, _id_of, write=False, private=private)
+
+        url = f"{account['url'].rstrip('/')}/{account['phone_number_id']}/media"
+        gate = replace(self._gate, timeout_s=UPLOAD_S)
+        id: str = await gate.request("POST", url, judged, headers=headers, parts=parts, asks=True)
+        return id
+
+    def demand_open(self) -> None:
+        """Raises: ChannelClosed where no message could be sent now."""
+        self._gate.channel.check("write")
 
     async def _post(
         self,
@@ -123,6 +157,12 @@ def marked(data: Any) -> bool | None:
     return True if isinstance(data, dict) and data.get("success") is True else None
 
 
+def _id_of(data: Any) -> str | None:
+    """The id of a file that an answer names; None where it names none."""
+    id = data.get("id") if isinstance(data, dict) else None
+    return id if isinstance(id, str) and id else None
+
+
 def _anything(data: Any) -> bool | None:
     return True if isinstance(data, dict) and "error" not in data else None
 
@@ -135,7 +175,9 @@ def _by_code(failure: Mapping[str, Any], reply: Reply, channel: str, now: dateti
     if code is None:
         return _by_status(reply, channel, now, write=write)
     text = f"Meta: {code.means} (error {number})"
-    return coded(_error(code, text, reply, channel, now, write=write), f"meta-{number}")
+    of_file = number == 100 and _OF_A_FILE in str(failure.get("message"))
+    error = _error(code, text, reply, channel, now, write=write)
+    return coded(error, NO_SUCH_FILE if of_file else f"meta-{number}")
 
 
 def _error(code: Code, text: str, reply: Reply, channel: str, now: datetime, *, write: bool) -> FerrymanError:

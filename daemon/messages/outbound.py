@@ -25,6 +25,7 @@ from adapters.postgres.messages import Asked, Ended, MessageState
 from adapters.postgres.opt_outs import Preference
 from adapters.postgres.pool import Connection
 from adapters.postgres.windows import Written
+from adapters.uploads import LONGEST_WAIT_S
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
 from daemon.messages.content import parted
@@ -197,6 +198,6 @@ WORKER: Final[Worker[MessageDeps]] = Worker(
     buried=buried,
     channels=CHANNELS,
     on_uncertain="hold",
-    # each call of a provider may wait for its answer and its place
-    deadline_s=lambda s: 3 * (s.cgb_timeout / 1000 + 30) + 30,
+    # each call of a provider may wait for its answer and its place; a file may be fetched and uploaded before
+    deadline_s=lambda s: 3 * (s.cgb_timeout / 1000 + 30) + 30 + LONGEST_WAIT_S,
 )
