@@ -70,9 +70,18 @@ class MetaCalls:
             private = texts_of([list(headers.values()), account["phone_number_id"], file.name])
             return self._judge(reply, _id_of, write=False, private=private)
 
-        url = f"{account['url'].rstrip('/')}/{account['phone_number_id']}/media"
+        number = _number(account)
         gate = replace(self._gate, timeout_s=UPLOAD_S)
-        id: str = await gate.request("POST", url, judged, headers=headers, parts=parts, asks=True)
+        id: str = await gate.request(
+            "POST",
+            f"{number}/media",
+            judged,
+            headers=headers,
+            parts=parts,
+            about=file.name,  # Meta may fail over one file and take all others
+            neutral=lambda: self._neutral(number, headers),
+            asks=True,
+        )
         return id
 
     def demand_open(self) -> None:
@@ -90,14 +99,11 @@ class MetaCalls:
     ) -> Any:
         account = self._account()
         headers = {"Authorization": f"Bearer {account['access_token']}"}
-        number = f"{account['url'].rstrip('/')}/{account['phone_number_id']}"
+        number = _number(account)
 
         def judged(reply: Reply) -> Any:
             private = texts_of([list(headers.values()), account["phone_number_id"], body])
             return self._judge(reply, read, write=write, private=private)
-
-        def neutral() -> Look:
-            return Look(f"{number}?fields=id", headers, lambda reply: self._judge(reply, _anything, write=False))
 
         return await self._gate.request(
             "POST",
@@ -106,14 +112,22 @@ class MetaCalls:
             headers=headers,
             json={"messaging_product": "whatsapp", **body},
             about=about,
-            neutral=neutral,
+            neutral=lambda: self._neutral(number, headers),
             asks=not write,
             claim=claim,
         )
 
+    def _neutral(self, number: str, headers: Mapping[str, str]) -> Look:
+        return Look(f"{number}?fields=id", headers, lambda reply: self._judge(reply, _anything, write=False))
+
     def _judge(self, reply: Reply, read: Callable[[Any], Any], *, write: bool, private: Iterable[str] = ()) -> Any:
         channel = self._gate.channel.name
         return judge(reply, read, channel=channel, write=write, private=private, now=datetime.now(UTC))
+
+
+def _number(account: Mapping[str, str]) -> str:
+    """The address of the sending number."""
+    return f"{account['url'].rstrip('/')}/{account['phone_number_id']}"
 
 
 def judge(

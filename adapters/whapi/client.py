@@ -103,8 +103,16 @@ class WhapiCalls:
         judged = _judged(lambda answer: id_of_file(answer) is not None, [headers, {"name": file.name}], write=False)
         parts = [Part("media", file.body, file.name, file.content_type)]
         gate = replace(self._gate, timeout_s=UPLOAD_S)
-        url = self._base_url + "/media"
-        answer = await gate.request("POST", url, judged, headers=headers, parts=parts, asks=True)
+        answer = await gate.request(
+            "POST",
+            self._base_url + "/media",
+            judged,
+            headers=headers,
+            parts=parts,
+            about=file.name,  # Whapi may fail over one file and take all others
+            neutral=lambda: Look(self._base_url + "/health", headers, _judged(_any, [headers], write=False)),
+            asks=True,
+        )
         id = id_of_file(answer)
         assert id is not None
         return id
