@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from multidict import MultiMapping
 
@@ -94,6 +94,11 @@ class FetchedFile:
     name: str
     content_type: str
     body: bytes
+
+
+LONGEST_FILE_S: Final = 180.0
+"""For so long at most a message waits for its file: for those before it, to be fetched, for its place at the rate limit,
+and to be uploaded."""
 
 
 class Files(Protocol):

@@ -17,7 +17,7 @@ from yarl import URL
 from adapters import permit
 from adapters.file_types import HTML, PROGRAM
 from adapters.http import coded
-from adapters.ports import FetchedFile, Files
+from adapters.ports import LONGEST_FILE_S, FetchedFile, Files
 from schemas.errors import Refused, Transient
 from schemas.media import MOST_BYTES, WORDS
 from schemas.messages import MediaType
@@ -30,10 +30,6 @@ FRESH_S: Final = 300.0
 
 UPLOAD_S: Final = 60.0
 """For one upload."""
-
-LONGEST_WAIT_S: Final = 180.0
-"""For all that goes before a message: its file waits for those before it, is fetched, waits for its place at the rate
-limit, and is uploaded."""
 
 AT_ONCE: Final = 4
 """Files of an account that are in memory at once."""
@@ -102,7 +98,7 @@ class Uploads:
             self._flights[url, kind] = flight
             flight.add_done_callback(lambda done: self._landed((url, kind), done))
         try:
-            async with asyncio.timeout(LONGEST_WAIT_S):
+            async with asyncio.timeout(LONGEST_FILE_S):
                 return await asyncio.shield(flight)  # one that waits may be cancelled without the others
         except TimeoutError:
             raise coded(Transient("other files have taken too long"), "no-room") from None

@@ -19,13 +19,13 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from adapters.ports import LONGEST_FILE_S
 from adapters.postgres import deliveries, messages, opt_outs, windows
 from adapters.postgres.deliveries import Sent
 from adapters.postgres.messages import Asked, Ended, MessageState
 from adapters.postgres.opt_outs import Preference
 from adapters.postgres.pool import Connection
 from adapters.postgres.windows import Written
-from adapters.uploads import LONGEST_WAIT_S
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
 from daemon.messages.content import parted
@@ -199,5 +199,5 @@ WORKER: Final[Worker[MessageDeps]] = Worker(
     channels=CHANNELS,
     on_uncertain="hold",
     # each call of a provider may wait for its answer and its place; a file may be fetched and uploaded before
-    deadline_s=lambda s: 3 * (s.cgb_timeout / 1000 + 30) + 30 + LONGEST_WAIT_S,
+    deadline_s=lambda s: 3 * (s.cgb_timeout / 1000 + 30) + 30 + LONGEST_FILE_S,
 )

@@ -182,7 +182,7 @@ async def test_one_that_is_canceled_takes_nothing_from_the_others() -> None:
 async def test_nobody_waits_for_ever_and_what_was_begun_is_there_at_the_next_try(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(uploads, "LONGEST_WAIT_S", 0.01)
+    monkeypatch.setattr(uploads, "LONGEST_FILE_S", 0.01)
     world = World()
     world.go.clear()
     with pytest.raises(Transient):
