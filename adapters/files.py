@@ -61,7 +61,7 @@ _LATER: Final = frozenset({408, 425, 429})
 _NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
 _NOT_IN_NAMES: Final = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
-_NOT_PUBLIC: Final = "the file's address is not one of the internet"
+_NOT_PUBLIC: Final = "the file's address leads into a private network, where nothing is fetched: give a public one"
 
 
 class WebFiles:

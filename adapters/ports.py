@@ -97,8 +97,8 @@ class FetchedFile:
 
 
 LONGEST_FILE_S: Final = 180.0
-"""For so long at most a message waits for its file: for those before it, to be fetched, for its place at the rate limit,
-and to be uploaded."""
+"""For so long at most a message waits for its file: for those before it, until it is fetched, for its place at the rate
+limit, and until it is uploaded."""
 
 
 class Files(Protocol):

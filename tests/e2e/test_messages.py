@@ -117,7 +117,7 @@ async def test_a_file_of_ours_is_uploaded_once_and_goes_by_its_id(
             inside = await api.send(phone(3), media={"url": f"{files.url}/go.jpg", "type": "image"})
             await until(all_are(db, delivered=2, failed=2), "the end of all")
             assert "web page" in (await api.get(page))["error"]
-            assert "internet" in (await api.get(inside))["error"]
+            assert "private network" in (await api.get(inside))["error"]
     (kept,) = meta.media.kept.items()
     assert kept[1].body == PDF
     assert [one.body["document"] for one in meta.sent] == [{"id": kept[0], "filename": "visa.pdf"}] * 2
