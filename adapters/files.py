@@ -61,6 +61,7 @@ _LATER: Final = frozenset({408, 425, 429})
 _NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
 _NOT_IN_NAMES: Final = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
+_NO_URL: Final = "the file's address is not a valid URL"
 _NOT_PUBLIC: Final = "the file's address leads into a private network, where nothing is fetched: give a public one"
 
 
@@ -83,8 +84,8 @@ class WebFiles:
             raise coded(Transient("no connection to the file's server"), "no-connection") from None
         except TimeoutError:
             raise coded(Transient("the file did not come in time"), "no-answer") from None
-        except InvalidURL:
-            raise _refused("the file's address is not a valid URL", "no-url") from None
+        except (InvalidURL, UnicodeError):  # the latter: a part of the host's name is too long for a name
+            raise _refused(_NO_URL, "no-url") from None
         except (ClientError, OSError):
             raise coded(Transient("the connection broke before the file was whole"), "connection-broke") from None
         if not body:
@@ -148,9 +149,12 @@ class _PublicOnly(AbstractResolver):
 
 def _parsed(text: str) -> URL:
     try:
-        url = URL(text)
+        return _sound(URL(text))
     except ValueError:
-        raise _refused("the file's address is not a valid URL", "no-url") from None
+        raise _refused(_NO_URL, "no-url") from None
+
+
+def _sound(url: URL) -> URL:
     if url.scheme not in ("http", "https") or not url.raw_host:
         raise _refused("the file's address does not begin with http:// or https://", "no-url")
     if url.raw_user is not None or url.raw_password is not None:
@@ -178,7 +182,7 @@ def _is_address(host: str) -> bool:
 
 def _next(url: URL, answer: ClientResponse) -> URL:
     try:
-        return _parsed(str(url.join(URL(answer.headers.get(LOCATION, "")))))
+        return _sound(url.join(URL(answer.headers.get(LOCATION, ""))))
     except ValueError:
         raise _refused("the file's server redirects to no valid address", "no-url") from None
 

@@ -114,7 +114,7 @@ class Uploads:
             if not self._goes_by_id(file, kind):
                 _keep(self._seen, (url, kind), _Seen(None, file.name, self._clock()))
                 return None
-            digest = sha256(file.body).digest()
+            digest = await asyncio.to_thread(_digest, file.body)
             known = self._id_of(digest)
             id = known if known is not None else await self._upload(file)
         if known is None:
@@ -162,6 +162,10 @@ def _keep(kept: dict[K, V], key: K, value: V) -> None:
     kept[key] = value
     if len(kept) > MOST_REMEMBERED:
         del kept[next(iter(kept))]
+
+
+def _digest(body: bytes) -> bytes:
+    return sha256(body).digest()
 
 
 def _refused(text: str) -> Refused:

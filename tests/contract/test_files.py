@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters import files as module
 from adapters.files import WebFiles, name_of, open_files
@@ -151,6 +154,35 @@ async def test_an_address_that_is_no_sound_one_of_the_web_is_refused(
         server.files["/go"] = redirect(url)
         assert (await failing(files, "http://files.example.test/go")).code == code
         assert dialled == [PUBLIC]
+
+
+async def test_a_name_that_can_be_none_is_refused() -> None:
+    async with open_files() as files:
+        for url in (f"http://{'a' * 70}.test/a.jpg", f"http://{'a.' * 200}test/a.jpg", "http://a..test/a.jpg"):
+            assert isinstance(await failing(files, url), Refused | Transient)
+
+
+@given(
+    address=st.sampled_from([0x7F000001, 0x0A000001, 0xC0A80001, 0xA9FEA9FE, 0]),
+    parts=st.integers(1, 4),
+    forms=st.lists(st.sampled_from(["{}", "0{:o}", "0x{:x}", "0X{:X}", "00{:o}"]), min_size=4, max_size=4),
+    end=st.sampled_from(["", ".", "..", ":80", "%20"]),
+)
+def test_no_way_to_write_a_private_address_is_dialled(address: int, parts: int, forms: list[str], end: str) -> None:
+    """Systems take one to four numbers, in three notations, the last of which fills what is left."""
+    first = [(address >> 24 - 8 * n) & 0xFF for n in range(parts - 1)]
+    numbers = [*first, address & ((1 << 8 * (5 - parts)) - 1)]
+    host = ".".join(form.format(number) for form, number in zip(forms, numbers, strict=False))
+
+    async def fetch() -> list[str]:
+        async with FileServer() as server, open_files(resolver=Names()) as files:
+            with pytest.MonkeyPatch.context() as patch:
+                dialled = internet(patch, server)
+                with pytest.raises(FerrymanError):
+                    await files.fetch(f"http://{host}{end}/", MOST)
+                return dialled
+
+    assert asyncio.run(fetch()) == []
 
 
 # own servers
