@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from io import BytesIO
 from typing import Any, Final, NamedTuple, TypeVar
 
 import orjson
@@ -166,7 +167,9 @@ def _multipart(parts: Sequence[Part]) -> FormData:
     data = FormData(quote_fields=False, default_to_multipart=True)
     for part in parts:
         filename = None if part.filename is None else visible(part.filename)
-        data.add_field(part.name, part.value, filename=filename, content_type=part.content_type)
+        # a file goes out piece by piece: as bytes it would hold up all other calls until it is written
+        value = BytesIO(part.value) if isinstance(part.value, bytes) else part.value
+        data.add_field(part.name, value, filename=filename, content_type=part.content_type)
     return data
 
 

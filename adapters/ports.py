@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from multidict import MultiMapping
 
@@ -96,6 +96,11 @@ class FetchedFile:
     body: bytes
 
 
+LONGEST_FILE_S: Final = 180.0
+"""For so long at most a message waits for its file: for those before it, until it is fetched, for its place at the rate
+limit, and until it is uploaded."""
+
+
 class Files(Protocol):
     """Fetches files of other people's servers, safely: no address inside our own network, no endless body."""
 
@@ -128,9 +133,11 @@ class Sender(Protocol):
 class SenderMaker(Protocol):
     """Makes a sender. *account*: gives the account's values by their names (each sender's docstring has them), and is
     asked at each call, as a secret may change. *public_url*: how the outside reaches us, for providers that are told
-    where to report; None: they are told nothing."""
+    where to report; None: they are told nothing. *files*: fetches what a provider is to have by upload."""
 
-    def __call__(self, gate: Gate, *, account: Callable[[], Mapping[str, str]], public_url: str | None) -> Sender: ...
+    def __call__(
+        self, gate: Gate, *, account: Callable[[], Mapping[str, str]], public_url: str | None, files: Files
+    ) -> Sender: ...
 
     def refusal(self, content: Content) -> str | None:
         """As `Sender.refusal`, of every account of the provider: a static method of the sender's class."""

@@ -54,7 +54,7 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A file at *url*, which the provider fetches."""
+    """A file at *url*. The provider fetches it there, unless Ferryman does, as it does for hosts of ours."""
 
     url: str
     type: MediaType

@@ -18,7 +18,7 @@ from adapters.cgb.live_directory import LiveCgb
 from adapters.cgb.recipients import Recipients, repeatable
 from adapters.gate import Gate
 from adapters.http import coded
-from adapters.ports import Claim
+from adapters.ports import Claim, Files
 from schemas.errors import Refused, Transient
 from schemas.messages import Choices, Content, Media, OutboundMessage, Taken, Template, Text
 from schemas.phone import Phone
@@ -52,7 +52,9 @@ class CgbSender:
     and, for the template NAME in lower case, `template_NAME`: the id of its flow.
     """
 
-    def __init__(self, gate: Gate, *, account: Callable[[], Mapping[str, str]], public_url: str | None) -> None:
+    def __init__(
+        self, gate: Gate, *, account: Callable[[], Mapping[str, str]], public_url: str | None, files: Files
+    ) -> None:
         first = account()
         base_url, cache_s = first["url"], float(first.get("cache_s", CACHE_S))
         self._account = account

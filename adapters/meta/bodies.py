@@ -8,8 +8,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from adapters.meta import templates
+from adapters.uploads import Uploaded
 from schemas.cleaned import visible
-from schemas.messages import Choice, Choices, Content, Media, Template, Text
+from schemas.media import WORDS
+from schemas.messages import Choice, Choices, Content, Media, MediaType, Template, Text
 
 LONGEST_TEXT: Final = 4096
 LONGEST_CAPTION: Final = 1024
@@ -30,11 +32,6 @@ _NOT_TAKEN: Final[Mapping[str, frozenset[str]]] = {
     "video": frozenset({".mov", ".avi", ".mkv", ".webm", ".wmv", ".gif"}),
     "audio": frozenset({".wav", ".flac", ".wma", ".aiff"}),
 }
-_TAKEN: Final[Mapping[str, str]] = {
-    "image": "JPEG or PNG",
-    "video": "MP4 or 3GP",
-    "audio": "AAC, AMR, MP3, M4A or OGG with Opus",
-}
 
 
 def refusal(content: Content) -> str | None:
@@ -50,15 +47,26 @@ def refusal(content: Content) -> str | None:
             return _of_choices(content)
 
 
-def body_of(content: Content) -> dict[str, Any]:
-    """The part of a request that says what is sent; of a content that is not refused."""
+def file_of(content: Content) -> tuple[str, MediaType] | None:
+    """The address and the kind of the file that *content* shows, where it shows one; of one that is not refused."""
+    match content:
+        case Media():
+            return content.url, content.type
+        case Template():
+            return templates.file_of(content)
+    return None
+
+
+def body_of(content: Content, uploaded: Uploaded | None = None) -> dict[str, Any]:
+    """The part of a request that says what is sent; of a content that is not refused. *uploaded*: its file, where Meta
+    has it; else the file goes by its address."""
     match content:
         case Text():
             return {"type": "text", "text": {"body": shown(content.body), "preview_url": False}}
         case Template():
-            return {"type": "template", "template": templates.body_of(content)}
+            return {"type": "template", "template": templates.body_of(content, uploaded)}
         case Media():
-            return {"type": content.type, content.type: _file(content)}
+            return {"type": content.type, content.type: _file(content, uploaded)}
         case Choices():
             return {"type": "interactive", "interactive": _question(content)}
 
@@ -68,8 +76,8 @@ def shown(text: str) -> str:
     return "\n".join(visible(line) for line in text.splitlines())
 
 
-def _file(media: Media) -> dict[str, str]:
-    file = {"link": media.url}
+def _file(media: Media, uploaded: Uploaded | None) -> dict[str, str]:
+    file = templates.file_body(media.url, media.type, uploaded)
     if media.caption:
         file["caption"] = shown(media.caption)
     if media.filename and media.type == "document":  # WhatsApp shows the name of no other file
@@ -101,7 +109,7 @@ def _of_media(media: Media) -> str | None:
         return "the file has no address that WhatsApp can fetch; give one that begins with https://"
     ending = splitext(parts.path)[1].lower()
     if ending in _NOT_TAKEN.get(media.type, ()):
-        return f"WhatsApp takes no {ending} file as {media.type}; send {_TAKEN[media.type]}, or send it as a document"
+        return f"WhatsApp takes no {ending} file as {media.type}; send {WORDS[media.type]}, or send it as a document"
     if media.caption and media.type == "audio":
         return "WhatsApp shows no caption with audio; send the text as a message of its own"
     return _length("the caption", shown(media.caption), LONGEST_CAPTION) if media.caption else None

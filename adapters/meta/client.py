@@ -7,14 +7,17 @@ the code decides. A success says only that the message is accepted: statuses tel
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
 from adapters.gate import Gate, Look
-from adapters.http import MAX_RETRY_AFTER_S, Reply, coded, lost, retry_after
+from adapters.http import MAX_RETRY_AFTER_S, Part, Reply, coded, lost, retry_after
 from adapters.masking import masked, texts_of, without_sent
+from adapters.ports import FetchedFile
+from adapters.uploads import UPLOAD_S
 from schemas.errors import ChannelDown, FerrymanError, Refused, Transient, Uncertain
 from schemas.messages import Taken
 from schemas.webhooks.meta_codes import CODES, Code, code_of
@@ -25,6 +28,13 @@ _OF_THE_ACCOUNT: Final = frozenset({401, 402, 403, 404, 405, 407})
 _USAGE: Final = "X-Business-Use-Case-Usage"
 _NO_SUCH_OBJECT: Final = 33
 """The code, and next to the code 100 the subcode, for an id of a number that is wrong or not ours."""
+
+
+_OF_A_FILE: Final = "media attachment ID"
+"""In Meta's words for an id of a file that it does not know, which has the code of any wrong parameter."""
+
+NO_SUCH_FILE: Final = "meta-100-file"
+FILE_REFUSED: Final = "meta-131053"
 
 
 class MetaCalls:
@@ -45,6 +55,39 @@ class MetaCalls:
         """Mark something; done twice it is as done once, so nothing of it is ever uncertain. Raises as `send`."""
         await self._post(body, marked, write=False)
 
+    async def upload(self, file: FetchedFile) -> str:
+        """Give Meta a file; returns its id, which is the sending number's. One that is given twice has two. Raises as
+        `mark`."""
+        account = self._account()
+        headers = {"Authorization": f"Bearer {account['access_token']}"}
+        parts = [
+            Part("messaging_product", "whatsapp"),
+            Part("type", file.content_type),
+            Part("file", file.body, file.name, file.content_type),
+        ]
+
+        def judged(reply: Reply) -> Any:
+            private = texts_of([list(headers.values()), account["phone_number_id"], file.name])
+            return self._judge(reply, _id_of, write=False, private=private)
+
+        number = _number(account)
+        gate = replace(self._gate, timeout_s=UPLOAD_S)
+        id: str = await gate.request(
+            "POST",
+            f"{number}/media",
+            judged,
+            headers=headers,
+            parts=parts,
+            about=file.name,  # Meta may fail over one file and take all others
+            neutral=lambda: self._neutral(number, headers),
+            asks=True,
+        )
+        return id
+
+    def demand_open(self) -> None:
+        """Raises: ChannelClosed where no message could be sent now."""
+        self._gate.channel.check("write")
+
     async def _post(
         self,
         body: Mapping[str, Any],
@@ -56,14 +99,11 @@ class MetaCalls:
     ) -> Any:
         account = self._account()
         headers = {"Authorization": f"Bearer {account['access_token']}"}
-        number = f"{account['url'].rstrip('/')}/{account['phone_number_id']}"
+        number = _number(account)
 
         def judged(reply: Reply) -> Any:
             private = texts_of([list(headers.values()), account["phone_number_id"], body])
             return self._judge(reply, read, write=write, private=private)
-
-        def neutral() -> Look:
-            return Look(f"{number}?fields=id", headers, lambda reply: self._judge(reply, _anything, write=False))
 
         return await self._gate.request(
             "POST",
@@ -72,14 +112,22 @@ class MetaCalls:
             headers=headers,
             json={"messaging_product": "whatsapp", **body},
             about=about,
-            neutral=neutral,
+            neutral=lambda: self._neutral(number, headers),
             asks=not write,
             claim=claim,
         )
 
+    def _neutral(self, number: str, headers: Mapping[str, str]) -> Look:
+        return Look(f"{number}?fields=id", headers, lambda reply: self._judge(reply, _anything, write=False))
+
     def _judge(self, reply: Reply, read: Callable[[Any], Any], *, write: bool, private: Iterable[str] = ()) -> Any:
         channel = self._gate.channel.name
         return judge(reply, read, channel=channel, write=write, private=private, now=datetime.now(UTC))
+
+
+def _number(account: Mapping[str, str]) -> str:
+    """The address of the sending number."""
+    return f"{account['url'].rstrip('/')}/{account['phone_number_id']}"
 
 
 def judge(
@@ -123,6 +171,12 @@ def marked(data: Any) -> bool | None:
     return True if isinstance(data, dict) and data.get("success") is True else None
 
 
+def _id_of(data: Any) -> str | None:
+    """The id of a file that an answer names; None where it names none."""
+    id = data.get("id") if isinstance(data, dict) else None
+    return id if isinstance(id, str) and id else None
+
+
 def _anything(data: Any) -> bool | None:
     return True if isinstance(data, dict) and "error" not in data else None
 
@@ -135,7 +189,9 @@ def _by_code(failure: Mapping[str, Any], reply: Reply, channel: str, now: dateti
     if code is None:
         return _by_status(reply, channel, now, write=write)
     text = f"Meta: {code.means} (error {number})"
-    return coded(_error(code, text, reply, channel, now, write=write), f"meta-{number}")
+    of_file = number == 100 and _OF_A_FILE in str(failure.get("message"))
+    error = _error(code, text, reply, channel, now, write=write)
+    return coded(error, NO_SUCH_FILE if of_file else f"meta-{number}")
 
 
 def _error(code: Code, text: str, reply: Reply, channel: str, now: datetime, *, write: bool) -> FerrymanError:

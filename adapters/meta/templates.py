@@ -17,8 +17,9 @@ from posixpath import splitext
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from adapters.uploads import Uploaded
 from schemas.cleaned import visible
-from schemas.messages import Template
+from schemas.messages import MediaType, Template
 
 HEADER: Final = "header"
 FALLBACK: Final = "fallback_message"
@@ -29,7 +30,7 @@ _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(?:_[A-Za-z]{2,4})?")
 _PLACE: Final = re.compile(r"[1-9][0-9]{0,2}")
 _BUTTON: Final = re.compile(r"button_([0-9])")
 _BLANKS: Final = re.compile(" {5,}")
-_KINDS: Final[Mapping[str, str]] = {
+_KINDS: Final[Mapping[str, MediaType]] = {
     ".jpg": "image",
     ".jpeg": "image",
     ".png": "image",
@@ -65,19 +66,36 @@ def _of_variables(variables: Mapping[str, str]) -> str | None:
     return None
 
 
-def body_of(template: Template) -> dict[str, Any]:
-    """The object `template` of a request; of one that is not refused."""
+def file_of(template: Template) -> tuple[str, MediaType] | None:
+    """The address and the kind of the file in its header, where there is one."""
+    header = template.variables.get(HEADER, "")
+    kind = _kind(header) if _is_address(header) else None
+    return None if kind is None else (header.strip(), kind)
+
+
+def file_body(url: str, kind: MediaType, uploaded: Uploaded | None) -> dict[str, str]:
+    """A file as a request names it: by its id where it is *uploaded*, else by its address."""
+    if uploaded is None:
+        return {"link": url}
+    # of an uploaded document the person would see no name
+    return {"id": uploaded.id} | ({"filename": visible(uploaded.name)} if kind == "document" else {})
+
+
+def body_of(template: Template, uploaded: Uploaded | None = None) -> dict[str, Any]:
+    """The object `template` of a request; of one that is not refused. *uploaded*: the file of its header."""
     body: dict[str, Any] = {"name": template.name, "language": {"code": template.language}}
-    if components := list(_components(template.variables)):
+    if components := list(_components(template, uploaded)):
         body["components"] = components
     return body
 
 
-def _components(variables: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    if (header := variables.get(HEADER)) is not None:
-        kind = _kind(header) if _is_address(header) else None
-        parameter = _text(header) if kind is None else {"type": kind, kind: {"link": header.strip()}}
-        yield {"type": "header", "parameters": [parameter]}
+def _components(template: Template, uploaded: Uploaded | None) -> Iterator[dict[str, Any]]:
+    variables = template.variables
+    if (file := file_of(template)) is not None:
+        url, kind = file
+        yield {"type": "header", "parameters": [{"type": kind, kind: file_body(url, kind, uploaded)}]}
+    elif (header := variables.get(HEADER)) is not None:
+        yield {"type": "header", "parameters": [_text(header)]}
     body = _of_the_body(variables)
     if all(_PLACE.fullmatch(name) for name in body):
         parameters = [_text(body[name]) for name in sorted(body, key=int)]
@@ -109,7 +127,7 @@ def _is_address(value: str) -> bool:
     return value.strip().lower().startswith(("http://", "https://"))
 
 
-def _kind(address: str) -> str | None:
+def _kind(address: str) -> MediaType | None:
     try:
         return _KINDS.get(splitext(urlsplit(address.strip()).path)[1].lower())
     except ValueError:

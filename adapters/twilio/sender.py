@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from adapters.gate import Gate
-from adapters.ports import Claim
+from adapters.ports import Claim, Files
 from adapters.twilio.client import Account, make_message
 from adapters.twilio.source import status_url
 from schemas.errors import Refused
@@ -36,7 +36,9 @@ class TwilioSender:
     takes a file's name from its address, so a file is sent without the one that is asked for.
     """
 
-    def __init__(self, gate: Gate, *, account: Callable[[], Mapping[str, str]], public_url: str | None) -> None:
+    def __init__(
+        self, gate: Gate, *, account: Callable[[], Mapping[str, str]], public_url: str | None, files: Files
+    ) -> None:
         self._gate = gate
         self._account = account
         self._public_url = public_url

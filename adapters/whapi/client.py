@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
 from adapters.gate import Gate, Look
-from adapters.http import Reply, coded, lost, retry_after
+from adapters.http import Part, Reply, coded, lost, retry_after
 from adapters.masking import masked, texts_of, without_sent
-from adapters.ports import Claim
+from adapters.ports import Claim, FetchedFile
+from adapters.uploads import UPLOAD_S
 from schemas.errors import ChannelDown, FerrymanError, Refused, Transient, Uncertain
 
 CHANNEL: Final = "whapi"
@@ -29,7 +31,12 @@ _OF_THE_ACCOUNT: Final = frozenset({401, 402, 403, 405})
 
 _CHANNEL_WORDS: Final = re.compile(r"\b(?:channel|token)\b", re.I)
 _OTHER_WORDS: Final = re.compile(r"\b(?:chat|contact|group|recipient|participant|number|media|file|message)\b", re.I)
+_FILE_WORDS: Final = re.compile(r"\b(?:media|file)\b", re.I)
 _STATES: Final = frozenset({"INIT", "LAUNCH", "QR", "STOP", "SYNC_ERROR", "ERROR", "NOT_INIT"})
+
+
+OF_A_FILE: Final = "-file"
+"""How the code of a refusal ends whose words are about a file."""
 
 
 class _NotFound(ChannelDown):
@@ -90,6 +97,30 @@ class WhapiCalls:
             claim=claim,
         )
 
+    async def upload(self, file: FetchedFile) -> str:
+        """Give Whapi a file; returns its id. Its type is what its name says. Raises as `ask`."""
+        headers = self._headers()
+        judged = _judged(lambda answer: id_of_file(answer) is not None, [headers, {"name": file.name}], write=False)
+        parts = [Part("media", file.body, file.name, file.content_type)]
+        gate = replace(self._gate, timeout_s=UPLOAD_S)
+        answer = await gate.request(
+            "POST",
+            self._base_url + "/media",
+            judged,
+            headers=headers,
+            parts=parts,
+            about=file.name,  # Whapi may fail over one file and take all others
+            neutral=lambda: Look(self._base_url + "/health", headers, _judged(_any, [headers], write=False)),
+            asks=True,
+        )
+        id = id_of_file(answer)
+        assert id is not None
+        return id
+
+    def demand_open(self) -> None:
+        """Raises: ChannelClosed where no message could be sent now."""
+        self._gate.channel.check("write")
+
     async def demand_linked(self) -> None:
         """Look whether the channel can send now. An answer that does not tell counts as a yes.
 
@@ -114,6 +145,14 @@ class WhapiCalls:
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._token()}"}
+
+
+def id_of_file(answer: Any) -> str | None:
+    """The id of a file that was uploaded, in `{"media": [{"id": …}]}` or in the object itself; None: it has none."""
+    media = answer.get("media")
+    found = media[0] if isinstance(media, list) and media else media if isinstance(media, dict) else answer
+    id = found.get("id") if isinstance(found, dict) else None
+    return id.strip() or None if isinstance(id, str) else None
 
 
 def _any(answer: Any) -> bool:
@@ -158,6 +197,8 @@ def _failure(status: int, kind: int, heard: str, wait_s: float | None, *, write:
     text, code = f"Whapi: HTTP {status}", f"http-{status}"
     if kind != status:
         text, code = f"{text}, error {kind}", f"{code}-error-{kind}"
+    if kind < 500 and _FILE_WORDS.search(heard):
+        code += OF_A_FILE
     error: FerrymanError
     if kind == 429:
         error = Transient(text, retry_after_s=wait_s, limited=True)

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from adapters.gate import Gate
 from adapters.http import coded
-from adapters.ports import Claim
-from adapters.whapi.client import WhapiCalls
-from schemas.errors import Refused, Uncertain
+from adapters.ports import Claim, Files
+from adapters.uploads import Uploaded, Uploads, is_ours
+from adapters.whapi.client import OF_A_FILE, WhapiCalls
+from schemas.errors import Refused, Transient, Uncertain
 from schemas.messages import Choice, Choices, Content, Media, OutboundMessage, Taken, Template, Text
 
 TEXT_LENGTH: Final = 4096
@@ -31,14 +32,20 @@ _PERSON: Final = "@s.whatsapp.net"
 
 
 class WhapiSender:
-    """The `Sender` of a Whapi channel. *account* has `url`, the address of the API, and `token`, that of the channel.
+    """The `Sender` of a Whapi channel. *account* has `url`, the address of the API, and `token`, that of the channel;
+    it may have `upload_hosts`, whose files go by the ids that Whapi gives them, as Whapi advises for files that go to
+    several people (see `is_ours`).
 
     After a call that may or may not have sent its message, the channel is looked at before the next one: one that has
     lost its phone would leave every message in doubt.
     """
 
-    def __init__(self, gate: Gate, *, account: Callable[[], Mapping[str, str]], public_url: str | None) -> None:
+    def __init__(
+        self, gate: Gate, *, account: Callable[[], Mapping[str, str]], public_url: str | None, files: Files
+    ) -> None:
+        self._account = account
         self._calls = WhapiCalls(gate, account()["url"], lambda: account()["token"])
+        self._uploads = Uploads(files, self._calls.upload, taken={})
         self._doubted = False
 
     @staticmethod
@@ -61,12 +68,18 @@ class WhapiSender:
         if self._doubted:
             await self._calls.demand_linked()
             self._doubted = False
-        path, body = _request(message)
+        uploaded = await self._uploaded(message.content)
+        path, body = _request(message, uploaded)
         try:
             answer = await self._calls.send(path, body, _is_told, claim=claim, about=message.to.digits)
         except Uncertain:
             self._doubted = True
             raise
+        except Refused as error:
+            if uploaded is None or not uploaded.remembered or not error.code.endswith(OF_A_FILE):
+                raise
+            self._uploads.forget(uploaded.id)
+            raise coded(Transient(f"{error}: the file is uploaded anew"), error.code) from None
         if answer.get("sent") is False:
             raise coded(Refused("Whapi: it says that it has not sent the message, and not why"), "not-sent")
         taken = answer["message"]
@@ -74,15 +87,24 @@ class WhapiSender:
         person = isinstance(chat, str) and chat.endswith(_PERSON)
         return Taken(taken["id"].strip(), chat.removesuffix(_PERSON) if person else None)
 
+    async def _uploaded(self, content: Content) -> Uploaded | None:
+        """The file of *content*, where it goes by an id."""
+        if not isinstance(content, Media) or not is_ours(content.url, self._account().get("upload_hosts", "")):
+            return None
+        self._calls.demand_open()  # no file is fetched while no message can go out
+        return await self._uploads.of(content.url, content.type)
 
-def _request(message: OutboundMessage) -> tuple[str, dict[str, Any]]:
-    """The path and the body of the call that sends *message*."""
+
+def _request(message: OutboundMessage, uploaded: Uploaded | None) -> tuple[str, dict[str, Any]]:
+    """The path and the body of the call that sends *message*. *uploaded*: its file, where Whapi has it."""
     to = {"to": f"{message.to.digits}{_PERSON}"}
     match message.content:
         case Text(body):
             return "/messages/text", to | {"body": body}
         case Media(url, type, caption, filename):
             further = {"caption": caption, "filename": filename}
+            if uploaded is not None:
+                url, further["filename"] = uploaded.id, filename or (uploaded.name if type == "document" else None)
             return f"/messages/{type}", to | {"media": url} | {name: text for name, text in further.items() if text}
         case Choices(text, items):
             return "/messages/interactive", to | {"body": {"text": text}} | _tappable(items)

@@ -19,6 +19,7 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from adapters.ports import LONGEST_FILE_S
 from adapters.postgres import deliveries, messages, opt_outs, windows
 from adapters.postgres.deliveries import Sent
 from adapters.postgres.messages import Asked, Ended, MessageState
@@ -197,6 +198,6 @@ WORKER: Final[Worker[MessageDeps]] = Worker(
     buried=buried,
     channels=CHANNELS,
     on_uncertain="hold",
-    # each call of a provider may wait for its answer and its place
-    deadline_s=lambda s: 3 * (s.cgb_timeout / 1000 + 30) + 30,
+    # each call of a provider may wait for its answer and its place; a file may be fetched and uploaded before
+    deadline_s=lambda s: 3 * (s.cgb_timeout / 1000 + 30) + 30 + LONGEST_FILE_S,
 )

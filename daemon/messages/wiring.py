@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from adapters.postgres import messages
@@ -18,7 +19,7 @@ from daemon.bus.worker import Domain, Outside
 from daemon.messages.scheduling import duties
 
 if TYPE_CHECKING:
-    from adapters.ports import Sender
+    from adapters.ports import Files, Sender
     from adapters.postgres.pool import Pool
     from daemon.settings.model import Settings
 
@@ -46,14 +47,17 @@ class MessageDeps:
 
 @asynccontextmanager
 async def _opened(outside: Outside) -> AsyncIterator[MessageDeps]:
+    from adapters.files import open_files
+
     states: Batcher[Asked, MessageState] = Batcher(partial(messages.states, outside.pool))
-    yield MessageDeps(
-        senders={(name, DEFAULT): _sender(outside, name) for name in configured(outside.settings)},
-        state=states.submit,
-        claim=partial(messages.claim, outside.pool),
-        unclaim=partial(messages.unclaim, outside.pool),
-        requeue=partial(_requeue, outside.pool),
-    )
+    async with open_files(own=own_servers(outside.settings)) as files:
+        yield MessageDeps(
+            senders={(name, DEFAULT): _sender(outside, name, files) for name in configured(outside.settings)},
+            state=states.submit,
+            claim=partial(messages.claim, outside.pool),
+            unclaim=partial(messages.unclaim, outside.pool),
+            requeue=partial(_requeue, outside.pool),
+        )
 
 
 async def _requeue(pool: Pool, id: UUID) -> bool:
@@ -88,11 +92,25 @@ _NEEDS: Final[Mapping[str, Mapping[str, str]]] = {
 _SECRETS: Final = frozenset({"cgb_api_key", "meta_access_token", "twilio_auth_token", "whapi_token"})
 
 
-def _sender(outside: Outside, provider: str) -> Sender:
+def own_servers(settings: Settings) -> list[str]:
+    """The addresses of the servers whose files are fetched also where they are in our own network."""
+    providers = [str(getattr(settings, _NEEDS[name]["url"])) for name in configured(settings)]
+    return providers if settings.chatwoot_base_url is None else [settings.chatwoot_base_url, *providers]
+
+
+def upload_hosts(settings: Settings) -> tuple[str, ...]:
+    """The hosts whose files are fetched and uploaded, where a provider takes them so. Where the settings name none:
+    that of FERRYMAN_PUBLIC_URL, and Chatwoot's, which may be out of a provider's reach."""
+    ours = (settings.ferryman_public_url, settings.chatwoot_base_url)
+    return settings.messages_upload_hosts or tuple(urlsplit(url).netloc.lower() for url in ours if url is not None)
+
+
+def _sender(outside: Outside, provider: str, files: Files) -> Sender:
     return SENDERS[provider]()(
         gate_to(outside, provider, _SYSTEMS[provider]),
         account=partial(_account, outside, provider),
         public_url=outside.settings.ferryman_public_url,
+        files=files,
     )
 
 
@@ -103,6 +121,7 @@ def _account(outside: Outside, provider: str) -> Mapping[str, str]:
         name: outside.secret(setting) if setting in _SECRETS else str(getattr(settings, setting))
         for name, setting in _NEEDS[provider].items()
     }
+    values["upload_hosts"] = ",".join(upload_hosts(settings))
     if provider == CGB:
         values |= {"cache_s": str(settings.cgb_cache_timeout)}
         values |= {f"template_{name}": flow for name, flow in settings.cgb_templates.items()}

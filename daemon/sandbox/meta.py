@@ -19,6 +19,7 @@ from aiohttp.typedefs import Handler
 
 from daemon.sandbox.faults import Fault, Faults, body_json, spoiled
 from daemon.sandbox.ledger import Asked, Ledger
+from daemon.sandbox.meta_media import MOST_BYTES, MetaMedia
 from daemon.sandbox.meta_rules import Wrong, places, wrong
 from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID, MetaWebhooks, batch, contact, failed, message, status, value
 
@@ -71,7 +72,8 @@ class MetaSandbox:
     """The simulator, as an async context manager. *port* 0: any free one; *url* is known once it runs. *callback_url*:
     the Ferryman that is told of statuses, signed with *app_secret*; None: nobody is.
 
-    Attributes for tests: `ledger`, `faults`, `switches`, `sent`, and `read`: the messages that were marked as read.
+    Attributes for tests: `ledger`, `faults`, `switches`, `sent`, `media`: the files that it has, and `read`: the
+    messages that were marked as read.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class MetaSandbox:
         self.switches = Switches()
         self.sent: list[Sent] = []
         self.read: list[str] = []
+        self.media = MetaMedia()
         self._app_secret = app_secret
         self._host, self._port = host, port
         self._times: dict[str, deque[float]] = {}
@@ -98,10 +101,11 @@ class MetaSandbox:
         self._http: ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        app = web.Application(middlewares=[self._judge])
+        app = web.Application(middlewares=[self._judge], client_max_size=MOST_BYTES)
         app.add_routes(
             [
                 web.post(f"/{VERSION}/{PHONE_NUMBER_ID}/messages", self._messages),
+                web.post(f"/{VERSION}/{PHONE_NUMBER_ID}/media", self._upload),
                 web.get(f"/{VERSION}/{PHONE_NUMBER_ID}", self._number),
             ]
         )
@@ -142,9 +146,10 @@ class MetaSandbox:
     @web.middleware
     async def _judge(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The way of a request: write it down, check its token and its fault, then perform it."""
-        body = body_json(await request.read())
+        body = None if request.path.endswith("/media") else body_json(await request.read())
         told = body if isinstance(body, dict) else {}
         action = "look" if request.method == "GET" else "mark" if "status" in told else "send"
+        action = "upload" if request.path.endswith("/media") else action
         person = str(told.get("to", "")).removeprefix("+")
         entry = self.ledger.open(method=request.method, path=request.path, action=action, contact=person)
         answer = await self._answer(request, handler, entry)
@@ -174,12 +179,16 @@ class MetaSandbox:
     async def _number(self, request: web.Request) -> web.Response:
         return web.json_response({"id": PHONE_NUMBER_ID})
 
+    async def _upload(self, request: web.Request) -> web.Response:
+        taken = self.media.take(await request.post())
+        return error(taken.code, taken.details) if isinstance(taken, Wrong) else web.json_response({"id": taken})
+
     async def _messages(self, request: web.Request) -> web.Response:
         body = body_json(await request.read())
         if isinstance(body, dict) and body.get("status") == "read":
             self.read.append(str(body.get("message_id")))
             return web.json_response({"success": True})
-        if (why := wrong(body) or self._refusal(body)) is not None:
+        if (why := wrong(body) or self.media.wrong(body) or self._refusal(body)) is not None:
             how = self.switches
             return error(why.code, why.details, http=how.error_status, headers=how.error_headers)
         return self._take(body)

@@ -11,6 +11,7 @@ import asyncio
 import re
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
+from uuid import uuid4
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -23,6 +24,9 @@ TOKEN: Final = "sandbox-channel-token"  # noqa: S105 - the simulator's own
 
 _CONTACT: Final = re.compile(r"\+?[\d\s().-]{7,31}")
 _DIGITS: Final = re.compile(r"[^0-9]")
+MOST_BYTES: Final = 101 * 1024 * 1024
+"""Of a request."""
+
 _KINDS: Final = ("text", "image", "video", "audio", "voice", "document", "gif", "sticker", "interactive")
 _BUTTONS: Final = frozenset({"quick_reply", "url", "call", "copy"})
 
@@ -49,7 +53,8 @@ class Switches:
 class WhapiSandbox:
     """The simulator, as an async context manager. *port* 0: any free one; *url* is known once it runs. *token*: the one
     that it takes. *callback_url*: where its webhook goes, with *callback_secret* in X-Webhook-Secret. Attributes for
-    tests: `ledger`, `faults`, `switches`, `messages`, and `asked`: the numbers of each check."""
+    tests: `ledger`, `faults`, `switches`, `messages`, `media`: the files that were uploaded, by their ids, and `asked`:
+    the numbers of each check."""
 
     def __init__(
         self,
@@ -66,17 +71,19 @@ class WhapiSandbox:
         self.faults = Faults()
         self.switches = Switches()
         self.asked: list[list[str]] = []
+        self.media: dict[str, bytes] = {}
         self._host = host
         self._port = port
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
-        app = web.Application(middlewares=[self._judge])
+        app = web.Application(middlewares=[self._judge], client_max_size=MOST_BYTES)
         app.add_routes(
             [
                 web.post("/contacts", self._check),
                 web.head("/contacts/{contact}", self._has),
                 web.get("/health", self._health),
+                web.post("/media", self._upload),
                 web.get("/messages/list/{contact}", self._list),
                 *(web.post(f"/messages/{kind}", self._send) for kind in _KINDS),
             ]
@@ -100,7 +107,8 @@ class WhapiSandbox:
     @web.middleware
     async def _judge(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The way of a request: write it down, check its token and its fault, then perform it."""
-        action, contact = _about(request.method, request.path, body_json(await request.read()))
+        body = None if request.path == "/media" else body_json(await request.read())
+        action, contact = _about(request.method, request.path, body)
         entry = self.ledger.open(method=request.method, path=request.path, action=action, contact=contact)
         answer = await self._answer(request, handler, entry)
         entry.status = answer.status if request.transport is not None else None
@@ -155,6 +163,9 @@ class WhapiSandbox:
             return _no(400, "Wrong request parameters")
         if (content := _content(kind, asked)) is None:
             return _no(400, "Wrong request parameters")
+        media = asked.get("media", "https://")
+        if not media.startswith(("https://", "http://", "data:")) and media not in self.media:
+            return _no(404, "Specified media not found")
         digits, switches = chat.removesuffix(PERSON), self.switches
         if switches.state != "AUTH":
             return _no(500, "Channel is not authorized")
@@ -167,6 +178,14 @@ class WhapiSandbox:
         outcome = switches.outcomes.get(digits, switches.outcome)
         message = self.messages.take(kind, chat, content, outcome, switches.delay_s)
         return web.json_response({"sent": True, "message": message})
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        part = (await request.post()).get("media")
+        if not isinstance(part, web.FileField) or "." not in part.filename:
+            return _no(400, "Wrong request parameters")
+        id = f"{part.filename.rpartition('.')[2]}-{uuid4().hex}"
+        self.media[id] = part.file.read()
+        return web.json_response({"media": [{"id": id}]})
 
     async def _list(self, request: web.Request) -> web.Response:
         found = self.messages.of(request.match_info["contact"])
@@ -181,6 +200,8 @@ def _about(method: str, path: str, body: Any) -> tuple[str, str]:
     if method == "POST" and path.startswith("/messages/"):
         chat = chat_of(body.get("to")) if isinstance(body, dict) else None
         return "send", (chat or "").removesuffix(PERSON)
+    if path == "/media":
+        return "upload", ""
     action = {"POST": "check", "HEAD": "has"}.get(method, "list" if path.startswith("/messages/") else "health")
     return action, path.rpartition("/")[2] if action in ("has", "list") else ""
 

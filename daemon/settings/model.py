@@ -18,6 +18,7 @@ from daemon.settings.values import (
     Emulator,
     EnvFile,
     FernetKeys,
+    Hosts,
     HttpAddress,
     Keys,
     OwnToken,
@@ -158,6 +159,7 @@ class Settings(BaseModel):
     whapi_token: Token | None = None
     whapi_rate_per_minute: Annotated[int, whole(1, 1_000_000)] = 20
     messages_default_provider: Provider = "cgb"
+    messages_upload_hosts: Hosts = ()  # in lower case; empty: of ferryman_public_url and chatwoot_base_url
 
     # archive; neither a service account nor an emulator: files under ferryman_data_dir
     gcs_project_id: Plain | None = None

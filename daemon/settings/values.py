@@ -96,6 +96,13 @@ def _branches(value: object) -> tuple[str, ...]:
     return words
 
 
+def _hosts(value: object) -> tuple[str, ...]:
+    words = tuple(word.lower() for word in parse_words(value))
+    if not all(word == "*" or re.fullmatch(r"[a-z0-9_.-]{1,253}(?::[0-9]{1,5})?", word) for word in words):
+        raise ValueError("must be a comma-separated list of hosts, as files.example.com or chat.local:3000, or *")
+    return words
+
+
 def _plain(value: object) -> str:
     """Printable ASCII on one line, because the value is sent in a header or a URL."""
     if not isinstance(value, str) or not value.strip() or not (value.isascii() and value.isprintable()):
@@ -263,4 +270,5 @@ Directory: TypeAlias = Annotated[Path, _path_of("a directory")]
 EnvFile: TypeAlias = Annotated[Path, _path_of("a file")]
 Sources: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(parse_words)]
 Branches: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_branches)]
+Hosts: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_hosts)]
 Workers: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_workers)]

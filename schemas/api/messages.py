@@ -32,7 +32,7 @@ class TemplateIn(_In):
 
 
 class MediaIn(_In):
-    """A file that the provider fetches at *url*."""
+    """A file at *url*. The provider fetches it there, or Ferryman, where it is on one of its own hosts."""
 
     url: Annotated[str, Field(pattern=r"^https?://\S+$", max_length=2000)]
     type: MediaType

@@ -34,6 +34,7 @@ from schemas.errors import (
 from schemas.messages import Choice, Choices, Content, Media, Taken, Template, Text
 from schemas.phone import Phone
 from tests.support.gates import gate_on
+from tests.support.made_up_files import NO_FILES
 from tests.support.sending import PHONE, Claims, message, sends
 
 TEXT = Text("Your visa is ready")
@@ -67,7 +68,7 @@ def sender_on(
     limiter = limiter or RateLimiter(None, per_minute=None, max_wait_s=0.05)
     gate = gate_on(session, limiter=limiter, channel=Channel("cgb"), timeout_s=0.5)
     values = {"url": sandbox.url, "api_key": sandbox.token} | account
-    return SENDERS["cgb"]()(gate, account=lambda: values, public_url=None)
+    return SENDERS["cgb"]()(gate, account=lambda: values, public_url=None, files=NO_FILES)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from schemas.messages import Choice, Choices, Content, Media, OutboundMessage, T
 from schemas.phone import Phone
 from schemas.webhooks.meta_codes import CODES
 from tests.support.gates import gate_on
+from tests.support.made_up_files import NO_FILES
 
 TO = Phone("+972505550142")
 TIMEOUT_S = 3.0
@@ -78,11 +79,13 @@ def sender_on(
     **account: str,
 ) -> Sender:
     make = SENDERS["meta"]()
-    return make(gate(session, channel, limiter), account=lambda: sandbox.account() | account, public_url=None)
+    return make(
+        gate(session, channel, limiter), account=lambda: sandbox.account() | account, public_url=None, files=NO_FILES
+    )
 
 
 def meta_on(sandbox: MetaSandbox, session: ClientSession) -> MetaSender:
-    return MetaSender(gate(session), account=sandbox.account)
+    return MetaSender(gate(session), account=sandbox.account, files=NO_FILES)
 
 
 @pytest.fixture
@@ -480,7 +483,7 @@ async def test_a_message_that_has_no_place_is_not_claimed(sandbox: MetaSandbox, 
 async def test_a_new_token_is_taken_at_the_next_call(sandbox: MetaSandbox, session: ClientSession) -> None:
     channel = Channel("meta")
     account = sandbox.account() | {"access_token": "EAAOld"}
-    sender = SENDERS["meta"]()(gate(session, channel), account=lambda: account, public_url=None)
+    sender = SENDERS["meta"]()(gate(session, channel), account=lambda: account, public_url=None, files=NO_FILES)
     with pytest.raises(ChannelDown):
         await sender.send(to(), Claims(sandbox))
     account["access_token"] = sandbox.token

@@ -26,6 +26,7 @@ from schemas.envelope import Event
 from schemas.messages import Content, OutboundMessage, Template, Text
 from schemas.phone import Phone
 from tests.support.gates import gate_on
+from tests.support.made_up_files import NO_FILES
 from tests.support.until import until
 
 PERSON: Final = Phone("+972505550142")
@@ -60,7 +61,10 @@ class Ears:
 
         async with open_session() as session:
             sender = SENDERS["twilio"]()(
-                gate_on(session), account=lambda: self.sandbox.account, public_url=self.public_url
+                gate_on(session),
+                account=lambda: self.sandbox.account,
+                public_url=self.public_url,
+                files=NO_FILES,
             )
             await sender.send(message, claim)
         return message

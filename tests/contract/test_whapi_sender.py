@@ -27,6 +27,7 @@ from schemas.errors import (
 from schemas.messages import Choice, Choices, Content, Media, Taken, Template, Text
 from schemas.phone import Phone
 from tests.support.gates import gate_on
+from tests.support.made_up_files import NO_FILES
 from tests.support.sending import PHONE, Claims, message, sends
 
 TEXT = Text("Your visa is ready")
@@ -58,7 +59,7 @@ def sender_on(
     limiter = RateLimiter(None, per_minute=None, max_wait_s=0.05)
     gate = gate_on(session, limiter=limiter, channel=channel or Channel("whapi"), timeout_s=0.5)
     account = {"url": url or sandbox.url, "token": token or sandbox.token}
-    return SENDERS["whapi"]()(gate, account=lambda: account, public_url=None)
+    return SENDERS["whapi"]()(gate, account=lambda: account, public_url=None, files=NO_FILES)
 
 
 @pytest.fixture
@@ -152,7 +153,7 @@ async def test_the_token_is_asked_for_at_each_call(
     sandbox: WhapiSandbox, session: ClientSession, claims: Claims
 ) -> None:
     account = {"url": f"{sandbox.url}/", "token": "old"}
-    sender = SENDERS["whapi"]()(gate_on(session), account=lambda: account, public_url=None)
+    sender = SENDERS["whapi"]()(gate_on(session), account=lambda: account, public_url=None, files=NO_FILES)
     account["token"] = sandbox.token
     assert (await sender.send(message(TEXT), claims)).provider_id is not None
 

@@ -16,6 +16,7 @@ from adapters.postgres.pool import Pool
 from daemon.sandbox.meta import MetaSandbox
 from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID
 from tests.support.daemons import Running, environment, ferryman, running
+from tests.support.file_server import HTML, PDF, FileServer, redirect
 from tests.support.until import until
 
 SECRET: Final = "meta-app-secret-0123456789"
@@ -96,6 +97,34 @@ async def test_a_message_reaches_its_last_state_and_is_shown_with_its_statuses(
         assert sorted(update["status"] for update in shown["updates"]) == ["delivered", "read", "sent"]
         assert (await api.get(second))["error_code"] == "131026"
     assert meta.sends() == {first: 1, second: 1}
+
+
+async def test_a_file_of_ours_is_uploaded_once_and_goes_by_its_id(
+    tmp_path: Path, sending: dict[str, Any], meta: MetaSandbox, db: Pool
+) -> None:
+    async with FileServer() as files:
+        files.files |= {"/visa.pdf": PDF, "/login.jpg": HTML, "/go.jpg": redirect("http://169.254.169.254/latest")}
+        chatwoot = {
+            "CHATWOOT_BASE_URL": files.url,
+            "CHATWOOT_API_ACCESS_TOKEN": "chat-token",
+            "CHATWOOT_ACCOUNT_ID": "1",
+        }
+        async with running(tmp_path, **sending, **chatwoot) as here:
+            meta.callback_url, api = here.url, Api(here)
+            for n in range(4):
+                await meta.write(phone(n)[1:], "good morning")
+            await until(lambda: db.fetchval("SELECT count(*) = 4 FROM customer_windows"), "the windows")
+            for n in range(2):
+                await api.send(phone(n), media={"url": f"{files.url}/visa.pdf", "type": "document"})
+            page = await api.send(phone(2), media={"url": f"{files.url}/login.jpg", "type": "image"})
+            inside = await api.send(phone(3), media={"url": f"{files.url}/go.jpg", "type": "image"})
+            await until(all_are(db, delivered=2, failed=2), "the end of all")
+            assert "web page" in (await api.get(page))["error"]
+            assert "private network" in (await api.get(inside))["error"]
+    (kept,) = meta.media.kept.items()
+    assert kept[1].body == PDF
+    assert [one.body["document"] for one in meta.sent] == [{"id": kept[0], "filename": "visa.pdf"}] * 2
+    assert files.asked["/visa.pdf"] == 1
 
 
 async def test_free_text_is_sent_to_a_person_who_has_written_and_stopped_by_their_stop(

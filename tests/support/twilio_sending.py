@@ -19,6 +19,7 @@ from daemon.sandbox.twilio import TwilioSandbox
 from schemas.errors import FerrymanError
 from schemas.messages import Content, OutboundMessage, Text
 from schemas.phone import Phone
+from tests.support.made_up_files import NO_FILES
 
 PERSON: Final = Phone("+972505550142")
 PRIVATE: Final = ("972505550142", "5550142", "sandbox-auth-token", "canary", "AC000000")
@@ -55,7 +56,8 @@ def sender_on(
         system="Twilio",
         timeout_s=0.5,
     )
-    return SENDERS["twilio"]()(gate, account=lambda: sandbox.account | dict(values), public_url=public_url)
+    make = SENDERS["twilio"]()
+    return make(gate, account=lambda: sandbox.account | dict(values), public_url=public_url, files=NO_FILES)
 
 
 def message(content: Content = Text("canary")) -> OutboundMessage:  # noqa: B008 - it is frozen

@@ -21,6 +21,7 @@ from schemas.messages import Content, OutboundMessage, Template, Text
 from schemas.phone import Phone
 from tests.support.gates import gate_on
 from tests.support.listening import KEY, Open, Rig, check_problem
+from tests.support.made_up_files import NO_FILES
 from tests.support.until import until
 
 NEW: Final = "app_secret_0002"
@@ -135,7 +136,7 @@ async def send(sandbox: MetaSandbox, session: ClientSession, to: str, content: C
     async def claim() -> None:
         return None
 
-    taken = await MetaSender(gate, account=sandbox.account).send(sent, claim)
+    taken = await MetaSender(gate, account=sandbox.account, files=NO_FILES).send(sent, claim)
     assert taken.provider_id is not None
     return str(sent.id), taken.provider_id
 

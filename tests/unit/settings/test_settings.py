@@ -80,6 +80,7 @@ def test_texts_become_values() -> None:
         FERRYMAN_WORKERS="contact-sync, journal,",
         FERRYMAN_ALLOW_UNSIGNED="orders,360dialog",
         FERRYMAN_MESSAGE_BRANCHES="IL, se",
+        MESSAGES_UPLOAD_HOSTS="Files.example.com, chat.local:3000",
         ORDERS_API_KEY="one-0123456789abcdef, two-0123456789abcdef",
         TWILIO_ACCOUNT_SID="AC1",
         TWILIO_AUTH_TOKEN="t",
@@ -95,6 +96,7 @@ def test_texts_become_values() -> None:
     assert settings.ferryman_workers == ("contact-sync", "journal")
     assert settings.ferryman_allow_unsigned == ("orders", "360dialog")
     assert settings.ferryman_message_branches == ("il", "se")
+    assert settings.messages_upload_hosts == ("files.example.com", "chat.local:3000")
     assert [key.get_secret_value() for key in settings.orders_api_key] == [
         "one-0123456789abcdef",
         "two-0123456789abcdef",
@@ -150,6 +152,9 @@ def test_an_empty_value_counts_as_not_set() -> None:
         ("FERRYMAN_SECRET_KEY", "c2hvcnQ="),
         ("FERRYMAN_SECRET_KEY", FERNET.replace("=", "!")),
         ("MESSAGES_DEFAULT_PROVIDER", "pigeon"),
+        ("MESSAGES_UPLOAD_HOSTS", "https://files.example.com"),
+        ("MESSAGES_UPLOAD_HOSTS", "files.example.com/visas"),
+        ("MESSAGES_UPLOAD_HOSTS", "files.example.com files.example.org"),
         ("SYNC_CONFLICT_STRATEGY", "oldest"),
     ],
 )
