@@ -20,7 +20,7 @@ class MetaSender:
     number (META_PHONE_NUMBER_ID); `access_token` (META_ACCESS_TOKEN).
 
     Up to three choices with titles of at most 20 characters are buttons, others a list that `Choose` opens. Files go by
-    their address. `adapters/meta/templates.py` says how variables fill a template. Our id of a message comes back in
+    their address. `schemas/template_parts.py` says how variables fill a template. Our id of a message comes back in
     each of its statuses, as `biz_opaque_callback_data`: a message whose answer was lost is found by it.
     """
 
