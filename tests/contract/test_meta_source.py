@@ -451,7 +451,6 @@ def test_fifty_statuses_are_fifty_events() -> None:
         {"entry": None},
         {"entry": [{"id": "1", "changes": []}]},
         {"entry": [{"id": "1"}]},
-        batch({"event": "APPROVED", "message_template_id": 1}, field="message_template_status_update"),
         batch(value(statuses=[{"id": "wacid.1", "type": "call", "status": "RINGING"}]), field="calls"),
         batch(value(messages=[message(ID, "wamid.OLD")]), field="history"),
         batch(value(errors=[{"code": 130429}])),
