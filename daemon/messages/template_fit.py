@@ -59,6 +59,7 @@ class Unfit(FerrymanError):
 
 def definition_of(template: Template, known: Known) -> TemplateDefinition:
     """The definition that *template* names. Raises: Unfit where there is none, or it cannot be sent now."""
+    assert known.name == template.name, "the definitions are of another template"
     there = {one.language: one for one in known.definitions}
     if not there:
         at = f"{known.synced_at:%Y-%m-%d %H:%M} UTC"
