@@ -31,7 +31,7 @@ def definition(
     others in place of these."""
     shown = {} if header is None else {"format": header} if header in _FILES else {"format": "TEXT", "text": header}
     components: list[dict[str, Any]] = [{"type": "HEADER", **shown}] if shown else []
-    components.append({"type": "BODY", "text": body, "example": {"body_text": [[str(time.time())]]}})
+    components.append({"type": "BODY", "text": body})
     if buttons:
         components.append({"type": "BUTTONS", "buttons": [dict(one) for one in buttons]})
     named = any(not place.isdecimal() for place in _PLACE.findall(body))
@@ -49,17 +49,22 @@ def definition(
 
 
 def page(templates: Sequence[Mapping[str, Any]], query: Mapping[str, str], url: str, token: str) -> dict[str, Any]:
-    """The answer to a *query* for a part of the list. As Meta does, it names the next page with the *token* in it, and
-    a cursor also where no page follows."""
+    """The answer to a *query* for a part of the list. As Meta does, it signs the addresses of examples anew, names the
+    next page with the *token* in it, and a cursor also where no page follows."""
     at = int(base64.b64decode(query["after"])) if "after" in query else 0
     until = at + int(query.get("limit", "25"))
     wanted = set(query["fields"].split(",")) | {"id"} if "fields" in query else None
-    rows = [{k: v for k, v in one.items() if wanted is None or k in wanted} for one in templates[at:until]]
+    rows = [{k: v for k, v in _signed(one).items() if wanted is None or k in wanted} for one in templates[at:until]]
     after = base64.b64encode(str(until).encode()).decode()
     paging: dict[str, Any] = {"cursors": {"before": "MA==", "after": after}}
     if until < len(templates):
         paging["next"] = f"{url}?access_token={token}&limit={until - at}&after={after}"
     return {"data": rows} | ({"paging": paging} if rows else {})
+
+
+def _signed(template: Mapping[str, Any]) -> dict[str, Any]:
+    example = {"header_handle": [f"https://cdn.example.test/h?signature={time.monotonic_ns()}"]}
+    return {**template, "components": [{**one, "example": example} for one in template["components"]]}
 
 
 def refusal(templates: Sequence[Mapping[str, Any]], sent: Mapping[str, Any]) -> Wrong | None:
