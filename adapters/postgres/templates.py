@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, cast
 
 import orjson
@@ -12,6 +12,9 @@ import orjson
 from adapters.postgres.json_text import json_text
 from adapters.postgres.pool import Connection, Pool, Record
 from schemas.templates import Known, TemplateDefinition
+
+SLACK: Final = timedelta(minutes=1)
+"""By how much the clock of a provider, which tells whole seconds, may differ from ours."""
 
 _COLUMNS: Final = """
 t.name, t.language, t.status, t.category, t.parameter_format, t.components::text, t.quality, t.provider_template_id
@@ -81,7 +84,7 @@ UPDATE templates SET status = COALESCE($5, status), category = COALESCE($6, cate
   gone_at = CASE WHEN $8 THEN $9 ELSE gone_at END, told_at = GREATEST($9, told_at)
 WHERE provider = $1 AND name = $2 AND language = $3
   AND ($4::text IS NULL OR provider_template_id IS NULL OR provider_template_id = $4)
-  AND (told_at IS NULL OR told_at <= $9)
+  AND (told_at IS NULL OR told_at <= $9) AND synced_at <= $9 + $10::interval
 """
 _OF_NAME: Final = """
 SELECT account, provider_template_id FROM templates
@@ -185,8 +188,8 @@ async def listed(
 
 
 def difference(stored: Sequence[Stored], read: Sequence[TemplateDefinition], began: datetime) -> Difference:
-    """What the list *read* changes. What webhooks have told of a template after *began*, when its reading began, is
-    newer than the list."""
+    """What the list *read* changes. What webhooks have told of a template since *began*, when its reading began, is
+    newer than the list, and so is what they have told shortly before (SLACK)."""
     old = {(one.definition.name, one.definition.language): one for one in stored}
     new, changed = [], []
     for one in {(one.name, one.language): one for one in read}.values():
@@ -194,7 +197,7 @@ def difference(stored: Sequence[Stored], read: Sequence[TemplateDefinition], beg
         if before is None:
             new.append(one)
             continue
-        if before.told_at is not None and before.told_at > began:
+        if before.told_at is not None and before.told_at > began - SLACK:
             if before.gone:
                 continue
             told = before.definition
@@ -237,7 +240,8 @@ async def want(conn: Connection | Pool, provider: str, accounts: Sequence[str]) 
 
 
 async def tell(conn: Connection, told: Sequence[Told]) -> None:
-    """Keep what providers have told; of each template the latest counts. Of a template that no list has, and where only
+    """Keep what providers have told; of each template the latest counts, and what is older than its list is known from
+    that. Of a template that no list has, and where only
     the whole list tells what has changed, the lists are read anew."""
     for one in sorted(told, key=lambda one: (one.provider, one.name, one.language, one.at)):
         rows = await conn.fetch(_OF_NAME, one.provider, one.name, one.language)
@@ -245,7 +249,7 @@ async def tell(conn: Connection, told: Sequence[Told]) -> None:
         if one.again or not theirs:
             every = [row["account"] for row in await conn.fetch(_ACCOUNTS, one.provider)]
             await want(conn, one.provider, theirs or every)
-        given = (one.provider_id, one.status, one.category, one.quality, one.deleted, one.at)
+        given = (one.provider_id, one.status, one.category, one.quality, one.deleted, one.at, SLACK)
         await conn.execute(_TELL, one.provider, one.name, one.language, *given)
 
 

@@ -157,7 +157,7 @@ def test_a_list_makes_the_table_what_it_says_but_for_what_was_told_since(
     rows: Sequence[tuple[str | None, bool, int | None, str | None]],
 ) -> None:
     """Each row: its status in the table (None: it is not there), whether it is gone, when a webhook has told of it
-    (before or after the list), and its status in the list."""
+    (before or after the list was begun), and its status in the list."""
     before, read = {}, []
     for n, (stored, gone, since, listed) in enumerate(rows):
         at = None if since is None else NOON + since * MINUTE
@@ -198,6 +198,12 @@ async def test_what_comes_late_takes_no_newer_word_back(db: Pool) -> None:
     await store(db, made())
     await tell(db, told(status="APPROVED", at=NOON + 2 * MINUTE), told(status="PAUSED"))
     await tell(db, told(status="DISABLED"))
+    assert await stands(db) == Standing("APPROVED", gone=False)
+
+
+async def test_what_is_told_days_late_is_known_from_the_list_already(db: Pool) -> None:
+    await store(db, made())
+    await tell(db, told(status="PAUSED", at=NOON - timedelta(days=2)))
     assert await stands(db) == Standing("APPROVED", gone=False)
 
 
