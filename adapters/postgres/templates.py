@@ -243,14 +243,21 @@ async def tell(conn: Connection, told: Sequence[Told]) -> None:
     """Keep what providers have told; of each template the latest counts, and what is older than its list is known from
     that. Of a template that no list has, and where only
     the whole list tells what has changed, the lists are read anew."""
-    for one in sorted(told, key=lambda one: (one.provider, one.name, one.language, one.at)):
-        rows = await conn.fetch(_OF_NAME, one.provider, one.name, one.language)
-        theirs = [row["account"] for row in rows if one.provider_id in (None, row["provider_template_id"])]
-        if one.again or not theirs:
-            every = [row["account"] for row in await conn.fetch(_ACCOUNTS, one.provider)]
-            await want(conn, one.provider, theirs or every)
+    in_order = sorted(told, key=lambda one: (one.provider, one.name, one.language, one.at))
+    for one in in_order:  # locks in the order of `store`: the account's row, then its templates
+        await _want_for(conn, one)
+    for one in in_order:
         given = (one.provider_id, one.status, one.category, one.quality, one.deleted, one.at, SLACK)
         await conn.execute(_TELL, one.provider, one.name, one.language, *given)
+
+
+async def _want_for(conn: Connection, one: Told) -> None:
+    """Where *one* does not tell all that has changed, the lists are to be read anew that may have its template."""
+    rows = await conn.fetch(_OF_NAME, one.provider, one.name, one.language)
+    theirs = [row["account"] for row in rows if one.provider_id in (None, row["provider_template_id"])]
+    if one.again or not theirs:
+        every = [row["account"] for row in await conn.fetch(_ACCOUNTS, one.provider)]
+        await want(conn, one.provider, theirs or every)
 
 
 def _definition(row: Record) -> TemplateDefinition:

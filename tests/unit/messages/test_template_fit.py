@@ -3,8 +3,10 @@ rules for any template and any variables."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from daemon.messages.template_fit import LONGEST_BODY, LONGEST_CODE, LONGEST_HEA
 from daemon.sandbox import meta_templates
 from daemon.sandbox.meta_templates import definition
 from schemas.messages import Template
+from schemas.template_parts import parts_of
 from schemas.templates import Known, TemplateDefinition, places_of
 
 READ = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
@@ -212,6 +215,15 @@ def test_the_full_names_are_put_in_place_of_the_short_ones() -> None:
 def test_the_places_of_a_template_are_told_by_the_names_of_their_variables() -> None:
     row = definition(body="{{2}} {{1}}", header="IMAGE", buttons=[REPLY, URL, CALL, CODE])
     assert places_of(read(row)).names == ["header", "1", "2", "(button_0)", "button_1", "button_3"]
+
+
+def test_every_name_that_the_page_gives_to_senders_has_its_meaning() -> None:
+    page = (Path(__file__).parents[3] / "deploy" / "SENDING.md").read_text(encoding="utf-8")
+    table = page.partition("\n## Templates\n")[2].partition("\n## ")[0]
+    cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    names = [name for cell in cells for name in re.findall("`([^`]+)`", cell)]
+    assert len(names) > 8
+    assert {name for name in names if name in parts_of({name: "a"}).body} == set()
 
 
 # any template, any variables
