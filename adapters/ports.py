@@ -19,6 +19,7 @@ from schemas.envelope import Event
 from schemas.errors import Malformed
 from schemas.messages import Content, OutboundMessage, Taken
 from schemas.phone import Phone
+from schemas.templates import TemplateDefinition
 
 if TYPE_CHECKING:
     from adapters.gate import Gate
@@ -142,6 +143,23 @@ class SenderMaker(Protocol):
     def refusal(self, content: Content) -> str | None:
         """As `Sender.refusal`, of every account of the provider: a static method of the sender's class."""
         ...
+
+
+class TemplateList(Protocol):
+    """Reads the templates of one account of a provider, and changes nothing."""
+
+    async def read(self) -> list[TemplateDefinition]:
+        """All templates of the account; a call for each page of its list. Nothing is returned where one page fails.
+
+        Never raises Uncertain.
+        """
+        ...
+
+
+class TemplateListMaker(Protocol):
+    """Makes a list of templates. *account*: as of a SenderMaker."""
+
+    def __call__(self, gate: Gate, *, account: Callable[[], Mapping[str, str]]) -> TemplateList: ...
 
 
 class NoIdentity(Malformed):

@@ -18,7 +18,7 @@ from adapters.vizi import source as orders
 from adapters.whapi import source as whapi
 
 if TYPE_CHECKING:
-    from adapters.ports import CheckerMaker, DirectoryStyle, SenderMaker
+    from adapters.ports import CheckerMaker, DirectoryStyle, SenderMaker, TemplateListMaker
 
 SOURCES: Final = (
     orders.SOURCE,
@@ -98,3 +98,19 @@ SENDERS: Final[Mapping[str, Callable[[], SenderMaker]]] = {
     "whapi": _whapi_sender,
 }
 """The senders by their provider."""
+
+
+def _meta_templates() -> TemplateListMaker:
+    from adapters.meta.template_list import MetaTemplates
+
+    return MetaTemplates
+
+
+def _cgb_templates() -> TemplateListMaker:
+    from adapters.cgb.template_list import CgbFlows
+
+    return CgbFlows
+
+
+TEMPLATE_LISTS: Final[Mapping[str, Callable[[], TemplateListMaker]]] = {"cgb": _cgb_templates, "meta": _meta_templates}
+"""The lists of templates by their provider."""

@@ -18,6 +18,9 @@ META: Final = "meta"
 TWILIO: Final = "twilio"
 WHAPI: Final = "whapi"
 
+DEFAULT: Final = "default"
+"""The account that the settings name."""
+
 SCOPES: Final = {CGB: "cgb:account", META: "meta:sender", TWILIO: "twilio:sender", WHAPI: "whapi:channel"}
 """Channel -> what its rate limit counts by. CGB limits the account as a whole, to 100 requests in 60 seconds by its
 refusals."""

@@ -38,6 +38,7 @@ TYPES: Final[Mapping[str, str]] = {
     "message.requested": "messages",
     "message.sent": "messages",
     "message.failed": "messages",
+    "template.changed": "messages",
     "delivery.updated": "deliveries",
     "record.changed": "records",
 }

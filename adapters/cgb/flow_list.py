@@ -25,7 +25,9 @@ class Flow(NamedTuple):
     remembered: bool
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
+    """A flow, as the list has it."""
+
     id: str
     name: str
 
@@ -37,7 +39,7 @@ class FlowList:
         self._calls = calls
         self._cache_s = cache_s
         self._clock = clock
-        self._rows: list[_Row] = []
+        self._rows: list[Row] = []
         self._fetched_at = float("-inf")
         self._fetching = asyncio.Lock()
 
@@ -53,6 +55,11 @@ class FlowList:
             fresh = await self._younger_than(min(AGAIN_S, self._cache_s))
             found = _match(self._rows, name)
         return None if found is None else Flow(found.id, remembered=not fresh)
+
+    async def every(self) -> list[Row]:
+        """All flows, by a list that is at most *cache_s* seconds old."""
+        await self._younger_than(self._cache_s)
+        return list(self._rows)
 
     def forget(self) -> None:
         """The account has other flows by now."""
@@ -70,7 +77,7 @@ class FlowList:
         return True
 
 
-def _match(rows: list[_Row], name: str) -> _Row | None:
+def _match(rows: list[Row], name: str) -> Row | None:
     wanted = name.casefold()
     for found in (
         [row for row in rows if row.name == name],
@@ -90,9 +97,9 @@ def _is_flow_list(answer: Any) -> bool:
     return is_list(answer) and bool(_rows_of(answer)) == bool(inner(answer))
 
 
-def _rows_of(answer: Any) -> list[_Row]:
+def _rows_of(answer: Any) -> list[Row]:
     return [
-        _Row(flow_id, name.strip())
+        Row(flow_id, name.strip())
         for row in inner(answer)
         if isinstance(name := row.get("name"), str) and (flow_id := text_id(row.get("id")))
     ]

@@ -22,6 +22,7 @@ from adapters.ports import Claim, Files
 from schemas.errors import Refused, Transient
 from schemas.messages import Choices, Content, Media, OutboundMessage, Taken, Template, Text
 from schemas.phone import Phone
+from schemas.template_parts import components_of, why_unusable
 
 TEXT_LENGTH: Final = 4096
 """What WhatsApp takes, in characters; CGB names no limit."""
@@ -139,9 +140,11 @@ class CgbSender:
 
 def _in_meta_s_form(template: Template, language: str, to: Phone) -> dict[str, Any]:
     """A template of WhatsApp, as its own API takes it. Raises: Refused where the variables are of no one form."""
+    if (why := why_unusable(template.variables)) is not None:
+        raise coded(Refused(f"CGB: {why}"), "variables")
     shown: dict[str, Any] = {"name": template.name.strip(), "language": {"code": language}}
-    if template.variables:
-        shown["components"] = [{"type": "body", "parameters": _parameters(template.variables)}]
+    if components := components_of(template.variables):
+        shown["components"] = components
     return {
         "messaging_product": "whatsapp",
         "recipient_type": "individual",
@@ -149,17 +152,6 @@ def _in_meta_s_form(template: Template, language: str, to: Phone) -> dict[str, A
         "type": "template",
         "template": shown,
     }
-
-
-def _parameters(variables: Mapping[str, str]) -> list[dict[str, str]]:
-    """By position, where the names are 1, 2, … without a gap; else each by its name."""
-    positions = [str(number) for number in range(1, len(variables) + 1)]
-    if set(variables) == set(positions):
-        return [{"type": "text", "text": variables[position]} for position in positions]
-    if any(name.isdecimal() for name in variables):
-        text = "CGB: the variables are neither 1, 2, … without a gap nor all named: give all that the template has"
-        raise coded(Refused(text), "variables")
-    return [{"type": "text", "parameter_name": name, "text": value} for name, value in variables.items()]
 
 
 def _gone(refusal: Rejection) -> Transient:

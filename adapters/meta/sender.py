@@ -25,7 +25,7 @@ class MetaSender:
 
     Up to three choices with titles of at most 20 characters are buttons, others a list that `Choose` opens. A file goes
     by its address, and one that is on a host of `upload_hosts` by the id that Meta gives it.
-    `adapters/meta/templates.py` says how variables fill a template. Our id of a message comes back in each of its
+    `schemas/template_parts.py` says how variables fill a template. Our id of a message comes back in each of its
     statuses, as `biz_opaque_callback_data`: a message whose answer was lost is found by it.
     """
 

@@ -19,6 +19,7 @@ from daemon.cli.exits import FAILED
 from daemon.cli.screen import say, show_json
 from daemon.cli.tools import DryRun, Json, Text, When, Yes, confirm, opened
 from daemon.operator import sending
+from daemon.operator.templates import known_for
 from daemon.settings.model import Settings
 from schemas.api.messages import MessageIn
 from schemas.errors import UsageError
@@ -113,7 +114,8 @@ async def _send(
     settings: Settings, message: MessageIn, key: str | None, wait: bool, json: bool, dry_run: bool, yes: bool
 ) -> None:
     async with opened(settings) as (_, pool):
-        provider = sending.check(settings, message, utc_now()).provider
+        known = await known_for(pool, settings, message)
+        provider = sending.check(settings, message, utc_now(), known=known).provider
         if dry_run:
             say(f"would be sent by {provider}")
             return

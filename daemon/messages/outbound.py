@@ -7,6 +7,8 @@ The claim turns the row from `queued` into `sending` in a transaction of its own
 What is found `sending` later was claimed by a call whose end nobody has recorded: it is uncertain, and never sent again
 by itself. A call that was refused before anything happened gives its claim back.
 
+    template.changed    what a provider tells of a template is kept
+
     message.received    kept as an inbound message; free text may be sent to the person for 24 hours. A word that stops
                         messages, or starts them again, is honoured from then on
 """
@@ -20,7 +22,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from adapters.ports import LONGEST_FILE_S
-from adapters.postgres import deliveries, messages, opt_outs, windows
+from adapters.postgres import deliveries, messages, opt_outs, templates, windows
 from adapters.postgres.deliveries import Sent
 from adapters.postgres.messages import Asked, Ended, MessageState
 from adapters.postgres.opt_outs import Preference
@@ -32,6 +34,7 @@ from daemon.messages.content import parted
 from daemon.messages.preferences import told_preference, wants
 from daemon.messages.requests import Requested, requested
 from daemon.messages.rules import HEARD_BY, why_not
+from daemon.messages.template_news import told_of
 from daemon.messages.wiring import CHANNELS, MESSAGES, MessageDeps
 from schemas.envelope import Event
 from schemas.errors import FerrymanError, NotSent, Permanent, Transient, Uncertain
@@ -52,9 +55,12 @@ class _NotQueued(NotSent):
 
 
 async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
-    """Send a message, or note that one has come. Raises what the sender raises, and Malformed."""
+    """Send a message, or note that one has come, or what is new of a template. Raises what the sender raises, and
+    Malformed."""
     if event.type == "message.received":
         return _received(event)
+    if event.type == "template.changed":
+        return Done(rows=(told_of(event),))
     message = requested(event)
     heard_by = ",".join(HEARD_BY.get(message.provider, ()))
     state = await deps.state(Asked(message.id, line(message.to.e164), heard_by))
@@ -182,6 +188,7 @@ async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     await deliveries.lock(conn, [row.provider_id for row in sent])
     await windows.record(conn, [row for row in rows if isinstance(row, Written)])
     await opt_outs.keep(conn, [row for row in rows if isinstance(row, Preference)])
+    await templates.tell(conn, [row for row in rows if isinstance(row, templates.Told)])
     await messages.end(conn, [row for row in rows if isinstance(row, Ended)])
     await messages.end(conn, await deliveries.link(conn, sent))
     return ()
@@ -190,7 +197,7 @@ async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
 WORKER: Final[Worker[MessageDeps]] = Worker(
     name="outbound-messaging",
     reads=("messages",),
-    types=frozenset({"message.requested", "message.received"}),
+    types=frozenset({"message.requested", "message.received", "template.changed"}),
     begins="now",
     domain=MESSAGES,
     handle=handle,

@@ -13,10 +13,10 @@ from uuid import UUID
 from adapters.postgres import messages
 from adapters.postgres.messages import Asked, MessageState
 from adapters.registry import SENDERS
-from daemon.accounts import CGB, META, SCOPES, TWILIO, WHAPI, gate_to
+from daemon.accounts import CGB, DEFAULT, META, SCOPES, TWILIO, WHAPI, gate_to
 from daemon.bus.batcher import Batcher
 from daemon.bus.worker import Domain, Outside
-from daemon.messages.scheduling import duties
+from daemon.messages import scheduling, template_sync
 
 if TYPE_CHECKING:
     from adapters.ports import Files, Sender
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 CHANNELS: Final = (CGB, META, TWILIO, WHAPI)
 """The channels that messages go through."""
-
-DEFAULT: Final = "default"
-"""The account that the settings name."""
 
 _SYSTEMS: Final = {CGB: "CGB", META: "Meta", TWILIO: "Twilio", WHAPI: "Whapi"}
 
@@ -129,5 +126,9 @@ def _account(outside: Outside, provider: str) -> Mapping[str, str]:
 
 
 MESSAGES: Final[Domain[MessageDeps]] = Domain(
-    name="messages", opened=_opened, scopes={name: SCOPES[name] for name in CHANNELS}, duties=duties
+    name="messages",
+    opened=_opened,
+    metrics=template_sync.METRICS,
+    scopes={name: SCOPES[name] for name in CHANNELS},
+    duties=lambda outside: (*scheduling.duties(outside), *template_sync.duties(outside)),
 )

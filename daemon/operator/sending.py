@@ -10,20 +10,25 @@ from uuid import UUID, uuid4
 
 import orjson
 
-from adapters.postgres import messages
+from adapters.postgres import messages, templates
 from adapters.postgres.bus import outbox
 from adapters.postgres.messages import Request
 from adapters.postgres.operator import messages as stored
 from adapters.postgres.pool import Pool
 from adapters.registry import SENDERS
+from daemon.accounts import DEFAULT
 from daemon.messages.content import kind_of, to_json
 from daemon.messages.requests import event_id_of, event_of
-from daemon.messages.wiring import DEFAULT, lacking
+from daemon.messages.template_fit import Unfit, definition_of, fitted
+from daemon.messages.wiring import lacking
 from daemon.operator.faults import Conflict, NotThere, Unusable
+from daemon.operator.templates import known_for
 from daemon.settings.model import Settings
 from schemas.api.messages import MessageIn
 from schemas.envelope import Event
+from schemas.messages import Content, Template
 from schemas.phone import aliases, parse_phone
+from schemas.templates import Known
 
 MOST_LISTED: Final = 200
 _LATEST: Final = datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1)
@@ -31,6 +36,10 @@ _LATEST: Final = datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1)
 
 class NotSendable(Unusable):
     """The message cannot be sent as it is: the text says why, and what to do."""
+
+
+class UnknownTemplate(NotSendable):
+    """No list of templates has the one that the message names, or not in its language."""
 
 
 class KeyTaken(Conflict):
@@ -63,7 +72,11 @@ async def send(
     digest = sha256(orjson.dumps(given.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)).digest()
     if key is not None and (kept := await messages.key_of(pool, key)) is not None:
         return _again(kept, digest)
-    request = check(settings, given, now, purpose)
+    try:
+        request = check(settings, given, now, purpose, await known_for(pool, settings, given))
+    except UnknownTemplate:  # it may be a new one
+        await templates.want(pool, given.provider or settings.messages_default_provider, [given.account])
+        raise
     event, seq = event_of(request, now) if request.not_before is None else None, 0
     async with pool.acquire() as conn:
         transaction = conn.transaction()
@@ -89,8 +102,11 @@ def _again(kept: messages.Kept, digest: bytes) -> Queued:
     return Queued(kept.message_id)
 
 
-def check(settings: Settings, given: MessageIn, now: datetime, purpose: str = "") -> Request:
-    """The message as it would be stored. Raises: NotSendable."""
+def check(
+    settings: Settings, given: MessageIn, now: datetime, purpose: str = "", known: Known | None = None
+) -> Request:
+    """The message as it would be stored. *known*: the templates of its account that have the name of its own, as
+    `templates.known_for` loads them; None: they were never read, and only the provider knows. Raises: NotSendable."""
     phone = parse_phone(given.to)
     if phone is None:
         raise NotSendable("to is no usable phone: write it with its country code, as +COUNTRY NUMBER")
@@ -101,7 +117,7 @@ def check(settings: Settings, given: MessageIn, now: datetime, purpose: str = ""
         raise NotSendable(f"provider {provider} is not configured: set {', '.join(missing)}")
     if given.account != DEFAULT:
         raise NotSendable(f"account: there is none of that name; the settings name the account {DEFAULT}")
-    content = given.content()
+    content, category = _fitted(given.content(), known)
     if (refusal := SENDERS[provider]().refusal(content)) is not None:
         raise NotSendable(refusal)
     id = uuid4()
@@ -115,7 +131,21 @@ def check(settings: Settings, given: MessageIn, now: datetime, purpose: str = ""
         purpose=purpose,
         event_id=event_id_of(id),
         not_before=given.not_before if given.not_before is not None and given.not_before > now else None,
+        category=category or given.category,
     )
+
+
+def _fitted(content: Content, known: Known | None) -> tuple[Content, str | None]:
+    """*content* with the variables of a template by their full names, and the template's category. Raises:
+    NotSendable."""
+    if known is None or not isinstance(content, Template):
+        return content, None
+    try:
+        definition = definition_of(content, known)
+        category = None if definition.category is None else definition.category.lower()
+        return fitted(content, definition), category
+    except Unfit as unfit:
+        raise (UnknownTemplate if unfit.unknown else NotSendable)(str(unfit)) from None
 
 
 async def show(pool: Pool, id: UUID) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from uuid import uuid4
 from aiohttp import ClientError, ClientSession, web
 from aiohttp.typedefs import Handler
 
+from daemon.sandbox import meta_templates
 from daemon.sandbox.faults import Fault, Faults, body_json, spoiled
 from daemon.sandbox.ledger import Asked, Ledger
 from daemon.sandbox.meta_media import MOST_BYTES, MetaMedia
-from daemon.sandbox.meta_rules import Wrong, places, wrong
+from daemon.sandbox.meta_rules import Wrong, wrong
 from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID, MetaWebhooks, batch, contact, failed, message, status, value
 
 TOKEN: Final = "EAASandboxSandboxSandbox"  # noqa: S105 - the simulator's own
@@ -41,9 +42,9 @@ class Switches:
     of a failure. *gap_s*: seconds before each status. *together*: all statuses of a message come in one body.
     *open_windows*: who has written within 24 hours; None: everybody. Free text to others is taken, and then fails.
     *refused*: person -> the code that a send to them is answered with. *error_status*, *error_headers*: HTTP's, of such
-    an answer. *aliases*: person -> the WhatsApp id that is found for them. *templates*: (name, language) -> how many
-    variables; None: whatever is sent exists. *per_second*: messages that the number may send; *pair_burst*: messages to
-    one person within PAIR_S; None: no limit.
+    an answer. *aliases*: person -> the WhatsApp id that is found for them. *templates*: those of the account, as
+    `meta_templates.definition` makes them; None: whatever is sent exists, and the list is empty. *per_second*: messages
+    that the number may send; *pair_burst*: messages to one person within PAIR_S; None: no limit.
     """
 
     fates: dict[str, Sequence[str | int]] = field(default_factory=dict)
@@ -54,7 +55,7 @@ class Switches:
     error_status: int = 400
     error_headers: dict[str, str] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
-    templates: dict[tuple[str, str], int] | None = None
+    templates: list[dict[str, Any]] | None = None
     per_second: int | None = None
     pair_burst: int | None = None
 
@@ -107,6 +108,7 @@ class MetaSandbox:
                 web.post(f"/{VERSION}/{PHONE_NUMBER_ID}/messages", self._messages),
                 web.post(f"/{VERSION}/{PHONE_NUMBER_ID}/media", self._upload),
                 web.get(f"/{VERSION}/{PHONE_NUMBER_ID}", self._number),
+                web.get(f"/{VERSION}/{meta_templates.WABA_ID}/message_templates", self._templates),
             ]
         )
         self._http = ClientSession()
@@ -132,7 +134,8 @@ class MetaSandbox:
 
     def account(self) -> dict[str, str]:
         """The values of an account that may send here."""
-        return {"url": self.url, "phone_number_id": PHONE_NUMBER_ID, "access_token": self.token}
+        ids = {"phone_number_id": PHONE_NUMBER_ID, "waba_id": meta_templates.WABA_ID}
+        return {"url": self.url, "access_token": self.token, **ids}
 
     def sends(self) -> Counter[str]:
         """How many messages were taken for each id of the sender's own."""
@@ -142,6 +145,10 @@ class MetaSandbox:
         """The person whose phone has these digits writes to the number."""
         told = message(person, f"wamid.{uuid4().hex}==", text, timestamp=str(int(time.time())))
         await self._post(batch(value(contacts=[contact(person)], messages=[told])))
+
+    async def tell_of(self, field: str, template: dict[str, Any], **members: Any) -> None:
+        """Tell what has changed about *template*, as `meta_templates.change` has it."""
+        await self._post(meta_templates.change(field, template, **members))
 
     @web.middleware
     async def _judge(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -183,6 +190,10 @@ class MetaSandbox:
         taken = self.media.take(await request.post())
         return error(taken.code, taken.details) if isinstance(taken, Wrong) else web.json_response({"id": taken})
 
+    async def _templates(self, request: web.Request) -> web.Response:
+        url = f"{self.url}/{meta_templates.WABA_ID}/message_templates"
+        return web.json_response(meta_templates.page(self.switches.templates or [], request.query, url, self.token))
+
     async def _messages(self, request: web.Request) -> web.Response:
         body = body_json(await request.read())
         if isinstance(body, dict) and body.get("status") == "read":
@@ -197,13 +208,9 @@ class MetaSandbox:
         person = body["to"].removeprefix("+")
         if (code := self.switches.refused.get(person)) is not None:
             return Wrong(code, "refused on purpose")
-        if (known := self.switches.templates) is not None and body["type"] == "template":
-            template = body["template"]
-            wanted = known.get((template["name"], template["language"]["code"]))
-            if wanted is None:
-                return Wrong(132001, "Template name does not exist in the translation")
-            if wanted != places(template):
-                return Wrong(132000, "Number of parameters does not match the expected number of params")
+        known = self.switches.templates if body["type"] == "template" else None
+        if known is not None and (why := meta_templates.refusal(known, body["template"])) is not None:
+            return why
         if self._is_full("", 1.0, self.switches.per_second):
             return Wrong(130429, "Rate limit hit")
         if self._is_full(person, PAIR_S, self.switches.pair_burst):

@@ -29,12 +29,6 @@ def wrong(body: Any) -> Wrong | None:
     return None if details is None else Wrong(131009, details)
 
 
-def places(template: Mapping[str, Any]) -> int:
-    """How many variables of its body a template is sent with."""
-    components = [one for one in template.get("components", ()) if one.get("type") == "body"]
-    return sum(len(one.get("parameters", ())) for one in components)
-
-
 def _text(part: Mapping[str, Any]) -> str | None:
     return _within("text.body", part.get("body"), 4096)
 

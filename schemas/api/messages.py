@@ -55,7 +55,8 @@ class ChoicesIn(_In):
 
 
 class MessageIn(_In):
-    """One message: exactly one of *text*, *template*, *media* and *choices*."""
+    """One message: exactly one of *text*, *template*, *media* and *choices*. *category*: what it is for; that of a
+    template goes before it, where the template is known."""
 
     to: Annotated[str, Field(min_length=1, max_length=60)]
     provider: Provider | None = None
@@ -65,6 +66,7 @@ class MessageIn(_In):
     media: MediaIn | None = None
     choices: ChoicesIn | None = None
     not_before: AwareDatetime | None = None
+    category: Literal["utility", "marketing", "authentication"] | None = None
 
     @model_validator(mode="after")
     def _one_content(self) -> Self:

@@ -4,9 +4,9 @@
         "contacts": […], "messages": […], "statuses": […]}}]}]}
 
 Every part of a batch becomes an event of its own: a message, or a change of what a person wants to get, a
-`message.received`; a status a `delivery.updated`. Other fields (of templates, the account, calls, …) tell of neither,
-and become nothing. A part that is not understood becomes an event as well, and fails visibly in the worker: it must not
-hold up the parts beside it.
+`message.received`; a status a `delivery.updated`; a change of a template a `template.changed`. Other fields (of the
+account, calls, …) tell of none of these, and become nothing. A part that is not understood becomes an event as well,
+and fails visibly in the worker: it must not hold up the parts beside it.
 
 An event is named by the id of its message, whoever hands it on. So a message that comes both by Meta and by 360dialog
 is one.
@@ -27,6 +27,7 @@ from schemas.identity import key
 from schemas.moments import from_epoch
 from schemas.phone import Phone, parse_phone
 from schemas.told import STATUSES, WHATSAPP, message_data, odd_data, status_data
+from schemas.webhooks import meta_templates
 from schemas.webhooks.meta_codes import CODES, code_of
 
 SYSTEM: Final = "meta"
@@ -64,8 +65,8 @@ def sample_body(contact_id: str, now: datetime) -> bytes:
 
 
 class _Part(NamedTuple):
-    """An element of a batch. *place*: the name of the list that it stands in, "" where the batch is odd there.
-    *beside*: the value that the list stands in."""
+    """An element of a batch. *place*: the name of the list that it stands in, "" where the batch is odd there;
+    or the field of a change of a template. *beside*: the value that the list stands in, or the entry."""
 
     place: str
     element: Any
@@ -96,6 +97,8 @@ def _parts(doc: Mapping[str, Any]) -> Iterator[_Part]:
                 yield _Part("", change, {})
             elif isinstance(field := change.get("field", "messages"), str) and field in _FIELDS:
                 yield from _of_value(field, change.get("value"))
+            elif isinstance(field, str) and field in meta_templates.FIELDS:
+                yield _Part(field, change.get("value"), entry)
 
 
 def _of_value(field: str, value: Any) -> Iterator[_Part]:
@@ -116,6 +119,8 @@ def _elements(value: Any) -> Any:
 
 def _event(part: _Part, source: str, now: datetime) -> Event:
     """The event of one element."""
+    if part.place in meta_templates.FIELDS:
+        return meta_templates.changed(part.place, part.element, part.beside.get("time"), source=source, now=now)
     element = part.element if isinstance(part.element, dict) else {}
     their_id = None if part.place == PREFERENCES else _word(element.get("id"))
     name = their_id or content_digest({"part": part.element}).hex()

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import ClientSession
 
 from daemon.sandbox.meta import MetaSandbox
+from daemon.sandbox.meta_templates import definition
 from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID
 
 TO = "972505550142"
@@ -100,7 +101,7 @@ async def test_a_wrong_token_or_number_takes_nothing(sandbox: MetaSandbox) -> No
 
 
 async def test_templates_are_those_of_the_account(sandbox: MetaSandbox) -> None:
-    sandbox.switches.templates = {("parcel_ready", "en_US"): 2}
+    sandbox.switches.templates = [definition(body="{{1}} {{2}}")]
     assert await ask(sandbox, to(template("a", "b"))) is None
     assert await ask(sandbox, to(template("a"))) == 132000
     assert await ask(sandbox, to(template("a", "b", language="he"))) == 132001

@@ -18,6 +18,7 @@ from adapters.dialog360.source import SOURCE as DIALOG360
 from adapters.meta.source import SOURCE as META
 from adapters.ports import Source, Webhook
 from daemon.contacts.validation import Terms, told_by
+from daemon.sandbox.meta_templates import change, definition
 from daemon.sandbox.meta_webhooks import AT, batch, contact, escaped, failed, message, signature, status, value
 from schemas.envelope import Event
 from schemas.errors import Malformed
@@ -452,7 +453,6 @@ def test_fifty_statuses_are_fifty_events() -> None:
         {"entry": None},
         {"entry": [{"id": "1", "changes": []}]},
         {"entry": [{"id": "1"}]},
-        batch({"event": "APPROVED", "message_template_id": 1}, field="message_template_status_update"),
         batch(value(statuses=[{"id": "wacid.1", "type": "call", "status": "RINGING"}]), field="calls"),
         batch(value(messages=[message(ID, "wamid.OLD")]), field="history"),
         batch(value(errors=[{"code": 130429}])),
@@ -464,6 +464,25 @@ def test_fifty_statuses_are_fifty_events() -> None:
 @both
 def test_what_tells_of_no_message_is_taken_and_makes_no_event(source: Source, document: dict[str, Any]) -> None:
     assert taken(document, source) == []
+
+
+@both
+def test_a_change_of_a_template_is_an_event_of_its_own_beside_messages(source: Source) -> None:
+    document = change("message_template_status_update", definition("parcel_ready", "pt_BR"), at=AT, event="PAUSED")
+    document["entry"] += batch(value(messages=[message(ID, "wamid.IN1")]))["entry"]
+    changed, beside = taken(document, source)
+    assert (changed.type, changed.source, beside.type) == ("template.changed", source.name, "message.received")
+    assert {name: told(changed)[name] for name in ("system", "status", "at")} == {
+        "system": "meta",
+        "status": "PAUSED",
+        "at": SENT.isoformat(),
+    }
+    assert told(changed)["template"] == {
+        "id": definition("parcel_ready", "pt_BR")["id"],
+        "name": "parcel_ready",
+        "language": "pt_BR",
+    }
+    assert taken(document, source, LATER)[0].id == changed.id, "delivered again it is the same"
 
 
 @pytest.mark.parametrize("document", [{}, {"object": "page"}, {"contacts": []}, {"changes": []}])

@@ -66,6 +66,8 @@ SOUND: Final = {
     "send text": ["+972505550142", "hello", "--yes"],
     "send template": ["+972505550142", "order_confirmation", "--yes"],
     "send media": ["+972505550142", "https://example.com/a.pdf", "--yes"],
+    "templates list": [],
+    "templates sync": [],
     "uncertain list": [],
     "uncertain settle": ["6f1d1b56-5d0c-5f0e-9a37-0d7a5b1c2e11", "--sent"],
     "send-test": ["orders"],

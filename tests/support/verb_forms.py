@@ -34,6 +34,8 @@ FORMS = [
         ["send", "media", "--dry-run", "+972505550142", FILE, f"--{name}", "*"]
         for name in ("type", "caption", "filename")
     ),
+    ["templates", "list", "--provider", "*"],
+    ["templates", "sync", "--dry-run", "--provider", "*"],
     ["uncertain", "settle", "--sent", "--dry-run", "*"],
     ["send-test", "*"],
     *(["send-test", "--timeout", "0.1", "orders", f"--{name}", "*"] for name in ("url", "timeout")),

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from adapters.postgres import contacts, messages, people, person_orders, told_fields, whatsapp_checks
+from adapters.postgres import contacts, messages, people, person_orders, templates, told_fields, whatsapp_checks
 from adapters.postgres.pool import Pool
 from tests.support.plans import nodes
 
@@ -46,10 +46,18 @@ WITH made AS (
 )
 INSERT INTO opt_outs (line, scope, opted_out, at, source) SELECT line, 'all', true, now(), 'message' FROM windows
 """
-_FILL = (_PEOPLE, _ORDERS, _CHECKS, _TOLD, _MESSAGES)
+_TEMPLATES = """
+WITH synced AS (
+  INSERT INTO template_syncs (provider, account, synced_at) VALUES ('meta', 'default', now()) ON CONFLICT DO NOTHING
+)
+INSERT INTO templates (provider, account, name, language, status, parameter_format, components, synced_at)
+SELECT 'meta', 'default', 'n' || n, 'he', 'APPROVED', 'positional', '[]', now()
+FROM generate_series($1::int, $2::int) n
+"""
+_FILL = (_PEOPLE, _ORDERS, _CHECKS, _TOLD, _MESSAGES, _TEMPLATES)
 _TABLES = (
     *("orders", "contacts", "contact_identities", "whatsapp_checks", "told_fields"),
-    *("messages", "customer_windows", "opt_outs"),
+    *("messages", "customer_windows", "opt_outs", "templates"),
 )
 _PHONES = "ARRAY['+972500000003', '+972500002222']"
 _OTHERS = "ARRAY[NULL, '+972500002223']"
@@ -83,6 +91,12 @@ _ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
         (people._LOCK_CONTACTS, "uuid[]", "ARRAY[md5('n3')::uuid, md5('n2222')::uuid]"),
         (people._LOCKED, "uuid[]", "ARRAY[md5('n3')::uuid, md5('n2222')::uuid]"),
         (contacts._FORGET, "text[]", _PHONES),
+        (templates._KNOWN, "text, text, text", "'meta', 'default', 'n3'"),
+        (
+            templates._STANDINGS,
+            "text[], text[], text[], text[]",
+            "ARRAY['meta', 'meta'], ARRAY['default', 'default'], ARRAY['n3', 'n2222'], ARRAY['he', 'he']",
+        ),
     ],
 )
 async def test_a_plan_made_for_few_people_reads_few_rows_of_many(
@@ -97,6 +111,7 @@ async def test_a_plan_made_for_few_people_reads_few_rows_of_many(
             "told_fields",
             "messages",
             "customer_windows",
+            "templates",
         ):
             await conn.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
         for fill in _FILL:
