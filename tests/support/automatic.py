@@ -20,7 +20,7 @@ NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-def a_rule(name: str = "confirmation", *, when: Mapping[str, Any] | None = None, **given: Any) -> dict[str, Any]:
+def a_rule(name: str = "confirmation", **given: Any) -> dict[str, Any]:
     """A rule as TOML has it: a confirmation of every order in Hebrew. *given*: members of it, and of `then`."""
     then = {
         "kind": given.pop("kind", name),
@@ -28,9 +28,10 @@ def a_rule(name: str = "confirmation", *, when: Mapping[str, Any] | None = None,
         "templates": {"he": {"name": "order_confirmation"}},
         "variables": ["{order.id}"],
     }
-    outer = {key: given.pop(key) for key in ("enabled", "where") if key in given}
+    outer: dict[str, Any] = {key: given.pop(key) for key in ("enabled", "where") if key in given}
+    when = {"event": "order.received"} | given.pop("when", {})
     merged = {key: value for key, value in {**then, **given}.items() if value is not None}
-    return {"name": name, "enabled": True, "when": {"event": "order.received", **(when or {})}, **outer, "then": merged}
+    return {"name": name, "enabled": True, "when": when, **outer, "then": merged}
 
 
 def rules_of(*rules: Mapping[str, Any], words: Mapping[str, Any] | None = None) -> MessageRules:
@@ -45,7 +46,8 @@ def terms_for(*rules: Mapping[str, Any], **given: Any) -> Terms:
         return None
 
     made = rules_of(*rules, words=given.pop("words", None))
-    return Terms(**{"rules": made, "branches": (), "provider": "meta", "refusal": takes_all} | given)
+    terms: dict[str, Any] = {"rules": made, "branches": (), "provider": "meta", "refusal": takes_all}
+    return Terms(**terms | given)
 
 
 def body(id: str = "IL1", *, status: str = "active", changed: datetime = NOW - HOUR, **given: Any) -> dict[str, Any]:
