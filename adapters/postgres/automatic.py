@@ -36,10 +36,13 @@ WHERE (a.ordered_at, a.form_revision, a.received_at)
       <= (excluded.ordered_at, excluded.form_revision, excluded.received_at)
 RETURNING order_id
 """
-_STANDING: Final = """
-SELECT a.order_id, m.id, m.status, m.released_at IS NULL AS waits, a.trigger, a.withdrawn
-FROM automatic_messages a JOIN messages m ON m.id = a.message_id
-WHERE a.order_id = ANY ($1::text[]) ORDER BY m.id FOR UPDATE OF m
+_LOCK: Final = """
+SELECT id, status, released_at IS NULL AS waits, attempts = 0 AS untried FROM messages
+WHERE id = ANY (ARRAY(SELECT message_id FROM automatic_messages WHERE order_id = ANY ($1::text[])))
+ORDER BY id FOR UPDATE
+"""
+_NOTED: Final = """
+SELECT message_id, order_id, trigger, withdrawn FROM automatic_messages WHERE order_id = ANY ($1::text[])
 """
 _MAKE: Final = """
 INSERT INTO messages (id, direction, status, provider, account, phone, kind, content, purpose, category, not_before,
@@ -50,8 +53,8 @@ ON CONFLICT (id) DO NOTHING RETURNING id
 """
 _CHANGE: Final = """
 UPDATE messages SET status = 'queued', provider = $2, account = $3, phone = $4, kind = $5, content = $6::jsonb,
-  purpose = $7, category = $8, not_before = $9, event_id = $10, error = NULL, updated_at = now(),
-  released_at = CASE WHEN $9::timestamptz IS NULL THEN now() END
+  purpose = $7, category = $8, not_before = $9, event_id = $10, error = NULL, error_code = NULL,
+  failed_at = NULL, updated_at = now(), released_at = CASE WHEN $9::timestamptz IS NULL THEN now() END
 WHERE id = $1 RETURNING id
 """
 _NOTE: Final = """
@@ -65,7 +68,8 @@ WITH taken AS (
 UPDATE automatic_messages SET withdrawn = true WHERE message_id IN (SELECT id FROM taken)
 """
 _OF_ORDER: Final = """
-SELECT m.id, m.status FROM automatic_messages a JOIN messages m ON m.id = a.message_id WHERE a.order_id = $1
+SELECT m.id, m.status, m.status = 'failed' AND m.attempts = 0 OR m.status = 'canceled' AND a.withdrawn AS open
+FROM automatic_messages a JOIN messages m ON m.id = a.message_id WHERE a.order_id = $1
 """
 
 
@@ -101,7 +105,7 @@ class Planned:
 class Told:
     """What an event of the type *trigger* brings about for an order. *state*: of the order; None: the event tells none,
     and withdraws nothing. *withdraw*: why all that is queued is taken back; None: only what waits for its time, goes by
-    this trigger and is not among *planned*."""
+    this trigger and is not among *planned*. *by_hand*: an operator asks, also for what failed before any attempt."""
 
     order_id: str
     trigger: str
@@ -111,15 +115,35 @@ class Told:
     at: datetime
     cause: str
     traceparent: str = ""
+    by_hand: bool = False
 
 
-class _Standing(NamedTuple):
-    order_id: str
+class Standing(NamedTuple):
+    """How a message stands. *open*: nothing of it has gone out, and an operator may ask for it anew."""
+
+    status: str
+    open: bool
+
+
+class _Row(NamedTuple):
     id: UUID
     status: str
     waits: bool
+    untried: bool
+    order_id: str
     trigger: str
     withdrawn: bool
+
+    def may_change(self, *, by_hand: bool) -> bool:
+        """Whether nothing of it has gone out, and it may be made anew."""
+        match self.status:
+            case "queued":
+                return self.waits
+            case "canceled":
+                return self.withdrawn
+            case "failed":
+                return by_hand and self.untried
+        return False
 
 
 async def known(conn: Connection | Pool, asked: Sequence[Asked]) -> list[Known]:
@@ -133,9 +157,9 @@ async def known(conn: Connection | Pool, asked: Sequence[Asked]) -> list[Known]:
     ]
 
 
-async def of_order(pool: Pool, order_id: str) -> dict[UUID, str]:
-    """Id -> status of the automatic messages of an order."""
-    return {row["id"]: row["status"] for row in await pool.fetch(_OF_ORDER, order_id)}
+async def of_order(pool: Pool, order_id: str) -> dict[UUID, Standing]:
+    """The automatic messages of an order, by their ids."""
+    return {row["id"]: Standing(row["status"], row["open"]) for row in await pool.fetch(_OF_ORDER, order_id)}
 
 
 async def keep(conn: Connection, told: Sequence[Told]) -> list[tuple[Told, Request]]:
@@ -143,8 +167,7 @@ async def keep(conn: Connection, told: Sequence[Told]) -> list[tuple[Told, Reque
     an older state of an order tells changes nothing."""
     ordered = sorted(told, key=lambda one: (one.order_id, one.state is not None, one.state or ()))
     newest = [one for one in ordered if one.state is None or await _is_newest(conn, one.order_id, one.state)]
-    rows = await conn.fetch(_STANDING, [one.order_id for one in newest]) if newest else []
-    standing = {row["id"]: _Standing(*row) for row in rows}
+    standing = await _locked(conn, [one.order_id for one in newest])
     due: list[tuple[Told, Request]] = []
     for one in newest:
         await _withdraw(conn, one, standing)
@@ -153,11 +176,20 @@ async def keep(conn: Connection, told: Sequence[Told]) -> list[tuple[Told, Reque
     return due
 
 
+async def _locked(conn: Connection, order_ids: Sequence[str]) -> dict[UUID, _Row]:
+    """The messages of these orders, locked."""
+    if not order_ids:
+        return {}
+    locked = await conn.fetch(_LOCK, order_ids)
+    noted = {row[0]: row[1:] for row in await conn.fetch(_NOTED, order_ids)}
+    return {row["id"]: _Row(*row, *noted[row["id"]]) for row in locked}
+
+
 async def _is_newest(conn: Connection, order_id: str, state: State) -> bool:
     return await conn.fetchval(_STATE, order_id, *state) is not None
 
 
-async def _withdraw(conn: Connection, told: Told, standing: dict[UUID, _Standing]) -> None:
+async def _withdraw(conn: Connection, told: Told, standing: dict[UUID, _Row]) -> None:
     if told.state is None:
         return
     wanted = {planned.request.id for planned in told.planned}
@@ -175,14 +207,14 @@ async def _withdraw(conn: Connection, told: Told, standing: dict[UUID, _Standing
         standing[id] = standing[id]._replace(status="canceled", withdrawn=True)
 
 
-async def _plan(conn: Connection, told: Told, planned: Planned, standing: dict[UUID, _Standing]) -> bool:
-    """Make a message, or change one that waits for its time or was withdrawn; whether it is to be sent at once."""
+async def _plan(conn: Connection, told: Told, planned: Planned, standing: dict[UUID, _Row]) -> bool:
+    """Make a message, or change one of which nothing has gone out; whether it is to be sent at once."""
     request, there = planned.request, standing.get(planned.request.id)
     if there is None:
         if planned.old:
             return False
         query = _MAKE
-    elif (there.status == "queued" and there.waits) or (there.status == "canceled" and there.withdrawn):
+    elif there.may_change(by_hand=told.by_hand):
         query = _CHANGE
     else:
         return False
@@ -191,7 +223,7 @@ async def _plan(conn: Connection, told: Told, planned: Planned, standing: dict[U
     note = (request.id, told.order_id, planned.kind, planned.subject, planned.rule, told.trigger)
     await conn.execute(_NOTE, *note)
     waits = request.not_before is not None
-    standing[request.id] = _Standing(told.order_id, request.id, "queued", waits, told.trigger, False)
+    standing[request.id] = _Row(request.id, "queued", waits, True, told.order_id, told.trigger, False)
     return not waits
 
 

@@ -104,8 +104,11 @@ def is_superseded(known: Known, state: State) -> bool:
     return known.stored is not None and known.stored > state[:2]
 
 
-def told_of(event: Event, facts: Facts, state: State | None, decision: Decision, now: datetime) -> Told:
-    """The row of what *decision* brings about. *state*: None where *event* tells no state of an order."""
+def told_of(
+    event: Event, facts: Facts, state: State | None, decision: Decision, now: datetime, *, by_hand: bool = False
+) -> Told:
+    """The row of what *decision* brings about. *state*: None where *event* tells no state of an order. *by_hand*: an
+    operator asks for it."""
     return Told(
         order_id=facts.order_id,
         trigger=facts.trigger,
@@ -115,6 +118,7 @@ def told_of(event: Event, facts: Facts, state: State | None, decision: Decision,
         at=now,
         cause=event.id,
         traceparent=event.traceparent,
+        by_hand=by_hand,
     )
 
 

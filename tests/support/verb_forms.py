@@ -34,6 +34,7 @@ FORMS = [
         ["send", "media", "--dry-run", "+972505550142", FILE, f"--{name}", "*"]
         for name in ("type", "caption", "filename")
     ),
+    ["send", "automatic", "--dry-run", "*"],
     ["uncertain", "settle", "--sent", "--dry-run", "*"],
     ["send-test", "*"],
     *(["send-test", "--timeout", "0.1", "orders", f"--{name}", "*"] for name in ("url", "timeout")),

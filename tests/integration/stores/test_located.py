@@ -30,6 +30,7 @@ READING = [
     "validate +972505550142",
     "orders show IL-1",
     "send text +972505550142 hello --dry-run",
+    "send automatic IL-1 --dry-run",
     "uncertain list",
     "contacts find ann",
     "contacts show ann",
