@@ -85,7 +85,7 @@ async def _built(
 ) -> Daemon:
     """The daemon, on *base*; *stack* closes what is opened. *known*: the workers of the installation."""
     pool, bus = base.pool, base.bus
-    running, entries = _running(settings, known)
+    running, entries = _running(settings, known, rules)
     intake, recovery = _recovered(settings, base)
     metrics, refusals, me = _metrics(known, sources), Refusals(pool), uuid.uuid4().hex
     in_force = InForce(settings)
@@ -97,7 +97,7 @@ async def _built(
     return Daemon(
         settings=settings,
         in_force=in_force,
-        about=partial(about, workers=known, sources=sources),
+        about=partial(about, workers=known, sources=sources, rules=rules),
         channels=channels,
         opening=_opening(settings, base, intake, recovery, running, entries, since),
         intake=intake,
@@ -107,7 +107,7 @@ async def _built(
         keeper=keeper,
         consumers=consumers,
         recovery=recovery,
-        presence=Presence(pool, me, about(settings, known, sources), consumers, channels),
+        presence=Presence(pool, me, about(settings, known, sources, rules), consumers, channels),
         upkeep=Upkeep(
             settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known), _duties(running, outside)
         ),
@@ -176,13 +176,13 @@ def _opening(
     )
 
 
-def _running(settings: Settings, known: Sequence[AnyWorker]) -> tuple[list[AnyWorker], list[Registered]]:
-    """Those of *known* that run with these settings, and the entries for the table of the installation's workers; logs
-    why the others do not run.
+def _running(settings: Settings, known: Sequence[AnyWorker], rules: Rules) -> tuple[list[AnyWorker], list[Registered]]:
+    """Those of *known* that run with these settings and rules, and the entries for the table of the installation's
+    workers; logs why the others do not run.
 
     A worker that begins at everything is entered also while it is off: what comes meanwhile is kept for it.
     """
-    running, off = enabled(settings, known)
+    running, off = enabled(settings, known, rules)
     for name, reason in off.items():
         log.warning("worker.off", worker=name, reason=reason)
     kept_for = [worker for worker in known if worker.name in off and worker.begins == "everything"]

@@ -9,8 +9,9 @@ from typing import Any, Final
 from daemon.bus import journal
 from daemon.bus.worker import AnyWorker
 from daemon.contacts import applicant_issues, changes, sync, whatsapp_validation
-from daemon.messages import delivery_status, outbound
-from daemon.rules.files import RuleFile
+from daemon.messages import automatic, delivery_status, outbound
+from daemon.rules.files import SHIPPED, RuleFile, Rules, load_all
+from daemon.rules.problems import WrongRules
 from daemon.settings.model import Settings
 
 WORKERS: Final[tuple[AnyWorker, ...]] = (
@@ -21,6 +22,7 @@ WORKERS: Final[tuple[AnyWorker, ...]] = (
     changes.WORKER,
     outbound.WORKER,
     delivery_status.WORKER,
+    automatic.WORKER,
 )
 
 
@@ -30,8 +32,21 @@ def rule_files(workers: Sequence[AnyWorker] = WORKERS) -> tuple[RuleFile[Any], .
     return tuple(dict.fromkeys(file for domain in domains for file in domain.rules))
 
 
-def enabled(settings: Settings, workers: Sequence[AnyWorker] = WORKERS) -> tuple[list[AnyWorker], dict[str, str]]:
-    """(those of *workers* that run with *settings*, name -> why another one that FERRYMAN_WORKERS names does not)."""
+def enabled(
+    settings: Settings, workers: Sequence[AnyWorker] = WORKERS, rules: Rules | None = None
+) -> tuple[list[AnyWorker], dict[str, str]]:
+    """(those of *workers* that run with *settings* and *rules*, name -> why another one that FERRYMAN_WORKERS names
+    does not). *rules*: None: those that the settings name."""
     chosen = [w for w in workers if not settings.ferryman_workers or w.name in settings.ferryman_workers]
-    off = {worker.name: reason for worker in chosen if (reason := worker.off(settings)) is not None}
+    in_force = _rules_of(settings, chosen) if rules is None else rules
+    why = {worker.name: worker.off(settings) or worker.idle(in_force) for worker in chosen}
+    off = {name: reason for name, reason in why.items() if reason is not None}
     return [worker for worker in chosen if worker.name not in off], off
+
+
+def _rules_of(settings: Settings, workers: Sequence[AnyWorker]) -> Rules:
+    """The rules that *settings* name; those that ship where they are wrong, as a daemon does not start then."""
+    try:
+        return load_all(settings.ferryman_rules_dir, rule_files(workers))
+    except WrongRules:
+        return SHIPPED

@@ -109,7 +109,8 @@ class Worker(Generic[D]):
     bulk: the types whose calls wait at a rate limit behind all others, as those of replays do.
     on_uncertain: "retry" only where the handler looks before it acts.
     lanes: how many keys run side by side. attempts: handler calls that may fail before the event is a dead letter.
-    off: why the worker cannot run with these settings, or None. deadline_s: seconds that one call of *handle* may take.
+    off: why the worker cannot run with these settings, or None. idle: why it has nothing to do by these rules, or None.
+    deadline_s: seconds that one call of *handle* may take.
     """
 
     name: str
@@ -127,6 +128,7 @@ class Worker(Generic[D]):
     lanes: Callable[[Settings], int] = lambda settings: 50
     attempts: Callable[[Settings], int] = lambda settings: 8
     off: Callable[[Settings], str | None] = lambda settings: None
+    idle: Callable[[Rules], str | None] = lambda rules: None
     deadline_s: Callable[[Settings], float] = lambda settings: 60.0
 
     def concerns(self, event: Event, since: datetime = EPOCH) -> bool:

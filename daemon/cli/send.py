@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from adapters.postgres.pool import Pool
 from daemon.bus.worker import utc_now
+from daemon.cli.automatic import automatic
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
 from daemon.cli.screen import say, show_json
@@ -90,6 +91,9 @@ def media(
     """A file that the provider fetches at an address."""
     content = {"url": url, "type": type, "caption": caption, "filename": filename}
     _run({"to": to, "media": content, "provider": provider, "not_before": at}, key, wait, json, dry_run, yes)
+
+
+app.command()(automatic)
 
 
 def _variables(given: list[str]) -> dict[str, str]:

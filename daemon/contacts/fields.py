@@ -13,6 +13,7 @@ from typing import Final
 
 from schemas.cleaned import cleaned_fields
 from schemas.contacts import FieldValue
+from schemas.languages import LANGUAGES
 from schemas.orders import Order
 from schemas.phone import Phone
 from schemas.phone_places import country_of, time_zone_of
@@ -59,9 +60,6 @@ ENRICHED: Final = frozenset({"country", "time_zone", "language", "orders_count",
 
 WRITTEN: Final = OF_AN_ORDER | KEPT | ENRICHED
 """Every field that Ferryman writes."""
-
-LANGUAGES: Final[Mapping[str, str]] = {"il": "he", "ru": "ru", "se": "sv", "co": "en"}
-"""The language of a branch's customers, as the running system has it; Kazakhstan's is not known."""
 
 EMPTY: Final = ""
 

@@ -8,8 +8,9 @@ from typing import Final, NamedTuple, TypeAlias
 
 from adapters.postgres.person_orders import PersonOrders
 from daemon.contacts.field_policy import FieldPolicy
-from daemon.contacts.fields import LANGUAGES, fields_of
+from daemon.contacts.fields import fields_of
 from schemas.contacts import FieldValue, ToldField
+from schemas.languages import LANGUAGES
 from schemas.orders import Order
 from schemas.phone import Phone
 

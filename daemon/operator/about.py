@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from adapters.ports import Source
 from daemon.bus.worker import AnyWorker
+from daemon.rules.files import Rules
 from daemon.settings.load import shown
 from daemon.settings.model import Settings
 from daemon.telemetry.report import Report
@@ -13,9 +14,12 @@ from daemon.version import version
 from daemon.workers import enabled
 
 
-def about(settings: Settings, workers: Sequence[AnyWorker], sources: Sequence[Source]) -> Report:
-    """The report of a process with these settings that knows these workers and sources."""
-    running, off = enabled(settings, workers)
+def about(
+    settings: Settings, workers: Sequence[AnyWorker], sources: Sequence[Source], rules: Rules | None = None
+) -> Report:
+    """The report of a process with these settings that knows these workers and sources. *rules*: in force; None: those
+    that the settings name."""
+    running, off = enabled(settings, workers, rules)
     names = [worker.name for worker in running]
     off |= {w.name: "FERRYMAN_WORKERS does not name it" for w in workers if w.name not in (*names, *off)}
     unproven = {

@@ -36,6 +36,7 @@ FORMS = [
     ),
     ["templates", "list", "--provider", "*"],
     ["templates", "sync", "--dry-run", "--provider", "*"],
+    ["send", "automatic", "--dry-run", "*"],
     ["uncertain", "settle", "--sent", "--dry-run", "*"],
     ["send-test", "*"],
     *(["send-test", "--timeout", "0.1", "orders", f"--{name}", "*"] for name in ("url", "timeout")),

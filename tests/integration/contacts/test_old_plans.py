@@ -6,7 +6,16 @@ import json
 
 import pytest
 
-from adapters.postgres import contacts, messages, people, person_orders, templates, told_fields, whatsapp_checks
+from adapters.postgres import (
+    automatic,
+    contacts,
+    messages,
+    people,
+    person_orders,
+    templates,
+    told_fields,
+    whatsapp_checks,
+)
 from adapters.postgres.pool import Pool
 from tests.support.plans import nodes
 
@@ -54,10 +63,18 @@ INSERT INTO templates (provider, account, name, language, status, parameter_form
 SELECT 'meta', 'default', 'n' || n, 'he', 'APPROVED', 'positional', '[]', now()
 FROM generate_series($1::int, $2::int) n
 """
-_FILL = (_PEOPLE, _ORDERS, _CHECKS, _TOLD, _MESSAGES, _TEMPLATES)
+_AUTOMATIC = """
+WITH states AS (
+  INSERT INTO automatic_orders (order_id, ordered_at, form_revision, received_at)
+  SELECT 'IL' || n, now(), 0, now() FROM generate_series($1::int, $2::int) n
+)
+INSERT INTO automatic_messages (message_id, order_id, kind, subject, rule, trigger)
+SELECT md5('n' || n)::uuid, 'IL' || n, 'k', '', 'r', 'order.received' FROM generate_series($1::int, $2::int) n
+"""
+_FILL = (_PEOPLE, _ORDERS, _CHECKS, _TOLD, _MESSAGES, _TEMPLATES, _AUTOMATIC)
 _TABLES = (
     *("orders", "contacts", "contact_identities", "whatsapp_checks", "told_fields"),
-    *("messages", "customer_windows", "opt_outs", "templates"),
+    *("messages", "customer_windows", "opt_outs", "templates", "automatic_orders", "automatic_messages"),
 )
 _PHONES = "ARRAY['+972500000003', '+972500002222']"
 _OTHERS = "ARRAY[NULL, '+972500002223']"
@@ -82,6 +99,9 @@ _ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
             "uuid[], text[], text[]",
             f"ARRAY[md5('n3')::uuid, md5('n2222')::uuid], {_PHONES}, ARRAY['meta', 'meta']",
         ),
+        (automatic._KNOWN, "text[], text[]", f"ARRAY['IL3', 'IL2222'], {_PHONES}"),
+        (automatic._LOCK, "text[]", "ARRAY['IL3', 'IL2222']"),
+        (automatic._NOTED, "text[]", "ARRAY['IL3', 'IL2222']"),
         (told_fields._PHONES, "text[]", "ARRAY['3', '2222']"),
         (whatsapp_checks._KNOWN, "text[]", _PHONES),
         (whatsapp_checks._COUNTING, "text[]", _PHONES),
@@ -112,6 +132,8 @@ async def test_a_plan_made_for_few_people_reads_few_rows_of_many(
             "messages",
             "customer_windows",
             "templates",
+            "automatic_orders",
+            "automatic_messages",
         ):
             await conn.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
         for fill in _FILL:

@@ -31,6 +31,7 @@ READING = [
     "orders show IL-1",
     "send text +972505550142 hello --dry-run",
     "templates list",
+    "send automatic IL-1 --dry-run",
     "uncertain list",
     "contacts find ann",
     "contacts show ann",

@@ -281,7 +281,10 @@ def test_a_relative_folder_of_rules_is_told_whole(monkeypatch: pytest.MonkeyPatc
 def test_what_is_off_is_listed_with_the_names_that_switch_it_on() -> None:
     found = about(Settings(), WORKERS, SOURCES)
     assert found.workers == RUNNING
-    assert found.workers_off == {"contact-sync": "CGB_API_KEY is not set"}
+    assert found.workers_off == {
+        "contact-sync": "CGB_API_KEY is not set",
+        "automatic-messages": "no rule of messages.toml is enabled",
+    }
     assert found.sources_off == {source.name: f"set {source.wanted}" for source in SOURCES}
     assert found.sources_off["orders"] == "set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET"
     given = Settings(cgb_api_key="k" * 20, orders_api_key="a" * 20, ferryman_workers="journal")
@@ -352,7 +355,7 @@ def test_what_a_live_process_reports_counts_and_not_the_environment_of_this_shel
     found.believe([Member("m1", daemon)])
     text = "\n".join(map(str, examine(found)))
     assert "orders is not served" not in text
-    assert "is off" not in text
+    assert "contact-sync is off" not in text
     assert "this shell's settings differ from the daemon's: CGB_API_KEY, ORDERS_API_KEY" in text
     assert "takes orders, issues and runs journal, contact-sync" in text
     known = document(found)
