@@ -68,6 +68,7 @@ _TABLE: Final = (
     Verb("validate", "validate:validate"),
     Verb("contacts", "contacts:app", group=True),
     Verb("send", "send:app", group=True),
+    Verb("campaign", "campaign:app", group=True),
     Verb("uncertain", "uncertain:app", group=True),
     Verb("send-test", "send_test:send_test"),
     Verb("config", "config:app", group=True),

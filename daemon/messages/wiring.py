@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,8 +14,8 @@ from adapters.postgres.messages import Asked, MessageState
 from adapters.registry import SENDERS
 from daemon.accounts import CGB, META, SCOPES, TWILIO, WHAPI, gate_to
 from daemon.bus.batcher import Batcher
-from daemon.bus.worker import Domain, Outside
-from daemon.messages.scheduling import duties
+from daemon.bus.worker import Domain, Duty, Outside
+from daemon.messages import campaigns, scheduling
 
 if TYPE_CHECKING:
     from adapters.ports import Sender
@@ -109,6 +109,11 @@ def _account(outside: Outside, provider: str) -> Mapping[str, str]:
     return values
 
 
+def _duties(outside: Outside) -> Sequence[Duty]:
+    away = [name for name in CHANNELS if lacking(outside.settings, name)]
+    return (*scheduling.duties(outside), *campaigns.duties(outside, away))
+
+
 MESSAGES: Final[Domain[MessageDeps]] = Domain(
-    name="messages", opened=_opened, scopes={name: SCOPES[name] for name in CHANNELS}, duties=duties
+    name="messages", opened=_opened, scopes={name: SCOPES[name] for name in CHANNELS}, duties=_duties
 )
