@@ -41,21 +41,15 @@ FROM (
 ORDER BY due.not_before, due.line
 """
 _FED: Final = """
-UPDATE campaign_recipients r SET status = 'queued', message_id = given.message_id,
-  not_after = COALESCE(given.not_after, 'infinity'), feeds = feeds + 1, fed_at = now(), updated_at = now(),
-  error = NULL, error_code = NULL
-FROM unnest($2::int[], $3::uuid[], $4::timestamptz[]) AS given (line, message_id, not_after)
-WHERE r.campaign_id = $1 AND r.line = given.line
+UPDATE campaign_recipients SET status = 'queued', message_id = $3, not_after = COALESCE($4, 'infinity'::timestamptz),
+  feeds = feeds + 1, fed_at = now(), updated_at = now(), error = NULL, error_code = NULL
+WHERE campaign_id = $1 AND line = $2
 """
 _WAIT: Final = """
-UPDATE campaign_recipients r SET not_before = given.not_before, updated_at = now()
-FROM unnest($2::int[], $3::timestamptz[]) AS given (line, not_before)
-WHERE r.campaign_id = $1 AND r.line = given.line
+UPDATE campaign_recipients SET not_before = $3, updated_at = now() WHERE campaign_id = $1 AND line = $2
 """
 _SKIP: Final = """
-UPDATE campaign_recipients r SET status = 'skipped', error = given.error, updated_at = now()
-FROM unnest($2::int[], $3::text[]) AS given (line, error)
-WHERE r.campaign_id = $1 AND r.line = given.line
+UPDATE campaign_recipients SET status = 'skipped', error = $3, updated_at = now() WHERE campaign_id = $1 AND line = $2
 """
 _END_PENDING: Final = """
 UPDATE campaign_recipients SET status = $2, error = $3, updated_at = now()
@@ -64,11 +58,12 @@ WHERE campaign_id = $1 AND status = 'pending'
 _NEXT: Final = "UPDATE campaigns SET next_at = $2 WHERE id = $1"
 _FINISH: Final = "UPDATE campaigns SET status = $2, reason = $3, finished_at = now() WHERE id = $1"
 
+_QUEUED: Final = """
+SELECT message_id FROM campaign_recipients
+WHERE campaign_id = $1 AND status = 'queued' AND not_after <= COALESCE($2, 'infinity'::timestamptz)
+"""
 _LOCK_QUEUED: Final = """
-SELECT m.id FROM messages m JOIN campaign_recipients r ON r.message_id = m.id
-WHERE r.campaign_id = $1 AND r.status = 'queued' AND ($2::timestamptz IS NULL OR r.not_after <= $2)
-  AND m.status = 'queued'
-ORDER BY m.id FOR UPDATE OF m
+SELECT id FROM messages WHERE id = ANY ($1::uuid[]) AND status = 'queued' ORDER BY id FOR UPDATE
 """
 _PENDING_AGAIN: Final = """
 UPDATE campaign_recipients SET status = 'pending', message_id = NULL, error = NULL, error_code = NULL,
@@ -188,7 +183,7 @@ async def record(
     """Write what was decided of recipients. The messages of *fed* are stored before, in the same transaction."""
     for query, rows in ((_FED, fed), (_WAIT, waiting), (_SKIP, skipped)):
         if rows:
-            await conn.execute(query, id, *map(list, zip(*rows, strict=True)))
+            await conn.executemany(query, [(id, *row) for row in rows])
 
 
 async def advance(conn: Connection, id: UUID, next_at: datetime) -> None:
@@ -209,7 +204,7 @@ async def end_pending(conn: Connection, id: UUID, status: str, error: str | None
 async def take_back(conn: Connection, id: UUID, quiet_by: datetime | None = None) -> int:
     """Let recipients whose messages are queued wait for their turn again; returns how many. Those messages are gone,
     and what brings them to their worker finds none. *quiet_by*: only those for whom it is quiet by then."""
-    ids = [row["id"] for row in await conn.fetch(_LOCK_QUEUED, id, quiet_by)]
+    ids = await _lock_queued(conn, id, quiet_by)
     if ids:
         await conn.execute(_PENDING_AGAIN, ids)
         await conn.execute(_DELETE, ids)
@@ -218,10 +213,16 @@ async def take_back(conn: Connection, id: UUID, quiet_by: datetime | None = None
 
 async def cancel_queued(conn: Connection, id: UUID) -> int:
     """Take back its queued messages for good; returns how many."""
-    ids = [row["id"] for row in await conn.fetch(_LOCK_QUEUED, id, None)]
+    ids = await _lock_queued(conn, id, None)
     if ids:
         await conn.execute(_CANCEL, ids)
     return len(ids)
+
+
+async def _lock_queued(conn: Connection, id: UUID, quiet_by: datetime | None) -> list[UUID]:
+    """Lock its messages that are queued; returns their ids."""
+    ids = [row["message_id"] for row in await conn.fetch(_QUEUED, id, quiet_by)]
+    return [row["id"] for row in await conn.fetch(_LOCK_QUEUED, ids)] if ids else []
 
 
 async def last_verdicts(conn: Connection, campaign: Going, limit: int) -> list[Verdict]:

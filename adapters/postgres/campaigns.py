@@ -33,6 +33,7 @@ _MOVE: Final = """
 UPDATE campaigns SET status = $2, reason = CASE WHEN $2 = 'stopped' THEN reason END,
   started_at = CASE WHEN $2 = 'running' THEN COALESCE(started_at, now()) ELSE started_at END,
   going_since = CASE WHEN $2 = 'running' THEN now() ELSE going_since END,
+  next_at = CASE WHEN $2 = 'running' THEN now() ELSE next_at END,
   finished_at = CASE WHEN $2 = 'stopped' THEN now() END
 WHERE id = $1
 """

@@ -53,6 +53,7 @@ CREATE UNIQUE INDEX campaign_recipients_message ON campaign_recipients (message_
 CREATE INDEX campaign_recipients_status ON campaign_recipients (campaign_id, status);
 CREATE INDEX campaign_recipients_pending ON campaign_recipients (campaign_id, not_before, line)
     WHERE status = 'pending';
+CREATE INDEX campaign_recipients_queued ON campaign_recipients (campaign_id, not_after) WHERE status = 'queued';
 CREATE INDEX campaign_recipients_fed ON campaign_recipients (campaign_id, fed_at, line) WHERE fed_at IS NOT NULL;
 CREATE INDEX campaign_recipients_failed ON campaign_recipients (campaign_id, fed_at, line) WHERE status = 'failed';
 

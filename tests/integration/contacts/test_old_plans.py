@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from adapters.postgres import contacts, messages, people, person_orders, told_fields, whatsapp_checks
+from adapters.postgres import campaign_feed, contacts, messages, people, person_orders, told_fields, whatsapp_checks
 from adapters.postgres.pool import Pool
 from tests.support.plans import nodes
 
@@ -46,13 +46,24 @@ WITH made AS (
 )
 INSERT INTO opt_outs (line, scope, opted_out, at, source) SELECT line, 'all', true, now(), 'message' FROM windows
 """
-_FILL = (_PEOPLE, _ORDERS, _CHECKS, _TOLD, _MESSAGES)
+_CAMPAIGNS = """
+WITH campaign AS (
+  INSERT INTO campaigns (id, name, provider, account, template, category, rate, duplicates, created_by)
+  VALUES (md5('campaign')::uuid, 'campaign', 'meta', 'default', 't', 'utility', 1, 0, 'ops') ON CONFLICT DO NOTHING
+)
+INSERT INTO campaign_recipients (campaign_id, line, phone, person, variables, status, message_id, fed_at, error_code)
+SELECT md5('campaign')::uuid, n, m.phone, m.phone, '{}', CASE WHEN n % 400 = 3 THEN 'queued' WHEN n % 2 = 0 THEN 'sent'
+  ELSE 'pending' END, m.id, CASE WHEN n % 2 = 0 OR n % 400 = 3 THEN now() END, NULL
+FROM generate_series($1::int, $2::int) n JOIN messages m ON m.id = md5('n' || n)::uuid
+"""
+_FILL = (_PEOPLE, _ORDERS, _CHECKS, _TOLD, _MESSAGES, _CAMPAIGNS)
 _TABLES = (
     *("orders", "contacts", "contact_identities", "whatsapp_checks", "told_fields"),
-    *("messages", "customer_windows", "opt_outs"),
+    *("messages", "customer_windows", "opt_outs", "campaign_recipients"),
 )
 _PHONES = "ARRAY['+972500000003', '+972500002222']"
 _OTHERS = "ARRAY[NULL, '+972500002223']"
+_CAMPAIGN = "md5('campaign')::uuid"
 _ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
 
 
@@ -74,6 +85,19 @@ _ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
             "uuid[], text[], text[]",
             f"ARRAY[md5('n3')::uuid, md5('n2222')::uuid], {_PHONES}, ARRAY['meta', 'meta']",
         ),
+        (campaign_feed._DUE, "uuid, int, text", f"{_CAMPAIGN}, 20, 'utility'"),
+        (campaign_feed._UNDER_WAY, "uuid", _CAMPAIGN),
+        (campaign_feed._HAS_PENDING, "uuid", _CAMPAIGN),
+        (campaign_feed._QUEUED, "uuid, timestamptz", f"{_CAMPAIGN}, now()"),
+        (campaign_feed._LOCK_QUEUED, "uuid[]", "ARRAY[md5('n3')::uuid, md5('n2222')::uuid]"),
+        (campaign_feed._LAST_FAULT, "uuid, timestamptz", f"{_CAMPAIGN}, '-infinity'"),
+        (campaign_feed._VERDICTS, "uuid, timestamptz, timestamptz, int, int", f"{_CAMPAIGN}, '-infinity', now(), 9, 5"),
+        (
+            campaign_feed._FED,
+            "uuid, int, uuid, timestamptz",
+            f"{_CAMPAIGN}, 3, md5('n3')::uuid, now()",
+        ),
+        (campaign_feed._PENDING_AGAIN, "uuid[]", "ARRAY[md5('n3')::uuid, md5('n2222')::uuid]"),
         (told_fields._PHONES, "text[]", "ARRAY['3', '2222']"),
         (whatsapp_checks._KNOWN, "text[]", _PHONES),
         (whatsapp_checks._COUNTING, "text[]", _PHONES),
@@ -97,6 +121,7 @@ async def test_a_plan_made_for_few_people_reads_few_rows_of_many(
             "told_fields",
             "messages",
             "customer_windows",
+            "campaign_recipients",
         ):
             await conn.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
         for fill in _FILL:
