@@ -101,7 +101,7 @@ async def test_of_two_who_start_it_at_once_one_does(db: Pool) -> None:
 
 
 async def test_the_rate_and_the_number_under_way_are_kept(db: Pool) -> None:
-    slow, fast = await made(db, rate=0.5), await made(db, "fast", recipients=people(100))
+    slow, fast = await made(db, rate=0.1), await made(db, "fast", recipients=people(100))
     for id in (slow, fast):
         await moved(db, id, "start")
     for _ in range(2):
