@@ -20,7 +20,12 @@ def country_of(phone: Phone) -> str | None:
 
 def time_zone_of(phone: Phone) -> str | None:
     """Its IANA time zone; None where its prefix has several, or none."""
+    zones = time_zones_of(phone)
+    return zones[0] if len(zones) == 1 else None
+
+
+def time_zones_of(phone: Phone) -> tuple[str, ...]:
+    """The IANA time zones in which its prefix is used; empty where none is known."""
     from phonenumbers.timezone import time_zones_for_number  # its tables take memory, and few accounts want them
 
-    zones = time_zones_for_number(phonenumbers.parse(phone.e164))
-    return zones[0] if len(zones) == 1 and zones[0] != _UNKNOWN_ZONE else None
+    return tuple(zone for zone in time_zones_for_number(phonenumbers.parse(phone.e164)) if zone != _UNKNOWN_ZONE)

@@ -235,8 +235,7 @@ class Consumer:
         began = time.monotonic()
         if entry.began is None:
             entry.began = began
-        is_bulk = bool(entry.event.replayid) or entry.event.type in self.worker.bulk
-        mine.begin(entry.ticket, "bulk" if is_bulk else "live")
+        mine.begin(entry.ticket, "bulk" if self.worker.is_bulk(entry.event) else "live")
         entry.ticket = None
         now = self._shared.now()
         result = await self._handle(entry, now)

@@ -106,7 +106,8 @@ class Worker(Generic[D]):
     buried: rows that go with an event's dead letter, or with its end as uncertain, in the same transaction.
     waits: rows that say why an event waits for a channel, or for its next attempt; given the reason as a sentence.
     channels: what it calls, by name: for the operator who pauses one, and for the metrics.
-    bulk: the types whose calls wait at a rate limit behind all others, as those of replays do.
+    bulk: the types, and *bulk_sources* the sources, whose calls wait at a rate limit behind all others, as those of
+        replays do.
     on_uncertain: "retry" only where the handler looks before it acts.
     lanes: how many keys run side by side. attempts: handler calls that may fail before the event is a dead letter.
     off: why the worker cannot run with these settings, or None. idle: why it has nothing to do by these rules, or None.
@@ -124,6 +125,7 @@ class Worker(Generic[D]):
     waits: Callable[[Event, str, Turn], Sequence[Row]] = _no_rows_of_waiting
     channels: tuple[str, ...] = ()
     bulk: frozenset[str] = frozenset()
+    bulk_sources: frozenset[str] = frozenset()
     on_uncertain: Literal["retry", "hold"] = "hold"
     lanes: Callable[[Settings], int] = lambda settings: 50
     attempts: Callable[[Settings], int] = lambda settings: 8
@@ -134,6 +136,10 @@ class Worker(Generic[D]):
     def concerns(self, event: Event, since: datetime = EPOCH) -> bool:
         """Whether this worker handles *event*. *since*: events that were accepted before are not its own."""
         return event.type in self.types and event.is_for(self.name, since)
+
+    def is_bulk(self, event: Event) -> bool:
+        """Whether the calls for *event* wait at a rate limit behind all others."""
+        return bool(event.replayid) or event.type in self.bulk or event.source in self.bulk_sources
 
     @property
     def entry(self) -> Registered:

@@ -118,7 +118,7 @@ async def _send(
     settings: Settings, message: MessageIn, key: str | None, wait: bool, json: bool, dry_run: bool, yes: bool
 ) -> None:
     async with opened(settings) as (_, pool):
-        known = await known_for(pool, settings, message)
+        known = await known_for(pool, settings, message.provider, message.account, message.template_name)
         provider = sending.check(settings, message, utc_now(), known=known).provider
         if dry_run:
             say(f"would be sent by {provider}")

@@ -30,6 +30,7 @@ from adapters.postgres.pool import Connection
 from adapters.postgres.windows import Written
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
+from daemon.messages.campaigns import SOURCE
 from daemon.messages.content import parted
 from daemon.messages.preferences import told_preference, wants
 from daemon.messages.requests import Requested, requested
@@ -204,6 +205,7 @@ WORKER: Final[Worker[MessageDeps]] = Worker(
     record=record,
     buried=buried,
     channels=CHANNELS,
+    bulk_sources=frozenset([SOURCE]),
     on_uncertain="hold",
     # each call of a provider may wait for its answer and its place; a file may be fetched and uploaded before
     deadline_s=lambda s: 3 * (s.cgb_timeout / 1000 + 30) + 30 + LONGEST_FILE_S,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,8 +15,8 @@ from adapters.postgres.messages import Asked, MessageState
 from adapters.registry import SENDERS
 from daemon.accounts import CGB, DEFAULT, META, SCOPES, TWILIO, WHAPI, gate_to
 from daemon.bus.batcher import Batcher
-from daemon.bus.worker import Domain, Outside
-from daemon.messages import scheduling, template_sync
+from daemon.bus.worker import Domain, Duty, Outside
+from daemon.messages import campaigns, scheduling, template_sync
 
 if TYPE_CHECKING:
     from adapters.ports import Files, Sender
@@ -125,10 +125,15 @@ def _account(outside: Outside, provider: str) -> Mapping[str, str]:
     return values
 
 
+def _duties(outside: Outside) -> Sequence[Duty]:
+    away = [name for name in CHANNELS if lacking(outside.settings, name)]
+    return (*scheduling.duties(outside), *campaigns.duties(outside, away), *template_sync.duties(outside))
+
+
 MESSAGES: Final[Domain[MessageDeps]] = Domain(
     name="messages",
     opened=_opened,
     metrics=template_sync.METRICS,
     scopes={name: SCOPES[name] for name in CHANNELS},
-    duties=lambda outside: (*scheduling.duties(outside), *template_sync.duties(outside)),
+    duties=_duties,
 )

@@ -73,7 +73,8 @@ async def send(
     if key is not None and (kept := await messages.key_of(pool, key)) is not None:
         return _again(kept, digest)
     try:
-        request = check(settings, given, now, purpose, await known_for(pool, settings, given))
+        known = await known_for(pool, settings, given.provider, given.account, given.template_name)
+        request = check(settings, given, now, purpose, known)
     except UnknownTemplate:  # it may be a new one
         await templates.want(pool, given.provider or settings.messages_default_provider, [given.account])
         raise

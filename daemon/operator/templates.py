@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from adapters.postgres.pool import Pool
     from adapters.redis.client import Redis
     from daemon.settings.model import Settings
-    from schemas.api.messages import MessageIn
 
 FIRST: Final = Asked("", "", "", "")
 """Comes before every template."""
@@ -94,13 +93,15 @@ def _document(row: dict[str, Any]) -> dict[str, Any]:
     return {**told, "variables": places_of(definition).names, **rest, "synced_at": row["synced_at"]}
 
 
-async def known_for(pool: Pool, settings: Settings, given: MessageIn) -> Known | None:
-    """The templates that a message is to be checked against, and every other message that names the same template of
-    the same account; None: there are none."""
-    provider = given.provider or settings.messages_default_provider
-    if given.template is None or provider not in CHECKED:
+async def known_for(
+    pool: Pool, settings: Settings, provider: str | None, account: str, name: str | None
+) -> Known | None:
+    """The templates called *name* that messages of this account are to be checked against; None: there are none.
+    *provider*: None: the default one."""
+    provider = provider or settings.messages_default_provider
+    if name is None or provider not in CHECKED:
         return None
-    return await templates.known(pool, provider, given.account, given.template.name)
+    return await templates.known(pool, provider, account, name)
 
 
 async def read_lists(

@@ -32,6 +32,7 @@ from daemon.settings.values import (
     Switch,
     Token,
     Workers,
+    Zone,
     one_of,
     seconds,
     whole,
@@ -98,6 +99,7 @@ class Settings(BaseModel):
     ferryman_whatsapp_no_days: Annotated[int, whole(1, 3650)] = 14
     ferryman_poison_deliveries: Annotated[int, whole(1, 1000)] = 5
     ferryman_log_level: LogLevel = "info"
+    ferryman_timezone: Zone = "UTC"
 
     # messages
     ferryman_message_branches: Branches = ()  # of Vizi, in lower case; whose customers may get messages; empty: all

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, SecretStr
 
@@ -269,6 +270,19 @@ Phone: TypeAlias = Annotated[str, BeforeValidator(_phone)]
 Directory: TypeAlias = Annotated[Path, _path_of("a directory")]
 EnvFile: TypeAlias = Annotated[Path, _path_of("a file")]
 Sources: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(parse_words)]
+
+
+def _zone(value: object) -> str:
+    """An IANA time zone, as Asia/Jerusalem."""
+    try:
+        if isinstance(value, str):
+            return ZoneInfo(value).key
+    except (OSError, ValueError, KeyError):
+        pass  # no such zone, in one of the ways in which zoneinfo says so
+    raise ValueError("must be an IANA time zone, as Asia/Jerusalem")
+
+
 Branches: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_branches)]
 Hosts: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_hosts)]
 Workers: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_workers)]
+Zone: TypeAlias = Annotated[str, BeforeValidator(_zone)]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 from aiohttp import web
 
 
-def problem(status: int, detail: str, *, headers: Mapping[str, str] | None = None) -> web.Response:
-    """A problem document. *detail*: what is wrong and what to do."""
+def problem(
+    status: int, detail: str, *, headers: Mapping[str, str] | None = None, members: Mapping[str, Any] | None = None
+) -> web.Response:
+    """A problem document. *detail*: what is wrong and what to do. *members*: more of it, for programs."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    body |= members or {}
     return web.Response(
         body=orjson.dumps(body), status=status, content_type="application/problem+json", headers=headers
     )

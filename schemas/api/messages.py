@@ -77,6 +77,11 @@ class MessageIn(_In):
             raise ValueError("the text is blank")
         return self
 
+    @property
+    def template_name(self) -> str | None:
+        """The name of its template; None: it has none."""
+        return None if self.template is None else self.template.name
+
     def content(self) -> Content:
         """What the message says."""
         if self.template is not None:

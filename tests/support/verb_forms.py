@@ -6,6 +6,22 @@ LIST = ("type", "source", "worker", "outcome", "key", "event", "since", "limit")
 FILE = "https://example.com/a.pdf"
 SENT = {"text": "hello", "template": "t", "media": FILE}
 SENDING = ("provider", "key", "at")
+CAMPAIGN = (
+    *(
+        "template",
+        "language",
+        "csv",
+        "branch",
+        "order-status",
+        "country",
+        "since",
+        "until",
+        "speaks",
+        "var",
+        "provider",
+    ),
+    *("account", "rate", "category", "consent", "quiet", "ends"),
+)
 LETTERS = ("worker", "class", "text")
 FORMS = [
     ["events", "show", "*"],
@@ -37,6 +53,11 @@ FORMS = [
     ["templates", "list", "--provider", "*"],
     ["templates", "sync", "--dry-run", "--provider", "*"],
     ["send", "automatic", "--dry-run", "*"],
+    ["campaign", "create", "--template", "t", "--csv", "/nowhere", "*"],
+    *(["campaign", "create", "n", "--template", "t", "--dry-run", f"--{name}", "*"] for name in CAMPAIGN),
+    *(["campaign", verb, "--dry-run", "*"] for verb in ("start", "pause", "resume", "stop")),
+    *(["campaign", verb, "*"] for verb in ("status", "report")),
+    ["campaign", "report", "nothing", "--out", "*"],
     ["uncertain", "settle", "--sent", "--dry-run", "*"],
     ["send-test", "*"],
     *(["send-test", "--timeout", "0.1", "orders", f"--{name}", "*"] for name in ("url", "timeout")),

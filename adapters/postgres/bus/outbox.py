@@ -10,6 +10,9 @@ from adapters.postgres.pool import Connection, Pool
 from schemas.envelope import Event
 
 _EMIT: Final = f"INSERT INTO outbox ({COLUMNS}) SELECT * FROM {UNNEST} RETURNING seq"  # noqa: S608 - constants only
+_LEAVE: Final = f"""
+INSERT INTO outbox ({COLUMNS}, created_at) SELECT given.*, '-infinity' FROM {UNNEST} AS given
+"""  # noqa: S608 - constants only
 _SEND: Final = f"""
 INSERT INTO outbox ({COLUMNS}, replayid) SELECT given.*, $10 FROM {UNNEST} AS given
 """  # noqa: S608 - constants only
@@ -24,6 +27,12 @@ _LEFT: Final = (
 async def emit(conn: Connection, events: Sequence[Event]) -> list[int]:
     """Insert *events* in the transaction of the results that cause them; returns their numbers for `published`."""
     return [row["seq"] for row in await conn.fetch(_EMIT, *arrays(events))]
+
+
+async def leave(conn: Connection, events: Sequence[Event]) -> None:
+    """Insert *events*, which no process is about to publish: the next turn of a sweeper does."""
+    if events:
+        await conn.execute(_LEAVE, *arrays(events))
 
 
 async def send(conn: Connection, events: Sequence[Event], replay_id: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from adapters.postgres import (
     automatic,
+    campaign_feed,
     contacts,
     messages,
     people,
@@ -71,13 +72,25 @@ WITH states AS (
 INSERT INTO automatic_messages (message_id, order_id, kind, subject, rule, trigger)
 SELECT md5('n' || n)::uuid, 'IL' || n, 'k', '', 'r', 'order.received' FROM generate_series($1::int, $2::int) n
 """
-_FILL = (_PEOPLE, _ORDERS, _CHECKS, _TOLD, _MESSAGES, _TEMPLATES, _AUTOMATIC)
+_CAMPAIGNS = """
+WITH campaign AS (
+  INSERT INTO campaigns (id, name, provider, account, template, category, rate, duplicates, created_by)
+  VALUES (md5('campaign')::uuid, 'campaign', 'meta', 'default', 't', 'utility', 1, 0, 'ops') ON CONFLICT DO NOTHING
+)
+INSERT INTO campaign_recipients (campaign_id, line, phone, person, variables, status, message_id, fed_at, error_code)
+SELECT md5('campaign')::uuid, n, m.phone, m.phone, '{}', CASE WHEN n % 400 = 3 THEN 'queued' WHEN n % 2 = 0 THEN 'sent'
+  ELSE 'pending' END, m.id, CASE WHEN n % 2 = 0 OR n % 400 = 3 THEN now() END, NULL
+FROM generate_series($1::int, $2::int) n JOIN messages m ON m.id = md5('n' || n)::uuid
+"""
+_FILL = (_PEOPLE, _ORDERS, _CHECKS, _TOLD, _MESSAGES, _TEMPLATES, _AUTOMATIC, _CAMPAIGNS)
 _TABLES = (
     *("orders", "contacts", "contact_identities", "whatsapp_checks", "told_fields"),
     *("messages", "customer_windows", "opt_outs", "templates", "automatic_orders", "automatic_messages"),
+    "campaign_recipients",
 )
 _PHONES = "ARRAY['+972500000003', '+972500002222']"
 _OTHERS = "ARRAY[NULL, '+972500002223']"
+_CAMPAIGN = "md5('campaign')::uuid"
 _ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
 
 
@@ -102,6 +115,19 @@ _ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
         (automatic._KNOWN, "text[], text[]", f"ARRAY['IL3', 'IL2222'], {_PHONES}"),
         (automatic._LOCK, "text[]", "ARRAY['IL3', 'IL2222']"),
         (automatic._NOTED, "text[]", "ARRAY['IL3', 'IL2222']"),
+        (campaign_feed._DUE, "uuid, int, text", f"{_CAMPAIGN}, 20, 'utility'"),
+        (campaign_feed._UNDER_WAY, "uuid", _CAMPAIGN),
+        (campaign_feed._HAS_PENDING, "uuid", _CAMPAIGN),
+        (campaign_feed._QUEUED, "uuid, timestamptz", f"{_CAMPAIGN}, now()"),
+        (campaign_feed._LOCK_QUEUED, "uuid[]", "ARRAY[md5('n3')::uuid, md5('n2222')::uuid]"),
+        (campaign_feed._LAST_FAULT, "uuid, timestamptz", f"{_CAMPAIGN}, '-infinity'"),
+        (campaign_feed._VERDICTS, "uuid, timestamptz, timestamptz, int, int", f"{_CAMPAIGN}, '-infinity', now(), 9, 5"),
+        (
+            campaign_feed._FED,
+            "uuid, int, uuid, timestamptz",
+            f"{_CAMPAIGN}, 3, md5('n3')::uuid, now()",
+        ),
+        (campaign_feed._PENDING_AGAIN, "uuid[]", "ARRAY[md5('n3')::uuid, md5('n2222')::uuid]"),
         (told_fields._PHONES, "text[]", "ARRAY['3', '2222']"),
         (whatsapp_checks._KNOWN, "text[]", _PHONES),
         (whatsapp_checks._COUNTING, "text[]", _PHONES),
@@ -134,6 +160,7 @@ async def test_a_plan_made_for_few_people_reads_few_rows_of_many(
             "templates",
             "automatic_orders",
             "automatic_messages",
+            "campaign_recipients",
         ):
             await conn.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
         for fill in _FILL:

@@ -81,6 +81,7 @@ def test_texts_become_values() -> None:
         FERRYMAN_ALLOW_UNSIGNED="orders,360dialog",
         FERRYMAN_MESSAGE_BRANCHES="IL, se",
         MESSAGES_UPLOAD_HOSTS="Files.example.com, chat.local:3000",
+        FERRYMAN_TIMEZONE="Asia/Jerusalem",
         ORDERS_API_KEY="one-0123456789abcdef, two-0123456789abcdef",
         TWILIO_ACCOUNT_SID="AC1",
         TWILIO_AUTH_TOKEN="t",
@@ -97,6 +98,7 @@ def test_texts_become_values() -> None:
     assert settings.ferryman_allow_unsigned == ("orders", "360dialog")
     assert settings.ferryman_message_branches == ("il", "se")
     assert settings.messages_upload_hosts == ("files.example.com", "chat.local:3000")
+    assert settings.ferryman_timezone == "Asia/Jerusalem"
     assert [key.get_secret_value() for key in settings.orders_api_key] == [
         "one-0123456789abcdef",
         "two-0123456789abcdef",
@@ -126,6 +128,8 @@ def test_an_empty_value_counts_as_not_set() -> None:
         ("FERRYMAN_MESSAGE_BRANCHES", "il;se"),
         ("FERRYMAN_MESSAGE_BRANCHES", "il,5"),
         ("FERRYMAN_ISSUE_WAIT_SECONDS", "86401"),
+        ("FERRYMAN_TIMEZONE", "Asia/Nowhere"),
+        ("FERRYMAN_TIMEZONE", "../UTC"),
         ("FERRYMAN_ADMIN_TOKEN", "né"),
         ("FERRYMAN_PUBLIC_URL", "ferryman.example"),
         ("CGB_SYNC_DELAY_MS", "-1"),
