@@ -31,6 +31,13 @@ FRESH_S: Final = 300.0
 UPLOAD_S: Final = 60.0
 """For one upload."""
 
+PATIENCE_S: Final = 3600.0
+"""For so long a server of ours may be away without cost to a message, which asks it every now and then: a host that is
+named in the settings is known to be right. After that the message's attempts count."""
+
+SHORTEST_HOLD_S: Final = 30.0
+LONGEST_HOLD_S: Final = 300.0
+
 AT_ONCE: Final = 4
 """Files of an account that are in memory at once."""
 
@@ -78,13 +85,15 @@ class Uploads:
         self._room = asyncio.Semaphore(AT_ONCE)
         self._seen: dict[tuple[str, MediaType], _Seen] = {}
         self._ids: dict[bytes, tuple[str, float]] = {}
+        self._failing: dict[str, float] = {}
         self._flights: dict[tuple[str, MediaType], asyncio.Task[Uploaded | None]] = {}
 
     async def of(self, url: str, kind: MediaType) -> Uploaded | None:
         """The file at *url*, uploaded; those that ask for the same one at a time share the work. None: it is a document
         of a type that goes by its address alone.
 
-        Raises: Refused (of a type or size that is not carried); what `Files.fetch` and the upload raise.
+        Raises: Refused (of a type or size that is not carried); what `Files.fetch` and the upload raise. While a server
+        is away that may come back, its Transient is *answered* and says when to ask again.
         """
         seen = self._seen.get((url, kind))
         if seen is not None and self._clock() - seen.at < FRESH_S:
@@ -110,7 +119,7 @@ class Uploads:
     async def _brought(self, url: str, kind: MediaType) -> Uploaded | None:
         permit.current.set(None)  # the work is not of one handler alone, so it waits for its place at the rate limit
         async with self._room:
-            file = await self._files.fetch(url, MOST_BYTES[kind])
+            file = await self._fetched(url, kind)
             if not self._goes_by_id(file, kind):
                 _keep(self._seen, (url, kind), _Seen(None, file.name, self._clock()))
                 return None
@@ -121,6 +130,19 @@ class Uploads:
             _keep(self._ids, digest, (id, self._clock()))
         _keep(self._seen, (url, kind), _Seen(digest, file.name, self._clock()))
         return Uploaded(id, file.name, remembered=known is not None)
+
+    async def _fetched(self, url: str, kind: MediaType) -> FetchedFile:
+        try:
+            file = await self._files.fetch(url, MOST_BYTES[kind])
+        except Transient as error:
+            since = self._failing.get(url, self._clock())
+            _keep(self._failing, url, since)
+            if self._clock() - since < PATIENCE_S:
+                error.answered = True  # no fault of the provider, nor of the message: it waits, and the others go on
+                error.retry_after_s = min(max(error.retry_after_s or 0.0, SHORTEST_HOLD_S), LONGEST_HOLD_S)
+            raise
+        self._failing.pop(url, None)
+        return file
 
     def _landed(self, key: tuple[str, MediaType], flight: asyncio.Task[Uploaded | None]) -> None:
         self._flights.pop(key, None)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, FormData
 
 from daemon.sandbox.meta import MetaSandbox
 from daemon.sandbox.meta_templates import definition
@@ -115,3 +115,42 @@ async def test_a_person_and_the_number_have_limits_of_their_own(sandbox: MetaSan
     assert await ask(sandbox, to(TEXT, "46701740606")) is None
     sandbox.switches.per_second = 0
     assert await ask(sandbox, to(TEXT, "46701740605")) == 130429
+
+
+async def upload(
+    sandbox: MetaSandbox, body: bytes, type: str, *, said: str | None = None, product: str = "whatsapp"
+) -> Any:
+    """What an upload is answered with. *said*: the type that it names beside that of the file."""
+    form = FormData({"messaging_product": product, "type": said or type})
+    form.add_field("file", body, filename="a", content_type=type)
+    url, headers = f"{sandbox.url}/{PHONE_NUMBER_ID}/media", {"Authorization": f"Bearer {sandbox.token}"}
+    async with ClientSession() as http, http.post(url, data=form, headers=headers) as answer:
+        return await answer.json()
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        ({"body": b"x", "type": "application/zip"}, 100),
+        ({"body": b"x", "type": "image/gif"}, 100),
+        ({"body": b"x", "type": "image/png", "said": "image/jpeg"}, 100),
+        ({"body": b"x", "type": "image/png", "product": "other"}, 100),
+        ({"body": b"", "type": "image/png"}, 131053),
+        ({"body": bytes(5 * 1024 * 1024 + 1), "type": "image/png"}, 131053),
+    ],
+)
+async def test_a_file_that_meta_does_not_take_has_no_id(sandbox: MetaSandbox, how: dict[str, Any], code: int) -> None:
+    assert (await upload(sandbox, **how))["error"]["code"] == code
+    assert sandbox.media.taken == []
+
+
+async def test_a_message_names_a_file_by_an_id_that_is_known_still(sandbox: MetaSandbox) -> None:
+    id = (await upload(sandbox, bytes(5 * 1024 * 1024), "image/png"))["id"]
+    header = {"type": "header", "parameters": [{"type": "image", "image": {"id": id}}]}
+    with_header = template("Noa")
+    with_header["template"]["components"].insert(0, header)
+    for body in ({"type": "image", "image": {"id": id}}, with_header):
+        assert await ask(sandbox, to(body)) is None
+    sandbox.media.expire()
+    for body in ({"type": "image", "image": {"id": id}}, with_header):
+        assert await ask(sandbox, to(body)) == 100

@@ -10,7 +10,7 @@ import pytest
 from adapters import permit, uploads
 from adapters.permit import Permit
 from adapters.ports import FetchedFile
-from adapters.uploads import FRESH_S, LIFE_S, MOST_REMEMBERED, Uploaded, Uploads, is_ours
+from adapters.uploads import FRESH_S, LIFE_S, MOST_REMEMBERED, PATIENCE_S, Uploaded, Uploads, is_ours
 from schemas.errors import FerrymanError, LeaseLost, Refused, Transient
 from schemas.media import MOST_BYTES, TAKEN
 from schemas.messages import MediaType
@@ -166,6 +166,28 @@ async def test_a_failure_is_that_of_all_who_wait_and_is_not_remembered(error: Fe
     world.error = None
     assert await world.id() == "id-1"
     assert world.files.fetched[URL] == 3
+
+
+@pytest.mark.parametrize(("asked_s", "wait_s"), [(None, 30.0), (7.0, 30.0), (60.0, 60.0), (3600.0, 300.0)])
+async def test_a_server_that_is_away_costs_a_message_nothing_for_an_hour(asked_s: float | None, wait_s: float) -> None:
+    async def failing() -> Transient:
+        world.files.files[URL] = Transient("the file's server answers HTTP 503", retry_after_s=asked_s)
+        with pytest.raises(Transient) as caught:
+            await world.of()
+        return caught.value
+
+    world = World()
+    for _ in range(2):
+        for passed_s in (0.0, PATIENCE_S - 1):
+            world.now += passed_s
+            error = await failing()
+            assert (error.answered, error.retry_after_s) == (True, wait_s)
+        world.now += 1
+        error = await failing()
+        assert (error.answered, error.retry_after_s) == (False, asked_s)
+        world.files.files[URL] = JPEG + str(world.now).encode()
+        await world.id()
+        world.now += FRESH_S
 
 
 async def test_one_that_is_canceled_takes_nothing_from_the_others() -> None:
