@@ -17,7 +17,7 @@ from daemon.cli.screen import say
 from daemon.cli.tools import DryRun, opened
 from daemon.operator.send_test import Answer, Prepared, as_it_should, endings, post, prepare
 from daemon.operator.standing import order_of
-from daemon.operator.trail import handlers
+from daemon.operator.trail import handled_by
 from daemon.settings.model import Settings
 from daemon.telemetry.redaction import redact_text
 from daemon.web.place import from_here
@@ -73,7 +73,7 @@ async def _send(settings: Settings, source: Source, where: str, timeout_s: float
             return True
         if not _accepted(await post(where, test.webhook), test):
             return False
-        left = list(handlers(WORKERS, test.event.type))
+        left = await handled_by(pool, WORKERS, test.event)
         ended = []
         async for ending in endings(pool, left, test.event.id, timeout_s):
             left.remove(ending.worker)

@@ -41,6 +41,7 @@ from daemon.lifecycle import StartError
 from daemon.operator.about import about
 from daemon.operator.members import Member, Provider, providers, read_members, sources_off, workers_off
 from daemon.operator.pauses import scopes
+from daemon.operator.workers import kept_for
 from daemon.rules.files import check
 from daemon.rules.problems import Problem
 from daemon.settings.load import masked_address
@@ -260,8 +261,7 @@ async def _inspect_postgres(inspection: Inspection, addresses: Addresses, count_
         inspection.paused = await pauses.paused(pool)
         inspection.believe(await read_members(pool))
         if count_open:
-            handles = {worker.name: sorted(worker.types) for worker in WORKERS}
-            inspection.open_events = await open_events(pool, handles)
+            inspection.open_events = await open_events(pool, kept_for(WORKERS, inspection.registered))
             inspection.orders = await orders.counts(pool)
 
 

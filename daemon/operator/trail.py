@@ -10,12 +10,14 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
+from adapters.postgres.bus.workers import Registered, listed
 from adapters.postgres.operator import dead_letters, trail
 from adapters.postgres.operator.dead_letters import StoredLetter
 from adapters.postgres.operator.trail import EventFilter, FailedAttempts, FoundEvent, WorkerEnding
 from adapters.postgres.pool import Pool, store_is_down
 from daemon.bus.worker import AnyWorker
 from daemon.operator.keys import keys_meant, masked_key
+from daemon.operator.workers import kept_for
 from schemas.envelope import Event
 
 OUTCOMES: Final = ("done", "skipped", "dead", "uncertain", "open")
@@ -106,7 +108,7 @@ def _masked(found: FoundEvent) -> dict[str, Any]:
     return asdict(found) | {"key": masked_key(found.key)}
 
 
-def handled_types(workers: Sequence[AnyWorker]) -> Mapping[str, list[str]]:
+def handled_types(workers: Sequence[AnyWorker | Registered]) -> Mapping[str, list[str]]:
     """Worker -> the types it handles."""
     return {worker.name: sorted(worker.types) for worker in workers}
 
@@ -118,9 +120,14 @@ def states(names: Sequence[str], event_id: str, endings: Sequence[WorkerEnding])
     return {name: ended.get(name, "open") for name in names}
 
 
-def handlers(workers: Sequence[AnyWorker], type: str) -> tuple[str, ...]:
-    """The names of the workers that handle events of *type*."""
-    return tuple(worker.name for worker in workers if type in worker.types)
+def handlers(workers: Sequence[Registered], type: str, at: datetime) -> tuple[str, ...]:
+    """The names of the workers that handle an event of *type* that was accepted *at* that time."""
+    return tuple(worker.name for worker in workers if type in worker.types and at >= worker.since)
+
+
+async def handled_by(pool: Pool, workers: Sequence[AnyWorker], event: Event) -> list[str]:
+    """The names of those of *workers* that handle *event* in this installation."""
+    return list(handlers(kept_for(workers, await listed(pool)), event.type, event.time))
 
 
 async def list_events(
@@ -128,15 +135,15 @@ async def list_events(
 ) -> list[dict[str, Any]]:
     """The newest events that fit as JSON, newest first, keys masked, each with the state of its workers. The filter's
     key may be anything that `keys_meant` understands."""
-    found: list[FoundEvent] = []
+    theirs, found = kept_for(workers, await listed(pool)), list[FoundEvent]()
     for key in [None] if wanted.key is None else keys_meant(wanted.key):
-        found += await trail.listed(pool, replace(wanted, key=key), handled_types(workers), limit)
-    return await _with_states(pool, workers, found[:limit])
+        found += await trail.listed(pool, replace(wanted, key=key), handled_types(theirs), limit)
+    return await _with_states(pool, theirs, found[:limit])
 
 
-async def _with_states(pool: Pool, workers: Sequence[AnyWorker], found: Sequence[FoundEvent]) -> list[dict[str, Any]]:
+async def _with_states(pool: Pool, workers: Sequence[Registered], found: Sequence[FoundEvent]) -> list[dict[str, Any]]:
     endings = await trail.endings(pool, [one.id for one in found])
-    return [_masked(one) | {"workers": states(handlers(workers, one.type), one.id, endings)} for one in found]
+    return [_masked(one) | {"workers": states(handlers(workers, one.type, one.time), one.id, endings)} for one in found]
 
 
 async def trail_of(pool: Pool, workers: Sequence[AnyWorker], found: FoundEvent) -> EventTrail | None:
@@ -149,7 +156,7 @@ async def trail_of(pool: Pool, workers: Sequence[AnyWorker], found: FoundEvent) 
         event,
         found.place,
         journaled_at,
-        handlers(workers, event.type),
+        tuple(await handled_by(pool, workers, event)),
         await trail.endings(pool, [event.id]),
         await trail.attempts(pool, event.id),
         await dead_letters.find(pool, None, event.id),

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from adapters.postgres.bus import workers
+from adapters.postgres.bus.workers import Registered
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams, stream_keys
 from daemon.bus.unattended import ATTENDED_S
+from daemon.bus.worker import AnyWorker
 from schemas.errors import FerrymanError
 
 
 class NotForgotten(FerrymanError):
     """The worker cannot be taken out: why, and what to do."""
+
+
+def kept_for(workers: Sequence[AnyWorker], registered: Sequence[Registered]) -> list[Registered]:
+    """Those of *workers* that events are kept for: the ones of the installation (*registered*), and the ones that would
+    begin at everything. No event is that of a worker that begins now and never ran here."""
+    known = {worker.name: worker for worker in registered}
+    return [known.get(w.name, w.entry) for w in workers if w.name in known or w.begins == "everything"]
 
 
 async def read_workers(pool: Pool, bus: Streams) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from adapters.postgres.bus import burials, days
+from adapters.postgres.bus.workers import Registered, by_type
 from adapters.postgres.migrate import pending
 from adapters.postgres.pool import Connection, Pool
 
@@ -59,8 +60,9 @@ SELECT (SELECT value FROM ferryman_meta WHERE key = 'partitions') AS partitions,
 """
 _OPEN: Final = """
 SELECT w.worker, count(*) AS n
-FROM unnest($1::text[], $2::text[]) AS w (worker, type)
-JOIN (SELECT id, type FROM event_journal UNION SELECT id, type FROM spool) AS k ON k.type = w.type
+FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS w (worker, type, since)
+JOIN (SELECT id, type, time FROM event_journal UNION SELECT id, type, time FROM spool) AS k
+  ON k.type = w.type AND k.time >= w.since
 WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.event_id = k.id AND i.worker = w.worker AND i.replay_id = '')
 GROUP BY w.worker
 """
@@ -99,8 +101,7 @@ async def count_tables(conn: Connection) -> TableCounts:
     )
 
 
-async def open_events(pool: Pool, handles: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Worker -> how many accepted events it has not ended with. *handles*: worker -> the types it handles."""
-    pairs = [(worker, type_) for worker, types in handles.items() for type_ in types]
-    rows = await pool.fetch(_OPEN, [pair[0] for pair in pairs], [pair[1] for pair in pairs], timeout=30)
-    return dict.fromkeys(handles, 0) | {row["worker"]: row["n"] for row in rows}
+async def open_events(pool: Pool, workers: Sequence[Registered]) -> dict[str, int]:
+    """Worker -> how many accepted events of its own it has not ended with."""
+    rows = await pool.fetch(_OPEN, *by_type(workers), timeout=30)
+    return {worker.name: 0 for worker in workers} | {row["worker"]: row["n"] for row in rows}

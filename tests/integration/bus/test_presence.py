@@ -17,7 +17,7 @@ from daemon.operator.about import about
 from daemon.operator.members import Member, read_members
 from daemon.settings.model import Settings
 from daemon.telemetry.report import Report
-from daemon.workers import WORKERS
+from daemon.workers import WORKERS, enabled
 from schemas.errors import ChannelDown, FerrymanError, Transient
 from tests.support.services import services
 from tests.support.until import until
@@ -68,7 +68,7 @@ async def test_a_process_says_where_it_runs_what_it_serves_and_with_which_settin
     assert report.version
     assert report.started_at is not None
     assert report.settings_at == report.started_at
-    assert report.workers == tuple(worker.name for worker in WORKERS)
+    assert report.workers == tuple(worker.name for worker in enabled(SETTINGS)[0])
     served = [source.name for source in SOURCES if any(getattr(SETTINGS, name) for name in source.secrets)]
     assert report.sources == tuple(served)
     assert report.settings["CGB_RATE_PER_MINUTE"] == "90"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -25,6 +26,7 @@ from daemon.operator.keys import keys_meant
 from daemon.operator.naming import NoSuchEvent, find
 from daemon.operator.trail import EventTrail, follow, handled_types, handlers, list_events, states, trail_of
 from daemon.operator.unjournaled import caveat, unjournaled
+from daemon.operator.workers import kept_for
 from schemas.envelope import Event, event_id
 from tests.support.toy import NOON
 from tests.support.until import until
@@ -168,9 +170,20 @@ async def test_what_waits_in_the_spool_is_listed_first_and_a_retry_is_no_event_o
 
 def test_states_tell_of_the_workers_that_handle_the_type_alone() -> None:
     endings: Sequence[WorkerEnding] = [WorkerEnding("1", "journal", "", "done", None, 0, NOON)]
-    assert states(handlers(WORKERS, "contact.synced"), "1", endings) == {"journal": "done"}
-    assert states(handlers(WORKERS, "order.received"), "1", endings)["contact-sync"] == "open"
+    entries = kept_for(WORKERS, [])
+    assert states(handlers(entries, "contact.synced", NOON), "1", endings) == {"journal": "done"}
+    assert states(handlers(entries, "order.received", NOON), "1", endings)["contact-sync"] == "open"
     assert keys_meant("IL-1")[0] == "IL-1"
+
+
+async def test_no_event_is_open_for_a_worker_that_never_ran_or_began_later(db: Pool) -> None:
+    await journaled(db, ORDER, OTHER)
+    late = replace(CONTACT_SYNC, begins="now")
+    shown = [await list_events(db, (late,), EventFilter(), 10)]
+    query = "INSERT INTO workers (name, topics, types, begins, began_at) VALUES ($1, $2, $3, 'now', $4)"
+    await db.execute(query, late.name, list(late.reads), sorted(late.types), OTHER.time)
+    shown.append(await list_events(db, (late,), EventFilter(), 10))
+    assert [[one["workers"] for one in listed] for listed in shown] == [[{}, {}], [{"contact-sync": "open"}, {}]]
 
 
 async def test_the_tail_shows_every_arrival_and_ending_once_and_only_new_ones(db: Pool) -> None:
