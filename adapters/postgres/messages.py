@@ -29,13 +29,14 @@ INSERT INTO idempotency_keys (key, digest, message_id) VALUES ($1, $2, $3) ON CO
 _KEY: Final = "SELECT digest, message_id FROM idempotency_keys WHERE key = $1"
 
 _STATES: Final = """
-SELECT m.id, m.status, m.attempts, c.name, w.written_at, COALESCE(o.opted_out, false)
+SELECT m.id, m.status, m.attempts, COALESCE(c.name, r.name), w.written_at, COALESCE(o.opted_out, false)
 FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS given (id, line, systems, place)
 LEFT JOIN LATERAL (SELECT * FROM messages WHERE id = given.id LIMIT 1) m ON true
 LEFT JOIN LATERAL (
   SELECT contact_id FROM contact_identities WHERE kind = 'phone' AND value = m.phone LIMIT 1
 ) i ON true
 LEFT JOIN LATERAL (SELECT name FROM contacts WHERE id = i.contact_id LIMIT 1) c ON true
+LEFT JOIN LATERAL (SELECT name FROM campaign_recipients WHERE message_id = m.id LIMIT 1) r ON true
 LEFT JOIN LATERAL (
   SELECT max(written_at) AS written_at FROM customer_windows
   WHERE line = given.line AND system = ANY (string_to_array(given.systems, ','))

@@ -18,6 +18,7 @@ from daemon.cli.named import HELP
 from daemon.cli.screen import say, show_json, show_table
 from daemon.cli.tools import Json, Text, When, opened, shown_json, shown_time
 from daemon.lifecycle import stop_on_signals
+from daemon.messages.requests import CAMPAIGNS
 from daemon.operator import trail
 from daemon.operator.keys import masked_key
 from daemon.operator.naming import NOT_KEPT, NoSuchEvent, the_event
@@ -30,7 +31,7 @@ from daemon.telemetry.redaction import redact_text
 from daemon.workers import WORKERS
 from schemas.envelope import TYPES
 
-EMITTERS: Final = (*(source.name for source in SOURCES), "ferryman", "bus")
+EMITTERS: Final = (*(source.name for source in SOURCES), "ferryman", CAMPAIGNS, "bus")
 """Sources of events: those of webhooks, what handling an event emits, and what no worker could read."""
 
 app = typer.Typer(help="What was accepted, and what became of it.", no_args_is_help=True)

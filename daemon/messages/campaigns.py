@@ -15,7 +15,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
-from uuid import UUID, uuid5
+from uuid import uuid5
+
+import structlog
 
 from adapters.postgres import campaign_feed, messages
 from adapters.postgres.bus import outbox
@@ -25,9 +27,9 @@ from daemon.bus.worker import Duty, Outside
 from daemon.messages.campaign_rules import FEW, stride, template_fault, under_way, when
 from daemon.messages.content import kind_of, to_json
 from daemon.messages.quiet_hours import Quiet
-from daemon.messages.requests import event_of
+from daemon.messages.requests import OF_CAMPAIGN, event_of
 from daemon.messages.rules import OPTED_OUT
-from schemas.envelope import Event, event_id
+from schemas.envelope import event_id
 from schemas.messages import Template
 from schemas.phone import Phone
 from schemas.phone_places import time_zones_of
@@ -39,11 +41,11 @@ EVERY_S: Final = 0.5
 AT_ONCE: Final = 500
 """Recipients that one round looks at, of each campaign."""
 
-SOURCE: Final = "campaigns"
-"""The source of the events that bring messages of campaigns: their calls come after all others at a rate limit."""
-
 NO_SLOT: Final = "quiet hours: no later time is before the campaign's end"
 OVER: Final = "the campaign's end came before their turn"
+
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -54,11 +56,6 @@ class _Round:
     fed: list[Fed] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
-
-
-def purpose_of(campaign: UUID) -> str:
-    """What the messages of a campaign are for, as `messages.purpose` has it."""
-    return f"campaign:{campaign}"
 
 
 def duties(outside: Outside, lacking: Sequence[str]) -> Sequence[Duty]:
@@ -81,6 +78,7 @@ async def _feed(conn: Connection, campaign: Going, home: str) -> None:
         await campaign_feed.take_back(conn, campaign.id)
         reason = f"the template was refused {FEW} times in a row (code {code}): mend it, then resume the campaign"
         await campaign_feed.finish(conn, campaign.id, "stopped", reason)
+        log.warning("campaign.stopped", campaign=str(campaign.id), provider=campaign.provider, code=code)
         return
     await campaign_feed.take_back(conn, campaign.id, quiet_by=campaign.now)
     if campaign.ends_at is not None and campaign.ends_at <= campaign.now:
@@ -93,7 +91,7 @@ async def _feed(conn: Connection, campaign: Going, home: str) -> None:
         for request in found.requests:
             await messages.request(conn, request)
         await campaign_feed.record(conn, campaign.id, found.fed, found.waiting, found.skipped)
-        await outbox.leave(conn, [_event_of(one, campaign) for one in found.requests])
+        await outbox.leave(conn, [event_of(one, campaign.now) for one in found.requests])
         await campaign_feed.advance(conn, campaign.id, places.after(len(found.fed), campaign.rate))
         going += len(found.fed)
     if not going and not await campaign_feed.has_pending(conn, campaign.id):
@@ -138,12 +136,8 @@ def _request(campaign: Going, one: Due) -> Request:
         phone=one.phone,
         kind=kind_of(content),
         content=to_json(content),
-        purpose=purpose_of(campaign.id),
+        purpose=f"{OF_CAMPAIGN}{campaign.id}",
         # each time another event: one that was taken back has ended with nothing to be done
         event_id=event_id("ferryman", "message.requested", str(id), f"feed {one.feeds}"),
         category=campaign.category,
     )
-
-
-def _event_of(request: Request, campaign: Going) -> Event:
-    return event_of(request, campaign.now)._replace(source=SOURCE)

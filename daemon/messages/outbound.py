@@ -30,10 +30,9 @@ from adapters.postgres.pool import Connection
 from adapters.postgres.windows import Written
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
-from daemon.messages.campaigns import SOURCE
 from daemon.messages.content import parted
 from daemon.messages.preferences import told_preference, wants
-from daemon.messages.requests import Requested, requested
+from daemon.messages.requests import CAMPAIGNS, Requested, requested
 from daemon.messages.rules import HEARD_BY, why_not
 from daemon.messages.template_news import told_of
 from daemon.messages.wiring import CHANNELS, MESSAGES, MessageDeps
@@ -205,7 +204,7 @@ WORKER: Final[Worker[MessageDeps]] = Worker(
     record=record,
     buried=buried,
     channels=CHANNELS,
-    bulk_sources=frozenset([SOURCE]),
+    bulk_sources=frozenset([CAMPAIGNS]),
     on_uncertain="hold",
     # each call of a provider may wait for its answer and its place; a file may be fetched and uploaded before
     deadline_s=lambda s: 3 * (s.cgb_timeout / 1000 + 30) + 30 + LONGEST_FILE_S,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
@@ -16,6 +16,12 @@ from schemas.errors import Malformed
 from schemas.identity import key
 from schemas.messages import Content
 from schemas.phone import Phone
+
+OF_CAMPAIGN: Final = "campaign:"
+"""How the purpose of a campaign's messages begins; its id follows."""
+
+CAMPAIGNS: Final = "campaigns"
+"""The source of the events that bring them: their calls come after all others at a rate limit."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -43,7 +49,7 @@ def event_of(request: Request, now: datetime) -> Event:
     return Event(
         id=request.event_id,
         type="message.requested",
-        source="ferryman",
+        source=CAMPAIGNS if request.purpose.startswith(OF_CAMPAIGN) else "ferryman",
         subject=key(phone=Phone.parse_e164(request.phone)),
         time=now,
         data=orjson.dumps(data),

@@ -79,6 +79,8 @@ class Audience:
 
 def rows_of_csv(text: str) -> list[Row]:
     """The rows of a file with a line of column names. Raises: Unusable; BadRows."""
+    if "\x00" in text:
+        raise Unusable(f"line {text.partition(chr(0))[0].count(chr(10)) + 1} holds U+0000: save the file as CSV UTF-8")
     lines = text.removeprefix("\ufeff")
     reader = csv.reader(io.StringIO(lines, newline=""), delimiter=_delimiter(lines), strict=True)
     rows, wrong = [], []

@@ -10,14 +10,15 @@ from uuid import UUID
 import pytest
 
 from adapters.postgres import messages, opt_outs
+from adapters.postgres.audience import OrdersQuery, buyers
 from adapters.postgres.bus import outbox
 from adapters.postgres.deliveries import Sent, Told
-from adapters.postgres.messages import Ended
+from adapters.postgres.messages import Asked, Ended
 from adapters.postgres.opt_outs import Preference
 from adapters.postgres.pool import Pool
 from daemon.messages import delivery_status, outbound
 from daemon.messages.campaign_rules import FEW
-from daemon.messages.campaigns import SOURCE
+from daemon.messages.requests import CAMPAIGNS
 from daemon.operator import campaigns
 from daemon.operator.campaigns import NotMoved
 from daemon.operator.faults import Unusable
@@ -75,7 +76,7 @@ async def test_a_draft_sends_nothing_and_a_started_one_to_each_once(db: Pool) ->
     assert {tuple(row)[1:] for row in rows} == {(f"campaign:{id}", "utility", "news")}
     events = await left(db)
     assert len({event.id for event in events}) == 40
-    assert {event.source for event in events} == {SOURCE}, "by which its calls are bulk at the rate limit"
+    assert {event.source for event in events} == {CAMPAIGNS}, "by which its calls are bulk at the rate limit"
     assert outbound.WORKER.is_bulk(events[0])
     assert not outbound.WORKER.is_bulk(events[0]._replace(source="ferryman"))
 
@@ -381,6 +382,19 @@ async def test_buyers_of_stored_orders_are_asked_by_their_newest_order(db: Pool)
         (phone(3), "Buyer 3", "order IL3", "pending"),
     ]
     assert "consent" in (await campaigns.show(db, str(id)))["errors"][0]["error"]
+    assert [len(await buyers(db, OrdersQuery(branch="il"), one, 9)) for one in (None, ["il"], ["se"])] == [3, 3, 0]
+
+
+async def test_a_person_is_called_as_their_contact_else_as_the_file_says(db: Pool) -> None:
+    id = await made(db, csv=f"phone,1,name\n{phone(1)},a,Noa\n{phone(2)},a,Dan\n{phone(3)},a,\n")
+    contact = await db.fetchval("INSERT INTO contacts (name) VALUES ('Daniel') RETURNING id")
+    await db.execute(
+        "INSERT INTO contact_identities (contact_id, kind, value) VALUES ($1, 'phone', $2)", contact, phone(2)
+    )
+    await moved(db, id, "start")
+    await fed(db)
+    asked = [Asked(message, phone(0), "meta") for message in await queued(db, id)]
+    assert [state.name for state in await messages.states(db, asked)] == ["Noa", "Daniel", None]
 
 
 async def test_a_name_stands_for_one_campaign(db: Pool) -> None:
