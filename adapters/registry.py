@@ -18,7 +18,7 @@ from adapters.vizi import source as orders
 from adapters.whapi import source as whapi
 
 if TYPE_CHECKING:
-    from adapters.ports import CheckerMaker, DirectoryStyle, SenderMaker
+    from adapters.ports import CheckerMaker, DirectoryStyle, Probe, SenderMaker
 
 SOURCES: Final = (
     orders.SOURCE,
@@ -98,3 +98,17 @@ SENDERS: Final[Mapping[str, Callable[[], SenderMaker]]] = {
     "whapi": _whapi_sender,
 }
 """The senders by their provider."""
+
+
+def _probes() -> tuple[Probe, ...]:
+    from adapters.cgb import probe as cgb
+    from adapters.chatwoot import probe as chatwoot
+    from adapters.meta import probe as meta_number
+    from adapters.twilio import probe as twilio_account
+    from adapters.whapi import probe as channel
+
+    return cgb.PROBE, chatwoot.PROBE, meta_number.PROBE, twilio_account.PROBE, channel.PROBE
+
+
+PROBES: Final[Callable[[], tuple[Probe, ...]]] = _probes
+"""The looks at accounts, in the order in which they are shown."""

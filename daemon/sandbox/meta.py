@@ -27,6 +27,18 @@ VERSION: Final = "v23.0"
 FATE: Final = ("sent", "delivered")
 """What becomes of a message whose person has no other fate."""
 
+WABA_ID: Final = "104230000000001"
+"""The number's account."""
+
+NUMBER: Final = {
+    "display_phone_number": "+1 555-000-1234",
+    "verified_name": "Sandbox",
+    "quality_rating": "GREEN",
+    "status": "CONNECTED",
+    "throughput": {"level": "STANDARD"},
+    "whatsapp_business_manager_messaging_limit": "TIER_2K",
+}
+
 PAIR_S: Final = 6.0
 _TRIES: Final = 6
 _FIRST_GAP_S: Final = 0.2
@@ -42,7 +54,8 @@ class Switches:
     *refused*: person -> the code that a send to them is answered with. *error_status*, *error_headers*: HTTP's, of such
     an answer. *aliases*: person -> the WhatsApp id that is found for them. *templates*: (name, language) -> how many
     variables; None: whatever is sent exists. *per_second*: messages that the number may send; *pair_burst*: messages to
-    one person within PAIR_S; None: no limit.
+    one person within PAIR_S; None: no limit. *number*: what the number tells of itself. *apps*: which hear of its
+    account.
     """
 
     fates: dict[str, Sequence[str | int]] = field(default_factory=dict)
@@ -56,6 +69,8 @@ class Switches:
     templates: dict[tuple[str, str], int] | None = None
     per_second: int | None = None
     pair_burst: int | None = None
+    number: dict[str, Any] = field(default_factory=lambda: dict(NUMBER))
+    apps: list[str] = field(default_factory=lambda: ["Ferryman"])
 
 
 class Sent(NamedTuple):
@@ -103,6 +118,7 @@ class MetaSandbox:
             [
                 web.post(f"/{VERSION}/{PHONE_NUMBER_ID}/messages", self._messages),
                 web.get(f"/{VERSION}/{PHONE_NUMBER_ID}", self._number),
+                web.get(f"/{VERSION}/{WABA_ID}/subscribed_apps", self._apps),
             ]
         )
         self._http = ClientSession()
@@ -172,7 +188,14 @@ class MetaSandbox:
         return answer
 
     async def _number(self, request: web.Request) -> web.Response:
-        return web.json_response({"id": PHONE_NUMBER_ID})
+        known = {"id": PHONE_NUMBER_ID, **self.switches.number}
+        fields = [name for name in request.query.get("fields", "id").split(",") if name]
+        if unknown := [name for name in fields if name not in known]:
+            return error(100, f"Tried accessing nonexisting field ({unknown[0]})")
+        return web.json_response({"id": PHONE_NUMBER_ID} | {name: known[name] for name in fields})
+
+    async def _apps(self, request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"whatsapp_business_api_data": {"name": n}} for n in self.switches.apps]})
 
     async def _messages(self, request: web.Request) -> web.Response:
         body = body_json(await request.read())
