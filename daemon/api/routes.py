@@ -12,6 +12,7 @@ from adapters.postgres.pool import Pool, PostgresError
 from adapters.redis.streams import StreamErrors, Streams
 from daemon.api.access import Access
 from daemon.api.messages import Api
+from daemon.api.reference import Reference
 from daemon.bus.publisher import publish
 from daemon.bus.worker import utc_now
 from daemon.settings.in_force import InForce
@@ -39,4 +40,6 @@ def routes_of(in_force: InForce, pool: Pool, bus: Streams, made_token: str) -> S
         except (*StreamErrors, PostgresError):
             log.info("outbox.left", event_id=event.id)  # the sweeper publishes it
 
-    return Api(pool, in_force, Access({"admin": admin, "readonly": readonly}), utc_now, hurry).routes()
+    access = Access({"admin": admin, "readonly": readonly})
+    routes = [*Api(pool, in_force, access, utc_now, hurry).routes()]
+    return [*routes, *Reference(routes).routes()]
