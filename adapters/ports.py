@@ -228,6 +228,8 @@ class Source:
     challenge: the answer to a GET with this query, None for a query that is not this source's challenge. A source
         without it serves no GET.
     challenge_secrets: further settings that the challenge goes by; they prove no POST.
+    addressed: those of its secrets that serve it only where FERRYMAN_PUBLIC_URL is set: they are given for another
+        purpose too, and its proof is over our address.
     entered: where at the sender an operator enters our address, and what else belongs there.
     """
 
@@ -248,8 +250,19 @@ class Source:
     challenge: Callable[[Mapping[str, str], Secrets], Answer | None] | None = None
     challenge_secrets: tuple[str, ...] = ()
     entered: str = ""
+    addressed: tuple[str, ...] = ()
 
     @property
     def wanted(self) -> str:
         """The names of the settings of which one lets it be served."""
         return " or ".join(name.upper() for name in self.secrets)
+
+    def lacks(self, secrets: Mapping[str, object], *, address_known: bool) -> str:
+        """What is to be set before it can be served, "" for nothing. *secrets*: by setting, empty or None where it is
+        not given. *address_known*: FERRYMAN_PUBLIC_URL is set."""
+        given = [name for name in self.secrets if secrets.get(name)]
+        if not given:
+            return f"set {self.wanted}"
+        if not address_known and all(name in self.addressed for name in given):
+            return "set FERRYMAN_PUBLIC_URL: its senders sign our address"
+        return ""

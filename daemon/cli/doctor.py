@@ -74,6 +74,8 @@ def _show(webhooks: Sequence[Address]) -> None:
         say("")
         say(f"{one.source}: {one.url or one.path}")
         say(f"  enter it at: {one.entered}")
+        if one.needs:
+            say(f"  lacks: {one.needs}")
         say(f"  not served: {one.off}" if one.off else f"  has come in: {_came(one)}")
 
 

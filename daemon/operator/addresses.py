@@ -20,7 +20,8 @@ UNSET: Final = "set FERRYMAN_PUBLIC_URL to how the outside reaches this daemon, 
 @dataclass(frozen=True, slots=True)
 class Address:
     """A webhook of ours. *url*: None where FERRYMAN_PUBLIC_URL is not set. *off*: why it is not served, "" where it is.
-    *came*: what has come in, None where the tables cannot be read. *whole*: all that is kept was looked through."""
+    *came*: what has come in, None where the tables cannot be read. *whole*: all that is kept was looked through.
+    *needs*: what is to be set besides before its sender takes the address, "" for nothing."""
 
     source: str
     path: str
@@ -29,6 +30,7 @@ class Address:
     off: str
     came: Arrival | None
     whole: bool = True
+    needs: str = ""
 
     @property
     def arrived(self) -> str:
@@ -50,6 +52,7 @@ class Address:
             "enter_at": self.entered,
             "served": not self.off,
             "why_not": self.off or None,
+            "needs": self.needs or None,
             "events": None if self.came is None else self.came.events,
             "last_at": last,
             "refused": None if self.came is None else self.came.refused,
@@ -70,9 +73,17 @@ def addresses(inspection: Inspection, sources: Sequence[Source]) -> list[Address
             inspection.sources_off.get(source.name, ""),
             None if arrivals is None else arrivals.of(source.name),
             arrivals is None or arrivals.whole,
+            _needs(inspection, source),
         )
         for source in sources
     ]
+
+
+def _needs(inspection: Inspection, source: Source) -> str:
+    settings = inspection.settings
+    if not source.challenge_secrets or any(getattr(settings, name) for name in source.challenge_secrets):
+        return ""
+    return f"set {' or '.join(name.upper() for name in source.challenge_secrets)}: its sender asks for it first"
 
 
 def public_url(inspection: Inspection) -> Findings:

@@ -136,6 +136,11 @@ class Inspection:
         return "Postgres" in self.away or bool(self.members)
 
     @property
+    def sources_on(self) -> list[str]:
+        """The webhook sources that are served, or that a process of this shell would serve."""
+        return [source.name for source in SOURCES if source.name not in self.sources_off]
+
+    @property
     def providers(self) -> dict[str, Provider]:
         """Every provider that a live process knows."""
         return providers(self.members)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from adapters.postgres.operator.arrivals import NEWEST, Arrival, Arrivals
 from adapters.registry import SOURCES
@@ -27,6 +28,12 @@ def test_every_source_has_an_address_and_a_place_to_enter_it() -> None:
     assert found["meta"].url == "https://ferry.example.com/in/webhooks/meta"
     assert all(one.entered for one in found.values())
     assert {one.url for one in shown().values()} == {None}
+
+
+def test_what_a_sender_asks_for_before_it_takes_an_address_is_named() -> None:
+    assert "META_VERIFY_TOKEN" in shown()["meta"].needs
+    given = shown(meta_verify_token=(SecretStr("v" * 16),))
+    assert {one.needs for one in given.values()} == {""}
 
 
 def test_what_has_come_in_is_told_with_how_far_was_looked() -> None:
