@@ -72,7 +72,8 @@ class Switches:
 class TwilioSandbox:
     """The simulator, as an async context manager. *port* 0: any free one; *url* is known once it runs. Attributes for
     tests: `ledger`, `faults`, `switches`, `made`: the messages that were taken, and `told`: the statuses that were
-    answered 2xx, as (sid, status)."""
+    answered 2xx, as (sid, status). *behind*: the beginning of callbacks' addresses, and what stands in its place inside
+    our network, as behind a proxy."""
 
     def __init__(self, *, host: str = "127.0.0.1", port: int = 0, token: str = TOKEN) -> None:
         self.token = token
@@ -81,6 +82,7 @@ class TwilioSandbox:
         self.switches = Switches()
         self.made: list[Made] = []
         self.told: list[tuple[str, str]] = []
+        self.behind: tuple[str, str] | None = None
         self._host = host
         self._port = port
         self._recent: deque[float] = deque()
@@ -192,14 +194,15 @@ class TwilioSandbox:
         """Tell the statuses of a message, each once: Twilio repeats a callback only where it could not connect."""
         assert self._http is not None
         webhooks = TwilioWebhooks(self._http, self.token)
+        at = callback if self.behind is None else callback.replace(*self.behind, 1)
         for status, code in _stages(made.outcome):
             await asyncio.sleep(self.switches.delay_s)
             try:
                 if self.switches.json:
                     document = {"sid": made.sid, "status": status, "to": f"whatsapp:{made.to}", "error_code": code}
-                    answer = await webhooks.json(callback, document)
+                    answer = await webhooks.json(callback, document, at=at)
                 else:
-                    answer = await webhooks.form(callback, status_form(made.sid, made.to, status, code))
+                    answer = await webhooks.form(callback, status_form(made.sid, made.to, status, code), at=at)
             except (ClientError, TimeoutError, OSError):
                 continue
             if 200 <= answer < 300:
