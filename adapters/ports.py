@@ -16,12 +16,14 @@ from multidict import MultiMapping
 from adapters.json_guard import parse_object
 from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
 from schemas.envelope import Event
-from schemas.errors import Malformed
+from schemas.errors import FerrymanError, Malformed
 from schemas.messages import Content, OutboundMessage, Taken
 from schemas.phone import Phone
 from schemas.templates import TemplateDefinition
 
 if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
     from adapters.gate import Gate
 
 
@@ -162,6 +164,35 @@ class TemplateListMaker(Protocol):
     def __call__(self, gate: Gate, *, account: Callable[[], Mapping[str, str]]) -> TemplateList: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What a look at an account shows, as one line, and what to *do* about it, "" for nothing."""
+
+    level: Literal["ok", "warn", "error"]
+    text: str
+    do: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A look at an account that changes nothing there: whether its settings work, for an operator.
+
+    system: its name in texts.
+    values: the values of an account, and the settings that hold them (lower-case names).
+    needs: the values without which nothing can be looked at.
+    places: setting -> where the system's own pages show its value.
+    look: at most a few reads, each with a deadline. Raises FerrymanError where the first of them fails.
+    blamed: the settings that may be wrong when a read has failed so; none: no setting is at fault.
+    """
+
+    system: str
+    values: Mapping[str, str]
+    needs: tuple[str, ...]
+    places: Mapping[str, str]
+    look: Callable[[ClientSession, Mapping[str, str]], Awaitable[Sequence[Sign]]]
+    blamed: Callable[[FerrymanError], Sequence[str]]
+
+
 class NoIdentity(Malformed):
     """The body has no identity, so a second delivery of it could not be recognised."""
 
@@ -222,6 +253,9 @@ class Source:
     challenge: the answer to a GET with this query, None for a query that is not this source's challenge. A source
         without it serves no GET.
     challenge_secrets: further settings that the challenge goes by; they prove no POST.
+    addressed: those of its secrets that serve it only where FERRYMAN_PUBLIC_URL is set: they are given for another
+        purpose too, and its proof is over our address.
+    entered: where at the sender an operator enters our address, and what else belongs there.
     """
 
     name: str
@@ -240,8 +274,20 @@ class Source:
     sign: Callable[[Webhook, Secrets], None] | None = None
     challenge: Callable[[Mapping[str, str], Secrets], Answer | None] | None = None
     challenge_secrets: tuple[str, ...] = ()
+    entered: str = ""
+    addressed: tuple[str, ...] = ()
 
     @property
     def wanted(self) -> str:
         """The names of the settings of which one lets it be served."""
         return " or ".join(name.upper() for name in self.secrets)
+
+    def lacks(self, secrets: Mapping[str, object], *, address_known: bool) -> str:
+        """What is to be set before it can be served, "" for nothing. *secrets*: by setting, empty or None where it is
+        not given. *address_known*: FERRYMAN_PUBLIC_URL is set."""
+        given = [name for name in self.secrets if secrets.get(name)]
+        if not given:
+            return f"set {self.wanted}"
+        if not address_known and all(name in self.addressed for name in given):
+            return "set FERRYMAN_PUBLIC_URL: its senders sign our address"
+        return ""

@@ -18,7 +18,7 @@ from adapters.vizi import source as orders
 from adapters.whapi import source as whapi
 
 if TYPE_CHECKING:
-    from adapters.ports import CheckerMaker, DirectoryStyle, SenderMaker, TemplateListMaker
+    from adapters.ports import CheckerMaker, DirectoryStyle, Probe, SenderMaker, TemplateListMaker
 
 SOURCES: Final = (
     orders.SOURCE,
@@ -114,3 +114,17 @@ def _cgb_templates() -> TemplateListMaker:
 
 TEMPLATE_LISTS: Final[Mapping[str, Callable[[], TemplateListMaker]]] = {"cgb": _cgb_templates, "meta": _meta_templates}
 """The lists of templates by their provider."""
+
+
+def _probes() -> tuple[Probe, ...]:
+    from adapters.cgb import probe as cgb
+    from adapters.chatwoot import probe as chatwoot
+    from adapters.meta import probe as meta_number
+    from adapters.twilio import probe as twilio_account
+    from adapters.whapi import probe as channel
+
+    return cgb.PROBE, chatwoot.PROBE, meta_number.PROBE, twilio_account.PROBE, channel.PROBE
+
+
+PROBES: Final[Callable[[], tuple[Probe, ...]]] = _probes
+"""The looks at accounts, in the order in which they are shown."""

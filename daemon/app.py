@@ -266,8 +266,8 @@ def _listener(
         now=utc_now,
     )
     for source in sources:
-        if not listener.served(source):
-            log.warning("source.off", source=source.name, reason=f"set {source.wanted}")
+        if why := listener.lacks(source):
+            log.warning("source.off", source=source.name, reason=why)
         elif source.name in settings.ferryman_allow_unsigned:
             log.warning("source.unsigned", source=source.name, reason="FERRYMAN_ALLOW_UNSIGNED names it")
     return listener

@@ -135,4 +135,5 @@ SOURCE = Source(
     sample=sample,
     scheme=secret_header.HEADER,
     advice="send the header X-Webhook-Secret with the secret that the operator has set as CGB_WEBHOOK_SECRET",
+    entered="CGB → the bot's flow → an External Request block: POST, with the header X-Webhook-Secret",
 )

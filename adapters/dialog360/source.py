@@ -79,4 +79,5 @@ SOURCE = Source(
     sample=sample,
     scheme=secret_header.HEADER,
     advice="send the header X-Webhook-Secret with the secret that the operator has set as DIALOG360_WEBHOOK_SECRET",
+    entered="360dialog's hub → the number → Webhook URL, with a header of your own, X-Webhook-Secret",
 )

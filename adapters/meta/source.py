@@ -91,4 +91,6 @@ SOURCE = Source(
     scheme=HEADER,
     advice="set META_APP_SECRET to the secret of the app that posts here, and META_VERIFY_TOKEN to what its challenge"
     " names",
+    entered="developers.facebook.com → your app → WhatsApp → Configuration → Callback URL, with META_VERIFY_TOKEN as"
+    " the verify token; then subscribe to the field messages",
 )

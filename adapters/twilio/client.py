@@ -100,6 +100,17 @@ def judge(reply: Reply, *, private: Iterable[str], now: datetime) -> Taken:
     return Taken(sid.strip())
 
 
+def judge_read(reply: Reply, *, private: Iterable[str], now: datetime) -> Mapping[str, Any]:
+    """The JSON object of an answer to a question. Raises: as `judge`, but never Uncertain."""
+    data = _parsed(reply.body)
+    if not 200 <= reply.status < 300:
+        error = _failure(reply.status, data, private, retry_after(reply.headers, now))
+        raise coded(Transient(str(error)), error.code) if isinstance(error, Uncertain) else error
+    if not data:
+        raise coded(Transient(f"Twilio: HTTP {reply.status} with a body that is not a JSON object"), "not-json")
+    return data
+
+
 def _failure(status: int, data: Mapping[str, Any], private: Iterable[str], wait_s: float | None) -> FerrymanError:
     """The error for an answer that says no."""
     theirs = _code(data)

@@ -173,4 +173,7 @@ SOURCE = Source(
     sample=sample,
     scheme=signature.HEADER,
     advice=signature.ADVICE,
+    addressed=("twilio_auth_token",),
+    entered="console.twilio.com → Messaging → Senders → WhatsApp senders → the number → Webhook URL for incoming"
+    " messages, by POST; a message that is sent names the address for its statuses itself",
 )

@@ -53,4 +53,5 @@ SOURCE = Source(
     sample=sample_report,
     scheme=proofs.SCHEME,
     advice=proofs.ADVICE,
+    entered="Vizi's webhook of what is wrong with an applicant's documents, with the header X-API-Key",
 )

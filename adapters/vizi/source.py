@@ -74,4 +74,5 @@ SOURCE = Source(
     sample=sample_webhook,
     scheme=proofs.SCHEME,
     advice=proofs.ADVICE,
+    entered="Vizi's webhook of new and changed orders, with the header X-API-Key",
 )

@@ -203,4 +203,6 @@ SOURCE = Source(
     sample=sample,
     scheme=secret_header.HEADER,
     advice="let the channel send the header X-Webhook-Secret with the secret that is set as WHAPI_WEBHOOK_SECRET",
+    entered="panel.whapi.cloud → the channel → Settings → Webhooks: mode body, the events messages and statuses, the"
+    " header X-Webhook-Secret",
 )

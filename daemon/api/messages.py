@@ -11,29 +11,30 @@ from aiohttp import web
 from adapters.json_guard import parse_object
 from adapters.postgres.pool import Pool
 from daemon.api.access import Access
+from daemon.api.description import described
 from daemon.api.requests import (
     Handler,
     body_of,
-    cursor_of,
     cursor_text,
     guarded,
     id_of,
     json_answer,
     key_of,
-    limit_of,
+    query_of,
     read,
+    row_of,
 )
 from daemon.bus.worker import Clock
 from daemon.operator import sending
 from daemon.settings.in_force import InForce
+from schemas.api.answers import Accepted, Canceled, MessagePage, MessageWithUpdates
 from schemas.api.messages import JobIn, MessageIn
+from schemas.api.queries import MessageQuery
 from schemas.envelope import Event
 
 PATH: Final = "/api/v1/messages"
 JOBS_PATH: Final = "/api/send-message"
 """Where older programs send messages, in shapes of their own."""
-
-PAGE: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,11 @@ class Api:
     def _guarded(self, handler: Handler, *, write: bool) -> Handler:
         return guarded(self.access, handler, write=write)
 
+    @described("Send a message", takes=MessageIn, gives=Accepted, status=202, keyed=True)
     async def _post(self, request: web.Request) -> web.Response:
         return await self._send(request, read(MessageIn, parse_object, await body_of(request)))
 
+    @described("Send a message, in the shapes of older programs", takes=JobIn, gives=Accepted, status=202, keyed=True)
     async def _post_job(self, request: web.Request) -> web.Response:
         job = read(JobIn, parse_object, await body_of(request))
         return await self._send(request, read(MessageIn, JobIn.asked, job))
@@ -75,18 +78,19 @@ class Api:
             await self.hurry(queued.event, queued.seq)
         return json_answer({"message_id": str(queued.id)}, status=202)
 
+    @described("List messages, the newest first", query=MessageQuery, gives=MessagePage, problems=(422,))
     async def _list(self, request: web.Request) -> web.Response:
-        query, limit = request.query, limit_of(request, PAGE, sending.MOST_LISTED)
-        found = await sending.listed(
-            self.pool, before=cursor_of(request), to=query.get("to"), status=query.get("status"), limit=limit
-        )
-        last = found[-1] if len(found) == limit else None
+        query = query_of(request, MessageQuery)
+        found = await sending.listed(self.pool, query, before=row_of(query.cursor))
+        last = found[-1] if len(found) == query.limit else None
         after = None if last is None else cursor_text(last["created_at"], last["id"])
         return json_answer({"messages": found, "next": after})
 
+    @described("How a message stands", gives=MessageWithUpdates)
     async def _get(self, request: web.Request) -> web.Response:
         return json_answer(await sending.show(self.pool, id_of(request)))
 
+    @described("Take back a message that is still queued", gives=Canceled, problems=(409,))
     async def _delete(self, request: web.Request) -> web.Response:
         await sending.cancel(self.pool, id_of(request))
         return json_answer({"id": request.match_info["id"], "status": "canceled"})

@@ -15,8 +15,10 @@ from pydantic import BaseModel, ValidationError
 
 from adapters.postgres.pool import store_is_down
 from daemon.api.access import Access, Refused
+from daemon.api.description import hand_on
 from daemon.operator.faults import Conflict, NotThere, Unusable
 from daemon.web.problems import problem
+from schemas.api.moments import bounded
 from schemas.errors import Malformed
 
 MOST_BYTES: Final = 256 * 1024
@@ -49,6 +51,7 @@ def guarded(access: Access, handler: Handler, *, write: bool) -> Handler:
             detail = "Postgres does not answer: it is not known whether the request was taken; send it again"
             return problem(503, detail, headers={"Retry-After": "2"})
 
+    hand_on(handler, answer, "admin" if write else "reader")
     return answer
 
 
@@ -74,9 +77,13 @@ def read(model: type[M], reader: Callable[[A], Any], given: A) -> M:
     except Malformed as exc:
         raise Refused(problem(400, f"the body is no JSON object: {exc}")) from None
     except ValidationError as exc:
-        errors = exc.errors(include_input=False, include_context=False, include_url=False)
-        told = "; ".join(_told(error["loc"], error["msg"]) for error in errors[:5])
-        raise Refused(problem(422, told)) from None
+        raise Refused(problem(422, wrong(exc))) from None
+
+
+def wrong(exc: ValidationError) -> str:
+    """What is wrong, by its place, and never its value."""
+    errors = exc.errors(include_input=False, include_context=False, include_url=False)
+    return "; ".join(_told(error["loc"], error["msg"]) for error in errors[:5])
 
 
 def _told(place: tuple[int | str, ...], said: str) -> str:
@@ -110,18 +117,40 @@ def limit_of(request: web.Request, usual: int, most: int) -> int:
     return int(text)
 
 
+def query_of(request: web.Request, model: type[M]) -> M:
+    """Its query as *model*. Raises: Refused, naming what is wrong and never its value."""
+    given = dict(request.query)
+    if len(given) < len(request.query):
+        raise Refused(problem(400, "a name stands twice in the query: give each once"))
+    try:
+        return model.model_validate(given)
+    except ValidationError as exc:
+        raise Refused(problem(400, wrong(exc))) from None
+
+
 def cursor_text(at: datetime, id: str) -> str:
     """The cursor of the page after the row of *at* and *id*."""
     return base64.urlsafe_b64encode(f"{at.isoformat()}|{id}".encode()).decode()
 
 
 def cursor_of(request: web.Request) -> tuple[datetime, UUID] | None:
+    """As `row_of`, of the request's `cursor`."""
+    return row_of(request.query.get("cursor"))
+
+
+def row_of(text: str | None) -> tuple[datetime, UUID] | None:
     """The row that its page comes after; None: it asks for the first. Raises: Refused where `cursor` is not ours."""
-    text = request.query.get("cursor")
     if text is None:
         return None
     try:
         at, _, id = base64.urlsafe_b64decode(text.encode()).decode().partition("|")
-        return datetime.fromisoformat(at), UUID(id)
+        return _aware(datetime.fromisoformat(at)), UUID(id)
     except (ValueError, binascii.Error):
         raise Refused(problem(400, "cursor must be what `next` said")) from None
+
+
+def _aware(at: datetime) -> datetime:
+    """*at*. Raises: ValueError where it has no offset, or is out of bounds."""
+    if at.tzinfo is None:
+        raise ValueError("no offset")
+    return bounded(at)

@@ -12,6 +12,7 @@ from adapters.postgres.pool import Pool, PostgresError
 from adapters.redis.streams import StreamErrors, Streams
 from daemon.api import campaigns, messages, templates
 from daemon.api.access import Access
+from daemon.api.reference import Reference
 from daemon.bus.publisher import publish
 from daemon.bus.worker import utc_now
 from daemon.settings.in_force import InForce
@@ -40,8 +41,9 @@ def routes_of(in_force: InForce, pool: Pool, bus: Streams, made_token: str) -> S
             log.info("outbox.left", event_id=event.id)  # the sweeper publishes it
 
     access = Access({"admin": admin, "readonly": readonly})
-    return [
+    routes = [
         *messages.Api(pool, in_force, access, utc_now, hurry).routes(),
         *templates.Api(pool, bus.redis, in_force, access).routes(),
         *campaigns.CampaignsApi(pool, in_force, access, utc_now).routes(),
     ]
+    return [*routes, *Reference(routes).routes()]

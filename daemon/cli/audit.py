@@ -7,8 +7,8 @@ from dataclasses import asdict
 import typer
 
 from daemon.cli.context import read_settings, run_async
-from daemon.cli.screen import show_json, show_table
-from daemon.cli.tools import Json, opened
+from daemon.cli.screen import say, show_json, show_table
+from daemon.cli.tools import NONE_YET, Json, opened
 from daemon.operator.audit import Audit, audit_workers
 from daemon.settings.model import Settings
 
@@ -32,6 +32,9 @@ async def _audit(settings: Settings) -> Audit:
 
 def show_balance(found: Audit) -> None:
     """The sums as a table, a row for each worker, then one for each fault."""
+    if not found.workers:
+        say(NONE_YET)
+        return
     rows = [[name, *(str(n) for n in asdict(sums).values())] for name, sums in found.workers.items()]
     for name, faults in found.faults.items():
         rows += [[f"{name}: {fault}", *([""] * 5), ", ".join(ids)] for fault, ids in faults.items()]

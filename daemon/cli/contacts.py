@@ -135,8 +135,9 @@ def _show_lists(document: Mapping[str, Any]) -> None:
         say(_row("open", f"{one['id']}  {one['type']}  {why}"))
     for one in document["merges"]:
         why = "" if one["why"] is None else f" ({one['why']})"
-        says = f"{one['action']}  {one['merged']}, contact {one['stays']}, by {one['actor']}{why}"
-        say(_row("merge", f"{_shown(one['at'])}  {says}"))
+        undone = one["action"] == "contact.unmerged"
+        says = f"{one['merged']} {'taken out of' if undone else 'went into'} {one['stays']}, by {one['actor']}{why}"
+        say(_row("unmerge" if undone else "merge", f"{_shown(one['at'])}  {says}"))
     for other in document["apart_from"]:
         say(_row("apart from", other))
 

@@ -34,7 +34,7 @@ def demo(
 
 
 async def _demo(data_dir: Path, orders: int, seed: int, json: bool, keep: bool) -> Result:
-    say("starting Valkey, PostgreSQL, a simulated CGB and the daemon …", err=json)
+    say("starting Valkey, PostgreSQL, the daemon, and a simulated CGB, Meta, Twilio and Whapi …", err=json)
     async with staged(data_dir) as stage:
         with progress("webhooks have ended", err=json) as report:
             result = await perform(stage, orders, seed, report)
@@ -52,6 +52,8 @@ async def _demo(data_dir: Path, orders: int, seed: int, json: bool, keep: bool) 
 def _show(result: Result) -> None:
     rows = [(s.order_id, s.what, str(s.reply.status) if s.reply else "none", s.outcome) for s in result.shipments]
     show_table(("order", "what it is", "answer", "what became of it"), rows, title="Orders", box=True)
+    letters = [(one.what, one.provider, one.outcome) for one in result.letters]
+    show_table(("message", "provider", "what became of it"), letters, title="Messages", box=True)
     show_balance(result.audit)
     say(f"sync bulk of {result.bulk.ended} orders: {result.bulk_writes} writes, for nothing had changed since")
     duplicates = sum(s.duplicate for s in result.shipments)
@@ -65,8 +67,11 @@ def _show(result: Result) -> None:
 
 
 async def _keep(stage: Stage, *, err: bool) -> None:
-    say(f"listener   {stage.url}  (/readyz, /metrics, /webhooks/orders)", err=err)
+    say(f"listener   {stage.url}  (/readyz, /metrics, /webhooks/orders, /api/v1/docs)", err=err)
     say(f"CGB        {stage.cgb.url}  ({stage.cgb.root}/_sandbox/ledger)", err=err)
+    say(f"Meta       {stage.meta.url}", err=err)
+    say(f"Twilio     {stage.twilio.url}", err=err)
+    say(f"Whapi      {stage.whapi.url}", err=err)
     say(f"Redis      {stage.addresses.redis_url}", err=err)
     say(f"Postgres   {stage.addresses.database_url}", err=err)
     say("running until Ctrl-C", err=err)
@@ -78,7 +83,7 @@ async def _keep(stage: Stage, *, err: bool) -> None:
 def _where_next(data_dir: Path) -> None:
     say("")
     say("where to look next:")
-    say("  ferryman demo             again: every order is a duplicate, CGB is not called")
+    say("  ferryman demo             again: every order is a duplicate, nothing is sent twice")
     say("  ferryman demo --keep      keeps running, so that you can look at /readyz, /metrics and the tables")
     say(f"  {data_dir / 'daemon.log'}   the log of the daemon, one JSON object a line")
     say("  deploy/README.md          how to install it for real: ferryman run")

@@ -34,6 +34,8 @@ def _print(found: dict[str, Any]) -> None:
         say(f"the database lacks {found['schema_lacks']} of our migrations: run `ferryman migrate`")
     for name, provider in found["providers"].items():
         _print_provider(name, provider)
+    _print_senders(found["senders"])
+    say(f"sources that are served: {', '.join(found['sources']) or 'none'}")
     rows = [[name, *_cells(worker)] for name, worker in found["workers"].items()]
     show_table(("worker", "state", "owned", "lag", "pending", "open", "dead", "oldest (s)"), rows)
     told = {process["id"]: process for process in found["processes"]}
@@ -78,6 +80,16 @@ def _print_provider(name: str, provider: Mapping[str, Any]) -> None:
         return
     since = "" if provider["since"] is None else f" since {shown_time(provider['since'])} UTC"
     say(f"{provider['why']}{since}; persons whose events wait for it: {provider['waiting']}")
+
+
+def _print_senders(senders: Mapping[str, Mapping[str, Any]]) -> None:
+    """A line for each sender: how it is, and how many of its messages have no end."""
+    for name, one in senders.items():
+        state = one["why"] or "configured"
+        if one["missing"]:
+            state = f"off, without {', '.join(one['missing'])}"
+        counts = "".join(f", {one[what]} {what}" for what in ("queued", "uncertain") if one[what])
+        say(f"sender {name}{' (the default)' if one['default'] else ''}: {state}{counts}")
 
 
 def _who(process: Mapping[str, Any] | None) -> str:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import orjson
 import typer
@@ -24,6 +24,9 @@ from schemas.errors import FerrymanError, UsageError
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+NONE_YET: Final = "no daemon has run here yet, so there are no workers and no events: start one with `ferryman run`"
 
 
 def Text(name: str, *, help: str) -> Any:  # noqa: N802 - declares an option, as typer.Option does

@@ -9,7 +9,7 @@ import typer
 from daemon.cli.arguments import parse_words
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.screen import say, show_json, show_table
-from daemon.cli.tools import DryRun, Json, Yes, confirm, opened, shown_time
+from daemon.cli.tools import NONE_YET, DryRun, Json, Yes, confirm, opened, shown_time
 from daemon.operator.replay import open_bus
 from daemon.operator.workers import forget_worker, read_workers
 from daemon.settings.model import Settings
@@ -23,6 +23,9 @@ def show(json: Json = False) -> None:
     found = run_async(_read(read_settings()))
     if json:
         show_json(found)
+        return
+    if not found:
+        say(NONE_YET)
         return
     rows = []
     for worker in found:

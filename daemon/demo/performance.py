@@ -13,7 +13,9 @@ from aiohttp import ClientError
 from adapters.postgres.operator import demo
 from adapters.postgres.stored_orders import OrderFilter
 from adapters.redis.streams import stream_keys
+from daemon.demo import messages
 from daemon.demo.judging import UNEXPECTED, tell
+from daemon.demo.messages import Letter
 from daemon.demo.shipments import AGAIN, Shipment, sequel, shipments
 from daemon.demo.stage import Stage
 from daemon.operator import resync
@@ -39,6 +41,7 @@ class Result:
     """How the demonstration went. *bulk*: the sync of all orders again, and *bulk_writes*, what it wrote to CGB."""
 
     shipments: list[Shipment]
+    letters: list[Letter]
     audit: Audit
     made: list[str]
     writes: int
@@ -68,6 +71,7 @@ class Result:
                 }
                 for s in self.shipments
             ],
+            "messages": [letter.document() for letter in self.letters],
             "bulk": {"orders": self.bulk.ended, "outcomes": dict(self.bulk.outcomes), "writes": self.bulk_writes},
             "balance": self.audit.document(),
             "simulator": {"requests": self.requests, "writes": self.writes, "contacts_made": len(self.made)},
@@ -82,25 +86,39 @@ async def perform(stage: Stage, count: int, seed: int, report: Report) -> Result
     stage.cgb.faults.add("limited", for_s=BAD_MOMENT_S, retry_after="1")
     stage.cgb.faults.add("html", after_s=BAD_MOMENT_S, for_s=BAD_MOMENT_S, status=502)
     known = set(await demo.ended(stage.pool, "journal"))
-    sent = shipments(count, seed)
-    made = await _sent(stage, sent, known, report, alone_from=AGAIN)
+    sent, letters = shipments(count, seed), messages.letters(seed)
+    made, _ = await asyncio.gather(
+        _sent(stage, sent, known, report, alone_from=AGAIN), messages.send_all(stage, letters)
+    )
     later = sequel(sent)
     made |= await _sent(stage, later, known, report)
     written = len(stage.cgb.ledger.writes())
     bulk = await _synced_again(stage, seed)
+    bulk_writes = len(stage.cgb.ledger.writes()) - written
+    letters += await _by_cgb(stage, sent[0], seed)
     ledger = stage.cgb.ledger
     result = Result(
         [*sent, *later],
+        letters,
         await audit_workers(stage.pool),
         ledger.contacts_made(),
         len(ledger.writes()),
         len(ledger.entries),
         bulk,
-        len(ledger.writes()) - written,
+        bulk_writes,
         time.monotonic() - began,
     )
     result.disagreements += _disagreements(result, made)
     return result
+
+
+async def _by_cgb(stage: Stage, shipment: Shipment, seed: int) -> list[Letter]:
+    """A message to the buyer of *shipment*, whom CGB has as a contact since it was synced."""
+    phone = shipment.order["form"]["client"]["phone"]
+    letter = messages.flow(seed, f"+{phone['code']}{phone['number']}")
+    await messages.send_all(stage, [letter])
+    await _wait_for_end(stage, (), lambda _done, _of: None)
+    return [letter]
 
 
 async def _sent(
@@ -170,6 +188,9 @@ async def _synced_again(stage: Stage, seed: int) -> Told:
 def _disagreements(result: Result, made: set[str]) -> list[str]:
     """What the tables, the answers and the simulator's ledger say differently."""
     wrong = [f"{s.order_id}: {s.outcome}" for s in result.shipments if s.outcome.startswith(UNEXPECTED)]
+    wrong += [
+        f"{one.what} by {one.provider}: {one.outcome}" for one in result.letters if one.outcome.startswith(UNEXPECTED)
+    ]
     wrong += [f"open: {name}" for name, sums in result.audit.workers.items() if sums.open]
     if len(result.made) != len(set(result.made)):
         wrong.append("a contact was made twice")

@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
+from aiohttp import ClientSession
 from pydantic import SecretStr
 
 from adapters.http import open_session
@@ -18,18 +20,40 @@ from adapters.redis import streams
 from adapters.redis.streams import Streams
 from daemon.app import assembled
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
+from daemon.sandbox.meta import MetaSandbox
+from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID
+from daemon.sandbox.twilio import ACCOUNT_SID, TwilioSandbox
+from daemon.sandbox.twilio_webhooks import NUMBER
 from daemon.sandbox.vizi import Vizi
+from daemon.sandbox.whapi import WhapiSandbox
 from daemon.settings.model import Settings
 from daemon.stores.located import Addresses, located_stores
+
+GAP_S: Final = 0.1
+"""Between two things that a simulator tells of a message."""
+
+OUTSIDE: Final = "https://ferryman.example"
+"""How the outside reaches the daemon of the demonstration, as its settings say."""
+
+WROTE: Final = "+46701740621"
+STOPPED: Final = "+46701740622"
+SILENT: Final = "+46701740623"
+NOT_THERE: Final = "+46701740624"
+"""Invented people: one who writes, one who writes STOP, one who writes nothing, and one who is not on WhatsApp."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What runs during a demonstration."""
+    """What runs during a demonstration. *token*: of the API, for those who may send."""
 
     addresses: Addresses
     url: str
+    token: str
+    session: ClientSession
     cgb: CgbSandbox
+    meta: MetaSandbox
+    twilio: TwilioSandbox
+    whapi: WhapiSandbox
     vizi: Vizi
     pool: Pool
     bus: Streams
@@ -40,10 +64,20 @@ async def staged(data_dir: Path) -> AsyncIterator[Stage]:
     """Servers, simulator and daemon, until the context ends."""
     signing = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
     key = f"demo.{secrets.token_hex(16)}"
-    async with CgbSandbox("live") as cgb, open_session() as session:
+    token = secrets.token_hex(16)
+    async with (
+        CgbSandbox("live") as cgb,
+        MetaSandbox(app_secret=token) as meta,
+        TwilioSandbox() as twilio,
+        WhapiSandbox(callback_secret=token) as whapi,
+        open_session() as session,
+    ):
         settings = Settings(
             ferryman_data_dir=data_dir,
             ferryman_port=0,
+            ferryman_public_url=OUTSIDE,
+            ferryman_admin_token=SecretStr(token),
+            **_accounts(meta, twilio, whapi, token),
             cgb_api_url=cgb.url,
             cgb_api_key=SecretStr(TOKEN),
             cgb_rate_per_minute=1_000_000,
@@ -61,14 +95,45 @@ async def staged(data_dir: Path) -> AsyncIterator[Stage]:
                 if running.done():
                     await running
                 url = f"http://127.0.0.1:{port.result()}"
+                _let_tell(url, meta, twilio, whapi)
                 vizi = Vizi(session, url, secret=signing, api_key=key)
                 client = streams.client(addresses.redis_url, timeout_s=2)
                 try:
                     async with connect(addresses.database_url, size=2) as pool:
                         bus = Streams(client, settings.ferryman_partitions)
-                        yield Stage(addresses, url, cgb, vizi, pool, bus)
+                        yield Stage(addresses, url, token, session, cgb, meta, twilio, whapi, vizi, pool, bus)
                 finally:
                     await client.aclose()
             finally:
                 stop.set()
                 await running
+
+
+def _accounts(meta: MetaSandbox, twilio: TwilioSandbox, whapi: WhapiSandbox, secret: str) -> dict[str, Any]:
+    """The settings of the accounts at the simulators. *secret*: proves what they post."""
+    return {
+        "meta_graph_url": meta.url,
+        "meta_phone_number_id": PHONE_NUMBER_ID,
+        "meta_access_token": SecretStr(meta.token),
+        "meta_app_secret": (SecretStr(secret),),
+        "twilio_api_url": twilio.url,
+        "twilio_account_sid": ACCOUNT_SID,
+        "twilio_auth_token": SecretStr(twilio.token),
+        "twilio_whatsapp_number": NUMBER,
+        "whapi_api_url": whapi.url,
+        "whapi_token": SecretStr(whapi.token),
+        "whapi_webhook_secret": (SecretStr(secret),),
+        "whapi_rate_per_minute": 1_000_000,
+    }
+
+
+def _let_tell(url: str, meta: MetaSandbox, twilio: TwilioSandbox, whapi: WhapiSandbox) -> None:
+    """Let the simulators tell the daemon at *url* what becomes of messages: late, out of order, twice, and of some that
+    they have failed."""
+    meta.callback_url = url
+    meta.switches.gap_s = twilio.switches.delay_s = whapi.switches.delay_s = GAP_S
+    meta.switches.fates = {WROTE[1:]: ("delivered", "sent", "read", "read"), NOT_THERE[1:]: [131026]}
+    twilio.behind = (OUTSIDE, url)
+    twilio.switches.outcomes = {SILENT: "skipped"}  # it is read, and was never told to be delivered
+    whapi.messages.url = f"{url}/webhooks/whapi"
+    whapi.switches.outcomes = {NOT_THERE[1:]: "failed"}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
+import structlog
+
 from adapters.postgres import messages
 from adapters.postgres.messages import Asked, MessageState
 from adapters.registry import SENDERS
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from adapters.ports import Files, Sender
     from adapters.postgres.pool import Pool
     from daemon.settings.model import Settings
+
+log = structlog.get_logger(__name__)
 
 CHANNELS: Final = (CGB, META, TWILIO, WHAPI)
 """The channels that messages go through."""
@@ -46,6 +50,9 @@ class MessageDeps:
 async def _opened(outside: Outside) -> AsyncIterator[MessageDeps]:
     from adapters.files import open_files
 
+    for name in CHANNELS:
+        if missing := lacking(outside.settings, name):
+            log.info("sender.off", provider=name, reason=f"set {', '.join(missing)}")
     states: Batcher[Asked, MessageState] = Batcher(partial(messages.states, outside.pool))
     async with open_files(own=own_servers(outside.settings)) as files:
         yield MessageDeps(
@@ -71,6 +78,11 @@ def lacking(settings: Settings, provider: str) -> list[str]:
     if provider == CGB and settings.cgb_api_style != "live":
         return ["CGB_API_STYLE=live"]
     return [name.upper() for name in _NEEDS.get(provider, {}).values() if getattr(settings, name) is None]
+
+
+def needed(provider: str) -> list[str]:
+    """The settings that *provider* needs to send."""
+    return [name.upper() for name in _NEEDS.get(provider, {}).values()]
 
 
 _NEEDS: Final[Mapping[str, Mapping[str, str]]] = {

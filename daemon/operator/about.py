@@ -22,11 +22,12 @@ def about(
     running, off = enabled(settings, workers, rules)
     names = [worker.name for worker in running]
     off |= {w.name: "FERRYMAN_WORKERS does not name it" for w in workers if w.name not in (*names, *off)}
+    known = settings.ferryman_public_url is not None
     unproven = {
-        source.name: f"set {source.wanted}"
+        source.name: why
         for source in sources
         if source.name not in settings.ferryman_allow_unsigned
-        and not any(getattr(settings, name) for name in source.secrets)
+        and (why := source.lacks({name: getattr(settings, name) for name in source.secrets}, address_known=known))
     }
     return Report(
         version=version(),

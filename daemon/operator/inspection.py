@@ -21,6 +21,7 @@ from adapters.postgres.bus import pauses, workers
 from adapters.postgres.bus.workers import Registered
 from adapters.postgres.migrate import MigrationError
 from adapters.postgres.operator import orders
+from adapters.postgres.operator.arrivals import Arrivals, read_arrivals
 from adapters.postgres.operator.inspect import (
     PostgresServer,
     TableCounts,
@@ -118,6 +119,8 @@ class Inspection:
     """The workers of the installation."""
     unattended: dict[str, float] = field(default_factory=dict)
     """Worker of the installation -> for how many seconds its work waits without a process."""
+    arrivals: Arrivals | None = None
+    """What has come in from the webhook sources, where it was asked for."""
 
     @property
     def partitions(self) -> int:
@@ -134,6 +137,11 @@ class Inspection:
         return "Postgres" in self.away or bool(self.members)
 
     @property
+    def sources_on(self) -> list[str]:
+        """The webhook sources that are served, or that a process of this shell would serve."""
+        return [source.name for source in SOURCES if source.name not in self.sources_off]
+
+    @property
     def providers(self) -> dict[str, Provider]:
         """Every provider that a live process knows."""
         return providers(self.members)
@@ -147,9 +155,11 @@ class Inspection:
             self.unsigned = tuple(dict.fromkeys(name for member in members for name in member.report.unsigned))
 
 
-async def inspect_installation(settings: Settings, *, count_open: bool = False) -> Inspection:
+async def inspect_installation(
+    settings: Settings, *, count_open: bool = False, look_for_arrivals: bool = False
+) -> Inspection:
     """Inspect everything that can be reached, and leave out the rest. *count_open*: count the open events and
-    the orders too, which takes a while on a long journal."""
+    the orders too, which takes a while on a long journal. *look_for_arrivals*: also what has come in from whom."""
     shell = about(settings, WORKERS, SOURCES)
     inspection = Inspection(
         version=version(),
@@ -166,7 +176,7 @@ async def inspect_installation(settings: Settings, *, count_open: bool = False) 
     try:
         async with located_stores(settings, make=False, join=True) as addresses:
             inspection.disk = disk_at(settings.ferryman_data_dir)
-            await _inspect_postgres(inspection, addresses, count_open)
+            await _inspect_postgres(inspection, addresses, count_open, look_for_arrivals)
             await _inspect_redis(inspection, addresses)
     except NoInstallation as exc:
         inspection.none_yet = str(exc)
@@ -245,7 +255,9 @@ async def _bounded(inspection: Inspection, store: str, place: str) -> AsyncItera
         inspection.away[store] = f"{store} at {masked_address(place)} cannot be used ({failure(exc)})"
 
 
-async def _inspect_postgres(inspection: Inspection, addresses: Addresses, count_open: bool) -> None:
+async def _inspect_postgres(
+    inspection: Inspection, addresses: Addresses, count_open: bool, look_for_arrivals: bool
+) -> None:
     async with (
         _bounded(inspection, "Postgres", addresses.database_url),
         single_connection(addresses.database_url) as one,
@@ -257,6 +269,8 @@ async def _inspect_postgres(inspection: Inspection, addresses: Addresses, count_
             if inspection.postgres.pending:
                 return
             inspection.tables = await count_tables(conn)
+            if look_for_arrivals:
+                inspection.arrivals = await read_arrivals(conn, [source.name for source in SOURCES])
         inspection.registered = await workers.listed(pool)
         inspection.paused = await pauses.paused(pool)
         inspection.believe(await read_members(pool))

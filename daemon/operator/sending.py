@@ -25,12 +25,12 @@ from daemon.operator.faults import Conflict, NotThere, Unusable
 from daemon.operator.templates import known_for
 from daemon.settings.model import Settings
 from schemas.api.messages import MessageIn
+from schemas.api.queries import MessageQuery
 from schemas.envelope import Event
 from schemas.messages import Content, Template
 from schemas.phone import aliases, parse_phone
 from schemas.templates import Known
 
-MOST_LISTED: Final = 200
 _LATEST: Final = datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1)
 
 
@@ -158,16 +158,16 @@ async def show(pool: Pool, id: UUID) -> dict[str, Any]:
 
 
 async def listed(
-    pool: Pool, *, before: tuple[datetime, UUID] | None, to: str | None, status: str | None, limit: int
+    pool: Pool, which: MessageQuery, *, before: tuple[datetime, UUID] | None = None
 ) -> list[dict[str, Any]]:
-    """Messages, newest first. *to*: of one phone. Raises: NotSendable where *to* is no phone."""
+    """Messages, newest first: those that come after *before*. Raises: NotSendable where `to` is no phone."""
     phones = None
-    if to is not None:
-        phone = parse_phone(to)
+    if which.to is not None:
+        phone = parse_phone(which.to)
         if phone is None:
             raise NotSendable("to is no usable phone: write it with its country code, as +COUNTRY NUMBER")
         phones = aliases(phone.e164)
-    return await stored.listed(pool, before or _LATEST, phones, status, min(limit, MOST_LISTED))
+    return await stored.listed(pool, before or _LATEST, phones, which)
 
 
 async def cancel(pool: Pool, id: UUID) -> None:

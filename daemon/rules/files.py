@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from daemon.rules.lines import Lines, existing
+from daemon.rules.near import meant
 from daemon.rules.problems import Fault, KeyPath, Problem, WrongRules, key_of, shown_path, visible
 from schemas.errors import FerrymanError
 
@@ -224,7 +225,11 @@ def _parsed(file: RuleFile[M], text: str) -> tuple[M | None, list[Fault]]:
         return file.model.model_validate(document), faults
     except ValidationError as invalid:
         errors = invalid.errors(include_input=False, include_context=False, include_url=False)
-        return None, [*(_fault(document, error) for error in errors), *faults]
+        told = [_fault(document, error) for error in errors]
+        for n, error in enumerate(errors[:MOST_PROBLEMS]):
+            if error["type"] == "extra_forbidden" and (near := meant(file.model, error["loc"])) is not None:
+                told[n] = told[n]._replace(text=f"is no key that may stand here: did you mean {near}?")
+        return None, [*told, *faults]
 
 
 def _no_toml(said: str, text: str) -> _Unreadable:

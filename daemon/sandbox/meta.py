@@ -22,12 +22,24 @@ from daemon.sandbox.faults import Fault, Faults, body_json, spoiled
 from daemon.sandbox.ledger import Asked, Ledger
 from daemon.sandbox.meta_media import MOST_BYTES, MetaMedia
 from daemon.sandbox.meta_rules import Wrong, wrong
+from daemon.sandbox.meta_templates import WABA_ID
 from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID, MetaWebhooks, batch, contact, failed, message, status, value
 
 TOKEN: Final = "EAASandboxSandboxSandbox"  # noqa: S105 - the simulator's own
 VERSION: Final = "v23.0"
 FATE: Final = ("sent", "delivered")
 """What becomes of a message whose person has no other fate."""
+
+"""The number's account."""
+
+NUMBER: Final = {
+    "display_phone_number": "+1 555-000-1234",
+    "verified_name": "Sandbox",
+    "quality_rating": "GREEN",
+    "status": "CONNECTED",
+    "throughput": {"level": "STANDARD"},
+    "whatsapp_business_manager_messaging_limit": "TIER_2K",
+}
 
 PAIR_S: Final = 6.0
 _TRIES: Final = 6
@@ -45,6 +57,7 @@ class Switches:
     an answer. *aliases*: person -> the WhatsApp id that is found for them. *templates*: those of the account, as
     `meta_templates.definition` makes them; None: whatever is sent exists, and the list is empty. *per_second*: messages
     that the number may send; *pair_burst*: messages to one person within PAIR_S; None: no limit.
+    *number*: what the number tells of itself. *apps*: which hear of its account.
     """
 
     fates: dict[str, Sequence[str | int]] = field(default_factory=dict)
@@ -58,6 +71,8 @@ class Switches:
     templates: list[dict[str, Any]] | None = None
     per_second: int | None = None
     pair_burst: int | None = None
+    number: dict[str, Any] = field(default_factory=lambda: dict(NUMBER))
+    apps: list[str] = field(default_factory=lambda: ["Ferryman"])
 
 
 class Sent(NamedTuple):
@@ -108,7 +123,8 @@ class MetaSandbox:
                 web.post(f"/{VERSION}/{PHONE_NUMBER_ID}/messages", self._messages),
                 web.post(f"/{VERSION}/{PHONE_NUMBER_ID}/media", self._upload),
                 web.get(f"/{VERSION}/{PHONE_NUMBER_ID}", self._number),
-                web.get(f"/{VERSION}/{meta_templates.WABA_ID}/message_templates", self._templates),
+                web.get(f"/{VERSION}/{WABA_ID}/message_templates", self._templates),
+                web.get(f"/{VERSION}/{WABA_ID}/subscribed_apps", self._apps),
             ]
         )
         self._http = ClientSession()
@@ -134,7 +150,7 @@ class MetaSandbox:
 
     def account(self) -> dict[str, str]:
         """The values of an account that may send here."""
-        ids = {"phone_number_id": PHONE_NUMBER_ID, "waba_id": meta_templates.WABA_ID}
+        ids = {"phone_number_id": PHONE_NUMBER_ID, "waba_id": WABA_ID}
         return {"url": self.url, "access_token": self.token, **ids}
 
     def sends(self) -> Counter[str]:
@@ -184,14 +200,21 @@ class MetaSandbox:
         return answer
 
     async def _number(self, request: web.Request) -> web.Response:
-        return web.json_response({"id": PHONE_NUMBER_ID})
+        known = {"id": PHONE_NUMBER_ID, **self.switches.number}
+        fields = [name for name in request.query.get("fields", "id").split(",") if name]
+        if unknown := [name for name in fields if name not in known]:
+            return error(100, f"Tried accessing nonexisting field ({unknown[0]})")
+        return web.json_response({"id": PHONE_NUMBER_ID} | {name: known[name] for name in fields})
+
+    async def _apps(self, request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"whatsapp_business_api_data": {"name": n}} for n in self.switches.apps]})
 
     async def _upload(self, request: web.Request) -> web.Response:
         taken = self.media.take(await request.post())
         return error(taken.code, taken.details) if isinstance(taken, Wrong) else web.json_response({"id": taken})
 
     async def _templates(self, request: web.Request) -> web.Response:
-        url = f"{self.url}/{meta_templates.WABA_ID}/message_templates"
+        url = f"{self.url}/{WABA_ID}/message_templates"
         return web.json_response(meta_templates.page(self.switches.templates or [], request.query, url, self.token))
 
     async def _messages(self, request: web.Request) -> web.Response:

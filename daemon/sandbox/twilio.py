@@ -23,6 +23,7 @@ from aiohttp.typedefs import Handler
 
 from daemon.sandbox.faults import Fault, Faults, spoiled
 from daemon.sandbox.ledger import Asked, Ledger
+from daemon.sandbox.twilio_account import Standing, account_routes
 from daemon.sandbox.twilio_webhooks import NUMBER, TwilioWebhooks, status_form
 
 ACCOUNT_SID: Final = "AC" + "0" * 32
@@ -56,7 +57,7 @@ class Switches:
     others; `skipped` (read, and no delivered before); `out_of_order`; `duplicate`; `drop` (taken, and no word more); or
     an error code, by which it is undelivered. *window*: whether free text outside 24 hours after the person's last
     message is undelivered; *inbound_at*: when that was, by phone, in unix seconds. *limit*: requests in a second.
-    *delay_s*: before each status. *json*: statuses come as JSON.
+    *delay_s*: before each status. *json*: statuses come as JSON. *account*: how it is itself.
     """
 
     outcomes: dict[str, str] = field(default_factory=dict)
@@ -65,12 +66,14 @@ class Switches:
     limit: int | None = None
     delay_s: float = 0.0
     json: bool = False
+    account: Standing = field(default_factory=Standing)
 
 
 class TwilioSandbox:
     """The simulator, as an async context manager. *port* 0: any free one; *url* is known once it runs. Attributes for
     tests: `ledger`, `faults`, `switches`, `made`: the messages that were taken, and `told`: the statuses that were
-    answered 2xx, as (sid, status)."""
+    answered 2xx, as (sid, status). *behind*: the beginning of callbacks' addresses, and what stands in its place inside
+    our network, as behind a proxy."""
 
     def __init__(self, *, host: str = "127.0.0.1", port: int = 0, token: str = TOKEN) -> None:
         self.token = token
@@ -79,6 +82,7 @@ class TwilioSandbox:
         self.switches = Switches()
         self.made: list[Made] = []
         self.told: list[tuple[str, str]] = []
+        self.behind: tuple[str, str] | None = None
         self._host = host
         self._port = port
         self._recent: deque[float] = deque()
@@ -88,7 +92,12 @@ class TwilioSandbox:
 
     async def __aenter__(self) -> Self:
         app = web.Application(middlewares=[self._judge])
-        app.add_routes([web.post(f"/2010-04-01/Accounts/{ACCOUNT_SID}/Messages.json", self._make)])
+        app.add_routes(
+            [
+                web.post(f"/2010-04-01/Accounts/{ACCOUNT_SID}/Messages.json", self._make),
+                *account_routes(ACCOUNT_SID, lambda: self.switches.account),
+            ]
+        )
         self._http = ClientSession()
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
@@ -123,7 +132,8 @@ class TwilioSandbox:
     async def _judge(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The way of a request: write it down, check its account, its rate and its fault, then perform it."""
         contact = (await _form(request)).get("To", "").rpartition("+")[2]
-        entry = self.ledger.open(method=request.method, path=request.path, action="send", contact=contact)
+        action = "look" if request.method == "GET" else "send"
+        entry = self.ledger.open(method=request.method, path=request.path, action=action, contact=contact)
         answer = await self._answer(request, handler, entry)
         entry.status = answer.status if request.transport is not None else None
         return answer
@@ -184,14 +194,15 @@ class TwilioSandbox:
         """Tell the statuses of a message, each once: Twilio repeats a callback only where it could not connect."""
         assert self._http is not None
         webhooks = TwilioWebhooks(self._http, self.token)
+        at = callback if self.behind is None else callback.replace(*self.behind, 1)
         for status, code in _stages(made.outcome):
             await asyncio.sleep(self.switches.delay_s)
             try:
                 if self.switches.json:
                     document = {"sid": made.sid, "status": status, "to": f"whatsapp:{made.to}", "error_code": code}
-                    answer = await webhooks.json(callback, document)
+                    answer = await webhooks.json(callback, document, at=at)
                 else:
-                    answer = await webhooks.form(callback, status_form(made.sid, made.to, status, code))
+                    answer = await webhooks.form(callback, status_form(made.sid, made.to, status, code), at=at)
             except (ClientError, TimeoutError, OSError):
                 continue
             if 200 <= answer < 300:

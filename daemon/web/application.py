@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import orjson
@@ -44,8 +44,10 @@ async def _problems(request: web.Request, handler: _Next) -> web.StreamResponse:
         return problem(exc.status, "the request cannot be served as it is")
 
 
-def _noting_strays(listener: Listener) -> Middleware:
-    """A middleware by which no 404 and no 405 goes without a trace, and a 404 names the path that may be meant."""
+def _noting_strays(listener: Listener, more: Sequence[web.RouteDef]) -> Middleware:
+    """A middleware by which no 404 and no 405 goes without a trace, and a 404 names the path that may be meant: a
+    webhook, or one of *more*."""
+    served = [*listener.paths, *dict.fromkeys(route.path for route in more if "{" not in route.path)]
 
     @web.middleware
     async def noting(request: web.Request, handler: _Next) -> web.StreamResponse:
@@ -56,7 +58,7 @@ def _noting_strays(listener: Listener) -> Middleware:
             raise
         except web.HTTPNotFound:
             await listener.stray(request, 404)
-            near = paths.nearest(request.path, listener.paths)
+            near = paths.nearest(request.path, served)
             if near is None:
                 raise
             return problem(404, f"there is nothing at this path; the nearest one that is served is {near}")
@@ -70,12 +72,12 @@ def application(
     metrics: Metrics,
     *,
     health_apart: bool = False,
-    more: Iterable[web.RouteDef] = (),
+    more: Sequence[web.RouteDef] = (),
 ) -> web.Application:
     """The routes that are served with the settings at hand. *health_apart*: another port has `health_application`, and
     this one tells nobody how the process is, beyond that it lives. *more*: routes of the API."""
     app = web.Application(
-        middlewares=[_problems, _noting_strays(listener)],
+        middlewares=[_problems, _noting_strays(listener, more)],
         client_max_size=2**40,  # the listener has its own cap, by bytes read
     )
     app[CONNECTIONS] = Connections(metrics)

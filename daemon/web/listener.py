@@ -69,8 +69,14 @@ class Listener:
         self._stopping = True
 
     def served(self, source: Source) -> bool:
-        """Whether *source* has a secret to verify its sender by, or needs none."""
-        return source.name in self._unsigned or any(self._secrets.get(name) for name in source.secrets)
+        """Whether *source* has what it needs to verify its sender, or needs nothing."""
+        return not self.lacks(source)
+
+    def lacks(self, source: Source) -> str:
+        """What is to be set before *source* is served, "" where it is."""
+        if source.name in self._unsigned:
+            return ""
+        return source.lacks(self._secrets, address_known=bool(self._public_url))
 
     def handler(self, source: Source) -> Callable[[web.Request], Awaitable[web.Response]]:
         """The request handler of *source*."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from schemas.api.moments import Moment
 from schemas.messages import Choice, Choices, Content, Media, MediaType, Template, Text
 
 Provider = Literal["meta", "twilio", "whapi", "cgb", "chatwoot"]
@@ -55,8 +56,23 @@ class ChoicesIn(_In):
 
 
 class MessageIn(_In):
-    """One message: exactly one of *text*, *template*, *media* and *choices*. *category*: what it is for; that of a
-    template goes before it, where the template is known."""
+    """One message: exactly one of *text*, *template*, *media* and *choices*. *to*: a phone in any notation, with its
+    country code. *account*: which credentials of the provider. *not_before*: when to send it, not earlier. *category*:
+    what it is for; that of a template goes before it, where the template is known."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"to": "+972505550142", "text": "Your visa is ready."},
+                {
+                    "to": "+972505550142",
+                    "template": {"name": "visa_ready", "language": "en", "variables": {"1": "Noa"}},
+                },
+                {"to": "+972505550142", "media": {"url": "https://example.com/visa.pdf", "type": "document"}},
+                {"to": "+972505550142", "choices": {"text": "Which day?", "items": [{"title": "Mon", "value": "1"}]}},
+            ]
+        }
+    )
 
     to: Annotated[str, Field(min_length=1, max_length=60)]
     provider: Provider | None = None
@@ -65,7 +81,7 @@ class MessageIn(_In):
     template: TemplateIn | None = None
     media: MediaIn | None = None
     choices: ChoicesIn | None = None
-    not_before: AwareDatetime | None = None
+    not_before: Moment | None = None
     category: Literal["utility", "marketing", "authentication"] | None = None
 
     @model_validator(mode="after")
@@ -98,6 +114,16 @@ class MessageIn(_In):
 class JobIn(_In):
     """The same message in the shapes of older programs: `{to, message}`, `{to, template, variables}` and
     `{to, fileUrl, fileType}`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"to": "+972505550142", "message": "Your visa is ready."},
+                {"to": "+972505550142", "template": "visa_ready", "variables": {"1": "Noa"}},
+                {"to": "+972505550142", "fileUrl": "https://example.com/visa.pdf", "fileType": "document"},
+            ]
+        }
+    )
 
     to: Annotated[str, Field(min_length=1, max_length=60)]
     message: str | None = None

@@ -21,6 +21,20 @@ ENDS: Final = {
 }
 
 
+MESSAGES: Final = {
+    ("text to a person who wrote", "meta"): "read",
+    ("text to one who did not", "meta"): "skipped: outside the customer-service window",
+    ("template to one who did not", "meta"): "delivered",
+    ("template, a number not there", "meta"): "failed (131026): it cannot be delivered",
+    ("template to one who wrote STOP", "meta"): "skipped: opted out",
+    ("buttons", "meta"): "read",
+    ("template", "twilio"): "read",
+    ("file", "whapi"): "delivered",
+    ("text", "whapi"): "failed: Whapi could not send it",
+    ("flow", "cgb"): "sent",
+}
+
+
 def demo(home: Path, *options: str) -> dict[str, Any]:
     env = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
     argv = [sys.executable, "-m", "daemon", "demo", "--json", *options]
@@ -36,8 +50,13 @@ def test_the_demo_shows_every_kind_of_end_and_a_second_run_does_nothing_more(tmp
     assert {one["what"]: one["outcome"] for one in first["orders"]}.items() >= ENDS.items()
     assert first["bulk"] == {"orders": 8, "outcomes": {"done": 8}, "writes": 0}
 
+    assert {(one["what"], one["provider"]): one["outcome"] for one in first["messages"]} == MESSAGES
+    assert [one["sends"] for one in first["messages"]] == [not end.startswith("skipped") for end in MESSAGES.values()]
+
     again = demo(tmp_path, "--orders", "10")
     assert again["ok"] is True
     accepted = [one for one in again["orders"] if one["status"] == 202]
     assert {one["outcome"] for one in accepted} == {"duplicate, nothing done"}
     assert again["simulator"]["writes"] == 0
+    assert {one["message_id"] for one in again["messages"]} == {one["message_id"] for one in first["messages"]}
+    assert {(one["sends"], one["duplicate"]) for one in again["messages"]} == {(0, True)}

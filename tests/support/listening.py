@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any, TypeAlias
 
-from aiohttp import ClientSession, TCPConnector
+from aiohttp import ClientSession, TCPConnector, web
 from redis.asyncio import Redis
 
 from adapters.ports import Source
@@ -184,6 +184,7 @@ def opener(redis: Redis, db: Pool) -> Open:
         health_apart: bool = False,
         keepalive_s: float = 75.0,
         public_url: str = "",
+        more: Sequence[web.RouteDef] = (),
     ) -> AsyncIterator[Rig]:
         clock, streams, refusals = Clock(), Streams(redis, 4), Refusals(db)
         metrics = Metrics(METRICS, sources=[source.name for source in sources])
@@ -199,7 +200,7 @@ def opener(redis: Redis, db: Pool) -> Open:
             public_url=public_url,
             now=clock,
         )
-        app = application(served, Health(), metrics, health_apart=health_apart)
+        app = application(served, Health(), metrics, health_apart=health_apart, more=more)
         async with (
             serving(app, "127.0.0.1", 0, drain_s=1.0, keepalive_s=keepalive_s) as port,
             serving(health_application(Health(), metrics), "127.0.0.1", 0, drain_s=1.0) as health_port,

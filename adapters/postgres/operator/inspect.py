@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -29,10 +29,19 @@ class PostgresServer:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenMessages:
+    """Messages of one provider that wait to be sent, and those that may have been sent."""
+
+    queued: int = 0
+    uncertain: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TableCounts:
     """Counts of this database. *partitions*: the number in force, None before the first start. *stray*: rows of inbox
     and journal on days that have no day table. *spool*, *outbox*: events not yet on a stream, and since when.
-    *days_ahead*: the days to come that have tables. *makes_days*: whether this role may make more."""
+    *days_ahead*: the days to come that have tables. *makes_days*: whether this role may make more. *messages*: provider
+    -> its messages that have no end yet."""
 
     partitions: int | None
     stray: Mapping[str, int]
@@ -43,6 +52,7 @@ class TableCounts:
     outbox_since: datetime | None
     days_ahead: int
     makes_days: bool
+    messages: Mapping[str, OpenMessages] = field(default_factory=dict)
 
 
 _SETTINGS: Final = """
@@ -57,6 +67,11 @@ SELECT (SELECT value FROM ferryman_meta WHERE key = 'partitions') AS partitions,
     (SELECT count(*) FROM inbox_default) AS inbox, (SELECT count(*) FROM event_journal_default) AS journal,
     (SELECT count(*) FROM spool) AS spool, (SELECT min(spooled_at) FROM spool) AS spool_since,
     (SELECT count(*) FROM outbox) AS outbox, (SELECT min(created_at) FROM outbox) AS outbox_since
+"""
+_MESSAGES: Final = """
+SELECT provider, count(*) FILTER (WHERE status <> 'uncertain') AS queued,
+    count(*) FILTER (WHERE status = 'uncertain') AS uncertain
+FROM messages WHERE status IN ('queued', 'sending', 'uncertain') GROUP BY provider
 """
 _OPEN: Final = """
 SELECT w.worker, count(*) AS n
@@ -98,6 +113,7 @@ async def count_tables(conn: Connection) -> TableCounts:
         row["outbox"],
         row["outbox_since"],
         *await days.in_stock(conn),
+        {row["provider"]: OpenMessages(row["queued"], row["uncertain"]) for row in await conn.fetch(_MESSAGES)},
     )
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import orjson
 
 from adapters.postgres.pool import Pool, Record
+from schemas.api.queries import MessageQuery
 
 _COLUMNS: Final = """
 id, direction, status, provider, account, phone, kind, content::text, purpose, provider_message_id, error,
@@ -25,7 +26,10 @@ SELECT {_COLUMNS} FROM messages WHERE status = 'uncertain' ORDER BY created_at, 
 _LIST: Final = f"""
 SELECT {_COLUMNS} FROM messages
 WHERE (created_at, id) < ($1, $2) AND ($3::text[] IS NULL OR phone = ANY ($3)) AND ($4::text IS NULL OR status = $4)
-ORDER BY created_at DESC, id DESC LIMIT $5
+  AND ($5::text IS NULL OR provider = $5) AND ($6::text IS NULL OR direction = $6)
+  AND ($7::text IS NULL OR purpose = $7) AND ($8::timestamptz IS NULL OR created_at >= $8)
+  AND ($9::timestamptz IS NULL OR created_at < $9)
+ORDER BY created_at DESC, id DESC LIMIT $10
 """  # noqa: S608 - constants only
 
 
@@ -43,10 +47,11 @@ async def uncertain(pool: Pool, limit: int) -> list[dict[str, Any]]:
 
 
 async def listed(
-    pool: Pool, before: tuple[datetime, UUID], phones: Sequence[str] | None, status: str | None, limit: int
+    pool: Pool, before: tuple[datetime, UUID], phones: Sequence[str] | None, which: MessageQuery
 ) -> list[dict[str, Any]]:
-    """Messages that were made before *before*, newest first."""
-    return [_document(row) for row in await pool.fetch(_LIST, *before, phones, status, limit)]
+    """Messages that were made before *before*, newest first. *phones*: the notations of `to`."""
+    more = (which.status, which.provider, which.direction, which.purpose, which.since, which.until, which.limit)
+    return [_document(row) for row in await pool.fetch(_LIST, *before, phones, *more)]
 
 
 def _document(row: Record) -> dict[str, Any]:

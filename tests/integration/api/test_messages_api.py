@@ -224,6 +224,58 @@ async def test_a_list_goes_on_where_it_ended_and_shows_each_message_once(client:
     assert (await client.ask("GET", f"{PATH}?to=%2B46701740605"))[1]["messages"] == []
 
 
+async def test_pages_hold_still_while_new_messages_come(client: Client) -> None:
+    sent = [(await client.send())[1]["message_id"] for _ in range(6)]
+    _, page, _ = await client.ask("GET", f"{PATH}?limit=2")
+    found = [one["id"] for one in page["messages"]]
+    while page["next"] is not None:
+        await client.send()
+        _, page, _ = await client.ask("GET", f"{PATH}?limit=2&cursor={page['next']}")
+        found += [one["id"] for one in page["messages"]]
+    assert found == sent[::-1]
+
+
+async def test_a_list_is_of_what_its_filters_name(client: Client, db: Pool) -> None:
+    ids = [(await client.send())[1]["message_id"] for _ in range(4)]
+    await db.execute("UPDATE messages SET purpose = 'rule:visa', provider = 'meta' WHERE id = $1", ids[1])
+    await db.execute("UPDATE messages SET direction = 'in', status = 'received' WHERE id = $1", ids[2])
+    await db.execute("UPDATE messages SET created_at = '2026-01-01 12:00Z', status = 'failed' WHERE id = $1", ids[3])
+    wanted: dict[str, set[str]] = {
+        "provider=meta": {ids[1]},
+        "purpose=rule:visa": {ids[1]},
+        "direction=in": {ids[2]},
+        "status=received": {ids[2]},
+        "until=2026-01-02": {ids[3]},
+        "until=2026-01-01T14:00:00%2B02:00": set(),
+        "until=2026-01-01T14:00:01+02:00": {ids[3]},
+        "since=2026-01-01T12:00:00Z&until=2026-02-01": {ids[3]},
+        "since=2026-01-02": set(ids[:3]),
+        "status=queued&provider=whapi&direction=out&to=%2B972505550142": {ids[0]},
+    }
+    for query, found in wanted.items():
+        status, page, _ = await client.ask("GET", f"{PATH}?{query}", token=READONLY)
+        assert (status, {one["id"] for one in page["messages"]}) == (200, found), query
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "stauts=queued",
+        "status=gone",
+        "provider=pigeon",
+        "direction=up",
+        "since=yesterday",
+        "since=0001-01-01",
+        "status=sent&status=read",
+        "purpose=%00",
+    ],
+)
+async def test_a_filter_that_makes_no_sense_is_refused_and_not_left_out(client: Client, query: str) -> None:
+    status, answer, _ = await client.ask("GET", f"{PATH}?{query}")
+    assert (status, bool(answer["detail"])) == (400, True)
+    assert "yesterday" not in answer["detail"]
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=201", "limit=9999999", "cursor=x", "cursor=eHg="])
 async def test_a_query_that_makes_no_sense_is_a_clear_error(client: Client, query: str) -> None:
     status, answer, _ = await client.ask("GET", f"{PATH}?{query}")

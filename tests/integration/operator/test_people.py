@@ -189,6 +189,7 @@ async def test_two_are_merged_and_taken_apart_by_an_operator(db: Pool, known: di
     (past,) = document["merges"]
     assert (past["action"], past["merged"], past["actor"]) == ("contact.merged", known["dan"], getpass.getuser())
     assert f"{known['dan']} was merged into this contact" in (await verb("show", known["dan"][:18]))[1]
+    assert f"{known['dan']} went into {known['noa']}, by" in (await verb("show", known["noa"]))[1]
     assert (await people.find(db, DAN, 20))[0]["id"] == known["noa"]
 
     code, said = await verb("unmerge", known["dan"], "--dry-run")
@@ -203,6 +204,7 @@ async def test_two_are_merged_and_taken_apart_by_an_operator(db: Pool, known: di
     assert after["apart_from"] == [known["noa"]]
     actions = [one["action"] for one in json.loads((await verb("show", known["noa"], "--json"))[1])["merges"]]
     assert actions == ["contact.unmerged", "contact.merged"]
+    assert f"{known['dan']} taken out of {known['noa']}, by" in (await verb("show", known["noa"]))[1]
 
 
 async def test_what_cannot_be_meant_is_refused_and_changes_nothing(db: Pool, known: dict[str, str], verb: Verb) -> None:

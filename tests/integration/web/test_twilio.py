@@ -109,6 +109,12 @@ async def test_without_a_token_it_is_not_served(open_rig: Open) -> None:
         assert await form(rig, PUBLIC_URL + PATH, inbound_form(PERSON)) == 404
 
 
-async def test_without_a_public_address_nobody_is_proven(open_rig: Open) -> None:
+async def test_without_a_public_address_a_token_that_also_sends_does_not_let_it_be_served(open_rig: Open) -> None:
+    """Promise: who only sends by Twilio does not answer 401 to everything."""
     async with open_rig(secrets={"twilio_auth_token": [TOKEN]}) as rig:
+        assert await form(rig, at(rig, PUBLIC_URL) + PATH, inbound_form(PERSON)) == 404
+
+
+async def test_without_a_public_address_nobody_is_proven(open_rig: Open) -> None:
+    async with open_rig(secrets={"twilio_webhook_secret": [TOKEN]}) as rig:
         assert await form(rig, at(rig, PUBLIC_URL) + PATH, inbound_form(PERSON)) == 401

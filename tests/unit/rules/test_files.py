@@ -91,7 +91,15 @@ def test_a_folder_without_the_file_gets_the_shipped_one(tmp_path: Path) -> None:
         ("", ["toys.toml: is empty"]),
         (" \r\n", ["toys.toml: is empty"]),
         ("title = 1\n", ["toys.toml:1: title: must be a text in quotes"]),
-        ("\n\ntilte = 1\n", ["toys.toml:3: tilte: is no key that may stand here"]),
+        ("\n\ntilte = 1\n", ["toys.toml:3: tilte: is no key that may stand here: did you mean title?"]),
+        ("\nfurther = 1\n", ["toys.toml:2: further: is no key that may stand here: correct it, or take it out"]),
+        (
+            '[[rules]]\nkind = "a"\n[[rules]]\nkind = "b"\nsizes = 2\ntitel = ""\n',
+            [
+                "toys.toml:5: rules[2].sizes: is no key that may stand here: did you mean size?",
+                "toys.toml:6: rules[2].titel: is no key that may stand here: correct it",
+            ],
+        ),
         ("[[rules]]\nsize = 2\n", ["toys.toml:1: rules[1].kind: is missing"]),
         ("rules = 3", ["toys.toml:1: rules: must be a list in brackets"]),
         ("rules = [3]", ["toys.toml:1: rules[1]: must be a table"]),

@@ -1,0 +1,1 @@
+"""Chatwoot: the CRM in which agents talk to people."""

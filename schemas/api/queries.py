@@ -1,0 +1,36 @@
+"""What may stand behind the `?` of a path of the HTTP API."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.api.moments import QueryMoment
+from schemas.messages import Status
+
+MOST_LISTED: Final = 200
+"""Rows of one page."""
+
+
+class PageQuery(BaseModel):
+    """A page of a list. A name that is not here is refused: a filter that is misspelled would find everything."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    limit: Annotated[int, Field(ge=1, le=MOST_LISTED, description="rows of the page")] = 50
+    cursor: Annotated[str, Field(max_length=200, description="`next` of the page before")] | None = None
+
+
+class MessageQuery(PageQuery):
+    """Which messages."""
+
+    to: Annotated[str, Field(min_length=1, max_length=60, description="of one phone, in any notation")] | None = None
+    status: Status | Literal["received"] | None = None
+    provider: Literal["meta", "twilio", "whapi", "cgb", "chatwoot"] | None = None
+    direction: Literal["out", "in"] | None = None
+    purpose: (
+        Annotated[str, Field(pattern=r"^[\w .:/-]{1,200}$", description="who asked for it, as `api` or `cli`")] | None
+    ) = None
+    since: Annotated[QueryMoment, Field(description="made at that time or later; UTC without an offset")] | None = None
+    until: Annotated[QueryMoment, Field(description="made before that time; UTC without an offset")] | None = None

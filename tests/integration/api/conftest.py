@@ -1,0 +1,57 @@
+"""The whole API behind a real server, on the test's own stores."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+import pytest
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from adapters.postgres.pool import Pool
+from adapters.redis.streams import Streams
+from daemon.api.routes import routes_of
+from daemon.settings.in_force import InForce
+from daemon.settings.model import Settings
+from tests.support.listening import Answer, Rig, opener
+
+TOKENS: Final = {"admin": "admin-token-0123456789", "reader": "readonly-token-0123456789"}
+
+
+@dataclass(frozen=True)
+class Served:
+    """The API as a program sees it. *document*: what it says of itself."""
+
+    rig: Rig
+    document: dict[str, Any]
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        who: str = "admin",
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Ask by the token of *who*."""
+        proof = {"Authorization": f"Bearer {TOKENS[who]}"} if who in TOKENS else {}
+        return await self.rig.ask(method, path, body, **proof, **(headers or {}))
+
+
+@pytest.fixture
+async def served(redis: Redis, db: Pool) -> AsyncIterator[Served]:
+    """The API of a daemon that sends by Whapi."""
+    settings = Settings(
+        ferryman_admin_token=SecretStr(TOKENS["admin"]),
+        ferryman_readonly_token=SecretStr(TOKENS["reader"]),
+        whapi_token=SecretStr("w" * 20),
+        messages_default_provider="whapi",
+    )
+    routes = routes_of(InForce(settings), db, Streams(redis, 4), "")
+    async with opener(redis, db)(more=routes) as rig:
+        answer = await rig.ask("GET", "/api/v1/openapi.json")
+        yield Served(rig, orjson.loads(answer.body))
