@@ -12,7 +12,7 @@ from uuid import UUID
 from adapters.postgres import messages
 from adapters.postgres.messages import Asked, MessageState
 from adapters.registry import SENDERS
-from daemon.accounts import CGB, META, SCOPES, TWILIO, WHAPI, gate_to
+from daemon.accounts import CGB, CHATWOOT, META, SCOPES, TWILIO, WHAPI, gate_to
 from daemon.bus.batcher import Batcher
 from daemon.bus.worker import Domain, Outside
 from daemon.messages.scheduling import duties
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from adapters.postgres.pool import Pool
     from daemon.settings.model import Settings
 
-CHANNELS: Final = (CGB, META, TWILIO, WHAPI)
+CHANNELS: Final = (CGB, CHATWOOT, META, TWILIO, WHAPI)
 """The channels that messages go through."""
 
 DEFAULT: Final = "default"
 """The account that the settings name."""
 
-_SYSTEMS: Final = {CGB: "CGB", META: "Meta", TWILIO: "Twilio", WHAPI: "Whapi"}
+_SYSTEMS: Final = {CGB: "CGB", CHATWOOT: "Chatwoot", META: "Meta", TWILIO: "Twilio", WHAPI: "Whapi"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +74,12 @@ def lacking(settings: Settings, provider: str) -> list[str]:
 
 _NEEDS: Final[Mapping[str, Mapping[str, str]]] = {
     CGB: {"url": "cgb_api_url", "api_key": "cgb_api_key"},
+    CHATWOOT: {
+        "url": "chatwoot_base_url",
+        "token": "chatwoot_api_access_token",
+        "account_id": "chatwoot_account_id",
+        "inbox_id": "chatwoot_whatsapp_inbox_id",
+    },
     META: {"url": "meta_graph_url", "phone_number_id": "meta_phone_number_id", "access_token": "meta_access_token"},
     TWILIO: {
         "url": "twilio_api_url",
@@ -85,7 +91,9 @@ _NEEDS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """Provider -> the values of its account, and the settings that hold them."""
 
-_SECRETS: Final = frozenset({"cgb_api_key", "meta_access_token", "twilio_auth_token", "whapi_token"})
+_SECRETS: Final = frozenset(
+    {"cgb_api_key", "chatwoot_api_access_token", "meta_access_token", "twilio_auth_token", "whapi_token"}
+)
 
 
 def _sender(outside: Outside, provider: str) -> Sender:
@@ -103,8 +111,9 @@ def _account(outside: Outside, provider: str) -> Mapping[str, str]:
         name: outside.secret(setting) if setting in _SECRETS else str(getattr(settings, setting))
         for name, setting in _NEEDS[provider].items()
     }
-    if provider == CGB:
+    if provider in (CGB, CHATWOOT):
         values |= {"cache_s": str(settings.cgb_cache_timeout)}
+    if provider == CGB:
         values |= {f"template_{name}": flow for name, flow in settings.cgb_templates.items()}
     return values
 

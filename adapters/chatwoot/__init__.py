@@ -1,0 +1,1 @@
+"""Chatwoot's application API."""
