@@ -14,7 +14,8 @@ from typing import Final
 
 from schemas.cleaned import visible
 
-_LIQUID: Final = re.compile(r"\{(?=[{%])")
+_LIQUID: Final = re.compile(r"\{[{%]")
+_BEFORE: Final = re.compile(r"\{(?=[{%`])")
 _CODE: Final = "`"
 _CODE_IN_LIQUID: Final = "{{'%60'|url_decode}}"
 
@@ -32,12 +33,12 @@ _NUMBERED: Final = re.compile(r"([0-9]{1,9})([.)])(?=\s|$)")
 
 def literal(text: str) -> str:
     """*text* as Liquid gives it back unchanged."""
-    return _LIQUID.sub("{{'{'}}", text)
+    return _BEFORE.sub("{{'{'}}", text) if _LIQUID.search(text) else text
 
 
 def stored(text: str) -> str:
     """*text* as the text of a message, where Liquid leaves alone what is between backticks."""
-    return literal(text.replace(_CODE, _CODE_IN_LIQUID)) if _LIQUID.search(text) else text
+    return literal(text).replace(_CODE, _CODE_IN_LIQUID) if _LIQUID.search(text) else text
 
 
 def written(text: str) -> str:

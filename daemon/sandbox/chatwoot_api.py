@@ -20,7 +20,7 @@ from daemon.sandbox.chatwoot_account import (
 )
 
 BASE: Final = f"/api/v1/accounts/{ACCOUNT_ID}"
-ASKED: Final = "asked"
+ASKED: Final = web.RequestKey("asked", object)
 """Under this name a request has its parsed body."""
 
 WINDOW_CLOSED: Final = "131047: the 24-hour customer service window is closed"
@@ -65,8 +65,8 @@ class ChatwootApi:
         `message_created`, `message_updated`. Here nobody is told."""
 
     async def _filter(self, request: web.Request) -> web.Response:
-        asked = request[ASKED]
-        conditions = asked.get("payload") if isinstance(asked, dict) else None
+        asked = _asked(request)
+        conditions = asked.get("payload")
         if not conditions or any(one.get("filter_operator") != "equal_to" for one in conditions):
             raise Invalid("Invalid operator. The allowed operators are [equal_to]")
         found = list(self.account.contacts.values())
@@ -79,7 +79,7 @@ class ChatwootApi:
         return _json({"meta": {"count": len(found), "current_page": 1}, "payload": shown})
 
     async def _make_contact(self, request: web.Request) -> web.Response:
-        asked = request[ASKED]
+        asked = _asked(request)
         made = await self.account.make_contact(asked)
         self.happened("contact_created", made)
         addresses = [source_id for _, source_id in made.addresses]
@@ -114,9 +114,9 @@ class ChatwootApi:
         return _json({"data": {"meta": {"all_count": len(found)}, "payload": shown}})
 
     async def _begin(self, request: web.Request) -> web.Response:
-        asked = request[ASKED]
+        asked = _asked(request)
         contact = self._contact(str(asked.get("contact_id")))
-        source_id = self.account.address(contact, asked.get("inbox_id"), asked.get("source_id"))
+        source_id = self.account.address(contact, int(asked.get("inbox_id") or 0), asked.get("source_id"))
         before = len(self.account.conversations)
         talk = self.account.begin(contact, source_id)
         if len(self.account.conversations) > before:
@@ -135,9 +135,7 @@ class ChatwootApi:
         return _json({"meta": {"labels": []}, "payload": [views.message(one, talk) for one in found]})
 
     async def _post(self, request: web.Request) -> web.Response:
-        talk, asked = self._talk(request), request[ASKED]
-        if not isinstance(asked, dict):
-            raise Invalid("param is missing or the value is empty")
+        talk, asked = self._talk(request), _asked(request)
         made = self.account.post(talk, asked)
         answer = views.message(made, talk)
         self.happened("message_created", (talk, made))
@@ -174,6 +172,14 @@ class ChatwootApi:
         if talk is None:
             raise Missing
         return talk
+
+
+def _asked(request: web.Request) -> dict[str, Any]:
+    """Its parsed body. Raises: Invalid."""
+    asked = request[ASKED]
+    if not isinstance(asked, dict):
+        raise Invalid("param is missing or the value is empty")
+    return asked
 
 
 def _json(document: Any) -> web.Response:
