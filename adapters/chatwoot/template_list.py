@@ -70,12 +70,12 @@ class TemplateList:
             return
         async with self._fetching:
             if self._fetched_at < began:
-                told = await self._calls.glance(f"/inboxes/{self._calls.inbox_id}", _told)
+                told = await self._calls.glance(f"/inboxes/{self._calls.inbox_id}", read_inbox)
                 self._templates = told[0] if told is not None else None
                 self._fetched_at = self._clock()
 
 
-def _told(data: Any) -> tuple[list[Known] | None] | None:
+def read_inbox(data: Any) -> tuple[list[Known] | None] | None:
     """What an inbox tells of its templates: nothing, where it is none of WhatsApp's."""
     if not isinstance(data, dict):
         return None

@@ -26,9 +26,13 @@ _INLINE: Final = re.compile(
     r"|(?<=_)_|_(?=_)|(?<!\s)\*|\*(?!\s|$)",
     re.A,
 )
-_RULE: Final = re.compile(r"([-=_*])(?:\s*\1)*")
-_OPENS_BLOCK: Final = re.compile(r"#{1,6}(?=\s|$)|[+*](?=\s|$)|>|~~~|-$")
-_NUMBERED: Final = re.compile(r"([0-9]{1,9})([.)])(?=\s|$)")
+_ITEM: Final = re.compile(r"(?:-|([1-9][0-9]{0,8})\.) +(?=\S)")
+"""What begins an item of a list, which comes out as it went in."""
+
+_OPENS_BLOCK: Final = re.compile(
+    r"(?:[-=_*](?=(?:[\s*_=-])*$)|#(?=#{0,5}(?:\s|$))|[-+*](?=\s|$)|>|~(?=~~)|[0-9]{1,9}[.)](?=\s|$))"
+)
+"""Up to the character to which a backslash is given, so that it begins no block."""
 
 
 def literal(text: str) -> str:
@@ -42,38 +46,33 @@ def stored(text: str) -> str:
 
 
 def written(text: str) -> str:
-    """*text*, in WhatsApp's notation, as the text of a message: without control and bidirectional characters."""
+    """*text*, in WhatsApp's notation, as the text of a message: without control and bidirectional characters, and
+    without indents, which are lost on the way."""
     lines, expected = [], 1
     for line in text.splitlines():
-        line = visible(line).rstrip()
-        bare = line.lstrip()
-        if len(line) - len(bare) > 3:
-            line = bare  # four blanks begin a block of code, and fewer are lost on the way
-        numbered = _NUMBERED.match(bare)
-        if numbered is not None and (int(numbered[1]), numbered[2]) == (expected, "."):
-            lines.append(_marked(line, 0))
+        line = visible(line).strip()
+        item = _ITEM.match(line)
+        if item is not None and item[1] == str(expected):
             expected += 1
-        else:
-            lines.append(_marked(line, _opening(bare)))
+        elif item is not None and item[1]:
+            item = None  # numbers of a list are counted anew, so they stay only where they go up from 1 by one
+        at = 0 if item is None else item.end()
+        lines.append(line[:at] + _marked(line[at:]))
     return stored("\n".join(lines))
 
 
-def _opening(bare: str) -> int:
-    """Which character of a line, without its indent, begins a block; 0: none, counted from 1. Numbers of a list are
-    counted anew, so they begin none unless they go up from 1 by one."""
-    if (numbered := _NUMBERED.match(bare)) is not None:
-        return len(numbered[0])
-    return 1 if bare and (_RULE.fullmatch(bare) or _OPENS_BLOCK.match(bare)) else 0
+def _marked(line: str) -> str:
+    """*line*, or the text of an item of a list, in Markdown."""
+    opens = _OPENS_BLOCK.match(line)
+    if opens is not None:
+        at = opens.end() - 1
+        return f"{line[:at]}\\{line[at]}{_inline(line[at + 1 :])}"
+    return _inline(line)
 
 
-def _marked(line: str, opening: int) -> str:
-    """*line* in Markdown. *opening*: as `_opening` gives it."""
-    indent = len(line) - len(line.lstrip())
-    at = indent + opening - 1
-    head, mark, rest = (line[:at], line[at], line[at + 1 :]) if opening else ("", "", line)
-    parts = _BOLD.split(rest)  # a text, and then a bold one and a text in turn
-    marked = "".join(f"**{part}**" if odd % 2 else _escaped(part) for odd, part in enumerate(parts))
-    return f"{head}\\{mark}{marked}" if opening else marked
+def _inline(text: str) -> str:
+    parts = _BOLD.split(text)  # a text, and then a bold one and a text in turn
+    return "".join(f"**{part}**" if odd % 2 else _escaped(part) for odd, part in enumerate(parts))
 
 
 def _escaped(text: str) -> str:

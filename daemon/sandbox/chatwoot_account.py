@@ -178,7 +178,7 @@ class Account:
         params = given.get("template_params")
         made = Message(
             id=next(self._message_ids),
-            content=_liquid(given.get("content"), conversation.contact, code=True),
+            content=liquid(given.get("content"), conversation.contact, code=True),
             message_type=1,
             content_type=kind,
             content_attributes=marks,
@@ -217,7 +217,7 @@ class Account:
         return iter(sorted(found, key=lambda pair: pair[1].id))
 
 
-def _liquid(text: Any, contact: Contact, *, code: bool = False) -> Any:
+def liquid(text: Any, contact: Contact, *, code: bool = False) -> Any:
     """*text* as Liquid leaves it. *code*: what is between backticks stays as it is."""
     if not isinstance(text, str):
         return text
@@ -238,4 +238,4 @@ def _liquid(text: Any, contact: Contact, *, code: bool = False) -> Any:
 def _each(value: Any, contact: Contact) -> Any:
     if isinstance(value, dict):
         return {name: _each(one, contact) for name, one in value.items()}
-    return [_each(one, contact) for one in value] if isinstance(value, list) else _liquid(value, contact)
+    return [_each(one, contact) for one in value] if isinstance(value, list) else liquid(value, contact)
