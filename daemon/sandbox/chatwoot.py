@@ -27,8 +27,8 @@ _LARGEST: Final = 64 * 1024 * 1024
 
 class ChatwootSandbox(ChatwootApi):
     """The simulator, as an async context manager. *port* 0: any free one; *url* is known once it runs. *token*: the one
-    that it takes. Attributes for tests: `ledger`, `faults`, `switches`, `account`, and `bodies`: what was posted as
-    (path, parsed body)."""
+    that it takes. Attributes for tests: `ledger`, `faults`, `switches`, `account`; `bodies`: what was posted, as (path,
+    parsed body), and `queries`: what was asked otherwise, as (path, parameters)."""
 
     def __init__(self, *, host: str = "127.0.0.1", port: int = 0, token: str = TOKEN) -> None:
         super().__init__()
@@ -36,6 +36,7 @@ class ChatwootSandbox(ChatwootApi):
         self.ledger = Ledger()
         self.faults = Faults()
         self.bodies: list[tuple[str, Any]] = []
+        self.queries: list[tuple[str, dict[str, str]]] = []
         self._host, self._port = host, port
         self._runner: web.AppRunner | None = None
 
@@ -72,6 +73,8 @@ class ChatwootSandbox(ChatwootApi):
         asked = request[ASKED] = await _body(request)
         if request.method == "POST":
             self.bodies.append((request.path, asked))
+        else:
+            self.queries.append((request.path, dict(request.query)))
         action, contact = self._about(request, asked)
         entry = self.ledger.open(method=request.method, path=request.path, action=action, contact=contact)
         answer = await self._answer(request, handler, entry)
