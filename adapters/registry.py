@@ -85,6 +85,12 @@ def _cgb_sender() -> SenderMaker:
     return CgbSender
 
 
+def _chatwoot_sender() -> SenderMaker:
+    from adapters.chatwoot.sender import ChatwootSender
+
+    return ChatwootSender
+
+
 def _whapi_sender() -> SenderMaker:
     from adapters.whapi.sender import WhapiSender
 
@@ -93,6 +99,7 @@ def _whapi_sender() -> SenderMaker:
 
 SENDERS: Final[Mapping[str, Callable[[], SenderMaker]]] = {
     "cgb": _cgb_sender,
+    "chatwoot": _chatwoot_sender,
     "meta": _meta_sender,
     "twilio": _twilio_sender,
     "whapi": _whapi_sender,

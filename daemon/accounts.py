@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from daemon.settings.model import Settings
 
 CGB: Final = "cgb"
+CHATWOOT: Final = "chatwoot"
 META: Final = "meta"
 TWILIO: Final = "twilio"
 WHAPI: Final = "whapi"
@@ -21,7 +22,13 @@ WHAPI: Final = "whapi"
 DEFAULT: Final = "default"
 """The account that the settings name."""
 
-SCOPES: Final = {CGB: "cgb:account", META: "meta:sender", TWILIO: "twilio:sender", WHAPI: "whapi:channel"}
+SCOPES: Final = {
+    CGB: "cgb:account",
+    CHATWOOT: "chatwoot:account",
+    META: "meta:sender",
+    TWILIO: "twilio:sender",
+    WHAPI: "whapi:channel",
+}
 """Channel -> what its rate limit counts by. CGB limits the account as a whole, to 100 requests in 60 seconds by its
 refusals."""
 
@@ -30,6 +37,11 @@ TIMEOUT_S: Final = 30.0
 
 PER_SECOND: Final = 80
 """What Meta and Twilio take of one sender in a second, unless they have raised it."""
+
+CHATWOOT_PER_SECOND: Final = 40
+"""Of the 3,000 requests that Chatwoot takes of one address in a minute (chatwoot/chatwoot:
+config/initializers/rack_attack.rb) four fifths: people work by the same address. It may be set lower there; then its
+refusals pause us."""
 
 
 class Limit(NamedTuple):
@@ -46,6 +58,8 @@ def limit_of(channel: str, settings: Settings) -> Limit:
             return Limit(settings.cgb_rate_per_minute, 60.0)
         case "whapi":
             return Limit(settings.whapi_rate_per_minute, 60.0)
+        case "chatwoot":
+            return Limit(CHATWOOT_PER_SECOND, 1.0)
     return Limit(PER_SECOND, 1.0)
 
 

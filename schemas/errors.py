@@ -13,7 +13,8 @@ FerrymanError
 │   ├── TooLong      the other side's answer is longer than we read
 │   └── Refused      the other side understood and said no
 │       ├── Exists   what was to be made exists already
-│       └── Foreign  the other side answered with another person than the one we asked for
+│       ├── Foreign  the other side answered with another person than the one we asked for
+│       └── OutsideWindow  the person has not written within 24 hours
 └── UsageError       what an operator typed cannot be meant: it is typed anew
 
 Texts never carry a phone, a name, a message or a token, and nothing that an outside system wrote: they reach logs,
@@ -127,6 +128,10 @@ class Exists(Refused):
 
 class Foreign(Refused):
     """The other side answered with another person than the one we asked for. That person is never written to."""
+
+
+class OutsideWindow(Refused):
+    """Free text to a person who has not written within 24 hours, as the provider knows it; nothing was sent."""
 
 
 class UsageError(FerrymanError):

@@ -25,6 +25,7 @@ EARLY: Final = timedelta(seconds=30)
 FAMILIES: Final = {
     "meta": ("meta", "cgb"),
     "360dialog": ("meta", "cgb"),
+    "chatwoot": ("chatwoot",),
     "twilio": ("twilio",),
     "whapi": ("whapi",),
 }

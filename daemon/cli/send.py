@@ -32,7 +32,7 @@ LOOK_S: Final = 0.2
 _LAST: Final = frozenset({"sent", "delivered", "read", "played", "failed", "uncertain", "skipped", "canceled"})
 
 To = Annotated[str, typer.Argument(metavar="PHONE", help="With + and the country code.")]
-Provider = Annotated[str | None, Text("--provider", help="cgb, meta, twilio or whapi; MESSAGES_DEFAULT_PROVIDER.")]
+Provider = Annotated[str | None, Text("--provider", help="cgb, chatwoot, meta, twilio, whapi; else the default one.")]
 Key = Annotated[str | None, Text("--key", help="The same key again sends nothing more.")]
 At = Annotated[datetime | None, When("--at", help="Not before this time.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for what becomes of it, at most a minute.")]

@@ -37,7 +37,7 @@ from daemon.messages.rules import HEARD_BY, why_not
 from daemon.messages.template_news import told_of
 from daemon.messages.wiring import CHANNELS, MESSAGES, MessageDeps
 from schemas.envelope import Event
-from schemas.errors import FerrymanError, NotSent, Permanent, Transient, Uncertain
+from schemas.errors import FerrymanError, NotSent, OutsideWindow, Permanent, Transient, Uncertain
 from schemas.identity import key
 from schemas.messages import OutboundMessage
 from schemas.phone import line
@@ -74,7 +74,7 @@ async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
         return Done(skipped=f"{state.status} already")
     reason = why_not(message.content, message.provider, state.written_at, turn.now, opted_out=state.opted_out)
     if reason is not None:
-        return Done(rows=(Ended(id=message.id, status="skipped", at=turn.now, error=reason),), skipped="not allowed")
+        return Done(rows=(_skip(message.id, turn, reason),), skipped="not allowed")
     return await _send(event, deps, turn, message, state)
 
 
@@ -100,6 +100,8 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
         return Done(skipped="not queued any more")
     except Uncertain:
         raise
+    except OutsideWindow as error:
+        return Done(rows=(_skip(message.id, turn, str(error)),), skipped="not allowed")
     except Permanent as error:
         if fallback is None or why_not(fallback, message.provider, state.written_at, turn.now) is not None:
             return _failed(event, turn, message, error.full_text, error.code)
@@ -126,6 +128,10 @@ def held_back_s(error: FerrymanError) -> float | None:
     None: *error* says no such thing."""
     ours = isinstance(error, Transient) and error.answered and not error.limited
     return error.retry_after_s if ours and isinstance(error, Transient) else None
+
+
+def _skip(id: UUID, turn: Turn, reason: str) -> Ended:
+    return Ended(id=id, status="skipped", at=turn.now, error=reason)
 
 
 def _failed(event: Event, turn: Turn, message: Requested, error: str, code: str | None) -> Done:

@@ -13,12 +13,13 @@ WINDOW: Final = timedelta(hours=24)
 
 HEARD_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "cgb": ("cgb", "meta", "360dialog"),
+    "chatwoot": ("chatwoot", "meta", "360dialog"),
     "meta": ("meta", "360dialog", "cgb"),
     "twilio": ("twilio",),
     "whapi": (),
 }
-"""By which systems we hear of what people write to the number of a provider. CGB and 360dialog stand before a number of
-Meta. Whapi drives an ordinary account, for which WhatsApp knows no window."""
+"""By which systems we hear of what people write to the number of a provider. CGB, Chatwoot and 360dialog stand before a
+number of Meta. Whapi drives an ordinary account, for which WhatsApp knows no window."""
 
 OUTSIDE: Final = "outside the customer-service window: the person has not written within 24 hours; send a template"
 

@@ -15,7 +15,7 @@ import structlog
 from adapters.postgres import messages
 from adapters.postgres.messages import Asked, MessageState
 from adapters.registry import SENDERS
-from daemon.accounts import CGB, DEFAULT, META, SCOPES, TWILIO, WHAPI, gate_to
+from daemon.accounts import CGB, CHATWOOT, DEFAULT, META, SCOPES, TWILIO, WHAPI, gate_to
 from daemon.bus.batcher import Batcher
 from daemon.bus.worker import Domain, Duty, Outside
 from daemon.messages import campaigns, scheduling, template_sync
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-CHANNELS: Final = (CGB, META, TWILIO, WHAPI)
+CHANNELS: Final = (CGB, CHATWOOT, META, TWILIO, WHAPI)
 """The channels that messages go through."""
 
-_SYSTEMS: Final = {CGB: "CGB", META: "Meta", TWILIO: "Twilio", WHAPI: "Whapi"}
+_SYSTEMS: Final = {CGB: "CGB", CHATWOOT: "Chatwoot", META: "Meta", TWILIO: "Twilio", WHAPI: "Whapi"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +87,12 @@ def needed(provider: str) -> list[str]:
 
 _NEEDS: Final[Mapping[str, Mapping[str, str]]] = {
     CGB: {"url": "cgb_api_url", "api_key": "cgb_api_key"},
+    CHATWOOT: {
+        "url": "chatwoot_base_url",
+        "token": "chatwoot_api_access_token",
+        "account_id": "chatwoot_account_id",
+        "inbox_id": "chatwoot_whatsapp_inbox_id",
+    },
     META: {"url": "meta_graph_url", "phone_number_id": "meta_phone_number_id", "access_token": "meta_access_token"},
     TWILIO: {
         "url": "twilio_api_url",
@@ -98,7 +104,9 @@ _NEEDS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """Provider -> the values of its account, and the settings that hold them."""
 
-_SECRETS: Final = frozenset({"cgb_api_key", "meta_access_token", "twilio_auth_token", "whapi_token"})
+_SECRETS: Final = frozenset(
+    {"cgb_api_key", "chatwoot_api_access_token", "meta_access_token", "twilio_auth_token", "whapi_token"}
+)
 
 
 def own_servers(settings: Settings) -> list[str]:
@@ -131,8 +139,9 @@ def _account(outside: Outside, provider: str) -> Mapping[str, str]:
         for name, setting in _NEEDS[provider].items()
     }
     values["upload_hosts"] = ",".join(upload_hosts(settings))
-    if provider == CGB:
+    if provider in (CGB, CHATWOOT):
         values |= {"cache_s": str(settings.cgb_cache_timeout)}
+    if provider == CGB:
         values |= {f"template_{name}": flow for name, flow in settings.cgb_templates.items()}
     return values
 

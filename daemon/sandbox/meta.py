@@ -30,8 +30,6 @@ VERSION: Final = "v23.0"
 FATE: Final = ("sent", "delivered")
 """What becomes of a message whose person has no other fate."""
 
-"""The number's account."""
-
 NUMBER: Final = {
     "display_phone_number": "+1 555-000-1234",
     "verified_name": "Sandbox",

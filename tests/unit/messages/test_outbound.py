@@ -23,7 +23,7 @@ from daemon.messages.requests import event_id_of, event_of
 from daemon.messages.rules import OUTSIDE, WINDOW
 from daemon.messages.wiring import MessageDeps
 from schemas.envelope import Event
-from schemas.errors import ChannelDown, FerrymanError, Refused, StoreAway, Transient, Uncertain
+from schemas.errors import ChannelDown, FerrymanError, OutsideWindow, Refused, StoreAway, Transient, Uncertain
 from schemas.messages import Choice, Choices, Content, Media, OutboundMessage, Taken, Template, Text
 
 NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
@@ -129,6 +129,8 @@ async def test_a_message_is_claimed_sent_and_recorded_with_the_provider_s_id() -
         (Text("hello"), "meta", WINDOW, False),
         (Text("hello"), "meta", WINDOW - timedelta(seconds=1), True),
         (Text("hello"), "cgb", timedelta(0), True),
+        (Text("hello"), "chatwoot", None, False),
+        (Text("hello"), "chatwoot", timedelta(0), True),
         (Text("hello"), "whapi", None, True),
         (Media("https://example.com/a.pdf", "document"), "twilio", None, False),
         (Choices("Keep?", (Choice("Yes", "y"),)), "meta", None, False),
@@ -144,6 +146,15 @@ async def test_free_text_goes_out_inside_the_window_alone(
     assert bool(world.sender.sent) is sent
     assert ended(done).status == ("sent" if sent else "skipped")
     assert sent or ("window" in OUTSIDE and ended(done).error == OUTSIDE)
+
+
+async def test_free_text_is_skipped_where_the_provider_knows_that_the_window_is_closed() -> None:
+    world = World(Text("hello"), "chatwoot")
+    world.written_at = NOW
+    world.sender.early = OutsideWindow("Chatwoot: outside the customer-service window")
+    done = await world.run()
+    assert (ended(done).status, done.skipped, done.emit) == ("skipped", "not allowed", ())
+    assert "window" in str(ended(done).error)
 
 
 @pytest.mark.parametrize("status", ["sent", "delivered", "canceled", "uncertain", "failed", None])
