@@ -27,6 +27,7 @@ FAMILIES: Final = {
     "360dialog": ("meta", "cgb"),
     "twilio": ("twilio",),
     "whapi": ("whapi",),
+    "chatwoot": ("chatwoot",),
 }
 """By whose messages a system's statuses may be. CGB sends by a number of Meta."""
 

@@ -1,0 +1,1 @@
+"""Chatwoot: the CRM that conversations are kept in."""
