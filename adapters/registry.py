@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from adapters.cgb import source as flows
+from adapters.chatwoot import source as chatwoot
 from adapters.dialog360 import source as dialog360
 from adapters.meta import source as meta
 from adapters.twilio import source as twilio
@@ -24,6 +25,7 @@ SOURCES: Final = (
     orders.SOURCE,
     issues.SOURCE,
     flows.SOURCE,
+    chatwoot.SOURCE,
     meta.SOURCE,
     dialog360.SOURCE,
     twilio.SOURCE,

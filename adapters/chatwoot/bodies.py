@@ -17,10 +17,7 @@ from adapters.ports import FetchedFile
 from schemas.cleaned import visible
 from schemas.errors import Refused
 from schemas.messages import Choice, Choices, Content, Media, MediaType, Template, Text
-
-MARK: Final = "ferryman_message_id"
-"""Among the `content_attributes` of a message: our id of it. Chatwoot keeps names that it does not know, and gives them
-back; the person gets nothing of it."""
+from schemas.webhooks.chatwoot import MARKER
 
 LONGEST_TEXT: Final = 4096
 LONGEST_CAPTION: Final = 1024
@@ -98,7 +95,7 @@ def media(content: Media, file: FetchedFile, id: UUID) -> list[Part]:
 
 
 def _request(id: UUID, marks: Mapping[str, Any] | None = None, **further: Any) -> dict[str, Any]:
-    marked = {**(marks or {}), MARK: str(id)}
+    marked = {**(marks or {}), MARKER: str(id)}
     return {**further, "message_type": "outgoing", "private": False, "content_attributes": marked}
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from adapters.chatwoot import bodies, templates
 from adapters.chatwoot.answers import Conversation, message_made, messages
-from adapters.chatwoot.bodies import LARGEST_FILE, MARK
+from adapters.chatwoot.bodies import LARGEST_FILE
 from adapters.chatwoot.client import CHANNEL, ChatwootCalls, NotThere
 from adapters.chatwoot.recipients import Recipients
 from adapters.chatwoot.template_list import TemplateList
@@ -20,6 +20,7 @@ from adapters.http import Part, coded
 from adapters.ports import Claim, Files
 from schemas.errors import OutsideWindow, Refused, Transient
 from schemas.messages import Choices, Content, Media, OutboundMessage, Taken, Template, Text
+from schemas.webhooks.chatwoot import MARKER
 
 CACHE_S: Final = 3600.0
 
@@ -139,7 +140,7 @@ class ChatwootSender:
                 known=True,
             )
             for one in page:
-                if one.marks.get(MARK) == str(message.id):
+                if one.marks.get(MARKER) == str(message.id):
                     return one.id
             older = [one.id for one in page if before is None or one.id < before]
             if not older or min(one.at for one in page) < earliest:

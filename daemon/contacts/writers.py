@@ -15,6 +15,9 @@ from schemas.told import came_by_whatsapp, is_test_contact, phone_told, told_in
 NO_MESSAGES: Final = frozenset({"system", "user_preferences"})
 """Kinds that WhatsApp itself tells of a person. After a change of number, such a one is of the old number."""
 
+KINDS: Final[Mapping[str, IdentityKind]] = {"cgb": IdentityKind.CGB, "chatwoot": IdentityKind.CHATWOOT}
+"""Which identity a system's id of a contact is, where it is none of WhatsApp's own."""
+
 LONGEST_WA_ID: Final = 20
 
 
@@ -50,11 +53,11 @@ def _identities(told: Mapping[str, Any], system: str, contact_id: object) -> Seq
         found.append(Identity(IdentityKind.PHONE, phone.e164))
     if not isinstance(contact_id, str):
         raise Malformed("the event's contact_id is not text")
-    if system == "cgb":
-        return [*found, Identity(IdentityKind.CGB, contact_id)]
+    if system in KINDS:
+        found.append(Identity(KINDS[system], contact_id))
     if not came_by_whatsapp(dict(told)):
         return found
-    if contact_id.isascii() and contact_id.isdigit() and len(contact_id) <= LONGEST_WA_ID:
+    if system not in KINDS and contact_id.isascii() and contact_id.isdigit() and len(contact_id) <= LONGEST_WA_ID:
         found.append(Identity(IdentityKind.WA_ID, contact_id))
     if isinstance(bsuid := told.get("bsuid"), str) and bsuid:
         found.append(Identity(IdentityKind.BSUID, bsuid))

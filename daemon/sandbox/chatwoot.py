@@ -19,7 +19,7 @@ from daemon.sandbox.faults import Fault, Faults, body_json, spoiled
 from daemon.sandbox.ledger import Asked, Ledger
 
 TOKEN: Final = "sandbox-chatwoot-token"  # noqa: S105 - the simulator's own
-MARK: Final = "ferryman_message_id"
+MARKER: Final = "ferryman_message_id"
 """Among a message's `content_attributes`: the sender's own id of it."""
 
 _LARGEST: Final = 64 * 1024 * 1024
@@ -60,7 +60,7 @@ class ChatwootSandbox(ChatwootApi):
 
     def sends(self) -> dict[str, int]:
         """Our id -> how many messages are stored with it."""
-        marks = (one.content_attributes.get(MARK) for _, one in self.account.messages())
+        marks = (one.content_attributes.get(MARKER) for _, one in self.account.messages())
         return dict(Counter(mark for mark in marks if mark is not None))
 
     def sent(self) -> list[Message]:
