@@ -141,7 +141,7 @@ def _twice(items: Sequence[Choice]) -> str | None:
 
 
 def _length(what: str, text: str, most: int) -> str | None:
-    if not text.strip():
+    if not visible(text).strip():
         return f"{what} is empty: write one"
     if len(text) > most:
         return f"{what} has {len(text)} characters, and at most {most} are taken: shorten or split it"

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
+
+import structlog
 
 from adapters.chatwoot.answers import (
     Contact,
@@ -25,8 +28,10 @@ from adapters.chatwoot.answers import (
 from adapters.chatwoot.client import ChatwootCalls, NotThere
 from adapters.http import coded
 from schemas.cleaned import NAME_LENGTH, cut, visible
-from schemas.errors import Exists, Transient, Uncertain
+from schemas.errors import Exists, FerrymanError, Refused, Transient, Uncertain
 from schemas.phone import Phone, aliases
+
+log = structlog.get_logger(__name__)
 
 MOST: Final = 10_000
 """People who are remembered, the latest ones."""
@@ -68,19 +73,20 @@ class Recipients:
             return Place(known.conversation_id, None)
         try:
             if known is not None:
-                try:
-                    return await self._place_of(known.contact, phone, free, known=True)
-                except NotThere:
-                    self.forget(phone)
-            return await self._place_of(await self._contact(phone, name), phone, free, known=False)
+                with suppress(NotThere):
+                    return await self._place_of(known.contact, phone, free, remembered=True)
+            return await self._place_of(await self._contact(phone, name), phone, free, remembered=False)
         except Uncertain as error:
-            raise _again(error) from None
+            raise later(error, "the message was not sent") from None
+        except NotThere as gone:
+            raise later(gone, "the contact is looked for anew") from None
 
     async def existing(self, phone: Phone) -> list[Conversation]:
-        """The conversations with *phone* in the inbox, the latest first; nothing is made. Raises as `place`."""
+        """The conversations with *phone* in the inbox, the latest first; nothing is made. Raises: what the calls raise,
+        NotThere among it."""
         found: dict[int, Conversation] = {}
         for contact in await self._contacts(phone):
-            found |= {one.id: one for one in await self._conversations(contact, phone, known=False)}
+            found |= {one.id: one for one in await self._conversations(contact, phone)}
         found = found or {one.id: one for one in await self._by_address(phone)}
         return sorted(found.values(), key=lambda one: -one.active_at)
 
@@ -92,24 +98,24 @@ class Recipients:
         known = self._known.get(phone.digits)
         return known if known is not None and self._clock() < known.until else None
 
-    async def _place_of(self, contact: Contact | Conversation, phone: Phone, free: bool, *, known: bool) -> Place:
+    async def _place_of(self, contact: Contact | Conversation, phone: Phone, free: bool, *, remembered: bool) -> Place:
         if isinstance(contact, Conversation):
             return Place(contact.id, contact.can_reply)
-        found = await self._conversations(contact, phone, known=known)
+        found = await self._conversations(contact, phone)
         chosen = max(found, key=lambda one: _rank(one, free), default=None)
         if chosen is None:
-            chosen = await self._begin(contact, phone, known=known)
+            chosen = await self._begin(contact, phone, remembered=remembered)
         self._known.pop(phone.digits, None)
         if len(self._known) >= MOST:
             self._known.pop(next(iter(self._known)))
         self._known[phone.digits] = _Known(contact, chosen.id, self._clock() + self._cache_s)
         return Place(chosen.id, chosen.can_reply)
 
-    async def _conversations(self, contact: Contact, phone: Phone, *, known: bool) -> list[Conversation]:
+    async def _conversations(self, contact: Contact, phone: Phone) -> list[Conversation]:
         """Those of *contact* in the inbox that write to *phone*. A contact that was merged, or whose number was
-        changed, has conversations that write to another number. *known*: the contact was found earlier."""
+        changed, has conversations that write to another number."""
         path, inbox_id = f"/contacts/{contact.id}/conversations", self._calls.inbox_id
-        found = await self._calls.ask(path, conversations, about=phone.digits, known=known)
+        found = await self._calls.ask(path, conversations, about=phone.digits, known=True)
         elsewhere = any(is_another(address, phone) for address in contact.in_inbox(inbox_id))
         return [
             one
@@ -117,21 +123,22 @@ class Recipients:
             if one.inbox_id == inbox_id and not (elsewhere if one.address is None else is_another(one.address, phone))
         ]
 
-    async def _begin(self, contact: Contact, phone: Phone, *, known: bool) -> Conversation:
+    async def _begin(self, contact: Contact, phone: Phone, *, remembered: bool) -> Conversation:
+        """A conversation with *contact*. Where the contact was found just now, a 404 is the inbox's."""
         inbox_id = self._calls.inbox_id
         sound = [one for one in contact.in_inbox(inbox_id) if not is_another(one, phone)]
         body: dict[str, Any] = {
             "inbox_id": inbox_id,
             "contact_id": contact.id,
-            "source_id": sound[0] if sound else await self._address(contact, phone, known=known),
+            "source_id": sound[0] if sound else await self._address(contact, phone),
         }
-        return await self._calls.make("/conversations", body, conversation, about=phone.digits, known=known)
+        return await self._calls.make("/conversations", body, conversation, about=phone.digits, known=remembered)
 
-    async def _address(self, contact: Contact, phone: Phone, *, known: bool) -> str:
+    async def _address(self, contact: Contact, phone: Phone) -> str:
         """Whom *contact* would be in the inbox, by its kind; the digits of *phone* where Chatwoot would write to
         another number, or does not say."""
         path = f"/contacts/{contact.id}/contactable_inboxes"
-        found = await self._calls.ask(path, contactable, about=phone.digits, known=known)
+        found = await self._calls.ask(path, contactable, about=phone.digits, known=True)
         told = [address for inbox, address in found if inbox == self._calls.inbox_id]
         return told[0] if told and not is_another(told[0], phone) else phone.digits
 
@@ -161,17 +168,16 @@ class Recipients:
             return known
         if isinstance(error, Uncertain):
             raise error
-        text = "Chatwoot: there is a contact of this phone, and no search shows it"
-        hidden = Transient(text)
-        hidden.said, hidden.channel, hidden.operation = error.said, error.channel, error.operation
-        hidden.answered = True
-        raise coded(hidden, "contact-hidden") from None
+        raise coded(later(error, "no search shows that contact"), "contact-hidden") from None
 
     async def _contacts(self, phone: Phone) -> list[Contact]:
         """All contacts whose phone is *phone*, in the first of its notations that Chatwoot knows."""
         for number in aliases(phone.e164):
             found = await self._filtered("phone_number", number, phone)
-            if mine := [one for one in found if one.phone == number]:
+            mine = [one for one in found if one.phone == number]
+            if len(mine) > 1:
+                log.warning("chatwoot.contact_twins", count=len(mine), oldest=min(one.id for one in mine))
+            if mine:
                 return mine
         return []
 
@@ -202,9 +208,10 @@ def _identifier(phone: Phone) -> str:
     return f"wa:{phone.digits}"
 
 
-def _again(error: Uncertain) -> Transient:
-    """For what comes before the message and may be done again: when its end is not known, nothing was sent."""
-    again = Transient(f"{error}; the message was not sent")
-    again.said, again.code, again.answered = error.said, error.code, error.answered
-    again.channel, again.operation = error.channel, error.operation
+def later(error: FerrymanError, what: str) -> Transient:
+    """*error* of what may be done again, before the message or where it was not taken: so nothing was sent. *what*:
+    said of it besides."""
+    again = Transient(f"{error}: {what}")
+    again.said, again.code, again.channel, again.operation = error.said, error.code, error.channel, error.operation
+    again.answered = error.answered or isinstance(error, Refused)
     return again

@@ -12,8 +12,8 @@ from typing import Any, Final
 from adapters.chatwoot import bodies, templates
 from adapters.chatwoot.answers import Conversation, message_made, messages
 from adapters.chatwoot.bodies import LARGEST_FILE
-from adapters.chatwoot.client import CHANNEL, ChatwootCalls, NotThere
-from adapters.chatwoot.recipients import Recipients
+from adapters.chatwoot.client import ChatwootCalls, NotThere
+from adapters.chatwoot.recipients import Recipients, later
 from adapters.chatwoot.template_list import TemplateList
 from adapters.gate import Gate
 from adapters.http import Part, coded
@@ -82,7 +82,7 @@ class ChatwootSender:
             id = await self._calls.send(path, body, message_made, about=message.to.digits, claim=claim)
         except NotThere as gone:
             self._recipients.forget(message.to)
-            raise _anew(gone) from None
+            raise later(gone, "the conversation is looked for anew") from None
         return Taken(str(id))
 
     async def look_for(self, message: OutboundMessage, since: datetime) -> Taken | None:
@@ -98,7 +98,7 @@ class ChatwootSender:
                     if found is not None:
                         return Taken(str(found))
         except NotThere as gone:
-            raise _anew(gone) from None
+            raise later(gone, "the conversation is looked for anew") from None
         return None
 
     async def _prepared(self, content: Content) -> Mapping[str, Any] | None:
@@ -147,11 +147,3 @@ class ChatwootSender:
                 return None
             before = min(older)
         raise Transient("Chatwoot: the conversation has too many messages to look through")
-
-
-def _anew(gone: NotThere) -> Transient:
-    """*gone* of a conversation that was there when it was last looked for."""
-    again = Transient(f"{gone}: the conversation is looked for anew")
-    again.said, again.channel, again.operation = gone.said, gone.channel or CHANNEL, gone.operation
-    again.answered = True
-    return coded(again, gone.code)
