@@ -11,6 +11,7 @@ from adapters.postgres.bus import outbox
 from adapters.postgres.pool import Pool, PostgresError
 from adapters.redis.streams import StreamErrors, Streams
 from daemon.api.access import Access
+from daemon.api.credentials import CredentialsApi
 from daemon.api.messages import Api
 from daemon.bus.publisher import publish
 from daemon.bus.worker import utc_now
@@ -39,4 +40,8 @@ def routes_of(in_force: InForce, pool: Pool, bus: Streams, made_token: str) -> S
         except (*StreamErrors, PostgresError):
             log.info("outbox.left", event_id=event.id)  # the sweeper publishes it
 
-    return Api(pool, in_force, Access({"admin": admin, "readonly": readonly}), utc_now, hurry).routes()
+    access = Access({"admin": admin, "readonly": readonly})
+    return [
+        *Api(pool, in_force, access, utc_now, hurry).routes(),
+        *CredentialsApi(pool, in_force, access).routes(),
+    ]

@@ -12,6 +12,7 @@ from uuid import UUID
 import typer
 from pydantic import ValidationError
 
+from adapters.postgres import credentials
 from adapters.postgres.pool import Pool
 from daemon.bus.worker import utc_now
 from daemon.cli.context import read_settings, run_async
@@ -21,6 +22,7 @@ from daemon.cli.tools import DryRun, Json, Text, When, Yes, confirm, opened
 from daemon.operator import sending
 from daemon.settings.model import Settings
 from schemas.api.messages import MessageIn
+from schemas.credentials import DEFAULT
 from schemas.errors import UsageError
 
 app = typer.Typer(help="Send a message to a person.", no_args_is_help=True)
@@ -31,6 +33,7 @@ _LAST: Final = frozenset({"sent", "delivered", "read", "played", "failed", "unce
 
 To = Annotated[str, typer.Argument(metavar="PHONE", help="With + and the country code.")]
 Provider = Annotated[str | None, Text("--provider", help="cgb, meta, twilio or whapi; MESSAGES_DEFAULT_PROVIDER.")]
+Account = Annotated[str, Text("--account", help="Of the provider: which credentials.")]
 Key = Annotated[str | None, Text("--key", help="The same key again sends nothing more.")]
 At = Annotated[datetime | None, When("--at", help="Not before this time.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for what becomes of it, at most a minute.")]
@@ -41,6 +44,7 @@ def text(
     to: To,
     body: Annotated[str, typer.Argument(metavar="TEXT")],
     provider: Provider = None,
+    account: Account = DEFAULT,
     key: Key = None,
     at: At = None,
     wait: Wait = False,
@@ -49,7 +53,8 @@ def text(
     yes: Yes = False,
 ) -> None:
     """Free text: only to a person who has written within 24 hours."""
-    _run({"to": to, "text": body, "provider": provider, "not_before": at}, key, wait, json, dry_run, yes)
+    given = {"to": to, "text": body, "provider": provider, "account": account, "not_before": at}
+    _run(given, key, wait, json, dry_run, yes)
 
 
 @app.command()
@@ -59,6 +64,7 @@ def template(
     language: Annotated[str | None, Text("--language", help="Of the template, as he or en_US.")] = None,
     var: Annotated[list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="A variable.")] = None,
     provider: Provider = None,
+    account: Account = DEFAULT,
     key: Key = None,
     at: At = None,
     wait: Wait = False,
@@ -68,7 +74,8 @@ def template(
 ) -> None:
     """A template of the provider."""
     content = {"name": name, "language": language, "variables": _variables(var or [])}
-    _run({"to": to, "template": content, "provider": provider, "not_before": at}, key, wait, json, dry_run, yes)
+    given = {"to": to, "template": content, "provider": provider, "account": account, "not_before": at}
+    _run(given, key, wait, json, dry_run, yes)
 
 
 @app.command()
@@ -79,6 +86,7 @@ def media(
     caption: Annotated[str | None, Text("--caption", help="Words beside it.")] = None,
     filename: Annotated[str | None, Text("--filename", help="Of a document.")] = None,
     provider: Provider = None,
+    account: Account = DEFAULT,
     key: Key = None,
     at: At = None,
     wait: Wait = False,
@@ -88,7 +96,8 @@ def media(
 ) -> None:
     """A file that the provider fetches at an address."""
     content = {"url": url, "type": type, "caption": caption, "filename": filename}
-    _run({"to": to, "media": content, "provider": provider, "not_before": at}, key, wait, json, dry_run, yes)
+    given = {"to": to, "media": content, "provider": provider, "account": account, "not_before": at}
+    _run(given, key, wait, json, dry_run, yes)
 
 
 def _variables(given: list[str]) -> dict[str, str]:
@@ -113,7 +122,8 @@ async def _send(
     settings: Settings, message: MessageIn, key: str | None, wait: bool, json: bool, dry_run: bool, yes: bool
 ) -> None:
     async with opened(settings) as (_, pool):
-        provider = sending.check(settings, message, utc_now()).provider
+        accounts = await credentials.names(pool)
+        provider = sending.check(settings, message, utc_now(), accounts=accounts).provider
         if dry_run:
             say(f"would be sent by {provider}")
             return

@@ -12,10 +12,11 @@ from uuid import UUID
 from adapters.postgres import messages
 from adapters.postgres.messages import Asked, MessageState
 from adapters.registry import SENDERS
-from daemon.accounts import CGB, META, SCOPES, TWILIO, WHAPI, gate_to
+from daemon.accounts import CGB, META, SCOPES, TWILIO, WHAPI
 from daemon.bus.batcher import Batcher
 from daemon.bus.worker import Domain, Outside
 from daemon.messages.scheduling import duties
+from daemon.messages.senders import Senders
 
 if TYPE_CHECKING:
     from adapters.ports import Sender
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 CHANNELS: Final = (CGB, META, TWILIO, WHAPI)
 """The channels that messages go through."""
 
-DEFAULT: Final = "default"
-"""The account that the settings name."""
+LIVE: Final = "CGB_API_STYLE=live"
+"""What every account of CGB needs: its documents have no call that sends."""
 
 _SYSTEMS: Final = {CGB: "CGB", META: "Meta", TWILIO: "Twilio", WHAPI: "Whapi"}
 
@@ -48,7 +49,12 @@ class MessageDeps:
 async def _opened(outside: Outside) -> AsyncIterator[MessageDeps]:
     states: Batcher[Asked, MessageState] = Batcher(partial(messages.states, outside.pool))
     yield MessageDeps(
-        senders={(name, DEFAULT): _sender(outside, name) for name in configured(outside.settings)},
+        senders=Senders(
+            outside,
+            by_settings={name: partial(_account, outside, name) for name in configured(outside.settings)},
+            beside=partial(_beside, outside.settings),
+            systems=_SYSTEMS,
+        ),
         state=states.submit,
         claim=partial(messages.claim, outside.pool),
         unclaim=partial(messages.unclaim, outside.pool),
@@ -68,7 +74,7 @@ def configured(settings: Settings) -> list[str]:
 def lacking(settings: Settings, provider: str) -> list[str]:
     """The settings without which *provider* sends nothing, as they are to be given."""
     if provider == CGB and settings.cgb_api_style != "live":
-        return ["CGB_API_STYLE=live"]
+        return [LIVE]
     return [name.upper() for name in _NEEDS.get(provider, {}).values() if getattr(settings, name) is None]
 
 
@@ -88,14 +94,6 @@ _NEEDS: Final[Mapping[str, Mapping[str, str]]] = {
 _SECRETS: Final = frozenset({"cgb_api_key", "meta_access_token", "twilio_auth_token", "whapi_token"})
 
 
-def _sender(outside: Outside, provider: str) -> Sender:
-    return SENDERS[provider]()(
-        gate_to(outside, provider, _SYSTEMS[provider]),
-        account=partial(_account, outside, provider),
-        public_url=outside.settings.ferryman_public_url,
-    )
-
-
 def _account(outside: Outside, provider: str) -> Mapping[str, str]:
     """The values of the account of *provider*, with the secrets that are in force."""
     settings = outside.settings
@@ -103,8 +101,15 @@ def _account(outside: Outside, provider: str) -> Mapping[str, str]:
         name: outside.secret(setting) if setting in _SECRETS else str(getattr(settings, setting))
         for name, setting in _NEEDS[provider].items()
     }
+    return {**_beside(settings, provider), **values}
+
+
+def _beside(settings: Settings, provider: str) -> Mapping[str, str]:
+    """What the settings of *provider* say to each of its accounts, its address among it."""
+    address = getattr(settings, _NEEDS[provider]["url"])
+    values = {} if address is None else {"url": str(address)}
     if provider == CGB:
-        values |= {"cache_s": str(settings.cgb_cache_timeout)}
+        values |= {"style": settings.cgb_api_style, "cache_s": str(settings.cgb_cache_timeout)}
         values |= {f"template_{name}": flow for name, flow in settings.cgb_templates.items()}
     return values
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from adapters.ports import Source
 from daemon.bus.worker import AnyWorker
@@ -13,8 +13,14 @@ from daemon.version import version
 from daemon.workers import enabled
 
 
-def about(settings: Settings, workers: Sequence[AnyWorker], sources: Sequence[Source]) -> Report:
-    """The report of a process with these settings that knows these workers and sources."""
+def about(
+    settings: Settings,
+    workers: Sequence[AnyWorker],
+    sources: Sequence[Source],
+    beside: Callable[[str], Sequence[str]] = lambda setting: (),
+) -> Report:
+    """The report of a process with these settings that knows these workers and sources. *beside*: gives the secrets
+    that are stored elsewhere and count as much as those of a setting."""
     running, off = enabled(settings, workers)
     names = [worker.name for worker in running]
     off |= {w.name: "FERRYMAN_WORKERS does not name it" for w in workers if w.name not in (*names, *off)}
@@ -22,7 +28,7 @@ def about(settings: Settings, workers: Sequence[AnyWorker], sources: Sequence[So
         source.name: f"set {source.wanted}"
         for source in sources
         if source.name not in settings.ferryman_allow_unsigned
-        and not any(getattr(settings, name) for name in source.secrets)
+        and not any(getattr(settings, name) or beside(name) for name in source.secrets)
     }
     return Report(
         version=version(),

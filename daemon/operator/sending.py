@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -10,7 +11,7 @@ from uuid import UUID, uuid4
 
 import orjson
 
-from adapters.postgres import messages
+from adapters.postgres import credentials, messages
 from adapters.postgres.bus import outbox
 from adapters.postgres.messages import Request
 from adapters.postgres.operator import messages as stored
@@ -18,10 +19,11 @@ from adapters.postgres.pool import Pool
 from adapters.registry import SENDERS
 from daemon.messages.content import kind_of, to_json
 from daemon.messages.requests import event_id_of, event_of
-from daemon.messages.wiring import DEFAULT, lacking
+from daemon.messages.wiring import LIVE, lacking
 from daemon.operator.faults import Conflict, NotThere, Unusable
 from daemon.settings.model import Settings
 from schemas.api.messages import MessageIn
+from schemas.credentials import DEFAULT
 from schemas.envelope import Event
 from schemas.phone import aliases, parse_phone
 
@@ -63,7 +65,7 @@ async def send(
     digest = sha256(orjson.dumps(given.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)).digest()
     if key is not None and (kept := await messages.key_of(pool, key)) is not None:
         return _again(kept, digest)
-    request = check(settings, given, now, purpose)
+    request = check(settings, given, now, purpose, accounts=await credentials.names(pool))
     event, seq = event_of(request, now) if request.not_before is None else None, 0
     async with pool.acquire() as conn:
         transaction = conn.transaction()
@@ -89,18 +91,23 @@ def _again(kept: messages.Kept, digest: bytes) -> Queued:
     return Queued(kept.message_id)
 
 
-def check(settings: Settings, given: MessageIn, now: datetime, purpose: str = "") -> Request:
-    """The message as it would be stored. Raises: NotSendable."""
+def check(
+    settings: Settings,
+    given: MessageIn,
+    now: datetime,
+    purpose: str = "",
+    *,
+    accounts: Collection[tuple[str, str]] = (),
+) -> Request:
+    """The message as it would be stored. *accounts*: those that are stored, by provider and name. Raises:
+    NotSendable."""
     phone = parse_phone(given.to)
     if phone is None:
         raise NotSendable("to is no usable phone: write it with its country code, as +COUNTRY NUMBER")
     provider = given.provider or settings.messages_default_provider
     if provider not in SENDERS:
         raise NotSendable(f"provider {provider} sends no messages here: take one of {', '.join(SENDERS)}")
-    if missing := lacking(settings, provider):
-        raise NotSendable(f"provider {provider} is not configured: set {', '.join(missing)}")
-    if given.account != DEFAULT:
-        raise NotSendable(f"account: there is none of that name; the settings name the account {DEFAULT}")
+    require_account(settings, provider, given.account, accounts)
     content = given.content()
     if (refusal := SENDERS[provider]().refusal(content)) is not None:
         raise NotSendable(refusal)
@@ -116,6 +123,22 @@ def check(settings: Settings, given: MessageIn, now: datetime, purpose: str = ""
         event_id=event_id_of(id),
         not_before=given.not_before if given.not_before is not None and given.not_before > now else None,
     )
+
+
+def require_account(settings: Settings, provider: str, account: str, stored: Collection[tuple[str, str]]) -> None:
+    """Raises: NotSendable where there is no *account* of *provider*: neither in *stored* nor, as `default`, in the
+    settings."""
+    missing = lacking(settings, provider)
+    if (provider, account) in stored and LIVE not in missing:
+        return
+    if missing and (account == DEFAULT or LIVE in missing):
+        how = "" if LIVE in missing else f", or store it: `ferryman credentials set {provider}`"
+        raise NotSendable(f"provider {provider} is not configured: set {', '.join(missing)}{how}")
+    if account != DEFAULT:
+        there = {name for of, name in stored if of == provider} | (set() if missing else {DEFAULT})
+        raise NotSendable(
+            f"account: there is none of that name; of {provider} there are: {', '.join(sorted(there)) or 'none'}"
+        )
 
 
 async def show(pool: Pool, id: UUID) -> dict[str, Any]:

@@ -79,11 +79,10 @@ def application(
         client_max_size=2**40,  # the listener has its own cap, by bytes read
     )
     app[CONNECTIONS] = Connections(metrics)
-    for source in listener.sources:
-        if listener.served(source):
-            app.router.add_post(source.path, listener.handler(source))
-            if source.challenge is not None:
-                app.router.add_get(source.path, listener.challenge(source))
+    for source in listener.sources:  # also of one that is not served: its secret may be stored later
+        app.router.add_post(source.path, listener.handler(source))
+        if source.challenge is not None:
+            app.router.add_get(source.path, listener.challenge(source))
     app.add_routes(more)
     _add_life(app)
     if not health_apart:

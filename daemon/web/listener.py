@@ -73,10 +73,12 @@ class Listener:
         return source.name in self._unsigned or any(self._secrets.get(name) for name in source.secrets)
 
     def handler(self, source: Source) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """The request handler of *source*."""
+        """The request handler of *source*. While it is not served, nothing is at its path."""
         took = self._metrics.observer("ferryman_webhook_seconds", {"source": source.name})
 
         async def handle(request: web.Request) -> web.Response:
+            if not self.served(source):
+                raise web.HTTPNotFound
             began = time.perf_counter()
             try:
                 outcome, answer = await self._answer(source, request)
@@ -94,6 +96,8 @@ class Listener:
 
         async def handle(request: web.Request) -> web.Response:
             assert source.challenge is not None
+            if not self.served(source):
+                raise web.HTTPNotFound
             try:
                 answer = source.challenge(request.query, self._secrets)
             except Exception:

@@ -5,7 +5,7 @@ from __future__ import annotations
 LIST = ("type", "source", "worker", "outcome", "key", "event", "since", "limit")
 FILE = "https://example.com/a.pdf"
 SENT = {"text": "hello", "template": "t", "media": FILE}
-SENDING = ("provider", "key", "at")
+SENDING = ("provider", "account", "key", "at")
 LETTERS = ("worker", "class", "text")
 FORMS = [
     ["events", "show", "*"],
