@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from schemas.errors import Malformed
 
@@ -58,7 +58,7 @@ def _address(text: str) -> str:
     return text.rstrip("/")
 
 
-Word = Annotated[str, BeforeValidator(_word), Field(repr=False)]
+Word = Annotated[str, BeforeValidator(_word)]
 Number = Annotated[Word, AfterValidator(_number)]
 Digits = Annotated[Word, AfterValidator(_digits)]
 Address = Annotated[Word, AfterValidator(_address)]
@@ -70,6 +70,9 @@ class _Secret(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     url: Address | None = None
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        return []  # no value in a traceback or a log
 
 
 class MetaSecret(_Secret):
@@ -181,8 +184,10 @@ def secret_from_token(
     if suffix is None:
         named = wanted or _looks_like(token.strip(), secret, number)
         return named, secret_from(named, _parts(named, token, secret, number))
-    if (wanted or suffix) != suffix or secret or number:
-        raise Malformed("token names its provider and holds all parts already: give no other ones beside it")
+    if wanted not in (None, suffix):
+        raise Malformed(f"token is one of {suffix}, and provider names another one")
+    if secret or number:
+        raise Malformed("token holds all parts already: give no secret and no phoneNumber beside it")
     if suffix == "twilio":
         sid, _, rest = head.partition(":")
         auth, _, sender = rest.rpartition(":")

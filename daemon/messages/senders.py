@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from adapters.http import coded
 from adapters.registry import SENDERS
 from daemon.accounts import gate_to
 from daemon.bus.worker import Outside
@@ -117,10 +116,14 @@ class AccountSender:
             account = None if _NEEDS_ADDRESS not in values else lambda: values
         if account is None:
             text = f"{self._gate.channel.name} is not configured: see `ferryman status` and `ferryman credentials list`"
-            raise coded(Refused(text), "no-account")
+            refused = Refused(text)
+            refused.code = "no-account"
+            raise refused
         public_url = self._outside.settings.ferryman_public_url
         return SENDERS[self._provider]()(self._gate, account=account, public_url=public_url)
 
     async def _down(self, why: str) -> NoReturn:
         name = self._gate.channel.name
-        raise coded(ChannelDown(f"the stored account {name}: {why}", channel=name), "no-key")
+        error = ChannelDown(f"the stored account {name}: {why}", channel=name)
+        error.code = "no-key"
+        raise error

@@ -35,6 +35,9 @@ FORMS = [
         for name in ("type", "caption", "filename")
     ),
     ["uncertain", "settle", "--sent", "--dry-run", "*"],
+    *(["credentials", verb, "--dry-run", "*"] for verb in ("set", "delete")),
+    *(["credentials", "set", "--dry-run", "meta", f"--{name}", "*"] for name in ("account", "from")),
+    ["credentials", "delete", "--dry-run", "meta", "--account", "*"],
     ["send-test", "*"],
     *(["send-test", "--timeout", "0.1", "orders", f"--{name}", "*"] for name in ("url", "timeout")),
     ["pause", "*"],

@@ -31,6 +31,8 @@ READING = [
     "orders show IL-1",
     "send text +972505550142 hello --dry-run",
     "uncertain list",
+    "credentials list",
+    "credentials delete whapi --yes",
     "contacts find ann",
     "contacts show ann",
     "contacts conflicts",
