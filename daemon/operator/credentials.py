@@ -13,7 +13,7 @@ from daemon.messages.wiring import configured
 from daemon.operator.faults import NotThere, Unusable
 from daemon.settings.model import Settings
 from daemon.stores.seal import NoKey, NotOpened, Seal, seal_of
-from schemas.credentials import ACCOUNT, DEFAULT, secret_from, secret_from_token
+from schemas.credentials import ACCOUNT, DEFAULT, SECRETS, secret_from, secret_from_token
 from schemas.errors import Malformed
 
 SHOWN: Final = 4
@@ -94,10 +94,7 @@ async def listed(pool: Pool, settings: Settings) -> list[dict[str, Any]]:
 
 async def shown(pool: Pool, settings: Settings, provider: str, account: str) -> dict[str, Any]:
     """That of one account, masked. Raises: NoSuchAccount."""
-    row = await credentials.find(pool, provider, account)
-    if row is None:
-        raise _not_there(provider)
-    return _document(row, _seal_to_look(settings))
+    return _document(await _stored(pool, provider, account), _seal_to_look(settings))
 
 
 def by_settings(settings: Settings, stored: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
@@ -108,16 +105,16 @@ def by_settings(settings: Settings, stored: Sequence[Mapping[str, Any]]) -> dict
 
 async def open_messages(pool: Pool, provider: str, account: str) -> int:
     """How many messages of a stored account have not ended. Raises: NoSuchAccount."""
-    if await credentials.find(pool, provider, account) is None:
-        raise _not_there(provider)
+    await _stored(pool, provider, account)
     return await credentials.open_messages(pool, provider, account)
 
 
 async def delete(pool: Pool, provider: str, account: str, by: str) -> None:
     """Delete it. Raises: NoSuchAccount."""
+    await _stored(pool, provider, account)
     async with pool.acquire() as conn, conn.transaction():
         if not await credentials.remove(conn, provider, account):
-            raise _not_there(provider)
+            raise _not_there()
         await audit_log.add(conn, [_logged(by, "credentials.deleted", provider, account, {})])
 
 
@@ -198,6 +195,15 @@ def _logged(by: str, action: str, provider: str, account: str, detail: Mapping[s
     return Logged(by, action, f"credentials:{provider}/{account}", detail)
 
 
-def _not_there(provider: str) -> NoSuchAccount:
-    what = provider if ACCOUNT.fullmatch(provider) else "the provider"
-    return NoSuchAccount(f"there is no such account of {what}: see `ferryman credentials list`")
+async def _stored(pool: Pool, provider: str, account: str) -> Stored:
+    """The row. Raises: NoSuchAccount, also for a name that no account can have."""
+    row = None
+    if provider in SECRETS and ACCOUNT.fullmatch(account):
+        row = await credentials.find(pool, provider, account)
+    if row is None:
+        raise _not_there()
+    return row
+
+
+def _not_there() -> NoSuchAccount:
+    return NoSuchAccount("there is no such account stored: see `ferryman credentials list`")

@@ -80,10 +80,12 @@ class MetaSandbox:
         host: str = "127.0.0.1",
         port: int = 0,
         token: str = TOKEN,
+        number_id: str = PHONE_NUMBER_ID,
         callback_url: str | None = None,
         app_secret: str | None = None,
     ) -> None:
         self.token = token
+        self.number_id = number_id
         self.callback_url = callback_url
         self.ledger = Ledger()
         self.faults = Faults()
@@ -101,8 +103,8 @@ class MetaSandbox:
         app = web.Application(middlewares=[self._judge])
         app.add_routes(
             [
-                web.post(f"/{VERSION}/{PHONE_NUMBER_ID}/messages", self._messages),
-                web.get(f"/{VERSION}/{PHONE_NUMBER_ID}", self._number),
+                web.post(f"/{VERSION}/{self.number_id}/messages", self._messages),
+                web.get(f"/{VERSION}/{self.number_id}", self._number),
             ]
         )
         self._http = ClientSession()
@@ -128,7 +130,7 @@ class MetaSandbox:
 
     def account(self) -> dict[str, str]:
         """The values of an account that may send here."""
-        return {"url": self.url, "phone_number_id": PHONE_NUMBER_ID, "access_token": self.token}
+        return {"url": self.url, "phone_number_id": self.number_id, "access_token": self.token}
 
     def sends(self) -> Counter[str]:
         """How many messages were taken for each id of the sender's own."""
@@ -172,7 +174,7 @@ class MetaSandbox:
         return answer
 
     async def _number(self, request: web.Request) -> web.Response:
-        return web.json_response({"id": PHONE_NUMBER_ID})
+        return web.json_response({"id": self.number_id})
 
     async def _messages(self, request: web.Request) -> web.Response:
         body = body_json(await request.read())
