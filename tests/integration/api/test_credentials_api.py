@@ -152,7 +152,7 @@ async def test_an_administrator_alone_may_write(client: Client) -> None:
         (ASKED | {"account": "../x"}, 422, "account"),
         (ASKED | {"account": "x" * 61}, 422, "account"),
         (ASKED | {"colour": "red"}, 422, "colour"),
-        (json.dumps(ASKED).encode().replace(b"EAAcanary", b"\\u000a"), 422, "secret.access_token must be"),
+        (json.dumps(ASKED).encode().replace(b"EAAcanary", b"EAA\\u000a"), 422, "secret.access_token must be"),
         (json.dumps(ASKED).encode().replace(b"EAAcanary", b"\\u0000"), 400, "U+0000"),
     ],
 )
