@@ -22,6 +22,9 @@ ACCOUNT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
 _LONGEST: Final = 4096
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+_TOLD: Final = re.compile(r"[A-Za-z_]{1,24}")
+"""A name that an error repeats. What does not look like one may be a secret at the wrong place."""
+
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -158,10 +161,10 @@ def secret_from(provider: str, given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _told(provider: str, error: Any) -> str:
-    """What is wrong with a field. A name that does not look like one may be a secret at the wrong place."""
+    """What is wrong with a field."""
     name = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
-        what = f"secret.{name}" if _NAME.fullmatch(name) else "a name in secret"
+        what = f"secret.{name}" if _TOLD.fullmatch(name) else "a name in secret"
         return f"{what} is no field of {provider}: it has {', '.join(fields_of(provider))}"
     if error["type"] == "missing":
         return f"secret.{name} is missing"
