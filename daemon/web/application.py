@@ -10,7 +10,6 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from daemon.telemetry.metrics import Metrics
-from daemon.web import paths
 from daemon.web.connections import Connections
 from daemon.web.listener import Listener
 from daemon.web.problems import problem
@@ -55,11 +54,7 @@ def _noting_strays(listener: Listener) -> Middleware:
             await listener.stray(request, 405)
             raise
         except web.HTTPNotFound:
-            await listener.stray(request, 404)
-            near = paths.nearest(request.path, listener.paths)
-            if near is None:
-                raise
-            return problem(404, f"there is nothing at this path; the nearest one that is served is {near}")
+            return await listener.nowhere(request)
 
     return noting
 

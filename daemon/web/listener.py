@@ -17,6 +17,7 @@ from daemon.bus.batcher import Full
 from daemon.bus.intake import ANSWER_S, Intake, NotAccepted
 from daemon.bus.worker import Clock
 from daemon.telemetry.metrics import OTHER, Metrics
+from daemon.web import paths
 from daemon.web.answer import Accepted, plain
 from daemon.web.bodies import Bodies, Refusal, TooMuch
 from daemon.web.problems import problem
@@ -78,7 +79,7 @@ class Listener:
 
         async def handle(request: web.Request) -> web.Response:
             if not self.served(source):
-                raise web.HTTPNotFound
+                return await self.nowhere(request)
             began = time.perf_counter()
             try:
                 outcome, answer = await self._answer(source, request)
@@ -97,7 +98,7 @@ class Listener:
         async def handle(request: web.Request) -> web.Response:
             assert source.challenge is not None
             if not self.served(source):
-                raise web.HTTPNotFound
+                return await self.nowhere(request)
             try:
                 answer = source.challenge(request.query, self._secrets)
             except Exception:
@@ -113,6 +114,14 @@ class Listener:
     def paths(self) -> list[str]:
         """The paths that are served."""
         return [source.path for source in self.sources if self.served(source)]
+
+    async def nowhere(self, request: web.Request) -> web.Response:
+        """The answer to a request for a path at which nothing is served. It names the path that may be meant."""
+        await self.stray(request, 404)
+        near = paths.nearest(request.path, self.paths)
+        if near is None:
+            return problem(404, "there is nothing at this path; README.md lists the paths that are served")
+        return problem(404, f"there is nothing at this path; the nearest one that is served is {near}")
 
     async def stray(self, request: web.BaseRequest, status: int) -> None:
         """Count a *request* that is answered with *status*, as its path (404) or its method (405) is not served.

@@ -464,3 +464,14 @@ async def test_webhooks_are_counted_under_closed_labels_whatever_comes(rig: Rig)
         assert found == {
             f'{name}{{{label}="{value}",source="{source}"}}' for value in (*values, "other") for source in sources
         }
+
+
+async def test_a_source_whose_secret_comes_later_is_served_from_then_on(open_rig: Open) -> None:
+    async with open_rig(secrets={}) as rig:
+        for method in ("GET", "POST"):
+            check_problem(await rig.ask(method, "/webhooks/meta"), 404)
+        rig.listener.take({"orders_api_key": [KEY]})
+        assert (await rig.post(order(1))).status == 202
+        rig.listener.take({})
+        check_problem(await rig.post(order(2)), 404)
+        assert (await rig.refused(2))[-1]["reason"] == "path"
