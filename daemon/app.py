@@ -99,7 +99,7 @@ async def _built(
     deps = await _opened(stack, running, outside)
     keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, since)
     told = partial(about, workers=known, sources=sources, beside=credentials.beside)
-    listener = _listener(in_force, intake, refusals, metrics, sources)
+    listener = _listener(in_force, intake, refusals, metrics, sources, credentials.awaited)
     presence = Presence(pool, me, told(settings), consumers, channels, credentials=lambda: credentials.states)
     renewing = Renewing(
         credentials=credentials,
@@ -266,7 +266,12 @@ def _keeper(
 
 
 def _listener(
-    in_force: InForce, intake: Intake, refusals: Refusals, metrics: Metrics, sources: Sequence[Source]
+    in_force: InForce,
+    intake: Intake,
+    refusals: Refusals,
+    metrics: Metrics,
+    sources: Sequence[Source],
+    awaited: Callable[[str], bool],
 ) -> Listener:
     settings = in_force.settings
     names = {name for source in sources for name in (*source.secrets, *source.challenge_secrets)}
@@ -280,6 +285,7 @@ def _listener(
         body_cap=settings.ferryman_max_body_bytes,
         public_url=settings.ferryman_public_url or "",
         now=utc_now,
+        awaited=awaited,
     )
     for source in sources:
         if not listener.served(source):

@@ -119,10 +119,10 @@ def _asked(provider: str) -> dict[str, str]:
 async def _list(settings: Settings, json: bool) -> None:
     async with opened(settings) as (_, pool):
         stored = await credentials.listed(pool, settings)
-    of_settings = credentials.by_settings(settings, stored)
     if json:
-        show_json({"credentials": stored, "settings": of_settings})
+        show_json(stored)
         return
+    of_settings = credentials.by_settings(settings, stored)
     rows = [_row(one) for one in stored]
     rows += [[provider, DEFAULT, "", "", "by the settings"] for provider, used in of_settings.items() if used]
     if rows:

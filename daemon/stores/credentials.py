@@ -96,6 +96,10 @@ class Credentials:
         """PROVIDER/ACCOUNT -> why it cannot be used, "" where it can."""
         return {f"{one.provider}/{one.account}": one.error for _, one in sorted(self._held.items())}
 
+    def awaited(self, setting: str) -> bool:
+        """Whether `beside` may tell more of the *setting*, as the table has not been looked at yet."""
+        return self._seen is None and setting in _BESIDE
+
     def beside(self, setting: str) -> list[str]:
         """The secrets of all accounts that prove a webhook as the *setting* (in lower case) does."""
         provider, name = _BESIDE.get(setting, ("", ""))

@@ -34,7 +34,8 @@ log = structlog.get_logger(__name__)
 
 
 class Listener:
-    """Serves the webhook *sources*."""
+    """Serves the webhook *sources*. *awaited*: whether secrets that count as much as those of a setting (by its name in
+    lower case) are still to come: until then nobody is told for good that they are not proven."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Listener:
         body_cap: int,
         public_url: str = "",
         now: Clock,
+        awaited: Callable[[str], bool] = lambda setting: False,
     ) -> None:
         self._intake = intake
         self._refusals = refusals
@@ -59,6 +61,7 @@ class Listener:
         self._aside = Aside()
         self._public_url = public_url
         self._now = now
+        self._awaited = awaited
         self._stopping = False
 
     def take(self, secrets: Mapping[str, Sequence[str]]) -> None:
@@ -73,13 +76,16 @@ class Listener:
         """Whether *source* has a secret to verify its sender by, or needs none."""
         return source.name in self._unsigned or any(self._secrets.get(name) for name in source.secrets)
 
+    def _unsettled(self, source: Source) -> bool:
+        return any(self._awaited(name) for name in source.secrets)
+
     def handler(self, source: Source) -> Callable[[web.Request], Awaitable[web.Response]]:
         """The request handler of *source*. While it is not served, nothing is at its path."""
         took = self._metrics.observer("ferryman_webhook_seconds", {"source": source.name})
 
         async def handle(request: web.Request) -> web.Response:
             if not self.served(source):
-                return await self.nowhere(request)
+                return _not_yet() if self._unsettled(source) else await self.nowhere(request)
             began = time.perf_counter()
             try:
                 outcome, answer = await self._answer(source, request)
@@ -184,6 +190,8 @@ class Listener:
         body = b"" if early is False else await self._bodies.read(request, proven=early is True)
         asked = Webhook(request.headers, body, url)
         if not (open_to_all or early or (early is None and source.verify(asked, secrets))):
+            if self._unsettled(source):
+                raise NotAccepted("the secrets that prove its sender are being looked for", retry_after_s=1.0)
             detail = f"the sender could not be verified: {source.advice}"
             seen = None if early is False else body
             raise Refusal(401, source.doubt(asked, secrets), detail, seen)
@@ -237,6 +245,10 @@ class Listener:
         if refusal.status in (408, 413, 415):
             answer.force_close()  # the rest of the body is not waited for
         return answer
+
+
+def _not_yet() -> web.Response:
+    return _unavailable("this process has just started; nothing was kept", 1)
 
 
 def _unavailable(why: str, retry_after_s: float) -> web.Response:

@@ -184,6 +184,7 @@ def opener(redis: Redis, db: Pool) -> Open:
         health_apart: bool = False,
         keepalive_s: float = 75.0,
         public_url: str = "",
+        awaited: Callable[[str], bool] = lambda setting: False,
     ) -> AsyncIterator[Rig]:
         clock, streams, refusals = Clock(), Streams(redis, 4), Refusals(db)
         metrics = Metrics(METRICS, sources=[source.name for source in sources])
@@ -198,6 +199,7 @@ def opener(redis: Redis, db: Pool) -> Open:
             body_cap=cap,
             public_url=public_url,
             now=clock,
+            awaited=awaited,
         )
         app = application(served, Health(), metrics, health_apart=health_apart)
         async with (
