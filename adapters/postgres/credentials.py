@@ -33,7 +33,7 @@ UPDATE credentials SET secret = $4, key_id = $5 WHERE provider = $1 AND account 
 """
 _OPEN: Final = """
 SELECT count(*) FROM messages
-WHERE status IN ('queued', 'sending', 'uncertain') AND direction = 'out' AND provider = $1 AND account = $2
+WHERE status IN ('queued', 'sending') AND direction = 'out' AND provider = $1 AND account = $2
 """
 
 
@@ -72,6 +72,6 @@ async def remove(conn: Connection, provider: str, account: str) -> bool:
 
 
 async def open_messages(conn: Connection | Pool, provider: str, account: str) -> int:
-    """How many messages are still to be sent by the account, or not known to have ended."""
+    """How many messages are still to be sent by the account."""
     found: int = await conn.fetchval(_OPEN, provider, account)
     return found

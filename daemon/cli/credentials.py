@@ -11,6 +11,7 @@ import typer
 from adapters.json_guard import parse_object, without_mark
 from daemon.cli.arguments import require_known
 from daemon.cli.context import read_settings, run_async
+from daemon.cli.exits import FAILED
 from daemon.cli.screen import say, show_json, show_table
 from daemon.cli.tools import DryRun, Json, Text, Yes, confirm, content_of, opened, operator, shown_time
 from daemon.operator import credentials
@@ -83,9 +84,9 @@ async def _set(settings: Settings, provider: str, account: str, source: str | No
 def _given(provider: str, account: str, source: str | None) -> Given:
     """What the operator gives. Raises: UsageError."""
     try:
-        if source is None:
+        if source is None and sys.stdin.isatty():
             return credentials.given(provider, account, _asked(provider))
-        content = _piped() if source == "-" else content_of(Path(source))
+        content = _piped() if source in (None, "-") else content_of(Path(source))
         if content.startswith(b"{"):
             return credentials.given(provider, account, parse_object(content))
         token = content.decode().strip()
@@ -97,16 +98,17 @@ def _given(provider: str, account: str, source: str | None) -> Given:
 
 
 def _piped() -> bytes:
-    content = sys.stdin.buffer.read(_MOST + 1)
+    """What is piped in. Raises: UsageError."""
+    content = without_mark(sys.stdin.buffer.read(_MOST + 1)).strip()
     if len(content) > _MOST:
         raise UsageError(f"the standard input has more than {_MOST // 1024} KiB")
-    return without_mark(content).strip()
+    if not content:
+        raise UsageError("there is nothing on the standard input: pipe the fields in, or give --from FILE")
+    return content
 
 
 def _asked(provider: str) -> dict[str, str]:
-    """The fields, asked for on the terminal, which shows nothing of what is typed. Raises: UsageError."""
-    if not sys.stdin.isatty():
-        raise UsageError("give --from FILE, or --from - for the standard input: secrets are not taken as arguments")
+    """The fields, asked for on the terminal, which shows nothing of what is typed."""
     answers = {}
     for name, needed in fields_of(provider).items():
         hint = "" if needed else " (may be empty)"
@@ -154,4 +156,4 @@ async def _rotate(settings: Settings, dry_run: bool) -> None:
     say(f"{len(done.names)} accounts {would} by the first key" + (f": {', '.join(done.names)}" if done.names else ""))
     if done.lost:
         say(f"no key decrypts {', '.join(done.lost)}: add its key to FERRYMAN_SECRET_KEY, or set the account anew")
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)

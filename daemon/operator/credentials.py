@@ -104,7 +104,7 @@ def by_settings(settings: Settings, stored: Sequence[Mapping[str, Any]]) -> dict
 
 
 async def open_messages(pool: Pool, provider: str, account: str) -> int:
-    """How many messages of a stored account have not ended. Raises: NoSuchAccount."""
+    """How many messages wait for a stored account. Raises: NoSuchAccount."""
     await _stored(pool, provider, account)
     return await credentials.open_messages(pool, provider, account)
 
