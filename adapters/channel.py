@@ -11,6 +11,7 @@ import structlog
 
 from adapters.alone import Alone
 from adapters.damping import Damping
+from schemas.credentials import DEFAULT
 from schemas.errors import (
     ChannelClosed,
     ChannelDown,
@@ -68,6 +69,22 @@ def reason(channel: str, word: str, error: str) -> str:
         case "away":
             return f"{channel} does not answer as it should ({error})"
     return ""
+
+
+def channel_of(provider: str, account: str) -> str:
+    """The name of the channel of *account*: that of its provider, of the account `default`; else PROVIDER/ACCOUNT."""
+    return provider if account == DEFAULT else f"{provider}/{account}"
+
+
+def parted(channel: str) -> tuple[str, str]:
+    """(provider, account) of the name of a channel."""
+    provider, _, account = channel.partition("/")
+    return provider, account or DEFAULT
+
+
+def scope_of(scope: str, account: str) -> str:
+    """What the rate limit of *account* counts by. *scope*: what that of the account `default` of its provider does."""
+    return scope if account == DEFAULT else f"{scope}:{account}"
 
 
 class Breaker:
@@ -300,6 +317,11 @@ class Channels:
     def get(self, name: str | None) -> Channel | None:
         """The channel of that name, if there is one."""
         return None if name is None else self._channels.get(name)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all so far."""
+        return list(self._channels)
 
     def all(self) -> list[Channel]:
         """Every channel so far."""

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from adapters.channel import channel_of, scope_of
 from daemon.bus.worker import Outside
+from schemas.credentials import DEFAULT
 
 if TYPE_CHECKING:
     from adapters.gate import Gate
@@ -18,9 +20,6 @@ CHATWOOT: Final = "chatwoot"
 META: Final = "meta"
 TWILIO: Final = "twilio"
 WHAPI: Final = "whapi"
-
-DEFAULT: Final = "default"
-"""The account that the settings name."""
 
 SCOPES: Final = {
     CGB: "cgb:account",
@@ -63,17 +62,18 @@ def limit_of(channel: str, settings: Settings) -> Limit:
     return Limit(PER_SECOND, 1.0)
 
 
-def gate_to(outside: Outside, channel: str, system: str) -> Gate:
-    """The gate to the account of *channel*. *system*: its name in errors."""
+def gate_to(outside: Outside, channel: str, system: str, account: str = DEFAULT) -> Gate:
+    """The gate to an *account* of the provider *channel*. *system*: its name in errors. An account has a rate limit,
+    breakers and a pause of its own."""
     from adapters.gate import Gate
     from adapters.redis.limits import RateLimiter
 
     limit = limit_of(channel, outside.settings)
     return Gate(
         session=outside.session,
-        channel=outside.channels[channel],
+        channel=outside.channels[channel_of(channel, account)],
         limiter=RateLimiter(outside.redis, per_minute=limit.amount, window_s=limit.window_s),
-        scope=SCOPES[channel],
+        scope=scope_of(SCOPES[channel], account),
         system=system,
         timeout_s=outside.settings.cgb_timeout / 1000 if channel == CGB else TIMEOUT_S,
     )

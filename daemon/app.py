@@ -33,11 +33,14 @@ from daemon.operator.about import about
 from daemon.operator.pauses import scopes
 from daemon.operator.repartition import finish
 from daemon.process import Daemon
+from daemon.renewing import Renewing
 from daemon.rules.files import SHIPPED, Rules
 from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings
 from daemon.stores.clients import Clients, clients
+from daemon.stores.credentials import Credentials
 from daemon.stores.located import Addresses
+from daemon.stores.seal import keys_of
 from daemon.telemetry.declared import Declared
 from daemon.telemetry.metrics import Metrics
 from daemon.web.listener import Listener
@@ -88,29 +91,40 @@ async def _built(
     running, entries = _running(settings, known, rules)
     intake, recovery = _recovered(settings, base)
     metrics, refusals, me = _metrics(known, sources), Refusals(pool), uuid.uuid4().hex
-    in_force = InForce(settings)
+    credentials = Credentials(pool, lambda: keys_of(in_force.settings))
+    in_force = InForce(settings, credentials)
     since: dict[str, datetime] = {}
-    outside = await _outside(stack, base, in_force, known, running, metrics, rules)
+    outside = await _outside(stack, base, in_force, credentials, known, running, metrics, rules)
     channels = outside.channels
     deps = await _opened(stack, running, outside)
     keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, since)
+    told = partial(about, workers=known, sources=sources, rules=rules, beside=credentials.beside)
+    listener = _listener(in_force, intake, refusals, metrics, sources, credentials.awaited)
+    presence = Presence(pool, me, told(settings), consumers, channels, credentials=lambda: credentials.states)
+    renewing = Renewing(
+        credentials=credentials,
+        in_force=in_force,
+        listener=listener,
+        channels=channels,
+        presence=presence,
+        about=told,
+    )
+    duties = [*_duties(running, outside), renewing.duty]
     return Daemon(
         settings=settings,
         in_force=in_force,
-        about=partial(about, workers=known, sources=sources, rules=rules),
+        about=told,
         channels=channels,
         opening=_opening(settings, base, intake, recovery, running, entries, since),
         intake=intake,
-        listener=_listener(in_force, intake, refusals, metrics, sources),
+        listener=listener,
         refusals=refusals,
         stores=base.stores,
         keeper=keeper,
         consumers=consumers,
         recovery=recovery,
-        presence=Presence(pool, me, about(settings, known, sources, rules), consumers, channels),
-        upkeep=Upkeep(
-            settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known), _duties(running, outside)
-        ),
+        presence=presence,
+        upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known), duties),
         metrics=metrics,
         routes=routes_of(in_force, pool, bus, made_token),
     )
@@ -120,6 +134,7 @@ async def _outside(
     stack: AsyncExitStack,
     base: Clients,
     in_force: InForce,
+    credentials: Credentials,
     known: Sequence[AnyWorker],
     running: Sequence[AnyWorker],
     metrics: Metrics,
@@ -137,6 +152,7 @@ async def _outside(
         metrics=metrics,
         now=utc_now,
         rules=rules,
+        credentials=credentials,
     )
 
 
@@ -250,7 +266,12 @@ def _keeper(
 
 
 def _listener(
-    in_force: InForce, intake: Intake, refusals: Refusals, metrics: Metrics, sources: Sequence[Source]
+    in_force: InForce,
+    intake: Intake,
+    refusals: Refusals,
+    metrics: Metrics,
+    sources: Sequence[Source],
+    awaited: Callable[[str], bool],
 ) -> Listener:
     settings = in_force.settings
     names = {name for source in sources for name in (*source.secrets, *source.challenge_secrets)}
@@ -264,6 +285,7 @@ def _listener(
         body_cap=settings.ferryman_max_body_bytes,
         public_url=settings.ferryman_public_url or "",
         now=utc_now,
+        awaited=awaited,
     )
     for source in sources:
         if why := listener.lacks(source):

@@ -130,10 +130,10 @@ class ChatwootCalls:
 
     def _headers(self) -> dict[str, str]:
         # nginx drops names with underscores, and Rails reads both spellings alike (chatwoot/chatwoot#1057)
-        return {"Api-Access-Token": self._account()["token"]}
+        return {"Api-Access-Token": self._account()["api_access_token"]}
 
     def _judged(self, read: Callable[[Any], T | None], sent: Any, **how: bool) -> Callable[[Reply], T]:
-        private = [self._account()["token"], *texts_of(sent)]
+        private = [self._account()["api_access_token"], *texts_of(sent)]
         return lambda reply: judge(reply, read, private=private, now=datetime.now(UTC), **how)
 
 

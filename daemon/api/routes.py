@@ -10,7 +10,7 @@ from aiohttp.web import RouteDef
 from adapters.postgres.bus import outbox
 from adapters.postgres.pool import Pool, PostgresError
 from adapters.redis.streams import StreamErrors, Streams
-from daemon.api import campaigns, messages, templates
+from daemon.api import campaigns, credentials, messages, templates
 from daemon.api.access import Access
 from daemon.api.reference import Reference
 from daemon.bus.publisher import publish
@@ -45,5 +45,6 @@ def routes_of(in_force: InForce, pool: Pool, bus: Streams, made_token: str) -> S
         *messages.Api(pool, in_force, access, utc_now, hurry).routes(),
         *templates.Api(pool, bus.redis, in_force, access).routes(),
         *campaigns.CampaignsApi(pool, in_force, access, utc_now).routes(),
+        *credentials.CredentialsApi(pool, in_force, access).routes(),
     ]
     return [*routes, *Reference(routes).routes()]

@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -39,7 +39,8 @@ log = structlog.get_logger(__name__)
 
 class Presence(Periodic):
     """Writes the process's row again and again. *me*: the process's name in the table of leases. *about*: what the
-    settings make of the process. *listens*: where it takes webhooks, "" until it does."""
+    settings make of the process. *credentials*: gives the stored accounts, and why one cannot be used. *listens*: where
+    it takes webhooks, "" until it does."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Presence(Periodic):
         consumers: Sequence[Consumer],
         channels: Channels,
         now: Clock = utc_now,
+        credentials: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         super().__init__("presence", self._round, every_s=LOOK_S, skip=self._survive)
         self._pool = pool
@@ -56,6 +58,7 @@ class Presence(Periodic):
         self._consumers = consumers
         self._channels = channels
         self._now = now
+        self._credentials = credentials
         at = now()
         self._self = replace(about, host=socket.gethostname(), pid=os.getpid(), started_at=at, settings_at=at)
         self.listens = ""
@@ -79,7 +82,7 @@ class Presence(Periodic):
             channel.name: _provider(channel, sum(parked.get(channel.name, 0) for parked in waiting), self._now())
             for channel in self._channels.all()
         }
-        return replace(self._self, listens=self.listens, providers=providers)
+        return replace(self._self, listens=self.listens, providers=providers, credentials=self._credentials())
 
     async def leave(self) -> None:
         """Delete the row: the process ends."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, Protocol
 
 import structlog
 
-from adapters.channel import Channels
+from adapters.channel import Channel, Channels, parted, scope_of
 from adapters.postgres.bus import burials, days, outbox, pauses, retention, spool, workers
 from adapters.postgres.bus.workers import JOURNAL
 from adapters.postgres.pool import Pool, installation_is_wrong
@@ -136,7 +136,7 @@ class Upkeep:
         """Do as the operator's `pause` and `resume` say."""
         paused = await pauses.paused(self._pool)
         parts: list[Pausable] = [*self._consumers, *self._channels.all()]
-        changed = [part for part in parts if part.paused != (part.name in paused)]
+        changed = [part for part in parts if part.paused != _is_paused(part.name, paused)]
         for part in changed:
             part.paused = not part.paused
             log.warning("operator.paused" if part.paused else "operator.resumed", part=part.name)
@@ -145,10 +145,16 @@ class Upkeep:
 
     async def _follow_waits(self) -> None:
         """See which providers have asked us to wait, also where no call of this process has met it."""
-        for name, scope in self._scopes.items():
-            left_s = await asked.seconds_left(self._streams.redis, scope)
-            self._channels[name].heard(left_s)
-            self._metrics.set("ferryman_provider_wait_seconds", left_s, {"provider": name})
+        longest: dict[str, float] = {}
+        for channel in {name: self._channels[name] for name in (*self._scopes, *self._channels.names)}.values():
+            provider, account = parted(channel.name)
+            if provider not in self._scopes:
+                continue
+            left_s = await asked.seconds_left(self._streams.redis, scope_of(self._scopes[provider], account))
+            channel.heard(left_s)
+            longest[provider] = max(left_s, longest.get(provider, 0.0))
+        for provider, left_s in longest.items():
+            self._metrics.set("ferryman_provider_wait_seconds", left_s, {"provider": provider})
 
     async def _trim(self) -> None:
         every = await workers.listed(self._pool)
@@ -179,9 +185,13 @@ class Upkeep:
 
     async def _measure_process(self) -> None:
         """What this process knows by itself, also while both stores are away."""
+        by_provider: dict[str, list[Channel]] = {}
         for channel in self._channels.all():
-            self._metrics.set("ferryman_breaker_open", float(not channel.closed), {"provider": channel.name})
-            self._metrics.set("ferryman_provider_paused", float(channel.paused), {"provider": channel.name})
+            by_provider.setdefault(parted(channel.name)[0], []).append(channel)
+        for provider, accounts in by_provider.items():  # the name of an account is no label
+            is_open, is_paused = any(not one.closed for one in accounts), any(one.paused for one in accounts)
+            self._metrics.set("ferryman_breaker_open", float(is_open), {"provider": provider})
+            self._metrics.set("ferryman_provider_paused", float(is_paused), {"provider": provider})
         for consumer in self._consumers:
             self._metrics.set("ferryman_worker_paused", float(consumer.paused), {"worker": consumer.name})
             self._set_oldest(consumer)
@@ -214,6 +224,12 @@ class Upkeep:
     async def _measure_both(self) -> None:
         for name, seconds in (await unattended(self._pool, self._streams)).items():
             self._metrics.set("ferryman_unattended_seconds", seconds, {"worker": name})
+
+
+def _is_paused(name: str, paused: Collection[str]) -> bool:
+    """Whether *paused* stops the worker or the channel *name*: by its name, or its whole provider."""
+    provider, account = parted(name)
+    return name in paused or provider in paused or f"{provider}/{account}" in paused
 
 
 async def make_days(pool: Pool) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from adapters.channel import Channels
     from adapters.redis.client import Redis
     from daemon.settings.model import Settings
+    from daemon.stores.credentials import Credentials
     from daemon.telemetry.metrics import Metrics
 
 Clock: TypeAlias = Callable[[], datetime]
@@ -42,7 +43,8 @@ class Outside:
     """What the composition root hands to a domain, for it to build what its handlers need.
 
     *secret*: gives the text of a secret by the name of its setting, in lower case. Ask it at each use: unlike the other
-    *settings*, a secret may change while the process runs. *rules*: gives what a rule file says.
+    *settings*, a secret may change while the process runs. *rules*: gives what a rule file says. *credentials*: the
+    stored accounts; None: none are known, as where a command only looks.
     """
 
     settings: Settings
@@ -54,6 +56,7 @@ class Outside:
     metrics: Metrics
     now: Clock
     rules: Rules = SHIPPED
+    credentials: Credentials | None = None
 
 
 class Duty(NamedTuple):

@@ -56,6 +56,8 @@ def _show_running(members: Sequence[Member], json: bool) -> None:
     for member in members:
         report = member.report
         say(f"{member.named}: settings {report.settings_digest}, read {shown_time(report.settings_at)} UTC")
+        if report.credentials:
+            say(f"stored accounts, which go before those of the settings: {', '.join(report.credentials)}")
     reported = {name for member in members for name in member.report.settings}
     names = [name for name in NAMES if name in reported]
     names += sorted(reported.difference(names))  # templates, and settings of another version

@@ -27,7 +27,7 @@ def _known(name: str) -> str:
     return name
 
 
-Name = Annotated[str, typer.Argument(metavar="WORKER|PROVIDER", parser=_known)]
+Name = Annotated[str, typer.Argument(metavar="WORKER|PROVIDER[/ACCOUNT]", parser=_known)]
 
 
 def pause(name: Name, dry_run: DryRun = False) -> None:

@@ -12,6 +12,7 @@ from uuid import UUID
 import typer
 from pydantic import ValidationError
 
+from adapters.postgres import credentials
 from adapters.postgres.pool import Pool
 from daemon.bus.worker import utc_now
 from daemon.cli.automatic import automatic
@@ -23,6 +24,7 @@ from daemon.operator import sending
 from daemon.operator.templates import known_for
 from daemon.settings.model import Settings
 from schemas.api.messages import MessageIn
+from schemas.credentials import DEFAULT
 from schemas.errors import UsageError
 
 app = typer.Typer(help="Send a message to a person.", no_args_is_help=True)
@@ -33,6 +35,7 @@ _LAST: Final = frozenset({"sent", "delivered", "read", "played", "failed", "unce
 
 To = Annotated[str, typer.Argument(metavar="PHONE", help="With + and the country code.")]
 Provider = Annotated[str | None, Text("--provider", help="cgb, chatwoot, meta, twilio, whapi; else the default one.")]
+Account = Annotated[str, Text("--account", help="Of the provider: which credentials.")]
 Key = Annotated[str | None, Text("--key", help="The same key again sends nothing more.")]
 At = Annotated[datetime | None, When("--at", help="Not before this time.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for what becomes of it, at most a minute.")]
@@ -43,6 +46,7 @@ def text(
     to: To,
     body: Annotated[str, typer.Argument(metavar="TEXT")],
     provider: Provider = None,
+    account: Account = DEFAULT,
     key: Key = None,
     at: At = None,
     wait: Wait = False,
@@ -51,7 +55,8 @@ def text(
     yes: Yes = False,
 ) -> None:
     """Free text: only to a person who has written within 24 hours."""
-    _run({"to": to, "text": body, "provider": provider, "not_before": at}, key, wait, json, dry_run, yes)
+    given = {"to": to, "text": body, "provider": provider, "account": account, "not_before": at}
+    _run(given, key, wait, json, dry_run, yes)
 
 
 @app.command()
@@ -61,6 +66,7 @@ def template(
     language: Annotated[str | None, Text("--language", help="Of the template, as he or en_US.")] = None,
     var: Annotated[list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="A variable.")] = None,
     provider: Provider = None,
+    account: Account = DEFAULT,
     key: Key = None,
     at: At = None,
     wait: Wait = False,
@@ -70,7 +76,8 @@ def template(
 ) -> None:
     """A template of the provider."""
     content = {"name": name, "language": language, "variables": _variables(var or [])}
-    _run({"to": to, "template": content, "provider": provider, "not_before": at}, key, wait, json, dry_run, yes)
+    given = {"to": to, "template": content, "provider": provider, "account": account, "not_before": at}
+    _run(given, key, wait, json, dry_run, yes)
 
 
 @app.command()
@@ -81,6 +88,7 @@ def media(
     caption: Annotated[str | None, Text("--caption", help="Words beside it.")] = None,
     filename: Annotated[str | None, Text("--filename", help="Of a document.")] = None,
     provider: Provider = None,
+    account: Account = DEFAULT,
     key: Key = None,
     at: At = None,
     wait: Wait = False,
@@ -90,7 +98,8 @@ def media(
 ) -> None:
     """A file that the provider fetches at an address."""
     content = {"url": url, "type": type, "caption": caption, "filename": filename}
-    _run({"to": to, "media": content, "provider": provider, "not_before": at}, key, wait, json, dry_run, yes)
+    given = {"to": to, "media": content, "provider": provider, "account": account, "not_before": at}
+    _run(given, key, wait, json, dry_run, yes)
 
 
 app.command()(automatic)
@@ -119,7 +128,8 @@ async def _send(
 ) -> None:
     async with opened(settings) as (_, pool):
         known = await known_for(pool, settings, message.provider, message.account, message.template_name)
-        provider = sending.check(settings, message, utc_now(), known=known).provider
+        accounts = await credentials.names(pool)
+        provider = sending.check(settings, message, utc_now(), known=known, accounts=accounts).provider
         if dry_run:
             say(f"would be sent by {provider}")
             return

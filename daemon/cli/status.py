@@ -57,6 +57,7 @@ def _print(found: dict[str, Any]) -> None:
         say(f"{failed} orders have failed: `ferryman orders list --status failed`")
     for source, why in found["sources_off"].items():
         say(f"source {source} is not served: {why}")
+    _print_credentials(found["credentials"])
     for name in found["paused"]:
         say(f"{name} is paused: `ferryman resume {name}`")
     for name, left_s in found["asked_to_wait"].items():
@@ -90,6 +91,15 @@ def _print_senders(senders: Mapping[str, Mapping[str, Any]]) -> None:
             state = f"off, without {', '.join(one['missing'])}"
         counts = "".join(f", {one[what]} {what}" for what in ("queued", "uncertain") if one[what])
         say(f"sender {name}{' (the default)' if one['default'] else ''}: {state}{counts}")
+
+
+def _print_credentials(stored: Mapping[str, str]) -> None:
+    """The stored accounts: which go before those of the settings, and which cannot be used."""
+    if instead := [name.removesuffix("/default") for name in stored if name.endswith("/default")]:
+        say(f"messages by {', '.join(instead)} go by the stored account default, whatever the settings name")
+    for name, why in stored.items():
+        if why:
+            say(f"the stored account {name} cannot be used, and its messages wait: {why}")
 
 
 def _who(process: Mapping[str, Any] | None) -> str:

@@ -12,7 +12,7 @@ behind thousands. At the rate limit of the provider they come after all others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from uuid import uuid5
@@ -58,15 +58,15 @@ class _Round:
     skipped: list[Skipped] = field(default_factory=list)
 
 
-def duties(outside: Outside, lacking: Sequence[str]) -> Sequence[Duty]:
-    """Feeding, in a process of this domain. *lacking*: providers that the settings name no account of; their campaigns
-    wait."""
+def duties(outside: Outside, sends: Callable[[str, str], bool]) -> Sequence[Duty]:
+    """Feeding, in a process of this domain. *sends*: whether there is such an account of such a provider; where there
+    is none, campaigns wait."""
 
     async def feed() -> None:
         for id in await campaign_feed.running(outside.pool):
             async with outside.pool.acquire() as conn, conn.transaction():
                 campaign = await campaign_feed.hold(conn, id)
-                if campaign is not None and campaign.provider not in lacking:
+                if campaign is not None and sends(campaign.provider, campaign.account):
                     await _feed(conn, campaign, outside.settings.ferryman_timezone)
 
     return (Duty("campaigns", feed, EVERY_S),)

@@ -15,9 +15,10 @@ import structlog
 
 from adapters.postgres import templates
 from adapters.registry import TEMPLATE_LISTS
-from daemon.accounts import CGB, DEFAULT, META, TIMEOUT_S, gate_to
+from daemon.accounts import CGB, META, TIMEOUT_S, gate_to
 from daemon.bus.worker import Duty, Outside
 from daemon.telemetry.declared import Declared
+from schemas.credentials import DEFAULT
 from schemas.errors import FerrymanError
 from schemas.templates import TemplateDefinition
 

@@ -15,13 +15,15 @@ import structlog
 from adapters.postgres import messages
 from adapters.postgres.messages import Asked, MessageState
 from adapters.registry import SENDERS
-from daemon.accounts import CGB, CHATWOOT, DEFAULT, META, SCOPES, TWILIO, WHAPI, gate_to
+from daemon.accounts import CGB, CHATWOOT, META, SCOPES, TWILIO, WHAPI
 from daemon.bus.batcher import Batcher
 from daemon.bus.worker import Domain, Duty, Outside
 from daemon.messages import campaigns, scheduling, template_sync
+from daemon.messages.senders import Senders
+from schemas.credentials import DEFAULT
 
 if TYPE_CHECKING:
-    from adapters.ports import Files, Sender
+    from adapters.ports import Sender
     from adapters.postgres.pool import Pool
     from daemon.settings.model import Settings
 
@@ -29,6 +31,9 @@ log = structlog.get_logger(__name__)
 
 CHANNELS: Final = (CGB, CHATWOOT, META, TWILIO, WHAPI)
 """The channels that messages go through."""
+
+LIVE: Final = "CGB_API_STYLE=live"
+"""What every account of CGB needs: its documents have no call that sends."""
 
 _SYSTEMS: Final = {CGB: "CGB", CHATWOOT: "Chatwoot", META: "Meta", TWILIO: "Twilio", WHAPI: "Whapi"}
 
@@ -56,7 +61,13 @@ async def _opened(outside: Outside) -> AsyncIterator[MessageDeps]:
     states: Batcher[Asked, MessageState] = Batcher(partial(messages.states, outside.pool))
     async with open_files(own=own_servers(outside.settings)) as files:
         yield MessageDeps(
-            senders={(name, DEFAULT): _sender(outside, name, files) for name in configured(outside.settings)},
+            senders=Senders(
+                outside,
+                by_settings={name: partial(_account, outside, name) for name in configured(outside.settings)},
+                beside=partial(_beside, outside.settings),
+                systems=_SYSTEMS,
+                files=files,
+            ),
             state=states.submit,
             claim=partial(messages.claim, outside.pool),
             unclaim=partial(messages.unclaim, outside.pool),
@@ -76,7 +87,7 @@ def configured(settings: Settings) -> list[str]:
 def lacking(settings: Settings, provider: str) -> list[str]:
     """The settings without which *provider* sends nothing, as they are to be given."""
     if provider == CGB and settings.cgb_api_style != "live":
-        return ["CGB_API_STYLE=live"]
+        return [LIVE]
     return [name.upper() for name in _NEEDS.get(provider, {}).values() if getattr(settings, name) is None]
 
 
@@ -89,7 +100,7 @@ _NEEDS: Final[Mapping[str, Mapping[str, str]]] = {
     CGB: {"url": "cgb_api_url", "api_key": "cgb_api_key"},
     CHATWOOT: {
         "url": "chatwoot_base_url",
-        "token": "chatwoot_api_access_token",
+        "api_access_token": "chatwoot_api_access_token",
         "account_id": "chatwoot_account_id",
         "inbox_id": "chatwoot_whatsapp_inbox_id",
     },
@@ -122,15 +133,6 @@ def upload_hosts(settings: Settings) -> tuple[str, ...]:
     return settings.messages_upload_hosts or tuple(urlsplit(url).netloc.lower() for url in ours if url is not None)
 
 
-def _sender(outside: Outside, provider: str, files: Files) -> Sender:
-    return SENDERS[provider]()(
-        gate_to(outside, provider, _SYSTEMS[provider]),
-        account=partial(_account, outside, provider),
-        public_url=outside.settings.ferryman_public_url,
-        files=files,
-    )
-
-
 def _account(outside: Outside, provider: str) -> Mapping[str, str]:
     """The values of the account of *provider*, with the secrets that are in force."""
     settings = outside.settings
@@ -138,17 +140,33 @@ def _account(outside: Outside, provider: str) -> Mapping[str, str]:
         name: outside.secret(setting) if setting in _SECRETS else str(getattr(settings, setting))
         for name, setting in _NEEDS[provider].items()
     }
+    return {**_beside(settings, provider), **values}
+
+
+def _beside(settings: Settings, provider: str) -> Mapping[str, str]:
+    """What the settings of *provider* say to each of its accounts, its address among it."""
+    address = getattr(settings, _NEEDS[provider]["url"])
+    values = {} if address is None else {"url": str(address)}
     values["upload_hosts"] = ",".join(upload_hosts(settings))
     if provider in (CGB, CHATWOOT):
         values |= {"cache_s": str(settings.cgb_cache_timeout)}
     if provider == CGB:
+        values |= {"style": settings.cgb_api_style}
         values |= {f"template_{name}": flow for name, flow in settings.cgb_templates.items()}
     return values
 
 
 def _duties(outside: Outside) -> Sequence[Duty]:
-    away = [name for name in CHANNELS if lacking(outside.settings, name)]
-    return (*scheduling.duties(outside), *campaigns.duties(outside, away), *template_sync.duties(outside))
+    sends = partial(_sends, outside)
+    return (*scheduling.duties(outside), *campaigns.duties(outside, sends), *template_sync.duties(outside))
+
+
+def _sends(outside: Outside, provider: str, account: str) -> bool:
+    """Whether there is such an account: a stored one, or that of the settings."""
+    missing = lacking(outside.settings, provider)
+    if outside.credentials is not None and outside.credentials.holds(provider, account):
+        return LIVE not in missing
+    return account == DEFAULT and not missing
 
 
 MESSAGES: Final[Domain[MessageDeps]] = Domain(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from adapters.ports import Source
 from daemon.bus.worker import AnyWorker
@@ -15,10 +15,15 @@ from daemon.workers import enabled
 
 
 def about(
-    settings: Settings, workers: Sequence[AnyWorker], sources: Sequence[Source], rules: Rules | None = None
+    settings: Settings,
+    workers: Sequence[AnyWorker],
+    sources: Sequence[Source],
+    rules: Rules | None = None,
+    beside: Callable[[str], Sequence[str]] = lambda setting: (),
 ) -> Report:
     """The report of a process with these settings that knows these workers and sources. *rules*: in force; None: those
-    that the settings name."""
+    that the settings name. *beside*: gives the secrets that are stored elsewhere and count as much as those of a
+    setting."""
     running, off = enabled(settings, workers, rules)
     names = [worker.name for worker in running]
     off |= {w.name: "FERRYMAN_WORKERS does not name it" for w in workers if w.name not in (*names, *off)}
@@ -27,7 +32,7 @@ def about(
         source.name: why
         for source in sources
         if source.name not in settings.ferryman_allow_unsigned
-        and (why := source.lacks({name: getattr(settings, name) for name in source.secrets}, address_known=known))
+        and (why := source.lacks(_secrets(settings, source, beside), address_known=known))
     }
     return Report(
         version=version(),
@@ -47,3 +52,9 @@ def _texts(settings: Settings) -> dict[str, str]:
     if settings.ferryman_rules_dir is not None:
         texts["FERRYMAN_RULES_DIR"] = str(settings.ferryman_rules_dir.absolute())
     return texts
+
+
+def _secrets(
+    settings: Settings, source: Source, beside: Callable[[str], Sequence[str]]
+) -> dict[str, Sequence[object] | object]:
+    return {name: getattr(settings, name) or beside(name) for name in source.secrets}

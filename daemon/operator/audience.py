@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from string import Formatter
 from typing import Final, NamedTuple
 
@@ -154,16 +155,22 @@ def _fields(text: str) -> set[str]:
 
 
 def checked(
-    settings: Settings, given: CampaignIn, rows: Sequence[Row], now: datetime, known: Known | None = None
+    settings: Settings,
+    given: CampaignIn,
+    rows: Sequence[Row],
+    now: datetime,
+    known: Known | None = None,
+    accounts: Collection[tuple[str, str]] = (),
 ) -> Audience:
-    """The people of *rows*, each once. *known*: as `sending.check` has it. Raises: Unusable, where nobody is left;
-    BadRows."""
+    """The people of *rows*, each once. *known*, *accounts*: as `sending.check` has them. Raises: Unusable, where nobody
+    is left; BadRows."""
+    check = partial(sending.check, settings, now=now, known=known, accounts=accounts)
     if len(rows) > MOST_RECIPIENTS:
         raise Unusable(f"a campaign has at most {MOST_RECIPIENTS} people: make several of it")
     found, wrong, seen = Audience(), [], dict[str, int]()
     for row in rows:
         try:
-            request = _request(settings, given, row, now, rows[0], known)
+            request = _request(check, given, row, rows[0])
         except Unusable as exc:
             wrong.append(Wrong(row.line, str(exc)))
             continue
@@ -180,9 +187,7 @@ def checked(
     return found
 
 
-def _request(
-    settings: Settings, given: CampaignIn, row: Row, now: datetime, first: Row, known: Known | None
-) -> Request:
+def _request(check: Callable[[MessageIn], Request], given: CampaignIn, row: Row, first: Row) -> Request:
     """The message to the person of *row*, as it would be stored. Raises: Unusable."""
     if row.variables.keys() != first.variables.keys():
         raise Unusable("its variables are others than those of the first row")
@@ -196,7 +201,7 @@ def _request(
         error = exc.errors(include_input=False, include_context=False, include_url=False)[0]
         place = ".".join(str(part) for part in error["loc"])[:100].replace("template.variables.", "the variable ")
         raise Unusable(f"{'phone' if place == 'to' else place}: {error['msg']}") from None
-    request = sending.check(settings, message, now, known=known)
+    request = check(message)
     if request.category == "marketing" and given.category != "marketing":
         raise Unusable("the template is one of marketing: the campaign needs the category marketing, and consent")
     return request

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import orjson
 
 from adapters.postgres import audience as stored_audience
-from adapters.postgres import audit_log, campaign_feed, campaigns
+from adapters.postgres import audit_log, campaign_feed, campaigns, credentials
 from adapters.postgres.audience import OrdersQuery
 from adapters.postgres.audit_log import Logged
 from adapters.postgres.bus import pauses
@@ -96,7 +96,8 @@ async def plan(
         raise Unusable(f"quiet: {exc}") from None
     rows = await _rows(pool, settings, given)
     known = await known_for(pool, settings, given.provider, given.account, given.template)
-    people = await asyncio.to_thread(checked, settings, given, rows, now, known)
+    accounts = await credentials.names(pool)
+    people = await asyncio.to_thread(checked, settings, given, rows, now, known, accounts)
     campaign = Campaign(
         id=uuid4(),
         name=given.name,

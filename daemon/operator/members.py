@@ -141,6 +141,15 @@ def workers_off(found: Sequence[Member]) -> dict[str, str]:
     return {name: why for name, why in _last(member.report.workers_off for member in found) if name not in running}
 
 
+def credentials(found: Sequence[Member]) -> dict[str, str]:
+    """PROVIDER/ACCOUNT -> why a live process cannot use what is stored of it, "" where all can."""
+    together: dict[str, str] = {}
+    for member in found:
+        for name, why in member.report.credentials.items():
+            together[name] = why or together.get(name, "")
+    return dict(sorted(together.items()))
+
+
 def _last(each: Iterable[Mapping[str, str]]) -> list[tuple[str, str]]:
     """Name -> why, sorted; of several reasons the last one."""
     together: dict[str, str] = {}

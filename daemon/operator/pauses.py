@@ -1,4 +1,4 @@
-"""Pausing and resuming a worker, or all calls to a provider.
+"""Pausing and resuming a worker, or all calls to a provider, or to one account of it (PROVIDER/ACCOUNT).
 
 A provider is also paused by itself, when it says that we ask too often; `resume` ends that pause as well.
 """
@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from adapters.channel import parted, scope_of
+from adapters.postgres import credentials
 from adapters.postgres.bus import pauses
 from adapters.postgres.pool import Pool
 from adapters.redis import pauses as asked
 from adapters.redis.client import Redis
 from adapters.redis.streams import StreamErrors
 from daemon.bus.worker import AnyWorker
+from schemas.credentials import ACCOUNT, DEFAULT
 from schemas.errors import FerrymanError
 
 
@@ -27,9 +30,11 @@ class UnknownName(FerrymanError):
 
 
 def require_known(name: str, workers: Sequence[AnyWorker]) -> None:
-    """Raises: UnknownName, with the names that there are, when *name* is neither a worker nor a provider of one."""
+    """Raises: UnknownName, with the names that there are, when *name* is neither a worker nor a provider of one, nor
+    PROVIDER/ACCOUNT."""
     names = sorted({w.name for w in workers} | {channel for w in workers for channel in w.channels})
-    if name not in names:
+    provider, slash, account = name.partition("/")
+    if name not in names and not (slash and provider in scopes(workers) and ACCOUNT.fullmatch(account)):
         raise UnknownName(f"there is no worker or provider {name}: there are {', '.join(names)}")
 
 
@@ -41,7 +46,10 @@ async def set_paused(
     Raises: UnknownName.
     """
     require_known(name, workers)
-    scope = None if paused else scopes(workers).get(name)
+    provider, account = parted(name)
+    if paused and account != DEFAULT and (provider, account) not in await credentials.names(pool):
+        raise UnknownName(f"there is no account {name}: see `ferryman credentials list`")
+    scope = None if paused or provider not in scopes(workers) else scope_of(scopes(workers)[provider], account)
     lifted = False
     with suppress(*StreamErrors):  # with Redis away each process waits by itself
         if scope is not None:

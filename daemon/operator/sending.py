@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -10,22 +11,22 @@ from uuid import UUID, uuid4
 
 import orjson
 
-from adapters.postgres import messages, templates
+from adapters.postgres import credentials, messages, templates
 from adapters.postgres.bus import outbox
 from adapters.postgres.messages import Request
 from adapters.postgres.operator import messages as stored
 from adapters.postgres.pool import Pool
 from adapters.registry import SENDERS
-from daemon.accounts import DEFAULT
 from daemon.messages.content import kind_of, to_json
 from daemon.messages.requests import event_id_of, event_of
 from daemon.messages.template_fit import Unfit, definition_of, fitted
-from daemon.messages.wiring import lacking
+from daemon.messages.wiring import LIVE, lacking
 from daemon.operator.faults import Conflict, NotThere, Unusable
 from daemon.operator.templates import known_for
 from daemon.settings.model import Settings
 from schemas.api.messages import MessageIn
 from schemas.api.queries import MessageQuery
+from schemas.credentials import DEFAULT
 from schemas.envelope import Event
 from schemas.messages import Content, Template
 from schemas.phone import aliases, parse_phone
@@ -74,7 +75,7 @@ async def send(
         return _again(kept, digest)
     try:
         known = await known_for(pool, settings, given.provider, given.account, given.template_name)
-        request = check(settings, given, now, purpose, known)
+        request = check(settings, given, now, purpose, known=known, accounts=await credentials.names(pool))
     except UnknownTemplate:  # it may be a new one
         await templates.want(pool, given.provider or settings.messages_default_provider, [given.account])
         raise
@@ -104,20 +105,24 @@ def _again(kept: messages.Kept, digest: bytes) -> Queued:
 
 
 def check(
-    settings: Settings, given: MessageIn, now: datetime, purpose: str = "", known: Known | None = None
+    settings: Settings,
+    given: MessageIn,
+    now: datetime,
+    purpose: str = "",
+    *,
+    known: Known | None = None,
+    accounts: Collection[tuple[str, str]] = (),
 ) -> Request:
     """The message as it would be stored. *known*: the templates of its account that have the name of its own, as
-    `templates.known_for` loads them; None: they were never read, and only the provider knows. Raises: NotSendable."""
+    `templates.known_for` loads them; None: they were never read, and only the provider knows. *accounts*: those that
+    are stored, by provider and name. Raises: NotSendable."""
     phone = parse_phone(given.to)
     if phone is None:
         raise NotSendable("to is no usable phone: write it with its country code, as +COUNTRY NUMBER")
     provider = given.provider or settings.messages_default_provider
     if provider not in SENDERS:
         raise NotSendable(f"provider {provider} sends no messages here: take one of {', '.join(SENDERS)}")
-    if missing := lacking(settings, provider):
-        raise NotSendable(f"provider {provider} is not configured: set {', '.join(missing)}")
-    if given.account != DEFAULT:
-        raise NotSendable(f"account: there is none of that name; the settings name the account {DEFAULT}")
+    require_account(settings, provider, given.account, accounts)
     content, category = _fitted(given.content(), known)
     if (refusal := SENDERS[provider]().refusal(content)) is not None:
         raise NotSendable(refusal)
@@ -147,6 +152,22 @@ def _fitted(content: Content, known: Known | None) -> tuple[Content, str | None]
         return fitted(content, definition), category
     except Unfit as unfit:
         raise (UnknownTemplate if unfit.unknown else NotSendable)(str(unfit)) from None
+
+
+def require_account(settings: Settings, provider: str, account: str, stored: Collection[tuple[str, str]]) -> None:
+    """Raises: NotSendable where there is no *account* of *provider*: neither in *stored* nor, as `default`, in the
+    settings."""
+    missing = lacking(settings, provider)
+    if (provider, account) in stored and LIVE not in missing:
+        return
+    if missing and (account == DEFAULT or LIVE in missing):
+        how = "" if LIVE in missing else f", or store it: `ferryman credentials set {provider}`"
+        raise NotSendable(f"provider {provider} is not configured: set {', '.join(missing)}{how}")
+    if account != DEFAULT:
+        there = {name for of, name in stored if of == provider} | (set() if missing else {DEFAULT})
+        raise NotSendable(
+            f"account: there is none of that name; of {provider} there are: {', '.join(sorted(there)) or 'none'}"
+        )
 
 
 async def show(pool: Pool, id: UUID) -> dict[str, Any]:

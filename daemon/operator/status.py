@@ -40,6 +40,7 @@ def document(inspection: Inspection) -> dict[str, Any]:
         "members": _members(inspection),
         "processes": [members.document(member) for member in inspection.members],
         "providers": {name: provider.document() for name, provider in inspection.providers.items()},
+        "credentials": members.credentials(inspection.members),
         "settings_differ": members.differences(inspection.shell, inspection.members),
         "processes_differ": members.disagreements(inspection.members),
         "workers": {worker.name: _worker(inspection, worker.name) for worker in WORKERS},

@@ -96,10 +96,12 @@ class MetaSandbox:
         host: str = "127.0.0.1",
         port: int = 0,
         token: str = TOKEN,
+        number_id: str = PHONE_NUMBER_ID,
         callback_url: str | None = None,
         app_secret: str | None = None,
     ) -> None:
         self.token = token
+        self.number_id = number_id
         self.callback_url = callback_url
         self.ledger = Ledger()
         self.faults = Faults()
@@ -118,9 +120,9 @@ class MetaSandbox:
         app = web.Application(middlewares=[self._judge], client_max_size=MOST_BYTES)
         app.add_routes(
             [
-                web.post(f"/{VERSION}/{PHONE_NUMBER_ID}/messages", self._messages),
-                web.post(f"/{VERSION}/{PHONE_NUMBER_ID}/media", self._upload),
-                web.get(f"/{VERSION}/{PHONE_NUMBER_ID}", self._number),
+                web.post(f"/{VERSION}/{self.number_id}/messages", self._messages),
+                web.post(f"/{VERSION}/{self.number_id}/media", self._upload),
+                web.get(f"/{VERSION}/{self.number_id}", self._number),
                 web.get(f"/{VERSION}/{WABA_ID}/message_templates", self._templates),
                 web.get(f"/{VERSION}/{WABA_ID}/subscribed_apps", self._apps),
             ]
@@ -148,7 +150,7 @@ class MetaSandbox:
 
     def account(self) -> dict[str, str]:
         """The values of an account that may send here."""
-        ids = {"phone_number_id": PHONE_NUMBER_ID, "waba_id": WABA_ID}
+        ids = {"phone_number_id": self.number_id, "waba_id": WABA_ID}
         return {"url": self.url, "access_token": self.token, **ids}
 
     def sends(self) -> Counter[str]:
@@ -198,11 +200,11 @@ class MetaSandbox:
         return answer
 
     async def _number(self, request: web.Request) -> web.Response:
-        known = {"id": PHONE_NUMBER_ID, **self.switches.number}
+        known = {"id": self.number_id, **self.switches.number}
         fields = [name for name in request.query.get("fields", "id").split(",") if name]
         if unknown := [name for name in fields if name not in known]:
             return error(100, f"Tried accessing nonexisting field ({unknown[0]})")
-        return web.json_response({"id": PHONE_NUMBER_ID} | {name: known[name] for name in fields})
+        return web.json_response({"id": self.number_id} | {name: known[name] for name in fields})
 
     async def _apps(self, request: web.Request) -> web.Response:
         return web.json_response({"data": [{"whatsapp_business_api_data": {"name": n}} for n in self.switches.apps]})

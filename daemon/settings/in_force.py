@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from pydantic import SecretStr
 
@@ -38,21 +38,37 @@ class Change:
         return "; ".join(part for part in parts if part)
 
 
-class InForce:
-    """The settings of this process. Their secrets may change; whoever uses one asks for it each time."""
+class Stored(Protocol):
+    """Secrets that are kept elsewhere than in the settings, by the names of settings in lower case."""
 
-    def __init__(self, settings: Settings) -> None:
+    def beside(self, setting: str) -> Sequence[str]:
+        """Those that count as much as the setting's own."""
+        ...
+
+    def instead(self, setting: str) -> str | None:
+        """The one that goes before the setting's own; None where there is none."""
+        ...
+
+
+class InForce:
+    """The settings of this process. Their secrets may change; whoever uses one asks for it each time. *stored*: further
+    secrets, None for none."""
+
+    def __init__(self, settings: Settings, stored: Stored | None = None) -> None:
         self.settings = settings
+        self._stored = stored
 
     def secret(self, name: str) -> str:
         """The text of the setting *name*, in lower case, that is a secret and is set."""
+        if self._stored is not None and (instead := self._stored.instead(name)) is not None:
+            return instead
         secret = getattr(self.settings, name)
         assert isinstance(secret, SecretStr), name
         return secret.get_secret_value()
 
     def secrets(self, name: str) -> list[str]:
         """The texts of the setting *name*, in lower case, that is a list of secrets, or one that may not be set."""
-        return secrets_of(self.settings, name)
+        return [*secrets_of(self.settings, name), *(() if self._stored is None else self._stored.beside(name))]
 
 
 def secrets_of(settings: Settings, name: str) -> list[str]:
@@ -67,6 +83,7 @@ def change(now: Settings, new: Settings, sources: Collection[Sequence[str]]) -> 
     """What *new* changes. *sources*: of each source that is served, the names of its secrets; one of them is enough."""
     able = {name for secrets in sources if any(getattr(new, name) for name in secrets) for name in secrets}
     able -= set(SINGLE)
+    able.add("ferryman_secret_key")
     able |= {name for name in SINGLE if getattr(now, name) is not None and getattr(new, name) is not None}
     changed = [name for name in map(str.lower, NAMES) if getattr(now, name) != getattr(new, name)]
     taken = {name: getattr(new, name) for name in changed if name in able}

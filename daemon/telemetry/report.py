@@ -36,7 +36,7 @@ class ProviderReport:
 class Report:
     """A process, as it says itself. *listens*: where it takes webhooks, "" until it does. *settings*: name -> text, as
     `ferryman config show` has it. *workers_off*, *sources_off*: name -> why. *unsigned*: sources that take unproven
-    requests."""
+    requests. *credentials*: PROVIDER/ACCOUNT -> why what is stored of it cannot be used, "" where it can."""
 
     host: str = ""
     pid: int = 0
@@ -51,6 +51,7 @@ class Report:
     sources_off: Mapping[str, str] = field(default_factory=dict)
     unsigned: tuple[str, ...] = ()
     providers: Mapping[str, ProviderReport] = field(default_factory=dict)
+    credentials: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def settings_digest(self) -> str:

@@ -10,7 +10,6 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from daemon.telemetry.metrics import Metrics
-from daemon.web import paths
 from daemon.web.connections import Connections
 from daemon.web.listener import Listener
 from daemon.web.problems import problem
@@ -47,7 +46,7 @@ async def _problems(request: web.Request, handler: _Next) -> web.StreamResponse:
 def _noting_strays(listener: Listener, more: Sequence[web.RouteDef]) -> Middleware:
     """A middleware by which no 404 and no 405 goes without a trace, and a 404 names the path that may be meant: a
     webhook, or one of *more*."""
-    served = [*listener.paths, *dict.fromkeys(route.path for route in more if "{" not in route.path)]
+    others = list(dict.fromkeys(route.path for route in more if "{" not in route.path))
 
     @web.middleware
     async def noting(request: web.Request, handler: _Next) -> web.StreamResponse:
@@ -57,11 +56,7 @@ def _noting_strays(listener: Listener, more: Sequence[web.RouteDef]) -> Middlewa
             await listener.stray(request, 405)
             raise
         except web.HTTPNotFound:
-            await listener.stray(request, 404)
-            near = paths.nearest(request.path, served)
-            if near is None:
-                raise
-            return problem(404, f"there is nothing at this path; the nearest one that is served is {near}")
+            return await listener.nowhere(request, others)
 
     return noting
 
@@ -81,11 +76,10 @@ def application(
         client_max_size=2**40,  # the listener has its own cap, by bytes read
     )
     app[CONNECTIONS] = Connections(metrics)
-    for source in listener.sources:
-        if listener.served(source):
-            app.router.add_post(source.path, listener.handler(source))
-            if source.challenge is not None:
-                app.router.add_get(source.path, listener.challenge(source))
+    for source in listener.sources:  # also of one that is not served: its secret may be stored later
+        app.router.add_post(source.path, listener.handler(source))
+        if source.challenge is not None:
+            app.router.add_get(source.path, listener.challenge(source))
     app.add_routes(more)
     _add_life(app)
     if not health_apart:

@@ -17,6 +17,7 @@ from daemon.bus.batcher import Full
 from daemon.bus.intake import ANSWER_S, Intake, NotAccepted
 from daemon.bus.worker import Clock
 from daemon.telemetry.metrics import OTHER, Metrics
+from daemon.web import paths
 from daemon.web.answer import Accepted, plain
 from daemon.web.bodies import Bodies, Refusal, TooMuch
 from daemon.web.problems import problem
@@ -33,7 +34,8 @@ log = structlog.get_logger(__name__)
 
 
 class Listener:
-    """Serves the webhook *sources*."""
+    """Serves the webhook *sources*. *awaited*: whether secrets that count as much as those of a setting (by its name in
+    lower case) are still to come: until then nobody is told for good that they are not proven."""
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class Listener:
         body_cap: int,
         public_url: str = "",
         now: Clock,
+        awaited: Callable[[str], bool] = lambda setting: False,
     ) -> None:
         self._intake = intake
         self._refusals = refusals
@@ -58,6 +61,7 @@ class Listener:
         self._aside = Aside()
         self._public_url = public_url
         self._now = now
+        self._awaited = awaited
         self._stopping = False
 
     def take(self, secrets: Mapping[str, Sequence[str]]) -> None:
@@ -78,11 +82,18 @@ class Listener:
             return ""
         return source.lacks(self._secrets, address_known=bool(self._public_url))
 
+    def _unsettled(self, source: Source) -> bool:
+        return any(self._awaited(name) for name in source.secrets)
+
     def handler(self, source: Source) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """The request handler of *source*."""
+        """The request handler of *source*. While it is not served, nothing is at its path."""
         took = self._metrics.observer("ferryman_webhook_seconds", {"source": source.name})
 
         async def handle(request: web.Request) -> web.Response:
+            if not self.served(source):
+                if self._unsettled(source):
+                    return _not_yet()
+                raise web.HTTPNotFound
             began = time.perf_counter()
             try:
                 outcome, answer = await self._answer(source, request)
@@ -100,6 +111,8 @@ class Listener:
 
         async def handle(request: web.Request) -> web.Response:
             assert source.challenge is not None
+            if not self.served(source):
+                raise web.HTTPNotFound
             try:
                 answer = source.challenge(request.query, self._secrets)
             except Exception:
@@ -115,6 +128,15 @@ class Listener:
     def paths(self) -> list[str]:
         """The paths that are served."""
         return [source.path for source in self.sources if self.served(source)]
+
+    async def nowhere(self, request: web.Request, others: Sequence[str]) -> web.Response:
+        """The answer to a request for a path at which nothing is served. It names the path that may be meant: of a
+        webhook, or one of *others*."""
+        await self.stray(request, 404)
+        near = paths.nearest(request.path, [*self.paths, *others])
+        if near is None:
+            return problem(404, "there is nothing at this path; README.md lists the paths that are served")
+        return problem(404, f"there is nothing at this path; the nearest one that is served is {near}")
 
     async def stray(self, request: web.BaseRequest, status: int) -> None:
         """Count a *request* that is answered with *status*, as its path (404) or its method (405) is not served.
@@ -177,6 +199,8 @@ class Listener:
         body = b"" if early is False else await self._bodies.read(request, proven=early is True)
         asked = Webhook(request.headers, body, url)
         if not (open_to_all or early or (early is None and source.verify(asked, secrets))):
+            if self._unsettled(source):
+                raise NotAccepted("the secrets that prove its sender are being looked for", retry_after_s=1.0)
             detail = f"the sender could not be verified: {source.advice}"
             seen = None if early is False else body
             raise Refusal(401, source.doubt(asked, secrets), detail, seen)
@@ -230,6 +254,10 @@ class Listener:
         if refusal.status in (408, 413, 415):
             answer.force_close()  # the rest of the body is not waited for
         return answer
+
+
+def _not_yet() -> web.Response:
+    return _unavailable("this process has just started; nothing was kept", 1)
 
 
 def _unavailable(why: str, retry_after_s: float) -> web.Response:

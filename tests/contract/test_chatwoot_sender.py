@@ -181,9 +181,9 @@ async def test_a_text_arrives_as_it_was_written(
 
 
 async def test_the_token_is_asked_for_at_each_call(sandbox: ChatwootSandbox, session: ClientSession) -> None:
-    account = {"token": "old", "url": f"{sandbox.url}/"}
+    account = {"api_access_token": "old", "url": f"{sandbox.url}/"}
     sender = sender_on(sandbox, session, account=account)
-    account["token"] = sandbox.token
+    account["api_access_token"] = sandbox.token
     assert await sender.send(message(TEXT), Claims(sandbox.ledger))
 
 
@@ -353,7 +353,7 @@ async def test_a_service_that_is_not_there_is_transient(
 @pytest.mark.parametrize(
     ("account", "role"),
     [
-        ({"token": "wrong"}, "agent"),
+        ({"api_access_token": "wrong"}, "agent"),
         ({"account_id": "9"}, "agent"),
         ({"inbox_id": "99"}, "agent"),
         ({}, "bot"),

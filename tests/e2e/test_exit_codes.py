@@ -29,6 +29,7 @@ NOWHERE: Final = {
     "FERRYMAN_ADMIN_TOKEN": "0123456789abcdef" * 2,
     "ORDERS_API_KEY": API_KEY,
 }
+TOKEN_FILE: Final = "token.txt"
 SOUND: Final = {
     "migrate": [],
     "doctor": [],
@@ -79,6 +80,10 @@ SOUND: Final = {
     "campaign report": ["n"],
     "uncertain list": [],
     "uncertain settle": ["6f1d1b56-5d0c-5f0e-9a37-0d7a5b1c2e11", "--sent"],
+    "credentials set": ["whapi", "--from", TOKEN_FILE],
+    "credentials list": [],
+    "credentials delete": ["whapi", "--yes"],
+    "credentials rotate": [],
     "send-test": ["orders"],
 }
 """Every verb that needs the stores, as it is called for something."""
@@ -110,6 +115,7 @@ def verbs(command: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
 
 async def code_of(verb: str, *argv: str, cwd: Path, **settings: object) -> tuple[int, str]:
     env = environment(**{"FERRYMAN_PORT": free_port()} | settings)
+    (cwd / TOKEN_FILE).write_text("whapi-token-0123456789\n")
     code, out, err = await ferryman(*verb.split(), *argv, cwd=cwd, env=env)
     return code, f"{verb} {argv}: {out}{err}"
 

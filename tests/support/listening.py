@@ -185,6 +185,7 @@ def opener(redis: Redis, db: Pool) -> Open:
         keepalive_s: float = 75.0,
         public_url: str = "",
         more: Sequence[web.RouteDef] = (),
+        awaited: Callable[[str], bool] = lambda setting: False,
     ) -> AsyncIterator[Rig]:
         clock, streams, refusals = Clock(), Streams(redis, 4), Refusals(db)
         metrics = Metrics(METRICS, sources=[source.name for source in sources])
@@ -199,6 +200,7 @@ def opener(redis: Redis, db: Pool) -> Open:
             body_cap=cap,
             public_url=public_url,
             now=clock,
+            awaited=awaited,
         )
         app = application(served, Health(), metrics, health_apart=health_apart, more=more)
         async with (

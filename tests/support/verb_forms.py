@@ -5,7 +5,6 @@ from __future__ import annotations
 LIST = ("type", "source", "worker", "outcome", "key", "event", "since", "limit")
 FILE = "https://example.com/a.pdf"
 SENT = {"text": "hello", "template": "t", "media": FILE}
-SENDING = ("provider", "key", "at")
 CAMPAIGN = (
     *(
         "template",
@@ -22,6 +21,7 @@ CAMPAIGN = (
     ),
     *("account", "rate", "category", "consent", "quiet", "ends"),
 )
+SENDING = ("provider", "account", "key", "at")
 LETTERS = ("worker", "class", "text")
 FORMS = [
     ["events", "show", "*"],
@@ -59,6 +59,9 @@ FORMS = [
     *(["campaign", verb, "*"] for verb in ("status", "report")),
     ["campaign", "report", "nothing", "--out", "*"],
     ["uncertain", "settle", "--sent", "--dry-run", "*"],
+    *(["credentials", verb, "--dry-run", "*"] for verb in ("set", "delete")),
+    *(["credentials", "set", "--dry-run", "meta", f"--{name}", "*"] for name in ("account", "from")),
+    ["credentials", "delete", "--dry-run", "meta", "--account", "*"],
     ["send-test", "*"],
     *(["send-test", "--timeout", "0.1", "orders", f"--{name}", "*"] for name in ("url", "timeout")),
     ["pause", "*"],

@@ -21,6 +21,7 @@ from daemon.bus.metrics import METRICS
 from daemon.bus.upkeep import Upkeep
 from daemon.settings.model import Settings
 from schemas.envelope import Event
+from schemas.errors import ChannelDown
 from tests.support.bus import make_metrics, make_upkeep
 from tests.support.services import services
 from tests.support.toy import TOPIC, TOY, make_event
@@ -205,3 +206,48 @@ async def test_no_error_of_a_duty_ends_the_process_and_each_is_told(
             await until(lambda: rounds > 5)
     told = [line for line in lines if line["event"] == "upkeep.failed"]
     assert [(line["duty"], line["error_class"]) for line in told] == [("outbox", type(error).__name__)]
+
+
+async def test_an_account_is_paused_by_its_own_name_and_by_its_provider_s(db: Pool, redis: Redis) -> None:
+    channels = Channels(["test"])
+    first, second = channels["test"], channels["test/second"]
+    upkeep = upkeep_of(db, Streams(redis, 2), channels)
+    for name, wanted in (
+        ("test", (True, True)),
+        ("test/second", (False, True)),
+        ("test/default", (True, False)),
+        ("test/third", (False, False)),
+        ("second", (False, False)),
+    ):
+        await pauses.pause(db, name)
+        await upkeep._follow_pauses()
+        assert (first.paused, second.paused) == wanted, name
+        assert value(upkeep, "ferryman_provider_paused", provider="test") == float(any(wanted))
+        await pauses.resume(db, name)
+    await upkeep._follow_pauses()
+    assert (first.paused, second.paused) == (False, False)
+
+
+async def test_a_wait_that_one_account_is_asked_for_is_heard_by_it_alone(db: Pool, redis: Redis) -> None:
+    channels = Channels(["test"])
+    second = channels["test/second"]
+    _ = channels["elsewhere/second"]
+    upkeep = Upkeep(Settings(), db, Streams(redis, 2), [], channels, make_metrics(), scopes={"test": "test:sender"})
+    await RateLimiter(redis, per_minute=90).pause("test:sender:second", 60)
+    await upkeep._follow_waits()
+    assert channels["test"].asked_s == 0 < second.asked_s
+    assert (value(upkeep, "ferryman_provider_wait_seconds", provider="test") or 0) > 0
+
+
+async def test_a_breaker_of_any_account_is_measured_by_the_name_of_the_provider(db: Pool, redis: Redis) -> None:
+    channels = Channels(["test"])
+
+    async def down() -> None:
+        raise ChannelDown("of a made-up account", channel="test/second")
+
+    with pytest.raises(ChannelDown):
+        await channels["test/second"].call("write", down)
+    upkeep = upkeep_of(db, Streams(redis, 2), channels)
+    await upkeep._measure_process()
+    assert value(upkeep, "ferryman_breaker_open", provider="test") == 1
+    assert value(upkeep, "ferryman_breaker_open", provider="test/second") is None

@@ -9,7 +9,7 @@ from adapters.postgres.bus import pauses
 from adapters.postgres.pool import Pool
 from adapters.redis.limits import RateLimiter
 from adapters.redis.pauses import seconds_left
-from daemon.accounts import CGB, SCOPES
+from daemon.accounts import CGB, META, SCOPES
 from daemon.operator.pauses import UnknownName, set_paused
 from daemon.workers import WORKERS
 
@@ -42,3 +42,18 @@ async def test_a_resume_of_a_provider_ends_the_wait_that_the_provider_has_asked_
     assert await set_paused(db, redis, WORKERS, "cgb", paused=False)
     assert await seconds_left(redis, SCOPES[CGB]) == 0
     assert not await set_paused(db, redis, WORKERS, "cgb", paused=False)
+
+
+async def test_a_stored_account_is_paused_by_its_name(db: Pool, redis: Redis) -> None:
+    with pytest.raises(UnknownName, match="there is no account meta/second"):
+        await set_paused(db, redis, WORKERS, "meta/second", paused=True)
+    await db.execute("INSERT INTO credentials VALUES ('meta', 'second', '', '', now(), now(), 'me')")
+    assert await set_paused(db, redis, WORKERS, "meta/second", paused=True)
+    assert await set_paused(db, redis, WORKERS, "meta/default", paused=True)
+    assert await pauses.paused(db) == {"meta/second", "meta/default"}
+    await RateLimiter(redis, per_minute=90).pause(f"{SCOPES[META]}:second", 3600)
+    assert await set_paused(db, redis, WORKERS, "meta/second", paused=False)
+    assert await seconds_left(redis, f"{SCOPES[META]}:second") == 0
+    for name in ("contact-sync/second", "meta/", "meta/a b", "/second", "meta/\x00"):
+        with pytest.raises(UnknownName):
+            await set_paused(db, redis, WORKERS, name, paused=True)

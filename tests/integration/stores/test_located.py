@@ -37,6 +37,8 @@ READING = [
     "campaign status n",
     "campaign list",
     "uncertain list",
+    "credentials list",
+    "credentials delete whapi --yes",
     "contacts find ann",
     "contacts show ann",
     "contacts conflicts",

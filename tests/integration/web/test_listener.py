@@ -464,3 +464,33 @@ async def test_webhooks_are_counted_under_closed_labels_whatever_comes(rig: Rig)
         assert found == {
             f'{name}{{{label}="{value}",source="{source}"}}' for value in (*values, "other") for source in sources
         }
+
+
+async def test_a_source_whose_secret_comes_later_is_served_from_then_on(open_rig: Open) -> None:
+    async with open_rig(secrets={}) as rig:
+        for method in ("GET", "POST"):
+            check_problem(await rig.ask(method, "/webhooks/meta"), 404)
+        rig.listener.take({"orders_api_key": [KEY]})
+        assert (await rig.post(order(1))).status == 202
+        rig.listener.take({})
+        check_problem(await rig.post(order(2)), 404)
+        assert (await rig.refused(2))[-1]["reason"] == "path"
+
+
+async def test_nobody_is_refused_for_good_while_the_stored_secrets_are_not_known(open_rig: Open) -> None:
+    waits = {"whapi_webhook_secret"}
+    async with open_rig(secrets={"orders_api_key": [KEY]}, awaited=lambda setting: setting in waits) as rig:
+
+        async def whapi() -> Answer:
+            return await rig.ask("POST", "/webhooks/whapi", b"{}", X_Webhook_Secret="other")
+
+        for secrets in ({}, {"whapi_webhook_secret": ["wrong-0123456789"]}):
+            rig.listener.take(secrets | {"orders_api_key": [KEY]})
+            answer = await whapi()
+            check_problem(answer, 503)
+            assert answer.headers["Retry-After"] == "1"
+        check_problem(await rig.ask("POST", PATH, order(1), X_API_Key="wrong"), 401)
+        waits.clear()
+        check_problem(await whapi(), 401)
+        rig.listener.take({})
+        check_problem(await whapi(), 404)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from daemon.operator.members import Member, differences, disagreements, providers, sources_off, workers_off
+from daemon.operator.members import Member, credentials, differences, disagreements, providers, sources_off, workers_off
 from daemon.telemetry.report import ProviderReport, Report
 
 NOON = datetime(2031, 3, 1, 12, tzinfo=UTC)
@@ -72,3 +72,10 @@ def test_what_one_process_serves_is_not_off() -> None:
     assert sources_off([one]) == off
     assert sources_off([one, two]) == {}
     assert workers_off([one, two]) == {"contact-sync": "CGB_API_KEY is not set"}
+
+
+def test_what_one_process_cannot_use_of_the_stored_accounts_is_said() -> None:
+    one = member("a", credentials={"meta/second": "no key", "twilio/default": ""})
+    two = member("b", credentials={"meta/second": "", "twilio/default": ""})
+    assert credentials([one, two]) == credentials([two, one]) == {"meta/second": "no key", "twilio/default": ""}
+    assert credentials([]) == {}

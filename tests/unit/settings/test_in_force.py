@@ -12,6 +12,7 @@ ORDERS = ("orders_api_key", "orders_webhook_secret")
 PROOFS = ("twilio_auth_token", "twilio_webhook_secret")
 TWILIO = {"TWILIO_ACCOUNT_SID": "AC1", "TWILIO_AUTH_TOKEN": "a"}
 ONE, OTHER = "one-0123456789abcdef", "other-0123456789abcdef"
+FERNET = "A" * 43 + "="
 SIGNING = "whsec_" + "A" * 32
 
 
@@ -44,6 +45,9 @@ def load(**environ: str) -> Settings:
         ({}, TWILIO, (), tuple(TWILIO)),
         # of a source that this process does not serve
         ({}, {"META_APP_SECRET": ONE}, (), ("META_APP_SECRET",)),
+        # stored accounts are decrypted again and again
+        ({"FERRYMAN_SECRET_KEY": FERNET}, {}, ("FERRYMAN_SECRET_KEY",), ()),
+        ({}, {"FERRYMAN_SECRET_KEY": FERNET}, ("FERRYMAN_SECRET_KEY",), ()),
         ({"CGB_TIMEOUT": "5"}, {"CGB_TIMEOUT": "5"}, (), ()),
     ],
 )
@@ -81,3 +85,20 @@ def test_a_secret_of_one_value_is_a_list_of_it_for_its_source() -> None:
     assert (in_force.secret("twilio_auth_token"), in_force.secrets("twilio_auth_token")) == ("a", ["a"])
     in_force.settings = load()
     assert in_force.secrets("twilio_auth_token") == []
+
+
+class Stored:
+    """Secrets that are kept elsewhere."""
+
+    def beside(self, setting: str) -> list[str]:
+        return ["stored"] if setting == "twilio_auth_token" else []
+
+    def instead(self, setting: str) -> str | None:
+        return "stored" if setting == "whapi_token" else None
+
+
+def test_stored_secrets_stand_beside_those_of_the_settings_or_in_their_place() -> None:
+    in_force = InForce(load(**TWILIO, WHAPI_TOKEN="w", CGB_API_KEY="c"), Stored())
+    assert in_force.secrets("twilio_auth_token") == ["a", "stored"]
+    assert in_force.secrets("twilio_webhook_secret") == []
+    assert (in_force.secret("whapi_token"), in_force.secret("cgb_api_key")) == ("stored", "c")

@@ -22,6 +22,7 @@ REPORT = Report(
     sources=("orders",),
     sources_off={},
     unsigned=("orders",),
+    credentials={"meta/second": "no key"},
     providers={
         "cgb": ProviderReport(state="away", since=NOON, error="http-500", error_at=NOON, waiting=3, lacks=("a", "b"))
     },
