@@ -20,4 +20,5 @@ class CgbFlows:
 
     async def read(self) -> list[TemplateDefinition]:
         """See `TemplateList`; one call. Of several flows with one name the last one stands for it."""
-        return [TemplateDefinition(name=name, provider_id=id) for id, name in await self._flows.every()]
+        rows = ((id.replace("\x00", ""), name.replace("\x00", "")) for id, name in await self._flows.every())
+        return [TemplateDefinition(name=name, provider_id=id) for id, name in rows]

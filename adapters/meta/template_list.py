@@ -98,13 +98,14 @@ def _after(paging: Any) -> str | None:
 
 def _definition(row: Any) -> TemplateDefinition | None:
     """The template of a row; None where it has not what every template has."""
+    row = _kept(row)
     if not isinstance(row, dict):
         return None
     name, language, status = (row.get(member) for member in ("name", "language", "status"))
     if not (isinstance(name, str) and isinstance(language, str) and isinstance(status, str) and name and language):
         return None
     components = row.get("components")
-    listed = [_kept(one) for one in components if isinstance(one, dict)] if isinstance(components, list) else []
+    listed = [one for one in components if isinstance(one, dict)] if isinstance(components, list) else []
     score = row.get("quality_score")
     return TemplateDefinition(
         name=name,
@@ -119,10 +120,13 @@ def _definition(row: Any) -> TemplateDefinition | None:
 
 
 def _kept(part: Any) -> Any:
-    """*part* of a template without its examples: their addresses are signed anew for each answer."""
+    """*part* of a template without its examples, whose addresses are signed anew for each answer, and without U+0000,
+    which Postgres keeps in no text."""
     if isinstance(part, dict):
-        return {name: _kept(value) for name, value in part.items() if name != "example"}
-    return [_kept(one) for one in part] if isinstance(part, list) else part
+        return {name: _kept(value) for name, value in part.items() if name != "example" and "\x00" not in name}
+    if isinstance(part, list):
+        return [_kept(one) for one in part]
+    return part.replace("\x00", "") if isinstance(part, str) else part
 
 
 def _format(told: Any, components: list[dict[str, Any]]) -> ParameterFormat:

@@ -8,9 +8,7 @@ from typing import Any, Final
 
 from schemas.errors import Malformed
 from schemas.messages import Choice, Choices, Content, Media, Template, Text
-
-FALLBACK: Final = "fallback_message"
-"""Among the variables of a template: a text to send where the template cannot be."""
+from schemas.template_parts import FALLBACK
 
 KINDS: Final[Mapping[type, str]] = {Text: "text", Template: "template", Media: "media", Choices: "choices"}
 

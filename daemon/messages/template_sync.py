@@ -35,9 +35,11 @@ and they are looked for when one is sent."""
 
 LOOK_EVERY_S: Final = 60.0
 OLD_S: Final = 3600.0
-OLD_AT_START_S: Final = 60.0
 TRIED_S: Final = 120.0
-"""A list is begun at most once in so many seconds by the clock, over all processes."""
+"""By the clock a list is begun at most once in so many seconds, over all processes."""
+
+TRIED_AT_START_S: Final = 5.0
+"""The same at a start, for processes that start together."""
 
 METRICS: Final = (
     Declared(
@@ -133,14 +135,14 @@ def duties(outside: Outside) -> Sequence[Duty]:
 
 def _by_the_clock(outside: Outside, provider: str) -> Callable[[], Awaitable[None]]:
     made: TemplateList | None = None
-    older_s, failing = OLD_AT_START_S, ""
+    terms, failing = (0.0, TRIED_AT_START_S), ""
 
     async def act() -> None:
-        nonlocal made, older_s, failing
+        nonlocal made, terms, failing
         if outside.channels[provider].paused:
             return
-        mine = await templates.take_turn(outside.pool, provider, DEFAULT, older_s=older_s, tried_s=TRIED_S)
-        older_s = OLD_S
+        mine = await templates.take_turn(outside.pool, provider, DEFAULT, older_s=terms[0], tried_s=terms[1])
+        terms = OLD_S, TRIED_S
         if not mine:
             return
         made = made or reader(outside, provider)

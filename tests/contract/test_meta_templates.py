@@ -79,6 +79,13 @@ async def test_a_template_is_read_as_it_is_without_its_examples(sandbox: MetaSan
     ]
 
 
+async def test_what_postgres_cannot_keep_is_left_out(sandbox: MetaSandbox, templates: TemplateList) -> None:
+    sandbox.switches.templates = [definition(body="For\x00 {{1}}", components=[{"type": "BODY", "\x00": "\x00{{1}}"}])]
+    (found,) = await templates.read()
+    assert "\x00" not in repr(found)
+    assert list(found.components) == [{"type": "BODY"}]
+
+
 async def test_a_reading_is_the_same_again(sandbox: MetaSandbox, templates: TemplateList) -> None:
     sandbox.switches.templates = [definition(body="{{who}}"), definition(language="he")]
     assert await templates.read() == await templates.read()

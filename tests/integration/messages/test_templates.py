@@ -395,6 +395,16 @@ async def test_the_list_is_read_at_the_start_and_then_when_it_is_old(
     assert (await names(db), count(outside, "done")) == (["a"], 2)
 
 
+async def test_a_process_that_starts_reads_the_list_however_new_it_is_but_not_each_of_several(
+    outside: Outside, meta: MetaSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asyncio.gather(*(duties(outside)[0].act() for _ in range(4)))
+    assert len(meta.ledger.entries) == 1
+    monkeypatch.setattr(template_sync, "TRIED_AT_START_S", 0.0)
+    await duties(outside)[0].act()
+    assert len(meta.ledger.entries) == 2
+
+
 async def test_a_failure_is_counted_and_stops_nothing_else(
     outside: Outside, meta: MetaSandbox, db: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

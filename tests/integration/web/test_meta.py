@@ -87,7 +87,7 @@ async def test_one_message_has_one_id_by_meta_and_by_360dialog(rig: Rig) -> None
 
 
 async def test_what_tells_of_no_message_is_accepted_without_an_event(rig: Rig) -> None:
-    answer = await meta(rig).post(batch({"event": "APPROVED"}, field="message_template_status_update"))
+    answer = await meta(rig).post(batch({"event": "VERIFIED_ACCOUNT"}, field="account_update"))
     assert (answer.status, answer.event_ids) == (202, ())
     assert [await events(rig, topic) for topic in ("messages", "deliveries")] == [[], []]
 

@@ -324,3 +324,11 @@ async def test_a_template_that_is_refused_gives_way_to_its_text_inside_the_windo
     assert ended(done).status == status
     assert [one.content for one in world.sender.sent] == sent
     assert world.attempts == 1 + len(sent)
+
+
+async def test_the_flows_that_an_ambiguous_name_may_mean_are_in_the_error_of_the_message() -> None:
+    world = World(Template("visa"), "cgb")
+    world.sender.early = Refused("CGB: several flows have a name like this template's: name one of them whole")
+    world.sender.early.said = "visa_paid (7), visa_ready (8)"
+    done = await world.run()
+    assert (ended(done).status, "visa_paid (7), visa_ready (8)" in (ended(done).error or "")) == ("failed", True)
