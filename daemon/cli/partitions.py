@@ -18,6 +18,7 @@ from daemon.cli.tools import DryRun, Yes, confirm, opened, shown_ranges
 from daemon.operator.about import about
 from daemon.operator.partitions import document, read_layout
 from daemon.operator.repartition import Changed, NotNow, change, finish, obstacles, plan_text
+from daemon.operator.workers import working
 from daemon.settings.model import Settings
 from daemon.workers import WORKERS
 
@@ -66,7 +67,8 @@ async def _stores(settings: Settings) -> AsyncIterator[tuple[Pool, Redis]]:
 async def _read(settings: Settings) -> dict[str, Any]:
     async with _stores(settings) as (pool, client), pool.acquire() as conn:
         layout = await read_layout(conn, client, settings.ferryman_partitions)
-    return document(layout, WORKERS, settings.ferryman_partitions)
+        here = await working(pool, WORKERS)
+    return document(layout, here, settings.ferryman_partitions)
 
 
 async def _change(settings: Settings, to: int, *, move: bool, dry_run: bool, yes: bool) -> None:
@@ -74,21 +76,22 @@ async def _change(settings: Settings, to: int, *, move: bool, dry_run: bool, yes
     async with _stores(settings) as (pool, client):
         async with pool.acquire() as conn:
             layout = await read_layout(conn, client, configured, up_to=to)
+        here = await working(pool, WORKERS)
         if layout.number == to:
             if not dry_run:
                 await finish(pool, client)
             say(f"there are {to} partitions already")
             return
-        plan = plan_text(layout, WORKERS, configured, to, move=move)
+        plan = plan_text(layout, here, configured, to, move=move)
         if dry_run:
             say(f"would {plan}")
-        if reasons := obstacles(layout, WORKERS, why_off, move=move):
+        if reasons := obstacles(layout, here, why_off, move=move):
             raise NotNow(f"the partitions stay as they are: {'; '.join(reasons)}")
         if dry_run:
             return
         confirm(f"{plan}?", plan, yes=yes)
         with progress("carried over") if move else nullcontext(_ignore) as report:
-            done = await change(pool, client, WORKERS, why_off, to, configured=configured, move=move, report=report)
+            done = await change(pool, client, here, why_off, to, configured=configured, move=move, report=report)
     _print_changed(done, settings.given_partitions)
 
 

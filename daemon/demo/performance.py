@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 from aiohttp import ClientError
@@ -13,6 +14,7 @@ from aiohttp import ClientError
 from adapters.postgres.operator import demo
 from adapters.postgres.stored_orders import OrderFilter
 from adapters.redis.streams import stream_keys
+from daemon.bus.worker import AnyWorker
 from daemon.demo import messages
 from daemon.demo.judging import UNEXPECTED, tell
 from daemon.demo.messages import Letter
@@ -21,6 +23,7 @@ from daemon.demo.stage import Stage
 from daemon.operator import resync
 from daemon.operator.audit import Audit, audit_workers
 from daemon.operator.resync import Told
+from daemon.rules.files import SHIPPED
 from daemon.workers import WORKERS
 from schemas.errors import FerrymanError
 
@@ -154,7 +157,7 @@ async def _wait_for_end(stage: Stage, sent: Sequence[Shipment], report: Report) 
     total = sum(map(len, accepted.values()))
     while time.monotonic() < deadline:
         open_ids: set[str] = set()
-        for worker in WORKERS:
+        for worker in _running():
             wanted = {id for type, ids in accepted.items() if type in worker.types for id in ids}
             open_ids |= wanted.difference(await demo.ended(stage.pool, worker.name, list(wanted)))
         report(total - len(open_ids), total)
@@ -163,12 +166,18 @@ async def _wait_for_end(stage: Stage, sent: Sequence[Shipment], report: Report) 
         await asyncio.sleep(LOOK_S)
 
 
+@cache
+def _running() -> list[AnyWorker]:
+    """The workers that run here: the demonstration has the rules that ship."""
+    return [worker for worker in WORKERS if worker.idle(SHIPPED) is None]
+
+
 def _events(sent: Iterable[Shipment]) -> set[str]:
     return {id for shipment in sent for id in shipment.event_ids}
 
 
 async def _quiet(stage: Stage) -> bool:
-    for worker in WORKERS:
+    for worker in _running():
         keys = stream_keys(worker.reads, range(stage.bus.partitions))
         if await stage.bus.lag(worker.name, keys) != (0, 0):
             return False

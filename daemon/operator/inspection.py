@@ -291,7 +291,10 @@ async def _inspect_redis(inspection: Inspection, addresses: Addresses) -> None:
                     inspection.asked_to_wait[provider] = left_s
             bus = Streams(client, inspection.partitions)
             inspection.unattended = await unattended_of(inspection.registered, bus)
+            kept = {worker.name for worker in kept_for(WORKERS, inspection.registered)}
             for worker in WORKERS:
+                if inspection.registered and worker.name not in kept:
+                    continue
                 keys = stream_keys(worker.reads, range(inspection.partitions))
                 since = await waiting_since(client, worker.name, keys)
                 age = None if since is None else max(0.0, time.time() + inspection.redis.skew_s - since)

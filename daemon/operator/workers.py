@@ -25,6 +25,12 @@ def kept_for(workers: Sequence[AnyWorker], registered: Sequence[Registered]) -> 
     return [known.get(w.name, w.entry) for w in workers if w.name in known or w.begins == "everything"]
 
 
+async def working(pool: Pool, known: Sequence[AnyWorker]) -> list[AnyWorker]:
+    """Those of *known* that events are kept for in this installation."""
+    kept = {worker.name for worker in kept_for(known, await workers.listed(pool))}
+    return [worker for worker in known if worker.name in kept]
+
+
 async def read_workers(pool: Pool, bus: Streams) -> list[dict[str, Any]]:
     """A document for each worker. *waiting*: entries that it has not read or not settled; null: not known."""
     return [

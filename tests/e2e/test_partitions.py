@@ -21,8 +21,7 @@ from adapters.postgres.pool import Pool
 from daemon.operator.partitions import read_layout
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import CgbSandbox
-from daemon.workers import WORKERS
-from tests.support.daemons import Running, ended, environment, ferryman, free_port, running, synced
+from tests.support.daemons import RUNNING, Running, ended, environment, ferryman, free_port, running, synced
 from tests.support.until import until
 
 PEOPLE: Final = 12
@@ -72,7 +71,7 @@ async def drained(db: Pool, redis: Redis, number: int, names: Sequence[str] = ("
     async def nothing_waits() -> bool:
         async with db.acquire() as conn:
             layout = await read_layout(conn, redis, number)
-        return layout.outbox == 0 and not any(layout.waits(worker) for worker in WORKERS if worker.name in names)
+        return layout.outbox == 0 and not any(layout.waits(worker) for worker in RUNNING if worker.name in names)
 
     await until(nothing_waits, "a drained bus")
 

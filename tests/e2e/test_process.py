@@ -19,8 +19,8 @@ from redis.asyncio import Redis
 from adapters.postgres.pool import Pool
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
-from daemon.workers import WORKERS
 from tests.support.daemons import (
+    RUNNING,
     Running,
     children,
     digits_of,
@@ -350,7 +350,7 @@ async def _asked(cgb: CgbSandbox, count: int) -> bool:
 
 async def _share(first: Running, second: Running) -> bool:
     counts = [sum(len(held) for held in (await one.ready())["leases"].values()) for one in (first, second)]
-    return sum(counts) == 16 * len(WORKERS) and abs(counts[0] - counts[1]) <= 1
+    return sum(counts) == 16 * len(RUNNING) and abs(counts[0] - counts[1]) <= 1
 
 
 async def test_a_large_order_of_small_objects_delays_no_other_webhook_in_any_part_of_the_process(

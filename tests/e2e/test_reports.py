@@ -8,9 +8,8 @@ from typing import Any
 from adapters.postgres.pool import Pool
 from adapters.registry import SOURCES
 from daemon.sandbox.cgb import CgbSandbox
-from daemon.workers import WORKERS
 from tests.e2e.test_verbs import Operator
-from tests.support.daemons import API_KEY, ended, running, some_orders
+from tests.support.daemons import API_KEY, RUNNING, ended, running, some_orders
 from tests.support.until import until
 
 WRONG = "0000000.not-the-key-of-the-account"
@@ -94,7 +93,7 @@ async def test_verbs_tell_the_settings_of_the_daemon_and_how_this_shell_differs(
         (process,) = status["processes"]
         assert (process["pid"], process["listens"]) == (here.process.pid, here.url.removeprefix("http://"))
         assert process["id"] in status["members"]
-        assert process["workers"] == [worker.name for worker in WORKERS]
+        assert process["workers"] == [worker.name for worker in RUNNING]
         assert process["sources"] == ["orders", "issues"]
         off = {source.name: f"set {source.wanted}" for source in SOURCES if "orders_api_key" not in source.secrets}
         assert status["sources_off"] == off

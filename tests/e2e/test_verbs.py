@@ -14,8 +14,7 @@ from typing import Any
 
 from adapters.postgres.pool import Pool
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
-from daemon.workers import WORKERS
-from tests.support.daemons import digits_of, ended, environment, ferryman, running, some_orders
+from tests.support.daemons import RUNNING, digits_of, ended, environment, ferryman, running, some_orders
 from tests.support.until import until
 
 
@@ -234,7 +233,8 @@ async def test_doctor_and_status_beside_a_daemon_on_its_own_servers(memory_path:
         assert "error" not in text
         status = await ask.json("status")
         states = {name: worker["state"] for name, worker in status["workers"].items()}
-        assert states == {worker.name: "running" for worker in WORKERS}
+        idle = {"automatic-messages": "off: no rule of messages.toml is enabled"}
+        assert states == {worker.name: "running" for worker in RUNNING} | idle
         (owned,) = status["members"].values()
         assert owned["contact-sync"] == list(range(16))
         assert "contact-sync 0-15" in await ask.run("status")

@@ -10,8 +10,7 @@ from redis.asyncio import Redis
 
 from adapters.postgres.pool import Pool
 from daemon.sandbox.cgb import CgbSandbox
-from daemon.workers import WORKERS
-from tests.support.daemons import Running, environment, ferryman, running, some_orders, synced
+from tests.support.daemons import RUNNING, Running, environment, ferryman, running, some_orders, synced
 from tests.support.until import until
 
 
@@ -84,14 +83,14 @@ async def test_a_worker_is_taken_out_by_the_verb_alone_and_not_while_a_process_r
     assert (code, "it stays" in err) == (1, True)
     code, out, _ = await ferryman("workers", "forget", "contact-sync", "--dry-run", cwd=tmp_path, env=env)
     assert (code, "would be forgotten" in out) == (0, True)
-    assert await db.fetchval("SELECT count(*) FROM workers") == len(WORKERS)
+    assert await db.fetchval("SELECT count(*) FROM workers") == len(RUNNING)
     code, out, _ = await ferryman("workers", "forget", "contact-sync", "--yes", cwd=tmp_path, env=env)
     assert (code, "is forgotten" in out) == (0, True)
-    left = sorted(worker.name for worker in WORKERS if worker.name != "contact-sync")
+    left = sorted(worker.name for worker in RUNNING if worker.name != "contact-sync")
     assert await db.fetchval("SELECT array_agg(name ORDER BY name) FROM workers") == left
     groups: Any = await redis.xinfo_groups("ferryman:{0}:orders")
     assert sorted(group["name"].decode() for group in groups) == sorted(
-        worker.name for worker in WORKERS if worker.name in left and "orders" in worker.reads
+        worker.name for worker in RUNNING if worker.name in left and "orders" in worker.reads
     )
     code, _, err = await ferryman("workers", "forget", "unheard-of", "--yes", cwd=tmp_path, env=env)
     assert (code, f"there is no worker unheard-of here: there are {', '.join(left)}" in err) == (1, True)

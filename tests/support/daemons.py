@@ -20,12 +20,16 @@ from typing import Any, Final
 from aiohttp import ClientError, ClientSession
 
 from adapters.postgres.pool import Pool
+from daemon.rules.files import SHIPPED
 from daemon.sandbox import orders
+from daemon.workers import WORKERS
 from tests.support.until import PATIENCE_S, until
 from tests.support.warm import Warm
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 API_KEY: Final = "vizi_e2e.0123456789abcdef"
+RUNNING: Final = [worker for worker in WORKERS if worker.idle(SHIPPED) is None]
+"""The workers that a process runs by the rules that ship."""
 
 
 def free_port() -> int:
