@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from daemon.api.description import Description, Route
+from daemon.api.description import JSON, Description, Route
 from schemas.api.answers import Problem
 
 PROBLEM: Final = "application/problem+json"
@@ -48,22 +48,26 @@ KEY: Final = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 200},
 }
 
+Refs: TypeAlias = Mapping[tuple[type[BaseModel], JsonSchemaMode], dict[str, Any]]
+"""A model, as it is read or as it is given -> the reference to it."""
+
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 _UUID: Final = {"type": "string", "format": "uuid"}
 
 
 def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
     """The document of *routes*. *version*: of this program."""
+    refs, schemas = _models(route.description for route in routes)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, refs)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Ferryman", "version": version, "description": ABOUT},
         "servers": [{"url": "/"}],
         "paths": paths,
         "components": {
-            "schemas": _schemas(route.description for route in routes),
+            "schemas": schemas,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -75,7 +79,7 @@ def tag_of(path: str) -> str:
     return parts[0] if parts else "api"
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: Route, refs: Refs) -> dict[str, Any]:
     told = route.description
     found: dict[str, Any] = {
         "operationId": _operation_id(route),
@@ -89,12 +93,12 @@ def _operation(route: Route) -> dict[str, Any]:
     if parameters := _parameters(route):
         found["parameters"] = parameters
     if told.body_type is not None:
-        schema = {"type": "string"} if told.takes is None else _ref(told.takes)
+        schema = {"type": "string"} if told.takes is None else refs[told.takes, "validation"]
         found["requestBody"] = {"required": True, "content": {told.body_type: {"schema": schema}}}
-    found["responses"] = {str(told.status): _good(told)} | {
+    found["responses"] = {str(told.status): _good(told, refs)} | {
         str(status): {
             "description": PROBLEMS.get(status, HTTPStatus(status).phrase),
-            "content": {PROBLEM: {"schema": _ref(Problem)}},
+            "content": {PROBLEM: {"schema": refs[Problem, "serialization"]}},
         }
         for status in sorted(_problems(route))
     }
@@ -106,13 +110,13 @@ def _operation_id(route: Route) -> str:
     return "_".join((route.method.lower(), *words))
 
 
-def _good(told: Description) -> dict[str, Any]:
+def _good(told: Description, refs: Refs) -> dict[str, Any]:
     phrase = HTTPStatus(told.status).phrase
     if told.gives is None:
         return {"description": phrase}
     if isinstance(told.gives, str):
         return {"description": phrase, "content": {told.gives: {"schema": {"type": "string"}}}}
-    return {"description": phrase, "content": {"application/json": {"schema": _ref(told.gives)}}}
+    return {"description": phrase, "content": {JSON: {"schema": refs[told.gives, "serialization"]}}}
 
 
 def _problems(route: Route) -> set[int]:
@@ -163,18 +167,14 @@ def _parameter(name: str, field: Mapping[str, Any], required: bool) -> dict[str,
     return {"name": name, "in": "query", "required": required, **described, "schema": told}
 
 
-def _schemas(descriptions: Iterable[Description]) -> dict[str, Any]:
-    """The models of all routes, as they are read or as they are given."""
-    models: dict[tuple[type[BaseModel], Any], None] = {(Problem, "serialization"): None}
+def _models(descriptions: Iterable[Description]) -> tuple[Refs, dict[str, Any]]:
+    """The models of all routes, as they are read or as they are given: where each stands, and all by their names."""
+    models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(Problem, "serialization"): None}
     for told in descriptions:
         if told.takes is not None:
-            models[(told.takes, "validation")] = None
+            models[told.takes, "validation"] = None
         if isinstance(told.gives, type):
-            models[(told.gives, "serialization")] = None
-    _, schema = models_json_schema(list(models), ref_template="#/components/schemas/{model}")
+            models[told.gives, "serialization"] = None
+    refs, schema = models_json_schema(list(models), ref_template="#/components/schemas/{model}")
     found: dict[str, Any] = schema.get("$defs", {})
-    return {name: found[name] for name in sorted(found)}
-
-
-def _ref(model: type[BaseModel]) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{model.__name__}"}
+    return refs, {name: found[name] for name in sorted(found)}

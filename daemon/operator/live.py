@@ -17,6 +17,9 @@ from daemon.operator.finding import Finding
 from daemon.settings.model import Settings
 from schemas.errors import FerrymanError, Transient
 
+NO_ANSWER: Final = frozenset({"no-connection", "no-answer", "connection-broke"})
+"""Our codes for what nobody has answered."""
+
 PATIENCE_S: Final = 30.0
 """The longest look at one account."""
 
@@ -59,9 +62,9 @@ async def _look(session: ClientSession, probe: Probe, settings: Settings) -> lis
         async with asyncio.timeout(PATIENCE_S):
             signs = await probe.look(session, account)
     except TimeoutError:
-        signs = [_failed(probe, Transient("no answer in time"))]
+        signs = [_failed(probe, settings, Transient("no answer in time"))]
     except FerrymanError as exc:
-        signs = [_failed(probe, exc)]
+        signs = [_failed(probe, settings, exc)]
     return [Finding(sign.level, sign.text, sign.do) for sign in signs]
 
 
@@ -71,10 +74,14 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _failed(probe: Probe, error: FerrymanError) -> Sign:
-    """What a failure of the first read says: which settings may be wrong, and where the right ones are."""
+def _failed(probe: Probe, settings: Settings, error: FerrymanError) -> Sign:
+    """What a failure of the first read says: which settings may be wrong, and where the right ones are. An address that
+    nobody has set is right, so then it is the way there that is wrong."""
     text = f"{probe.system} does not work: {error}"
     blamed = probe.blamed(error)
+    given = settings.model_fields_set
+    if error.code in NO_ANSWER and not given.intersection(blamed):
+        return Sign("error", text, "see this host's way to the internet: its DNS, its firewall")
     if blamed:
         return Sign("error", text, _places(probe, blamed))
     return Sign("error", text, f"see {probe.system}'s own pages: no setting is known to be wrong")
