@@ -215,7 +215,7 @@ def _require_somebody(given: CampaignIn, found: Audience) -> None:
     if not found.recipients:
         raise Unusable("nobody to send to: there is no row, or nothing that fits")
     if given.category == "marketing" and given.consent is None:
-        raise Unusable("marketing needs consent: fill the column consent, or say how it was obtained with --consent")
+        raise Unusable("marketing needs consent: give it for each person, or for all (--consent): how it was obtained")
     raise Unusable("nobody to send to: none of the people has agreed to get messages")
 
 

@@ -255,7 +255,11 @@ async def test_quiet_hours_that_begin_take_queued_messages_back(db: Pool) -> Non
 async def test_its_end_skips_whoever_has_not_had_their_turn(db: Pool) -> None:
     id = await made(db)
     await moved(db, id, "start")
+    await db.execute("UPDATE campaigns SET ends_at = now() + interval '1 day', rate = 1")
+    await fed(db)
+    assert await standing(db, id) == {"queued": 2, "pending": 1}
     await db.execute("UPDATE campaigns SET ends_at = now() - interval '1 second'")
+    await db.execute("UPDATE campaign_recipients SET not_after = now() - interval '1 second' WHERE status = 'queued'")
     await fed(db)
     assert await standing(db, id) == {"skipped": 3}
     assert await db.fetchval("SELECT status FROM campaigns") == "done"
