@@ -12,7 +12,7 @@ behind thousands. At the rate limit of the provider they come after all others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -59,15 +59,15 @@ class _Round:
     skipped: list[Skipped] = field(default_factory=list)
 
 
-def duties(outside: Outside, lacking: Sequence[str]) -> Sequence[Duty]:
-    """Feeding, in a process of this domain. *lacking*: providers that the settings name no account of; their campaigns
-    wait."""
+def duties(outside: Outside, sends: Callable[[str, str], Awaitable[bool]]) -> Sequence[Duty]:
+    """Feeding, in a process of this domain. *sends*: answers whether there is this account of a provider; else
+    its campaigns wait."""
 
     async def feed() -> None:
         for id in await campaign_feed.running(outside.pool):
             async with outside.pool.acquire() as conn, conn.transaction():
                 campaign = await campaign_feed.hold(conn, id)
-                if campaign is not None and campaign.provider not in lacking:
+                if campaign is not None and await sends(campaign.provider, campaign.account):
                     await _feed(conn, campaign, outside.settings.ferryman_timezone)
 
     return (Duty("campaigns", feed, EVERY_S),)

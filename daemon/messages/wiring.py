@@ -110,8 +110,10 @@ def _account(outside: Outside, provider: str) -> Mapping[str, str]:
 
 
 def _duties(outside: Outside) -> Sequence[Duty]:
-    away = [name for name in CHANNELS if lacking(outside.settings, name)]
-    return (*scheduling.duties(outside), *campaigns.duties(outside, away))
+    async def sends(provider: str, account: str) -> bool:
+        return account == DEFAULT and not lacking(outside.settings, provider)
+
+    return (*scheduling.duties(outside), *campaigns.duties(outside, sends))
 
 
 MESSAGES: Final[Domain[MessageDeps]] = Domain(

@@ -57,10 +57,14 @@ def outside_of(db: Pool, settings: Settings = SETTINGS) -> Outside:
     )
 
 
-async def fed(db: Pool, lacking: tuple[str, ...] = ()) -> None:
+async def fed(db: Pool, *, configured: bool = True) -> None:
     """One round of the feeder, a second after the last one by the rates of the campaigns."""
+
+    async def sends(provider: str, account: str) -> bool:
+        return configured and (provider, account) == ("meta", "default")
+
     await db.execute("UPDATE campaigns SET next_at = next_at - interval '1 second'")
-    (duty,) = feeder.duties(outside_of(db), lacking)
+    (duty,) = feeder.duties(outside_of(db), sends)
     await duty.act()
 
 
