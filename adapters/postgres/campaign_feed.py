@@ -201,10 +201,10 @@ async def end_pending(conn: Connection, id: UUID, status: str, error: str | None
     return int((await conn.execute(_END_PENDING, id, status, error)).split()[-1])
 
 
-async def take_back(conn: Connection, id: UUID, quiet_by: datetime | None = None) -> int:
+async def take_back(conn: Connection, id: UUID, late_by: datetime | None = None) -> int:
     """Let recipients whose messages are queued wait for their turn again; returns how many. Those messages are gone,
-    and what brings them to their worker finds none. *quiet_by*: only those for whom it is quiet by then."""
-    ids = await _lock_queued(conn, id, quiet_by)
+    and what brings them to their worker finds none. *late_by*: only those for whom it is too late by then."""
+    ids = await _lock_queued(conn, id, late_by)
     if ids:
         await conn.execute(_PENDING_AGAIN, ids)
         await conn.execute(_DELETE, ids)
@@ -219,9 +219,9 @@ async def cancel_queued(conn: Connection, id: UUID) -> int:
     return len(ids)
 
 
-async def _lock_queued(conn: Connection, id: UUID, quiet_by: datetime | None) -> list[UUID]:
+async def _lock_queued(conn: Connection, id: UUID, late_by: datetime | None) -> list[UUID]:
     """Lock its messages that are queued; returns their ids."""
-    ids = [row["message_id"] for row in await conn.fetch(_QUEUED, id, quiet_by)]
+    ids = [row["message_id"] for row in await conn.fetch(_QUEUED, id, late_by)]
     return [row["id"] for row in await conn.fetch(_LOCK_QUEUED, ids)] if ids else []
 
 

@@ -23,9 +23,10 @@ from daemon.api.requests import (
     read,
 )
 from daemon.bus.worker import Clock
-from daemon.operator import campaigns
+from daemon.operator import campaign_standing, campaigns
 from daemon.operator.audience import BadRows
-from daemon.operator.campaigns import STATUSES, Verb
+from daemon.operator.campaign_standing import STATUSES
+from daemon.operator.campaigns import Verb
 from daemon.settings.in_force import InForce
 from daemon.web.problems import problem
 from schemas.api.campaigns import CampaignIn
@@ -69,19 +70,19 @@ class CampaignsApi:
             id, _ = await campaigns.create(self.pool, settings, given, actor=ACTOR, key=key, now=self.now())
         except BadRows as exc:
             return problem(422, str(exc), members={"rows": [one._asdict() for one in exc.rows]})
-        made = await campaigns.show(self.pool, str(id))
+        made = await campaign_standing.show(self.pool, str(id))
         told = {name: made[name] for name in ("id", "name", "recipients", "duplicates")}
         return json_answer(told, status=201)
 
     async def _list(self, request: web.Request) -> web.Response:
-        limit = limit_of(request, PAGE, campaigns.MOST_LISTED)
-        found = await campaigns.listed(self.pool, before=cursor_of(request), limit=limit)
+        limit = limit_of(request, PAGE, campaign_standing.MOST_LISTED)
+        found = await campaign_standing.listed(self.pool, before=cursor_of(request), limit=limit)
         last = found[-1] if len(found) == limit else None
         after = None if last is None else cursor_text(last["created_at"], last["id"])
         return json_answer({"campaigns": found, "next": after})
 
     async def _get(self, request: web.Request) -> web.Response:
-        return json_answer(await campaigns.show(self.pool, request.match_info["id"]))
+        return json_answer(await campaign_standing.show(self.pool, request.match_info["id"]))
 
     async def _move(self, verb: Verb, request: web.Request) -> web.Response:
         name = request.match_info["id"]
@@ -91,7 +92,7 @@ class CampaignsApi:
         status, limit = request.query.get("status"), limit_of(request, PAGE, MOST_ROWS)
         if status is not None and status not in STATUSES:
             raise Refused(problem(400, f"status is none of {', '.join(STATUSES)}"))
-        found = await campaigns.recipients(
+        found = await campaign_standing.recipients(
             self.pool, request.match_info["id"], after=_line(request), status=status, limit=limit
         )
         after = str(found[-1]["line"]) if len(found) == limit else None

@@ -48,7 +48,7 @@ KEY: Final = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 200},
 }
 
-Refs: TypeAlias = Mapping[tuple[type[BaseModel], JsonSchemaMode], dict[str, Any]]
+Refs: TypeAlias = Mapping[tuple[type[Any], JsonSchemaMode], dict[str, Any]]
 """A model, as it is read or as it is given -> the reference to it."""
 
 _PLACE: Final = re.compile(r"\{(\w+)\}")
@@ -177,4 +177,4 @@ def _models(descriptions: Iterable[Description]) -> tuple[Refs, dict[str, Any]]:
             models[told.gives, "serialization"] = None
     refs, schema = models_json_schema(list(models), ref_template="#/components/schemas/{model}")
     found: dict[str, Any] = schema.get("$defs", {})
-    return refs, {name: found[name] for name in sorted(found)}
+    return dict(refs), {name: found[name] for name in sorted(found)}

@@ -18,7 +18,7 @@ from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
 from daemon.cli.screen import progress, say, show_json, show_table
 from daemon.cli.tools import DryRun, Json, NotRead, Text, When, Yes, confirm, opened, operator
-from daemon.operator import campaigns
+from daemon.operator import campaign_standing, campaigns
 from daemon.operator.campaigns import Verb
 from daemon.settings.model import Settings
 from schemas.api.campaigns import CampaignIn
@@ -179,7 +179,7 @@ async def _create(settings: Settings, given: CampaignIn, json: bool, dry_run: bo
         made = await campaigns.plan(pool, settings, given, actor=operator(), key=None, now=utc_now())
         if not dry_run:
             await campaigns.store(pool, made)
-            document = await campaigns.show(pool, str(made.campaign.id))
+            document = await campaign_standing.show(pool, str(made.campaign.id))
     if json and not dry_run:
         show_json(document)
         return
@@ -192,7 +192,7 @@ async def _create(settings: Settings, given: CampaignIn, json: bool, dry_run: bo
 
 async def _move(settings: Settings, name: str, verb: Verb, wait: bool, dry_run: bool, yes: bool) -> None:
     async with opened(settings) as (_, pool):
-        found = await campaigns.show(pool, name)
+        found = await campaign_standing.show(pool, name)
         to_come = sum(found["counts"][status] for status in OPEN[:2])
         question = _question(found, verb, to_come)
         if dry_run:
@@ -217,7 +217,7 @@ async def _wait(pool: Pool, id: str) -> None:
     """Show how far it comes, until it goes on no more."""
     with progress("on their way") as tell:
         while True:
-            found = await campaigns.show(pool, id)
+            found = await campaign_standing.show(pool, id)
             tell(found["recipients"] - sum(found["counts"][status] for status in OPEN), found["recipients"])
             if found["status"] != "running":
                 break
@@ -229,7 +229,7 @@ async def _wait(pool: Pool, id: str) -> None:
 
 async def _status(settings: Settings, name: str, json: bool) -> None:
     async with opened(settings) as (_, pool):
-        found = await campaigns.show(pool, name)
+        found = await campaign_standing.show(pool, name)
     if json:
         show_json(found)
     else:
@@ -238,7 +238,7 @@ async def _status(settings: Settings, name: str, json: bool) -> None:
 
 async def _list(settings: Settings, json: bool) -> None:
     async with opened(settings) as (_, pool):
-        found = await campaigns.listed(pool, before=None, limit=MOST)
+        found = await campaign_standing.listed(pool, before=None, limit=MOST)
     if json:
         show_json(found)
         return
@@ -250,4 +250,4 @@ async def _list(settings: Settings, json: bool) -> None:
 
 async def _report(settings: Settings, name: str, reveal: bool) -> str:
     async with opened(settings) as (_, pool):
-        return await report_of(campaigns.report(pool, name, reveal=reveal, actor=operator()))
+        return await report_of(campaign_standing.report(pool, name, reveal=reveal, actor=operator()))

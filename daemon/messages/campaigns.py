@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from uuid import uuid5
 
@@ -24,7 +25,7 @@ from adapters.postgres.bus import outbox
 from adapters.postgres.campaign_feed import Due, Fed, Going, Skipped, Waiting
 from adapters.postgres.messages import Request
 from daemon.bus.worker import Duty, Outside
-from daemon.messages.campaign_rules import FEW, stride, template_fault, under_way, when
+from daemon.messages.campaign_rules import FEW, When, stride, template_fault, under_way, when
 from daemon.messages.content import kind_of, to_json
 from daemon.messages.quiet_hours import Quiet
 from daemon.messages.requests import OF_CAMPAIGN, event_of
@@ -80,7 +81,7 @@ async def _feed(conn: Connection, campaign: Going, home: str) -> None:
         await campaign_feed.finish(conn, campaign.id, "stopped", reason)
         log.warning("campaign.stopped", campaign=str(campaign.id), provider=campaign.provider, code=code)
         return
-    await campaign_feed.take_back(conn, campaign.id, quiet_by=campaign.now)
+    await campaign_feed.take_back(conn, campaign.id, late_by=campaign.now)
     if campaign.ends_at is not None and campaign.ends_at <= campaign.now:
         await campaign_feed.end_pending(conn, campaign.id, "skipped", OVER)
     going = await campaign_feed.under_way(conn, campaign.id)
@@ -99,25 +100,32 @@ async def _feed(conn: Connection, campaign: Going, home: str) -> None:
 
 
 def decide(campaign: Going, due: Sequence[Due], room: int, home: str) -> _Round:
-    """What becomes of those whose turn it is: at most *room* get a message now. *home*: the zone of people of whose
-    phone none is known."""
-    found = _Round()
-    quiet = _quiet(campaign)
+    """What becomes of those whose turn it is, until *room* of them get a message now. *home*: the zone of people of
+    whose phone none is known."""
+    found, quiet, known = _Round(), _quiet(campaign), dict[tuple[str, ...], When]()
     for one in due:
+        if len(found.fed) == room:
+            break
         if one.opted_out:
             found.skipped.append(Skipped(one.line, OPTED_OUT))
             continue
         zones = () if quiet is None else time_zones_of(Phone.parse_e164(one.phone))
-        at, until = when(campaign.now, quiet, zones, home)
+        if zones not in known:
+            known[zones] = when(campaign.now, quiet, zones, home)
+        at, until = known[zones]
         if at is None or (campaign.ends_at is not None and at >= campaign.ends_at):
             found.skipped.append(Skipped(one.line, NO_SLOT))
         elif at > campaign.now:
             found.waiting.append(Waiting(one.line, at))
-        elif len(found.fed) < room:
+        else:
             request = _request(campaign, one)
             found.requests.append(request)
-            found.fed.append(Fed(one.line, request.id, until))
+            found.fed.append(Fed(one.line, request.id, _earlier(until, campaign.ends_at)))
     return found
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min(filter(None, (one, other)), default=None)
 
 
 def _quiet(campaign: Going) -> Quiet | None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from functools import partial
 from string import Formatter
 from typing import Final, NamedTuple
 
@@ -17,13 +15,10 @@ from pydantic import ValidationError
 from adapters.postgres.audience import FIELDS, Buyer
 from adapters.postgres.campaigns import Recipient
 from adapters.postgres.messages import Request
-from daemon.operator import sending
 from daemon.operator.faults import Unusable
-from daemon.settings.model import Settings
 from schemas.api.campaigns import MOST_RECIPIENTS, CampaignIn, RecipientIn
 from schemas.api.messages import MessageIn
 from schemas.phone import line
-from schemas.templates import Known
 
 PHONE: Final = "phone"
 NAME: Final = "name"
@@ -154,23 +149,15 @@ def _fields(text: str) -> set[str]:
     return {f"{name}{spec}{kind or ''}" for _, name, spec, kind in parts if name is not None}
 
 
-def checked(
-    settings: Settings,
-    given: CampaignIn,
-    rows: Sequence[Row],
-    now: datetime,
-    known: Known | None = None,
-    accounts: Collection[tuple[str, str]] = (),
-) -> Audience:
-    """The people of *rows*, each once. *known*, *accounts*: as `sending.check` has them. Raises: Unusable, where nobody
-    is left; BadRows."""
-    check = partial(sending.check, settings, now=now, known=known, accounts=accounts)
+def checked(given: CampaignIn, rows: Sequence[Row], check: Callable[[MessageIn], Request]) -> Audience:
+    """The people of *rows*, each once. *check*: gives the message as it would be stored, and raises Unusable. Raises:
+    Unusable, where nobody is left; BadRows."""
     if len(rows) > MOST_RECIPIENTS:
         raise Unusable(f"a campaign has at most {MOST_RECIPIENTS} people: make several of it")
     found, wrong, seen = Audience(), [], dict[str, int]()
     for row in rows:
         try:
-            request = _request(check, given, row, rows[0])
+            request = check(_message(given, row, rows[0]))
         except Unusable as exc:
             wrong.append(Wrong(row.line, str(exc)))
             continue
@@ -187,8 +174,8 @@ def checked(
     return found
 
 
-def _request(check: Callable[[MessageIn], Request], given: CampaignIn, row: Row, first: Row) -> Request:
-    """The message to the person of *row*, as it would be stored. Raises: Unusable."""
+def _message(given: CampaignIn, row: Row, first: Row) -> MessageIn:
+    """The message to the person of *row*. Raises: Unusable."""
     if row.variables.keys() != first.variables.keys():
         raise Unusable("its variables are others than those of the first row")
     if empty := [name for name, value in row.variables.items() if not value.strip()]:
@@ -196,15 +183,11 @@ def _request(check: Callable[[MessageIn], Request], given: CampaignIn, row: Row,
     template = {"name": given.template, "language": given.language, "variables": row.variables}
     told = {"to": row.phone, "provider": given.provider, "account": given.account, "template": template}
     try:
-        message = MessageIn.model_validate(told)
+        return MessageIn.model_validate(told)
     except ValidationError as exc:
         error = exc.errors(include_input=False, include_context=False, include_url=False)[0]
         place = ".".join(str(part) for part in error["loc"])[:100].replace("template.variables.", "the variable ")
         raise Unusable(f"{'phone' if place == 'to' else place}: {error['msg']}") from None
-    request = check(message)
-    if request.category == "marketing" and given.category != "marketing":
-        raise Unusable("the template is one of marketing: the campaign needs the category marketing, and consent")
-    return request
 
 
 def _recipient(given: CampaignIn, row: Row, request: Request, person: str) -> Recipient:
@@ -229,7 +212,7 @@ def _require_somebody(given: CampaignIn, found: Audience) -> None:
     if not found.recipients:
         raise Unusable("nobody to send to: there is no row, or nothing that fits")
     if given.category == "marketing" and given.consent is None:
-        raise Unusable("marketing needs consent: fill the column consent, or say how it was obtained with --consent")
+        raise Unusable("marketing needs consent: give it for each person, or for all (--consent): how it was obtained")
     raise Unusable("nobody to send to: none of the people has agreed to get messages")
 
 

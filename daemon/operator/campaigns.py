@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID, uuid4
@@ -16,29 +16,22 @@ from adapters.postgres import audience as stored_audience
 from adapters.postgres import audit_log, campaign_feed, campaigns, credentials
 from adapters.postgres.audience import OrdersQuery
 from adapters.postgres.audit_log import Logged
-from adapters.postgres.bus import pauses
 from adapters.postgres.campaigns import Campaign
-from adapters.postgres.operator import campaigns as stored
+from adapters.postgres.messages import Request
 from adapters.postgres.pool import Connection, Pool
 from daemon.accounts import CGB, limit_of
 from daemon.messages.quiet_hours import USUAL, quiet_of
 from daemon.messages.wiring import lacking
+from daemon.operator import sending
 from daemon.operator.audience import Audience, Row, checked, rows_of_csv, rows_of_list, rows_of_orders
-from daemon.operator.faults import Conflict, NotThere, Unusable
-from daemon.operator.keys import masked_key
+from daemon.operator.campaign_standing import find, show
+from daemon.operator.faults import Conflict, Unusable
 from daemon.operator.templates import known_for
 from daemon.settings.model import Settings
 from schemas.api.campaigns import MOST_RECIPIENTS, CampaignIn
+from schemas.api.messages import MessageIn
 
 Verb: TypeAlias = Literal["start", "pause", "resume", "stop"]
-
-STATUSES: Final = (
-    "pending", "queued", "sending", "sent", "delivered", "read", "played", "failed", "uncertain", "skipped", "canceled",
-)  # fmt: skip
-"""How a recipient may stand, in the order of the reports."""
-
-MOST_LISTED: Final = 200
-_LATEST: Final = datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1)
 
 _SHARE: Final = 0.5
 _FASTEST: Final = 20.0
@@ -57,10 +50,6 @@ _TO: Final[dict[Verb, campaigns.Status]] = {
     "resume": "running",
     "stop": "stopped",
 }
-
-
-class NoSuchCampaign(NotThere):
-    """There is no campaign of this id or name."""
 
 
 class CampaignTaken(Conflict):
@@ -97,7 +86,14 @@ async def plan(
     rows = await _rows(pool, settings, given)
     known = await known_for(pool, settings, given.provider, given.account, given.template)
     accounts = await credentials.names(pool)
-    people = await asyncio.to_thread(checked, settings, given, rows, now, known, accounts)
+
+    def check(message: MessageIn) -> Request:
+        request = sending.check(settings, message, now, known=known, accounts=accounts)
+        if request.category == "marketing" and given.category != "marketing":
+            raise Unusable("the template is one of marketing: the campaign needs the category marketing, and consent")
+        return request
+
+    people = await asyncio.to_thread(checked, given, rows, check)
     campaign = Campaign(
         id=uuid4(),
         name=given.name,
@@ -186,14 +182,20 @@ def _digest(given: CampaignIn) -> bytes:
 async def move(pool: Pool, settings: Settings, name: str, verb: Verb, actor: str) -> dict[str, Any]:
     """Start, pause, resume or stop a campaign; returns it as it stands then. Raises: NoSuchCampaign; NotMoved;
     Unusable, where its provider is not configured."""
-    found = await _find(pool, name)
-    if verb in ("start", "resume") and (missing := lacking(settings, found["provider"])):
-        raise Unusable(f"provider {found['provider']} is not configured: set {', '.join(missing)}")
+    found = await find(pool, name)
+    if verb in ("start", "resume"):
+        _require_account(settings, found["provider"])
     async with pool.acquire() as conn, conn.transaction():
         status = await campaigns.lock(conn, found["id"])
         if status != _TO[verb] or verb in ("start", "stop"):
             await _move(conn, found["id"], verb, status or "gone", actor)
     return await show(pool, str(found["id"]))
+
+
+def _require_account(settings: Settings, provider: str) -> None:
+    """Raises: Unusable."""
+    if missing := lacking(settings, provider):
+        raise Unusable(f"provider {provider} is not configured: set {', '.join(missing)}")
 
 
 async def _move(conn: Connection, id: UUID, verb: Verb, status: str, actor: str) -> None:
@@ -217,82 +219,3 @@ _DONE: Final[dict[Verb, str]] = {"start": "started", "pause": "paused", "resume"
 
 async def _log(conn: Connection, actor: str, done: str, id: UUID, detail: dict[str, Any]) -> None:
     await audit_log.add(conn, [Logged(actor, f"campaign.{done}", f"campaign:{id}", detail)])
-
-
-async def _find(pool: Pool, name: str) -> dict[str, Any]:
-    found = await stored.find(pool, name)
-    if found is None:
-        raise NoSuchCampaign("there is no campaign of this id or name: see `ferryman campaign list`")
-    return found
-
-
-async def show(pool: Pool, name: str) -> dict[str, Any]:
-    """The campaign as JSON: its counts, errors, what waits and why. Raises: NoSuchCampaign."""
-    found = await _find(pool, name)
-    counts = (await stored.counts(pool, [found["id"]]))[found["id"]]
-    pace = await stored.fed_last_minute(pool, found["id"])
-    left = counts.get("pending", 0)
-    return _document(found, counts) | {
-        "errors": await stored.errors(pool, found["id"]),
-        "waits": await _waits(pool, found, counts),
-        "per_minute": pace,
-        "left_s": round(left / (pace / 60)) if left and pace and found["status"] == "running" else None,
-    }
-
-
-def _document(found: dict[str, Any], counts: dict[str, int]) -> dict[str, Any]:
-    start, end = found["quiet_from"], found["quiet_to"]
-    members = {name: value for name, value in found.items() if name not in ("quiet_from", "quiet_to")}
-    return members | {
-        "id": str(found["id"]),
-        "quiet": None if start is None else f"{start:%H:%M}-{end:%H:%M}",
-        "recipients": sum(counts.values()),
-        "counts": {status: counts.get(status, 0) for status in STATUSES},
-    }
-
-
-async def _waits(pool: Pool, found: dict[str, Any], counts: dict[str, int]) -> list[dict[str, Any]]:
-    """How many wait, for what, and until when where that is known."""
-    pending, provider = counts.get("pending", 0), found["provider"]
-    waits: list[dict[str, Any]] = []
-    if found["status"] == "running":
-        quiet, until = await stored.quiet(pool, found["id"])
-        waits += [{"count": quiet, "why": "quiet hours", "until": until}] if quiet else []
-        why = "their turn, at the campaign's rate"
-        if provider in await pauses.paused(pool):
-            why = f"{provider} is paused: `ferryman resume {provider}`"
-        waits += [{"count": pending - quiet, "why": why, "until": None}] if pending > quiet else []
-        for count, error in await stored.queued(pool, found["id"]):
-            waits.append({"count": count, "why": error or f"their turn at {provider}", "until": None})
-    elif pending:
-        verb = "start" if found["status"] == "draft" else "resume"
-        why = f"the campaign is {found['status']}: `ferryman campaign {verb}`"
-        waits.append({"count": pending, "why": why, "until": None})
-    return waits
-
-
-async def listed(pool: Pool, *, before: tuple[datetime, UUID] | None, limit: int) -> list[dict[str, Any]]:
-    """Campaigns with their counts, newest first."""
-    found = await stored.listed(pool, before or _LATEST, min(limit, MOST_LISTED))
-    counts = await stored.counts(pool, [one["id"] for one in found])
-    return [_document(one, counts[one["id"]]) for one in found]
-
-
-async def recipients(pool: Pool, name: str, *, after: int, status: str | None, limit: int) -> list[dict[str, Any]]:
-    """Its recipients behind the line *after*. Raises: NoSuchCampaign."""
-    found = await _find(pool, name)
-    return [_shown(one) for one in await stored.recipients(pool, found["id"], after, status, limit)]
-
-
-def _shown(one: dict[str, Any]) -> dict[str, Any]:
-    return one | {"message_id": None if one["message_id"] is None else str(one["message_id"])}
-
-
-async def report(pool: Pool, name: str, *, reveal: bool, actor: str) -> AsyncIterator[dict[str, Any]]:
-    """Every recipient. *reveal*: with their phones whole, which is written down. Raises: NoSuchCampaign."""
-    found = await _find(pool, name)
-    if reveal:
-        async with pool.acquire() as conn, conn.transaction():
-            await _log(conn, actor, "revealed", found["id"], {})
-    async for one in stored.all_recipients(pool, found["id"]):
-        yield _shown(one) if reveal else _shown(one) | {"phone": masked_key(one["phone"])}

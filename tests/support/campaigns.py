@@ -57,10 +57,10 @@ def outside_of(db: Pool, settings: Settings = SETTINGS) -> Outside:
     )
 
 
-async def fed(db: Pool, lacking: tuple[str, ...] = ()) -> None:
+async def fed(db: Pool, *, configured: bool = True) -> None:
     """One round of the feeder, a second after the last one by the rates of the campaigns."""
     await db.execute("UPDATE campaigns SET next_at = next_at - interval '1 second'")
-    (duty,) = feeder.duties(outside_of(db), lambda provider, account: provider not in lacking)
+    (duty,) = feeder.duties(outside_of(db), lambda *account: configured and account == ("meta", "default"))
     await duty.act()
 
 

@@ -42,7 +42,7 @@ CREATE TABLE campaign_recipients (
     error_code text,
     message_id uuid REFERENCES messages (id) ON DELETE SET NULL,
     not_before timestamptz NOT NULL DEFAULT '-infinity',    -- the quiet hours of a pending one last so long
-    not_after timestamptz NOT NULL DEFAULT 'infinity',      -- then those of a queued one begin
+    not_after timestamptz NOT NULL DEFAULT 'infinity',      -- then it is too late for a queued one: they begin
     feeds int NOT NULL DEFAULT 0,               -- how often a message was queued for it; pauses take queued ones back
     fed_at timestamptz,
     updated_at timestamptz NOT NULL DEFAULT now(),

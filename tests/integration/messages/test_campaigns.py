@@ -19,7 +19,7 @@ from adapters.postgres.pool import Pool
 from daemon.messages import delivery_status, outbound
 from daemon.messages.campaign_rules import FEW
 from daemon.messages.requests import CAMPAIGNS
-from daemon.operator import campaigns
+from daemon.operator import campaign_standing, campaigns
 from daemon.operator.campaigns import NotMoved
 from daemon.operator.faults import Unusable
 from schemas.envelope import Event
@@ -69,7 +69,7 @@ async def test_a_draft_sends_nothing_and_a_started_one_to_each_once(db: Pool) ->
     await moved(db, id, "start")
     await rounds(db, id)
     assert await standing(db, id) == {"sent": 40}
-    found = await campaigns.show(db, str(id))
+    found = await campaign_standing.show(db, str(id))
     assert (found["status"], found["counts"]["sent"], found["recipients"]) == ("done", 40, 40)
     rows = await db.fetch("SELECT phone, purpose, category, content->>'name' AS name FROM messages")
     assert sorted(row["phone"] for row in rows) == [phone(n) for n in range(40)]
@@ -109,7 +109,7 @@ async def test_the_rate_and_the_number_under_way_are_kept(db: Pool) -> None:
         await fed(db)
     assert await standing(db, slow) == {"queued": 1, "pending": 2}
     assert (await standing(db, fast))["queued"] == 100
-    found = await campaigns.show(db, str(slow))
+    found = await campaign_standing.show(db, str(slow))
     assert found["per_minute"] == 1
     assert [(one["count"], one["why"]) for one in found["waits"]] == [
         (2, "their turn, at the campaign's rate"),
@@ -169,7 +169,7 @@ async def test_a_template_that_is_refused_to_all_stops_the_campaign_after_a_few(
         await fed(db)
         for message in await queued(db, id):
             await end(db, message, "failed", "meta-132001")
-    found = await campaigns.show(db, str(id))
+    found = await campaign_standing.show(db, str(id))
     assert (found["status"], "132001" in found["reason"]) == ("stopped", True)
     assert found["counts"]["failed"] < 3 * FEW
     assert found["counts"]["failed"] + found["counts"]["pending"] == 200
@@ -217,7 +217,7 @@ async def test_people_who_cannot_be_reached_stop_no_campaign(db: Pool) -> None:
         await end(db, message, "failed", "meta-131026")
     await rounds(db, id)
     assert await standing(db, id) == {"failed": 30}
-    assert (await campaigns.show(db, str(id)))["status"] == "done"
+    assert (await campaign_standing.show(db, str(id)))["status"] == "done"
 
 
 async def test_a_stop_of_a_person_counts_while_the_campaign_runs(db: Pool) -> None:
@@ -230,7 +230,7 @@ async def test_a_stop_of_a_person_counts_while_the_campaign_runs(db: Pool) -> No
     await db.execute("UPDATE campaigns SET rate = $1", FASTEST)
     await rounds(db, id)
     assert await standing(db, id) == {"sent": 11, "skipped": 1}, "a stop of marketing leaves others"
-    found = await campaigns.show(db, str(id))
+    found = await campaign_standing.show(db, str(id))
     assert "opted out" in found["errors"][0]["error"]
 
 
@@ -247,7 +247,7 @@ async def test_quiet_hours_that_begin_take_queued_messages_back(db: Pool) -> Non
     await fed(db)
     assert await standing(db, id) == {"pending": 3}
     assert await db.fetchval("SELECT count(*) FROM messages") == 0
-    (wait,) = (await campaigns.show(db, str(id)))["waits"]
+    (wait,) = (await campaign_standing.show(db, str(id)))["waits"]
     assert (wait["count"], wait["why"]) == (3, "quiet hours")
     assert timedelta(minutes=50) < wait["until"] - await db.fetchval("SELECT now()") <= timedelta(hours=1)
 
@@ -255,7 +255,11 @@ async def test_quiet_hours_that_begin_take_queued_messages_back(db: Pool) -> Non
 async def test_its_end_skips_whoever_has_not_had_their_turn(db: Pool) -> None:
     id = await made(db)
     await moved(db, id, "start")
+    await db.execute("UPDATE campaigns SET ends_at = now() + interval '1 day', rate = 1")
+    await fed(db)
+    assert await standing(db, id) == {"queued": 2, "pending": 1}
     await db.execute("UPDATE campaigns SET ends_at = now() - interval '1 second'")
+    await db.execute("UPDATE campaign_recipients SET not_after = now() - interval '1 second' WHERE status = 'queued'")
     await fed(db)
     assert await standing(db, id) == {"skipped": 3}
     assert await db.fetchval("SELECT status FROM campaigns") == "done"
@@ -264,7 +268,7 @@ async def test_its_end_skips_whoever_has_not_had_their_turn(db: Pool) -> None:
 async def test_a_provider_that_is_not_configured_loses_nobody(db: Pool) -> None:
     id = await made(db)
     await moved(db, id, "start")
-    await fed(db, lacking=("meta",))
+    await fed(db, configured=False)
     assert await standing(db, id) == {"pending": 3}
 
 
@@ -338,7 +342,7 @@ async def test_two_spellings_of_one_number_are_one_message(db: Pool) -> None:
     id = await made(db, csv="\ufeff" + text)
     rows = await db.fetch("SELECT line, name, variables->>'1' AS one FROM campaign_recipients ORDER BY line")
     assert [tuple(row) for row in rows] == [(2, "Ana", "a"), (5, "Noa", "c")]
-    found = await campaigns.show(db, str(id))
+    found = await campaign_standing.show(db, str(id))
     assert (found["recipients"], found["duplicates"]) == (2, 2)
 
 
@@ -346,7 +350,7 @@ async def test_who_has_not_agreed_to_marketing_gets_none(db: Pool) -> None:
     text = "phone,1,consent\n+972505550141,a,web form 2026\n+972505550142,b,\n+972505550143,c,no\n"
     id = await made(db, csv=text, category="marketing")
     assert await standing(db, id) == {"pending": 1, "skipped": 2}
-    (error,) = (await campaigns.show(db, str(id)))["errors"]
+    (error,) = (await campaign_standing.show(db, str(id)))["errors"]
     assert (error["count"], "consent" in error["error"]) == (2, True)
     all_of_them = await made(db, "all", csv=text, category="marketing", consent="the shop's list of 2026")
     assert await standing(db, all_of_them) == {"pending": 2, "skipped": 1}, "a no of the person's own stays one"
@@ -356,7 +360,7 @@ async def test_who_has_not_agreed_to_marketing_gets_none(db: Pool) -> None:
 
 async def test_marketing_has_quiet_hours_where_nothing_else_is_said(db: Pool) -> None:
     told = {"quiet": None, "consent": "asked"}
-    found = [await campaigns.show(db, str(await made(db, one, category=one, **told))) for one in _CATEGORIES]
+    found = [await campaign_standing.show(db, str(await made(db, one, category=one, **told))) for one in _CATEGORIES]
     assert [one["quiet"] for one in found] == [None, "21:00-09:00"]
 
 
@@ -381,7 +385,7 @@ async def test_buyers_of_stored_orders_are_asked_by_their_newest_order(db: Pool)
         (phone(2), "Buyer 2", "order IL2", "skipped"),
         (phone(3), "Buyer 3", "order IL3", "pending"),
     ]
-    assert "consent" in (await campaigns.show(db, str(id)))["errors"][0]["error"]
+    assert "consent" in (await campaign_standing.show(db, str(id)))["errors"][0]["error"]
     assert [len(await buyers(db, OrdersQuery(branch="il"), one, 9)) for one in (None, ["il"], ["se"])] == [3, 3, 0]
 
 
@@ -401,4 +405,4 @@ async def test_a_name_stands_for_one_campaign(db: Pool) -> None:
     await made(db)
     with pytest.raises(campaigns.CampaignTaken):
         await made(db)
-    assert (await campaigns.show(db, "news"))["recipients"] == 3
+    assert (await campaign_standing.show(db, "news"))["recipients"] == 3

@@ -136,6 +136,12 @@ def test_a_message_is_the_person_s_alone_and_its_event_each_time_another() -> No
     assert max(Counter(others).values()) == 1
 
 
+def test_a_message_that_is_queued_is_taken_back_when_the_campaign_ends() -> None:
+    soon = NOW + HOUR
+    assert decide(going(ends_at=soon), [due(1)], 5, "UTC").fed[0].not_after == soon
+    assert decide(going(ends_at=soon, quiet_from=None), [due(1)], 5, "UTC").fed[0].not_after == soon
+
+
 def test_without_quiet_hours_nobody_waits() -> None:
     found = decide(going(quiet_from=None, quiet_to=None, now=NOW + 8 * HOUR), [due(1)], 5, "UTC")
     assert [(one.line, one.not_after) for one in found.fed] == [(1, None)]
