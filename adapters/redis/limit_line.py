@@ -81,6 +81,7 @@ class Scope:
         self.places: deque[Place] = deque()
         self._lines: dict[Priority, list[Ticket]] = {"live": [], "bulk": []}
         self._timer: asyncio.TimerHandle | None = None
+        self._fires_at = math.inf
         self._bulk_next = 0.0
         self._refusals = 0
         self._refused_at = -FORGET_S
@@ -145,11 +146,12 @@ class Scope:
         if in_s == math.inf:
             return
         loop = asyncio.get_running_loop()
+        at = loop.time() + in_s
         if self._timer is not None:
-            if self._timer.when() <= loop.time() + in_s:
+            if self._fires_at <= at:  # not `when` of the timer: uvloop's for a call that is due at once has none
                 return
             self._timer.cancel()
-        self._timer = loop.call_later(in_s, self._fire, act)
+        self._timer, self._fires_at = loop.call_later(in_s, self._fire, act), at
 
     def _fire(self, act: Callable[[], None]) -> None:
         self._timer = None

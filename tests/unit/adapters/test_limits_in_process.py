@@ -8,6 +8,7 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 
+from adapters.redis.limit_line import Scope, ticket
 from adapters.redis.limits import RateLimiter, Ticket
 from adapters.redis.streams import client
 from schemas.errors import Transient
@@ -198,3 +199,19 @@ async def test_scopes_without_places_and_pauses_are_forgotten(clock: Clock) -> N
     assert len(limit._scopes) <= 4096
     with pytest.raises(Transient):
         await limit.acquire("paused")
+
+
+def test_a_place_that_is_due_at_once_is_called_on_every_event_loop() -> None:
+    """uvloop's handle of a call without a delay does not tell when it fires."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def two_at_once() -> None:
+        scope, calls = Scope(), [ticket(SCOPE, "live", 0.0) for _ in range(2)]
+        for mine in calls:
+            mine.due = 0.0
+            scope.stand(mine)
+            scope.arm(1.0, lambda: scope.call(1.0))
+        await asyncio.gather(*(mine.called for mine in calls))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(two_at_once())
