@@ -1,5 +1,5 @@
-"""The simulator of Meta as a process of its own, for `tests.bench.meta_sends`: it answers each send after as many seconds
-as its argument says, and keeps the time of each."""
+"""The simulator of Meta as a process of its own, for `tests.bench.meta_sends`: it answers each send after as many
+seconds as its argument says, and keeps the time of each."""
 
 from __future__ import annotations
 
