@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from adapters.postgres import messages
+from adapters.postgres import holds, messages
 from adapters.postgres.messages import Asked, MessageState
 from adapters.registry import SENDERS
-from daemon.accounts import CGB, META, SCOPES, TWILIO, WHAPI, gate_to
+from daemon.accounts import CGB, META, PAIRS, SCOPES, TWILIO, WHAPI, gate_to, pair_limit
 from daemon.bus.batcher import Batcher
-from daemon.bus.worker import Domain, Outside
+from daemon.bus.worker import Domain, Duty, Outside
+from daemon.messages.metrics import METRICS
 from daemon.messages.scheduling import duties
+from daemon.messages.stops import told_stops
 
 if TYPE_CHECKING:
     from adapters.ports import Sender
     from adapters.postgres.pool import Pool
+    from adapters.redis.pair_limit import PairLimit
     from daemon.settings.model import Settings
 
 CHANNELS: Final = (CGB, META, TWILIO, WHAPI)
@@ -35,13 +38,16 @@ _SYSTEMS: Final = {CGB: "CGB", META: "Meta", TWILIO: "Twilio", WHAPI: "Whapi"}
 class MessageDeps:
     """The outside as the handlers of this domain see it. *senders*: by provider and account. *state*: answers how a
     message stands. *claim*, *unclaim*: as `adapters.postgres.messages` has them. *requeue*: queues a message anew that
-    has failed; whether that was done."""
+    has failed; whether that was done. *pairs*: provider -> its limit of messages to one person, where it has one.
+    *uncorrelated*: as `adapters.postgres.holds` has it."""
 
     senders: Mapping[tuple[str, str], Sender]
     state: Callable[[Asked], Awaitable[MessageState]]
     claim: Callable[[UUID], Awaitable[int | None]]
     unclaim: Callable[[UUID, int, str], Awaitable[None]]
     requeue: Callable[[UUID], Awaitable[bool]]
+    pairs: Mapping[str, PairLimit]
+    uncorrelated: Callable[[UUID, str], Awaitable[bool]]
 
 
 @asynccontextmanager
@@ -53,7 +59,15 @@ async def _opened(outside: Outside) -> AsyncIterator[MessageDeps]:
         claim=partial(messages.claim, outside.pool),
         unclaim=partial(messages.unclaim, outside.pool),
         requeue=partial(_requeue, outside.pool),
+        pairs={name: pair_limit(outside, name) for name in PAIRS},
+        uncorrelated=partial(holds.uncorrelated, outside.pool, told=_told_of_cgb(outside.settings)),
     )
+
+
+def _told_of_cgb(settings: Settings) -> bool:
+    """Whether statuses of the number of Meta behind CGB may come to us."""
+    unsigned = {"meta", "360dialog"} & set(settings.ferryman_allow_unsigned)
+    return bool(settings.meta_app_secret or settings.dialog360_webhook_secret or unsigned)
 
 
 async def _requeue(pool: Pool, id: UUID) -> bool:
@@ -109,6 +123,14 @@ def _account(outside: Outside, provider: str) -> Mapping[str, str]:
     return values
 
 
+def _duties(outside: Outside) -> Sequence[Duty]:
+    return (*duties(outside), told_stops(outside))
+
+
 MESSAGES: Final[Domain[MessageDeps]] = Domain(
-    name="messages", opened=_opened, scopes={name: SCOPES[name] for name in CHANNELS}, duties=duties
+    name="messages",
+    opened=_opened,
+    metrics=METRICS,
+    scopes={name: SCOPES[name] for name in CHANNELS},
+    duties=_duties,
 )

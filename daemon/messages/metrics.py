@@ -1,0 +1,17 @@
+"""What the messages domain counts and measures."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daemon.bus.metrics import OF_ALL
+from daemon.telemetry.declared import Declared
+
+METRICS: Final = (
+    Declared(
+        "ferryman_templates_stopped",
+        "gauge",
+        f"Templates that the provider takes no messages of for now; their messages wait. {OF_ALL}",
+        ("provider",),
+    ),
+)
