@@ -100,6 +100,13 @@ def judge(reply: Reply, *, private: Iterable[str], now: datetime) -> Taken:
     return Taken(sid.strip())
 
 
+def failure_of(reply: Reply) -> FerrymanError:
+    """The error for an answer to a read that says no: nothing has happened by it. Twilio's words are not kept."""
+    error = _failure(reply.status, _parsed(reply.body), (), retry_after(reply.headers, datetime.now(UTC)))
+    error.said = ""
+    return coded(Transient(str(error)), error.code) if isinstance(error, Uncertain) else error
+
+
 def _failure(status: int, data: Mapping[str, Any], private: Iterable[str], wait_s: float | None) -> FerrymanError:
     """The error for an answer that says no."""
     theirs = _code(data)

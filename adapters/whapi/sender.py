@@ -4,12 +4,14 @@ as a message of our own (see the source)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from adapters.gate import Gate
 from adapters.http import coded
 from adapters.ports import Claim
 from adapters.whapi.client import WhapiCalls
+from adapters.whapi.looking import look_for
 from schemas.errors import Refused, Uncertain
 from schemas.messages import Choice, Choices, Content, Media, OutboundMessage, Taken, Template, Text
 
@@ -73,6 +75,10 @@ class WhapiSender:
         chat = taken.get("chat_id")
         person = isinstance(chat, str) and chat.endswith(_PERSON)
         return Taken(taken["id"].strip(), chat.removesuffix(_PERSON) if person else None)
+
+    async def look_for(self, message: OutboundMessage, since: datetime) -> Taken | None:
+        """See `Reconciler`."""
+        return await look_for(self._calls, f"{message.to.digits}{_PERSON}", message.content, since)
 
 
 def _request(message: OutboundMessage) -> tuple[str, dict[str, Any]]:

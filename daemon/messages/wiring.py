@@ -16,6 +16,7 @@ from daemon.accounts import CGB, META, PAIRS, SCOPES, TWILIO, WHAPI, gate_to, pa
 from daemon.bus.batcher import Batcher
 from daemon.bus.worker import Domain, Duty, Outside
 from daemon.messages.metrics import METRICS
+from daemon.messages.reconciling import reconciling
 from daemon.messages.scheduling import duties
 from daemon.messages.stops import told_stops
 
@@ -54,7 +55,7 @@ class MessageDeps:
 async def _opened(outside: Outside) -> AsyncIterator[MessageDeps]:
     states: Batcher[Asked, MessageState] = Batcher(partial(messages.states, outside.pool))
     yield MessageDeps(
-        senders={(name, DEFAULT): _sender(outside, name) for name in configured(outside.settings)},
+        senders=_senders(outside),
         state=states.submit,
         claim=partial(messages.claim, outside.pool),
         unclaim=partial(messages.unclaim, outside.pool),
@@ -102,6 +103,10 @@ _NEEDS: Final[Mapping[str, Mapping[str, str]]] = {
 _SECRETS: Final = frozenset({"cgb_api_key", "meta_access_token", "twilio_auth_token", "whapi_token"})
 
 
+def _senders(outside: Outside) -> Mapping[tuple[str, str], Sender]:
+    return {(name, DEFAULT): _sender(outside, name) for name in configured(outside.settings)}
+
+
 def _sender(outside: Outside, provider: str) -> Sender:
     return SENDERS[provider]()(
         gate_to(outside, provider, _SYSTEMS[provider]),
@@ -124,7 +129,8 @@ def _account(outside: Outside, provider: str) -> Mapping[str, str]:
 
 
 def _duties(outside: Outside) -> Sequence[Duty]:
-    return (*duties(outside), told_stops(outside))
+    looking = _senders(outside)
+    return (*duties(outside), told_stops(outside), reconciling(outside.pool, lambda: looking, outside.now))
 
 
 MESSAGES: Final[Domain[MessageDeps]] = Domain(
