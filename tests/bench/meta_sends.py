@@ -16,34 +16,18 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
-from uuid import uuid4
 
-from adapters.channel import Channels
-from adapters.http import open_session
-from adapters.postgres import messages
-from adapters.postgres.bus import epochs
-from adapters.postgres.messages import Request
-from adapters.postgres.pool import Pool, connect
-from adapters.redis import streams
-from adapters.redis.streams import Streams, stream_key
-from daemon.app import declared
-from daemon.bus.consumer import Consumer
-from daemon.bus.worker import Outside, utc_now
-from daemon.messages.outbound import WORKER
-from daemon.messages.requests import event_id_of, event_of
-from daemon.messages.wiring import MESSAGES
+from adapters.postgres.pool import connect
 from daemon.process import settle_memory
 from daemon.settings.model import Settings
-from daemon.telemetry.metrics import Metrics
-from daemon.workers import WORKERS
-from schemas.envelope import Event
+from schemas.messages import Template
 from tests.bench.rig import Addresses, Figure, Helper, helper, main, stores
-from tests.support.bus import FixedLeases, make_shared
+from tests.support.message_worker import MessageWorker, message_worker
 
 ANSWER_S: Final = 0.1
-PARTITIONS: Final = 16
+TEMPLATE: Final = Template("order_confirmation", "he", {"1": "Noa"})
 MESSAGES_SENT: Final = 1600
 BURST: Final = 45
 PAIRED: Final = 60
@@ -57,65 +41,19 @@ _PAIRED_PHONE: Final = "+972505550199"
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """The stores, the simulator, and what the worker is given."""
+    """The worker's surroundings, and the simulator."""
 
-    pool: Pool
-    bus: Streams
-    redis_url: str
+    worker: MessageWorker
     number: Helper
-    outside: Outside
 
     async def ask(self, phones: Sequence[str]) -> None:
-        """Ask for a message to each of *phones*, and hand all to the worker."""
-        made = [_request(phone) for phone in phones]
-        async with self.pool.acquire() as conn, conn.transaction():
-            for request in made:
-                await messages.request(conn, request)
-        await self.bus.append([_event(request) for request in made])
-
-    @asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
-        """The worker at work."""
-        owned = FixedLeases(await epochs.take(self.pool, WORKER.name, range(PARTITIONS), "bench"))
-        reads = streams.client(self.redis_url, timeout_s=6.0, connections=1)
-        try:
-            async with MESSAGES.opened(self.outside) as deps:
-                channels, settings = self.outside.channels, self.outside.settings
-                shared = make_shared(self.pool, self.bus, owned, settings=settings, channels=channels)
-                shared = replace(shared, metrics=self.outside.metrics)
-                consumer = Consumer(WORKER, deps, shared, Streams(reads, PARTITIONS))
-                running = asyncio.create_task(consumer.run())
-                try:
-                    yield
-                finally:
-                    consumer.stop()
-                    await running
-        finally:
-            await reads.aclose()
+        """Ask for a message to each of *phones*."""
+        await self.worker.ask("meta", phones, lambda _: TEMPLATE)
 
     async def all_sent(self, count: int) -> None:
         """Wait until the simulator has taken so many."""
         while (await self.number.ask())["performed"] < count:
             await asyncio.sleep(0.2)
-
-
-def _request(phone: str) -> Request:
-    id = uuid4()
-    content = {"name": "order_confirmation", "language": "he", "variables": {"1": "Noa"}}
-    return Request(
-        id=id,
-        provider="meta",
-        account="default",
-        phone=phone,
-        kind="template",
-        content=content,
-        purpose="bench",
-        event_id=event_id_of(id),
-    )
-
-
-def _event(request: Request) -> Event:
-    return event_of(request, utc_now())
 
 
 def _phone(n: int) -> str:
@@ -127,7 +65,6 @@ def _phone(n: int) -> str:
 async def rig(addresses: Addresses) -> AsyncIterator[Rig]:
     async with (
         helper("tests.bench.meta_number", str(ANSWER_S)) as number,
-        open_session() as session,
         connect(addresses.database_url) as pool,
     ):
         account = await number.ask()
@@ -135,31 +72,15 @@ async def rig(addresses: Addresses) -> AsyncIterator[Rig]:
             meta_graph_url=account["url"],
             meta_phone_number_id=account["phone_number_id"],
             meta_access_token=account["token"],
-            messages_default_provider="meta",
         )
-        redis = streams.client(addresses.redis_url, timeout_s=2.0, connections=64)
-        bus = Streams(redis, PARTITIONS)
-        await bus.ensure_groups(WORKER.name, [stream_key("messages", p) for p in range(PARTITIONS)])
-        outside = Outside(
-            settings=settings,
-            secret=lambda name: account["token"],
-            pool=pool,
-            redis=redis,
-            session=session,
-            channels=Channels(["meta"]),
-            metrics=Metrics(declared(WORKERS), workers=[WORKER.name], sources=["meta"], providers=["meta"]),
-            now=utc_now,
-        )
-        settle_memory()
-        try:
-            yield Rig(pool, bus, addresses.redis_url, number, outside)
-        finally:
-            await redis.aclose()
+        async with message_worker(addresses.redis_url, pool, settings) as worker:
+            settle_memory()
+            yield Rig(worker, number)
 
 
 async def sustained(rig: Rig) -> list[Figure]:
     await rig.ask([_phone(n) for n in range(MESSAGES_SENT)])
-    async with rig.working():
+    async with rig.worker.working():
         cpu = time.process_time()
         await rig.all_sent(MESSAGES_SENT)
         cpu = time.process_time() - cpu
@@ -177,7 +98,7 @@ async def sustained(rig: Rig) -> list[Figure]:
 async def paired(rig: Rig) -> list[Figure]:
     await rig.number.ask(forget=True, pair_burst=BURST)
     asked_at: dict[str, float] = {}
-    async with rig.working():
+    async with rig.worker.working():
         await rig.ask([_PAIRED_PHONE] * PAIRED)
         for n in range(OTHERS_PER_S * OTHERS_S):
             phone = _phone(10_000 + n)
