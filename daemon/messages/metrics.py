@@ -14,4 +14,11 @@ METRICS: Final = (
         f"Templates that the provider takes no messages of for now; their messages wait. {OF_ALL}",
         ("provider",),
     ),
+    Declared(
+        "ferryman_rate_limit",
+        "gauge",
+        "Requests a second that the provider's rate limit allows now: a refusal halves it, and it grows back."
+        f" {OF_ALL}",
+        ("provider",),
+    ),
 )

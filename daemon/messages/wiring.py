@@ -18,7 +18,7 @@ from daemon.bus.worker import Domain, Duty, Outside
 from daemon.messages.metrics import METRICS
 from daemon.messages.reconciling import reconciling
 from daemon.messages.scheduling import duties
-from daemon.messages.stops import told_stops
+from daemon.messages.stops import told_limits, told_stops
 
 if TYPE_CHECKING:
     from adapters.ports import Sender
@@ -130,7 +130,12 @@ def _account(outside: Outside, provider: str) -> Mapping[str, str]:
 
 def _duties(outside: Outside) -> Sequence[Duty]:
     looking = _senders(outside)
-    return (*duties(outside), told_stops(outside), reconciling(outside.pool, lambda: looking, outside.now))
+    return (
+        *duties(outside),
+        told_stops(outside),
+        told_limits(outside, configured(outside.settings)),
+        reconciling(outside.pool, lambda: looking, outside.now),
+    )
 
 
 MESSAGES: Final[Domain[MessageDeps]] = Domain(
