@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from multidict import MultiMapping
 
 from adapters.json_guard import parse_object
 from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
 from schemas.envelope import Event
-from schemas.errors import FerrymanError, Malformed
+from schemas.errors import FerrymanError, Malformed, Transient
 from schemas.messages import Content, OutboundMessage, Taken
 from schemas.phone import Phone
 from schemas.templates import TemplateDefinition
@@ -129,6 +129,27 @@ class Sender(Protocol):
         *claim* is awaited right before the first byte of that call, when its place at the rate limit is taken: what is
         raised before it has cost nothing. Raises: Transient (nothing was sent), Uncertain (it may have been), Refused
         (never), ChannelDown, NotSent; what *claim* raises.
+        """
+        ...
+
+
+class Several(Transient):
+    """More than one message of the provider's list may be the one that was looked for: *candidates*."""
+
+    def __init__(self, text: str, candidates: Sequence[Taken]) -> None:
+        super().__init__(text)
+        self.candidates = tuple(candidates)
+
+
+@runtime_checkable
+class Reconciler(Protocol):
+    """What a sender offers besides whose provider lists the messages that it has taken."""
+
+    async def look_for(self, message: OutboundMessage, since: datetime) -> Taken | None:
+        """Whether the provider has taken *message*, whose call began at *since* and whose answer was lost; reads only.
+        None: its list is complete for that time and does not have the message.
+
+        Raises: Transient where that cannot be told now, Several where more than one may be it; ChannelDown, NotSent.
         """
         ...
 

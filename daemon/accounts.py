@@ -13,6 +13,7 @@ from schemas.credentials import DEFAULT
 
 if TYPE_CHECKING:
     from adapters.gate import Gate
+    from adapters.redis.pair_limit import PairLimit
     from daemon.settings.model import Settings
 
 CGB: Final = "cgb"
@@ -50,6 +51,11 @@ class Limit(NamedTuple):
     window_s: float
 
 
+PAIRS: Final = {META: (6.0, 45, 5.0)}
+"""Channel -> how often it takes a message to one person: one in 6 seconds, and up to 45 at once within 6 seconds, which
+are paid for afterwards. The burst ends a second earlier here, as a message is a while on its way."""
+
+
 def limit_of(channel: str, settings: Settings) -> Limit:
     """The rate limit of *channel*."""
     match channel:
@@ -77,3 +83,10 @@ def gate_to(outside: Outside, channel: str, system: str, account: str = DEFAULT)
         system=system,
         timeout_s=outside.settings.cgb_timeout / 1000 if channel == CGB else TIMEOUT_S,
     )
+
+
+def pair_limit(outside: Outside, channel: str) -> PairLimit:
+    """The limit of *channel* of messages to one person."""
+    from adapters.redis.pair_limit import Pace, PairLimit
+
+    return PairLimit(outside.redis, Pace(*PAIRS[channel]))

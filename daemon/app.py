@@ -109,7 +109,7 @@ async def _built(
         presence=presence,
         about=told,
     )
-    duties = [*_duties(running, outside), renewing.duty]
+    duties = [*_duties(running, outside, deps), renewing.duty]
     return Daemon(
         settings=settings,
         in_force=in_force,
@@ -300,9 +300,9 @@ def _domains(workers: Sequence[AnyWorker]) -> list[Domain[Any]]:
     return list(dict.fromkeys(worker.domain for worker in workers if worker.domain is not None))
 
 
-def _duties(workers: Sequence[AnyWorker], outside: Outside) -> list[Duty]:
-    """What the domains of *workers* do by the clock."""
-    return [duty for domain in _domains(workers) for duty in domain.duties(outside)]
+def _duties(workers: Sequence[AnyWorker], outside: Outside, deps: Mapping[Domain[Any] | None, Any]) -> list[Duty]:
+    """What the domains of *workers* do by the clock. *deps*: as `_opened` has them."""
+    return [duty for domain in _domains(workers) for duty in domain.duties(outside, deps[domain])]
 
 
 def declared(workers: Sequence[AnyWorker]) -> list[Declared]:

@@ -2,6 +2,8 @@
 
 FerrymanError
 ├── Transient        nothing happened; try again, after retry_after_s if given
+│   ├── PairLimited      too many messages to this one person; the others go on
+│   └── TemplateStopped  no messages of this one template for now; the others go on
 ├── Uncertain        it may have happened; look before trying again
 ├── ChannelDown      account, token, payment, credit: stop this channel, alert once
 ├── NotSent          we sent nothing: wait, at no cost
@@ -72,6 +74,19 @@ class Transient(FerrymanError):
         super().__init__(text)
         self.retry_after_s = retry_after_s
         self.limited = limited
+
+
+class PairLimited(Transient):
+    """The other side takes no more messages to this one person in so short a time. It goes on to take others."""
+
+    answered = True
+
+
+class TemplateStopped(Transient):
+    """The other side takes no messages of this template for now: it is paused, or switched off. It goes on to take
+    others."""
+
+    answered = True
 
 
 class Uncertain(FerrymanError):

@@ -18,7 +18,7 @@ from adapters.http import MAX_RETRY_AFTER_S, Part, Reply, coded, lost, retry_aft
 from adapters.masking import masked, texts_of, without_sent
 from adapters.ports import FetchedFile
 from adapters.uploads import UPLOAD_S
-from schemas.errors import ChannelDown, FerrymanError, Refused, Transient, Uncertain
+from schemas.errors import ChannelDown, FerrymanError, PairLimited, Refused, TemplateStopped, Transient, Uncertain
 from schemas.messages import Taken
 from schemas.webhooks.meta_codes import CODES, Code, code_of
 
@@ -208,6 +208,10 @@ def _error(code: Code, text: str, reply: Reply, channel: str, now: datetime, *, 
             error = Transient(text, retry_after_s=code.wait_s if asked_s is None else asked_s)
             error.answered = True  # it is about this person or this flow: the others are served
             return error
+        case "pair":
+            return PairLimited(text, retry_after_s=asked_s)
+        case "stopped":
+            return TemplateStopped(text)
         case "again":
             return Transient(text, retry_after_s=asked_s)
     return lost(text, write=write and reply.status >= 500)

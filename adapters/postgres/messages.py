@@ -29,7 +29,8 @@ INSERT INTO idempotency_keys (key, digest, message_id) VALUES ($1, $2, $3) ON CO
 _KEY: Final = "SELECT digest, message_id FROM idempotency_keys WHERE key = $1"
 
 _STATES: Final = """
-SELECT m.id, m.status, m.attempts, COALESCE(c.name, r.name), w.written_at, COALESCE(o.opted_out, false)
+SELECT m.id, m.status, m.attempts, COALESCE(c.name, r.name), w.written_at, COALESCE(o.opted_out, false), s.until,
+       s.error
 FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS given (id, line, systems, place)
 LEFT JOIN LATERAL (SELECT * FROM messages WHERE id = given.id LIMIT 1) m ON true
 LEFT JOIN LATERAL (
@@ -45,6 +46,11 @@ LEFT JOIN LATERAL (
   SELECT bool_or(opted_out) AS opted_out FROM opt_outs
   WHERE line = given.line AND (scope = 'all' OR (scope = 'marketing' AND m.category = 'marketing'))
 ) o ON true
+LEFT JOIN LATERAL (
+  SELECT until, error FROM template_stops
+  WHERE provider = m.provider AND account = m.account AND name = m.content ->> 'name'
+    AND language = COALESCE(m.content ->> 'language', '') AND m.kind = 'template' AND until > now() LIMIT 1
+) s ON true
 ORDER BY given.place
 """
 _CLAIM: Final = """
@@ -134,13 +140,16 @@ class Asked(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class MessageState:
     """How a message stands; *status* None: there is none. *name*: of its person. *written_at*: when the person has
-    written last. *opted_out*: whether they want no messages of its category."""
+    written last. *opted_out*: whether they want no messages of its category. *stopped_until*: so long its template is
+    stopped, and *stopped_why*."""
 
     status: str | None
     attempts: int
     name: str | None
     written_at: datetime | None
     opted_out: bool = False
+    stopped_until: datetime | None = None
+    stopped_why: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -197,7 +206,7 @@ async def key_of(conn: Connection | Pool, key: str) -> Kept | None:
 async def states(conn: Connection | Pool, asked: Sequence[Asked]) -> list[MessageState]:
     """How these messages stand, in the order of the questions."""
     rows = await conn.fetch(_STATES, *map(list, zip(*asked, strict=True))) if asked else []
-    return [MessageState(status, attempts or 0, name, at, out) for _, status, attempts, name, at, out in rows]
+    return [MessageState(status, attempts or 0, *rest) for _, status, attempts, *rest in rows]
 
 
 async def claim(pool: Pool, id: UUID) -> int | None:

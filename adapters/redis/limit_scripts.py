@@ -9,15 +9,32 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-Kind: TypeAlias = Literal["taken", "pause", "refusals", "hold", "live", "bulk", "seen", "pace", "bulk_taken"]
-KINDS: Final[tuple[Kind, ...]] = ("taken", "pause", "hold", "live", "bulk", "seen", "pace", "bulk_taken")
+Kind: TypeAlias = Literal["taken", "pause", "refusals", "hold", "live", "bulk", "seen", "pace", "bulk_taken", "eased"]
+KINDS: Final[tuple[Kind, ...]] = ("taken", "pause", "hold", "live", "bulk", "seen", "pace", "bulk_taken", "eased")
 """The keys of a scope, in the order in which the scripts are given them."""
 
-_COMMON: Final = """
-local taken, pause, hold, live, bulk, seen, pace, bulk_taken = unpack(KEYS)
+REGAINED_S: Final = 300.0
+"""A limit that was eased grows by its whole amount in so many seconds, until it is whole again."""
+
+# What a limit of amount in a window (µs) allows after refusals have eased it: see `adapters.redis.eased.allowed`.
+_ALLOWED: Final = f"""
+local function allowed(eased, amount, window, now)
+  local least = math.min(amount, math.ceil(window / 1000000))
+  local had = redis.call('HMGET', eased, 'cut', 'at')
+  if not had[1] then return amount, least end
+  local grown = had[1] + amount * math.max(0, now - had[2]) / {REGAINED_S * 1e6:.0f}
+  return math.max(least, math.min(amount, math.floor(grown))), least
+end
+"""
+
+_COMMON: Final = (
+    _ALLOWED
+    + """
+local taken, pause, hold, live, bulk, seen, pace, bulk_taken, eased = unpack(KEYS)
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local amount, window, silent, process, last = tonumber(ARGV[1]), ARGV[2] * 1000, ARGV[3] * 1000, ARGV[4], ARGV[5]
+amount = allowed(eased, amount, window, now)
 local for_bulk = math.max(1, amount - math.max(1, math.floor(amount / 40))) -- the rest is kept for live calls
 local paused = math.max(0, redis.call('PTTL', pause)) * 1000
 local mending = math.max(0, redis.call('PTTL', hold)) * 1000
@@ -141,6 +158,7 @@ local function schedule(class, most)
   end
 end
 """
+)
 
 # Places that have left the window stay for a while: the calls that follow them were told their time by them.
 _KNOWN: Final = """
@@ -224,11 +242,20 @@ return 0
 """
 )
 
-# Answers the ms that the pause now lasts. Several calls refused together are one refusal: they don't double
-# the pause. The calls that wait go one after the other behind its end.
-PAUSE: Final = """
+# Answers the ms that the pause now lasts. Several calls refused together are one refusal: they don't double the pause,
+# nor halve what the limit (ARGV 5, 6) allows. The calls that wait go one after the other behind its end.
+PAUSE: Final = (
+    _ALLOWED
+    + """
 local left = redis.call('PTTL', KEYS[1])
 local ms = tonumber(ARGV[1])
+if left <= 0 then
+  local clock = redis.call('TIME')
+  local now = clock[1] * 1000000 + clock[2]
+  local amount, least = allowed(KEYS[4], tonumber(ARGV[5]), ARGV[6] * 1000, now)
+  redis.call('HSET', KEYS[4], 'cut', math.max(least, math.floor(amount / 2)), 'at', string.format('%.0f', now))
+  redis.call('PEXPIRE', KEYS[4], ARGV[7])
+end
 if ms == 0 then
   if left > 0 then return left end
   local times = redis.call('INCR', KEYS[2])
@@ -247,6 +274,7 @@ if redis.call('EXISTS', KEYS[3]) == 1 then
 end
 return math.floor(ms)
 """
+)
 
 
 def key(kind: Kind, scope: str) -> str:

@@ -26,7 +26,7 @@ import structlog
 from redis.asyncio import Redis
 
 from adapters.redis.limit_line import FIRST_PAUSE_S, FORGET_S, LONGEST_PAUSE_S, Priority, Scope, Ticket, ticket
-from adapters.redis.limit_scripts import KINDS, LOOK, PAUSE, RESTORE, TAKE, key
+from adapters.redis.limit_scripts import KINDS, LOOK, PAUSE, REGAINED_S, RESTORE, TAKE, key
 from adapters.redis.limit_server import LimitServer
 from schemas.errors import Transient
 
@@ -133,16 +133,17 @@ class RateLimiter:
         """Hold every process's requests of *scope* for *seconds*: the other side said that we ask too often.
 
         None or 0: it named no time; the pause starts at FIRST_PAUSE_S and doubles while refusals repeat.
-        At most LONGEST_ASKED_S. Never shortens a pause. `lift` in `adapters.redis.pauses` ends it in every process.
+        At most LONGEST_ASKED_S. Never shortens a pause. Behind it half of the limit is in force, and grows back slowly
+        (`adapters.redis.eased`). `lift` in `adapters.redis.pauses` ends both in every process.
         """
         here = self._here(scope)
         asked_ms = max(1, round(min(seconds, LONGEST_ASKED_S) * 1000)) if seconds and seconds > 0 else 0
         pause_s: float | None = None
         if self._amount:
-            args = (asked_ms, *(round(s * 1000) for s in (FIRST_PAUSE_S, LONGEST_PAUSE_S, FORGET_S)))
-            answer = await self._server.run(
-                PAUSE, (key("pause", scope), key("refusals", scope), key("pace", scope)), args
-            )
+            times = (round(s * 1000) for s in (FIRST_PAUSE_S, LONGEST_PAUSE_S, FORGET_S))
+            limit = self._amount, round(self._window_s * 1000), round(REGAINED_S * 1000)
+            keys = tuple(key(kind, scope) for kind in ("pause", "refusals", "pace", "eased"))
+            answer = await self._server.run(PAUSE, keys, (asked_ms, *times, *limit))
             pause_s = None if answer is None else int(answer) / 1000
         here.pause(self._clock(), asked_ms / 1000 if pause_s is None else pause_s)
         here.pause_look_at = math.inf if pause_s is None else self._clock() + LOOK_S

@@ -13,9 +13,10 @@ async def seconds_left(redis: Redis, scope: str) -> float:
 
 
 async def lift(redis: Redis, scope: str) -> bool:
-    """End the pause of *scope*, and forget the refusals that made it longer. False where there was none.
+    """End the pause of *scope*, and forget the refusals that made it longer, and the limit smaller. False where there
+    was none.
 
     Every process follows within `limits.LOOK_S` seconds.
     """
-    await redis.delete(key("refusals", scope), key("pace", scope))
+    await redis.delete(key("refusals", scope), key("pace", scope), key("eased", scope))
     return int(await redis.delete(key("pause", scope))) > 0

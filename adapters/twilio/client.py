@@ -19,7 +19,7 @@ from adapters.gate import Gate
 from adapters.http import MAX_RETRY_AFTER_S, Reply, coded, lost, retry_after
 from adapters.masking import masked, without_sent
 from adapters.ports import Claim
-from schemas.errors import ChannelDown, FerrymanError, Refused, Transient, Uncertain
+from schemas.errors import ChannelDown, FerrymanError, Refused, TemplateStopped, Transient, Uncertain
 from schemas.messages import Taken
 from schemas.webhooks.twilio import STATUSES
 from schemas.webhooks.twilio_codes import MEANINGS, Class
@@ -142,6 +142,8 @@ def _error(of: Class, text: str, wait_s: float | None) -> FerrymanError:
             error = Transient(text, retry_after_s=wait_s or DAY_S)
             error.answered = True  # the others go on
             return error
+        case "stopped":
+            return TemplateStopped(text)
     return Uncertain(text)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ import orjson
 from adapters.gate import Gate
 from adapters.ports import Claim, Files
 from adapters.twilio.client import Account, make_message
+from adapters.twilio.looking import look_for
 from adapters.twilio.source import status_url
 from schemas.errors import Refused
 from schemas.messages import Choices, Content, Media, OutboundMessage, Taken, Template, Text
@@ -74,6 +76,13 @@ class TwilioSender:
         account = Account(values["url"], values["account_sid"], values["auth_token"])
         variables = message.content.variables.values() if isinstance(message.content, Template) else ()
         return await make_message(self._gate, account, form, claim, private=variables)
+
+    async def look_for(self, message: OutboundMessage, since: datetime) -> Taken | None:
+        """See `Reconciler`."""
+        values = self._account()
+        account = Account(values["url"], values["account_sid"], values["auth_token"])
+        to, sender = f"{_PREFIX}{message.to.e164}", f"{_PREFIX}{values['whatsapp_number'].removeprefix(_PREFIX)}"
+        return await look_for(self._gate, account, to, sender, message.content, since)
 
 
 def _parts(content: Content) -> dict[str, str]:

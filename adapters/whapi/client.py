@@ -61,6 +61,12 @@ class WhapiCalls:
         judged = _judged(shape, [headers, json], write=False)
         return await self._gate.request("POST", self._base_url + path, judged, headers=headers, json=json, asks=True)
 
+    async def read(self, path: str, params: Mapping[str, str], shape: Callable[[Any], bool]) -> Any:
+        """GET something; returns the JSON object of a success. *shape*: as in `ask`. Raises as `ask`."""
+        headers = self._headers()
+        judged = _judged(shape, [headers], write=False)
+        return await self._gate.request("GET", self._base_url + path, judged, headers=headers, params=params)
+
     async def send(
         self, path: str, json: Mapping[str, Any], shape: Callable[[Any], bool], *, claim: Claim, about: str
     ) -> Any:

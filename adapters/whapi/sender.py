@@ -4,6 +4,7 @@ as a message of our own (see the source)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from adapters.gate import Gate
@@ -11,6 +12,7 @@ from adapters.http import coded
 from adapters.ports import Claim, Files
 from adapters.uploads import Uploaded, Uploads, is_ours
 from adapters.whapi.client import OF_A_FILE, WhapiCalls
+from adapters.whapi.looking import look_for
 from schemas.errors import Refused, Transient, Uncertain
 from schemas.messages import Choice, Choices, Content, Media, OutboundMessage, Taken, Template, Text
 
@@ -86,6 +88,10 @@ class WhapiSender:
         chat = taken.get("chat_id")
         person = isinstance(chat, str) and chat.endswith(_PERSON)
         return Taken(taken["id"].strip(), chat.removesuffix(_PERSON) if person else None)
+
+    async def look_for(self, message: OutboundMessage, since: datetime) -> Taken | None:
+        """See `Reconciler`."""
+        return await look_for(self._calls, f"{message.to.digits}{_PERSON}", message.content, since)
 
     async def _uploaded(self, content: Content) -> Uploaded | None:
         """The file of *content*, where it goes by an id."""

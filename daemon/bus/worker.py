@@ -67,7 +67,7 @@ class Duty(NamedTuple):
     every_s: float
 
 
-def _no_duties(outside: Outside) -> Sequence[Duty]:
+def _no_duties(outside: Outside, deps: Any) -> Sequence[Duty]:
     return ()
 
 
@@ -75,13 +75,13 @@ def _no_duties(outside: Outside) -> Sequence[Duty]:
 class Domain(Generic[D]):
     """Workers that share what they need of the outside. *opened* builds it, and closes it with the process. *metrics*:
     what the domain counts. *scopes*: channel -> what its rate limit counts by. *duties*: what it does by the clock in a
-    process that runs one of its workers. *rules*: the rule files that it goes by."""
+    process that runs one of its workers, given what *opened* has built. *rules*: the rule files that it goes by."""
 
     name: str
     opened: Callable[[Outside], AbstractAsyncContextManager[D]]
     metrics: tuple[Declared, ...] = ()
     scopes: Mapping[str, str] = field(default_factory=dict, hash=False)
-    duties: Callable[[Outside], Sequence[Duty]] = _no_duties
+    duties: Callable[[Outside, D], Sequence[Duty]] = _no_duties
     rules: tuple[RuleFile[Any], ...] = ()
 
 

@@ -46,11 +46,14 @@ async def _list(settings: Settings, json: bool) -> None:
         show_json(found)
         return
     rows = [
-        [one["id"], one["provider"], one["phone"] or "", one["kind"], shown_time(one["claimed_at"]), one["error"] or ""]
+        [
+            *(one["id"], one["provider"], one["phone"] or "", one["kind"], shown_time(one["claimed_at"])),
+            *(one["error"] or "", one["evidence"]["text"]),
+        ]
         for one in found
     ]
     if rows:
-        show_table(("message", "provider", "to", "kind", "sent at (UTC)", "why"), rows, fit=False)
+        show_table(("message", "provider", "to", "kind", "sent at (UTC)", "why", "evidence"), rows, fit=False)
     say(f"{len(rows)} uncertain" if rows else "nothing is uncertain")
 
 

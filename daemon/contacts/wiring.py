@@ -169,7 +169,7 @@ def _directory(outside: Outside, gate: Gate) -> ContactDirectory:
     )
 
 
-def _duties(outside: Outside) -> Sequence[Duty]:
+def _duties(outside: Outside, deps: ContactDeps) -> Sequence[Duty]:
     """What the domain does by the clock. The refresh is not in the way of the handlers' gate: it has one of its own."""
     refreshing = refresh.duties(outside, lambda: _directory(outside, _cgb_gate(outside)))
     return [*reconciler.duties(outside), *reports_again.duties(outside), *refreshing]

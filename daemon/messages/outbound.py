@@ -22,8 +22,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from adapters.ports import LONGEST_FILE_S
-from adapters.postgres import deliveries, messages, opt_outs, templates, windows
+from adapters.postgres import deliveries, holds, messages, opt_outs, templates, windows
 from adapters.postgres.deliveries import Sent
+from adapters.postgres.holds import Waits
 from adapters.postgres.messages import Asked, Ended, MessageState
 from adapters.postgres.opt_outs import Preference
 from adapters.postgres.pool import Connection
@@ -31,20 +32,29 @@ from adapters.postgres.windows import Written
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
 from daemon.messages.content import parted
+from daemon.messages.holding import held_back, in_lane, scope, stopped
 from daemon.messages.preferences import told_preference, wants
 from daemon.messages.requests import CAMPAIGNS, Requested, requested
 from daemon.messages.rules import HEARD_BY, why_not
 from daemon.messages.template_news import told_of
 from daemon.messages.wiring import CHANNELS, MESSAGES, MessageDeps
 from schemas.envelope import Event
-from schemas.errors import FerrymanError, NotSent, OutsideWindow, Permanent, Transient, Uncertain
+from schemas.errors import (
+    FerrymanError,
+    NotSent,
+    OutsideWindow,
+    PairLimited,
+    Permanent,
+    TemplateStopped,
+    Transient,
+    Uncertain,
+)
 from schemas.identity import key
 from schemas.messages import OutboundMessage
 from schemas.phone import line
 from schemas.told import came_by_whatsapp, is_test_contact, phone_told, time_told, told_in
 
 CUT_SHORT: Final = "the process ended while the message was being sent"
-
 
 LONGEST_HOLD_S: Final = 600.0
 """For longer a message does not wait in its lane, where those behind it would wait too."""
@@ -75,7 +85,18 @@ async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
     reason = why_not(message.content, message.provider, state.written_at, turn.now, opted_out=state.opted_out)
     if reason is not None:
         return Done(rows=(_skip(message.id, turn, reason),), skipped="not allowed")
-    return await _send(event, deps, turn, message, state)
+    if state.stopped_until is not None and (text := _instead(message, state, turn)) is not None:
+        message, state = text, replace(state, stopped_until=None)
+    held = await held_back(event, deps, turn, message, state)
+    return await _send(event, deps, turn, message, state) if held is None else held
+
+
+def _instead(message: Requested, state: MessageState, turn: Turn) -> Requested | None:
+    """The fallback text of a template, where it has one that may be sent now."""
+    _, fallback = parted(message.content)
+    if fallback is None or why_not(fallback, message.provider, state.written_at, turn.now) is not None:
+        return None
+    return replace(message, content=fallback)
 
 
 async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested, state: MessageState) -> Outcome:
@@ -92,7 +113,7 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
         if attempt is None:
             raise _NotQueued("the message is not queued any more")
 
-    content, fallback = parted(message.content)
+    content, _ = parted(message.content)
     outbound = OutboundMessage(id=message.id, to=message.to, content=content, name=state.name)
     try:
         taken = await sender.send(outbound, claim)
@@ -102,12 +123,18 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
         raise
     except OutsideWindow as error:
         return Done(rows=(_skip(message.id, turn, str(error)),), skipped="not allowed")
-    except Permanent as error:
-        if fallback is None or why_not(fallback, message.provider, state.written_at, turn.now) is not None:
+    except (Permanent, TemplateStopped) as error:
+        text = _instead(message, state, turn)
+        if text is None and isinstance(error, Permanent):
             return _failed(event, turn, message, error.full_text, error.code)
         if attempt is not None:
             await deps.unclaim(message.id, attempt, str(error))
-        return await _send(event, deps, turn, replace(message, content=fallback), state)
+        return stopped(event, turn, message, error) if text is None else await _send(event, deps, turn, text, state)
+    except PairLimited as error:
+        if attempt is not None:
+            await deps.unclaim(message.id, attempt, str(error))
+        pair = deps.pairs[message.provider]
+        return in_lane(turn, message, await pair.refused(scope(message), line(message.to.e164), str(message.id)))
     except FerrymanError as error:
         if (held_back := held_back_s(error)) is not None and held_back > LONGEST_HOLD_S:
             return _failed(event, turn, message, f"{error}: send it again in a day", error.code)
@@ -188,6 +215,13 @@ def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
     return (Ended(id=message_id, status=status, at=turn.now, error=error.full_text, error_code=error.code),)
 
 
+def waits(event: Event, why: str, turn: Turn) -> Sequence[Row]:
+    """Says on the row of a message why it waits, as for its provider."""
+    if event.type != "message.requested":
+        return ()
+    return (Waits(requested(event).id, why),)
+
+
 async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     """Write what became of messages, and what has come."""
     sent = [row for row in rows if isinstance(row, Sent)]
@@ -195,6 +229,7 @@ async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     await windows.record(conn, [row for row in rows if isinstance(row, Written)])
     await opt_outs.keep(conn, [row for row in rows if isinstance(row, Preference)])
     await templates.tell(conn, [row for row in rows if isinstance(row, templates.Told)])
+    await holds.record(conn, rows)
     await messages.end(conn, [row for row in rows if isinstance(row, Ended)])
     await messages.end(conn, await deliveries.link(conn, sent))
     return ()
@@ -209,6 +244,7 @@ WORKER: Final[Worker[MessageDeps]] = Worker(
     handle=handle,
     record=record,
     buried=buried,
+    waits=waits,
     channels=CHANNELS,
     bulk_sources=frozenset([CAMPAIGNS]),
     on_uncertain="hold",

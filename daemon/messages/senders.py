@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from adapters.ports import Reconciler
 from adapters.registry import SENDERS
 from daemon.accounts import gate_to
 from daemon.bus.worker import Outside
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 _NEEDS_ADDRESS: Final = "url"
 
 
-class Senders(Mapping[tuple[str, str], "Sender"]):
+class Senders(Mapping[tuple[str, str], "AccountSender"]):
     """A sender for every account of every provider that sends, made when it is first asked for.
 
     *by_settings*: provider -> gives the values of its account `default`, of the providers that the settings configure.
@@ -44,7 +46,7 @@ class Senders(Mapping[tuple[str, str], "Sender"]):
         self._systems = systems
         self._made: dict[tuple[str, str], AccountSender] = {}
 
-    def __getitem__(self, of: tuple[str, str]) -> Sender:
+    def __getitem__(self, of: tuple[str, str]) -> AccountSender:
         provider, account = of
         if provider not in self._systems or provider not in SENDERS:
             raise KeyError(of)
@@ -100,13 +102,23 @@ class AccountSender:
 
     async def send(self, message: OutboundMessage, claim: Claim) -> Taken:
         """See Sender."""
-        held = None
-        if self._outside.credentials is not None:
-            expected = self._by_settings is None
-            held = await self._outside.credentials.of(self._provider, self._account, expected=expected)
+        return await self._sender(await self._held()).send(message, claim)
+
+    async def look_for(self, message: OutboundMessage, since: datetime) -> Taken | None:
+        """See Reconciler. It is asked of those providers alone whose senders look."""
+        sender = self._sender(await self._held())
+        assert isinstance(sender, Reconciler)
+        return await sender.look_for(message, since)
+
+    async def _held(self) -> Held | None:
+        """What is stored of the account. Raises: ChannelDown."""
+        if self._outside.credentials is None:
+            return None
+        expected = self._by_settings is None
+        held = await self._outside.credentials.of(self._provider, self._account, expected=expected)
         if held is not None and held.error:
             await self._gate.channel.call("write", partial(self._down, f"it cannot be decrypted: {held.error}"))
-        return await self._sender(held).send(message, claim)
+        return held
 
     def _sender(self, held: Held | None) -> Sender:
         """The sender by *held*; another one than before, where that has changed. Raises: Refused."""

@@ -17,7 +17,6 @@ from adapters.postgres import templates
 from adapters.registry import TEMPLATE_LISTS
 from daemon.accounts import CGB, META, TIMEOUT_S, gate_to
 from daemon.bus.worker import Duty, Outside
-from daemon.telemetry.declared import Declared
 from schemas.credentials import DEFAULT
 from schemas.errors import FerrymanError
 from schemas.templates import TemplateDefinition
@@ -40,16 +39,6 @@ TRIED_S: Final = 120.0
 
 TRIED_AT_START_S: Final = 5.0
 """The same at a start, for processes that start together."""
-
-METRICS: Final = (
-    Declared(
-        "ferryman_template_syncs_total",
-        "counter",
-        "Lists of templates that the clock has read, and how it ended.",
-        ("provider", "outcome"),
-        values={"outcome": ("done", "failed")},
-    ),
-)
 
 _NEEDS: Final[Mapping[str, Mapping[str, str]]] = {
     CGB: {"url": "cgb_api_url", "api_key": "cgb_api_key"},

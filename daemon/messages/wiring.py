@@ -12,19 +12,23 @@ from uuid import UUID
 
 import structlog
 
-from adapters.postgres import messages
+from adapters.postgres import holds, messages
 from adapters.postgres.messages import Asked, MessageState
 from adapters.registry import SENDERS
-from daemon.accounts import CGB, CHATWOOT, META, SCOPES, TWILIO, WHAPI
+from daemon.accounts import CGB, CHATWOOT, META, PAIRS, SCOPES, TWILIO, WHAPI, pair_limit
 from daemon.bus.batcher import Batcher
 from daemon.bus.worker import Domain, Duty, Outside
 from daemon.messages import campaigns, scheduling, template_sync
+from daemon.messages.metrics import METRICS
+from daemon.messages.reconciling import reconciling
 from daemon.messages.senders import Senders
+from daemon.messages.stops import told_limits, told_stops
 from schemas.credentials import DEFAULT
 
 if TYPE_CHECKING:
     from adapters.ports import Sender
     from adapters.postgres.pool import Pool
+    from adapters.redis.pair_limit import PairLimit
     from daemon.settings.model import Settings
 
 log = structlog.get_logger(__name__)
@@ -42,13 +46,16 @@ _SYSTEMS: Final = {CGB: "CGB", CHATWOOT: "Chatwoot", META: "Meta", TWILIO: "Twil
 class MessageDeps:
     """The outside as the handlers of this domain see it. *senders*: by provider and account. *state*: answers how a
     message stands. *claim*, *unclaim*: as `adapters.postgres.messages` has them. *requeue*: queues a message anew that
-    has failed; whether that was done."""
+    has failed; whether that was done. *pairs*: provider -> its limit of messages to one person, where it has one.
+    *uncorrelated*: as `adapters.postgres.holds` has it."""
 
     senders: Mapping[tuple[str, str], Sender]
     state: Callable[[Asked], Awaitable[MessageState]]
     claim: Callable[[UUID], Awaitable[int | None]]
     unclaim: Callable[[UUID, int, str], Awaitable[None]]
     requeue: Callable[[UUID], Awaitable[bool]]
+    pairs: Mapping[str, PairLimit]
+    uncorrelated: Callable[[UUID, str], Awaitable[bool]]
 
 
 @asynccontextmanager
@@ -72,7 +79,15 @@ async def _opened(outside: Outside) -> AsyncIterator[MessageDeps]:
             claim=partial(messages.claim, outside.pool),
             unclaim=partial(messages.unclaim, outside.pool),
             requeue=partial(_requeue, outside.pool),
+            pairs={name: pair_limit(outside, name) for name in PAIRS},
+            uncorrelated=partial(holds.uncorrelated, outside.pool, told=_told_of_cgb(outside.settings)),
         )
+
+
+def _told_of_cgb(settings: Settings) -> bool:
+    """Whether statuses of the number of Meta behind CGB may come to us."""
+    unsigned = {"meta", "360dialog"} & set(settings.ferryman_allow_unsigned)
+    return bool(settings.meta_app_secret or settings.dialog360_webhook_secret or unsigned)
 
 
 async def _requeue(pool: Pool, id: UUID) -> bool:
@@ -156,9 +171,20 @@ def _beside(settings: Settings, provider: str) -> Mapping[str, str]:
     return values
 
 
-def _duties(outside: Outside) -> Sequence[Duty]:
-    sends = partial(_sends, outside)
-    return (*scheduling.duties(outside), *campaigns.duties(outside, sends), *template_sync.duties(outside))
+def _duties(outside: Outside, deps: MessageDeps) -> Sequence[Duty]:
+    return (
+        *scheduling.duties(outside),
+        *campaigns.duties(outside, partial(_sends, outside)),
+        *template_sync.duties(outside),
+        told_stops(outside),
+        told_limits(outside, configured(outside.settings)),
+        reconciling(outside.pool, deps.senders, _looking(), outside.now),
+    )
+
+
+def _looking() -> list[str]:
+    """The providers whose lists tell what they have taken."""
+    return [name for name in CHANNELS if name in SENDERS and hasattr(SENDERS[name](), "look_for")]
 
 
 def _sends(outside: Outside, provider: str, account: str) -> bool:
@@ -172,7 +198,7 @@ def _sends(outside: Outside, provider: str, account: str) -> bool:
 MESSAGES: Final[Domain[MessageDeps]] = Domain(
     name="messages",
     opened=_opened,
-    metrics=template_sync.METRICS,
+    metrics=METRICS,
     scopes={name: SCOPES[name] for name in CHANNELS},
     duties=_duties,
 )

@@ -23,14 +23,17 @@ Verdict: TypeAlias = Literal["sent", "again"]
 
 MOST: Final = 200
 
+NOT_LOOKED: Final = "not looked for: a status that tells of it settles it, where one comes"
+
 
 class NotUncertain(FerrymanError):
     """The message stands otherwise."""
 
 
 async def listed(pool: Pool) -> Sequence[dict[str, Any]]:
-    """What is uncertain, the oldest first, at most MOST."""
-    return await stored.uncertain(pool, MOST)
+    """What is uncertain, the oldest first, at most MOST. `evidence`: what is known of each (`at`, `found`, `text`)."""
+    found = await stored.uncertain(pool, MOST)
+    return [one | {"evidence": one["evidence"] or {"at": None, "found": None, "text": NOT_LOOKED}} for one in found]
 
 
 async def settle(pool: Pool, id: UUID, verdict: Verdict, operator: str, now: datetime, *, dry_run: bool) -> str:

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any, Final, Self
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 from uuid import uuid4
@@ -40,13 +41,14 @@ _LONGEST_BODY: Final = 1600
 @dataclass(frozen=True, slots=True)
 class Made:
     """A message that was taken. *our_id*: what its StatusCallback names, "" for none. *outcome*: which statuses follow;
-    see `Switches`."""
+    see `Switches`. *at*: unix seconds."""
 
     sid: str
     to: str
     our_id: str
     form: Mapping[str, str]
     outcome: str
+    at: float = field(default_factory=time.time)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,9 +94,11 @@ class TwilioSandbox:
 
     async def __aenter__(self) -> Self:
         app = web.Application(middlewares=[self._judge])
+        path = f"/2010-04-01/Accounts/{ACCOUNT_SID}/Messages.json"
         app.add_routes(
             [
-                web.post(f"/2010-04-01/Accounts/{ACCOUNT_SID}/Messages.json", self._make),
+                web.post(path, self._make),
+                web.get(path, self._list),
                 *account_routes(ACCOUNT_SID, lambda: self.switches.account),
             ]
         )
@@ -131,8 +135,8 @@ class TwilioSandbox:
     @web.middleware
     async def _judge(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The way of a request: write it down, check its account, its rate and its fault, then perform it."""
-        contact = (await _form(request)).get("To", "").rpartition("+")[2]
-        action = "look" if request.method == "GET" else "send"
+        asked = request.query if request.method == "GET" else await _form(request)
+        contact, action = asked.get("To", "").rpartition("+")[2], "look" if request.method == "GET" else "send"
         entry = self.ledger.open(method=request.method, path=request.path, action=action, contact=contact)
         answer = await self._answer(request, handler, entry)
         entry.status = answer.status if request.transport is not None else None
@@ -183,6 +187,11 @@ class TwilioSandbox:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return web.json_response(_shown(made), status=201)
+
+    async def _list(self, request: web.Request) -> web.Response:
+        to, most = request.query.get("To", "").removeprefix("whatsapp:"), int(request.query.get("PageSize", "50"))
+        found = [_shown(made) for made in reversed(self.made) if to in ("", made.to)]
+        return web.json_response({"messages": found[:most], "page": 0, "page_size": most})
 
     def _outcome(self, to: str, form: Mapping[str, str]) -> str:
         late = time.time() - self.switches.inbound_at.get(to, 0.0) > WINDOW_S
@@ -269,6 +278,7 @@ def _shown(made: Made) -> dict[str, Any]:
         "error_code": None,
         "error_message": None,
         "messaging_service_sid": None,
+        "date_created": formatdate(made.at),
     }
 
 

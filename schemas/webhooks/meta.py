@@ -15,8 +15,9 @@ is one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -64,13 +65,31 @@ def sample_body(contact_id: str, now: datetime) -> bytes:
     return orjson.dumps({"object": "whatsapp_business_account", "entry": [entry]})
 
 
+class _Contacts(NamedTuple):
+    """The contacts of a value, and the place of the first one with each id: a batch may tell of thousands of people."""
+
+    all: Sequence[Mapping[str, Any]] = ()
+    by_wa_id: Mapping[str, int] = {}
+    by_user_id: Mapping[str, int] = {}
+
+    def of(self, wa_id: str | None, bsuid: str | None) -> Mapping[str, Any]:
+        """What the contacts say of the person of these ids; of a person without ids, what the only contact says."""
+        places = [self.by_wa_id.get(wa_id or ""), self.by_user_id.get(bsuid or "")]
+        known = [place for place in places if place is not None]
+        if known:
+            return self.all[min(known)]
+        return self.all[0] if wa_id is None and bsuid is None and len(self.all) == 1 else {}
+
+
 class _Part(NamedTuple):
     """An element of a batch. *place*: the name of the list that it stands in, "" where the batch is odd there;
-    or the field of a change of a template. *beside*: the value that the list stands in, or the entry."""
+    or the field of a change of a template. *beside*: the contacts that stand in the same value. *time*: of the entry,
+    at a change of a template."""
 
     place: str
     element: Any
-    beside: Mapping[str, Any]
+    beside: _Contacts = _Contacts()
+    time: Any = None
 
 
 class _Person(NamedTuple):
@@ -90,24 +109,36 @@ def _parts(doc: Mapping[str, Any]) -> Iterator[_Part]:
         return
     for entry in _elements(doc["entry"]):
         if not isinstance(entry, dict):
-            yield _Part("", entry, {})
+            yield _Part("", entry, _Contacts())
             continue
         for change in _elements(entry.get("changes", ())):
             if not isinstance(change, dict):
-                yield _Part("", change, {})
+                yield _Part("", change, _Contacts())
             elif isinstance(field := change.get("field", "messages"), str) and field in _FIELDS:
                 yield from _of_value(field, change.get("value"))
             elif isinstance(field, str) and field in meta_templates.FIELDS:
-                yield _Part(field, change.get("value"), entry)
+                yield _Part(field, change.get("value"), time=entry.get("time"))
 
 
 def _of_value(field: str, value: Any) -> Iterator[_Part]:
     if not isinstance(value, dict):
-        yield _Part("", value, {})
+        yield _Part("", value, _Contacts())
         return
+    beside = _contacts(value)
     for name in _FIELDS[field]:
         for element in _elements(value.get(name, ())):
-            yield _Part(name, element, value)
+            yield _Part(name, element, beside)
+
+
+def _contacts(value: Mapping[str, Any]) -> _Contacts:
+    found = [one for one in _elements(value.get("contacts")) if isinstance(one, dict)]
+    by_wa_id: dict[str, int] = {}
+    by_user_id: dict[str, int] = {}
+    for place, contact in enumerate(found):
+        for name, places in (("wa_id", by_wa_id), ("user_id", by_user_id)):
+            if (id := _word(contact.get(name))) is not None:
+                places.setdefault(id, place)
+    return _Contacts(found, by_wa_id, by_user_id)
 
 
 def _elements(value: Any) -> Any:
@@ -120,7 +151,7 @@ def _elements(value: Any) -> Any:
 def _event(part: _Part, source: str, now: datetime) -> Event:
     """The event of one element."""
     if part.place in meta_templates.FIELDS:
-        return meta_templates.changed(part.place, part.element, part.beside.get("time"), source=source, now=now)
+        return meta_templates.changed(part.place, part.element, part.time, source=source, now=now)
     element = part.element if isinstance(part.element, dict) else {}
     their_id = None if part.place == PREFERENCES else _word(element.get("id"))
     name = their_id or content_digest({"part": part.element}).hex()
@@ -145,17 +176,19 @@ def _event(part: _Part, source: str, now: datetime) -> Event:
     )
 
 
-def _person(wa_id: str | None, bsuid: str | None, beside: Mapping[str, Any]) -> _Person:
+def _person(wa_id: str | None, bsuid: str | None, beside: _Contacts) -> _Person:
     """The person of these ids, with what the contacts *beside* say of the same one. A person without a phone may be
     named there alone."""
-    contacts = [one for one in _elements(beside.get("contacts")) if isinstance(one, dict)]
-    same = [one for one in contacts if _is(one, "wa_id", wa_id) or _is(one, "user_id", bsuid)]
-    if not same and wa_id is None and bsuid is None and len(contacts) == 1:
-        same = contacts
-    contact = same[0] if same else {}
+    contact = beside.of(wa_id, bsuid)
     wa_id, bsuid = wa_id or _word(contact.get("wa_id")), bsuid or _word(contact.get("user_id"))
-    phone = parse_phone(f"+{wa_id}") if wa_id is not None and _WA_ID.fullmatch(wa_id) else None
+    phone = None if wa_id is None else _phone(wa_id)
     return _Person(wa_id or bsuid or "", phone, bsuid, _word(_object(contact.get("profile")).get("name")))
+
+
+@lru_cache(maxsize=4096)
+def _phone(wa_id: str) -> Phone | None:
+    """The phone of a WhatsApp id. A message has three statuses in a short time."""
+    return parse_phone(f"+{wa_id}") if _WA_ID.fullmatch(wa_id) else None
 
 
 def _status(element: Mapping[str, Any], their_id: str | None, status: str, person: _Person, received: bytes) -> bytes:
@@ -243,11 +276,10 @@ def _interactive(part: Mapping[str, Any]) -> dict[str, Any]:
 
 def _first(element: Mapping[str, Any], *names: str) -> str | None:
     """The first of these members that is text."""
-    return next((word for name in names if (word := _word(element.get(name))) is not None), None)
-
-
-def _is(contact: Mapping[str, Any], name: str, id: str | None) -> bool:
-    return id is not None and _word(contact.get(name)) == id
+    for name in names:
+        if (word := _word(element.get(name))) is not None:
+            return word
+    return None
 
 
 def _object(value: Any) -> Mapping[str, Any]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-Verdict: TypeAlias = Literal["refused", "down", "again", "slow", "wait", "open"]
+Verdict: TypeAlias = Literal["refused", "down", "again", "slow", "wait", "pair", "stopped", "open"]
 """`refused`: this message never goes. `down`: account, token or payment: the channel stops. `again`: trouble on their
-side. `slow`: all calls of the account wait. `wait`: this message waits and the others go on. `open`: it says nothing,
+side. `slow`: all calls of the account wait. `wait`: this message waits and the others go on. `pair`: those to this
+person wait. `stopped`: those of this template wait. `open`: it says nothing,
 so HTTP's status tells whether something may have happened."""
 
 
@@ -50,7 +51,7 @@ CODES: Final[Mapping[int, Code]] = {
     131045: _UNREGISTERED,
     133010: _UNREGISTERED,
     131037: Code("down", "the display name of the sending number is not approved"),
-    131063: Code("down", "marketing templates are switched off on this endpoint"),
+    131063: Code("stopped", "marketing templates are switched off on this endpoint"),
     1: Code("open", "an error that Meta does not name"),
     2: _TROUBLE,
     131000: _TROUBLE,
@@ -60,7 +61,7 @@ CODES: Final[Mapping[int, Code]] = {
     4: _CALLS,
     80007: _CALLS,
     130429: Code("slow", "too many messages by this number"),
-    131056: Code("wait", "too many messages to this person in a short time", 6.0),
+    131056: Code("pair", "too many messages to this person in a short time"),
     131048: Code("slow", "the number is limited, as people block or report its messages", _HOUR_S),
     131064: Code("slow", "the number is limited, as templates were in a wrong category", _HOUR_S),
     131049: Code("wait", "Meta sends this person no more marketing for now", _DAY_S),
@@ -86,8 +87,8 @@ CODES: Final[Mapping[int, Code]] = {
     132007: Code("refused", "the template is against WhatsApp's rules"),
     132008: _VARIABLE,
     132012: _VARIABLE,
-    132015: Code("refused", "the template is paused, as people complain of it"),
-    132016: Code("refused", "the template is disabled"),
+    132015: Code("stopped", "the template is paused, as people complain of it"),
+    132016: Code("stopped", "the template is disabled"),
     132068: Code("refused", "the flow is blocked"),
     131062: Code("refused", "this kind of message cannot go to a person without a phone"),
     137000: Code("refused", "the person's identity key has changed"),

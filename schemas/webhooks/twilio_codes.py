@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-Class: TypeAlias = Literal["refused", "down", "later", "often", "today", "person", "open"]
+Class: TypeAlias = Literal["refused", "down", "later", "often", "today", "person", "stopped", "open"]
 """refused: this message never goes out. down: the account or the sender is at fault, so none does. later: trouble at
 Twilio or Meta. often: we send too fast. today: what may be sent in a day is used up. person: not to this person for a
-day. open: nobody knows whether the message went out."""
+day. stopped: no messages of this template for now. open: nobody knows whether the message went out."""
 
 
 class Meaning(NamedTuple):
@@ -42,9 +42,7 @@ _TEXTS: Final[Mapping[Class, Mapping[str, tuple[int, ...]]]] = {
         "it is outside the 24 hours after the person's last message: send a template": (63016,),
         "WhatsApp's policy forbids it: look at the sender's quality in Twilio's console": (63013, 63026),
         "the content or its parameters are refused": (63005, 63006, 63021, 63028, 63030),
-        "the template is missing, rejected, paused or disabled: look at it in Twilio's console": (
-            63027, 63029, 63040, 63041, 63042,
-        ),
+        "the template is missing or rejected: look at it in Twilio's console": (63027, 63029, 63040),
         "the file could not be fetched or is not of a kind or size that WhatsApp takes": (
             63019, 63034, 63043, 63044, 63045, 63047,
         ),
@@ -65,6 +63,7 @@ _TEXTS: Final[Mapping[Class, Mapping[str, tuple[int, ...]]]] = {
         "too many messages wait at Twilio": (21611, 30001),
     },
     "today": {"the account may send no more today": (63038,)},
+    "stopped": {"the template is paused or disabled: look at it in Twilio's console": (63041, 63042)},
     "person": {"Meta holds marketing messages to this person back": (63049,)},
     "open": {
         "trouble at Twilio": (20500, 20503),

@@ -18,7 +18,17 @@ from adapters.ports import Sender
 from adapters.redis.limits import RateLimiter
 from adapters.registry import SENDERS
 from daemon.sandbox.meta import MetaSandbox
-from schemas.errors import ChannelClosed, ChannelDown, FerrymanError, NotSent, Refused, Transient, Uncertain
+from schemas.errors import (
+    ChannelClosed,
+    ChannelDown,
+    FerrymanError,
+    NotSent,
+    PairLimited,
+    Refused,
+    TemplateStopped,
+    Transient,
+    Uncertain,
+)
 from schemas.messages import Choice, Choices, Content, Media, OutboundMessage, Taken, Template, Text
 from schemas.phone import Phone
 from schemas.webhooks.meta_codes import CODES
@@ -35,6 +45,8 @@ CLASSES: dict[str, type[FerrymanError]] = {
     "again": Transient,
     "slow": Transient,
     "wait": Transient,
+    "pair": PairLimited,
+    "stopped": TemplateStopped,
     "open": Transient,
 }
 

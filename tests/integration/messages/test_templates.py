@@ -24,7 +24,8 @@ from adapters.postgres.templates import Difference, Standing, Stored, Told, diff
 from daemon.bus.outcome import Done, Turn
 from daemon.bus.worker import Outside
 from daemon.messages import outbound, template_sync
-from daemon.messages.template_sync import METRICS, duties, sync
+from daemon.messages.metrics import METRICS
+from daemon.messages.template_sync import duties, sync
 from daemon.messages.wiring import MessageDeps
 from daemon.sandbox.meta import MetaSandbox
 from daemon.sandbox.meta_templates import WABA_ID, change, definition

@@ -284,3 +284,22 @@ def test_any_bytes_are_either_refused_as_not_json_or_read_alike_by_another_parse
         return
     assert doc == strict(body)
     assert isinstance(doc, dict)
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH + 1])
+@pytest.mark.parametrize("text", ["a", "[[{{", "]]}}", '\\"[', "\\\\", "\\\\[", "\\/["])
+def test_brackets_in_texts_are_no_depth(depth: int, text: str) -> None:
+    """However the text is escaped: a quotation mark in it ends nothing."""
+    body = (f'{{"{text}": ' * depth + f'"{text}"' + "}" * depth).encode()
+    if depth > MAX_DEPTH:
+        with pytest.raises(NotJson, match="nested deeper"):
+            parse_object(body)
+    else:
+        parse_object(body)
+
+
+def test_escaped_slashes_hide_no_doubled_key() -> None:
+    for doubled in (b'{"a/":1,"a\\/":1}', b'{"a\\/":1,"a\\/":2}', b'{"\\\\/":1,"\\\\/":1}'):
+        with pytest.raises(NotJson, match="twice"):
+            parse_object(doubled)
+    assert parse_object(b'{"a\\/b":"\\\\\\/"}') == {"a/b": "\\/"}

@@ -11,19 +11,32 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from adapters.http import coded
 from adapters.ports import Claim
 from adapters.postgres.deliveries import Sent
+from adapters.postgres.holds import Held, TemplateStop, Waits
 from adapters.postgres.messages import Asked, Ended, MessageState, Request
 from adapters.postgres.opt_outs import Preference
 from adapters.postgres.windows import Written
 from daemon.bus.outcome import Done, Later, Turn
 from daemon.messages.content import from_json, kind_of, to_json
+from daemon.messages.holding import SPREAD_S, STOPPED_FOR
 from daemon.messages.outbound import CUT_SHORT, WORKER, buried, handle
 from daemon.messages.requests import event_id_of, event_of
 from daemon.messages.rules import OUTSIDE, WINDOW
 from daemon.messages.wiring import MessageDeps
 from schemas.envelope import Event
-from schemas.errors import ChannelDown, FerrymanError, OutsideWindow, Refused, StoreAway, Transient, Uncertain
+from schemas.errors import (
+    ChannelDown,
+    FerrymanError,
+    OutsideWindow,
+    PairLimited,
+    Refused,
+    StoreAway,
+    TemplateStopped,
+    Transient,
+    Uncertain,
+)
 from schemas.messages import Choice, Choices, Content, Media, OutboundMessage, Taken, Template, Text
 
 NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
@@ -52,6 +65,22 @@ class FakeSender:
         return Taken("wamid.1")
 
 
+class FakePair:
+    """Lets a message go after *wait* seconds; *refusals*: the messages that were refused."""
+
+    def __init__(self) -> None:
+        self.wait = 0.0
+        self.refusals: list[str] = []
+
+    async def wait_s(self, scope: str, line: str, message: str) -> float:
+        assert (scope, line) == ("meta:default", PHONE)
+        return self.wait
+
+    async def refused(self, scope: str, line: str, message: str) -> float:
+        self.refusals.append(message)
+        return 4.0 ** (len(self.refusals) - 1)
+
+
 class World:
     """One message and its surroundings."""
 
@@ -64,14 +93,26 @@ class World:
         self.attempts = 0
         self.written_at: datetime | None = None
         self.unclaimed: list[tuple[UUID, int, str]] = []
+        self.stop: tuple[datetime, str] | None = None
+        self.pair = FakePair()
+        self.uncorrelated = False
         stand_in = SimpleNamespace(
-            senders={(provider, "default"): self.sender}, state=self._state, claim=self._claim, unclaim=self._unclaim
+            senders={(provider, "default"): self.sender},
+            state=self._state,
+            claim=self._claim,
+            unclaim=self._unclaim,
+            pairs={"meta": self.pair},
+            uncorrelated=self._uncorrelated,
         )
         self.deps = cast(MessageDeps, stand_in)
 
     async def _state(self, asked: Asked) -> MessageState:
         assert (asked.id, asked.line) == (self.id, PHONE)
-        return MessageState(self.status, self.attempts, "Noa", self.written_at)
+        return MessageState(self.status, self.attempts, "Noa", self.written_at, False, *(self.stop or (None, None)))
+
+    async def _uncorrelated(self, id: UUID, phone: str) -> bool:
+        assert (id, phone) == (self.id, PHONE)
+        return self.uncorrelated
 
     async def _claim(self, id: UUID) -> int | None:
         if self.status != "queued":
@@ -268,14 +309,69 @@ def test_the_worker_holds_what_is_in_doubt() -> None:
     assert (WORKER.on_uncertain, WORKER.begins) == ("hold", "now")
 
 
-async def test_a_person_who_is_written_to_too_fast_is_waited_for_alone() -> None:
+async def test_a_person_who_is_written_to_too_fast_is_waited_for_alone_and_longer_each_time() -> None:
     world = World()
-    error = Transient("Meta: 131056", retry_after_s=6)
-    error.answered = True
-    world.sender.error = error
+    world.sender.error = PairLimited("Meta: 131056")
+    for seconds in (1, 4, 16):
+        outcome = await handle(world.event, world.deps, Turn(now=NOW))
+        assert isinstance(outcome, Later)
+        assert (outcome.at, world.status) == (NOW + timedelta(seconds=seconds), "queued")
+        (row,) = outcome.rows
+        assert isinstance(row, Waits)
+        assert (row.id, row.why[:6]) == (world.id, "waits:")
+    assert world.pair.refusals == [str(world.id)] * 3
+
+
+async def test_a_message_whose_person_got_enough_waits_before_anything_is_asked() -> None:
+    world = World()
+    world.pair.wait = 2.5
     outcome = await handle(world.event, world.deps, Turn(now=NOW))
     assert isinstance(outcome, Later)
-    assert (outcome.at, outcome.rows, world.status) == (NOW + timedelta(seconds=6), (), "queued")
+    assert (outcome.at, world.sender.sent, world.attempts) == (NOW + timedelta(seconds=2.5), [], 0)
+
+
+async def test_a_message_of_a_stopped_template_leaves_its_lane_and_tells_that_the_template_is_stopped() -> None:
+    world = World()
+    world.sender.error = coded(TemplateStopped("Meta: the template is paused"), "meta-132015")
+    done = await world.run()
+    assert (world.status, done.skipped, done.emit) == ("queued", "template stopped", ())
+    held, stop = done.rows
+    until = NOW + STOPPED_FOR
+    assert isinstance(held, Held)
+    assert (held.id, held.until, held.why) == (world.id, until, "waits: Meta: the template is paused")
+    assert held.event_id != world.event.id, "the event that brings it again is not done yet"
+    assert stop == TemplateStop(
+        *("meta", "default", "order_confirmation", "he", "meta-132015", "Meta: the template is paused", NOW, until)
+    )
+
+
+async def test_the_messages_of_a_template_that_is_known_to_be_stopped_wait_without_a_call() -> None:
+    world = World()
+    world.stop = (NOW + timedelta(minutes=3), "the template is paused")
+    done = await world.run()
+    (held,) = done.rows
+    assert isinstance(held, Held)
+    assert timedelta(minutes=3) < held.until - NOW <= timedelta(minutes=3, seconds=5 + SPREAD_S)
+    assert (world.sender.sent, world.attempts) == ([], 0)
+
+
+async def test_a_stopped_template_gives_way_to_its_text_inside_the_window() -> None:
+    world = World(Template("order_confirmation", "he", {"1": "Noa", "fallback_message": "hello"}))
+    world.stop, world.written_at = (NOW + timedelta(minutes=3), "paused"), NOW
+    assert ended(await world.run()).status == "sent"
+    assert [one.content for one in world.sender.sent] == [Text("hello")]
+
+
+@pytest.mark.parametrize("provider", ["cgb", "twilio"])
+async def test_one_message_at_a_time_is_without_a_status_where_the_provider_gives_no_ids(provider: str) -> None:
+    world = World(provider=provider)
+    world.uncorrelated = True
+    outcome = await handle(world.event, world.deps, Turn(now=NOW))
+    assert isinstance(outcome, Later if provider == "cgb" else Done)
+    assert len(world.sender.sent) == (provider != "cgb")
+    world.uncorrelated = False
+    world.status = "queued"
+    assert ended(await world.run()).status == "sent"
 
 
 async def test_what_is_held_back_for_a_day_fails_and_does_not_hold_up_the_lane() -> None:
