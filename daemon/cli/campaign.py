@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from adapters.postgres.pool import Pool
 from daemon.bus.worker import utc_now
+from daemon.cli.arguments import parse_words
 from daemon.cli.campaign_views import LISTED, OPEN, report_of, say_plan, say_status, table_of
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
@@ -30,13 +31,13 @@ LOOK_S: Final = 1.0
 MOST: Final = 50
 
 
-Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Its name or its id.")]
+Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Its name or its id.", parser=parse_words)]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until all messages are on their way, with a progress bar.")]
 
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of its own.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of its own.", parser=parse_words)],
     template: Annotated[str, Text("--template", help="The provider's name of it.")],
     language: Annotated[str | None, Text("--language", help="Of the template, as he or en_US.")] = None,
     csv: Annotated[

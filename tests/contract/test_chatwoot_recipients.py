@@ -83,7 +83,12 @@ async def test_what_is_remembered_is_looked_for_anew_after_its_time(
     sandbox: ChatwootSandbox, session: ClientSession
 ) -> None:
     clock = [100.0]
-    account = {"url": sandbox.url, "token": sandbox.token, "account_id": str(ACCOUNT_ID), "inbox_id": str(INBOX_ID)}
+    account = {
+        "url": sandbox.url,
+        "api_access_token": sandbox.token,
+        "account_id": str(ACCOUNT_ID),
+        "inbox_id": str(INBOX_ID),
+    }
     recipients = Recipients(ChatwootCalls(gate_on(session), lambda: account), cache_s=60.0, clock=lambda: clock[0])
     sandbox.account.receive(PHONE.e164, "hello")
     first = await recipients.place(PHONE, None, free=False)

@@ -62,7 +62,12 @@ def sender_on(
     """A sender to *sandbox*. *account*: values other than its own."""
     limiter = RateLimiter(None, per_minute=None, max_wait_s=0.05)
     gate = gate_on(session, limiter=limiter, channel=channel or Channel("chatwoot"), timeout_s=1.0)
-    values = {"url": sandbox.url, "token": sandbox.token, "account_id": str(ACCOUNT_ID), "inbox_id": str(INBOX_ID)}
+    values = {
+        "url": sandbox.url,
+        "api_access_token": sandbox.token,
+        "account_id": str(ACCOUNT_ID),
+        "inbox_id": str(INBOX_ID),
+    }
     assert SENDERS["chatwoot"]() is ChatwootSender
     return ChatwootSender(gate, account=lambda: {**values, **account}, public_url=None, files=files)
 
