@@ -75,10 +75,12 @@ def gate_to(outside: Outside, channel: str, system: str, account: str = DEFAULT)
     from adapters.redis.limits import RateLimiter
 
     limit = limit_of(channel, outside.settings)
+    limiter = RateLimiter(outside.redis, per_minute=limit.amount, window_s=limit.window_s)
+    outside.at_end(limiter.close)
     return Gate(
         session=outside.session,
         channel=outside.channels[channel_of(channel, account)],
-        limiter=RateLimiter(outside.redis, per_minute=limit.amount, window_s=limit.window_s),
+        limiter=limiter,
         scope=scope_of(SCOPES[channel], account),
         system=system,
         timeout_s=outside.settings.cgb_timeout / 1000 if channel == CGB else TIMEOUT_S,

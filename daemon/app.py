@@ -153,6 +153,7 @@ async def _outside(
         now=utc_now,
         rules=rules,
         credentials=credentials,
+        at_end=stack.callback,
     )
 
 

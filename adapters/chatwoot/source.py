@@ -212,5 +212,7 @@ SOURCE = Source(
     keeps_body=False,
     sample=sample,
     scheme="X-Chatwoot-Signature",
+    entered="Chatwoot → Settings → Integrations → Webhooks: the events message_created and message_updated. Set the"
+    " webhook's secret, as its page shows it, as CHATWOOT_WEBHOOK_SECRET",
     advice="set the webhook's secret, as Chatwoot's page of the webhook shows it, as CHATWOOT_WEBHOOK_SECRET",
 )

@@ -153,6 +153,14 @@ class Scope:
             self._timer.cancel()
         self._timer, self._fires_at = loop.call_later(in_s, self._fire, act), at
 
+    def close(self) -> None:
+        """Let nothing run any more, neither what `arm` has promised nor a look that is under way."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.looking is not None:
+            self.looking.cancel()
+
     def _fire(self, act: Callable[[], None]) -> None:
         self._timer = None
         act()

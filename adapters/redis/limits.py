@@ -90,6 +90,14 @@ class RateLimiter:
         self._process = secrets.token_hex(6)
         self._server = LimitServer(redis, clock)
         self._scopes: dict[str, Scope] = {}
+        self._closed = False
+
+    def close(self) -> None:
+        """Look no more, and call nobody: the client of Redis and the loop may end after it. Calls that wait are not
+        ended by it."""
+        self._closed = True
+        for here in self._scopes.values():
+            here.close()
 
     async def acquire(self, scope: str, priority: Priority = "live") -> None:
         """Return when a request of *scope* may go out; ahead of the tickets, and in the order of these calls.
@@ -231,6 +239,8 @@ class RateLimiter:
 
     def _arm(self, scope: str, here: Scope) -> None:
         """Let `_act` run when the next place comes, or the next look is due."""
+        if self._closed:
+            return
         now = self._clock()
         if here.look_at == math.inf and here.has_news(now, self._amount, self._window_s):
             here.look_at = now + LOOK_S

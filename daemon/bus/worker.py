@@ -38,13 +38,18 @@ D = TypeVar("D")
 """What a domain's handlers are given."""
 
 
+def _ignored(act: Callable[[], None]) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
     """What the composition root hands to a domain, for it to build what its handlers need.
 
     *secret*: gives the text of a secret by the name of its setting, in lower case. Ask it at each use: unlike the other
     *settings*, a secret may change while the process runs. *rules*: gives what a rule file says. *credentials*: the
-    stored accounts; None: none are known, as where a command only looks.
+    stored accounts; None: none are known, as where a command only looks. *at_end*: has something done when the process
+    ends, while the stores are still open.
     """
 
     settings: Settings
@@ -57,6 +62,7 @@ class Outside:
     now: Clock
     rules: Rules = SHIPPED
     credentials: Credentials | None = None
+    at_end: Callable[[Callable[[], None]], object] = _ignored
 
 
 class Duty(NamedTuple):

@@ -89,10 +89,12 @@ def _management_gate(outside: Outside) -> Gate:
     from adapters.gate import Gate
     from adapters.redis.limits import RateLimiter
 
+    limiter = RateLimiter(outside.redis, per_minute=_IN_AN_HOUR, window_s=OLD_S)
+    outside.at_end(limiter.close)
     return Gate(
         session=outside.session,
         channel=Channel("meta-templates"),
-        limiter=RateLimiter(outside.redis, per_minute=_IN_AN_HOUR, window_s=OLD_S),
+        limiter=limiter,
         scope=_MANAGEMENT,
         system="Meta",
         timeout_s=TIMEOUT_S,

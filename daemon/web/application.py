@@ -43,10 +43,8 @@ async def _problems(request: web.Request, handler: _Next) -> web.StreamResponse:
         return problem(exc.status, "the request cannot be served as it is")
 
 
-def _noting_strays(listener: Listener, more: Sequence[web.RouteDef]) -> Middleware:
-    """A middleware by which no 404 and no 405 goes without a trace, and a 404 names the path that may be meant: a
-    webhook, or one of *more*."""
-    others = list(dict.fromkeys(route.path for route in more if "{" not in route.path))
+def _noting_strays(listener: Listener) -> Middleware:
+    """A middleware by which no 404 and no 405 goes without a trace, and a 404 names the path that may be meant."""
 
     @web.middleware
     async def noting(request: web.Request, handler: _Next) -> web.StreamResponse:
@@ -56,7 +54,7 @@ def _noting_strays(listener: Listener, more: Sequence[web.RouteDef]) -> Middlewa
             await listener.stray(request, 405)
             raise
         except web.HTTPNotFound:
-            return await listener.nowhere(request, others)
+            return await listener.nowhere(request)
 
     return noting
 
@@ -72,10 +70,11 @@ def application(
     """The routes that are served with the settings at hand. *health_apart*: another port has `health_application`, and
     this one tells nobody how the process is, beyond that it lives. *more*: routes of the API."""
     app = web.Application(
-        middlewares=[_problems, _noting_strays(listener, more)],
+        middlewares=[_problems, _noting_strays(listener)],
         client_max_size=2**40,  # the listener has its own cap, by bytes read
     )
     app[CONNECTIONS] = Connections(metrics)
+    listener.others = list(dict.fromkeys(route.path for route in more if "{" not in route.path))
     for source in listener.sources:  # also of one that is not served: its secret may be stored later
         app.router.add_post(source.path, listener.handler(source))
         if source.challenge is not None:

@@ -55,6 +55,8 @@ class Listener:
         self._refusals = refusals
         self._metrics = metrics
         self.sources = sources
+        self.others: Sequence[str] = ()
+        """What is served besides, for hints at paths."""
         self._secrets = secrets
         self._unsigned = frozenset(unsigned)
         self._bodies = Bodies(body_cap)
@@ -91,9 +93,7 @@ class Listener:
 
         async def handle(request: web.Request) -> web.Response:
             if not self.served(source):
-                if self._unsettled(source):
-                    return _not_yet()
-                raise web.HTTPNotFound
+                return _not_yet() if self._unsettled(source) else await self.nowhere(request)
             began = time.perf_counter()
             try:
                 outcome, answer = await self._answer(source, request)
@@ -112,7 +112,7 @@ class Listener:
         async def handle(request: web.Request) -> web.Response:
             assert source.challenge is not None
             if not self.served(source):
-                raise web.HTTPNotFound
+                return await self.nowhere(request)
             try:
                 answer = source.challenge(request.query, self._secrets)
             except Exception:
@@ -129,11 +129,10 @@ class Listener:
         """The paths that are served."""
         return [source.path for source in self.sources if self.served(source)]
 
-    async def nowhere(self, request: web.Request, others: Sequence[str]) -> web.Response:
-        """The answer to a request for a path at which nothing is served. It names the path that may be meant: of a
-        webhook, or one of *others*."""
+    async def nowhere(self, request: web.Request) -> web.Response:
+        """The answer to a request for a path at which nothing is served. It names the path that may be meant."""
         await self.stray(request, 404)
-        near = paths.nearest(request.path, [*self.paths, *others])
+        near = paths.nearest(request.path, [*self.paths, *self.others])
         if near is None:
             return problem(404, "there is nothing at this path; README.md lists the paths that are served")
         return problem(404, f"there is nothing at this path; the nearest one that is served is {near}")

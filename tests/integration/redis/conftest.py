@@ -8,8 +8,25 @@ from typing import Any
 
 import pytest
 
+from adapters.redis.limits import RateLimiter
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
 from tests.support.cluster import ClusterNodes, cluster_of_six
+
+
+@pytest.fixture(autouse=True)
+async def ended_limiters(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """The limiters of a test end with it: a look of theirs must not outlive the loop."""
+    made: list[RateLimiter] = []
+    begin = RateLimiter.__init__
+
+    def noted(self: RateLimiter, *given: Any, **named: Any) -> None:
+        begin(self, *given, **named)
+        made.append(self)
+
+    monkeypatch.setattr(RateLimiter, "__init__", noted)
+    yield
+    for limiter in made:
+        limiter.close()
 
 
 @pytest.fixture

@@ -134,6 +134,8 @@ async def _walk(redis_url: str, scope: str, fake: str, steps: list[tuple[str, An
                 await ask(which, ticket, ticket.priority)
             else:
                 ticket.called.cancel()
+    for limiter in both:
+        limiter.close()
     await client.aclose()
     bulk = [at for at, priority in given_at if priority == "bulk"]
     _check([at for at, _ in given_at], AMOUNT)
