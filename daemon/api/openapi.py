@@ -25,7 +25,7 @@ PROBLEMS: Final[Mapping[int, str]] = {
     415: "The body has another type.",
     422: "The request is understood, and cannot be carried out as it is.",
     429: "Too many wrong tokens from this address: wait for Retry-After.",
-    502: "A provider did not answer as it should: `detail` says which, and what was done all the same.",
+    502: "A provider did not answer as it should. What the others could do is done.",
     503: "A store does not answer, and the request may have been taken: send it again, with the same key.",
 }
 

@@ -53,7 +53,7 @@ class _In(BaseModel):
 
 
 class RecipientIn(_In):
-    """A person. *consent*: how theirs to marketing was obtained."""
+    """A person. *phone* may be called *to*. *consent*: how theirs to marketing was obtained."""
 
     phone: Annotated[str, Field(max_length=60, validation_alias=AliasChoices("phone", "to"))]
     variables: _Variables = Field(default_factory=dict)
@@ -91,11 +91,17 @@ class CampaignIn(_In):
             "examples": [
                 {
                     "name": "june-news",
-                    "template": "news",
-                    "language": "en",
+                    "template": {"name": "news", "language": "en"},
+                    "provider": "meta",
                     "recipients": [{"phone": "+972505550142", "variables": {"1": "Noa"}}],
                 },
-                {"name": "june-file", "template": "news", "language": "en", "csv": "phone,1\n+972505550142,Noa\n"},
+                {
+                    "name": "june-file",
+                    "template": "news",
+                    "language": "en",
+                    "provider": "meta",
+                    "csv": "phone,1\n+972505550142,Noa\n",
+                },
                 {
                     "name": "june-buyers",
                     "template": "news",

@@ -29,7 +29,11 @@ class CredentialsIn(_In):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"provider": "meta", "account": "second", "secret": {"access_token": "…", "phone_number_id": "…"}},
+                {
+                    "provider": "meta",
+                    "account": "second",
+                    "secret": {"access_token": "ACCESS_TOKEN", "phone_number_id": "PHONE_NUMBER_ID"},
+                },
             ]
         }
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -27,7 +27,7 @@ class Served:
     """The API as a program sees it. *document*: what it says of itself."""
 
     rig: Rig
-    document: dict[str, Any]
+    document: dict[str, Any] = field(repr=False)
 
     async def ask(
         self,

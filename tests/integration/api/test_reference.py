@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from adapters.postgres import templates
+from adapters.postgres import evidence, templates
 from daemon.api.description import described_routes, undescribed
 from daemon.api.routes import routes_of
 from daemon.settings.in_force import InForce
@@ -94,7 +94,14 @@ async def test_messages_have_the_fields_that_the_document_names(served: Served) 
     told = {"to": "+972505550142", "text": "hello"}
     id = (await asked(served, "POST", "/api/v1/messages", told, status=202))["message_id"]
     assert len((await asked(served, "GET", "/api/v1/messages"))["messages"]) == 1
-    await asked(served, "GET", "/api/v1/messages/{id}", id=id)
+    await evidence.keep(served.rig.db, UUID(id), None, "not told", datetime.now(UTC))
+    await served.rig.db.execute(
+        "INSERT INTO delivery_updates (message_id, provider, provider_message_id, status, at, event_id)"
+        " VALUES ($1, 'whapi', 'theirs', 'sent', now(), 'event')",
+        id,
+    )
+    shown = await asked(served, "GET", "/api/v1/messages/{id}", id=id)
+    assert (shown["evidence"]["text"], len(shown["updates"])) == ("not told", 1)
     await asked(served, "DELETE", "/api/v1/messages/{id}", id=id)
 
 
@@ -214,7 +221,7 @@ def _body(draw: st.DrawFn, document: Mapping[str, Any], operation: Mapping[str, 
     return draw(st.just(json.dumps(body).encode()) | st.binary(max_size=20))
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 async def test_whatever_is_asked_is_answered_as_the_document_says(served: Served, data: st.DataObject) -> None:
     method, path, where, body, headers = data.draw(requests(served.document))
