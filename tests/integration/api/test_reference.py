@@ -57,9 +57,23 @@ async def test_the_document_is_whole_and_asks_for_no_token(served: Served) -> No
     assert {(m, p) for m, p, _ in operations(document)} == {(route.method, route.path) for route in ROUTES}
     refs = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
     assert refs <= document["components"]["schemas"].keys()
-    ids = [operation["operationId"] for _, _, operation in operations(document)]
-    assert len(ids) == len(set(ids))
+    for own in ("operationId", "summary"):
+        told = [operation[own] for _, _, operation in operations(document)]
+        assert len(told) == len(set(told)), own
     assert all(operation["summary"] and operation["responses"] for _, _, operation in operations(document))
+
+
+async def test_a_campaign_is_asked_for_by_its_name_too_and_a_sync_without_a_body(served: Served) -> None:
+    def schemas(start: str) -> list[Any]:
+        told = [operation["parameters"] for _, path, operation in operations(served.document) if path.startswith(start)]
+        return [one["schema"] for parameters in told for one in parameters if one["name"] == "id"]
+
+    assert schemas(CAMPAIGNS + "/{id}") == [{"type": "string"}] * 6
+    assert schemas("/api/v1/messages/{id}") == [{"type": "string", "format": "uuid"}] * 2
+    bodies = {
+        path: one["requestBody"]["required"] for _, path, one in operations(served.document) if "requestBody" in one
+    }
+    assert [path for path, required in bodies.items() if not required] == ["/api/v1/templates/sync"]
 
 
 @pytest.mark.parametrize(("method", "path"), [(route.method, route.path) for route in ROUTES])
