@@ -28,16 +28,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
     """*summary*: what the route does, in a few words. *takes*: the model of its body, of the type *body_type*; a body
-    that is not JSON has none. *query*: the model of its query. *gives*: the model of its answer, or its type; None: it
-    has no body. *status*: of the answer when it goes well. *keyed*: it takes an Idempotency-Key. *problems*: statuses
-    of failures besides those that follow from the rest."""
+    that is not JSON has none. *optional*: the body may be left out. *query*: the model of its query. *named*: what
+    `{id}` of its path is, where that need not be a UUID. *gives*: the model of its answer, or its type; None: it has no
+    body. *status*: of the answer when it goes well. *also*: other statuses of the same answer. *keyed*: it takes an
+    Idempotency-Key. *problems*: statuses of failures besides those that follow from the rest."""
 
     summary: str
     takes: type[BaseModel] | None = None
     body_type: str | None = None
+    optional: bool = False
     query: type[BaseModel] | None = None
+    named: str | None = None
     gives: type[BaseModel] | str | None = None
     status: int = 200
+    also: Sequence[int] = ()
     keyed: bool = False
     problems: Sequence[int] = ()
 
@@ -58,9 +62,12 @@ def described(
     *,
     takes: type[BaseModel] | None = None,
     body_type: str | None = None,
+    optional: bool = False,
     query: type[BaseModel] | None = None,
+    named: str | None = None,
     gives: type[BaseModel] | str | None = None,
     status: int = 200,
+    also: Sequence[int] = (),
     keyed: bool = False,
     problems: Sequence[int] = (),
 ) -> Callable[[F], F]:
@@ -69,9 +76,12 @@ def described(
         summary=summary,
         takes=takes,
         body_type=body_type or (None if takes is None else JSON),
+        optional=optional,
         query=query,
+        named=named,
         gives=gives,
         status=status,
+        also=tuple(also),
         keyed=keyed,
         problems=tuple(problems),
     )

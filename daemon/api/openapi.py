@@ -25,11 +25,13 @@ PROBLEMS: Final[Mapping[int, str]] = {
     415: "The body has another type.",
     422: "The request is understood, and cannot be carried out as it is.",
     429: "Too many wrong tokens from this address: wait for Retry-After.",
+    502: "A provider did not answer as it should. What the others could do is done.",
     503: "A store does not answer, and the request may have been taken: send it again, with the same key.",
 }
 
 ABOUT: Final = """\
-Send messages, see how they stand, and take them back. Times are RFC 3339 with their offset; ids are UUIDs.
+Send messages and campaigns, see how they stand, and take them back; read the lists of templates; store accounts at
+providers. Times are RFC 3339 with their offset; ids are UUIDs.
 
 Send `Authorization: Bearer TOKEN`: FERRYMAN_ADMIN_TOKEN may do all, FERRYMAN_READONLY_TOKEN may read.
 
@@ -94,8 +96,8 @@ def _operation(route: Route, refs: Refs) -> dict[str, Any]:
         found["parameters"] = parameters
     if told.body_type is not None:
         schema = {"type": "string"} if told.takes is None else refs[told.takes, "validation"]
-        found["requestBody"] = {"required": True, "content": {told.body_type: {"schema": schema}}}
-    found["responses"] = {str(told.status): _good(told, refs)} | {
+        found["requestBody"] = {"required": not told.optional, "content": {told.body_type: {"schema": schema}}}
+    found["responses"] = {str(status): _good(told, status, refs) for status in (told.status, *told.also)} | {
         str(status): {
             "description": PROBLEMS.get(status, HTTPStatus(status).phrase),
             "content": {PROBLEM: {"schema": refs[Problem, "serialization"]}},
@@ -110,8 +112,8 @@ def _operation_id(route: Route) -> str:
     return "_".join((route.method.lower(), *words))
 
 
-def _good(told: Description, refs: Refs) -> dict[str, Any]:
-    phrase = HTTPStatus(told.status).phrase
+def _good(told: Description, status: int, refs: Refs) -> dict[str, Any]:
+    phrase = HTTPStatus(status).phrase
     if told.gives is None:
         return {"description": phrase}
     if isinstance(told.gives, str):
@@ -138,12 +140,18 @@ def _problems(route: Route) -> set[int]:
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
-    places: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": _UUID if name == "id" else {"type": "string"}}
-        for name in _PLACE.findall(route.path)
-    ]
-    query = [] if route.description.query is None else _query(route.description.query)
-    return [*places, *query, *([KEY] if route.description.keyed else [])]
+    told = route.description
+    places = [_place(name, told.named) for name in _PLACE.findall(route.path)]
+    query = [] if told.query is None else _query(told.query)
+    return [*places, *query, *([KEY] if told.keyed else [])]
+
+
+def _place(name: str, named: str | None) -> dict[str, Any]:
+    """A part of the path. *named*: what `id` is, where that need not be a UUID."""
+    place = {"name": name, "in": "path", "required": True}
+    if name != "id":
+        return place | {"schema": {"type": "string"}}
+    return place | ({"schema": _UUID} if named is None else {"description": named, "schema": {"type": "string"}})
 
 
 def _query(model: type[BaseModel]) -> list[dict[str, Any]]:

@@ -131,10 +131,15 @@ def _kind(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return " ".join(f"<code>{_t(str(one))}</code>" for one in schema["enum"])
     if "const" in schema:
-        return f"<code>{_t(str(schema['const']))}</code>"
+        return f"<code>{_t(_as_json(schema['const']))}</code>"
     if schema.get("type") == "array":
         return f"list of {_kind(schema.get('items', {}))}"
     return _t(str(schema.get("format") or schema.get("type", "anything")))
+
+
+def _as_json(value: Any) -> str:
+    """*value* as JSON has it, but for the quotes of a text."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _notes(told: Mapping[str, Any]) -> str:

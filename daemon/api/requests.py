@@ -109,14 +109,6 @@ def id_of(request: web.Request, what: str = "message") -> UUID:
         raise Refused(problem(404, f"there is no {what} with this id: an id is a UUID")) from None
 
 
-def limit_of(request: web.Request, usual: int, most: int) -> int:
-    """How many rows it asks for. Raises: Refused where `limit` is no number up to *most*."""
-    text = request.query.get("limit", str(usual))
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= most):
-        raise Refused(problem(400, f"limit must be a number from 1 to {most}"))
-    return int(text)
-
-
 def query_of(request: web.Request, model: type[M]) -> M:
     """Its query as *model*. Raises: Refused, naming what is wrong and never its value."""
     given = dict(request.query)
@@ -131,11 +123,6 @@ def query_of(request: web.Request, model: type[M]) -> M:
 def cursor_text(at: datetime, id: str) -> str:
     """The cursor of the page after the row of *at* and *id*."""
     return base64.urlsafe_b64encode(f"{at.isoformat()}|{id}".encode()).decode()
-
-
-def cursor_of(request: web.Request) -> tuple[datetime, UUID] | None:
-    """As `row_of`, of the request's `cursor`."""
-    return row_of(request.query.get("cursor"))
 
 
 def row_of(text: str | None) -> tuple[datetime, UUID] | None:

@@ -43,7 +43,7 @@ def routes_of(in_force: InForce, pool: Pool, bus: Streams, made_token: str) -> S
     access = Access({"admin": admin, "readonly": readonly})
     routes = [
         *messages.Api(pool, in_force, access, utc_now, hurry).routes(),
-        *templates.Api(pool, bus.redis, in_force, access).routes(),
+        *templates.Api(pool, bus, in_force, access).routes(),
         *campaigns.CampaignsApi(pool, in_force, access, utc_now).routes(),
         *credentials.CredentialsApi(pool, in_force, access).routes(),
     ]

@@ -14,16 +14,18 @@ from aiohttp import web
 from adapters.json_guard import parse_object
 from adapters.postgres.pool import Pool
 from adapters.postgres.templates import Asked
-from adapters.redis.client import Redis
+from adapters.redis.streams import Streams
 from daemon.api.access import Access, Refused
-from daemon.api.requests import body_of, guarded, json_answer, limit_of, read
+from daemon.api.description import described
+from daemon.api.requests import body_of, guarded, json_answer, query_of, read
 from daemon.operator import templates
 from daemon.settings.in_force import InForce
 from daemon.web.problems import problem
+from schemas.api.queries import TemplateQuery
+from schemas.api.template_answers import ListsRead, TemplatePage
 from schemas.api.templates import SyncIn
 
 PATH: Final = "/api/v1/templates"
-PAGE: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Api:
     """The routes of templates."""
 
     pool: Pool
-    redis: Redis
+    bus: Streams
     in_force: InForce
     access: Access
 
@@ -42,19 +44,19 @@ class Api:
             web.post(f"{PATH}/sync", guarded(self.access, self._sync, write=True)),
         ]
 
+    @described("List templates, with what each one takes", query=TemplateQuery, gives=TemplatePage)
     async def _list(self, request: web.Request) -> web.Response:
-        limit = limit_of(request, PAGE, templates.MOST_LISTED)
-        wanted = {name: request.query.get(name) for name in ("provider", "status", "name")}
-        if any(text is not None and "\x00" in text for text in wanted.values()):
-            raise Refused(problem(400, "a filter of the query holds U+0000"))
-        found = await templates.listed(self.pool, after=_after(request), limit=limit, **wanted)
-        return json_answer({"templates": found, "next": _cursor(found[-1]) if len(found) == limit else None})
+        query = query_of(request, TemplateQuery)
+        wanted = query.model_dump(include={"provider", "status", "name", "limit"})
+        found = await templates.listed(self.pool, after=_after(query.cursor), **wanted)
+        return json_answer({"templates": found, "next": _cursor(found[-1]) if len(found) == query.limit else None})
 
+    @described("Read the lists of the providers now", takes=SyncIn, optional=True, gives=ListsRead, problems=(502,))
     async def _sync(self, request: web.Request) -> web.Response:
         body = await body_of(request)
         given = read(SyncIn, parse_object, body) if body.strip() else SyncIn()
         outcomes = await templates.read_lists(
-            self.pool, self.in_force, self.redis, given.provider, dry_run=given.dry_run
+            self.pool, self.in_force, self.bus.redis, given.provider, dry_run=given.dry_run
         )
         if failed := [one for one in outcomes if one.problem is not None]:
             done = ", ".join(one.provider for one in outcomes if one.problem is None) or "none"
@@ -69,9 +71,8 @@ def _cursor(row: dict[str, Any]) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(place)).decode()
 
 
-def _after(request: web.Request) -> Asked:
-    """The template that its page comes after. Raises: Refused where `cursor` is not ours."""
-    text = request.query.get("cursor")
+def _after(text: str | None) -> Asked:
+    """The template that its page comes after. Raises: Refused where the cursor *text* is not ours."""
     if text is None:
         return templates.FIRST
     try:

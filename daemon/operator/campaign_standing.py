@@ -30,7 +30,7 @@ class NoSuchCampaign(NotThere):
 
 async def find(pool: Pool, name: str) -> dict[str, Any]:
     """The campaign of this id or name, as its row has it. Raises: NoSuchCampaign."""
-    found = await stored.find(pool, name)
+    found = None if "\x00" in name else await stored.find(pool, name)
     if found is None:
         raise NoSuchCampaign("there is no campaign of this id or name: see `ferryman campaign list`")
     return found

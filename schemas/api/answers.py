@@ -41,9 +41,19 @@ class UpdateOut(BaseModel):
     error: str | None
 
 
+class Evidence(BaseModel):
+    """What the provider was found to know, *at* that time, of a message that may have been sent. *found*: whether it
+    has the message; null: that could not be told."""
+
+    at: AwareDatetime
+    found: bool | None
+    text: str
+
+
 class MessageOut(BaseModel):
     """A message of either direction. *status* of one that a person has written is `received`. *content* is what it
-    says, by its *kind*. *purpose*: who asked for it. *error*: why it failed, was skipped, or waits."""
+    says, by its *kind*. *purpose*: who asked for it. *error*: why it failed, was skipped, or waits. *evidence*: of one
+    whose sending was in doubt; null: nobody has looked for it."""
 
     id: UUID
     direction: Literal["out", "in"]
@@ -66,6 +76,7 @@ class MessageOut(BaseModel):
     read_at: AwareDatetime | None
     failed_at: AwareDatetime | None
     updated_at: AwareDatetime
+    evidence: Evidence | None
 
 
 class MessageWithUpdates(MessageOut):

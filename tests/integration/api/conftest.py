@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
 import pytest
+from cryptography.fernet import Fernet
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
@@ -26,7 +27,7 @@ class Served:
     """The API as a program sees it. *document*: what it says of itself."""
 
     rig: Rig
-    document: dict[str, Any]
+    document: dict[str, Any] = field(repr=False)
 
     async def ask(
         self,
@@ -44,11 +45,14 @@ class Served:
 
 @pytest.fixture
 async def served(redis: Redis, db: Pool) -> AsyncIterator[Served]:
-    """The API of a daemon that sends by Whapi."""
+    """The API of a daemon that sends by Whapi, and by Meta where that is asked for."""
     settings = Settings(
         ferryman_admin_token=SecretStr(TOKENS["admin"]),
         ferryman_readonly_token=SecretStr(TOKENS["reader"]),
+        ferryman_secret_key=(SecretStr(Fernet.generate_key().decode()),),
         whapi_token=SecretStr("w" * 20),
+        meta_phone_number_id="106",
+        meta_access_token=SecretStr("m" * 20),
         messages_default_provider="whapi",
     )
     routes = routes_of(InForce(settings), db, Streams(redis, 4), "")

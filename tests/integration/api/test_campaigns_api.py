@@ -82,8 +82,9 @@ async def test_its_recipients_come_in_pages(client: Client) -> None:
         cursor = f"&cursor={page['next']}"
     assert lines == [(n + 1, phone(n), "pending") for n in range(5)]
     assert (await client.ask("GET", f"{path}&status=sent"))[1]["recipients"] == []
-    assert (await client.ask("GET", f"{path}&status=gone"))[0] == 400
-    assert (await client.ask("GET", f"{path}&cursor=x"))[0] == 400
+    for odd in ("status=gone", "cursor=x", "cursor=-1", "cursor=1_0", "limit=2", "state=sent"):
+        assert (await client.ask("GET", f"{path}&{odd}"))[0] == 400, odd
+    assert (await client.ask("GET", f"/{made['id']}/recipients?limit=1001"))[0] == 400
 
 
 async def test_campaigns_are_listed_the_newest_first(client: Client) -> None:
@@ -94,6 +95,8 @@ async def test_campaigns_are_listed_the_newest_first(client: Client) -> None:
     status, page = await client.ask("GET", f"?limit=2&cursor={page['next']}")
     assert ([one["name"] for one in page["campaigns"]], page["next"]) == (["n0"], None)
     assert page["campaigns"][0]["counts"]["pending"] == 5
+    for odd in ("limit=201", "cursor=x", "status=draft"):
+        assert (await client.ask("GET", f"?{odd}"))[0] == 400, odd
 
 
 async def test_a_key_stands_for_one_campaign(client: Client, db: Pool) -> None:
@@ -134,6 +137,8 @@ async def test_bad_rows_are_named_by_their_lines_and_nothing_is_made(client: Cli
         ({"name": "a\nb"}, "name"),
         ({"quiet": "9-5"}, "quiet"),
         ({"ends_at": "2031-01-01T00:00:00"}, "ends_at"),
+        ({"ends_at": "9999-12-31T23:59:59-23:59"}, "ends_at"),
+        ({"recipients": None, "orders": {"since": "0001-01-01T00:00:00+23:59"}}, "orders.since"),
         ({"templat": "t"}, "templat"),
     ],
 )
@@ -152,6 +157,6 @@ async def test_only_an_administrator_changes_anything(client: Client, path: str)
 
 
 async def test_what_is_not_there_is_not_found(client: Client) -> None:
-    for path in (f"/{uuid4()}", "/nothing", f"/{uuid4()}/recipients"):
+    for path in (f"/{uuid4()}", "/nothing", "/%00", "/%FF", f"/{uuid4()}/recipients"):
         assert (await client.ask("GET", path))[0] == 404
     assert (await client.ask("POST", f"/{uuid4()}/start"))[0] == 404

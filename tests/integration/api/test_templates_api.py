@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from adapters.postgres.bus import pauses
 from adapters.postgres.pool import Pool
+from adapters.redis.streams import Streams
 from daemon.api import messages, templates
 from daemon.api.access import Access
 from daemon.bus.worker import utc_now
@@ -23,7 +24,9 @@ from daemon.sandbox.meta_templates import WABA_ID, definition
 from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID
 from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings
+from schemas.api.template_answers import ListsRead
 from schemas.envelope import Event
+from tests.support.answers import check_fields
 
 ADMIN: Final = "admin-token-0123456789"
 READONLY: Final = "readonly-token-0123456789"
@@ -75,7 +78,7 @@ async def client(db: Pool, redis: Redis, settings: Settings) -> AsyncIterator[Cl
     access = Access({"admin": lambda: [ADMIN], "readonly": lambda: [READONLY]})
     app = web.Application()
     app.add_routes(messages.Api(db, InForce(settings), access, utc_now, hurry).routes())
-    app.add_routes(templates.Api(db, redis, InForce(settings), access).routes())
+    app.add_routes(templates.Api(db, Streams(redis, 4), InForce(settings), access).routes())
     async with TestClient(TestServer(app)) as http:
         yield Client(http)
 
@@ -206,7 +209,19 @@ async def test_a_template_is_shown_with_what_a_message_gives_it(client: Client, 
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=201", "cursor=x", "cursor=W10=", "cursor=WzEsMiwzLDRd", "name=%00"]
+    "query",
+    [
+        "limit=0",
+        "limit=201",
+        "cursor=x",
+        "cursor=W10=",
+        "cursor=WzEsMiwzLDRd",
+        "name=%00",
+        "status=",
+        "provider=pigeon",
+        "nam=t2",
+        "name=t2&name=t3",
+    ],
 )
 async def test_a_query_that_makes_no_sense_is_a_clear_error(client: Client, query: str) -> None:
     status, answer = await client.ask("GET", f"{templates.PATH}?{query}")
@@ -226,6 +241,7 @@ async def test_a_sync_says_what_is_new_changed_and_gone(client: Client, meta: Me
     status, answer = await client.sync()
     counts = {"new": 1, "changed": 1, "gone": 1, "total": 2}
     assert (status, answer) == (200, counts | {"providers": [{"provider": "meta", **counts, "error": None}]})
+    check_fields(ListsRead, answer)
 
 
 async def test_a_list_that_cannot_be_read_changes_nothing(client: Client, meta: MetaSandbox) -> None:
