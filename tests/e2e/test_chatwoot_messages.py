@@ -15,7 +15,7 @@ from daemon.sandbox.chatwoot import ChatwootSandbox
 from daemon.sandbox.chatwoot_account import ACCOUNT_ID, INBOX_ID
 from daemon.sandbox.meta import MetaSandbox
 from tests.support.chatwoot_sending import TEMPLATES
-from tests.support.daemons import Running, running
+from tests.support.daemons import Running, environment, ferryman, running
 from tests.support.until import until
 
 SECRET: Final = "meta-app-secret-0123456789"
@@ -67,6 +67,10 @@ async def ended(db: Pool, id: str) -> dict[str, Any]:
     return dict(await until(row, "the end of a message"))
 
 
+async def _told(here: Running, event: str) -> bool:
+    return any(f'"{event}"' in line for line in here.lines)
+
+
 async def test_a_message_goes_out_in_the_conversation_of_its_person(
     tmp_path: Path, sending: dict[str, Any], chatwoot: ChatwootSandbox, db: Pool
 ) -> None:
@@ -116,12 +120,16 @@ async def test_a_call_in_doubt_is_never_repeated(
     assert chatwoot.sends() == dict.fromkeys(ids, 1)
 
 
-async def test_an_outage_and_a_refused_token_cost_no_message(
+async def test_a_refused_token_costs_no_message(
     tmp_path: Path, sending: dict[str, Any], chatwoot: ChatwootSandbox, db: Pool
 ) -> None:
-    chatwoot.faults.add("bad_token", for_s=3)
+    given = chatwoot.token
+    chatwoot.token = "another"
     async with running(tmp_path, **sending) as here:
         ids = [await send(here, phone(n)) for n in range(6)]
+        await until(lambda: _told(here, "provider.down"), "the line that tells of the token")
+        chatwoot.token = given
+        await ferryman("resume", "chatwoot", cwd=tmp_path, env=environment(**sending))
         rows = [await ended(db, id) for id in ids]
     assert {row["status"] for row in rows} == {"sent"}
     assert chatwoot.sends() == dict.fromkeys(ids, 1)

@@ -54,11 +54,13 @@ from tests.support.daemons import (
 from tests.support.until import until
 
 PAGE: Final = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
-ELSEWHERE: Final = {"run", "demo", "reload"}
-"""Verbs that run in the background of these tests, in the README's quick start, and beside a daemon alone."""
+ELSEWHERE: Final = ("run", "demo", "reload", "send", "pause", "credentials", "templates", "workers forget")
+"""Commands that run in the background of these tests, in the README's quick start, beside a daemon alone, or with an
+order, an account or a worker that a fresh installation does not have."""
 
 PAUSE_S: Final = 0.2
 NEW_KEY: Final = "n" * 24
+SECRET_KEY: Final = base64.urlsafe_b64encode(b"r" * 32).decode()
 BROKEN: Final = {"form": {"client": "nobody"}}
 
 
@@ -224,9 +226,9 @@ async def test_the_commands_outside_the_runbook_run_in_their_order(
     tmp_path: Path, settings: dict[str, Any], empty_database_url: str, redis: Redis
 ) -> None:
     text = PAGE.replace(section("Runbook"), "").replace(section("Commands"), "")
-    found = [command for command in commands(text) if command.split()[0] not in ELSEWHERE]
+    found = [command for command in commands(text) if not command.startswith(ELSEWHERE)]
     verbs = {command.split()[0] for command in found}
-    assert verbs == {"migrate", "doctor", "status", "audit", "workers", "reconcile", "contacts"}
+    assert verbs == {"migrate", "doctor", "rules", "status", "audit", "workers", "reconcile", "contacts"}
     fresh = Operator(tmp_path, settings | {"DATABASE_URL": empty_database_url, "FERRYMAN_PORT": free_port()})
     assert (await fresh.verb("doctor"))[0] == 1
     for command in [*(c for c in found if c.startswith("migrate")), *found]:
@@ -238,6 +240,7 @@ async def test_orders_that_do_not_reach_cgb(operator: Operator, db: Pool) -> Non
     synced_one, waiting, dead, disabled, dry = some_orders(5)
     behind = waiting | {"order": waiting["order"] | {"id": "IL-behind"}}
     no_phone = orders.missing_phone(random.Random(1), 77)
+    operator = replace(operator, settings=dict(operator.settings) | {"FERRYMAN_SECRET_KEY": SECRET_KEY})
     with following("Orders do not reach CGB") as page, following("A worker or provider must stand still") as pauses:
         async with running(operator.cwd, **operator.settings) as here:
             at = operator.beside(here)
@@ -259,6 +262,12 @@ async def test_orders_that_do_not_reach_cgb(operator: Operator, db: Pool) -> Non
             await page.follow("cgb is paused", at)
             await at.verb("pause cgb")
             await pauses.follow("cgb goes on", at)
+            (at.cwd / "second.json").write_text(
+                json.dumps({"phone_number_id": "12025550142", "access_token": "t" * 20})
+            )
+            code, said = await at.verb("credentials set meta --account second --from second.json")
+            assert code == 0, said
+            await pauses.follow("meta/second is paused", at)
             await synced(db, 3)
             await page.follow("N synced", at)
             await page.follow("N orders have failed: …", at)
@@ -505,14 +514,17 @@ async def test_every_path_is_served_and_secrets_are_changed_without_a_gap(operat
             await page.follow("the environment overrules the file: CGB_API_KEY", by_file)
             await page.follow("at the next start: FERRYMAN_LOG_LEVEL", by_file)
             posts = {path for method, path in paths if method == "POST"}
-            assert posts == {source.path for source in SOURCES} | {MESSAGES}
-            assert len(paths) == len(posts) + 4
+            assert posts == {source.path for source in SOURCES} | POSTED
+            bearer = {"Authorization": f"Bearer {operator.settings['FERRYMAN_ADMIN_TOKEN']}"}
             for path in (path for method, path in paths if method == "GET"):
-                async with here.session.get(here.url + path) as answer:
+                async with here.session.get(here.url + path, headers=bearer) as answer:
                     assert answer.status == 200, path
 
 
-MESSAGES: Final = "/api/v1/messages"
+POSTED: Final = {
+    "/api/token",
+    *(f"/api/v1/{name}" for name in ("messages", "templates/sync", "campaigns", "credentials")),
+}
 FLOW_SECRET: Final = "whisper-of-the-runbook-0d41"
 REFUSALS: Final = (
     "orders 401 missing", "orders 401 key", "orders 401 signature", "orders 401 clock", "orders 400 not_json",
