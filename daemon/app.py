@@ -24,6 +24,7 @@ from daemon.bus.intake import Intake
 from daemon.bus.leases import LeaseKeeper
 from daemon.bus.metrics import METRICS as BUS_METRICS
 from daemon.bus.presence import Presence
+from daemon.bus.publisher import hurry
 from daemon.bus.recovery import Recovery
 from daemon.bus.shared import Shared
 from daemon.bus.upkeep import Upkeep, publish_left
@@ -154,6 +155,7 @@ async def _outside(
         rules=rules,
         credentials=credentials,
         at_end=stack.callback,
+        hurry=partial(hurry, base.pool, base.bus),
     )
 
 

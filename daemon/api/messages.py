@@ -46,7 +46,7 @@ class Api:
     in_force: InForce
     access: Access
     now: Clock
-    hurry: Callable[[Event, int], Awaitable[None]]
+    hurry: Callable[[Sequence[Event], Sequence[int]], Awaitable[None]]
 
     def routes(self) -> Sequence[web.RouteDef]:
         """What is served."""
@@ -71,11 +71,10 @@ class Api:
         return await self._send(request, read(MessageIn, JobIn.asked, job))
 
     async def _send(self, request: web.Request, given: MessageIn) -> web.Response:
-        queued = await sending.send(
-            self.pool, self.in_force.settings, given, purpose="api", key=key_of(request), now=self.now()
-        )
+        settings, key = self.in_force.settings, key_of(request)
+        queued = await sending.send(self.pool, settings, given, purpose="api", key=key, now=self.now(), publishes=True)
         if queued.event is not None:
-            await self.hurry(queued.event, queued.seq)
+            await self.hurry([queued.event], [queued.seq])
         return json_answer({"message_id": str(queued.id)}, status=202)
 
     @described("List messages, the newest first", query=MessageQuery, gives=MessagePage, problems=(422,))

@@ -42,6 +42,10 @@ def _ignored(act: Callable[[], None]) -> None:
     pass
 
 
+async def _left(events: Sequence[Event], seqs: Sequence[int]) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
     """What the composition root hands to a domain, for it to build what its handlers need.
@@ -49,7 +53,8 @@ class Outside:
     *secret*: gives the text of a secret by the name of its setting, in lower case. Ask it at each use: unlike the other
     *settings*, a secret may change while the process runs. *rules*: gives what a rule file says. *credentials*: the
     stored accounts; None: none are known, as where a command only looks. *at_end*: has something done when the process
-    ends, while the stores are still open.
+    ends, while the stores are still open. *hurry*: publishes events that were just committed to the outbox, given their
+    numbers there; else the sweeper does, seconds later.
     """
 
     settings: Settings
@@ -63,6 +68,7 @@ class Outside:
     rules: Rules = SHIPPED
     credentials: Credentials | None = None
     at_end: Callable[[Callable[[], None]], object] = _ignored
+    hurry: Callable[[Sequence[Event], Sequence[int]], Awaitable[None]] = _left
 
 
 class Duty(NamedTuple):

@@ -111,7 +111,7 @@ class Refresh:
 
     async def _emit(self, event: Event) -> None:
         async with self._outside.pool.acquire() as conn, conn.transaction():
-            await outbox.emit(conn, [event])
+            await outbox.leave(conn, [event])
 
     def _changed(self, fields: Mapping[str, FieldValue], found: DirectoryContact) -> dict[str, str]:
         """The fields that CGB has changed. A field that is blank there says something only where the orders own it."""

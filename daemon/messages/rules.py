@@ -11,6 +11,9 @@ from schemas.messages import Content, Template
 WINDOW: Final = timedelta(hours=24)
 """The customer-service window of WhatsApp: so long after a person has written, free text may be sent to them."""
 
+MARGIN: Final = timedelta(seconds=30)
+"""By so much earlier the window is closed here: a message is on its way for a while, and clocks differ."""
+
 HEARD_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "cgb": ("cgb", "meta", "360dialog"),
     "chatwoot": ("chatwoot", "meta", "360dialog"),
@@ -22,7 +25,6 @@ HEARD_BY: Final[Mapping[str, tuple[str, ...]]] = {
 number of Meta. Whapi drives an ordinary account, for which WhatsApp knows no window."""
 
 OUTSIDE: Final = "outside the customer-service window: the person has not written within 24 hours; send a template"
-
 
 OPTED_OUT: Final = "opted out: the person has asked for no more messages"
 
@@ -36,4 +38,4 @@ def why_not(
         return OPTED_OUT
     if isinstance(content, Template) or not HEARD_BY.get(provider):
         return None
-    return None if written_at is not None and now - written_at < WINDOW else OUTSIDE
+    return None if written_at is not None and now - written_at < WINDOW - MARGIN else OUTSIDE

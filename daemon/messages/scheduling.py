@@ -23,8 +23,10 @@ def duties(outside: Outside) -> Sequence[Duty]:
 
     async def release() -> None:
         async with outside.pool.acquire() as conn, conn.transaction():
-            due = await messages.release(conn, MOST)
-            await outbox.emit(conn, [event_of(request, outside.now()) for request in due])
+            due = [event_of(request, outside.now()) for request in await messages.release(conn, MOST)]
+            seqs = await outbox.emit(conn, due) if due else []
+        if due:
+            await outside.hurry(due, seqs)
 
     async def measure() -> None:
         for provider, count in (await messages.uncertain(outside.pool)).items():

@@ -88,7 +88,7 @@ async def ask(pool: Pool, planned: Plan, operator: str) -> Mapping[UUID, Standin
     """Ask for what is left of *planned*, on behalf of *operator*: what was told before is not told again. Returns the
     order's automatic messages then."""
     async with pool.acquire() as conn, conn.transaction():
-        await outbox.emit(conn, await record(conn, [planned.told]))
+        await outbox.leave(conn, await record(conn, [planned.told]))
         detail = {"messages": {one.kind: str(one.id) for one in planned.left}}
         await audit_log.add(conn, [Logged(operator, "automatic.asked", f"order:{planned.order_id}", detail)])
     return await automatic.of_order(pool, planned.order_id)

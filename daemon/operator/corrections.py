@@ -54,7 +54,7 @@ async def correct(
         phone = None if order.phone is None else order.phone.e164
         if dry_run or not changed:
             return Correction(order_id, changed, phone)
-        await outbox.emit(conn, await store(conn, order, event, operator))
+        await outbox.leave(conn, await store(conn, order, event, operator))
         return Correction(order_id, changed, phone, event.id)
 
 

@@ -108,4 +108,4 @@ async def send(pool: Pool, number: int, events: Sequence[Event], operator: str) 
     async with pool.acquire() as conn, conn.transaction():
         if not await refusals.sent_again(conn, number, operator, [event.id for event in events]):
             raise RefusedError(f"refused request {number} was sent again already")
-        await outbox.emit(conn, events)
+        await outbox.leave(conn, events)

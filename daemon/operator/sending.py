@@ -66,10 +66,17 @@ class Queued:
 
 
 async def send(
-    pool: Pool, settings: Settings, given: MessageIn, *, purpose: str, key: str | None, now: datetime
+    pool: Pool,
+    settings: Settings,
+    given: MessageIn,
+    *,
+    purpose: str,
+    key: str | None,
+    now: datetime,
+    publishes: bool = False,
 ) -> Queued:
-    """Store a message, and hand it to its worker by the outbox, at its time. *key*: an idempotency key. Raises:
-    NotSendable; KeyTaken."""
+    """Store a message, and hand it to its worker by the outbox, at its time. *key*: an idempotency key. *publishes*:
+    the caller publishes its event at once; else a running process does. Raises: NotSendable; KeyTaken."""
     digest = sha256(orjson.dumps(given.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)).digest()
     if key is not None and (kept := await messages.key_of(pool, key)) is not None:
         return _again(kept, digest)
@@ -86,8 +93,10 @@ async def send(
         try:
             await messages.request(conn, request)
             kept = None if key is None else await messages.keep_key(conn, key, digest, request.id)
-            if kept is None and event is not None:
+            if kept is None and event is not None and publishes:
                 (seq,) = await outbox.emit(conn, [event])
+            elif kept is None and event is not None:
+                await outbox.leave(conn, [event])
         except BaseException:
             await transaction.rollback()
             raise

@@ -63,5 +63,5 @@ async def _settled(conn: Connection, id: UUID, verdict: Verdict, attempts: int, 
     request = await messages.requeue(conn, id, "uncertain", again)
     if request is None:
         raise NotUncertain(f"the message {id} is not uncertain any more: see `GET /api/v1/messages/{id}`")
-    await outbox.emit(conn, [event_of(request, now)])
+    await outbox.leave(conn, [event_of(request, now)])
     return "queued"

@@ -133,7 +133,7 @@ async def _keep(pool: Pool, found: Sequence[Standing], known: Sequence[Evidence 
     async with pool.acquire() as conn, conn.transaction():
         await whatsapp_checks.keep(conn, [evidence for evidence, _ in new])
         if events:
-            await outbox.emit(conn, events)
+            await outbox.leave(conn, events)
 
 
 def _validated(told: Evidence, now: datetime) -> Event:

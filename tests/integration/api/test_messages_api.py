@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
@@ -75,8 +75,8 @@ async def client(db: Pool, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cli
     settings = Settings(whapi_token=SecretStr("w" * 20), messages_default_provider="whapi")
     hurried: list[Event] = []
 
-    async def hurry(event: Event, seq: int) -> None:
-        hurried.append(event)
+    async def hurry(events: Sequence[Event], seqs: Sequence[int]) -> None:
+        hurried.extend(events)
 
     access = Access({"admin": lambda: [ADMIN], "readonly": lambda: [READONLY]})
     app = web.Application()

@@ -73,7 +73,7 @@ def settings(meta: MetaSandbox) -> Settings:
 
 @pytest.fixture
 async def client(db: Pool, redis: Redis, settings: Settings) -> AsyncIterator[Client]:
-    async def hurry(event: Event, seq: int) -> None: ...
+    async def hurry(events: Sequence[Event], seqs: Sequence[int]) -> None: ...
 
     access = Access({"admin": lambda: [ADMIN], "readonly": lambda: [READONLY]})
     app = web.Application()

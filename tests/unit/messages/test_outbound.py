@@ -23,7 +23,7 @@ from daemon.messages.content import from_json, kind_of, to_json
 from daemon.messages.holding import SPREAD_S, STOPPED_FOR
 from daemon.messages.outbound import CUT_SHORT, WORKER, buried, handle
 from daemon.messages.requests import event_id_of, event_of
-from daemon.messages.rules import OUTSIDE, WINDOW
+from daemon.messages.rules import MARGIN, OUTSIDE, WINDOW
 from daemon.messages.wiring import MessageDeps
 from schemas.envelope import Event
 from schemas.errors import (
@@ -167,8 +167,8 @@ async def test_a_message_is_claimed_sent_and_recorded_with_the_provider_s_id() -
     ("content", "provider", "ago", "sent"),
     [
         (Text("hello"), "meta", None, False),
-        (Text("hello"), "meta", WINDOW, False),
-        (Text("hello"), "meta", WINDOW - timedelta(seconds=1), True),
+        (Text("hello"), "meta", WINDOW - MARGIN, False),
+        (Text("hello"), "meta", WINDOW - MARGIN - timedelta(seconds=1), True),
         (Text("hello"), "cgb", timedelta(0), True),
         (Text("hello"), "chatwoot", None, False),
         (Text("hello"), "chatwoot", timedelta(0), True),
