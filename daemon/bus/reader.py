@@ -24,7 +24,6 @@ from daemon.bus.lanes import Lanes
 from daemon.bus.left import MOST
 from daemon.bus.shared import Shared
 from daemon.bus.worker import AnyWorker
-from daemon.telemetry.failures import fields
 
 BATCH: Final = 500
 BLOCK_MS: Final = 1000
@@ -73,7 +72,7 @@ class Reader:
         self._woken = False
         self._stopping = asyncio.Event()
         self._admission = Admission(worker, shared, lanes, committer, self._stopping)
-        self._failing: str | None = None
+        self._failures = shared.read_failures
         self._turn = 0
         self._quiet: set[str] = set()
         """The streams that were read to their ends, one part of all after another, since there was more."""
@@ -113,7 +112,7 @@ class Reader:
                 if self._quiet.issuperset(keys):
                     self._quiet.clear()
                     await self._wait(keys)
-                self._failing = None
+                self._failures.over(self._worker.name)
                 self._read_at = time.monotonic()
             except StaleRead as exc:
                 self._stale_read(exc)
@@ -272,9 +271,7 @@ class Reader:
     async def _recover(self, exc: BaseException) -> None:
         """Begin anew after a failed read: its entries may be pending for this process."""
         text = str(exc)
-        if text != self._failing:
-            self._failing = text
-            log.warning("bus.read_failed", worker=self._worker.name, **fields(exc))
+        self._failures.failed(self._worker.name, exc)
         if "NOGROUP" in text or "UNBLOCKED" in text or "no longer exists" in text:
             self._suspect()  # recovery makes the groups again, once everything is in its place
         self._read_at = -math.inf

@@ -10,6 +10,7 @@ from adapters.channel import Channels
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
 from daemon.bus.leases import Leases
+from daemon.bus.read_failures import ReadFailures
 from daemon.bus.worker import Clock
 from daemon.settings.model import Settings
 from daemon.stores.health import Stores
@@ -32,3 +33,4 @@ class Shared:
     now: Clock
     suspect: Callable[[], None]
     since: Mapping[str, datetime] = field(default_factory=dict)
+    read_failures: ReadFailures = field(default_factory=ReadFailures)
