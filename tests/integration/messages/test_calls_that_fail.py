@@ -20,6 +20,8 @@ from adapters.postgres.pool import Pool
 from daemon.bus import consumer
 from daemon.messages import delivery_status
 from daemon.sandbox.cgb import CgbSandbox
+from daemon.sandbox.chatwoot import ChatwootSandbox
+from daemon.sandbox.chatwoot_account import ACCOUNT_ID, INBOX_ID
 from daemon.sandbox.meta import MetaSandbox
 from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID
 from daemon.sandbox.twilio import ACCOUNT_SID, TwilioSandbox
@@ -33,14 +35,21 @@ from tests.support.until import until
 pytestmark = pytest.mark.slow
 
 COUNT: Final = 100
-PROVIDERS: Final = ("meta", "twilio", "whapi", "cgb")
-SENDING: Final = {"meta": "/messages$", "twilio": "/Messages.json$", "whapi": "/messages/", "cgb": "/send"}
+PHONES: Final = [f"+97250555{n:04d}" for n in range(COUNT)]
+PROVIDERS: Final = ("meta", "twilio", "whapi", "cgb", "chatwoot")
+SENDING: Final = {
+    "meta": "/messages$",
+    "twilio": "/Messages.json$",
+    "whapi": "/messages/",
+    "cgb": "/send",
+    "chatwoot": "/messages$",
+}
 """Provider -> the path of the call that sends."""
 
-LISTED: Final = frozenset({"twilio", "whapi"})
+LISTED: Final = frozenset({"twilio", "whapi", "chatwoot"})
 """Whose lists tell what was taken."""
 
-Sandbox: TypeAlias = MetaSandbox | TwilioSandbox | WhapiSandbox | CgbSandbox
+Sandbox: TypeAlias = MetaSandbox | TwilioSandbox | WhapiSandbox | CgbSandbox | ChatwootSandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,7 @@ class World:
 
     @property
     def phones(self) -> list[str]:
-        return [f"+97250555{n:04d}" for n in range(COUNT)]
+        return PHONES
 
     async def ask(self) -> None:
         await self.db.execute(
@@ -68,9 +77,9 @@ class World:
         rows = await self.db.fetch("SELECT status, count(*) AS n FROM messages GROUP BY status")
         return {row["status"]: row["n"] for row in rows}
 
-    async def run_to_the_end(self) -> None:
+    async def run_to_the_end(self, within_s: float = 200) -> None:
         async with self.worker.working():
-            await until(self.worker.settled, "the end of every event", within_s=200)
+            await until(self.worker.settled, "the end of every event", within_s=within_s)
 
     def sends(self) -> Counter[str]:
         """Person -> how many messages the provider has taken for them."""
@@ -114,6 +123,10 @@ def settings_of(provider: str, sandbox: Sandbox | None, url: str = "") -> Settin
             named |= {"twilio_api_url": getattr(made, "url", url), "twilio_auth_token": getattr(made, "token", "t")}
         case "whapi":
             named = {"whapi_api_url": getattr(made, "url", url), "whapi_token": getattr(made, "token", "t")}
+        case "chatwoot":
+            named = {"chatwoot_account_id": ACCOUNT_ID, "chatwoot_whatsapp_inbox_id": INBOX_ID}
+            named |= {"chatwoot_base_url": getattr(made, "url", url)}
+            named |= {"chatwoot_api_access_token": getattr(made, "token", "t")}
         case _:
             named = {"cgb_api_url": getattr(made, "url", url), "cgb_api_key": getattr(made, "token", "t")}
     return Settings(**at, **named)
@@ -127,6 +140,11 @@ def sandbox_of(provider: str, port: int = 0) -> Sandbox:
             return TwilioSandbox(port=port)
         case "whapi":
             return WhapiSandbox(port=port)
+        case "chatwoot":
+            chatwoot = ChatwootSandbox(port=port)
+            for phone in PHONES:
+                chatwoot.account.receive(phone, "hello")
+            return chatwoot
     return CgbSandbox("live", port=port)
 
 
@@ -222,6 +240,6 @@ async def test_a_call_that_comes_too_soon_is_made_once_in_its_time(
             "limited", times=COUNT, retry_after="1", method="POST", path=SENDING[provider], performed=False
         )
         await world.ask()
-        await world.run_to_the_end()
+        await world.run_to_the_end(within_s=500)  # Chatwoot is asked three things for each message, one a second
         assert await world.statuses() == {"sent": COUNT}
         assert world.sends() == {phone[1:]: 1 for phone in world.phones}
