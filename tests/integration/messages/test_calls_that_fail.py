@@ -32,7 +32,7 @@ from schemas.messages import Text
 from tests.support.message_worker import MessageWorker, message_worker
 from tests.support.until import until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 COUNT: Final = 100
 PHONES: Final = [f"+97250555{n:04d}" for n in range(COUNT)]
@@ -145,7 +145,9 @@ def sandbox_of(provider: str, port: int = 0) -> Sandbox:
             for phone in PHONES:
                 chatwoot.account.receive(phone, "hello")
             return chatwoot
-    return CgbSandbox("live", port=port)
+    cgb = CgbSandbox("live", port=port)
+    cgb.switches.limit = None
+    return cgb
 
 
 @asynccontextmanager
