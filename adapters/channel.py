@@ -34,6 +34,9 @@ PROBE_S: Final = 5.0
 DOWN_PROBE_S: Final = 30.0
 """A channel whose account is at fault waits for a person, so it is asked less often."""
 
+LOOKS_FIRST: Final = 12
+"""Of so many probes in a row all but the last may begin with a look, in case it is the look that is not answered."""
+
 Word: TypeAlias = Literal["up", "unused", "asked", "away", "refused", "paused"]
 """Calls go through; none has been made yet; the system has asked us to wait; it does not answer as it should; the
 account is at fault; an operator has stopped all calls."""
@@ -98,6 +101,7 @@ class Breaker:
         self._down = False
         self._probing = False
         self._next_probe = 0.0
+        self._looked = 0
         self._lines = Damping(clock)
         self.alone = Alone()
         """Whose calls have failed since the system last answered."""
@@ -138,6 +142,13 @@ class Breaker:
         """Let the next call find out whether the system is back, without a wait."""
         self._next_probe = self._clock()
 
+    def looks_first(self) -> bool:
+        """Whether the probe that has begun is to begin with a look, as its own call might end in doubt."""
+        if not self._open or self._down:
+            return False
+        self._looked += 1
+        return self._looked % LOOKS_FIRST != 0
+
     def check(self) -> None:
         """Raises: ChannelClosed where a call would be stopped now."""
         if self._open and not self.may_probe:
@@ -170,7 +181,7 @@ class Breaker:
 
     def _serves(self) -> None:
         self.answered_at = self._clock()
-        self._failures = 0
+        self._failures = self._looked = 0
         if self._open:
             self._open = self._down = False
             self.changed_at = self._clock()
@@ -293,6 +304,10 @@ class Channel:
         except FerrymanError as exc:
             exc.channel, exc.operation = self.name, operation
             raise
+
+    def looks_first(self, operation: Operation) -> bool:
+        """As `Breaker.looks_first`, of the calls of that kind."""
+        return self._breakers[operation].looks_first()
 
     def alone(self, operation: Operation) -> Alone:
         """Whose calls of that kind have failed since the system last answered one."""

@@ -31,6 +31,9 @@ from schemas.errors import (
 
 T = TypeVar("T")
 
+_NO_SUCH_LOOK: Final = ("http-404", "http-405", "http-501")
+"""The codes of an answer that has no such read, as that of a gateway which takes messages alone."""
+
 _NO_PATH: Final = ("http-404", "http-405")
 """How the codes begin of a failure that says that the address is wrong, whomever the call is about."""
 
@@ -106,7 +109,8 @@ class Gate:
         account itself is answered so, it is ChannelDown, as no event is at fault.
 
         *asks*: the request changes nothing, although its method is that of a write. *claim*: awaited when the request
-        has its place and may go out, before its first byte.
+        has its place and may go out, before its first byte. A request that is claimed is not spent on finding out
+        whether a system is back that has left calls in doubt: the *neutral* read is, and the request follows it.
         """
         operation: Operation = "read" if asks or method in READS else "write"
         self.channel.check(operation)
@@ -126,6 +130,8 @@ class Gate:
 
         async def weighed() -> T:
             if claim is not None:
+                if neutral is not None and self.channel.looks_first(operation):
+                    await self._look_first(neutral())
                 await claim()
             try:
                 return await make()
@@ -173,6 +179,16 @@ class Gate:
         lone = self.channel.alone(operation).failed(None if of_the_address else about)
         if lone and neutral is not None and await self._answers(neutral()):
             error.answered = True
+
+    async def _look_first(self, look: Look) -> None:
+        """Raises: Transient where *look* is not answered. Any answer will do, also that there is nothing to see."""
+        try:
+            await self._see(look)
+        except Transient as error:
+            if error.code not in _NO_SUCH_LOOK:
+                raise
+        except (ChannelDown, Refused, TooLong):
+            pass
 
     async def _answers(self, look: Look) -> bool:
         """Whether *look* is answered; a refusal is an answer too."""

@@ -13,6 +13,7 @@ FerrymanError
 ├── Permanent        it will fail the same way every time
 │   ├── Malformed    the bytes or their shape cannot be understood
 │   ├── TooLong      the other side's answer is longer than we read
+│   ├── Unwritten    it was done, and Postgres refuses what is to be written of it
 │   └── Refused      the other side understood and said no
 │       ├── Exists   what was to be made exists already
 │       ├── Foreign  the other side answered with another person than the one we asked for
@@ -131,6 +132,10 @@ class Malformed(Permanent):
 
 class TooLong(Permanent):
     """The other side's answer is longer than we read, also when asked again."""
+
+
+class Unwritten(Permanent):
+    """The event was handled, its calls made, and Postgres refuses what its worker writes of that."""
 
 
 class Refused(Permanent):

@@ -30,7 +30,7 @@ _KEY: Final = "SELECT digest, message_id FROM idempotency_keys WHERE key = $1"
 
 _STATES: Final = """
 SELECT m.id, m.status, m.attempts, COALESCE(c.name, r.name), w.written_at, COALESCE(o.opted_out, false), s.until,
-       s.error
+       s.error, m.category
 FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS given (id, line, systems, place)
 LEFT JOIN LATERAL (SELECT * FROM messages WHERE id = given.id LIMIT 1) m ON true
 LEFT JOIN LATERAL (
@@ -83,13 +83,21 @@ SELECT provider, count(*) FILTER (WHERE status = 'uncertain') FROM messages
 WHERE status IN ('queued', 'sending', 'uncertain') GROUP BY provider
 """
 
-# Rows are locked in the order of id. A status never takes the place of one of a higher rank.
+LONGEST_ID: Final = 500
+"""Characters of a provider's id of a message; a longer one fits no index, and is not kept."""
+
+# Rows are locked in the order of id. A status never takes the place of one of a higher rank. A provider's id that is
+# another message's already, as of a gateway that gives all messages one, is left with that one.
 _END: Final = f"""
 WITH locked AS MATERIALIZED (SELECT id FROM messages WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE)
 UPDATE messages m SET
   status = CASE WHEN given.status IN ('skipped', 'canceled')
                   OR {_RANK.format("given.status")} > {_RANK.format("m.status")} THEN given.status ELSE m.status END,
-  provider_message_id = COALESCE(m.provider_message_id, given.provider_id),
+  provider_message_id = COALESCE(m.provider_message_id, CASE
+    WHEN length(given.provider_id) > {LONGEST_ID} OR EXISTS (
+      SELECT FROM messages o
+      WHERE o.provider = m.provider AND o.provider_message_id = given.provider_id AND o.id <> m.id) THEN NULL
+    ELSE given.provider_id END),
   error = CASE WHEN given.status = 'sent' AND m.status <> 'failed' THEN NULL ELSE COALESCE(given.error, m.error) END,
   error_code = COALESCE(given.error_code, m.error_code),
   sent_at = CASE WHEN given.status = 'sent' THEN COALESCE(m.sent_at, given.at) ELSE m.sent_at END,
@@ -140,7 +148,7 @@ class Asked(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class MessageState:
     """How a message stands; *status* None: there is none. *name*: of its person. *written_at*: when the person has
-    written last. *opted_out*: whether they want no messages of its category. *stopped_until*: so long its template is
+    written last. *opted_out*: whether they want no messages of its *category*. *stopped_until*: so long its template is
     stopped, and *stopped_why*."""
 
     status: str | None
@@ -150,6 +158,7 @@ class MessageState:
     opted_out: bool = False
     stopped_until: datetime | None = None
     stopped_why: str | None = None
+    category: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import orjson
 
-from adapters.gate import Gate
+from adapters.gate import Gate, Look
 from adapters.http import MAX_RETRY_AFTER_S, Reply, coded, lost, retry_after
 from adapters.masking import masked, without_sent
 from adapters.ports import Claim
@@ -57,6 +57,11 @@ class Account:
         return f"{self.url.rstrip('/')}/2010-04-01/Accounts/{quote(self.sid, safe='')}/Messages.json"
 
     @property
+    def own_url(self) -> str:
+        """Where the account tells of itself."""
+        return f"{self.url.rstrip('/')}/2010-04-01/Accounts/{quote(self.sid, safe='')}.json"
+
+    @property
     def headers(self) -> dict[str, str]:
         """The proof of the account."""
         return {"Authorization": f"Basic {b64encode(f'{self.sid}:{self.token}'.encode()).decode()}"}
@@ -75,7 +80,18 @@ async def make_message(
     def judged(reply: Reply) -> Taken:
         return judge(reply, private=sent, now=datetime.now(UTC))
 
-    return await gate.request("POST", account.messages_url, judged, headers=account.headers, form=form, claim=claim)
+    def seen(reply: Reply) -> Mapping[str, Any]:
+        return judge_read(reply, private=sent, now=datetime.now(UTC))
+
+    return await gate.request(
+        "POST",
+        account.messages_url,
+        judged,
+        headers=account.headers,
+        form=form,
+        claim=claim,
+        neutral=lambda: Look(account.own_url, account.headers, seen),
+    )
 
 
 def judge(reply: Reply, *, private: Iterable[str], now: datetime) -> Taken:

@@ -16,16 +16,17 @@ import structlog
 from adapters.postgres.bus import burials, epochs, inbox, outbox
 from adapters.postgres.pool import ACQUIRE_TIMEOUT_S, Connection, installation_is_wrong, store_is_down
 from adapters.redis.streams import NotDurable, StreamErrors
-from daemon.bus.endings import failure_row, inbox_row, is_bare_letter, is_failure, letter, without_rows
+from daemon.bus.endings import failure_row, farewell, inbox_row, is_bare_letter, is_failure, letter, without_rows
 from daemon.bus.lanes import Entry
 from daemon.bus.left import EntryRef
+from daemon.bus.outcome import Turn
 from daemon.bus.publisher import publish
 from daemon.bus.settle import Finish, Retry, Written
 from daemon.bus.shared import Shared
 from daemon.bus.worker import AnyWorker
 from daemon.telemetry.failures import failure, fields
 from schemas.envelope import Event, InboxKey
-from schemas.errors import Permanent
+from schemas.errors import Unwritten
 
 LARGEST: Final = 500
 STORE_RETRY_S: Final = 0.5
@@ -171,15 +172,18 @@ class Committer:
         self._wait(entry, min(PUT_OFF_S * 2.0 ** min(times, 30), PUT_OFF_CAP_S))
 
     def _unwritable(self, settled: Settled, exc: Exception) -> Settled:
-        """The dead letter of an event whose results Postgres refuses; of a dead letter, or of an event that waits, the
-        same without the worker's rows. Named by class: the text may quote the data."""
+        """The dead letter of an event whose results Postgres refuses, with what its worker says of such an end; of a
+        dead letter, or of an event that waits, the same without the worker's rows. Named by class: the text may quote
+        the data."""
         name = type(exc).__name__
         event_id = settled.entry.event.id
         log.error("event.unwritable", worker=self._worker.name, event_id=event_id, exc_info=exc, **fields(exc))
         if (bare := without_rows(settled.verdict)) is not None:
             return settled._replace(verdict=bare)
-        error = Permanent(f"its results cannot be written ({failure(exc).kind})")
-        return Settled(settled.entry, Finish("dead", name, error=error), settled.now)
+        error = Unwritten(f"its results cannot be written ({failure(exc).kind})")
+        turn = Turn(now=settled.now, attempt=settled.entry.attempts + 1)
+        rows = farewell(self._worker, settled.entry.event, error, turn)
+        return Settled(settled.entry, Finish("dead", name, rows, error=error), settled.now)
 
     async def _write(self, batch: Sequence[Settled]) -> None:
         held = self._leases.held(self._worker.name)

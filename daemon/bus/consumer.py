@@ -19,9 +19,10 @@ from adapters.redis.streams import StreamErrors, Streams
 from daemon.bus import waiting
 from daemon.bus.committer import Committer, Settled
 from daemon.bus.deadline import Deadline
+from daemon.bus.endings import farewell
 from daemon.bus.lanes import SHARE, Entry, Lanes
 from daemon.bus.left import EntryRef
-from daemon.bus.outcome import Outcome, Row, Turn
+from daemon.bus.outcome import Outcome, Turn
 from daemon.bus.reader import Reader
 from daemon.bus.settle import (
     Finish,
@@ -296,7 +297,7 @@ class Consumer:
         match verdict:
             case Finish(outcome="dead" | "uncertain", error=error) if error is not None:
                 turn = Turn(now=now, attempt=entry.attempts + 1, step=entry.step, memo=entry.memo)
-                rows = self._farewell(entry, error, turn)
+                rows = farewell(self.worker, entry.event, error, turn)
                 self.committer.submit(Settled(entry, verdict._replace(rows=rows), now))
             case Finish() | Wait():
                 entry.told = ""  # the rows of the verdict may take back what they said before
@@ -332,17 +333,6 @@ class Consumer:
         entry.attempts += verdict.counted
         entry.failed_at = time.monotonic()
         self._tally.failed(entry, verdict)
-
-    def _farewell(self, entry: Entry, error: FerrymanError, turn: Turn) -> tuple[Row, ...]:
-        """The worker's own rows for a dead letter. A fault in making them must not keep the letter from being
-        written; and what kills the process when the worker reads it is not given to the worker again."""
-        if isinstance(error, Poison):
-            return ()
-        try:
-            return tuple(self.worker.buried(entry.event, error, turn))
-        except Exception:
-            log.exception("event.buried_failed", worker=self.worker.name, event_id=entry.event.id)
-            return ()
 
     def _committed(self, batch: Sequence[Settled]) -> Sequence[EntryRef]:
         """Let the lanes of *batch* go on; returns what may be acknowledged."""

@@ -7,14 +7,20 @@ from hashlib import blake2b
 from typing import Final
 
 import orjson
+import structlog
 
 from adapters.postgres.bus import burials, inbox
 from daemon.bus.aside import LARGE_BYTES
 from daemon.bus.lanes import Entry
-from daemon.bus.settle import Finish, Park, Retry, StandInLine, Written
+from daemon.bus.outcome import Row, Turn
+from daemon.bus.settle import Finish, Park, Poison, Retry, StandInLine, Written
+from daemon.bus.worker import AnyWorker
 from schemas.envelope import Event
+from schemas.errors import FerrymanError
 
 TEXT_CAP: Final = 500
+
+log = structlog.get_logger(__name__)
 
 
 def body_hash(event: Event) -> bytes:
@@ -45,6 +51,18 @@ def without_rows(verdict: Written) -> Written | None:
     if isinstance(verdict, Finish) and verdict.outcome == "dead":
         return verdict._replace(rows=())
     return verdict._replace(rows=()) if isinstance(verdict, Retry | Park | StandInLine) and verdict.rows else None
+
+
+def farewell(worker: AnyWorker, event: Event, error: FerrymanError, turn: Turn) -> tuple[Row, ...]:
+    """The rows of *worker* for a dead letter. A fault in making them must not keep the letter from being written; and
+    what kills the process when the worker reads it is not given to the worker again."""
+    if isinstance(error, Poison):
+        return ()
+    try:
+        return tuple(worker.buried(event, error, turn))
+    except Exception:
+        log.exception("event.buried_failed", worker=worker.name, event_id=event.id)
+        return ()
 
 
 def inbox_row(entry: Entry, verdict: Finish) -> inbox.InboxRow:

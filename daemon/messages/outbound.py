@@ -33,7 +33,7 @@ from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
 from daemon.messages.content import parted
 from daemon.messages.holding import held_back, in_lane, scope, stopped
-from daemon.messages.preferences import told_preference, wants
+from daemon.messages.received import received, with_behind
 from daemon.messages.requests import CAMPAIGNS, Requested, requested
 from daemon.messages.rules import HEARD_BY, why_not
 from daemon.messages.template_news import told_of
@@ -48,11 +48,10 @@ from schemas.errors import (
     TemplateStopped,
     Transient,
     Uncertain,
+    Unwritten,
 )
-from schemas.identity import key
 from schemas.messages import OutboundMessage
 from schemas.phone import line
-from schemas.told import came_by_whatsapp, is_test_contact, phone_told, time_told, told_in
 
 CUT_SHORT: Final = "the process ended while the message was being sent"
 
@@ -68,7 +67,7 @@ async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
     """Send a message, or note that one has come, or what is new of a template. Raises what the sender raises, and
     Malformed."""
     if event.type == "message.received":
-        return _received(event)
+        return received(event)
     if event.type == "template.changed":
         return Done(rows=(told_of(event),))
     message = requested(event)
@@ -82,6 +81,7 @@ async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
         pass  # an operator has taken its dead letter up again
     elif state.status != "queued":
         return Done(skipped=f"{state.status} already")
+    state = with_behind(state, message.provider, turn.behind())
     reason = why_not(message.content, message.provider, state.written_at, turn.now, opted_out=state.opted_out)
     if reason is not None:
         return Done(rows=(_skip(message.id, turn, reason),), skipped="not allowed")
@@ -172,37 +172,6 @@ def _fact(message: Requested, **members: Any) -> dict[str, Any]:
     return {**told, "phone": message.to.e164, **members}
 
 
-def _received(event: Event) -> Outcome:
-    """A person has written."""
-    told = told_in(event)
-    if is_test_contact(told.get("contact_id")):
-        return Done(skipped="test contact")
-    phone = phone_told(told)
-    content = {name: told.get(name) for name in ("text", "media", "choice", "reply_to")}
-    row = Written(
-        system=str(told.get("system")),
-        line=None if phone is None else key(phone=phone),
-        phone=None if phone is None else phone.e164,
-        at=time_told(told, event.time),
-        kind=str(told.get("kind") or "text"),
-        content=content,
-        provider_id=told.get("message_id"),
-        event_id=event.id,
-        opens=came_by_whatsapp(told),
-    )
-    if row.kind == "user_preferences":
-        wish = told_preference(told.get("received"))
-        told_of = (
-            [] if wish is None or row.line is None else [Preference(row.line, *wish, row.at, row.system, event.id)]
-        )
-        return Done(rows=tuple(told_of), skipped=None if told_of else "tells nothing")
-    rows: list[Row] = [row]
-    wanted = wants(row.content["choice"] if row.kind == "choice" else row.content["text"])
-    if row.line is not None and wanted is not None:
-        rows.append(Preference(row.line, "all", not wanted, row.at, "message", event.id))
-    return Done(rows=tuple(rows))
-
-
 def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
     """How the message of an event ends that is given up, or whose end nobody knows."""
     if event.type != "message.requested":
@@ -211,7 +180,7 @@ def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
         message_id = UUID(event.json()["message_id"])
     except (FerrymanError, TypeError, KeyError, ValueError):
         return ()
-    status = "uncertain" if isinstance(error, Uncertain) else "failed"
+    status = "uncertain" if isinstance(error, Uncertain | Unwritten) else "failed"
     return (Ended(id=message_id, status=status, at=turn.now, error=error.full_text, error_code=error.code),)
 
 

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from aiohttp import ClientSession
 
-from adapters.channel import FAILURES_TO_OPEN, Channel
+from adapters.channel import FAILURES_TO_OPEN, LOOKS_FIRST, PROBE_S, Channel
 from adapters.gate import Gate
 from adapters.http import open_session
 from adapters.meta.sender import MetaSender
@@ -63,6 +63,15 @@ class Claims:
         self.asked.append(len(self._sandbox.ledger.entries))
         if self._error is not None:
             raise self._error
+
+
+class Clock:
+    """A clock that is set."""
+
+    at = 0.0
+
+    def __call__(self) -> float:
+        return self.at
 
 
 @pytest.fixture
@@ -502,6 +511,67 @@ async def test_a_new_token_is_taken_at_the_next_call(sandbox: MetaSandbox, sessi
     channel.probe_now()
     await sender.send(to(), Claims(sandbox))
     assert (channel.closed, len(sandbox.sent)) == (True, 1)
+
+
+# while Meta is away
+
+
+async def opened(sender: Sender, sandbox: MetaSandbox, **fault: Any) -> None:
+    """So many calls end in doubt that no more are made."""
+    sandbox.faults.add("html", **({"status": 503} | fault))
+    for n in range(FAILURES_TO_OPEN):
+        with pytest.raises(Uncertain):
+            await sender.send(to(Phone(f"+97250555{n:04d}")), Claims(sandbox))
+    with pytest.raises(ChannelClosed):
+        await sender.send(to(), Claims(sandbox))
+
+
+async def test_no_message_is_spent_on_finding_out_whether_meta_is_back(
+    sandbox: MetaSandbox, session: ClientSession
+) -> None:
+    now = Clock()
+    sender, claims = sender_on(sandbox, session, channel=Channel("meta", now)), Claims(sandbox)
+    await opened(sender, sandbox)
+    for _ in range(LOOKS_FIRST - 1):
+        now.at += PROBE_S
+        with pytest.raises(Transient):
+            await sender.send(to(), claims)
+    assert claims.asked == []
+    sandbox.faults.clear()
+    now.at += PROBE_S
+    await sender.send(to(), claims)
+    assert (len(claims.asked), len(sandbox.sent)) == (1, 1)
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+async def test_where_there_is_no_such_look_the_message_finds_out(
+    sandbox: MetaSandbox, session: ClientSession, status: int
+) -> None:
+    now = Clock()
+    sender, claims = sender_on(sandbox, session, channel=Channel("meta", now)), Claims(sandbox)
+    await opened(sender, sandbox, method="POST")
+    sandbox.faults.clear()
+    sandbox.faults.add("html", status=status, method="GET")
+    now.at += PROBE_S
+    await sender.send(to(), claims)
+    assert len(sandbox.sent) == 1
+
+
+async def test_where_the_look_is_never_answered_a_message_finds_out_in_the_end(
+    sandbox: MetaSandbox, session: ClientSession
+) -> None:
+    now = Clock()
+    sender, claims = sender_on(sandbox, session, channel=Channel("meta", now)), Claims(sandbox)
+    await opened(sender, sandbox, method="POST")
+    sandbox.faults.clear()
+    sandbox.faults.add("html", status=500, method="GET")
+    for _ in range(LOOKS_FIRST - 1):
+        now.at += PROBE_S
+        with pytest.raises(Transient):
+            await sender.send(to(), claims)
+    now.at += PROBE_S
+    await sender.send(to(), claims)
+    assert len(sandbox.sent) == 1
 
 
 # beside messages

@@ -19,7 +19,7 @@ from adapters.redis.streams import Streams
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import utc_now
 from schemas.envelope import TYPES, Event, event_id
-from schemas.errors import LeaseLost, Permanent, Refused, Transient, Uncertain
+from schemas.errors import FerrymanError, LeaseLost, Permanent, Refused, Transient, Uncertain
 from tests.support.bus import Bench, FixedLeases, make_upkeep, run
 from tests.support.services import services
 from tests.support.toy import (
@@ -346,9 +346,23 @@ async def test_of_a_batch_only_the_event_whose_rows_are_refused_becomes_a_dead_l
     assert ends.pop(bad_id) == "dead"
     assert set(ends.values()) == {"done"}
     (letter,) = await bench.pool.fetch("SELECT * FROM dead_letters")
-    assert (letter["event_id"], letter["error_class"]) == (bad_id, "Permanent")
+    assert (letter["event_id"], letter["error_class"]) == (bad_id, "Unwritten")
     assert letter["error_text"].startswith("its results cannot be written (CheckViolationError 23514 ")
     assert len(handler.calls) == 50
+
+
+async def test_the_worker_says_how_an_event_ends_whose_results_cannot_be_written(bench: Bench) -> None:
+    async def bad(event: Event, deps: object, turn: Turn) -> Outcome:
+        return Done(rows=(Effect(event.id, event.subject, -1),))
+
+    def farewell(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
+        return (effect(event, type(error).__name__),)
+
+    await bench.publish([make_event("key-1")])
+    async with bench.running(bench.worker(bad, buried=farewell)):
+        await until(bench.settled)
+    assert [one.note for one in await bench.effects()] == ["Unwritten"]
+    assert await bench.count("dead_letters") == 1
 
 
 async def test_an_error_that_quotes_what_postgres_cannot_keep_is_kept_without_it(bench: Bench) -> None:

@@ -80,6 +80,18 @@ async def test_of_many_that_claim_a_message_one_may_send_it(db: Pool) -> None:
     assert not await messages.cancel(db, id)
 
 
+@pytest.mark.parametrize("provider_id", ["wamid.1", "x" * 100_000])
+async def test_an_id_that_cannot_be_kept_leaves_no_message_in_doubt(db: Pool, provider_id: str) -> None:
+    """A gateway may give all messages one id, or one that is no id."""
+    ids = [await queued(db) for _ in range(3)]
+    for id in ids:
+        await messages.claim(db, id)
+        await sent(db, id, provider_id)
+    assert [await status(db, id) for id in ids] == ["sent"] * 3
+    kept = await db.fetch("SELECT provider_message_id AS id FROM messages WHERE provider_message_id IS NOT NULL")
+    assert [row["id"] for row in kept] == ["wamid.1"] * (provider_id == "wamid.1")
+
+
 async def test_a_claim_is_given_back_by_its_own_attempt_alone(db: Pool) -> None:
     id = await queued(db)
     assert await messages.claim(db, id) == 1

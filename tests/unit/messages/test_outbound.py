@@ -36,6 +36,7 @@ from schemas.errors import (
     TemplateStopped,
     Transient,
     Uncertain,
+    Unwritten,
 )
 from schemas.messages import Choice, Choices, Content, Media, OutboundMessage, Taken, Template, Text
 
@@ -303,6 +304,55 @@ async def test_what_a_person_writes_is_kept_and_opens_the_window_where_it_came_b
         (row,) = done.rows
         assert isinstance(row, Written)
         assert (row.line, row.at, row.opens, row.provider_id, row.content["text"]) == (PHONE, NOW, opens, "m1", "hi")
+
+
+def wrote(text: str, *, ago: timedelta = timedelta(0), id: str = "m1") -> Event:
+    """What the person has written to the number of Meta."""
+    told = {"system": "meta", "phone": PHONE, "at": (NOW - ago).isoformat(), "channel": "whatsapp", "text": text}
+    data = json.dumps(told | {"message_id": id}).encode()
+    return Event(id=id, type="message.received", source="meta", subject=PHONE, time=NOW, data=data)
+
+
+@pytest.mark.parametrize(
+    ("behind", "sent"),
+    [
+        ([], True),
+        ([wrote("thanks")], True),
+        ([wrote("STOP")], False),
+        ([wrote("hello", ago=timedelta(minutes=2)), wrote("Stop.", id="m2")], False),
+        ([wrote("STOP", ago=timedelta(minutes=2)), wrote("START", id="m2")], True),
+        ([wrote("START", id="m2"), wrote("STOP", ago=timedelta(minutes=2))], True),  # the later word counts
+    ],
+)
+async def test_a_stop_that_waits_behind_the_message_in_its_lane_is_honoured(behind: list[Event], sent: bool) -> None:
+    world = World()
+    done = await handle(world.event, world.deps, Turn(now=NOW, behind=lambda: behind))
+    assert isinstance(done, Done)
+    assert (ended(done).status, len(world.sender.sent)) == (("sent", 1) if sent else ("skipped", 0))
+
+
+@pytest.mark.parametrize(
+    ("ago", "sent"), [(WINDOW, False), (WINDOW - timedelta(seconds=1), True), (timedelta(0), True)]
+)
+async def test_what_waits_behind_the_message_opens_its_window(ago: timedelta, sent: bool) -> None:
+    world = World(Text("hello"))
+    done = await handle(world.event, world.deps, Turn(now=NOW, behind=lambda: [wrote("good morning", ago=ago)]))
+    assert isinstance(done, Done)
+    assert len(world.sender.sent) == sent
+
+
+async def test_what_is_odd_behind_a_message_does_not_hold_it_up() -> None:
+    world = World()
+    odd = Event(id="e", type="message.received", source="meta", subject=PHONE, time=NOW, data=b'{"odd": "no id"}')
+    done = await handle(world.event, world.deps, Turn(now=NOW, behind=lambda: [odd, world.event]))
+    assert isinstance(done, Done)
+    assert ended(done).status == "sent"
+
+
+def test_a_message_whose_end_cannot_be_written_may_have_been_sent() -> None:
+    (row,) = buried(World().event, Unwritten("its results cannot be written"), Turn(now=NOW))
+    assert isinstance(row, Ended)
+    assert row.status == "uncertain"
 
 
 def test_the_worker_holds_what_is_in_doubt() -> None:
