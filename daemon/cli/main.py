@@ -92,7 +92,7 @@ def commands(name: str) -> typer.Typer:
         help="One daemon between an order system, a CRM and WhatsApp channels.",
         epilog="\n\n".join(["Exit codes:", *(f"{code}: {means}" for code, means in MEANINGS.items())]),
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
     )
     app.callback()(_group)
