@@ -68,6 +68,7 @@ _TABLE: Final = (
     Verb("validate", "validate:validate"),
     Verb("contacts", "contacts:app", group=True),
     Verb("send", "send:app", group=True),
+    Verb("messages", "messages:app", group=True),
     Verb("templates", "templates:app", group=True),
     Verb("campaign", "campaign:app", group=True),
     Verb("uncertain", "uncertain:app", group=True),
