@@ -45,8 +45,9 @@ def enabled(
 
 
 def _rules_of(settings: Settings, workers: Sequence[AnyWorker]) -> Rules:
-    """The rules that *settings* name; those that ship where they are wrong, as a daemon does not start then."""
+    """The rules that *settings* name; those that ship where they are wrong, as a daemon does not start then. The files
+    of all workers are known, also of those that do not run: none of them is a stranger in the folder."""
     try:
-        return load_all(settings.ferryman_rules_dir, rule_files(workers))
+        return load_all(settings.ferryman_rules_dir, rule_files((*WORKERS, *workers)))
     except WrongRules:
         return SHIPPED

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
@@ -44,7 +44,7 @@ class TemplateDefinition:
     status: str = SENDABLE
     category: str | None = None
     parameter_format: ParameterFormat = "positional"
-    components: Sequence[Mapping[str, Any]] = ()
+    components: Sequence[Mapping[str, Any]] = field(default_factory=list)
     quality: str | None = None
     provider_id: str | None = None
 

@@ -100,7 +100,8 @@ UPDATE messages m SET
     ELSE given.provider_id END),
   error = CASE WHEN given.status = 'sent' AND m.status <> 'failed' THEN NULL ELSE COALESCE(given.error, m.error) END,
   error_code = COALESCE(given.error_code, m.error_code),
-  sent_at = CASE WHEN given.status = 'sent' THEN COALESCE(m.sent_at, given.at) ELSE m.sent_at END,
+  sent_at = CASE WHEN given.status = 'sent' THEN COALESCE(m.sent_at, GREATEST(given.at, m.claimed_at))
+                 ELSE m.sent_at END,
   delivered_at = CASE WHEN given.status IN ('delivered', 'read', 'played') THEN LEAST(m.delivered_at, given.at)
                       ELSE m.delivered_at END,
   read_at = CASE WHEN given.status IN ('read', 'played') THEN LEAST(m.read_at, given.at) ELSE m.read_at END,

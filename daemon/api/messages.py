@@ -28,7 +28,7 @@ from daemon.bus.worker import Clock
 from daemon.operator import sending
 from daemon.settings.in_force import InForce
 from schemas.api.answers import Accepted, Canceled, MessagePage, MessageWithUpdates
-from schemas.api.messages import JobIn, MessageIn
+from schemas.api.messages import JOB_NAMES, JobIn, MessageIn
 from schemas.api.queries import MessageQuery
 from schemas.envelope import Event
 
@@ -68,7 +68,7 @@ class Api:
     @described("Send a message, in the shapes of older programs", takes=JobIn, gives=Accepted, status=202, keyed=True)
     async def _post_job(self, request: web.Request) -> web.Response:
         job = read(JobIn, parse_object, await body_of(request))
-        return await self._send(request, read(MessageIn, JobIn.asked, job))
+        return await self._send(request, read(MessageIn, JobIn.asked, job, JOB_NAMES))
 
     async def _send(self, request: web.Request, given: MessageIn) -> web.Response:
         settings, key = self.in_force.settings, key_of(request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -19,6 +19,7 @@ from daemon.api.description import hand_on
 from daemon.operator.faults import Conflict, NotThere, Unusable
 from daemon.web.problems import problem
 from schemas.api.moments import bounded
+from schemas.api.wrong import told
 from schemas.errors import Malformed
 
 MOST_BYTES: Final = 256 * 1024
@@ -70,25 +71,15 @@ async def body_of(request: web.Request, most: int = MOST_BYTES) -> bytes:
     return body
 
 
-def read(model: type[M], reader: Callable[[A], Any], given: A) -> M:
-    """What *reader* makes of *given*, as *model*. Raises: Refused, naming what is wrong and never its value."""
+def read(model: type[M], reader: Callable[[A], Any], given: A, names_of: Mapping[str, str] | None = None) -> M:
+    """What *reader* makes of *given*, as *model*. *names_of*: as `told` has it. Raises: Refused, naming what is wrong
+    and never its value."""
     try:
         return model.model_validate(reader(given))
     except Malformed as exc:
         raise Refused(problem(400, f"the body is no JSON object: {exc}")) from None
     except ValidationError as exc:
-        raise Refused(problem(422, wrong(exc))) from None
-
-
-def wrong(exc: ValidationError) -> str:
-    """What is wrong, by its place, and never its value."""
-    errors = exc.errors(include_input=False, include_context=False, include_url=False)
-    return "; ".join(_told(error["loc"], error["msg"]) for error in errors[:5])
-
-
-def _told(place: tuple[int | str, ...], said: str) -> str:
-    name = ".".join(str(part) for part in place[:4])[:100]
-    return f"{name}: {said}" if name else said.removeprefix("Value error, ")
+        raise Refused(problem(422, told(exc, names_of))) from None
 
 
 def key_of(request: web.Request) -> str | None:
@@ -117,7 +108,7 @@ def query_of(request: web.Request, model: type[M]) -> M:
     try:
         return model.model_validate(given)
     except ValidationError as exc:
-        raise Refused(problem(400, wrong(exc))) from None
+        raise Refused(problem(400, told(exc))) from None
 
 
 def cursor_text(at: datetime, id: str) -> str:

@@ -54,6 +54,27 @@ def time_meant(text: str, now: datetime) -> datetime:
         ) from exc
 
 
+def parse_time_ahead(text: str) -> datetime:
+    """A point in time that is still to come, in UTC. Raises: typer.BadParameter."""
+    return time_ahead(text, datetime.now(UTC))
+
+
+def time_ahead(text: str, now: datetime) -> datetime:
+    """As `parse_time_ahead`, when it is *now*. A length of time counts from now on: "2h" is in two hours."""
+    wanted = " ".join(text.lower().split())
+    try:
+        length = _AGO.fullmatch(wanted.removeprefix("in "))
+        ahead = length is not None and not wanted.endswith("ago")
+        at = now + timedelta(**{_UNITS[length[2]]: int(length[1])}) if length and ahead else time_meant(wanted, now)
+    except (typer.BadParameter, OverflowError):
+        raise typer.BadParameter(
+            "write it as 2026-11-27, 2026-11-27T04:00 (UTC), 2026-11-27T04:00+02:00, 30m, 2h or 3d (from now)"
+        ) from None
+    if at < now:
+        raise typer.BadParameter("that time has passed: leave the option out, or give a later time")
+    return at
+
+
 def require_known(option: str, value: str | None, names: Sequence[str]) -> None:
     """Raises: typer.BadParameter when *value* is given and none of *names*."""
     if value is not None and value not in names:

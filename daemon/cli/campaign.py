@@ -18,17 +18,29 @@ from daemon.cli.campaign_views import LISTED, OPEN, report_of, say_plan, say_sta
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
 from daemon.cli.screen import progress, say, show_json, show_table
-from daemon.cli.tools import DryRun, Json, NotRead, Text, When, Yes, confirm, opened, operator
+from daemon.cli.tools import Ahead, DryRun, Json, NotRead, Text, When, Yes, confirm, opened, operator
 from daemon.operator import campaign_standing, campaigns
 from daemon.operator.campaigns import Verb
 from daemon.settings.model import Settings
 from schemas.api.campaigns import CampaignIn
+from schemas.api.wrong import told
 from schemas.errors import UsageError
 
 app = typer.Typer(help="Send a template to many people.", no_args_is_help=True)
 
 LOOK_S: Final = 1.0
 MOST: Final = 50
+
+NAMES: Final = {
+    "name": "NAME",
+    "orders.order_status": "--order-status",
+    "orders.language": "--speaks",
+    "orders.variables": "--var",
+    "ends_at": "--ends",
+    **{name: f"--{name}" for name in ("template", "language", "provider", "account", "rate", "category", "quiet")},
+    **{f"orders.{name}": f"--{name}" for name in ("branch", "country", "since", "until")},
+}
+"""What the members of a campaign are called on the command line."""
 
 
 Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Its name or its id.", parser=parse_words)]
@@ -58,7 +70,7 @@ def create(
     category: Annotated[str, Text("--category", help="utility or marketing.")] = "utility",
     consent: Annotated[str | None, Text("--consent", help="How that of all people was obtained.")] = None,
     quiet: Annotated[str | None, Text("--quiet", help="21:00-09:00 (marketing), or off (utility).")] = None,
-    ends: Annotated[datetime | None, When("--ends", help="Nobody is written to from then on.")] = None,
+    ends: Annotated[datetime | None, Ahead("--ends", help="Nobody is written to from then on.")] = None,
     json: Json = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -145,12 +157,15 @@ def report(
 
 
 def _read(given: Mapping[str, Any]) -> CampaignIn:
+    """Raises: UsageError."""
+    if given["csv"] is None and given["orders"] is None:
+        raise UsageError("that is no campaign: name its people, by --csv FILE, or buyers by --branch and the like")
+    if given["csv"] is not None and given["orders"] is not None:
+        raise UsageError("that is no campaign: take its people from --csv, or from stored orders, and not from both")
     try:
         return CampaignIn.model_validate(given)
     except ValidationError as exc:
-        errors = exc.errors(include_input=False, include_context=False, include_url=False)
-        told = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}".lstrip(": ") for error in errors[:5])
-        raise UsageError(f"that is no campaign: {told.replace('Value error, ', '')}") from None
+        raise UsageError(f"that is no campaign: {told(exc, NAMES)}") from None
 
 
 def _text_of(path: Path) -> str:

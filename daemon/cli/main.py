@@ -68,6 +68,7 @@ _TABLE: Final = (
     Verb("validate", "validate:validate"),
     Verb("contacts", "contacts:app", group=True),
     Verb("send", "send:app", group=True),
+    Verb("messages", "messages:app", group=True),
     Verb("templates", "templates:app", group=True),
     Verb("campaign", "campaign:app", group=True),
     Verb("uncertain", "uncertain:app", group=True),
@@ -92,7 +93,7 @@ def commands(name: str) -> typer.Typer:
         help="One daemon between an order system, a CRM and WhatsApp channels.",
         epilog="\n\n".join(["Exit codes:", *(f"{code}: {means}" for code, means in MEANINGS.items())]),
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
     )
     app.callback()(_group)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -19,11 +19,12 @@ from daemon.cli.automatic import automatic
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
 from daemon.cli.screen import say, show_json
-from daemon.cli.tools import DryRun, Json, Text, When, Yes, confirm, opened
-from daemon.operator import sending
+from daemon.cli.tools import Ahead, DryRun, Json, Text, Yes, confirm, opened
+from daemon.operator import messages, sending
 from daemon.operator.templates import known_for
 from daemon.settings.model import Settings
 from schemas.api.messages import MessageIn
+from schemas.api.wrong import told
 from schemas.credentials import DEFAULT
 from schemas.errors import UsageError
 
@@ -31,14 +32,41 @@ app = typer.Typer(help="Send a message to a person.", no_args_is_help=True)
 
 WAIT_S: Final = 60.0
 LOOK_S: Final = 0.2
-_LAST: Final = frozenset({"sent", "delivered", "read", "played", "failed", "uncertain", "skipped", "canceled"})
+STATUS_S: Final = 15.0
+"""How long a message that is sent is looked at for a status: a phone may be off for days."""
+
+_SENT: Final = "sent"
+_SILENT: Final = frozenset({"cgb"})
+"""Providers that tell nothing more of a message that they have taken."""
+
+_LAST: Final = frozenset({"delivered", "read", "played", "failed", "uncertain", "skipped", "canceled"})
+
+NAMES: Final = {
+    "to": "PHONE",
+    "text": "TEXT",
+    "template.name": "NAME",
+    "template.language": "--language",
+    "template.variables": "--var",
+    "media.url": "URL",
+    "media.type": "--type",
+    "media.caption": "--caption",
+    "media.filename": "--filename",
+    "choices.text": "TEXT",
+    "choices.items": "--choice",
+    "provider": "--provider",
+    "account": "--account",
+    "not_before": "--at",
+}
+"""What the members of a message are called on the command line."""
 
 To = Annotated[str, typer.Argument(metavar="PHONE", help="With + and the country code.")]
 Provider = Annotated[str | None, Text("--provider", help="cgb, chatwoot, meta, twilio, whapi; else the default one.")]
 Account = Annotated[str, Text("--account", help="Of the provider: which credentials.")]
 Key = Annotated[str | None, Text("--key", help="The same key again sends nothing more.")]
-At = Annotated[datetime | None, When("--at", help="Not before this time.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Wait for what becomes of it, at most a minute.")]
+At = Annotated[datetime | None, Ahead("--at", help="Not before this time.")]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait for what becomes of it, at most a minute; of what is sent, 15 seconds.")
+]
 
 
 @app.command()
@@ -96,13 +124,42 @@ def media(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """A file that the provider fetches at an address."""
+    """A file at an address."""
     content = {"url": url, "type": type, "caption": caption, "filename": filename}
     given = {"to": to, "media": content, "provider": provider, "account": account, "not_before": at}
     _run(given, key, wait, json, dry_run, yes)
 
 
+@app.command()
+def choices(
+    to: To,
+    body: Annotated[str, typer.Argument(metavar="TEXT")],
+    choice: Annotated[
+        list[str],
+        typer.Option("--choice", metavar="TITLE", help="What may be tapped; once for each, ten at most."),
+    ],
+    provider: Provider = None,
+    account: Account = DEFAULT,
+    key: Key = None,
+    at: At = None,
+    wait: Wait = False,
+    json: Json = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Free text with buttons, or with a list where there are more than three. The answer is the title, or VALUE of
+    TITLE=VALUE."""
+    content = {"text": body, "items": [_choice(one) for one in choice]}
+    given = {"to": to, "choices": content, "provider": provider, "account": account, "not_before": at}
+    _run(given, key, wait, json, dry_run, yes)
+
+
 app.command()(automatic)
+
+
+def _choice(given: str) -> dict[str, str]:
+    title, _, value = given.partition("=")
+    return {"title": title, "value": value or title}
 
 
 def _variables(given: list[str]) -> dict[str, str]:
@@ -117,9 +174,7 @@ def _run(given: Mapping[str, Any], key: str | None, wait: bool, json: bool, dry_
     try:
         message = MessageIn.model_validate(given)
     except ValidationError as exc:
-        errors = exc.errors(include_input=False, include_context=False, include_url=False)
-        told = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in errors[:5])
-        raise UsageError(f"that cannot be sent: {told}") from None
+        raise UsageError(f"that cannot be sent: {told(exc, NAMES)}") from None
     run_async(_send(read_settings(), message, key, wait, json, dry_run, yes))
 
 
@@ -129,27 +184,43 @@ async def _send(
     async with opened(settings) as (_, pool):
         known = await known_for(pool, settings, message.provider, message.account, message.template_name)
         accounts = await credentials.names(pool)
-        provider = sending.check(settings, message, utc_now(), known=known, accounts=accounts).provider
+        request = sending.check(settings, message, utc_now(), known=known, accounts=accounts)
         if dry_run:
-            say(f"would be sent by {provider}")
+            why_not = await messages.foreseen(pool, request, utc_now())
+            say(f"would be sent by {request.provider} to {request.phone}{_as_known(why_not)}")
             return
-        confirm(f"send it by {provider}?", "send a message to a person", yes=yes)
+        confirm(f"send it by {request.provider} to {request.phone}?", "send a message to a person", yes=yes)
         queued = await sending.send(pool, settings, message, purpose="cli", key=key, now=utc_now())
         document = await _last_state(pool, queued.id) if wait else await sending.show(pool, queued.id)
+        waits = await messages.waits_for(pool, document, utc_now()) if wait or document["not_before"] else None
     if json:
         show_json(document)
     else:
-        why = f": {document['error']}" if document["error"] else ""
-        say(f"the message {queued.id} is {document['status']}{why}")
+        why = document["error"] or waits
+        say(f"the message {queued.id} is {document['status']}{f': {why}' if why else ''}")
+        if document["status"] in ("queued", "sending"):
+            short = str(queued.id)[:8]
+            say(f"look: `ferryman messages show {short}`; take it back: `ferryman messages cancel {short}`")
     if document["status"] in ("failed", "skipped", "uncertain"):
         raise typer.Exit(FAILED)
 
 
+def _as_known(why_not: str | None) -> str:
+    return "" if why_not is None else f", but skipped as things are now: {why_not}"
+
+
 async def _last_state(pool: Pool, id: UUID) -> dict[str, Any]:
-    """The message when it is queued no more, or after WAIT_S."""
-    give_up = time.monotonic() + WAIT_S
+    """The message in its last state, or after WAIT_S; one that is sent after STATUS_S, where no status comes. What
+    waits for its time is not waited for."""
+    begun, sent_at = time.monotonic(), None
     while True:
-        document = await sending.show(pool, id)
-        if document["status"] in _LAST or time.monotonic() > give_up:
+        document, now = await sending.show(pool, id), time.monotonic()
+        if document["status"] == _SENT and document["provider"] in _SILENT:
+            return document
+        if document["status"] == _SENT and sent_at is None:
+            sent_at = now
+        waited = now - begun > WAIT_S or (sent_at is not None and now - sent_at > STATUS_S)
+        later = document["not_before"] is not None and document["not_before"] > utc_now() + timedelta(seconds=WAIT_S)
+        if document["status"] in _LAST or waited or later:
             return document
         await asyncio.sleep(LOOK_S)

@@ -16,7 +16,7 @@ import typer
 
 from adapters.json_guard import without_mark
 from adapters.postgres.pool import Pool, connect
-from daemon.cli.arguments import parse_time, parse_words
+from daemon.cli.arguments import parse_time, parse_time_ahead, parse_words
 from daemon.settings.model import Settings
 from daemon.stores.located import Addresses, located_stores, require_schema, require_sessions
 from schemas.errors import FerrymanError, UsageError
@@ -37,6 +37,11 @@ def Text(name: str, *, help: str) -> Any:  # noqa: N802 - declares an option, as
 def When(name: str, *, help: str) -> Any:  # noqa: N802 - see Text
     """An option whose value is a point in time."""
     return typer.Option(name, help=f"{help} UTC, where it has no offset.", parser=parse_time, metavar="TIME")
+
+
+def Ahead(name: str, *, help: str) -> Any:  # noqa: N802 - see Text
+    """An option whose value is a point in time that is still to come."""
+    return typer.Option(name, help=f"{help} As 2h (from now), or a time.", parser=parse_time_ahead, metavar="TIME")
 
 
 class NotConfirmed(FerrymanError):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from typing import Annotated
-from uuid import UUID
 
 import typer
 
 from daemon.bus.worker import utc_now
+from daemon.cli.arguments import parse_words
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.screen import say, show_json, show_table
 from daemon.cli.tools import DryRun, Json, Yes, confirm, opened, operator, shown_time
 from daemon.operator import uncertain
+from daemon.operator.messages import id_meant
 from daemon.operator.uncertain import Verdict
 from daemon.settings.model import Settings
 from schemas.errors import UsageError
@@ -27,7 +28,9 @@ def list_(json: Json = False) -> None:
 
 @app.command()
 def settle(
-    message: Annotated[UUID, typer.Argument(metavar="MESSAGE", help="Its id, as `list` shows it.")],
+    message: Annotated[
+        str, typer.Argument(metavar="MESSAGE", help="Its id, as `list` shows it, or the beginning.", parser=parse_words)
+    ],
     sent: Annotated[bool, typer.Option("--sent", help="The person has it: nothing is sent.")] = False,
     again: Annotated[bool, typer.Option("--again", help="They have not: send it once more.")] = False,
     dry_run: DryRun = False,
@@ -57,8 +60,9 @@ async def _list(settings: Settings, json: bool) -> None:
     say(f"{len(rows)} uncertain" if rows else "nothing is uncertain")
 
 
-async def _settle(settings: Settings, message: UUID, verdict: Verdict, dry_run: bool, yes: bool) -> None:
+async def _settle(settings: Settings, wanted: str, verdict: Verdict, dry_run: bool, yes: bool) -> None:
     async with opened(settings) as (_, pool):
+        message = await id_meant(pool, wanted)
         status = await uncertain.settle(pool, message, verdict, operator(), utc_now(), dry_run=True)
         if dry_run:
             say(f"the message {message} would be {status}")

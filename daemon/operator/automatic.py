@@ -15,7 +15,7 @@ from adapters.postgres.bus import outbox
 from adapters.postgres.pool import Pool
 from adapters.postgres.stored_orders import OrderFilter
 from daemon.contacts.states import state_from
-from daemon.messages.automatic import AUTOMATIC, asked_of, record, terms_of, told_of
+from daemon.messages.automatic import asked_of, record, terms_of, told_of
 from daemon.messages.automatic_decisions import Decision, Wanted, decide
 from daemon.messages.automatic_fields import facts_of_order
 from daemon.messages.automatic_rules import MESSAGE_RULES
@@ -23,6 +23,7 @@ from daemon.messages.content import kind_of, to_json
 from daemon.operator import orders
 from daemon.rules.files import load_all
 from daemon.settings.model import Settings
+from daemon.workers import rule_files
 from schemas.errors import FerrymanError, Malformed
 
 
@@ -69,7 +70,7 @@ class Plan:
 async def plan(pool: Pool, settings: Settings, order: str, now: datetime) -> Plan:
     """What the stored order that *order* names would bring about now, by the rules of the settings. How old it is does
     not matter: an operator asks. Raises: NoSuchOrder; SeveralFit; NotReadable; WrongRules."""
-    terms = terms_of(settings, load_all(settings.ferryman_rules_dir, AUTOMATIC.rules)(MESSAGE_RULES))
+    terms = terms_of(settings, load_all(settings.ferryman_rules_dir, rule_files())(MESSAGE_RULES))
     order_id = (await orders.stored(pool, order)).standing.order_id
     (state,) = await stored_orders.page(pool, OrderFilter(ids=(order_id,)), "", 1)
     try:

@@ -127,7 +127,7 @@ def check(
     are stored, by provider and name. Raises: NotSendable."""
     phone = parse_phone(given.to)
     if phone is None:
-        raise NotSendable("to is no usable phone: write it with its country code, as +COUNTRY NUMBER")
+        raise NotSendable("no usable phone: write it with its country code, as +COUNTRY NUMBER")
     provider = given.provider or settings.messages_default_provider
     if provider not in SENDERS:
         raise NotSendable(f"provider {provider} sends no messages here: take one of {', '.join(SENDERS)}")
@@ -195,7 +195,7 @@ async def listed(
     if which.to is not None:
         phone = parse_phone(which.to)
         if phone is None:
-            raise NotSendable("to is no usable phone: write it with its country code, as +COUNTRY NUMBER")
+            raise NotSendable("no usable phone: write it with its country code, as +COUNTRY NUMBER")
         phones = aliases(phone.e164)
     return await stored.listed(pool, before or _LATEST, phones, which)
 

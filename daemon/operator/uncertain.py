@@ -62,6 +62,6 @@ async def _settled(conn: Connection, id: UUID, verdict: Verdict, attempts: int, 
     again = event_id("ferryman", "message.requested", str(id), str(attempts))
     request = await messages.requeue(conn, id, "uncertain", again)
     if request is None:
-        raise NotUncertain(f"the message {id} is not uncertain any more: see `GET /api/v1/messages/{id}`")
+        raise NotUncertain(f"the message {id} is not uncertain any more: see `ferryman messages show {id}`")
     await outbox.leave(conn, [event_of(request, now)])
     return "queued"

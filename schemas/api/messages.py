@@ -111,6 +111,17 @@ class MessageIn(_In):
         return Text(self.text)
 
 
+JOB_NAMES: Final = {
+    "text": "message",
+    "template.name": "template",
+    "template.language": "language",
+    "media.url": "fileUrl",
+    "media.type": "fileType",
+    "media.caption": "caption",
+}
+"""What the members of a message are called in a `JobIn`."""
+
+
 class JobIn(_In):
     """The same message in the shapes of older programs: `{to, message}`, `{to, template, variables}` and
     `{to, fileUrl, fileType}`."""
@@ -134,6 +145,12 @@ class JobIn(_In):
     file_type: str | None = Field(default=None, alias="fileType")
     caption: str | None = None
     provider: str | None = None
+
+    @model_validator(mode="after")
+    def _one_content(self) -> Self:
+        if sum(one is not None for one in (self.message, self.template, self.file_url)) != 1:
+            raise ValueError("give exactly one of message, template, fileUrl")
+        return self
 
     def asked(self) -> dict[str, Any]:
         """The request that `MessageIn` takes."""

@@ -11,10 +11,12 @@ from typing import Any, Final
 import pytest
 
 from adapters.postgres.pool import Pool
+from daemon.rules.folder import init
 from daemon.sandbox.meta import MetaSandbox
 from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID
 from daemon.sandbox.reports import make_report
 from daemon.sandbox.vizi import Vizi
+from daemon.workers import rule_files
 from tests.support.automatic import body
 from tests.support.daemons import API_KEY, environment, ferryman, running
 from tests.support.reports import E164
@@ -80,7 +82,7 @@ async def meta() -> AsyncIterator[MetaSandbox]:
 def sending(settings: dict[str, Any], meta: MetaSandbox, tmp_path: Path) -> dict[str, Any]:
     """Settings of a process that sends by `meta` what RULES ask for."""
     folder = tmp_path / "rules"
-    folder.mkdir()
+    list(init(folder, rule_files()))  # as an operator makes it: with the rules of all domains
     (folder / "messages.toml").write_text(RULES)
     return settings | {
         "META_GRAPH_URL": meta.url,

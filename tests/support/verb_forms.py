@@ -21,6 +21,7 @@ CAMPAIGN = (
     ),
     *("account", "rate", "category", "consent", "quiet", "ends"),
 )
+MESSAGES = ("to", "status", "provider", "direction", "purpose", "since", "limit")
 SENDING = ("provider", "account", "key", "at")
 LETTERS = ("worker", "class", "text")
 FORMS = [
@@ -50,6 +51,13 @@ FORMS = [
         ["send", "media", "--dry-run", "+972505550142", FILE, f"--{name}", "*"]
         for name in ("type", "caption", "filename")
     ),
+    ["send", "choices", "--choice", "a", "--dry-run", "*", "which?"],
+    ["send", "choices", "--choice", "a", "--dry-run", "+972505550142", "*"],
+    ["send", "choices", "--dry-run", "+972505550142", "which?", "--choice", "*"],
+    *(["send", "choices", "--dry-run", "+972505550142", "w", "--choice", "a", f"--{n}", "*"] for n in SENDING),
+    *(["messages", "list", f"--{name}", "*"] for name in MESSAGES),
+    ["messages", "show", "*"],
+    ["messages", "cancel", "--dry-run", "*"],
     ["templates", "list", "--provider", "*"],
     ["templates", "sync", "--dry-run", "--provider", "*"],
     ["send", "automatic", "--dry-run", "*"],

@@ -24,6 +24,8 @@ SELECT status, at, error_code, error FROM delivery_updates WHERE message_id = $1
 _UNCERTAIN: Final = f"""
 SELECT {_COLUMNS} FROM messages WHERE status = 'uncertain' ORDER BY created_at, id LIMIT $1
 """  # noqa: S608 - constants only
+_BETWEEN: Final = "SELECT id FROM messages WHERE id BETWEEN $1 AND $2 ORDER BY id LIMIT $3"
+_EVENT_ID: Final = "SELECT event_id FROM messages WHERE id = $1"
 _LIST: Final = f"""
 SELECT {_COLUMNS} FROM messages
 WHERE (created_at, id) < ($1, $2) AND ($3::text[] IS NULL OR phone = ANY ($3)) AND ($4::text IS NULL OR status = $4)
@@ -40,6 +42,17 @@ async def find(pool: Pool, id: UUID) -> dict[str, Any] | None:
     if row is None:
         return None
     return _document(row) | {"updates": [dict(update) for update in await pool.fetch(_UPDATES, id)]}
+
+
+async def between(pool: Pool, first: UUID, last: UUID, limit: int) -> list[UUID]:
+    """The ids of messages from *first* to *last*."""
+    return [row["id"] for row in await pool.fetch(_BETWEEN, first, last, limit)]
+
+
+async def event_id(pool: Pool, id: UUID) -> str | None:
+    """The id of the event that brings the message to its worker; None: it is an inbound one, or there is none."""
+    found: str | None = await pool.fetchval(_EVENT_ID, id)
+    return found
 
 
 async def uncertain(pool: Pool, limit: int) -> list[dict[str, Any]]:

@@ -316,7 +316,7 @@ async def test_feeding_pausing_and_sending_at_once_never_lock_each_other_up(db: 
         ({"csv": "phone,1,1\n+972505550142,a,b\n"}, "a name twice"),
         ({"csv": 'phone,1\n+972505550142,"a\n'}, "is no CSV"),
         ({"csv": "phone,1\n12,a\n+972505550142,b\n13,c\n"}, "2 rows cannot be sent"),
-        ({"csv": "phone,1\n+972505550142,b\n12,c\n"}, "line 3: to is no usable phone"),
+        ({"csv": "phone,1\n+972505550142,b\n12,c\n"}, "line 3: no usable phone"),
         ({"csv": "phone,1\n+972505550142,a\n+972505550143, \n"}, "line 3: the variable 1 is empty"),
         ({"csv": "phone,1\n+972505550142,a,b\n"}, "line 2: it has 3 cells"),
         ({"csv": f"phone,1\n+972505550142,a\n+972505550143,{'x' * 2001}\n"}, "line 3: the variable 1"),

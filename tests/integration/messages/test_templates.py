@@ -182,6 +182,15 @@ def test_a_list_makes_the_table_what_it_says_but_for_what_was_told_since(
     assert not {one.name for one in found.new} & {n for n, one in before.items() if not one.gone}
 
 
+async def test_a_list_of_flows_that_is_read_again_changes_nothing(db: Pool) -> None:
+    flows = [TemplateDefinition(name="order_received", provider_id="1")]  # CGB tells nothing of what is in them
+    async with db.acquire() as conn:
+        first = await templates.store(conn, "cgb", "default", flows, NOON)
+        again = await templates.store(conn, "cgb", "default", flows, NOON + MINUTE)
+    assert ([one.name for one in first.new], first.changed) == (["order_received"], [])
+    assert (again.new, again.changed, again.gone) == ([], [], [])
+
+
 # what is told between two lists
 
 

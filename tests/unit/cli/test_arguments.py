@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from daemon.cli.arguments import parse_words, time_meant
+from daemon.cli.arguments import parse_words, time_ahead, time_meant
 from daemon.cli.exits import code_of
 from daemon.cli.main import commands
 from schemas.errors import FerrymanError
@@ -153,3 +153,21 @@ def test_every_argument_and_option_of_every_verb_is_tried_here() -> None:
 def test_bad_input_is_a_usage_error_and_no_store_is_asked(argv: list[str]) -> None:
     code, _ = ended(argv)
     assert code == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "after"), [("2h", timedelta(hours=2)), ("in 30m", timedelta(minutes=30)), ("3d", timedelta(days=3))]
+)
+def test_a_length_of_time_ahead_counts_from_now_on(typed: str, after: timedelta) -> None:
+    assert time_ahead(typed, NOW) == NOW + after
+
+
+def test_a_time_ahead_may_be_written_whole() -> None:
+    later = NOW + timedelta(days=400)
+    assert time_ahead(later.isoformat(), NOW) == later
+
+
+@pytest.mark.parametrize("typed", ["2h ago", "yesterday", "2020-01-01", "soon", "", "999999w", "9999999999999h"])
+def test_a_time_ahead_that_has_passed_or_is_none_is_refused(typed: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        time_ahead(typed, NOW)

@@ -51,6 +51,15 @@ def test_the_version_is_said_without_importing_any_verb() -> None:
     assert not {name for name in imported("--version") if name.startswith("daemon.operator")}
 
 
+def test_a_shell_completes_verbs_and_their_options() -> None:
+    def completed(*words: str) -> list[str]:
+        env = {"_FERRYMAN_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+        return CliRunner().invoke(commands(""), [], prog_name="ferryman", env=env).output.split()
+
+    assert completed("ferryman", "campaign", "cr") == ["create"]
+    assert completed("ferryman", "send", "text", "--pro") == ["--provider"]
+
+
 def test_run_imports_nothing_of_the_demo_or_of_the_operators_verbs() -> None:
     found = imported("run")
     assert "daemon.app" in found
