@@ -112,6 +112,14 @@ FROM locked JOIN unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $
 WHERE m.id = locked.id AND m.status NOT IN ('skipped', 'canceled')
 """  # noqa: S608 - constants only
 
+_END_KILLING: Final = """
+UPDATE messages SET
+  status = CASE status WHEN 'sending' THEN 'uncertain' ELSE 'failed' END, error_code = 'poison',
+  error = 'the process died each time it worked on this message', updated_at = now(),
+  failed_at = CASE status WHEN 'queued' THEN $2::timestamptz END
+WHERE event_id = $1 AND status IN ('queued', 'sending')
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Request:
@@ -172,6 +180,13 @@ class Ended:
     provider_id: str | None = None
     error: str | None = None
     error_code: str | None = None
+
+
+class Killing(NamedTuple):
+    """The event that brings a message kills the process, as was found at *at*."""
+
+    event_id: str
+    at: datetime
 
 
 async def request(conn: Connection, message: Request) -> None:
@@ -239,6 +254,12 @@ async def cancel(conn: Connection | Pool, id: UUID) -> bool:
 async def uncertain(pool: Pool) -> dict[str, int]:
     """Provider -> how many of its messages may have been sent and nobody knows, of those with open messages."""
     return {row[0]: row[1] for row in await pool.fetch(_UNCERTAIN)}
+
+
+async def end_killing(conn: Connection, rows: Sequence[Killing]) -> None:
+    """End the messages of events that kill the process: one whose call was begun may have been sent."""
+    for row in sorted(rows):
+        await conn.execute(_END_KILLING, *row)
 
 
 async def end(conn: Connection, rows: Sequence[Ended]) -> None:

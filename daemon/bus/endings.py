@@ -56,9 +56,9 @@ def without_rows(verdict: Written) -> Written | None:
 def farewell(worker: AnyWorker, event: Event, error: FerrymanError, turn: Turn) -> tuple[Row, ...]:
     """The rows of *worker* for a dead letter. A fault in making them must not keep the letter from being written; and
     what kills the process when the worker reads it is not given to the worker again."""
-    if isinstance(error, Poison):
-        return ()
     try:
+        if isinstance(error, Poison):
+            return tuple(worker.poisoned(event.id, turn))
         return tuple(worker.buried(event, error, turn))
     except Exception:
         log.exception("event.buried_failed", worker=worker.name, event_id=event.id)

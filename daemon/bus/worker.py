@@ -101,6 +101,10 @@ def _no_rows(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
     return ()
 
 
+def _no_rows_of_poison(event_id: str, turn: Turn) -> Sequence[Row]:
+    return ()
+
+
 def _no_rows_of_waiting(event: Event, why: str, turn: Turn) -> Sequence[Row]:
     return ()
 
@@ -119,6 +123,7 @@ class Worker(Generic[D]):
     record: writes a batch of rows in the committer's transaction; sorts what it locks; a repeat is harmless. Returns
         what is emitted because of what it found there, as events whose ids derive from that; None for nothing.
     buried: rows that go with an event's dead letter, or with its end as uncertain, in the same transaction.
+    poisoned: the same for an event that kills the process which reads it: given its id alone.
     waits: rows that say why an event waits for a channel, or for its next attempt; given the reason as a sentence.
     channels: what it calls, by name: for the operator who pauses one, and for the metrics.
     bulk: the types, and *bulk_sources* the sources, whose calls wait at a rate limit behind all others, as those of
@@ -137,6 +142,7 @@ class Worker(Generic[D]):
     domain: Domain[D] | None = None
     record: Callable[[Connection, Sequence[Row]], Awaitable[Sequence[Event] | None]] = _record_nothing
     buried: Callable[[Event, FerrymanError, Turn], Sequence[Row]] = _no_rows
+    poisoned: Callable[[str, Turn], Sequence[Row]] = _no_rows_of_poison
     waits: Callable[[Event, str, Turn], Sequence[Row]] = _no_rows_of_waiting
     channels: tuple[str, ...] = ()
     bulk: frozenset[str] = frozenset()

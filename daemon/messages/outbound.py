@@ -25,7 +25,7 @@ from adapters.ports import LONGEST_FILE_S
 from adapters.postgres import deliveries, holds, messages, opt_outs, templates, windows
 from adapters.postgres.deliveries import Sent
 from adapters.postgres.holds import Waits
-from adapters.postgres.messages import Asked, Ended, MessageState
+from adapters.postgres.messages import Asked, Ended, Killing, MessageState
 from adapters.postgres.opt_outs import Preference
 from adapters.postgres.pool import Connection
 from adapters.postgres.windows import Written
@@ -118,7 +118,7 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
     try:
         taken = await sender.send(outbound, claim)
     except _NotQueued:
-        return Done(skipped="not queued any more")
+        return await _taken_meanwhile(message, deps)
     except Uncertain:
         raise
     except OutsideWindow as error:
@@ -148,6 +148,17 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
         rows.append(Sent(message.id, message.provider, taken.provider_id))
     fact = _fact(message, provider_message_id=taken.provider_id)
     return Done(rows=tuple(rows), emit=(event.emit("message.sent", 0, fact, time=turn.now),))
+
+
+async def _taken_meanwhile(message: Requested, deps: MessageDeps) -> Outcome:
+    """What becomes of a message that was queued when it was looked at, and not when it was to be claimed: an operator
+    has taken it back, or a call of a process that is gone has claimed it, whose statement was still under way."""
+    state = await deps.state(Asked(message.id, line(message.to.e164), ""))
+    if state.status == "sending":
+        raise Uncertain(CUT_SHORT)
+    if state.status == "queued":
+        raise Transient("the claim of another call was given back meanwhile")
+    return Done(skipped="unknown message" if state.status is None else f"{state.status} already")
 
 
 def held_back_s(error: FerrymanError) -> float | None:
@@ -184,6 +195,11 @@ def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
     return (Ended(id=message_id, status=status, at=turn.now, error=error.full_text, error_code=error.code),)
 
 
+def poisoned(event_id: str, turn: Turn) -> Sequence[Row]:
+    """How the message of an event ends that kills the process."""
+    return (Killing(event_id, turn.now),)
+
+
 def waits(event: Event, why: str, turn: Turn) -> Sequence[Row]:
     """Says on the row of a message why it waits, as for its provider."""
     if event.type != "message.requested":
@@ -201,6 +217,7 @@ async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     await holds.record(conn, rows)
     await messages.end(conn, [row for row in rows if isinstance(row, Ended)])
     await messages.end(conn, await deliveries.link(conn, sent))
+    await messages.end_killing(conn, [row for row in rows if isinstance(row, Killing)])
     return ()
 
 
@@ -213,6 +230,7 @@ WORKER: Final[Worker[MessageDeps]] = Worker(
     handle=handle,
     record=record,
     buried=buried,
+    poisoned=poisoned,
     waits=waits,
     channels=CHANNELS,
     bulk_sources=frozenset([CAMPAIGNS]),

@@ -149,6 +149,7 @@ class Bench:
         on_uncertain: Literal["retry", "hold"] = "hold",
         channels: tuple[str, ...] = (),
         buried: Callable[[Event, FerrymanError, Turn], Sequence[Row]] = lambda event, error, turn: (),
+        poisoned: Callable[[str, Turn], Sequence[Row]] = lambda event_id, turn: (),
         waits: Callable[[Event, str, Turn], Sequence[Row]] = lambda event, why, turn: (),
     ) -> AnyWorker:
         """A toy worker that reads one topic."""
@@ -160,6 +161,7 @@ class Bench:
             handle=handle,
             record=record,
             buried=buried,
+            poisoned=poisoned,
             waits=waits,
             lanes=lambda settings: lanes,
             attempts=lambda settings: attempts,

@@ -71,15 +71,20 @@ async def forget_deliveries(bench: Bench) -> None:
 async def test_deaths_are_counted_although_the_stream_forgets_its_deliveries(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Promise: five deaths and a letter, the neighbours done, and the worker is not asked for a farewell."""
+    """Promise: five deaths and a letter, the neighbours done, and the worker is given no more than the id."""
     farewells: list[Event] = []
+    named: list[str] = []
 
     def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
         farewells.append(event)
         return ()
 
+    def poisoned(event_id: str, turn: Turn) -> Sequence[Row]:
+        named.append(event_id)
+        return ()
+
     handler = Spy(lethal)
-    worker = bench.worker(handler, buried=buried)
+    worker = bench.worker(handler, buried=buried, poisoned=poisoned)
     await bench.publish([DEADLY, *make_events(keys=5, each=3)])
     deaths = 0
     while await die_of_it(bench, worker, handler, monkeypatch):
@@ -94,7 +99,7 @@ async def test_deaths_are_counted_although_the_stream_forgets_its_deliveries(
     letter = await bench.pool.fetchrow("SELECT error_class, error_text FROM dead_letters")
     assert letter is not None
     assert letter["error_class"] == "Poison"
-    assert farewells == []
+    assert (farewells, named) == ([], [DEADLY.id])
     assert await bench.count("attempts") == 0
 
 

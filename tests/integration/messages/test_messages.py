@@ -18,6 +18,7 @@ from adapters.postgres.messages import Asked, Ended, Request
 from adapters.postgres.opt_outs import Preference
 from adapters.postgres.pool import Pool
 from adapters.postgres.windows import Written
+from daemon.bus.outcome import Turn
 from daemon.messages import delivery_status, outbound
 from daemon.messages.requests import event_id_of
 from daemon.operator.uncertain import NotUncertain, settle
@@ -265,3 +266,13 @@ async def test_an_uncertain_message_is_sent_again_only_where_an_operator_says_so
         ("ops", "message.settled_again", f"message:{id}"),
         ("ops", "message.settled_sent", f"message:{id}"),
     ]
+
+
+@pytest.mark.parametrize(("before", "after"), [("queued", "failed"), ("sending", "uncertain"), ("sent", "sent")])
+async def test_a_message_whose_event_kills_the_process_ends(db: Pool, before: str, after: str) -> None:
+    id, other = await queued(db), await queued(db)
+    await db.execute("UPDATE messages SET status = $2 WHERE id = $1", id, before)
+    rows = outbound.WORKER.poisoned(event_id_of(id), Turn(now=NOON))
+    async with db.acquire() as conn, conn.transaction():
+        await outbound.record(conn, rows)
+    assert (await status(db, id), await status(db, other)) == (after, "queued")
