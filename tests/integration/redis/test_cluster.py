@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +243,11 @@ async def test_the_doctor_asks_every_node(settings: dict[str, Any], nodes: Clust
     assert sum("Valkey" in text for text in said) == 5
 
 
+async def nothing_waits(cwd: Path, settings: dict[str, Any]) -> bool:
+    _, out, _ = await ferryman("workers", "list", "--json", cwd=cwd, env=environment(**settings))
+    return all(worker["waiting"] == 0 for worker in json.loads(out))
+
+
 async def test_the_partitions_change_without_a_false_alarm_of_a_loss(
     tmp_path: Path, settings: dict[str, Any], cgb: CgbSandbox, db: Pool, nodes: ClusterNodes
 ) -> None:
@@ -256,6 +263,7 @@ async def test_the_partitions_change_without_a_false_alarm_of_a_loss(
                 return int(await db.fetchval("SELECT count(*) FROM inbox WHERE worker = 'journal'")) == count
 
             await until(journaled, "a journal of orders and what came of them")
+            await until(partial(nothing_waits, tmp_path, own), "workers that have read everything")
             assert await here.stop() == 0
             assert logged(here, "redis.lost_data") == 0
         code, out, err = await ferryman("partitions", str(following), "--yes", cwd=tmp_path, env=environment(**own))
