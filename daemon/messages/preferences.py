@@ -7,13 +7,34 @@ from typing import Any, Final
 
 from adapters.postgres.opt_outs import Scope
 
-_ENGLISH: Final = ("stop", "stopall", "unsubscribe", "cancel", "end", "quit", "optout")
-_OTHER_LATIN: Final = ("baja", "parar", "salir", "cancelar", "stopp", "abmelden", "arret", "arrêt", "sluta", "avsluta")
-_OTHERS: Final = ("הסר", "הסירו", "עצור", "הפסק", "стоп", "отписаться", "отмена")
+_ENGLISH: Final = ("stop", "stopall", "stop all", "unsubscribe", "revoke", "optout", "opt out", "please stop")
+_ROMANCE: Final = ("baja", "parar", "detener", "sair", "descadastrar", "arret", "arrêt", "arrêter", "désabonner")
+_GERMANIC: Final = ("stopp", "abmelden", "abbestellen", "afmelden", "sluta", "stoppa", "avregistrera")
+_OTHERS: Final = (
+    "הסר",
+    "הסירו",
+    "הסירו אותי",
+    "הסר אותי",
+    "להסיר",
+    "עצור",
+    "עצרו",
+    "הפסק",
+    "הפסיקו",
+    "стоп",
+    "отписаться",
+)
+_FURTHER: Final = ("отпишите", "відписатися", "тоқтату", "إيقاف", "ايقاف", "توقف", "रोकें", "退订", "停止", "중지", "dur")
+_BUTTONS: Final = ("stop promotions", "stop messages")
 
-STOP: Final = frozenset({*_ENGLISH, *_OTHER_LATIN, *_OTHERS})
-"""Words by which a person wants no more messages, where they write nothing else: English, Spanish and Portuguese,
-German, French, Swedish, Hebrew, Russian."""
+UNMISTAKABLE: Final = frozenset({*_ENGLISH, *_ROMANCE, *_GERMANIC, *_OTHERS, *_FURTHER, *_BUTTONS})
+"""Words by which a person wants no more messages, also where they tap them: English, Spanish and Portuguese, French,
+German, Dutch, Swedish, Hebrew, Russian, Ukrainian, Kazakh, Arabic, Hindi, Chinese, Korean, Turkish; and what the
+buttons say that Meta puts below marketing templates."""
+
+_ALSO: Final = ("cancel", "end", "quit", "salir", "cancelar", "отмена")
+
+STOP: Final = UNMISTAKABLE | frozenset(_ALSO)
+"""Those, and words that a person who writes nothing else means so, while a button with them cancels something else."""
 
 START: Final = frozenset(["start", "unstop", "subscribe", "alta", "iniciar", "התחל", "הצטרף", "старт", "подписаться"])
 """Words by which they want them again."""
@@ -24,16 +45,29 @@ CODES: Final[dict[str, Scope]] = {"21610": "all", "63014": "all", "63033": "all"
 _LONGEST: Final = 40
 
 
-def wants(text: str | None) -> bool | None:
-    """Whether *text*, all that a person wrote, asks for messages (True) or for none (False); None: neither. "Please
-    stop by the office" is no stop."""
+def wants(text: str | None, *, tapped: bool = False) -> bool | None:
+    """Whether *text*, all that a person wrote or *tapped*, asks for messages (True) or for none (False); None: neither.
+    "Please stop by the office" is no stop."""
     if text is None or len(text) > _LONGEST:
         return None
-    kept = (c for c in unicodedata.normalize("NFKC", text).casefold() if unicodedata.category(c)[0] in "LNZ")
-    word = "".join(kept).strip()
-    if word in STOP:
+    word = _plain(text)
+    words = set(word.split())
+    stops, starts = (_PLAIN_TAPPED if tapped else _PLAIN_STOP), _PLAIN_START
+    if word in stops or (words and words <= stops):
         return False
-    return True if word in START else None
+    return True if word in starts or (words and words <= starts) else None
+
+
+def _plain(text: str) -> str:
+    """*text* without what does not tell words apart: case, accents, signs, pictures, and more than one blank."""
+    parts = unicodedata.normalize("NFKD", " ".join(text.split())).casefold()
+    kept = "".join(c for c in parts if unicodedata.category(c) == "Mc" or unicodedata.category(c)[0] in "LNZ")
+    return " ".join(unicodedata.normalize("NFC", kept).split())
+
+
+_PLAIN_STOP: Final = frozenset(map(_plain, STOP))
+_PLAIN_TAPPED: Final = frozenset(map(_plain, UNMISTAKABLE))
+_PLAIN_START: Final = frozenset(map(_plain, START))
 
 
 def told_preference(received: Any) -> tuple[Scope, bool] | None:

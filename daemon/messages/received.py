@@ -47,7 +47,9 @@ def received(event: Event) -> Outcome:
         )
         return Done(rows=tuple(told_of), skipped=None if told_of else "tells nothing")
     rows: list[Row] = [row]
-    wanted = wants(row.content["choice"] if row.kind == "choice" else row.content["text"])
+    wanted = wants(row.content["text"], tapped=row.kind == "choice")
+    if row.kind == "choice" and wanted is None:
+        wanted = wants(row.content["choice"], tapped=True)
     if row.line is not None and wanted is not None:
         rows.append(Preference(row.line, "all", not wanted, row.at, "message", event.id))
     return Done(rows=tuple(rows))

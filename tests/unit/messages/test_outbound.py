@@ -376,6 +376,25 @@ async def test_what_is_odd_behind_a_message_does_not_hold_it_up() -> None:
     assert ended(done).status == "sent"
 
 
+@pytest.mark.parametrize(
+    ("title", "value", "stops"),
+    [
+        ("Stop promotions", "unsubscribe:77", True),
+        ("No, thanks", "STOP", True),
+        ("Cancel", "cancel", False),
+        ("Keep", "keep", False),
+    ],
+)
+async def test_a_button_is_a_stop_by_its_words_or_by_its_value(title: str, value: str, stops: bool) -> None:
+    told = {"system": "meta", "phone": PHONE, "at": NOW.isoformat(), "kind": "choice", "text": title, "choice": value}
+    event = Event(
+        id="e", type="message.received", source="meta", subject=PHONE, time=NOW, data=json.dumps(told).encode()
+    )
+    done = await handle(event, World().deps, Turn(now=NOW))
+    assert isinstance(done, Done)
+    assert [row.opted_out for row in done.rows if isinstance(row, Preference)] == [True] * stops
+
+
 def test_a_message_whose_end_cannot_be_written_may_have_been_sent() -> None:
     (row,) = buried(World().event, Unwritten("its results cannot be written"), Turn(now=NOW))
     assert isinstance(row, Ended)

@@ -15,6 +15,31 @@ def test_a_word_that_stops_is_understood_in_any_spelling(word: str) -> None:
         assert wants(text) is False, text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "STOP 🛑",
+        "🙏stop🙏",
+        "Stop, STOP, stop!!!",
+        "ＳＴＯＰ",
+        "stop\nall",
+        "S\u0301TOP",
+        "Arre\u0302t",
+        "Stop\ufe0f",
+        "הסר!! הסר",
+    ],
+)
+def test_a_stop_with_pictures_accents_or_said_twice_is_a_stop(text: str) -> None:
+    assert wants(text) is False
+
+
+@pytest.mark.parametrize(
+    ("word", "stops"), [("Stop promotions", False), ("הסר", False), ("Cancel", None), ("End", None)]
+)
+def test_a_button_that_cancels_something_else_stops_no_messages(word: str, stops: bool | None) -> None:
+    assert wants(word, tapped=True) is stops
+
+
 @pytest.mark.parametrize("word", sorted(START))
 def test_a_word_that_starts_again_is_understood(word: str) -> None:
     assert wants(f"{word.upper()}!") is True
