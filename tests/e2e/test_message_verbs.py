@@ -39,7 +39,7 @@ class Shell:
 
 @pytest.fixture
 async def shell(stores: dict[str, str], meta: MetaSandbox, tmp_path: Path) -> AsyncIterator[Shell]:
-    settings = stores | {
+    settings: dict[str, Any] = stores | {
         "META_GRAPH_URL": meta.url,
         "META_PHONE_NUMBER_ID": PHONE_NUMBER_ID,
         "META_ACCESS_TOKEN": meta.token,
