@@ -161,7 +161,10 @@ def _read(given: Mapping[str, Any]) -> CampaignIn:
     if given["csv"] is None and given["orders"] is None:
         raise UsageError("that is no campaign: name its people, by --csv FILE, or buyers by --branch and the like")
     if given["csv"] is not None and given["orders"] is not None:
-        raise UsageError("that is no campaign: take its people from --csv, or from stored orders, and not from both")
+        raise UsageError(
+            "that is no campaign: take its people from --csv, or from stored orders (--branch, --var and the like),"
+            " not from both"
+        )
     try:
         return CampaignIn.model_validate(given)
     except ValidationError as exc:
