@@ -90,7 +90,8 @@ def blamed(error: FerrymanError) -> Sequence[str]:
 
 PLACES: Final = {
     "chatwoot_base_url": "the address at which you open Chatwoot, without a path",
-    "chatwoot_api_access_token": "Chatwoot → Profile Settings → Access Token, of an administrator and not of a bot",
+    "chatwoot_api_access_token": "Chatwoot → Profile Settings → Access Token, of a user who is an agent of the inbox"
+    " and not a bot",
     "chatwoot_account_id": "the number after /app/accounts/ in Chatwoot's address",
     "chatwoot_whatsapp_inbox_id": "Chatwoot → Settings → Inboxes → the inbox: the last number in its address",
 }

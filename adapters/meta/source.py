@@ -92,5 +92,7 @@ SOURCE = Source(
     advice="set META_APP_SECRET to the secret of the app that posts here, and META_VERIFY_TOKEN to what its challenge"
     " names",
     entered="developers.facebook.com → your app → WhatsApp → Configuration → Callback URL, with META_VERIFY_TOKEN as"
-    " the verify token; then subscribe to the field messages",
+    " the verify token; then subscribe to the fields messages and user_preferences, and for templates to"
+    " message_template_status_update, template_category_update, message_template_quality_update and"
+    " message_template_components_update",
 )

@@ -33,7 +33,11 @@ ABOUT: Final = """\
 Send messages and campaigns, see how they stand, and take them back; read the lists of templates; store accounts at
 providers. Times are RFC 3339 with their offset; ids are UUIDs.
 
-Send `Authorization: Bearer TOKEN`: FERRYMAN_ADMIN_TOKEN may do all, FERRYMAN_READONLY_TOKEN may read.
+Send `Authorization: Bearer TOKEN`: FERRYMAN_ADMIN_TOKEN may do all, FERRYMAN_READONLY_TOKEN may read. With embedded
+servers the admin token is in the file `admin-token` of the data directory, where none is set.
+
+In the examples `$TOKEN` is a token, and `$FERRYMAN` the address of the daemon, as `http://127.0.0.1:8080`; put your own
+values in the place of names in braces and of words in capitals.
 
 Errors are problem documents (RFC 9457): `detail` says what is wrong and what to do.
 

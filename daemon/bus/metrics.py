@@ -45,7 +45,7 @@ METRICS: Final = (
         ("worker",),
     ),
     Declared("ferryman_dead_letters", "gauge", f"Dead letters that wait for a person. {OF_ALL}", ("worker",)),
-    Declared("ferryman_uncertain", "gauge", "Sends whose outcome is not known.", ("provider",)),
+    Declared("ferryman_uncertain", "gauge", f"Sends whose outcome is not known. {OF_ALL}", ("provider",)),
     Declared("ferryman_breaker_open", "gauge", "1 while calls to the provider are stopped.", ("provider",)),
     Declared("ferryman_provider_paused", "gauge", "1 while an operator has paused the provider.", ("provider",)),
     Declared(

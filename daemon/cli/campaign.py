@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from adapters.postgres.pool import Pool
 from daemon.bus.worker import utc_now
 from daemon.cli.arguments import parse_words
-from daemon.cli.campaign_views import LISTED, OPEN, report_of, say_plan, say_status, table_of
+from daemon.cli.campaign_views import LISTED, OPEN, people_of, report_of, say_plan, say_status, table_of
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
 from daemon.cli.screen import progress, say, show_json, show_table
@@ -161,7 +161,10 @@ def _read(given: Mapping[str, Any]) -> CampaignIn:
     if given["csv"] is None and given["orders"] is None:
         raise UsageError("that is no campaign: name its people, by --csv FILE, or buyers by --branch and the like")
     if given["csv"] is not None and given["orders"] is not None:
-        raise UsageError("that is no campaign: take its people from --csv, or from stored orders, and not from both")
+        raise UsageError(
+            "that is no campaign: take its people from --csv, or from stored orders (--branch, --var and the like),"
+            " not from both"
+        )
     try:
         return CampaignIn.model_validate(given)
     except ValidationError as exc:
@@ -212,7 +215,7 @@ async def _move(settings: Settings, name: str, verb: Verb, wait: bool, dry_run: 
         to_come = sum(found["counts"][status] for status in OPEN[:2])
         question = _question(found, verb, to_come)
         if dry_run:
-            say(f"it is {found['status']}; this would {question}")
+            say(f"it is {'a ' if found['status'] == 'draft' else ''}{found['status']}; this would {question}")
             return
         confirm(f"{question}?", question, yes=yes)
         moved = await campaigns.move(pool, settings, name, verb, operator())
@@ -223,10 +226,10 @@ async def _move(settings: Settings, name: str, verb: Verb, wait: bool, dry_run: 
 
 def _question(found: Mapping[str, Any], verb: Verb, to_come: int) -> str:
     if verb == "stop":
-        return f"stop {found['name']} for good, with {to_come} people who have not had their turn"
+        return f"stop {found['name']} for good, with {people_of(to_come)} still to come"
     if verb == "pause":
-        return f"pause {found['name']}, with {to_come} people who have not had their turn"
-    return f"send the template {found['template']} to {to_come} people by {found['provider']}"
+        return f"pause {found['name']}, with {people_of(to_come)} still to come"
+    return f"send the template {found['template']} to {people_of(to_come)} by {found['provider']}"
 
 
 async def _wait(pool: Pool, id: str) -> None:

@@ -25,25 +25,31 @@ COLUMNS: Final = (
 _FORMULAS: Final = ("=", "-", "@", "\t", "\r")
 
 
+def people_of(count: int) -> str:
+    """1 person, 2 people."""
+    return "1 person" if count == 1 else f"{count} people"
+
+
 def say_plan(made: Plan) -> None:
     """Say what was checked."""
     campaign, people = made.campaign, made.audience
     quiet = "no quiet hours"
     if campaign.quiet_from is not None and campaign.quiet_to is not None:
         quiet = f"quiet hours {campaign.quiet_from:%H:%M}-{campaign.quiet_to:%H:%M} where the person is"
-    say(f"{made.to_send} messages by {campaign.provider}, {campaign.rate:g} in a second at most, {quiet}")
+    messages = "1 message" if made.to_send == 1 else f"{made.to_send} messages"
+    say(f"{messages} by {campaign.provider}, {campaign.rate:g} in a second at most, {quiet}")
     for text in shown_duplicates(people.duplicates):
         say(f"  {text}")
     if skipped := len(people.recipients) - made.to_send:
-        say(f"  {skipped} people get none, as they have not agreed to it")
+        say(f"  {people_of(skipped)} without consent: no message")
 
 
 def say_status(found: Mapping[str, Any]) -> None:
     """Say how far a campaign has come."""
     reason = f": {found['reason']}" if found["reason"] else ""
-    say(f"{found['name']} is {found['status']}{reason}")
+    say(f"{found['name']} is {'a ' if found['status'] == 'draft' else ''}{found['status']}{reason}")
     counts = ", ".join(f"{count} {status}" for status, count in found["counts"].items() if count)
-    say(f"  of {found['recipients']} people: {counts}")
+    say(f"  of {people_of(found['recipients'])}: {counts}")
     if found["status"] == "running":
         left = "" if found["left_s"] is None else f", about {found['left_s']} s left"
         say(f"  {found['per_minute']} in the last minute, at most {found['rate']:g} in a second{left}")

@@ -92,7 +92,10 @@ def _given(provider: str, account: str, source: str | None) -> Given:
         token = content.decode().strip()
         return credentials.given_token(token, provider=provider, account=account)
     except (NotUsable, Malformed) as exc:
-        raise UsageError(str(exc)) from None
+        told = str(exc).replace("secret.", "")
+        needs = ", ".join(name for name, must in fields_of(provider).items() if must)
+        how = f": {provider} needs a JSON object of {needs}" if "is missing" in told else ""
+        raise UsageError(f"{told}{how}") from None
     except UnicodeDecodeError:
         raise UsageError("what --from names is no text in UTF-8") from None
 
@@ -128,7 +131,7 @@ async def _list(settings: Settings, json: bool) -> None:
     rows = [_row(one) for one in stored]
     rows += [[provider, DEFAULT, "", "", "by the settings"] for provider, used in of_settings.items() if used]
     if rows:
-        show_table(("provider", "account", "fields", "changed (UTC)", ""), rows, fit=False)
+        show_table(("provider", "account", "fields", "changed (UTC)", "notes"), rows, fit=False)
     say(f"{len(stored)} stored" if stored else "no account is stored")
 
 
@@ -140,7 +143,8 @@ def _row(one: dict[str, Any]) -> list[str]:
 async def _delete(settings: Settings, provider: str, account: str, dry_run: bool, yes: bool) -> None:
     async with opened(settings) as (_, pool):
         waiting = await credentials.open_messages(pool, provider, account)
-        what = f"the account {provider}/{account}, which {waiting} messages wait for"
+        waits = {0: "no message waits", 1: "1 message waits"}.get(waiting, f"{waiting} messages wait")
+        what = f"the account {provider}/{account}, which {waits} for"
         if dry_run:
             say(f"{what}, would be deleted")
             return
@@ -152,8 +156,12 @@ async def _delete(settings: Settings, provider: str, account: str, dry_run: bool
 async def _rotate(settings: Settings, dry_run: bool) -> None:
     async with opened(settings) as (_, pool):
         done = await credentials.rotate(pool, settings, operator(), dry_run=dry_run)
-    would = "would be encrypted" if dry_run else "are encrypted"
-    say(f"{len(done.names)} accounts {would} by the first key" + (f": {', '.join(done.names)}" if done.names else ""))
+    if done.names:
+        would = "would be encrypted anew" if dry_run else "are encrypted anew"
+        count = "1 account" if len(done.names) == 1 else f"{len(done.names)} accounts"
+        say(f"{count} {would}, by the first key: {', '.join(done.names)}")
+    elif not done.lost:
+        say("nothing to do: all that is stored is encrypted by the first key")
     if done.lost:
         say(f"no key decrypts {', '.join(done.lost)}: add its key to FERRYMAN_SECRET_KEY, or set the account anew")
         raise typer.Exit(FAILED)

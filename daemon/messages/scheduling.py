@@ -18,8 +18,8 @@ MOST: Final = 500
 MEASURE_EVERY_S: Final = 10.0
 
 
-def duties(outside: Outside) -> Sequence[Duty]:
-    """Scheduling, in a process of this domain."""
+def duties(outside: Outside, providers: Sequence[str]) -> Sequence[Duty]:
+    """Scheduling, in a process of this domain. *providers*: all of them."""
 
     async def release() -> None:
         async with outside.pool.acquire() as conn, conn.transaction():
@@ -29,7 +29,8 @@ def duties(outside: Outside) -> Sequence[Duty]:
             await outside.hurry(due, seqs)
 
     async def measure() -> None:
-        for provider, count in (await messages.uncertain(outside.pool)).items():
-            outside.metrics.set("ferryman_uncertain", count, {"provider": provider})
+        counts = await messages.uncertain(outside.pool)
+        for provider in providers:
+            outside.metrics.set("ferryman_uncertain", counts.get(provider, 0), {"provider": provider})
 
     return (Duty("scheduled-messages", release, EVERY_S), Duty("uncertain-messages", measure, MEASURE_EVERY_S))

@@ -173,7 +173,7 @@ def _beside(settings: Settings, provider: str) -> Mapping[str, str]:
 
 def _duties(outside: Outside, deps: MessageDeps) -> Sequence[Duty]:
     return (
-        *scheduling.duties(outside),
+        *scheduling.duties(outside, CHANNELS),
         *campaigns.duties(outside, partial(_sends, outside)),
         *template_sync.duties(outside),
         told_stops(outside),

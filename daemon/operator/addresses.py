@@ -14,7 +14,7 @@ from adapters.postgres.operator.arrivals import NEWEST, Arrival, Arrivals
 from daemon.operator.finding import Finding, Findings
 from daemon.operator.inspection import Inspection
 
-UNSET: Final = "set FERRYMAN_PUBLIC_URL to how the outside reaches this daemon, as https://ferryman.example.com"
+UNSET: Final = "set FERRYMAN_PUBLIC_URL, as https://ferryman.example.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,8 @@ def public_url(inspection: Inspection) -> Findings:
     """Whether the vendors can reach FERRYMAN_PUBLIC_URL, as far as its text tells."""
     url = inspection.settings.ferryman_public_url
     if url is None:
-        yield Finding("warn", "how the outside reaches this daemon is not known", UNSET)
+        text = "how the outside reaches this daemon is not known, so the addresses below are paths alone"
+        yield Finding("warn", text, UNSET)
         return
     parts = urlsplit(url)
     if _inside(parts.hostname or ""):

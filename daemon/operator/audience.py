@@ -18,6 +18,7 @@ from adapters.postgres.messages import Request
 from daemon.operator.faults import Unusable
 from schemas.api.campaigns import MOST_RECIPIENTS, CampaignIn, RecipientIn
 from schemas.api.messages import MessageIn
+from schemas.api.wrong import told
 from schemas.phone import line
 
 PHONE: Final = "phone"
@@ -45,10 +46,10 @@ class BadRows(Unusable):
 
     def __init__(self, rows: Sequence[Wrong]) -> None:
         self.rows = sorted(rows)
-        told = "; ".join(f"line {one.line}: {one.error}" for one in self.rows[:_SHOWN])
+        lines = "; ".join(f"line {one.line}: {one.error}" for one in self.rows[:_SHOWN])
         more = f"; and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
         count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
-        super().__init__(f"{count} cannot be sent, so nothing was made: {told}{more}")
+        super().__init__(f"{count} cannot be sent, so nothing was made: {lines}{more}")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -73,8 +74,9 @@ class Audience:
     provider: str = ""
 
 
-def rows_of_csv(text: str) -> list[Row]:
-    """The rows of a file with a line of column names. Raises: Unusable; BadRows."""
+def rows_of_csv(text: str) -> tuple[list[Row], list[Wrong]]:
+    """The rows of a file with a line of column names, and what is wrong with those that have not its columns. Raises:
+    Unusable."""
     if "\x00" in text:
         raise Unusable(f"line {text.partition(chr(0))[0].count(chr(10)) + 1} holds U+0000: save the file as CSV UTF-8")
     lines = text.removeprefix("\ufeff")
@@ -93,9 +95,7 @@ def rows_of_csv(text: str) -> list[Row]:
             rows.append(_row(at, columns, cells))
     except csv.Error as exc:
         raise Unusable(f"line {reader.line_num} is no CSV ({exc}): mend its quotes") from None
-    if wrong:
-        raise BadRows(wrong)
-    return rows
+    return rows, wrong
 
 
 def _delimiter(text: str) -> str:
@@ -116,9 +116,9 @@ def _columns(cells: Sequence[str]) -> list[str]:
 
 
 def _row(at: int, columns: Sequence[str], cells: Sequence[str]) -> Row:
-    told = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
-    phone, name, consent = told.pop(PHONE), told.pop(NAME, None), told.pop(CONSENT, None)
-    variables = {column.removeprefix(AS_VARIABLE): value for column, value in told.items()}
+    given = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
+    phone, name, consent = given.pop(PHONE), given.pop(NAME, None), given.pop(CONSENT, None)
+    variables = {column.removeprefix(AS_VARIABLE): value for column, value in given.items()}
     return Row(at, phone, variables, name or None, consent)
 
 
@@ -135,8 +135,9 @@ def rows_of_orders(buyers: Sequence[Buyer], variables: Mapping[str, str]) -> lis
     rows = []
     for n, buyer in enumerate(buyers, 1):
         known = {name: value or "" for name, value in buyer.fields.items()}
-        told = {name: text.format_map(known) for name, text in variables.items()}
-        rows.append(Row(n, buyer.phone, told, known["client_name"] or None, error=None if buyer.alerts else NO_ALERTS))
+        filled = {name: text.format_map(known) for name, text in variables.items()}
+        error = None if buyer.alerts else NO_ALERTS
+        rows.append(Row(n, buyer.phone, filled, known["client_name"] or None, error=error))
     return rows
 
 
@@ -149,12 +150,14 @@ def _fields(text: str) -> set[str]:
     return {f"{name}{spec}{kind or ''}" for _, name, spec, kind in parts if name is not None}
 
 
-def checked(given: CampaignIn, rows: Sequence[Row], check: Callable[[MessageIn], Request]) -> Audience:
-    """The people of *rows*, each once. *check*: gives the message as it would be stored, and raises Unusable. Raises:
-    Unusable, where nobody is left; BadRows."""
+def checked(
+    given: CampaignIn, rows: Sequence[Row], check: Callable[[MessageIn], Request], torn: Sequence[Wrong] = ()
+) -> Audience:
+    """The people of *rows*, each once. *check*: gives the message as it would be stored, and raises Unusable. *torn*:
+    what is wrong with further rows. Raises: Unusable, where nobody is left; BadRows."""
     if len(rows) > MOST_RECIPIENTS:
         raise Unusable(f"a campaign has at most {MOST_RECIPIENTS} people: make several of it")
-    found, wrong, seen = Audience(), [], dict[str, int]()
+    found, wrong, seen = Audience(), list(torn), dict[str, int]()
     for row in rows:
         try:
             request = check(_message(given, row, rows[0]))
@@ -169,7 +172,7 @@ def checked(given: CampaignIn, rows: Sequence[Row], check: Callable[[MessageIn],
         found.recipients.append(_recipient(given, row, request, person))
     if wrong:
         ((error, count),) = Counter(one.error for one in wrong).most_common(1)
-        raise Unusable(error) if count == len(rows) > 1 else BadRows(wrong)
+        raise Unusable(error) if count == len(rows) > 1 and not torn else BadRows(wrong)
     _require_somebody(given, found)
     return found
 
@@ -181,13 +184,11 @@ def _message(given: CampaignIn, row: Row, first: Row) -> MessageIn:
     if empty := [name for name, value in row.variables.items() if not value.strip()]:
         raise Unusable(f"the variable {empty[0][:40]} is empty")
     template = {"name": given.template, "language": given.language, "variables": row.variables}
-    told = {"to": row.phone, "provider": given.provider, "account": given.account, "template": template}
+    message = {"to": row.phone, "provider": given.provider, "account": given.account, "template": template}
     try:
-        return MessageIn.model_validate(told)
+        return MessageIn.model_validate(message)
     except ValidationError as exc:
-        error = exc.errors(include_input=False, include_context=False, include_url=False)[0]
-        place = ".".join(str(part) for part in error["loc"])[:100].replace("template.variables.", "the variable ")
-        raise Unusable(f"{'phone' if place == 'to' else place}: {error['msg']}") from None
+        raise Unusable(told(exc, {"to": "phone"}).replace("template.variables.", "the variable ")) from None
 
 
 def _recipient(given: CampaignIn, row: Row, request: Request, person: str) -> Recipient:

@@ -21,9 +21,8 @@ from adapters.postgres.messages import Request
 from adapters.postgres.pool import Connection, Pool
 from daemon.accounts import CGB, limit_of
 from daemon.messages.quiet_hours import USUAL, quiet_of
-from daemon.messages.wiring import lacking
 from daemon.operator import sending
-from daemon.operator.audience import Audience, Row, checked, rows_of_csv, rows_of_list, rows_of_orders
+from daemon.operator.audience import Audience, Row, Wrong, checked, rows_of_csv, rows_of_list, rows_of_orders
 from daemon.operator.campaign_standing import find, show
 from daemon.operator.faults import Conflict, Unusable
 from daemon.operator.templates import known_for
@@ -83,7 +82,7 @@ async def plan(
         quiet = quiet_of(given.quiet) if given.quiet is not None else USUAL if given.category == "marketing" else None
     except ValueError as exc:
         raise Unusable(f"quiet: {exc}") from None
-    rows = await _rows(pool, settings, given)
+    rows, torn = await _rows(pool, settings, given)
     known = await known_for(pool, settings, given.provider, given.account, given.template)
     accounts = await credentials.names(pool)
 
@@ -93,7 +92,7 @@ async def plan(
             raise Unusable("the template is one of marketing: the campaign needs the category marketing, and consent")
         return request
 
-    people = await asyncio.to_thread(checked, given, rows, check)
+    people = await asyncio.to_thread(checked, given, rows, check, torn)
     campaign = Campaign(
         id=uuid4(),
         name=given.name,
@@ -115,16 +114,16 @@ async def plan(
     return Plan(campaign, people)
 
 
-async def _rows(pool: Pool, settings: Settings, given: CampaignIn) -> Sequence[Row]:
+async def _rows(pool: Pool, settings: Settings, given: CampaignIn) -> tuple[Sequence[Row], Sequence[Wrong]]:
     if given.csv is not None:
         return await asyncio.to_thread(rows_of_csv, given.csv)
     if given.recipients is not None:
-        return rows_of_list(given.recipients)
+        return rows_of_list(given.recipients), ()
     assert given.orders is not None
     members = given.orders.model_dump(exclude={"variables"})
     branches = list(settings.ferryman_message_branches) or None
     found = await stored_audience.buyers(pool, OrdersQuery(**members), branches, MOST_RECIPIENTS + 1)
-    return rows_of_orders(found, given.orders.variables)
+    return rows_of_orders(found, given.orders.variables), ()
 
 
 def usual_rate(provider: str, settings: Settings) -> float:
@@ -184,7 +183,7 @@ async def move(pool: Pool, settings: Settings, name: str, verb: Verb, actor: str
     Unusable, where its provider is not configured."""
     found = await find(pool, name)
     if verb in ("start", "resume"):
-        _require_account(settings, found["provider"])
+        sending.require_account(settings, found["provider"], found["account"], await credentials.names(pool))
     async with pool.acquire() as conn, conn.transaction():
         status = await campaigns.lock(conn, found["id"])
         if status != _TO[verb] or verb in ("start", "stop"):
@@ -192,16 +191,15 @@ async def move(pool: Pool, settings: Settings, name: str, verb: Verb, actor: str
     return await show(pool, str(found["id"]))
 
 
-def _require_account(settings: Settings, provider: str) -> None:
-    """Raises: Unusable."""
-    if missing := lacking(settings, provider):
-        raise Unusable(f"provider {provider} is not configured: set {', '.join(missing)}")
+def _a(status: str) -> str:
+    return "a draft" if status == "draft" else status
 
 
 async def _move(conn: Connection, id: UUID, verb: Verb, status: str, actor: str) -> None:
     """Raises: NotMoved."""
     if status not in _FROM[verb]:
-        raise NotMoved(f"the campaign is {status}: {verb} is for one that is {' or '.join(sorted(_FROM[verb]))}")
+        wanted = " or ".join(_a(one) for one in sorted(_FROM[verb]))
+        raise NotMoved(f"the campaign is {_a(status)}: {verb} is for one that is {wanted}")
     if verb == "resume" and not await campaign_feed.has_pending(conn, id):
         raise NotMoved(f"the campaign is {status}, and nobody waits for their turn")
     detail: dict[str, Any] = {}

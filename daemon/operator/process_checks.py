@@ -64,7 +64,7 @@ def switched_off(inspection: Inspection) -> Findings:
     for name in inspection.unsigned:
         yield Finding("warn", f"anybody may send to the source {name}", "take it out of FERRYMAN_ALLOW_UNSIGNED")
     for name, why in inspection.workers_off.items():
-        yield Finding("warn", f"the worker {name} is off: {why}", "set what it needs, or leave it so")
+        yield Finding("warn", f"the worker {name} is off: {why}", "set or enable what it needs, or leave it so")
     for name in sorted(inspection.paused):
         yield Finding("warn", f"{name} is paused", f"`ferryman resume {name}`")
 

@@ -58,6 +58,8 @@ class ChatwootApi:
             web.get(f"{BASE}/conversations/{{id}}/messages", self._messages),
             web.post(f"{BASE}/conversations/{{id}}/messages", self._post),
             web.get(f"{BASE}/inboxes/{INBOX_ID}", self._inbox),
+            web.get(f"{BASE}/inboxes", self._inboxes),
+            web.get("/api/v1/profile", self._profile),
         ]
 
     def happened(self, event: str, subject: Contact | Conversation | tuple[Conversation, Message]) -> None:
@@ -159,6 +161,12 @@ class ChatwootApi:
         if self.switches.templates is not None:
             shown["message_templates"] = self.switches.templates
         return _json(shown)
+
+    async def _inboxes(self, request: web.Request) -> web.Response:
+        return _json({"payload": [views.inbox(self.account)]})
+
+    async def _profile(self, request: web.Request) -> web.Response:
+        return _json({"id": 7, "name": "Ana Agent", "accounts": [{"id": ACCOUNT_ID, "role": "agent"}]})
 
     def _contact(self, id: str) -> Contact:
         contact = self.account.contacts.get(int(id)) if id.isdecimal() else None

@@ -8,6 +8,8 @@ from typing import Any, Final
 from uuid import UUID
 
 import pytest
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
 
 from adapters.postgres import messages, opt_outs
 from adapters.postgres.audience import OrdersQuery, buyers
@@ -19,9 +21,10 @@ from adapters.postgres.pool import Pool
 from daemon.messages import delivery_status, outbound
 from daemon.messages.campaign_rules import FEW
 from daemon.messages.requests import CAMPAIGNS
-from daemon.operator import campaign_standing, campaigns
+from daemon.operator import campaign_standing, campaigns, credentials
 from daemon.operator.campaigns import NotMoved
 from daemon.operator.faults import Unusable
+from daemon.settings.model import Settings
 from schemas.envelope import Event
 from tests.support.campaigns import FASTEST, fed, made, moved, people, phone, standing
 from tests.support.toy import NOON
@@ -60,6 +63,16 @@ async def rounds(db: Pool, id: UUID, *, status: str = "sent") -> None:
         return found != "running"
 
     await until(over, "the end of the campaign")
+
+
+async def test_a_campaign_by_a_stored_account_starts_where_the_settings_name_none(db: Pool) -> None:
+    id = await made(db)
+    bare = Settings(messages_default_provider="meta", ferryman_secret_key=(SecretStr(Fernet.generate_key().decode()),))
+    with pytest.raises(Unusable, match="provider meta is not configured"):
+        await campaigns.move(db, bare, str(id), "start", "ops")
+    fields = {"phone_number_id": "1", "access_token": "m" * 20}
+    await credentials.store(db, bare, credentials.given("meta", "default", fields), "ops")
+    assert (await campaigns.move(db, bare, str(id), "start", "ops"))["status"] == "running"
 
 
 async def test_a_draft_sends_nothing_and_a_started_one_to_each_once(db: Pool) -> None:
