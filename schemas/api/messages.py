@@ -7,11 +7,11 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.api.moments import Moment
-from schemas.messages import Choice, Choices, Content, Media, MediaType, Template, Text
+from schemas.messages import Choice, Choices, Content, Media, MediaType, Reaction, Template, Text
 
 Provider = Literal["meta", "twilio", "whapi", "cgb", "chatwoot"]
 
-KINDS: Final = ("text", "template", "media", "choices")
+KINDS: Final = ("text", "template", "media", "choices", "reaction")
 
 _Short = Annotated[str, Field(min_length=1, max_length=512)]
 _Name = Annotated[str, Field(min_length=1, max_length=100)]
@@ -55,10 +55,19 @@ class ChoicesIn(_In):
     items: Annotated[list[ChoiceIn], Field(min_length=1, max_length=10)]
 
 
+class ReactionIn(_In):
+    """An emoji on a message of this person, which they wrote or we have sent. *message_id*: Ferryman's id of it, or the
+    provider's. *emoji*: null or empty takes the former one back."""
+
+    message_id: _Short
+    emoji: Annotated[str, Field(max_length=64)] | None
+
+
 class MessageIn(_In):
-    """One message: exactly one of *text*, *template*, *media* and *choices*. *to*: a phone in any notation, with its
-    country code. *account*: which credentials of the provider. *not_before*: when to send it, not earlier. *category*:
-    what it is for; that of a template goes before it, where the template is known."""
+    """One message: exactly one of *text*, *template*, *media*, *choices* and *reaction*. *to*: a phone in any notation,
+    with its country code. *account*: which credentials of the provider; a reaction goes by those of its message where
+    neither is named. *not_before*: when to send it, not earlier. *category*: what it is for; that of a template goes
+    before it, where the template is known."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -70,6 +79,7 @@ class MessageIn(_In):
                 },
                 {"to": "+972505550142", "media": {"url": "https://example.com/visa.pdf", "type": "document"}},
                 {"to": "+972505550142", "choices": {"text": "Which day?", "items": [{"title": "Mon", "value": "1"}]}},
+                {"to": "+972505550142", "reaction": {"message_id": "wamid.HBgNTEST01", "emoji": "👍"}},
             ]
         }
     )
@@ -81,6 +91,7 @@ class MessageIn(_In):
     template: TemplateIn | None = None
     media: MediaIn | None = None
     choices: ChoicesIn | None = None
+    reaction: ReactionIn | None = None
     not_before: Moment | None = None
     category: Literal["utility", "marketing", "authentication"] | None = None
 
@@ -107,6 +118,8 @@ class MessageIn(_In):
         if self.choices is not None:
             items = tuple(Choice(item.title, item.value) for item in self.choices.items)
             return Choices(self.choices.text, items)
+        if self.reaction is not None:
+            return Reaction(self.reaction.message_id, self.reaction.emoji or "")
         assert self.text is not None
         return Text(self.text)
 
