@@ -47,19 +47,20 @@ def cut(text: str, most: int) -> str:
     if len(text) <= most:
         return text
     end = most
-    while end > max(0, most - _LONGEST_CLUSTER) and _within_a_character(text, end):
+    while end > max(0, most - _LONGEST_CLUSTER) and is_within_a_character(text, end):
         end -= 1
-    return text[:end] if end and not _within_a_character(text, end) else text[:most]
+    return text[:end] if end and not is_within_a_character(text, end) else text[:most]
 
 
 def is_one_emoji(text: str) -> bool:
     """Whether *text* is one visible character, and no letter, digit or sign of a keyboard. Of what that leaves, a few
     are no emoji."""
-    if not text or text.isascii() or len(text) > _LONGEST_CLUSTER or text[0].isspace():
+    if not text or text.isascii() or len(text) > _LONGEST_CLUSTER:
         return False
-    if text[0].isalpha() and text[1:] != _AS_EMOJI:
+    kind = category(text[0])  # "Cn": an emoji that is newer than Python's table
+    if kind[0] not in "SPN" and kind != "Cn" and text[1:] != _AS_EMOJI:
         return False
-    return all(_within_a_character(text, at) for at in range(1, len(text)))
+    return all(is_within_a_character(text, at) for at in range(1, len(text)))
 
 
 def is_short_and_clean(value: FieldValue) -> bool:
@@ -85,7 +86,7 @@ def cleaned_fields(fields: Mapping[str, FieldValue]) -> dict[str, FieldValue]:
     }
 
 
-def _within_a_character(text: str, at: int) -> bool:
+def is_within_a_character(text: str, at: int) -> bool:
     """Whether *text* up to *at* ends amid a visible character: a base with its marks, an emoji of several, a flag."""
     before, after = text[at - 1], text[at]
     if category(after).startswith("M") or _EXTENDING.match(after) or before == _JOINER:

@@ -31,7 +31,7 @@ from tests.support.listening import check_problem
 NOBODY: Any = None
 """In place of a store that a route is given and does not ask here."""
 
-ROUTES: Final = routes_of(InForce(Settings()), NOBODY, NOBODY, "")
+ROUTES: Final = routes_of(InForce(Settings()), NOBODY, NOBODY, NOBODY, "")
 CAMPAIGNS: Final = "/api/v1/campaigns"
 CREDENTIALS: Final = "/api/v1/credentials"
 PLACE: Final = re.compile(r"\{\w+\}")
@@ -69,7 +69,7 @@ async def test_a_campaign_is_asked_for_by_its_name_too_and_a_sync_without_a_body
         return [one["schema"] for parameters in told for one in parameters if one["name"] == "id"]
 
     assert schemas(CAMPAIGNS + "/{id}") == [{"type": "string"}] * 6
-    assert schemas("/api/v1/messages/{id}") == [{"type": "string", "format": "uuid"}] * 2
+    assert schemas("/api/v1/messages/{id}") == [{"type": "string", "format": "uuid"}] * 3
     bodies = {
         path: one["requestBody"]["required"] for _, path, one in operations(served.document) if "requestBody" in one
     }

@@ -78,33 +78,50 @@ def test_a_break_of_a_line_is_one_character() -> None:
     assert cut("ab\r\nc", 3) == "ab"
 
 
-@pytest.mark.parametrize(
-    "text", ["👍", "👍🏽", "❤️", "❤", "👩‍🚀", FAMILY, FLAG, "1️⃣", "#️⃣", "ℹ️", "‼️", "✅", "🏴\U000e0067\U000e0062\U000e007f"]
-)
+EMOJI = [
+    "👍",
+    "👍🏽",
+    "❤️",
+    "❤",
+    "👩‍🚀",
+    FAMILY,
+    FLAG,
+    "1️⃣",
+    "#️⃣",
+    "ℹ️",
+    "‼️",
+    "✅",
+    "\U0001fae8",
+    "🏴\U000e0067\U000e0062\U000e007f",
+]
+
+
+@pytest.mark.parametrize("text", EMOJI)
 def test_an_emoji_is_one(text: str) -> None:
     assert is_one_emoji(text)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        " ",
-        "a",
-        "1",
-        "ok",
-        ":)",
-        "👍👍",
-        FLAG * 2,
-        "👍 ",
-        " 👍",
-        "é",
-        "e\u0301",
-        "ש",
-        "\u00a0",
-        "👍" + "\ufe0f" * 99,
-    ],
-)
+NO_EMOJI = [
+    "",
+    " ",
+    "a",
+    "1",
+    "ok",
+    ":)",
+    "👍👍",
+    FLAG * 2,
+    "👍 ",
+    " 👍",
+    "é",
+    "e\u0301",
+    "ש",
+    "\u00a0",
+    "\ud83d",
+    "👍" + "\ufe0f" * 99,
+]
+
+
+@pytest.mark.parametrize("text", NO_EMOJI)
 def test_what_is_no_emoji_or_more_than_one_is_none(text: str) -> None:
     assert not is_one_emoji(text)
 
