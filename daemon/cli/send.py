@@ -12,16 +12,15 @@ from uuid import UUID
 import typer
 from pydantic import ValidationError
 
-from adapters.postgres import credentials
 from adapters.postgres.pool import Pool
 from daemon.bus.worker import utc_now
 from daemon.cli.automatic import automatic
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
+from daemon.cli.marking import read
 from daemon.cli.screen import say, show_json
 from daemon.cli.tools import DryRun, Json, Text, When, Yes, confirm, opened
 from daemon.operator import sending
-from daemon.operator.templates import known_for
 from daemon.settings.model import Settings
 from schemas.api.messages import MessageIn
 from schemas.credentials import DEFAULT
@@ -49,13 +48,14 @@ def text(
     account: Account = DEFAULT,
     key: Key = None,
     at: At = None,
+    split: Annotated[bool, typer.Option("--split", help="As several messages, where it is too long for one.")] = False,
     wait: Wait = False,
     json: Json = False,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
     """Free text: only to a person who has written within 24 hours."""
-    given = {"to": to, "text": body, "provider": provider, "account": account, "not_before": at}
+    given = {"to": to, "text": body, "provider": provider, "account": account, "not_before": at, "split": split}
     _run(given, key, wait, json, dry_run, yes)
 
 
@@ -102,6 +102,27 @@ def media(
     _run(given, key, wait, json, dry_run, yes)
 
 
+@app.command()
+def reaction(
+    to: To,
+    message: Annotated[str, typer.Argument(metavar="MESSAGE", help="Its id: Ferryman's, or the provider's.")],
+    emoji: Annotated[str, typer.Argument(metavar="EMOJI", help='"" takes the former one back.')],
+    provider: Annotated[str | None, Text("--provider", help="meta or whapi; else that of the message.")] = None,
+    account: Annotated[str | None, Text("--account", help="Of the provider; else that of the message.")] = None,
+    key: Key = None,
+    at: At = None,
+    wait: Wait = False,
+    json: Json = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """An emoji on one message of the person's chat, which they wrote or we have sent."""
+    content = {"message_id": message, "emoji": emoji}
+    given = {"to": to, "reaction": content, "provider": provider, "not_before": at}
+    _run(given if account is None else given | {"account": account}, key, wait, json, dry_run, yes)
+
+
+app.command()(read)
 app.command()(automatic)
 
 
@@ -127,21 +148,22 @@ async def _send(
     settings: Settings, message: MessageIn, key: str | None, wait: bool, json: bool, dry_run: bool, yes: bool
 ) -> None:
     async with opened(settings) as (_, pool):
-        known = await known_for(pool, settings, message.provider, message.account, message.template_name)
-        accounts = await credentials.names(pool)
-        provider = sending.check(settings, message, utc_now(), known=known, accounts=accounts).provider
+        requests = await sending.checked(pool, settings, message, utc_now())
+        how = requests[0].provider if len(requests) == 1 else f"{requests[0].provider}, as {len(requests)} messages"
         if dry_run:
-            say(f"would be sent by {provider}")
+            say(f"would be sent by {how}")
             return
-        confirm(f"send it by {provider}?", "send a message to a person", yes=yes)
+        confirm(f"send it by {how}?", "send a message to a person", yes=yes)
         queued = await sending.send(pool, settings, message, purpose="cli", key=key, now=utc_now())
-        document = await _last_state(pool, queued.id) if wait else await sending.show(pool, queued.id)
+        show = _last_state if wait else sending.show
+        documents = [await show(pool, id) for id in queued.ids]
     if json:
-        show_json(document)
+        show_json(documents if message.split else documents[0])
     else:
-        why = f": {document['error']}" if document["error"] else ""
-        say(f"the message {queued.id} is {document['status']}{why}")
-    if document["status"] in ("failed", "skipped", "uncertain"):
+        for document in documents:
+            why = f": {document['error']}" if document["error"] else ""
+            say(f"the message {document['id']} is {document['status']}{why}")
+    if any(document["status"] in ("failed", "skipped", "uncertain") for document in documents):
         raise typer.Exit(FAILED)
 
 

@@ -109,7 +109,7 @@ async def outside_of(pool: Pool, settings: Settings, redis: Redis) -> AsyncItera
     """What a command reaches the providers by: within the rate limits of the daemon, and with the stored accounts."""
     from adapters.http import open_session
 
-    credentials = Credentials(pool, lambda: keys_of(settings))
+    credentials = Credentials(pool, lambda: keys_of(settings), tells=False)
     async with open_session() as session:
         yield Outside(
             settings=settings,

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from adapters.postgres import evidence, templates
+from adapters.postgres import evidence, templates, windows
+from adapters.postgres.windows import Written
 from daemon.api.description import described_routes, undescribed
 from daemon.api.routes import routes_of
 from daemon.settings.in_force import InForce
@@ -117,6 +118,15 @@ async def test_messages_have_the_fields_that_the_document_names(served: Served) 
     shown = await asked(served, "GET", "/api/v1/messages/{id}", id=id)
     assert (shown["evidence"]["text"], len(shown["updates"])) == ("not told", 1)
     await asked(served, "DELETE", "/api/v1/messages/{id}", id=id)
+
+
+async def test_a_message_that_was_read_has_the_fields_that_the_document_names(served: Served) -> None:
+    id = uuid4()
+    written = Written("whapi", "+1", None, datetime.now(UTC), "text", {"text": "hello"}, "theirs", str(id), True)
+    async with served.rig.db.acquire() as conn, conn.transaction():
+        await windows.record(conn, [written])
+    await served.rig.db.execute("UPDATE messages SET read_at = now() WHERE id = $1", id)
+    assert (await asked(served, "POST", "/api/v1/messages/{id}/read", id=str(id)))["id"] == str(id)
 
 
 async def test_campaigns_have_the_fields_that_the_document_names(served: Served) -> None:
