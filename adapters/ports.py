@@ -154,6 +154,16 @@ class Reconciler(Protocol):
         ...
 
 
+@runtime_checkable
+class ReadMarker(Protocol):
+    """What a sender offers besides whose provider can show a person that their messages have been read."""
+
+    async def mark_read(self, message_id: str) -> None:
+        """Show the person that their message of this id (the provider's), and those before it, have been read. One
+        call; made again it changes nothing. Raises as `Sender.send`, but never Uncertain."""
+        ...
+
+
 class SenderMaker(Protocol):
     """Makes a sender. *account*: gives the account's values by their names (each sender's docstring has them), and is
     asked at each call, as a secret may change. *public_url*: how the outside reaches us, for providers that are told

@@ -127,7 +127,7 @@ async def _built(
         presence=presence,
         upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known), duties),
         metrics=metrics,
-        routes=routes_of(in_force, pool, bus, made_token),
+        routes=routes_of(in_force, pool, bus, outside, made_token),
     )
 
 

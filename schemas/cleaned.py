@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Final
-from unicodedata import category
+from unicodedata import category, combining
 
 from schemas.contacts import FieldValue
 
@@ -26,7 +26,11 @@ _LINE_BREAKS: Final = re.compile("\r\n|[\t-\r\x1c-\x1f\x85\u2028\u2029]")
 _STEERING: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f]")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _JOINER: Final = "\u200d"
+_AS_EMOJI: Final = "\ufe0f"
 _EXTENDING: Final = re.compile("[\u200c\u200d\uff9e\uff9f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f\u1160-\u11ff]")
+_VIRAMA: Final = 9
+"""The combining class of the signs that join two letters of Indic scripts to one."""
+
 _FLAG_HALF: Final = re.compile("[\U0001f1e6-\U0001f1ff]")
 
 
@@ -43,9 +47,20 @@ def cut(text: str, most: int) -> str:
     if len(text) <= most:
         return text
     end = most
-    while end > max(0, most - _LONGEST_CLUSTER) and _within_a_character(text, end):
+    while end > max(0, most - _LONGEST_CLUSTER) and is_within_a_character(text, end):
         end -= 1
-    return text[:end] if end and not _within_a_character(text, end) else text[:most]
+    return text[:end] if end and not is_within_a_character(text, end) else text[:most]
+
+
+def is_one_emoji(text: str) -> bool:
+    """Whether *text* is one visible character, and no letter, digit or sign of a keyboard. Of what that leaves, a few
+    are no emoji."""
+    if not text or text.isascii() or len(text) > _LONGEST_CLUSTER:
+        return False
+    kind = category(text[0])  # "Cn": an emoji that is newer than Python's table
+    if kind[0] not in "SPN" and kind != "Cn" and text[1:] != _AS_EMOJI:
+        return False
+    return all(is_within_a_character(text, at) for at in range(1, len(text)))
 
 
 def is_short_and_clean(value: FieldValue) -> bool:
@@ -71,10 +86,12 @@ def cleaned_fields(fields: Mapping[str, FieldValue]) -> dict[str, FieldValue]:
     }
 
 
-def _within_a_character(text: str, at: int) -> bool:
+def is_within_a_character(text: str, at: int) -> bool:
     """Whether *text* up to *at* ends amid a visible character: a base with its marks, an emoji of several, a flag."""
     before, after = text[at - 1], text[at]
     if category(after).startswith("M") or _EXTENDING.match(after) or before == _JOINER:
+        return True
+    if (before, after) == ("\r", "\n") or (combining(before) == _VIRAMA and category(after) == "Lo"):
         return True
     if not (_FLAG_HALF.match(before) and _FLAG_HALF.match(after)):
         return False

@@ -78,7 +78,16 @@ class Choices:
     items: Sequence[Choice]
 
 
-Content: TypeAlias = Text | Template | Media | Choices
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """An emoji on one message of the chat, of either side. *message_id*: the provider's id of that message. *emoji*: ""
+    takes the former one back."""
+
+    message_id: str
+    emoji: str
+
+
+Content: TypeAlias = Text | Template | Media | Choices | Reaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -20,7 +20,7 @@ from adapters.gate import Gate
 from adapters.http import coded
 from adapters.ports import Claim, Files
 from schemas.errors import Refused, Transient
-from schemas.messages import Choices, Content, Media, OutboundMessage, Taken, Template, Text
+from schemas.messages import Choices, Content, Media, OutboundMessage, Reaction, Taken, Template, Text
 from schemas.phone import Phone
 from schemas.template_parts import components_of, why_unusable
 
@@ -76,6 +76,8 @@ class CgbSender:
                 return None if name.strip() else "the template has no name: give that of a flow or of a template"
             case Choices():
                 return "CGB has no call for choices: let a flow ask, and send that as a template"
+            case Reaction():
+                return "CGB has no call for reactions: send a text"
 
     async def send(self, message: OutboundMessage, claim: Claim) -> Taken:
         """See Sender. Before it the contact is found or made, the flow looked for, and its variables written.
@@ -110,8 +112,8 @@ class CgbSender:
                 return _Call("/send/file", {"url": url, "type": type} | WHATSAPP)
             case Template():
                 return await self._template(content, to)
-            case Choices():
-                raise AssertionError("choices were refused before")
+            case Choices() | Reaction():
+                raise AssertionError("choices and reactions were refused before")
 
     async def _template(self, template: Template, to: Phone) -> _Call:
         """The flow that the operator has set for *template*, else the account's flow of that name, else WhatsApp's own

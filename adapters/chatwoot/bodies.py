@@ -16,7 +16,7 @@ from adapters.http import Part
 from adapters.ports import FetchedFile
 from schemas.cleaned import visible
 from schemas.errors import Refused
-from schemas.messages import Choice, Choices, Content, Media, MediaType, Template, Text
+from schemas.messages import Choice, Choices, Content, Media, MediaType, Reaction, Template, Text
 from schemas.webhooks.chatwoot import MARKER
 
 LONGEST_TEXT: Final = 4096
@@ -61,6 +61,8 @@ def refusal(content: Content) -> str | None:
             return _of_media(content)
         case Choices():
             return _of_choices(content)
+        case Reaction():
+            return "Chatwoot has no call for reactions: send a text"
 
 
 def text(content: Text, id: UUID) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from adapters.gate import Gate
 from adapters.http import Part, coded
 from adapters.ports import Claim, Files
 from schemas.errors import OutsideWindow, Refused, Transient
-from schemas.messages import Choices, Content, Media, OutboundMessage, Taken, Template, Text
+from schemas.messages import Choices, Content, Media, OutboundMessage, Reaction, Taken, Template, Text
 from schemas.webhooks.chatwoot import MARKER
 
 CACHE_S: Final = 3600.0
@@ -127,6 +127,8 @@ class ChatwootSender:
                 assert self._files is not None
                 file = await self._files.fetch(media.url, LARGEST_FILE[media.type])
                 return bodies.media(media, file, message.id)
+            case Reaction():
+                raise AssertionError("a reaction was refused before")
 
     async def _marked(self, conversation: Conversation, message: OutboundMessage, earliest: float) -> int | None:
         """The id of *message* among the messages of *conversation*, from the newest back to *earliest*."""

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from adapters.meta import templates
 from adapters.uploads import Uploaded
-from schemas.cleaned import visible
+from schemas.cleaned import is_one_emoji, visible
 from schemas.media import WORDS
-from schemas.messages import Choice, Choices, Content, Media, MediaType, Template, Text
+from schemas.messages import Choice, Choices, Content, Media, MediaType, Reaction, Template, Text
 
 LONGEST_TEXT: Final = 4096
 LONGEST_CAPTION: Final = 1024
@@ -45,6 +45,8 @@ def refusal(content: Content) -> str | None:
             return _of_media(content)
         case Choices():
             return _of_choices(content)
+        case Reaction(_, emoji):
+            return None if not emoji or is_one_emoji(emoji) else "WhatsApp shows one emoji as a reaction; give one"
 
 
 def file_of(content: Content) -> tuple[str, MediaType] | None:
@@ -69,6 +71,8 @@ def body_of(content: Content, uploaded: Uploaded | None = None) -> dict[str, Any
             return {"type": content.type, content.type: _file(content, uploaded)}
         case Choices():
             return {"type": "interactive", "interactive": _question(content)}
+        case Reaction(message_id, emoji):
+            return {"type": "reaction", "reaction": {"message_id": message_id, "emoji": emoji}}
 
 
 def shown(text: str) -> str:

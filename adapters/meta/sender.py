@@ -67,15 +67,8 @@ class MetaSender:
         self._calls.demand_open()  # no file is fetched while no message can go out
         return await self._uploads.of(*file)
 
-    async def react(self, to: Phone, message_id: str, emoji: str | None) -> Taken:
-        """React to the message *message_id* of *to*; None takes the reaction back. One call, which changes nothing
-        where it is made again. Raises as `send`."""
-        reaction = {"message_id": message_id, "emoji": emoji or ""}
-        return await self._calls.send({**_to(to), "type": "reaction", "reaction": reaction}, about=to.e164, claim=None)
-
     async def mark_read(self, message_id: str) -> None:
-        """Show the person that their message *message_id*, and those before it, have been read. One call. Raises as
-        `send`, but never Uncertain."""
+        """See `ReadMarker`."""
         await self._calls.mark({"status": "read", "message_id": message_id})
 
 

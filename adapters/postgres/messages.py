@@ -19,9 +19,9 @@ _RANK: Final = "array_position(ARRAY[{ranks}], {{}})".format(ranks=", ".join(f"'
 
 _REQUEST: Final = """
 INSERT INTO messages (id, direction, status, provider, account, phone, kind, content, purpose, not_before, event_id,
-                      category, released_at)
+                      category, released_at, created_at)
 VALUES ($1, 'out', 'queued', $2, $3, $4, $5, $6::jsonb, $7, $8, $9, $10,
-        CASE WHEN $8::timestamptz IS NULL THEN now() END)
+        CASE WHEN $8::timestamptz IS NULL THEN now() END, clock_timestamp())
 """
 _KEEP_KEY: Final = """
 INSERT INTO idempotency_keys (key, digest, message_id) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING
@@ -66,13 +66,17 @@ WITH due AS MATERIALIZED (
   SELECT id FROM messages WHERE released_at IS NULL AND status = 'queued' AND not_before <= now()
   ORDER BY not_before LIMIT $1 FOR UPDATE SKIP LOCKED)
 UPDATE messages m SET released_at = now() FROM due WHERE m.id = due.id
-RETURNING m.id, m.provider, m.account, m.phone, m.kind, m.content::text, m.purpose, m.event_id, m.category
+RETURNING m.id, m.provider, m.account, m.phone, m.kind, m.content::text, m.purpose, m.event_id, m.category,
+          m.not_before
 """
 _REQUEUE: Final = """
 UPDATE messages SET status = 'queued', error = NULL, error_code = NULL, failed_at = NULL,
   event_id = COALESCE($3, event_id), updated_at = now()
 WHERE id = $1 AND status = $2 AND provider_message_id IS NULL
 RETURNING id, provider, account, phone, kind, content::text, purpose, event_id, category
+"""
+_THERE: Final = """
+SELECT id FROM unnest($1::uuid[]) WITH ORDINALITY AS given (id, place) JOIN messages USING (id) ORDER BY place
 """
 _CANCEL: Final = """
 UPDATE messages SET status = 'canceled', updated_at = now() WHERE id = $1 AND status = 'queued' RETURNING id
@@ -199,7 +203,8 @@ async def request(conn: Connection, message: Request) -> None:
 
 async def release(conn: Connection, limit: int) -> list[Request]:
     """Take scheduled messages whose time has come, the earliest first. Of several processes one takes each."""
-    return [_request(row) for row in await conn.fetch(_RELEASE, limit)]
+    rows = await conn.fetch(_RELEASE, limit)
+    return [_request(row) for row in sorted(rows, key=lambda row: row["not_before"])]
 
 
 def _request(row: Record) -> Request:
@@ -212,6 +217,11 @@ async def requeue(conn: Connection | Pool, id: UUID, status: str, event_id: str 
     not. *event_id*: of the event that is to bring it; None: the one that has brought it."""
     row = await conn.fetchrow(_REQUEUE, id, status, event_id)
     return None if row is None else _request(row)
+
+
+async def there(conn: Connection | Pool, ids: Sequence[UUID]) -> list[UUID]:
+    """Those of *ids* that are the ids of messages, in their order."""
+    return [row["id"] for row in await conn.fetch(_THERE, ids)]
 
 
 async def keep_key(conn: Connection, key: str, digest: bytes, message_id: UUID) -> Kept | None:

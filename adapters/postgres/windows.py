@@ -17,15 +17,16 @@ ON CONFLICT (line, system) DO UPDATE SET written_at = excluded.written_at WHERE 
 """
 _RECEIVED: Final = """
 INSERT INTO messages (id, direction, status, provider, phone, kind, content, purpose, provider_message_id, event_id,
-                      sent_at)
-VALUES ($6::uuid, 'in', 'received', $1, $2, $3, $4::jsonb, 'person', $5, $6::text, $7)
+                      sent_at, our_number)
+VALUES ($6::uuid, 'in', 'received', $1, $2, $3, $4::jsonb, 'person', $5, $6::text, $7, $8)
 ON CONFLICT DO NOTHING
 """
 
 
 class Written(NamedTuple):
     """A person has written by *system*, as the event *event_id* tells. *line*: their phone line, *phone*: E.164; None:
-    they have none. *content*: what they wrote, as JSON. *opens*: whether it opens a window."""
+    they have none. *content*: what they wrote, as JSON. *opens*: whether it opens a window. *our_number*: the system's
+    own id of our number that they have written to, where it tells one."""
 
     system: str
     line: str | None
@@ -36,6 +37,7 @@ class Written(NamedTuple):
     provider_id: str | None
     event_id: str
     opens: bool
+    our_number: str | None = None
 
 
 async def record(conn: Connection, written: Sequence[Written]) -> None:
@@ -44,5 +46,5 @@ async def record(conn: Connection, written: Sequence[Written]) -> None:
     if opening:
         await conn.execute(_OPEN, *map(list, zip(*opening, strict=True)))
     for one in written:
-        row = (one.system, one.phone, one.kind, json_text(one.content), one.provider_id, one.event_id, one.at)
-        await conn.execute(_RECEIVED, *row)
+        told = (one.system, one.phone, one.kind, json_text(one.content), one.provider_id, one.event_id, one.at)
+        await conn.execute(_RECEIVED, *told, one.our_number)

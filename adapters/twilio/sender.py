@@ -16,7 +16,7 @@ from adapters.twilio.client import Account, make_message
 from adapters.twilio.looking import look_for
 from adapters.twilio.source import status_url
 from schemas.errors import Refused
-from schemas.messages import Choices, Content, Media, OutboundMessage, Taken, Template, Text
+from schemas.messages import Choices, Content, Media, OutboundMessage, Reaction, Taken, Template, Text
 
 LONGEST_TEXT: Final = 1600
 """Characters of a text, and of a caption."""
@@ -60,6 +60,8 @@ class TwilioSender:
                     "Twilio carries buttons and lists only as Content templates: make one (twilio/quick-reply or"
                     " twilio/list-picker) and send it as a template, by its ContentSid"
                 )
+            case Reaction():
+                return "Twilio has no call for reactions: send a text"
 
     async def send(self, message: OutboundMessage, claim: Claim) -> Taken:
         """See Sender. Twilio gives our id back in the address of the message's statuses."""
@@ -95,7 +97,7 @@ def _parts(content: Content) -> dict[str, str]:
             return {"ContentSid": content.name} | (variables if content.variables else {})
         case Media():
             return {"MediaUrl": content.url} | ({"Body": content.caption} if content.caption else {})
-    raise Refused("Twilio: choices have no form")
+    raise Refused("Twilio: choices and reactions have no form")
 
 
 def _refused_text(what: str, text: str) -> str | None:

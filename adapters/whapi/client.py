@@ -51,15 +51,17 @@ class WhapiCalls:
         self._base_url = base_url.rstrip("/")
         self._token = token
 
-    async def ask(self, path: str, json: Mapping[str, Any], shape: Callable[[Any], bool]) -> Any:
-        """POST a question, which changes nothing; returns the JSON object of a success. *shape*: whether an answer has
-        the shape that the caller knows; another one is as good as none.
+    async def ask(
+        self, path: str, json: Mapping[str, Any] | None, shape: Callable[[Any], bool], *, method: str = "POST"
+    ) -> Any:
+        """Ask what changes nothing, or nothing more when it is asked again; returns the JSON object of a success.
+        *shape*: whether an answer has the shape that the caller knows; another one is as good as none.
 
         Raises: Transient, ChannelDown, Refused as `judge` tells; what the gate raises without a request.
         """
         headers = self._headers()
         judged = _judged(shape, [headers, json], write=False)
-        return await self._gate.request("POST", self._base_url + path, judged, headers=headers, json=json, asks=True)
+        return await self._gate.request(method, self._base_url + path, judged, headers=headers, json=json, asks=True)
 
     async def read(self, path: str, params: Mapping[str, str], shape: Callable[[Any], bool]) -> Any:
         """GET something; returns the JSON object of a success. *shape*: as in `ask`. Raises as `ask`."""
@@ -68,9 +70,16 @@ class WhapiCalls:
         return await self._gate.request("GET", self._base_url + path, judged, headers=headers, params=params)
 
     async def send(
-        self, path: str, json: Mapping[str, Any], shape: Callable[[Any], bool], *, claim: Claim, about: str
+        self,
+        path: str,
+        json: Mapping[str, Any],
+        shape: Callable[[Any], bool],
+        method: str = "POST",
+        *,
+        claim: Claim,
+        about: str,
     ) -> Any:
-        """POST what is done at most once; returns the JSON object of a success. *claim*: see the gate. *about*: whom it
+        """Send what is done at most once; returns the JSON object of a success. *claim*: see the gate. *about*: whom it
         goes to. *shape*: as in `ask`.
 
         Raises: Uncertain where Whapi may have done it; else as `ask`; what *claim* raises.
@@ -92,7 +101,7 @@ class WhapiCalls:
                 raise down[-1]  # a plan that is used up does not show in the channel's health
 
         return await self._gate.request(
-            "POST",
+            method,
             self._base_url + path,
             noted,
             headers=headers,
@@ -213,7 +222,7 @@ def _failure(status: int, kind: int, heard: str, wait_s: float | None, *, write:
     elif kind >= 500 or kind == 408:
         error = Transient(text, retry_after_s=wait_s)
     elif kind == 404 and _OTHER_WORDS.search(heard) and not _CHANNEL_WORDS.search(heard):
-        error = Refused(f"{text}: it knows no such chat or file")
+        error = Refused(f"{text}: it knows no such chat, message or file")
     elif kind == 404:
         error = _NotFound(text, channel=CHANNEL)
     elif kind in _OF_THE_ACCOUNT or 300 <= kind < 400:

@@ -1,11 +1,16 @@
 """Messages by a Whapi channel. There are no templates and no window there, and no id of ours: what was sent comes back
-as a message of our own (see the source)."""
+as a message of our own (see the source).
+
+Reactions, and what marks a message as read, are PUT on the message, and answered `{"success": …}`, without an id
+(Whapi-Cloud/whapi-mcp: generated-mcp/reactToMessage.js, markMessageAsRead.js).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
 
 from adapters.gate import Gate
 from adapters.http import coded
@@ -13,8 +18,9 @@ from adapters.ports import Claim, Files
 from adapters.uploads import Uploaded, Uploads, is_ours
 from adapters.whapi.client import OF_A_FILE, WhapiCalls
 from adapters.whapi.looking import look_for
+from schemas.cleaned import is_one_emoji
 from schemas.errors import Refused, Transient, Uncertain
-from schemas.messages import Choice, Choices, Content, Media, OutboundMessage, Taken, Template, Text
+from schemas.messages import Choice, Choices, Content, Media, OutboundMessage, Reaction, Taken, Template, Text
 
 TEXT_LENGTH: Final = 4096
 CAPTION_LENGTH: Final = 1024
@@ -62,6 +68,8 @@ class WhapiSender:
                 return _text_refusal("the text above choices", text, CHOICES_TEXT_LENGTH) or _items_refusal(items)
             case Template():
                 return "Whapi has no templates: send the text itself, or name another provider"
+            case Reaction(_, emoji):
+                return None if not emoji or is_one_emoji(emoji) else "WhatsApp shows one emoji as a reaction: give one"
 
     async def send(self, message: OutboundMessage, claim: Claim) -> Taken:
         """See Sender. Where the last call left it open what became of its message, one look goes before."""
@@ -71,9 +79,9 @@ class WhapiSender:
             await self._calls.demand_linked()
             self._doubted = False
         uploaded = await self._uploaded(message.content)
-        path, body = _request(message, uploaded)
+        call = _call_for(message, uploaded)
         try:
-            answer = await self._calls.send(path, body, _is_told, claim=claim, about=message.to.digits)
+            answer = await self._calls.send(*call, claim=claim, about=message.to.digits)
         except Uncertain:
             self._doubted = True
             raise
@@ -82,8 +90,10 @@ class WhapiSender:
                 raise
             self._uploads.forget(uploaded.id)
             raise coded(Transient(f"{error}: the file is uploaded anew"), error.code) from None
-        if answer.get("sent") is False:
+        if answer.get("sent") is False or answer.get("success") is False:
             raise coded(Refused("Whapi: it says that it has not sent the message, and not why"), "not-sent")
+        if isinstance(message.content, Reaction):
+            return Taken(None)
         taken = answer["message"]
         chat = taken.get("chat_id")
         person = isinstance(chat, str) and chat.endswith(_PERSON)
@@ -91,7 +101,15 @@ class WhapiSender:
 
     async def look_for(self, message: OutboundMessage, since: datetime) -> Taken | None:
         """See `Reconciler`."""
+        if isinstance(message.content, Reaction):
+            raise Transient("Whapi: its list does not tell our reactions: look at the phone")
         return await look_for(self._calls, f"{message.to.digits}{_PERSON}", message.content, since)
+
+    async def mark_read(self, message_id: str) -> None:
+        """See `ReadMarker`."""
+        answer = await self._calls.ask(_place(message_id), None, _is_done, method="PUT")
+        if answer["success"] is False:
+            raise coded(Refused("Whapi: it says that it has not marked the message, and not why"), "not-marked")
 
     async def _uploaded(self, content: Content) -> Uploaded | None:
         """The file of *content*, where it goes by an id."""
@@ -101,21 +119,37 @@ class WhapiSender:
         return await self._uploads.of(content.url, content.type)
 
 
-def _request(message: OutboundMessage, uploaded: Uploaded | None) -> tuple[str, dict[str, Any]]:
-    """The path and the body of the call that sends *message*. *uploaded*: its file, where Whapi has it."""
+class _Call(NamedTuple):
+    """A call that sends a message; the members are those of `WhapiCalls.send`."""
+
+    path: str
+    json: Mapping[str, Any]
+    shape: Callable[[Any], bool]
+    method: str = "POST"
+
+
+def _call_for(message: OutboundMessage, uploaded: Uploaded | None) -> _Call:
+    """The call that sends *message*. *uploaded*: its file, where Whapi has it."""
     to = {"to": f"{message.to.digits}{_PERSON}"}
     match message.content:
         case Text(body):
-            return "/messages/text", to | {"body": body}
+            return _Call("/messages/text", to | {"body": body}, _is_told)
         case Media(url, type, caption, filename):
             further = {"caption": caption, "filename": filename}
             if uploaded is not None:
                 url, further["filename"] = uploaded.id, filename or (uploaded.name if type == "document" else None)
-            return f"/messages/{type}", to | {"media": url} | {name: text for name, text in further.items() if text}
+            named = {name: text for name, text in further.items() if text}
+            return _Call(f"/messages/{type}", to | {"media": url} | named, _is_told)
         case Choices(text, items):
-            return "/messages/interactive", to | {"body": {"text": text}} | _tappable(items)
+            return _Call("/messages/interactive", to | {"body": {"text": text}} | _tappable(items), _is_told)
+        case Reaction(message_id, emoji):
+            return _Call(f"{_place(message_id)}/reaction", {"emoji": emoji}, _is_done, "PUT")
         case Template():
             raise AssertionError("a template was refused before")
+
+
+def _place(message_id: str) -> str:
+    return f"/messages/{quote(message_id, safe='')}"
 
 
 def _tappable(items: Sequence[Choice]) -> dict[str, Any]:
@@ -132,6 +166,11 @@ def _is_told(answer: Any) -> bool:
     taken = answer.get("message")
     has_id = isinstance(taken, dict) and isinstance(taken.get("id"), str) and bool(taken["id"].strip())
     return answer.get("sent") is False or has_id
+
+
+def _is_done(answer: Any) -> bool:
+    """Whether *answer* tells if something was done."""
+    return isinstance(answer.get("success"), bool)
 
 
 def _text_refusal(what: str, text: str, most: int) -> str | None:

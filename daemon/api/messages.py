@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from aiohttp import web
@@ -24,12 +24,12 @@ from daemon.api.requests import (
     read,
     row_of,
 )
-from daemon.bus.worker import Clock
-from daemon.operator import sending
+from daemon.bus.worker import Clock, Outside
+from daemon.operator import reading, sending
 from daemon.settings.in_force import InForce
-from schemas.api.answers import Accepted, Canceled, MessagePage, MessageWithUpdates
+from schemas.api.answers import Accepted, Canceled, MarkedRead, MessagePage, MessageWithUpdates
 from schemas.api.messages import JOB_NAMES, JobIn, MessageIn
-from schemas.api.queries import MessageQuery
+from schemas.api.queries import MessageQuery, ReadQuery
 from schemas.envelope import Event
 
 PATH: Final = "/api/v1/messages"
@@ -40,13 +40,14 @@ JOBS_PATH: Final = "/api/send-message"
 @dataclass(frozen=True, slots=True)
 class Api:
     """The routes of messages. *hurry*: publishes an event of the outbox, by its number, without waiting for the
-    sweeper."""
+    sweeper. *outside*: what providers are reached by."""
 
     pool: Pool
     in_force: InForce
     access: Access
     now: Clock
     hurry: Callable[[Sequence[Event], Sequence[int]], Awaitable[None]]
+    outside: Outside
 
     def routes(self) -> Sequence[web.RouteDef]:
         """What is served."""
@@ -56,6 +57,7 @@ class Api:
             web.get(PATH, self._guarded(self._list, write=False)),
             web.get(PATH + "/{id}", self._guarded(self._get, write=False)),
             web.delete(PATH + "/{id}", self._guarded(self._delete, write=True)),
+            web.post(PATH + "/{id}/read", self._guarded(self._mark_read, write=True)),
         ]
 
     def _guarded(self, handler: Handler, *, write: bool) -> Handler:
@@ -73,9 +75,9 @@ class Api:
     async def _send(self, request: web.Request, given: MessageIn) -> web.Response:
         settings, key = self.in_force.settings, key_of(request)
         queued = await sending.send(self.pool, settings, given, purpose="api", key=key, now=self.now(), publishes=True)
-        if queued.event is not None:
-            await self.hurry([queued.event], [queued.seq])
-        return json_answer({"message_id": str(queued.id)}, status=202)
+        if queued.events:
+            await self.hurry(queued.events, queued.seqs)
+        return json_answer({"message_id": str(queued.id), "message_ids": list(map(str, queued.ids))}, status=202)
 
     @described("List messages, the newest first", query=MessageQuery, gives=MessagePage, problems=(422,))
     async def _list(self, request: web.Request) -> web.Response:
@@ -93,3 +95,15 @@ class Api:
     async def _delete(self, request: web.Request) -> web.Response:
         await sending.cancel(self.pool, id_of(request))
         return json_answer({"id": request.match_info["id"], "status": "canceled"})
+
+    @described(
+        "Mark a message as read that a person has written",
+        query=ReadQuery,
+        gives=MarkedRead,
+        problems=(409, 502),
+    )
+    async def _mark_read(self, request: web.Request) -> web.Response:
+        """Those before it are read with it, as WhatsApp shows it. Done again, it changes nothing. 409: the message is
+        one of ours, or its provider cannot; 502 and 503: the provider does not answer, or is not called now."""
+        query, outside = query_of(request, ReadQuery), replace(self.outside, settings=self.in_force.settings)
+        return json_answer(await reading.marked_read(outside, id_of(request), account=query.account))

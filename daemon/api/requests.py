@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from math import ceil
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from adapters.postgres.pool import store_is_down
 from daemon.api.access import Access, Refused
 from daemon.api.description import hand_on
-from daemon.operator.faults import Conflict, NotThere, Unusable
+from daemon.operator.faults import Conflict, NotThere, Unanswered, Unusable
 from daemon.web.problems import problem
 from schemas.api.moments import bounded
 from schemas.api.wrong import told
@@ -46,6 +47,8 @@ def guarded(access: Access, handler: Handler, *, write: bool) -> Handler:
             return problem(404, str(exc))
         except Conflict as exc:
             return problem(409, str(exc))
+        except Unanswered as exc:
+            return _unanswered(exc)
         except Exception as exc:
             if not store_is_down(exc):
                 raise
@@ -54,6 +57,12 @@ def guarded(access: Access, handler: Handler, *, write: bool) -> Handler:
 
     hand_on(handler, answer, "admin" if write else "reader")
     return answer
+
+
+def _unanswered(exc: Unanswered) -> web.Response:
+    if exc.retry_after_s is None:
+        return problem(502, str(exc))
+    return problem(503, str(exc), headers={"Retry-After": str(max(1, ceil(exc.retry_after_s)))})
 
 
 def json_answer(document: Any, *, status: int = 200) -> web.Response:

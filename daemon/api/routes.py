@@ -14,14 +14,15 @@ from daemon.api import campaigns, credentials, messages, templates
 from daemon.api.access import Access
 from daemon.api.reference import Reference
 from daemon.bus.publisher import hurry
-from daemon.bus.worker import utc_now
+from daemon.bus.worker import Outside, utc_now
 from daemon.settings.in_force import InForce
 
 log = structlog.get_logger(__name__)
 
 
-def routes_of(in_force: InForce, pool: Pool, bus: Streams, made_token: str) -> Sequence[RouteDef]:
-    """All routes of the API. *made_token*: the admin token that was made for embedded stores, "" for none."""
+def routes_of(in_force: InForce, pool: Pool, bus: Streams, outside: Outside, made_token: str) -> Sequence[RouteDef]:
+    """All routes of the API. *outside*: what providers are reached by. *made_token*: the admin token that was made for
+    embedded stores, "" for none."""
 
     def admin() -> list[str]:
         given = in_force.settings.ferryman_admin_token
@@ -34,7 +35,7 @@ def routes_of(in_force: InForce, pool: Pool, bus: Streams, made_token: str) -> S
 
     access = Access({"admin": admin, "readonly": readonly})
     routes = [
-        *messages.Api(pool, in_force, access, utc_now, partial(hurry, pool, bus)).routes(),
+        *messages.Api(pool, in_force, access, utc_now, partial(hurry, pool, bus), outside).routes(),
         *templates.Api(pool, bus, in_force, access).routes(),
         *campaigns.CampaignsApi(pool, in_force, access, utc_now).routes(),
         *credentials.CredentialsApi(pool, in_force, access).routes(),

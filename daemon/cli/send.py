@@ -12,16 +12,15 @@ from uuid import UUID
 import typer
 from pydantic import ValidationError
 
-from adapters.postgres import credentials
 from adapters.postgres.pool import Pool
 from daemon.bus.worker import utc_now
 from daemon.cli.automatic import automatic
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
+from daemon.cli.marking import read
 from daemon.cli.screen import say, show_json
 from daemon.cli.tools import Ahead, DryRun, Json, Text, Yes, confirm, opened
 from daemon.operator import messages, sending
-from daemon.operator.templates import known_for
 from daemon.settings.model import Settings
 from schemas.api.messages import MessageIn
 from schemas.api.wrong import told
@@ -77,13 +76,14 @@ def text(
     account: Account = DEFAULT,
     key: Key = None,
     at: At = None,
+    split: Annotated[bool, typer.Option("--split", help="As several messages, where it is too long for one.")] = False,
     wait: Wait = False,
     json: Json = False,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
     """Free text: only to a person who has written within 24 hours."""
-    given = {"to": to, "text": body, "provider": provider, "account": account, "not_before": at}
+    given = {"to": to, "text": body, "provider": provider, "account": account, "not_before": at, "split": split}
     _run(given, key, wait, json, dry_run, yes)
 
 
@@ -154,6 +154,27 @@ def choices(
     _run(given, key, wait, json, dry_run, yes)
 
 
+@app.command()
+def reaction(
+    to: To,
+    message: Annotated[str, typer.Argument(metavar="MESSAGE", help="Its id: Ferryman's, or the provider's.")],
+    emoji: Annotated[str, typer.Argument(metavar="EMOJI", help='"" takes the former one back.')],
+    provider: Annotated[str | None, Text("--provider", help="meta or whapi; else that of the message.")] = None,
+    account: Annotated[str | None, Text("--account", help="Of the provider; else that of the message.")] = None,
+    key: Key = None,
+    at: At = None,
+    wait: Wait = False,
+    json: Json = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """An emoji on one message of the person's chat, which they wrote or we have sent."""
+    content = {"message_id": message, "emoji": emoji}
+    given = {"to": to, "reaction": content, "provider": provider, "not_before": at}
+    _run(given if account is None else given | {"account": account}, key, wait, json, dry_run, yes)
+
+
+app.command()(read)
 app.command()(automatic)
 
 
@@ -182,31 +203,40 @@ async def _send(
     settings: Settings, message: MessageIn, key: str | None, wait: bool, json: bool, dry_run: bool, yes: bool
 ) -> None:
     async with opened(settings) as (_, pool):
-        known = await known_for(pool, settings, message.provider, message.account, message.template_name)
-        accounts = await credentials.names(pool)
-        request = sending.check(settings, message, utc_now(), known=known, accounts=accounts)
+        requests = await sending.checked(pool, settings, message, utc_now())
+        how = requests[0].provider if len(requests) == 1 else f"{requests[0].provider}, as {len(requests)} messages,"
+        how += f" to {requests[0].phone}"
         if dry_run:
-            why_not = await messages.foreseen(pool, request, utc_now())
-            say(f"would be sent by {request.provider} to {request.phone}{_as_known(why_not)}")
+            why_not = await messages.foreseen(pool, requests[0], utc_now())
+            say(f"would be sent by {how}{_as_known(why_not)}")
             return
-        confirm(f"send it by {request.provider} to {request.phone}?", "send a message to a person", yes=yes)
+        confirm(f"send it by {how}?", "send a message to a person", yes=yes)
         queued = await sending.send(pool, settings, message, purpose="cli", key=key, now=utc_now())
-        document = await _last_state(pool, queued.id) if wait else await sending.show(pool, queued.id)
-        waits = await messages.waits_for(pool, document, utc_now()) if wait or document["not_before"] else None
+        show = _last_state if wait else sending.show
+        documents = [await show(pool, id) for id in queued.ids]
+        waits = [
+            await messages.waits_for(pool, one, utc_now()) if wait or one["not_before"] else None for one in documents
+        ]
     if json:
-        show_json(document)
+        show_json(documents if message.split else documents[0])
     else:
-        why = document["error"] or waits
-        say(f"the message {queued.id} is {document['status']}{f': {why}' if why else ''}")
-        if document["status"] in ("queued", "sending"):
-            short = str(queued.id)[:8]
-            say(f"look: `ferryman messages show {short}`; take it back: `ferryman messages cancel {short}`")
-    if document["status"] in ("failed", "skipped", "uncertain"):
+        for document, waiting in zip(documents, waits, strict=True):
+            _tell(document, waiting)
+    if any(document["status"] in ("failed", "skipped", "uncertain") for document in documents):
         raise typer.Exit(FAILED)
 
 
 def _as_known(why_not: str | None) -> str:
     return "" if why_not is None else f", but skipped as things are now: {why_not}"
+
+
+def _tell(document: Mapping[str, Any], waits: str | None) -> None:
+    """How a message stands, and what may be done about it."""
+    why = document["error"] or waits
+    say(f"the message {document['id']} is {document['status']}{f': {why}' if why else ''}")
+    if document["status"] in ("queued", "sending"):
+        short = str(document["id"])[:8]
+        say(f"look: `ferryman messages show {short}`; take it back: `ferryman messages cancel {short}`")
 
 
 async def _last_state(pool: Pool, id: UUID) -> dict[str, Any]:

@@ -7,10 +7,16 @@ from dataclasses import asdict, replace
 from typing import Any, Final
 
 from schemas.errors import Malformed
-from schemas.messages import Choice, Choices, Content, Media, Template, Text
+from schemas.messages import Choice, Choices, Content, Media, Reaction, Template, Text
 from schemas.template_parts import FALLBACK
 
-KINDS: Final[Mapping[type, str]] = {Text: "text", Template: "template", Media: "media", Choices: "choices"}
+KINDS: Final[Mapping[type, str]] = {
+    Text: "text",
+    Template: "template",
+    Media: "media",
+    Choices: "choices",
+    Reaction: "reaction",
+}
 
 
 def kind_of(content: Content) -> str:
@@ -35,6 +41,8 @@ def from_json(kind: str, told: Mapping[str, Any]) -> Content:
                 return Media(**told)
             case "choices":
                 return Choices(told["text"], tuple(Choice(**item) for item in told["items"]))
+            case "reaction":
+                return Reaction(**told)
     except (TypeError, KeyError) as exc:
         raise Malformed(f"the message's {kind} has not its members") from exc
     raise Malformed("the message is of an unknown kind")

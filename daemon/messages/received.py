@@ -39,6 +39,7 @@ def received(event: Event) -> Outcome:
         provider_id=told.get("message_id"),
         event_id=event.id,
         opens=came_by_whatsapp(told),
+        our_number=told.get("number"),
     )
     if row.kind == "user_preferences":
         wish = told_preference(told.get("received"))

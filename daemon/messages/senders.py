@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from adapters.ports import Reconciler
+from adapters.ports import ReadMarker, Reconciler
 from adapters.registry import SENDERS
 from daemon.accounts import gate_to
 from daemon.bus.worker import Outside
@@ -109,6 +109,12 @@ class AccountSender:
         sender = self._sender(await self._held())
         assert isinstance(sender, Reconciler)
         return await sender.look_for(message, since)
+
+    async def mark_read(self, message_id: str) -> None:
+        """See ReadMarker. It is asked of those providers alone whose senders mark."""
+        sender = self._sender(await self._held())
+        assert isinstance(sender, ReadMarker)
+        await sender.mark_read(message_id)
 
     async def _held(self) -> Held | None:
         """What is stored of the account. Raises: ChannelDown."""

@@ -59,22 +59,29 @@ class MessageDeps:
 
 
 @asynccontextmanager
-async def _opened(outside: Outside) -> AsyncIterator[MessageDeps]:
+async def open_senders(outside: Outside) -> AsyncIterator[Senders]:
+    """The senders of all accounts, on *outside*."""
     from adapters.files import open_files
 
+    async with open_files(own=own_servers(outside.settings)) as files:
+        yield Senders(
+            outside,
+            by_settings={name: partial(_account, outside, name) for name in configured(outside.settings)},
+            beside=partial(_beside, outside.settings),
+            systems=_SYSTEMS,
+            files=files,
+        )
+
+
+@asynccontextmanager
+async def _opened(outside: Outside) -> AsyncIterator[MessageDeps]:
     for name in CHANNELS:
         if missing := lacking(outside.settings, name):
             log.info("sender.off", provider=name, reason=f"set {', '.join(missing)}")
     states: Batcher[Asked, MessageState] = Batcher(partial(messages.states, outside.pool))
-    async with open_files(own=own_servers(outside.settings)) as files:
+    async with open_senders(outside) as senders:
         yield MessageDeps(
-            senders=Senders(
-                outside,
-                by_settings={name: partial(_account, outside, name) for name in configured(outside.settings)},
-                beside=partial(_beside, outside.settings),
-                systems=_SYSTEMS,
-                files=files,
-            ),
+            senders=senders,
             state=states.submit,
             claim=partial(messages.claim, outside.pool),
             unclaim=partial(messages.unclaim, outside.pool),
@@ -185,6 +192,11 @@ def _duties(outside: Outside, deps: MessageDeps) -> Sequence[Duty]:
 def _looking() -> list[str]:
     """The providers whose lists tell what they have taken."""
     return [name for name in CHANNELS if name in SENDERS and hasattr(SENDERS[name](), "look_for")]
+
+
+def marking() -> list[str]:
+    """The providers that can show a person that their messages were read."""
+    return [name for name in CHANNELS if name in SENDERS and hasattr(SENDERS[name](), "mark_read")]
 
 
 def _sends(outside: Outside, provider: str, account: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from adapters.postgres import audit_log, credentials
@@ -95,6 +96,19 @@ async def listed(pool: Pool, settings: Settings) -> list[dict[str, Any]]:
 async def shown(pool: Pool, settings: Settings, provider: str, account: str) -> dict[str, Any]:
     """That of one account, masked. Raises: NoSuchAccount."""
     return _document(await _stored(pool, provider, account), _seal_to_look(settings))
+
+
+async def holder(pool: Pool, settings: Settings, provider: str, name: str, value: str) -> str | None:
+    """The stored account of *provider* whose field *name* is *value*; None: none of those that can be decrypted."""
+    rows = [row for row in await credentials.every(pool) if row.provider == provider]
+    seal = _seal_to_look(settings) if rows else None
+    if seal is None:
+        return None
+    for row in rows:
+        with suppress(NotOpened):
+            if seal.open(row.provider, row.account, row.secret).get(name) == value:
+                return row.account
+    return None
 
 
 def by_settings(settings: Settings, stored: Sequence[Mapping[str, Any]]) -> dict[str, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -15,16 +15,18 @@ from adapters.postgres import credentials, messages, templates
 from adapters.postgres.bus import outbox
 from adapters.postgres.messages import Request
 from adapters.postgres.operator import messages as stored
-from adapters.postgres.pool import Pool
+from adapters.postgres.pool import Connection, Pool
 from adapters.registry import SENDERS
 from daemon.messages.content import kind_of, to_json
 from daemon.messages.requests import event_id_of, event_of
 from daemon.messages.template_fit import Unfit, definition_of, fitted
 from daemon.messages.wiring import LIVE, lacking
 from daemon.operator.faults import Conflict, NotThere, Unusable
+from daemon.operator.parts import MOST_PARTS, in_order, part_ids, parts_of
+from daemon.operator.reacting import aimed
 from daemon.operator.templates import known_for
 from daemon.settings.model import Settings
-from schemas.api.messages import MessageIn
+from schemas.api.messages import SPLIT_IT, MessageIn
 from schemas.api.queries import MessageQuery
 from schemas.credentials import DEFAULT
 from schemas.envelope import Event
@@ -57,12 +59,17 @@ class NotCanceled(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A message that was asked for. *event*: is in the outbox under the number *seq*; None where the message waits for
-    its time, or an earlier request with the same key has asked for it."""
+    """What was asked for: a message, or the parts of one in their order. *events*: are in the outbox under the numbers
+    *seqs*; none where the messages wait for their time, or an earlier request with the same key has asked for them."""
 
-    id: UUID
-    event: Event | None = None
-    seq: int = 0
+    ids: Sequence[UUID]
+    events: Sequence[Event] = ()
+    seqs: Sequence[int] = ()
+
+    @property
+    def id(self) -> UUID:
+        """Of the first one."""
+        return self.ids[0]
 
 
 async def send(
@@ -75,42 +82,56 @@ async def send(
     now: datetime,
     publishes: bool = False,
 ) -> Queued:
-    """Store a message, and hand it to its worker by the outbox, at its time. *key*: an idempotency key. *publishes*:
-    the caller publishes its event at once; else a running process does. Raises: NotSendable; KeyTaken."""
+    """Store a message, or all parts of one, and hand it to its worker by the outbox, at its time. *key*: an idempotency
+    key. *publishes*: the caller publishes its events at once; else a running process does. Raises: NotSendable;
+    NoTarget; KeyTaken."""
     digest = sha256(orjson.dumps(given.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)).digest()
     if key is not None and (kept := await messages.key_of(pool, key)) is not None:
-        return _again(kept, digest)
+        return await _again(pool, kept, digest)
     try:
-        known = await known_for(pool, settings, given.provider, given.account, given.template_name)
-        request = check(settings, given, now, purpose, known=known, accounts=await credentials.names(pool))
+        requests = await checked(pool, settings, given, now, purpose)
     except UnknownTemplate:  # it may be a new one
         await templates.want(pool, given.provider or settings.messages_default_provider, [given.account])
         raise
-    event, seq = event_of(request, now) if request.not_before is None else None, 0
+    events, seqs = [event_of(one, now) for one in requests if one.not_before is None], []
     async with pool.acquire() as conn:
         transaction = conn.transaction()
         await transaction.start()
         try:
-            await messages.request(conn, request)
-            kept = None if key is None else await messages.keep_key(conn, key, digest, request.id)
-            if kept is None and event is not None and publishes:
-                (seq,) = await outbox.emit(conn, [event])
-            elif kept is None and event is not None:
-                await outbox.leave(conn, [event])
+            for request in requests:
+                await messages.request(conn, request)
+            kept = None if key is None else await messages.keep_key(conn, key, digest, requests[0].id)
+            if kept is None and events and publishes:
+                seqs = await outbox.emit(conn, events)
+            elif kept is None:
+                await outbox.leave(conn, events)
         except BaseException:
             await transaction.rollback()
             raise
         if kept is not None:  # a request with this key was stored meanwhile
             await transaction.rollback()
-            return _again(kept, digest)
+            return await _again(conn, kept, digest)
         await transaction.commit()
-    return Queued(request.id, event, seq)
+    return Queued([one.id for one in requests], events, seqs)
 
 
-def _again(kept: messages.Kept, digest: bytes) -> Queued:
+async def _again(conn: Connection | Pool, kept: messages.Kept, digest: bytes) -> Queued:
     if kept.digest != digest:
         raise KeyTaken("this Idempotency-Key was used for another message: take a new key for a new message")
-    return Queued(kept.message_id)
+    return Queued(await messages.there(conn, part_ids(kept.message_id)) or [kept.message_id])
+
+
+async def checked(pool: Pool, settings: Settings, given: MessageIn, now: datetime, purpose: str = "") -> list[Request]:
+    """The messages as they would be stored: one, or the parts of a text that is to be split. Raises: NotSendable;
+    NoTarget."""
+    given = await aimed(pool, settings, given, now)
+    known = await known_for(pool, settings, given.provider, given.account, given.template_name)
+    accounts = await credentials.names(pool)
+    parts = parts_of(given, settings.messages_default_provider)
+    if len(parts) > MOST_PARTS:
+        raise NotSendable(f"the text would go as {len(parts)} messages, and at most {MOST_PARTS} are taken: shorten it")
+    requests = [check(settings, part, now, purpose, known=known, accounts=accounts) for part in parts]
+    return in_order(requests)
 
 
 def check(
@@ -134,7 +155,8 @@ def check(
     require_account(settings, provider, given.account, accounts)
     content, category = _fitted(given.content(), known)
     if (refusal := SENDERS[provider]().refusal(content)) is not None:
-        raise NotSendable(refusal)
+        can_be_split = not given.split and len(parts_of(given.model_copy(update={"split": True}), provider)) > 1
+        raise NotSendable(f"{refusal}; or {SPLIT_IT}" if can_be_split else refusal)
     id = uuid4()
     return Request(
         id=id,

@@ -20,6 +20,7 @@ from aiohttp.typedefs import Handler
 from daemon.sandbox import meta_templates
 from daemon.sandbox.faults import Fault, Faults, body_json, spoiled
 from daemon.sandbox.ledger import Asked, Ledger
+from daemon.sandbox.meta_chats import Chats
 from daemon.sandbox.meta_media import MOST_BYTES, MetaMedia
 from daemon.sandbox.meta_rules import Wrong, wrong
 from daemon.sandbox.meta_templates import WABA_ID
@@ -86,8 +87,8 @@ class MetaSandbox:
     """The simulator, as an async context manager. *port* 0: any free one; *url* is known once it runs. *callback_url*:
     the Ferryman that is told of statuses, signed with *app_secret*; None: nobody is.
 
-    Attributes for tests: `ledger`, `faults`, `switches`, `sent`, `media`: the files that it has, and `read`: the
-    messages that were marked as read.
+    Attributes for tests: `ledger`, `faults`, `switches`, `sent`, `media`: the files that it has, `chats`: who has
+    said what, and `read`: the messages that were marked as read.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class MetaSandbox:
         self.sent: list[Sent] = []
         self.read: list[str] = []
         self.media = MetaMedia()
+        self.chats = Chats()
         self._app_secret = app_secret
         self._host, self._port = host, port
         self._times: dict[str, deque[float]] = {}
@@ -157,10 +159,13 @@ class MetaSandbox:
         """How many messages were taken for each id of the sender's own."""
         return Counter(one.our_id for one in self.sent)
 
-    async def write(self, person: str, text: str) -> None:
-        """The person whose phone has these digits writes to the number."""
-        told = message(person, f"wamid.{uuid4().hex}==", text, timestamp=str(int(time.time())))
+    async def write(self, person: str, text: str) -> str:
+        """The person whose phone has these digits writes to the number. Returns the id of the message."""
+        id = f"wamid.{uuid4().hex}=="
+        self.chats.note(id, person, theirs=True)
+        told = message(person, id, text, timestamp=str(int(time.time())))
         await self._post(batch(value(contacts=[contact(person)], messages=[told])))
+        return id
 
     async def tell_of(self, field: str, template: dict[str, Any], **members: Any) -> None:
         """Tell what has changed about *template*, as `meta_templates.change` has it."""
@@ -220,7 +225,9 @@ class MetaSandbox:
     async def _messages(self, request: web.Request) -> web.Response:
         body = body_json(await request.read())
         if isinstance(body, dict) and body.get("status") == "read":
-            self.read.append(str(body.get("message_id")))
+            if not self.chats.takes_mark(id := str(body.get("message_id"))):
+                return error(131009, "Parameter value is not valid")
+            self.read.append(id)
             return web.json_response({"success": True})
         if (why := wrong(body) or self.media.wrong(body) or self._refusal(body)) is not None:
             how = self.switches
@@ -253,6 +260,7 @@ class MetaSandbox:
         wa_id = self.switches.aliases.get(person, person)
         sent = Sent(f"wamid.{uuid4().hex}==", str(body.get("biz_opaque_callback_data", "")), person, body)
         self.sent.append(sent)
+        self.chats.note(sent.id, person, theirs=False, reaction=body["type"] == "reaction")
         if self.callback_url is not None:
             task = asyncio.create_task(self._tell(sent, wa_id))
             self._telling.add(task)
@@ -266,6 +274,8 @@ class MetaSandbox:
         open_to, template = self.switches.open_windows, sent.body["type"] == "template"
         late = open_to is not None and sent.to not in open_to and not template
         fate = [131047] if late else self.switches.fates.get(sent.to, FATE)
+        if sent.body["type"] == "reaction" and not late:
+            fate = ["sent"] if self.chats.takes_reaction(sent.body["reaction"]["message_id"], sent.to) else [131009]
         more: dict[str, Any] = {"timestamp": str(int(time.time()))}
         if sent.our_id:
             more["biz_opaque_callback_data"] = sent.our_id

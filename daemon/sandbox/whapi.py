@@ -86,6 +86,8 @@ class WhapiSandbox:
                 web.post("/media", self._upload),
                 web.get("/messages/list/{contact}", self._list),
                 *(web.post(f"/messages/{kind}", self._send) for kind in _KINDS),
+                web.put("/messages/{id}", self._read),
+                web.put("/messages/{id}/reaction", self._react),
             ]
         )
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
@@ -179,6 +181,23 @@ class WhapiSandbox:
         message = self.messages.take(kind, chat, content, outcome, switches.delay_s)
         return web.json_response({"sent": True, "message": message})
 
+    async def _react(self, request: web.Request) -> web.Response:
+        asked, id = body_json(await request.read()), request.match_info["id"]
+        if not isinstance(asked, dict) or not isinstance(asked.get("emoji"), str):
+            return _no(400, "Wrong request parameters")
+        if not self.messages.has(id):
+            return _no(404, "Specified message not found")
+        if self.switches.state != "AUTH":
+            return _no(500, "Channel is not authorized")
+        self.messages.reactions[id] = asked["emoji"]
+        return web.json_response({"success": True})
+
+    async def _read(self, request: web.Request) -> web.Response:
+        if (id := request.match_info["id"]) not in self.messages.heard:
+            return _no(404, "Specified message not found")
+        self.messages.read.append(id)
+        return web.json_response({"success": True})
+
     async def _upload(self, request: web.Request) -> web.Response:
         part = (await request.post()).get("media")
         if not isinstance(part, web.FileField) or "." not in part.filename:
@@ -200,6 +219,8 @@ def _about(method: str, path: str, body: Any) -> tuple[str, str]:
     if method == "POST" and path.startswith("/messages/"):
         chat = chat_of(body.get("to")) if isinstance(body, dict) else None
         return "send", (chat or "").removesuffix(PERSON)
+    if method == "PUT":
+        return ("send" if path.endswith("/reaction") else "mark"), ""
     if path == "/media":
         return "upload", ""
     action = {"POST": "check", "HEAD": "has"}.get(method, "list" if path.startswith("/messages/") else "health")

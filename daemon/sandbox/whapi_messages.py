@@ -39,13 +39,18 @@ _TIMEOUT: Final = ClientTimeout(total=10)
 class Messages:
     """Takes messages and posts to *url* (None: nowhere), with *secret* in X-Webhook-Secret where one is given.
 
-    *taken*: the messages that the channel has taken, in Whapi's own form. *posted*: the bodies that were answered 2xx.
+    *taken*: the messages that the channel has taken, in Whapi's own form. *heard*: the ids of what people have written.
+    *reactions*: id -> our emoji on that message. *read*: the ids that were marked as read. *posted*: the bodies that
+    were answered 2xx.
     """
 
     def __init__(self, url: str | None, secret: str | None) -> None:
         self.url = url
         self.secret = secret
         self.taken: list[dict[str, Any]] = []
+        self.heard: set[str] = set()
+        self.reactions: dict[str, str] = {}
+        self.read: list[str] = []
         self.posted: list[dict[str, Any]] = []
         self._http: ClientSession | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,7 +79,7 @@ class Messages:
     async def receive(self, chat_id: str, text: str = "hello", **members: Any) -> int:
         """Post a message that somebody has written in *chat_id*; returns the status of the answer, 0 for none.
         *members*: further ones, or others in place of these."""
-        message = {
+        message: dict[str, Any] = {
             "id": f"{uuid4().hex[:20]}-{uuid4().hex[:12]}",
             "from_me": False,
             "type": "text",
@@ -85,7 +90,13 @@ class Messages:
             "from": chat_id.removesuffix(PERSON),
             "from_name": "Ana",
         }
-        return await self.post(_body("messages", message | members))
+        message |= members
+        self.heard.add(message["id"])
+        return await self.post(_body("messages", message))
+
+    def has(self, id: str) -> bool:
+        """Whether a chat has the message of that id."""
+        return id in self.heard or any(one["id"] == id for one in self.taken)
 
     async def post(self, document: Mapping[str, Any]) -> int:
         """Post any body once; returns the status of the answer, 0 for none."""

@@ -43,11 +43,13 @@ class Held:
 
 
 class Credentials:
-    """What the table holds. *keys*: gives the keys that are in force, the first encrypts."""
+    """What the table holds. *keys*: gives the keys that are in force, the first encrypts. *tells*: changes are told in
+    the log."""
 
-    def __init__(self, pool: Pool, keys: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, pool: Pool, keys: Callable[[], Sequence[str]], *, tells: bool = True) -> None:
         self._pool = pool
         self._keys = keys
+        self._tells = tells
         self._looking = asyncio.Lock()
         self._seen: tuple[list[Stored], tuple[str, ...], str] | None = None
         self._held: dict[tuple[str, str], Held] = {}
@@ -76,7 +78,8 @@ class Credentials:
             now = held.get(name)
             if now != self._held.get(name):
                 self._changed.add(name)
-                _tell(name, now)
+                if self._tells:
+                    _tell(name, now)
         # one that is the same stays the same object: its sender is not made anew
         self._held = {name: self._held[name] if self._held.get(name) == one else one for name, one in held.items()}
 

@@ -20,9 +20,12 @@ class Problem(BaseModel):
 
 
 class Accepted(BaseModel):
-    """The message is stored, and is sent by itself. The same Idempotency-Key is answered with the same id."""
+    """The message is stored, and is sent by itself. The same Idempotency-Key is answered with the same ids.
+    *message_ids*: those of all messages that it goes as, in their order; a text that was split goes as several. The
+    first one is *message_id*."""
 
     message_id: UUID
+    message_ids: list[UUID]
 
 
 class Canceled(BaseModel):
@@ -30,6 +33,15 @@ class Canceled(BaseModel):
 
     id: UUID
     status: Literal["canceled"]
+
+
+class MarkedRead(BaseModel):
+    """The person sees that their message, and those before it, were read. *read_at*: when it was marked first."""
+
+    id: UUID
+    provider: str
+    account: str
+    read_at: AwareDatetime
 
 
 class UpdateOut(BaseModel):

@@ -7,11 +7,19 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.api.moments import Moment
-from schemas.messages import Choice, Choices, Content, Media, MediaType, Template, Text
+from schemas.messages import Choice, Choices, Content, Media, MediaType, Reaction, Template, Text
 
 Provider = Literal["meta", "twilio", "whapi", "cgb", "chatwoot"]
 
-KINDS: Final = ("text", "template", "media", "choices")
+KINDS: Final = ("text", "template", "media", "choices", "reaction")
+
+LONGEST_TEXT: Final = 4096
+"""What WhatsApp takes as one text, in characters."""
+
+LONGEST_SPLIT: Final = 8 * LONGEST_TEXT
+
+SPLIT_IT: Final = "give `split` (--split), and it goes as several messages"
+"""What else can be done about a text that is too long."""
 
 _Short = Annotated[str, Field(min_length=1, max_length=512)]
 _Name = Annotated[str, Field(min_length=1, max_length=100)]
@@ -55,10 +63,20 @@ class ChoicesIn(_In):
     items: Annotated[list[ChoiceIn], Field(min_length=1, max_length=10)]
 
 
+class ReactionIn(_In):
+    """An emoji on a message of this person, which they wrote or we have sent. *message_id*: Ferryman's id of it, or the
+    provider's. *emoji*: null or empty takes the former one back."""
+
+    message_id: Annotated[str, Field(pattern=r"^[!-~]{1,512}$")]
+    emoji: Annotated[str, Field(max_length=64)] | None
+
+
 class MessageIn(_In):
-    """One message: exactly one of *text*, *template*, *media* and *choices*. *to*: a phone in any notation, with its
-    country code. *account*: which credentials of the provider. *not_before*: when to send it, not earlier. *category*:
-    what it is for; that of a template goes before it, where the template is known."""
+    """One message: exactly one of *text*, *template*, *media*, *choices* and *reaction*. *to*: a phone in any notation,
+    with its country code. *account*: which credentials of the provider; a reaction goes by those of its message where
+    neither is named. *not_before*: when to send it, not earlier. *category*: what it is for; that of a template goes
+    before it, where the template is known. *split*: a text that is longer than the provider takes goes as several
+    messages, in their order."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -70,6 +88,7 @@ class MessageIn(_In):
                 },
                 {"to": "+972505550142", "media": {"url": "https://example.com/visa.pdf", "type": "document"}},
                 {"to": "+972505550142", "choices": {"text": "Which day?", "items": [{"title": "Mon", "value": "1"}]}},
+                {"to": "+972505550142", "reaction": {"message_id": "wamid.HBgNTEST01", "emoji": "👍"}},
             ]
         }
     )
@@ -77,12 +96,14 @@ class MessageIn(_In):
     to: Annotated[str, Field(min_length=1, max_length=60)]
     provider: Provider | None = None
     account: Annotated[str, Field(min_length=1, max_length=60)] = "default"
-    text: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    text: Annotated[str, Field(min_length=1, max_length=LONGEST_SPLIT)] | None = None
     template: TemplateIn | None = None
     media: MediaIn | None = None
     choices: ChoicesIn | None = None
+    reaction: ReactionIn | None = None
     not_before: Moment | None = None
     category: Literal["utility", "marketing", "authentication"] | None = None
+    split: bool = False
 
     @model_validator(mode="after")
     def _one_content(self) -> Self:
@@ -91,6 +112,10 @@ class MessageIn(_In):
             raise ValueError(f"give exactly one of {', '.join(KINDS)}")
         if self.text is not None and not self.text.strip():
             raise ValueError("the text is blank")
+        if self.split and self.text is None:
+            raise ValueError("split goes with a text alone")
+        if self.text is not None and len(self.text) > LONGEST_TEXT and not self.split:
+            raise ValueError(f"the text has more than {LONGEST_TEXT} characters: shorten it, or {SPLIT_IT}")
         return self
 
     @property
@@ -107,6 +132,8 @@ class MessageIn(_In):
         if self.choices is not None:
             items = tuple(Choice(item.title, item.value) for item in self.choices.items)
             return Choices(self.choices.text, items)
+        if self.reaction is not None:
+            return Reaction(self.reaction.message_id, self.reaction.emoji or "")
         assert self.text is not None
         return Text(self.text)
 

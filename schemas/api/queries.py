@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.api.campaigns import RecipientStatus
 from schemas.api.messages import Provider
 from schemas.api.moments import QueryMoment
+from schemas.credentials import ACCOUNT
 from schemas.messages import Status
 
 MOST_LISTED: Final = 200
@@ -36,6 +37,19 @@ class MessageQuery(PageQuery):
     ) = None
     since: Annotated[QueryMoment, Field(description="made at that time or later; UTC without an offset")] | None = None
     until: Annotated[QueryMoment, Field(description="made before that time; UTC without an offset")] | None = None
+
+
+class ReadQuery(BaseModel):
+    """How a message is marked as read."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    account: (
+        Annotated[
+            str, Field(pattern=f"^(?:{ACCOUNT.pattern})$", description="by which account, where none is told by itself")
+        ]
+        | None
+    ) = None
 
 
 class TemplateQuery(PageQuery):

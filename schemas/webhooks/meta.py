@@ -83,13 +83,14 @@ class _Contacts(NamedTuple):
 
 class _Part(NamedTuple):
     """An element of a batch. *place*: the name of the list that it stands in, "" where the batch is odd there;
-    or the field of a change of a template. *beside*: the contacts that stand in the same value. *time*: of the entry,
-    at a change of a template."""
+    or the field of a change of a template. *beside*: the contacts that stand in the same value, and *number*: Meta's id
+    of the number that it is about. *time*: of the entry, at a change of a template."""
 
     place: str
     element: Any
     beside: _Contacts = _Contacts()
     time: Any = None
+    number: str | None = None
 
 
 class _Person(NamedTuple):
@@ -124,10 +125,10 @@ def _of_value(field: str, value: Any) -> Iterator[_Part]:
     if not isinstance(value, dict):
         yield _Part("", value, _Contacts())
         return
-    beside = _contacts(value)
+    beside, number = _contacts(value), _word(_object(value.get("metadata")).get("phone_number_id"))
     for name in _FIELDS[field]:
         for element in _elements(value.get(name, ())):
-            yield _Part(name, element, beside)
+            yield _Part(name, element, beside, number=number)
 
 
 def _contacts(value: Mapping[str, Any]) -> _Contacts:
@@ -165,7 +166,7 @@ def _event(part: _Part, source: str, now: datetime) -> Event:
         type, thing = "message.received", ("message", *identity)
         wa_id = _first(element, "from", "wa_id")
         person = _person(wa_id, _first(element, "from_user_id", "user_id"), part.beside)
-        data = _message(part.place, element, their_id, person, received)
+        data = _message(part, element, their_id, person, received)
     return Event(
         id=event_id(SYSTEM, *thing),
         type=type,
@@ -211,14 +212,14 @@ def _status(element: Mapping[str, Any], their_id: str | None, status: str, perso
     )
 
 
-def _message(place: str, element: Mapping[str, Any], their_id: str | None, person: _Person, received: bytes) -> bytes:
-    if not place:
+def _message(part: _Part, element: Mapping[str, Any], their_id: str | None, person: _Person, received: bytes) -> bytes:
+    if not part.place:
         return odd_data(SYSTEM, "a part of the batch is not an object", received)
-    if place == "messages" and their_id is None:
+    if part.place == "messages" and their_id is None:
         return odd_data(SYSTEM, "a message has no id", received)
     if not person.id:
         return odd_data(SYSTEM, "a message or a preference says of nobody that it is theirs", received)
-    told = {"kind": PREFERENCES} if place == PREFERENCES else _content(element)
+    told = {"kind": PREFERENCES} if part.place == PREFERENCES else _content(element)
     return message_data(
         system=SYSTEM,
         contact_id=person.id,
@@ -229,6 +230,7 @@ def _message(place: str, element: Mapping[str, Any], their_id: str | None, perso
         received=received,
         name=person.name,
         bsuid=person.bsuid,
+        number=part.number,
         **{"text": None, **told},
     )
 

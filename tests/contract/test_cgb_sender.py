@@ -31,7 +31,7 @@ from schemas.errors import (
     Transient,
     Uncertain,
 )
-from schemas.messages import Choice, Choices, Content, Media, Taken, Template, Text
+from schemas.messages import Choice, Choices, Content, Media, Reaction, Taken, Template, Text
 from schemas.phone import Phone
 from tests.support.gates import gate_on
 from tests.support.made_up_files import NO_FILES
@@ -243,6 +243,7 @@ async def test_a_file_is_sent_by_its_address(sender: Sender, sandbox: CgbSandbox
         (Media("files/a.jpg", "image"), "https://"),
         (Template(" "), "no name"),
         (Choices("Keep it?", [Choice("Keep", "keep")]), "no call for choices"),
+        (Reaction("wamid.IN1", "👍"), "no call for reactions"),
     ],
     ids=lambda value: str(value)[:30],
 )

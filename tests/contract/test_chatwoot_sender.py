@@ -25,7 +25,7 @@ from schemas.errors import (
     Transient,
     Uncertain,
 )
-from schemas.messages import Choice, Choices, Content, Media, Taken, Text
+from schemas.messages import Choice, Choices, Content, Media, Reaction, Taken, Text
 from schemas.phone import Phone
 from tests.support.chatwoot_sending import CONFIRMATION, TEMPLATES, TEXT, FakeFiles, actions, is_safe, sender_on, to
 from tests.support.sending import OUR_ID, PHONE, Claims, message, sends
@@ -204,6 +204,7 @@ ROWS = [Choice(f"Row {n}", f"r{n}") for n in range(10)]
         (Media(URL, "audio", "Listen"), "audio has no caption"),
         (Media(URL, "document", "x" * 1025), "caption has 1025"),
         (Choices("Pick", []), "0 choices"),
+        (Reaction("7", "👍"), "no call for reactions"),
         (Choices(" ", TWO), "empty"),
         (Choices("Pick", [Choice("x" * 20, "v" * 256)]), None),
         (Choices("Pick", [Choice("x" * 21, "v")]), "title of a choice has 21"),

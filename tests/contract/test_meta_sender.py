@@ -29,7 +29,7 @@ from schemas.errors import (
     Transient,
     Uncertain,
 )
-from schemas.messages import Choice, Choices, Content, Media, OutboundMessage, Taken, Template, Text
+from schemas.messages import Choice, Choices, Content, Media, OutboundMessage, Reaction, Taken, Template, Text
 from schemas.phone import Phone
 from schemas.webhooks.meta_codes import CODES
 from tests.support.gates import gate_on
@@ -287,6 +287,8 @@ URL = "https://cdn.example.test/a"
         (Choices("?", [Choice("Keep", "a"), Choice("", "b")]), "title of a choice is empty"),
         (Choices("?", [Choice("Keep", "")]), "value of a choice is empty"),
         (Choices("?", [Choice("Keep", "v" * 201)]), "longer than 200"),
+        (Reaction("wamid.IN1", "👍👍"), "one emoji"),
+        (Reaction("wamid.IN1", "ok"), "one emoji"),
     ],
     ids=lambda found: found if isinstance(found, str) else type(found).__name__,
 )
@@ -316,6 +318,7 @@ async def test_what_whatsapp_does_not_carry_is_refused_before_any_call(
         choices(10, title="x" * 22, text="x" * 1024),
         Template("parcel_ready", "he", {"1": "x" * 1024, "button_0": "x"}),
         Choices("?", [Choice("Keep", "v" * 200)]),
+        Reaction("wamid.IN1", "👩‍🚀"),
     ],
     ids=lambda content: type(content).__name__,
 )
@@ -581,17 +584,30 @@ async def test_a_message_is_marked_as_read_and_done_twice_does_no_harm(
     sandbox: MetaSandbox, session: ClientSession
 ) -> None:
     sender = meta_on(sandbox, session)
-    await sender.mark_read("wamid.IN1")
-    assert sandbox.read == ["wamid.IN1"]
+    sandbox.chats.note("wamid.IN1", TO.digits, theirs=True)
+    for _ in range(2):
+        await sender.mark_read("wamid.IN1")
+    assert sandbox.read == ["wamid.IN1"] * 2
+    with pytest.raises(Refused) as caught:
+        await sender.mark_read("wamid.unknown")
+    assert caught.value.code == "meta-131009"
     sandbox.faults.add("html", status=502)
     with pytest.raises(Transient):
         await sender.mark_read("wamid.IN1")
 
 
-@pytest.mark.parametrize(("emoji", "told"), [("👍", "👍"), (None, "")])
-async def test_a_reaction_is_given_and_taken_back(
-    sandbox: MetaSandbox, session: ClientSession, emoji: str | None, told: str
+@pytest.mark.parametrize("emoji", ["👍", ""])
+async def test_a_reaction_is_given_and_taken_back_in_one_claimed_call(
+    sandbox: MetaSandbox, sender: Sender, emoji: str
 ) -> None:
-    taken = await meta_on(sandbox, session).react(TO, "wamid.IN1", emoji)
+    claims = Claims(sandbox)
+    taken = await sender.send(to(content=Reaction("wamid.IN1", emoji)), claims)
     (sent,) = sandbox.sent
-    assert (taken.provider_id, sent.body["reaction"]) == (sent.id, {"message_id": "wamid.IN1", "emoji": told})
+    assert (taken.provider_id, sent.body["reaction"]) == (sent.id, {"message_id": "wamid.IN1", "emoji": emoji})
+    assert (claims.asked, len(sandbox.ledger.entries)) == ([0], 1)
+
+
+async def test_a_reaction_whose_answer_is_lost_is_in_doubt(sandbox: MetaSandbox, sender: Sender) -> None:
+    sandbox.faults.add("reset", performed=True, times=1)
+    with pytest.raises(Uncertain):
+        await sender.send(to(content=Reaction("wamid.IN1", "👍")), Claims(sandbox))

@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, FormData
+from aiohttp import ClientSession, FormData, web
+from aiohttp.test_utils import TestServer
 
 from daemon.sandbox.meta import MetaSandbox
+from daemon.sandbox.meta_chats import OLDEST_S
 from daemon.sandbox.meta_templates import definition
 from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID
+from tests.support.until import until
 
 TO = "972505550142"
 TEXT = {"type": "text", "text": {"body": "hello"}}
@@ -154,3 +157,37 @@ async def test_a_message_names_a_file_by_an_id_that_is_known_still(sandbox: Meta
     sandbox.media.expire()
     for body in ({"type": "image", "image": {"id": id}}, with_header):
         assert await ask(sandbox, to(body)) == 100
+
+
+async def test_a_mark_needs_a_message_that_somebody_has_written(sandbox: MetaSandbox) -> None:
+    assert await ask(sandbox, to(TEXT)) is None
+    sandbox.chats.note("wamid.theirs", TO, theirs=True)
+    url, headers = f"{sandbox.url}/{PHONE_NUMBER_ID}/messages", {"Authorization": f"Bearer {sandbox.token}"}
+    async with ClientSession() as http:
+        for id, status in (("wamid.theirs", 200), (sandbox.sent[0].id, 400), ("wamid.none", 400)):
+            body = {"messaging_product": "whatsapp", "status": "read", "message_id": id}
+            async with http.post(url, json=body, headers=headers) as answer:
+                assert answer.status == status
+    assert sandbox.read == ["wamid.theirs"]
+
+
+async def test_what_becomes_of_a_reaction_is_told_by_a_status(sandbox: MetaSandbox) -> None:
+    told: list[Any] = []
+
+    async def hear(request: web.Request) -> web.Response:
+        told.extend((await request.json())["entry"][0]["changes"][0]["value"]["statuses"])
+        return web.json_response({"event_ids": []}, status=202)
+
+    app = web.Application()
+    app.router.add_post("/webhooks/meta", hear)
+    async with TestServer(app) as server:
+        sandbox.callback_url = str(server.make_url("")).rstrip("/")
+        for id, person in (("wamid.new", TO), ("wamid.old", TO), ("wamid.other", "972505550143")):
+            sandbox.chats.note(id, person, theirs=True)
+        sandbox.chats.said["wamid.old"].at -= OLDEST_S + 1
+        for target in ("wamid.new", "wamid.old", "wamid.other", "wamid.none", "a reaction"):
+            asked = {"message_id": sandbox.sent[0].id if target == "a reaction" else target, "emoji": "👍"}
+            assert await ask(sandbox, to({"type": "reaction", "reaction": asked})) is None
+            await until(lambda: len(told) == len(sandbox.sent))
+        codes = [one.get("errors", [{}])[0].get("code") for one in told]
+        assert ([one["status"] for one in told], codes) == (["sent"] + ["failed"] * 4, [None] + [131009] * 4)

@@ -19,7 +19,18 @@ from adapters.meta.source import SOURCE as META
 from adapters.ports import Source, Webhook
 from daemon.contacts.validation import Terms, told_by
 from daemon.sandbox.meta_templates import change, definition
-from daemon.sandbox.meta_webhooks import AT, batch, contact, escaped, failed, message, signature, status, value
+from daemon.sandbox.meta_webhooks import (
+    AT,
+    PHONE_NUMBER_ID,
+    batch,
+    contact,
+    escaped,
+    failed,
+    message,
+    signature,
+    status,
+    value,
+)
 from schemas.envelope import Event
 from schemas.errors import Malformed
 from schemas.told import STATUSES
@@ -219,6 +230,7 @@ def test_a_message_becomes_an_event_of_its_person() -> None:
         "reply_to": None,
         "name": "Noa Sample",
         "bsuid": BSUID,
+        "number": PHONE_NUMBER_ID,
         "received": document,
     }
     evidence = told_by(event, TERMS)

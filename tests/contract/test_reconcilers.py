@@ -16,7 +16,7 @@ from adapters.registry import SENDERS
 from daemon.sandbox.twilio import TwilioSandbox
 from daemon.sandbox.whapi import WhapiSandbox
 from schemas.errors import ChannelDown, Transient, Uncertain
-from schemas.messages import Choice, Choices, Content, Media, OutboundMessage, Template, Text
+from schemas.messages import Choice, Choices, Content, Media, OutboundMessage, Reaction, Template, Text
 from schemas.phone import Phone
 from tests.support.gates import gate_on
 from tests.support.made_up_files import NO_FILES
@@ -98,6 +98,13 @@ async def test_a_message_whose_answer_was_lost_is_found(sandbox: Sandbox, sender
         found = await looks(sender).look_for(message(content), since)
         assert found is not None
         assert found.provider_id == ids(sandbox)[-1]
+
+
+async def test_a_reaction_is_in_no_list(sender: Sender) -> None:
+    content = Reaction("Psq-IN01", "👍")
+    if sender.refusal(content) is None:
+        with pytest.raises(Transient):
+            await looks(sender).look_for(message(content), datetime.now(UTC))
 
 
 async def test_what_was_not_sent_is_not_found(sandbox: Sandbox, sender: Sender) -> None:

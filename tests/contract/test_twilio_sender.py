@@ -14,7 +14,7 @@ from adapters.ports import Sender
 from daemon.sandbox.twilio import TwilioSandbox
 from daemon.sandbox.twilio_webhooks import NUMBER
 from schemas.errors import Refused
-from schemas.messages import Choice, Choices, Content, Media, Template, Text
+from schemas.messages import Choice, Choices, Content, Media, Reaction, Template, Text
 from tests.support.twilio_sending import PERSON, Claims, message, sender_on
 
 PUBLIC_URL: Final = "https://ferryman.example"
@@ -139,6 +139,7 @@ async def test_what_twilio_says_of_a_variable_is_kept_without_it(sender: Sender,
         (Template(SID, None, {"01": "a"}), "numbered 1 to 1"),
         (Template(SID, None, {str(n): "a" for n in range(1, 102)}), "100 variables at most"),
         (CHOICES, "send it as a template, by its ContentSid"),
+        (Reaction("SM1", "👍"), "no call for reactions"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else value[:20],
 )

@@ -10,7 +10,7 @@ from aiohttp import ClientSession
 
 from adapters.channel import DOWN_PROBE_S, FAILURES_TO_OPEN, Channel
 from adapters.http import open_session
-from adapters.ports import Sender
+from adapters.ports import ReadMarker, Sender
 from adapters.redis.limits import RateLimiter
 from adapters.registry import SENDERS
 from daemon.sandbox.whapi import WhapiSandbox
@@ -24,7 +24,7 @@ from schemas.errors import (
     Transient,
     Uncertain,
 )
-from schemas.messages import Choice, Choices, Content, Media, Taken, Template, Text
+from schemas.messages import Choice, Choices, Content, Media, Reaction, Taken, Template, Text
 from schemas.phone import Phone
 from tests.support.gates import gate_on
 from tests.support.made_up_files import NO_FILES
@@ -139,6 +139,55 @@ async def test_each_kind_of_content_is_sent_in_one_call(
     assert len(sandbox.ledger.entries) == 1
 
 
+@pytest.mark.parametrize("emoji", ["👍", ""])
+async def test_a_reaction_is_put_on_its_message_in_one_claimed_call(
+    sender: Sender, sandbox: WhapiSandbox, claims: Claims, emoji: str
+) -> None:
+    sandbox.messages.heard.add("Psq/IN-01")  # what is in a path is quoted
+    assert await sender.send(message(Reaction("Psq/IN-01", emoji)), claims) == Taken(None)
+    assert sandbox.messages.reactions == {"Psq/IN-01": emoji}
+    assert (claims.sent_before, len(sandbox.ledger.entries)) == ([0], 1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ({"kind": "reset", "performed": True}, Uncertain),
+        ({"kind": "raw", "body": '{"sent": true}'}, Uncertain),
+        ({"kind": "raw", "body": '{"success": false}'}, Refused),
+        (None, Refused),
+    ],
+    ids=str,
+)
+async def test_a_reaction_that_is_not_answered_well_is_in_doubt_or_refused(
+    sender: Sender, sandbox: WhapiSandbox, claims: Claims, fault: dict[str, Any] | None, expected: type[FerrymanError]
+) -> None:
+    if fault is not None:
+        sandbox.messages.heard.add("Psq-IN01")
+        sandbox.faults.add(**fault, times=1)
+    assert type(await failing(sender, claims, Reaction("Psq-IN01", "👍"))) is expected
+
+
+async def test_a_message_is_marked_as_read_and_done_twice_does_no_harm(
+    sandbox: WhapiSandbox, session: ClientSession
+) -> None:
+    marker = sender_on(sandbox, session)
+    assert isinstance(marker, ReadMarker)
+    sandbox.messages.heard.add("Psq-IN01")
+    for _ in range(2):
+        await marker.mark_read("Psq-IN01")
+    assert sandbox.messages.read == ["Psq-IN01"] * 2
+    with pytest.raises(Refused):
+        await marker.mark_read("Psq-none")
+    for fault in ({"kind": "html", "status": 502}, {"kind": "raw", "body": "{}"}):
+        sandbox.faults.add(**fault, times=1)
+        with pytest.raises(Transient):
+            await marker.mark_read("Psq-IN01")
+    sandbox.faults.add("raw", body='{"success": false}', times=1)
+    with pytest.raises(Refused):
+        await marker.mark_read("Psq-IN01")
+
+
 async def test_the_id_of_whatsapp_is_the_one_that_whapi_has_found(
     sender: Sender, sandbox: WhapiSandbox, claims: Claims
 ) -> None:
@@ -191,6 +240,7 @@ ROWS = [Choice(f"Row {n}", f"r{n}") for n in range(10)]
         (Choices("Pick", [*ROWS[:4], Choice("x" * 24, "v" * 200)]), None),
         (Choices("Pick", [*ROWS[:4], Choice("x" * 25, "v")]), "title of choice 5 has 25"),
         (Choices("Pick", [*ROWS[:4], Choice("x", "v" * 201)]), "value of choice 5 has 201"),
+        (Reaction("Psq-IN01", "no"), "one emoji"),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
 from daemon.api.routes import routes_of
+from daemon.operator.reading import outside_of
 from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings
 from tests.support.listening import Answer, Rig, opener
@@ -55,7 +56,8 @@ async def served(redis: Redis, db: Pool) -> AsyncIterator[Served]:
         meta_access_token=SecretStr("m" * 20),
         messages_default_provider="whapi",
     )
-    routes = routes_of(InForce(settings), db, Streams(redis, 4), "")
-    async with opener(redis, db)(more=routes) as rig:
-        answer = await rig.ask("GET", "/api/v1/openapi.json")
-        yield Served(rig, orjson.loads(answer.body))
+    async with outside_of(db, settings, redis) as outside:
+        routes = routes_of(InForce(settings), db, Streams(redis, 4), outside, "")
+        async with opener(redis, db)(more=routes) as rig:
+            answer = await rig.ask("GET", "/api/v1/openapi.json")
+            yield Served(rig, orjson.loads(answer.body))

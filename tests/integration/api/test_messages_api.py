@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
 from adapters.gate import Gate
 from adapters.ports import Claim
@@ -24,6 +25,7 @@ from daemon.api.access import MOST_FAILURES, Access
 from daemon.api.messages import JOBS_PATH, PATH, Api
 from daemon.api.requests import MOST_BYTES
 from daemon.bus.worker import utc_now
+from daemon.operator.reading import outside_of
 from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings
 from schemas.envelope import Event
@@ -70,7 +72,7 @@ class Client:
 
 
 @pytest.fixture
-async def client(db: Pool, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
+async def client(db: Pool, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
     monkeypatch.setitem(SENDERS, "whapi", lambda: Whapi)
     settings = Settings(whapi_token=SecretStr("w" * 20), messages_default_provider="whapi")
     hurried: list[Event] = []
@@ -80,9 +82,10 @@ async def client(db: Pool, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cli
 
     access = Access({"admin": lambda: [ADMIN], "readonly": lambda: [READONLY]})
     app = web.Application()
-    app.add_routes(Api(db, InForce(settings), access, utc_now, hurry).routes())
-    async with TestClient(TestServer(app)) as http:
-        yield Client(http, hurried)
+    async with outside_of(db, settings, redis) as outside:
+        app.add_routes(Api(db, InForce(settings), access, utc_now, hurry, outside).routes())
+        async with TestClient(TestServer(app)) as http:
+            yield Client(http, hurried)
 
 
 async def test_a_message_is_taken_stored_and_on_its_way_at_once(client: Client, db: Pool) -> None:

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from adapters.postgres import evidence, templates
+from adapters.postgres import evidence, templates, windows
+from adapters.postgres.windows import Written
 from daemon.api.description import described_routes, undescribed
 from daemon.api.routes import routes_of
 from daemon.settings.in_force import InForce
@@ -31,7 +32,7 @@ from tests.support.listening import check_problem
 NOBODY: Any = None
 """In place of a store that a route is given and does not ask here."""
 
-ROUTES: Final = routes_of(InForce(Settings()), NOBODY, NOBODY, "")
+ROUTES: Final = routes_of(InForce(Settings()), NOBODY, NOBODY, NOBODY, "")
 CAMPAIGNS: Final = "/api/v1/campaigns"
 CREDENTIALS: Final = "/api/v1/credentials"
 PLACE: Final = re.compile(r"\{\w+\}")
@@ -69,7 +70,7 @@ async def test_a_campaign_is_asked_for_by_its_name_too_and_a_sync_without_a_body
         return [one["schema"] for parameters in told for one in parameters if one["name"] == "id"]
 
     assert schemas(CAMPAIGNS + "/{id}") == [{"type": "string"}] * 6
-    assert schemas("/api/v1/messages/{id}") == [{"type": "string", "format": "uuid"}] * 2
+    assert schemas("/api/v1/messages/{id}") == [{"type": "string", "format": "uuid"}] * 3
     bodies = {
         path: one["requestBody"]["required"] for _, path, one in operations(served.document) if "requestBody" in one
     }
@@ -117,6 +118,15 @@ async def test_messages_have_the_fields_that_the_document_names(served: Served) 
     shown = await asked(served, "GET", "/api/v1/messages/{id}", id=id)
     assert (shown["evidence"]["text"], len(shown["updates"])) == ("not told", 1)
     await asked(served, "DELETE", "/api/v1/messages/{id}", id=id)
+
+
+async def test_a_message_that_was_read_has_the_fields_that_the_document_names(served: Served) -> None:
+    id = uuid4()
+    written = Written("whapi", "+1", None, datetime.now(UTC), "text", {"text": "hello"}, "theirs", str(id), True)
+    async with served.rig.db.acquire() as conn, conn.transaction():
+        await windows.record(conn, [written])
+    await served.rig.db.execute("UPDATE messages SET read_at = now() WHERE id = $1", id)
+    assert (await asked(served, "POST", "/api/v1/messages/{id}/read", id=str(id)))["id"] == str(id)
 
 
 async def test_campaigns_have_the_fields_that_the_document_names(served: Served) -> None:

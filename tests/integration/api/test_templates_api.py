@@ -19,6 +19,7 @@ from adapters.redis.streams import Streams
 from daemon.api import messages, templates
 from daemon.api.access import Access
 from daemon.bus.worker import utc_now
+from daemon.operator.reading import outside_of
 from daemon.sandbox.meta import MetaSandbox
 from daemon.sandbox.meta_templates import WABA_ID, definition
 from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID
@@ -77,10 +78,11 @@ async def client(db: Pool, redis: Redis, settings: Settings) -> AsyncIterator[Cl
 
     access = Access({"admin": lambda: [ADMIN], "readonly": lambda: [READONLY]})
     app = web.Application()
-    app.add_routes(messages.Api(db, InForce(settings), access, utc_now, hurry).routes())
-    app.add_routes(templates.Api(db, Streams(redis, 4), InForce(settings), access).routes())
-    async with TestClient(TestServer(app)) as http:
-        yield Client(http)
+    async with outside_of(db, settings, redis) as outside:
+        app.add_routes(messages.Api(db, InForce(settings), access, utc_now, hurry, outside).routes())
+        app.add_routes(templates.Api(db, Streams(redis, 4), InForce(settings), access).routes())
+        async with TestClient(TestServer(app)) as http:
+            yield Client(http)
 
 
 async def synced(client: Client, meta: MetaSandbox, *rows: dict[str, Any]) -> None:

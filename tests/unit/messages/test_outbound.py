@@ -38,7 +38,7 @@ from schemas.errors import (
     Uncertain,
     Unwritten,
 )
-from schemas.messages import Choice, Choices, Content, Media, OutboundMessage, Taken, Template, Text
+from schemas.messages import Choice, Choices, Content, Media, OutboundMessage, Reaction, Taken, Template, Text
 
 NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
 PHONE = "+972505550142"
@@ -176,6 +176,10 @@ async def test_a_message_is_claimed_sent_and_recorded_with_the_provider_s_id() -
         (Text("hello"), "whapi", None, True),
         (Media("https://example.com/a.pdf", "document"), "twilio", None, False),
         (Choices("Keep?", (Choice("Yes", "y"),)), "meta", None, False),
+        (Reaction("wamid.IN1", "👍"), "meta", None, False),
+        (Reaction("wamid.IN1", ""), "meta", WINDOW - MARGIN, False),
+        (Reaction("wamid.IN1", "👍"), "meta", timedelta(0), True),
+        (Reaction("Psq-IN01", "👍"), "whapi", None, True),
         (TEMPLATE, "meta", None, True),
     ],
 )
@@ -314,6 +318,7 @@ async def test_a_provider_without_an_account_fails_the_message() -> None:
         TEMPLATE,
         Media("https://example.com/a.pdf", "document", "caption", "a.pdf"),
         Choices("Keep?", (Choice("Yes", "y"), Choice("No", "n"))),
+        Reaction("wamid.IN1", "👍"),
     ],
 )
 def test_content_survives_its_way(content: Content) -> None:

@@ -15,6 +15,7 @@ from schemas.cleaned import (
     cleaned,
     cleaned_fields,
     cut,
+    is_one_emoji,
     is_short_and_clean,
     visible,
 )
@@ -69,11 +70,60 @@ def test_a_cut_is_never_inside_a_visible_character(whole: str, mark: str) -> Non
     allowed = {"ab" + whole * n for n in range(11)}
     for most in range(2, len(text)):
         kept = cut(text, most)
-        if mark == "Devanagari":  # its clusters may be cut between two consonants
-            assert unicodedata.category(text[len(kept)]) not in ("Mn", "Mc")
-        else:
-            assert kept in allowed, (most, kept)
+        assert kept in allowed, (most, kept)
         assert most - len(kept) < len(whole)
+
+
+def test_a_break_of_a_line_is_one_character() -> None:
+    assert cut("ab\r\nc", 3) == "ab"
+
+
+EMOJI = [
+    "👍",
+    "👍🏽",
+    "❤️",
+    "❤",
+    "👩‍🚀",
+    FAMILY,
+    FLAG,
+    "1️⃣",
+    "#️⃣",
+    "ℹ️",
+    "‼️",
+    "✅",
+    "\U0001fae8",
+    "🏴\U000e0067\U000e0062\U000e007f",
+]
+
+
+@pytest.mark.parametrize("text", EMOJI)
+def test_an_emoji_is_one(text: str) -> None:
+    assert is_one_emoji(text)
+
+
+NO_EMOJI = [
+    "",
+    " ",
+    "a",
+    "1",
+    "ok",
+    ":)",
+    "👍👍",
+    FLAG * 2,
+    "👍 ",
+    " 👍",
+    "é",
+    "e\u0301",
+    "ש",
+    "\u00a0",
+    "\ud83d",
+    "👍" + "\ufe0f" * 99,
+]
+
+
+@pytest.mark.parametrize("text", NO_EMOJI)
+def test_what_is_no_emoji_or_more_than_one_is_none(text: str) -> None:
+    assert not is_one_emoji(text)
 
 
 def test_a_character_without_an_end_is_cut_like_any_text() -> None:
