@@ -34,7 +34,8 @@ _LET_GO: Final = """
 WITH held AS (
   SELECT id FROM messages
   WHERE status = 'queued' AND released_at IS NULL AND error IS NOT NULL AND provider = $1
-    AND account = ANY ($4::text[]) AND kind = 'template' AND content ->> 'name' = $2 AND COALESCE(replace(content ->> 'language', '-', '_'), '') IN ($3, '')
+    AND account = ANY ($4::text[]) AND kind = 'template' AND content ->> 'name' = $2
+    AND COALESCE(replace(content ->> 'language', '-', '_'), '') IN ($3, '')
   ORDER BY id FOR UPDATE SKIP LOCKED)
 UPDATE messages m SET not_before = now() + interval '1 second' * (abs(hashtext(m.id::text)) % $5), updated_at = now()
 FROM held WHERE m.id = held.id
