@@ -44,6 +44,10 @@ config/initializers/rack_attack.rb) four fifths: people work by the same address
 refusals pause us."""
 
 
+LEASE_MARGIN_S: Final = 1.0
+"""So long after the leases of a process could have run out, its waiting calls are forgotten at a rate limit."""
+
+
 class Limit(NamedTuple):
     """*amount* requests in any *window_s* seconds."""
 
@@ -75,7 +79,9 @@ def gate_to(outside: Outside, channel: str, system: str, account: str = DEFAULT)
     from adapters.redis.limits import RateLimiter
 
     limit = limit_of(channel, outside.settings)
-    limiter = RateLimiter(outside.redis, per_minute=limit.amount, window_s=limit.window_s)
+    # with its leases a process's places in line are given up: else those behind them would wait for longer than those
+    silent_s = outside.settings.ferryman_lease_seconds + LEASE_MARGIN_S
+    limiter = RateLimiter(outside.redis, per_minute=limit.amount, window_s=limit.window_s, silent_s=silent_s)
     outside.at_end(limiter.close)
     return Gate(
         session=outside.session,

@@ -26,6 +26,20 @@ UPDATE messages m SET not_before = given.until, released_at = NULL, event_id = g
 FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[]) AS given (id, until, event_id, why)
 WHERE m.id = given.id AND m.status = 'queued'
 """
+_LIFT: Final = """
+DELETE FROM template_stops
+WHERE provider = $1 AND name = $2 AND replace(language, '-', '_') IN ($3, '') AND stopped_at < $4 RETURNING account
+"""
+_LET_GO: Final = """
+WITH held AS (
+  SELECT id FROM messages
+  WHERE status = 'queued' AND released_at IS NULL AND error IS NOT NULL AND provider = $1
+    AND account = ANY ($4::text[]) AND kind = 'template' AND content ->> 'name' = $2
+    AND COALESCE(replace(content ->> 'language', '-', '_'), '') IN ($3, '')
+  ORDER BY id FOR UPDATE SKIP LOCKED)
+UPDATE messages m SET not_before = now() + interval '1 second' * (abs(hashtext(m.id::text)) % $5), updated_at = now()
+FROM held WHERE m.id = held.id
+"""
 _WAITS: Final = """
 UPDATE messages m SET error = given.why, updated_at = now() FROM unnest($1::uuid[], $2::text[]) AS given (id, why)
 WHERE m.id = given.id AND m.status = 'queued' AND m.error IS DISTINCT FROM given.why
@@ -44,6 +58,10 @@ SELECT EXISTS (
 
 LAPSED: Final = timedelta(minutes=5)
 """A stop that nothing has renewed for so long is over: its template is back, or nobody sends it."""
+
+
+LET_GO_WITHIN_S: Final = 10
+"""Messages of a template that is back go out within so many seconds, and not all at once: it may be refused again."""
 
 
 class TemplateStop(NamedTuple):
@@ -68,6 +86,15 @@ class Held(NamedTuple):
     why: str
 
 
+class Back(NamedTuple):
+    """A provider has told at *at* that it takes messages of a template again."""
+
+    provider: str
+    name: str
+    language: str
+    at: datetime
+
+
 class Waits(NamedTuple):
     """Why a queued message waits in its lane."""
 
@@ -86,6 +113,14 @@ async def record(conn: Connection, rows: Sequence[object]) -> None:
     waits = sorted(row for row in rows if isinstance(row, Waits))
     if waits:
         await conn.execute(_WAITS, *map(list, zip(*waits, strict=True)))
+
+
+async def lift(conn: Connection, back: Sequence[Back]) -> None:
+    """End the stops of templates that are back, and let their messages go. A stop that is newer than the news stays."""
+    for one in sorted(set(back)):
+        accounts = [row["account"] for row in await conn.fetch(_LIFT, *one)]
+        if accounts:  # a message that waits for the time that was asked for has no error
+            await conn.execute(_LET_GO, one.provider, one.name, one.language, accounts, LET_GO_WITHIN_S)
 
 
 async def stopped(pool: Pool) -> list[TemplateStop]:

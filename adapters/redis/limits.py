@@ -6,7 +6,7 @@ trip. Here one script answers both questions on the server's clock, and tells ho
 A call that gets no place is written down in Redis, in the order of arrival over all processes, and told when its place
 comes. So all are served in that order, each asks again when its place is there, and no other call takes it meanwhile. A
 process that has calls waiting tells Redis so every LOOK_S; the calls of one that is silent for SILENT_S are forgotten,
-and those behind them move up.
+and those behind them move up. Where processes count as dead sooner (*silent_s*), both times are shorter.
 
 There are two ways to wait. `acquire` sleeps, and goes ahead of what waits, as its caller is under way already. `take`
 never sleeps: it hands out a ticket, and calls it when its place is there.
@@ -45,6 +45,7 @@ SILENT_S: Final = 12.0
 LONGEST_WAIT_S: Final = 30.0
 """How long a call waits for its place before its lane is given back."""
 
+_LOOKS: Final = LOOK_S / SILENT_S
 _SHORTEST_SLEEP_S: Final = 0.005
 _LONGEST_LEFT_S: Final = 86_400.0
 _BEFORE_ALL_US: Final = 4 * 10**15
@@ -64,7 +65,7 @@ class RateLimiter:
     that took more than a tenth of the places tells it within LOOK_S, and any other at its next call; meanwhile places
     are given at most at the pace of the limit, one in a window divided by the amount. None or 0 for *per_minute*: no
     limit and no round trip; then a pause is kept in the process that met it only. *redis* None: always in-process.
-    *clock* is monotonic seconds.
+    *silent_s*: at most SILENT_S. *clock* is monotonic seconds.
 
     *priority* of a call: live, or bulk, which is served only where live calls leave room. It never makes a live call
     wait for longer than one spacing (a window divided by the amount) unless more live calls come than came in the last
@@ -78,6 +79,7 @@ class RateLimiter:
         per_minute: int | None,
         window_s: float = 60.0,
         max_wait_s: float = LONGEST_WAIT_S,
+        silent_s: float = SILENT_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
@@ -85,6 +87,8 @@ class RateLimiter:
         self._amount = per_minute or 0
         self._window_s = window_s
         self._max_wait_s = max_wait_s
+        self._silent_s = min(silent_s, SILENT_S)
+        self._look_s = min(LOOK_S, self._silent_s * _LOOKS)
         self._clock = clock
         self._sleep = sleep
         self._process = secrets.token_hex(6)
@@ -154,7 +158,7 @@ class RateLimiter:
             answer = await self._server.run(PAUSE, keys, (asked_ms, *times, *limit))
             pause_s = None if answer is None else int(answer) / 1000
         here.pause(self._clock(), asked_ms / 1000 if pause_s is None else pause_s)
-        here.pause_look_at = math.inf if pause_s is None else self._clock() + LOOK_S
+        here.pause_look_at = math.inf if pause_s is None else self._clock() + self._look_s
         structlog.get_logger().warning("limits.paused", scope=scope, seconds=here.paused_until - self._clock())
 
     async def _place(self, here: Scope, mine: Ticket, longest_s: float) -> float:
@@ -196,7 +200,7 @@ class RateLimiter:
 
     def _note_pause(self, here: Scope, code: int, seconds: float) -> None:
         now = self._clock()
-        here.pause_look_at = now + LOOK_S if code == _PAUSED else math.inf
+        here.pause_look_at = now + self._look_s if code == _PAUSED else math.inf
         here.paused_until = now + seconds if code == _PAUSED else 0.0
 
     async def _ask(self, scope: str, here: Scope, script: str, rest: tuple[str | int, ...]) -> Any:
@@ -211,7 +215,7 @@ class RateLimiter:
     def _lost(self, here: Scope) -> tuple[str | int, ...]:
         """What this process knows of a scope that Redis has lost."""
         now = self._clock()
-        hold_ms = round(1000 * min(self._window_s, LOOK_S + 0.5))
+        hold_ms = round(1000 * min(self._window_s, self._look_s + 0.5))
         pause_ms = max(0, round(1000 * (here.paused_until - now)))
         places = [place for place in here.places if place.noted > now - self._window_s]
         told: list[str | int] = []
@@ -222,7 +226,7 @@ class RateLimiter:
     async def _run(self, scope: str, here: Scope, script: str, rest: tuple[str | int, ...]) -> Any:
         last = here.last(self._clock(), self._window_s)
         told = self._name(last.number) if last else ""
-        head = (self._amount, round(self._window_s * 1000), round(SILENT_S * 1000), self._process, told)
+        head = (self._amount, round(self._window_s * 1000), round(self._silent_s * 1000), self._process, told)
         return await self._server.run(script, tuple(key(kind, scope) for kind in KINDS), (*head, *rest))
 
     def _line(self, waiting: list[Ticket], now: float) -> Iterable[str | int]:
@@ -243,7 +247,7 @@ class RateLimiter:
             return
         now = self._clock()
         if here.look_at == math.inf and here.has_news(now, self._amount, self._window_s):
-            here.look_at = now + LOOK_S
+            here.look_at = now + self._look_s
         here.arm(now, lambda: self._act(scope, here))
 
     def _act(self, scope: str, here: Scope) -> None:
@@ -251,7 +255,7 @@ class RateLimiter:
         now = self._clock()
         here.call(now)
         if now >= here.look_at:
-            here.drop_absent(now - LOOK_S)
+            here.drop_absent(now - self._look_s)
             here.look_at = math.inf
             if self._amount and self._redis is not None and here.looking is None:
                 here.looking = asyncio.get_running_loop().create_task(self._look(scope, here))
@@ -282,7 +286,7 @@ class RateLimiter:
 
     def _until_the_next_look(self, wait_s: float) -> float:
         """How long to wait before asking again, for what is free or lifted in *wait_s* at the latest."""
-        longest = math.inf if self._redis is None or not self._amount else LOOK_S
+        longest = math.inf if self._redis is None or not self._amount else self._look_s
         return max(min(wait_s, longest), _SHORTEST_SLEEP_S)
 
     def _here(self, scope: str) -> Scope:

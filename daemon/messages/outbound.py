@@ -24,7 +24,7 @@ from uuid import UUID
 from adapters.ports import LONGEST_FILE_S
 from adapters.postgres import deliveries, holds, messages, opt_outs, templates, windows
 from adapters.postgres.deliveries import Sent
-from adapters.postgres.holds import Waits
+from adapters.postgres.holds import Back, Waits
 from adapters.postgres.messages import Asked, Ended, Killing, MessageState
 from adapters.postgres.opt_outs import Preference
 from adapters.postgres.pool import Connection
@@ -52,6 +52,7 @@ from schemas.errors import (
 )
 from schemas.messages import OutboundMessage
 from schemas.phone import line
+from schemas.templates import SENDABLE
 
 CUT_SHORT: Final = "the process ended while the message was being sent"
 
@@ -213,8 +214,10 @@ async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     await deliveries.lock(conn, [row.provider_id for row in sent])
     await windows.record(conn, [row for row in rows if isinstance(row, Written)])
     await opt_outs.keep(conn, [row for row in rows if isinstance(row, Preference)])
-    await templates.tell(conn, [row for row in rows if isinstance(row, templates.Told)])
+    told = [row for row in rows if isinstance(row, templates.Told)]
+    await templates.tell(conn, told)
     await holds.record(conn, rows)
+    await holds.lift(conn, [Back(t.provider, t.name, t.language, t.at) for t in told if t.status == SENDABLE])
     await messages.end(conn, [row for row in rows if isinstance(row, Ended)])
     await messages.end(conn, await deliveries.link(conn, sent))
     await messages.end_killing(conn, [row for row in rows if isinstance(row, Killing)])

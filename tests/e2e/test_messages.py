@@ -231,6 +231,30 @@ async def test_a_process_that_is_killed_while_it_sends_sends_nothing_twice(
     assert never <= uncertain, "what was not sent is not taken for sent"
 
 
+async def test_what_a_killed_process_had_in_line_holds_up_no_other_for_longer_than_its_leases(
+    tmp_path: Path, sending: dict[str, Any], meta: MetaSandbox, db: Pool
+) -> None:
+    count = 500
+    async with running(tmp_path, **sending) as one, running(tmp_path, **sending) as other:
+        api, later = Api(other), "2099-01-01T00:00:00Z"
+        for n in range(0, count, 50):
+            messages = (api.send(phone(k), template=TEMPLATE, not_before=later) for k in range(n, n + 50))
+            await asyncio.gather(*messages)
+        await db.execute("UPDATE messages SET not_before = now()")
+        await until(partial(_more_than, meta, 100), "the first messages; the others wait at the rate limit")
+        await one.stop(signal.SIGKILL)
+        before = len(meta.sent)
+        assert before < count - 100
+        await until(partial(_more_than, meta, before + 60), "messages after the kill", within_s=9)
+
+        async def ended() -> bool:
+            found = await statuses(db)
+            return found.keys() <= {"sent", "uncertain"} and sum(found.values()) == count
+
+        await until(ended, "the end of every message")
+    assert max(meta.sends().values()) == 1
+
+
 async def test_a_scheduled_message_goes_out_at_its_time_after_a_restart(
     tmp_path: Path, sending: dict[str, Any], meta: MetaSandbox, db: Pool
 ) -> None:

@@ -125,13 +125,13 @@ async def _call(limiter: RateLimiter, scope: str, name: str, priority: limits.Pr
 
 async def _obey(redis_url: str, settings: dict[str, Any]) -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    for name in ("look_s", "silent_s"):
-        setattr(limits, name.upper(), settings.get(name, getattr(limits, name.upper())))
+    limits.LOOK_S = settings.get("look_s", limits.LOOK_S)  # type: ignore[misc]
     ahead_s = settings.get("clock_ahead_s", 0.0)
     limiter = RateLimiter(
         redis_client.client(redis_url, timeout_s=5),
         per_minute=settings["per_minute"],
         window_s=settings["window_s"],
+        silent_s=settings.get("silent_s", limits.SILENT_S),
         clock=lambda: time.monotonic() + ahead_s,
     )
     reader = asyncio.StreamReader(limit=2**20)

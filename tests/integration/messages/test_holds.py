@@ -11,6 +11,8 @@ from adapters.postgres import holds, messages
 from adapters.postgres.holds import Held, TemplateStop, Waits
 from adapters.postgres.messages import Asked, Request
 from adapters.postgres.pool import Pool
+from adapters.postgres.templates import Told
+from daemon.messages import outbound
 from daemon.messages.requests import event_id_of
 
 PHONE = "+5511965550142"
@@ -70,6 +72,30 @@ async def test_a_stop_holds_the_messages_of_its_template_alone_and_ends_with_its
     await db.execute("UPDATE template_stops SET until = now() - interval '1 second'")
     (state,) = await messages.states(db, [Asked(mine, PHONE, "meta")])
     assert state.stopped_until is None
+
+
+async def test_a_template_that_is_told_to_be_back_lets_its_messages_go_and_no_others(db: Pool) -> None:
+    now = datetime.now(UTC)
+    ids = [await queued(db) for _ in range(5)]
+    other, scheduled = await queued(db, name="visa_approved"), await queued(db)
+    later = now + timedelta(hours=1)
+    await db.execute("UPDATE messages SET not_before = $2, released_at = NULL WHERE id = $1", scheduled, later)
+    other_stop = stop(now, timedelta(minutes=10))._replace(name="visa_approved")
+    held = [Held(id, later, "e", "waits: it is paused") for id in (*ids, other)]
+    await recorded(db, stop(now, timedelta(minutes=10)), other_stop, *held)
+
+    async def told(at: datetime, status: str = "APPROVED") -> None:
+        row = Told("meta", "order_confirmation", "he", "1", at, status=status)
+        async with db.acquire() as conn, conn.transaction():
+            await outbound.record(conn, [row])
+
+    await told(now - timedelta(seconds=1))  # older than the stop
+    await told(now + timedelta(seconds=1), "PAUSED")
+    assert len(await holds.stopped(db)) == 2
+    await told(now + timedelta(seconds=1))
+    assert [one.name for one in await holds.stopped(db)] == ["visa_approved"]
+    soon = "SELECT id FROM messages WHERE not_before < now() + interval '10 seconds' AND released_at IS NULL"
+    assert {row["id"] for row in await db.fetch(soon)} == set(ids)
 
 
 async def test_a_stop_that_is_renewed_is_one_stop_and_told_as_such(db: Pool) -> None:
