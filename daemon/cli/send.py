@@ -201,6 +201,8 @@ async def _send(
         if document["status"] in ("queued", "sending"):
             short = str(queued.id)[:8]
             say(f"look: `ferryman messages show {short}`; take it back: `ferryman messages cancel {short}`")
+        if document["status"] == "uncertain":
+            say("it may have been sent, and is not sent again by itself: `ferryman uncertain list`")
     if document["status"] in ("failed", "skipped", "uncertain"):
         raise typer.Exit(FAILED)
 
