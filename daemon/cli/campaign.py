@@ -64,7 +64,7 @@ def create(
     var: Annotated[
         list[str] | None, typer.Option("--var", metavar="NAME=TEXT", help="Of buyers, as 1={client_name}.")
     ] = None,
-    provider: Annotated[str | None, Text("--provider", help="cgb, meta, twilio or whapi.")] = None,
+    provider: Annotated[str | None, Text("--provider", help="cgb, chatwoot, meta, twilio or whapi.")] = None,
     account: Annotated[str, Text("--account", help="Of the provider.")] = "default",
     rate: Annotated[float | None, typer.Option(min=0.01, max=500, help="Messages in a second at most.")] = None,
     category: Annotated[str, Text("--category", help="utility or marketing.")] = "utility",

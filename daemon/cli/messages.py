@@ -18,6 +18,7 @@ from daemon.cli.tools import DryRun, Json, Text, When, opened, shown_json, shown
 from daemon.operator import messages, sending
 from daemon.operator.keys import masked_key
 from daemon.operator.messages import waits_for
+from daemon.operator.uncertain import NOT_LOOKED
 from daemon.settings.model import Settings
 from schemas.api.queries import MOST_LISTED, MessageQuery
 from schemas.api.wrong import told
@@ -105,8 +106,9 @@ async def _show(settings: Settings, wanted: str, json: bool) -> None:
     for update in found["updates"]:
         why = " ".join(str(update[name]) for name in ("error_code", "error") if update[name])
         say(f"{'update':20} {shown_time(update['at'])}  {update['status']}{f'  {why}' if why else ''}")
-    if found["evidence"] is not None and found["status"] == "uncertain":
-        say(f"{'evidence':20} {found['evidence']['text']}")
+    if found["status"] == "uncertain":
+        say(f"{'evidence':20} {found['evidence']['text'] if found['evidence'] else NOT_LOOKED}")
+        say(f"{'to do':20} find out whether the person has it: `ferryman uncertain settle {found['id'][:8]}`")
     say("")
     say(shown_json(orjson.dumps(found["content"])), lines=True)
 

@@ -25,8 +25,8 @@ class NotReloaded(FerrymanError):
 
 def reload() -> None:
     """Let every daemon of this data directory read its settings again. It takes new secrets of sources, a new
-    CGB_API_KEY, CHATWOOT_API_ACCESS_TOKEN or WHAPI_TOKEN without closing anything. What else has changed is named: it
-    takes effect at the next start."""
+    CGB_API_KEY, CHATWOOT_API_ACCESS_TOKEN, META_ACCESS_TOKEN, TWILIO_AUTH_TOKEN or WHAPI_TOKEN without closing
+    anything. What else has changed is named: it takes effect at the next start."""
     data_dir = read_settings().ferryman_data_dir.absolute()
     run_async(_reload(data_dir))
 

@@ -237,6 +237,8 @@ def _tell(document: Mapping[str, Any], waits: str | None) -> None:
     if document["status"] in ("queued", "sending"):
         short = str(document["id"])[:8]
         say(f"look: `ferryman messages show {short}`; take it back: `ferryman messages cancel {short}`")
+    if document["status"] == "uncertain":
+        say("it may have been sent, and is not sent again by itself: `ferryman uncertain list`")
 
 
 async def _last_state(pool: Pool, id: UUID) -> dict[str, Any]:

@@ -53,7 +53,10 @@ async def waits_for(pool: Pool, message: Mapping[str, Any], now: datetime) -> st
     if message["status"] != "queued":
         return None
     if message["not_before"] is not None and message["not_before"] > now:
-        return f"it goes out at {message['not_before'].astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        at = f"{message['not_before'].astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        if message["error"] is None:
+            return f"it goes out at {at}"
+        return f"{message['error'].removeprefix('waits: ')}; it is tried again at {at}"
     event_id = await stored.event_id(pool, message["id"])
     found = await trail.by_ids(pool, [event_id], 1) if event_id is not None else []
     way = await trail_of(pool, [WORKER], found[0]) if found else None
@@ -62,7 +65,7 @@ async def waits_for(pool: Pool, message: Mapping[str, Any], now: datetime) -> st
     channels = message["provider"], f"{message['provider']}/{message['account']}"
     why = reasons(way, [replace(WORKER, channels=channels)], await read_circumstances(pool)).get(WORKER.name, NEXT)
     behind = (await standing(pool, [WORKER], way)).behind.get(WORKER.name)
-    told = message["error"] if why == NEXT and message["error"] else why
+    told = message["error"].removeprefix("waits: ") if why == NEXT and message["error"] else why
     return told if behind is None else f"{told}; behind event {behind}"
 
 

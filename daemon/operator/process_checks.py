@@ -38,7 +38,8 @@ def providers(inspection: Inspection) -> Findings:
     """The providers, as the processes report them. One that an operator has paused is told with what is off."""
     for name, found in inspection.providers.items():
         since = "" if found.since is None else f" for {age((inspection.now - found.since).total_seconds())}"
-        waits = f"; {found.waiting} persons' events wait" if found.waiting else ""
+        people = "1 person's" if found.waiting == 1 else f"{found.waiting} people's"
+        waits = f"; {people} events wait" if found.waiting else ""
         match found.state:
             case "up":
                 yield Finding("ok", f"{name} answers")

@@ -100,5 +100,6 @@ def check(inspection: Inspection) -> Findings:
             text = f"messages that name no provider go by {one.provider}, which is off"
             yield Finding("warn", text, f"set MESSAGES_DEFAULT_PROVIDER to {' or '.join(ready)}")
         if one.waiting is not None and one.waiting.uncertain:
-            text = f"{one.waiting.uncertain} messages by {one.provider} may have been sent, and nobody knows"
+            count = "1 message" if one.waiting.uncertain == 1 else f"{one.waiting.uncertain} messages"
+            text = f"{count} by {one.provider} may have been sent, and nobody knows"
             yield Finding("warn", text, "`ferryman uncertain list`")

@@ -11,7 +11,13 @@ from pydantic import SecretStr
 from daemon.settings.load import NAMES
 from daemon.settings.model import Settings
 
-SINGLE: Final = ("cgb_api_key", "chatwoot_api_access_token", "twilio_auth_token", "whapi_token")
+SINGLE: Final = (
+    "cgb_api_key",
+    "chatwoot_api_access_token",
+    "meta_access_token",
+    "twilio_auth_token",
+    "whapi_token",
+)
 """Secrets of one value that their users ask for anew each time. One that was not set cannot be taken: what needs it is
 off. Nor can it be taken away from what uses it."""
 

@@ -90,6 +90,18 @@ async def test_choices_reach_a_person_who_wrote_and_a_look_tells_who_would_be_sk
     assert len(meta.sent) == 1
 
 
+async def test_a_message_in_doubt_says_what_to_do(shell: Shell, meta: MetaSandbox, db: Pool) -> None:
+    meta.switches.fates = {WROTE[1:]: []}
+    meta.faults.add("cut", times=1, contact=WROTE[1:])
+    code, out = await shell("send", "template", WROTE, "news", "--language", "en", "--wait", "--yes")
+    assert (code, "`ferryman uncertain list`" in out) == (1, True)
+    id = str(await db.fetchval("SELECT id FROM messages"))
+    code, out = await shell("messages", "show", id)
+    assert (code, f"`ferryman uncertain settle {id[:8]}`" in out, "not looked for" in out) == (0, True, True)
+    code, out = await shell("uncertain", "settle", id[:8], "--sent")
+    assert (code, out) == (0, f"the message {id} is sent\n")
+
+
 async def test_what_is_wrong_is_told_by_the_name_that_was_typed(shell: Shell) -> None:
     code, out = await shell("send", "media", WROTE, "visa.pdf", "--type", "pdf", "--yes")
     assert code == 2

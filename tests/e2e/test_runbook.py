@@ -33,6 +33,7 @@ from daemon.operator.inspection import Inspection
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
 from daemon.sandbox.cgb_flows import CgbFlows
+from daemon.sandbox.meta import MetaSandbox
 from daemon.sandbox.reports import make_report
 from daemon.sandbox.vizi import Vizi
 from daemon.settings.model import Settings
@@ -54,7 +55,9 @@ from tests.support.daemons import (
 from tests.support.until import until
 
 PAGE: Final = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
-ELSEWHERE: Final = ("run", "demo", "reload", "send", "pause", "credentials", "templates", "workers forget")
+ELSEWHERE: Final = (
+    *("run", "demo", "reload", "send", "messages", "uncertain", "pause", "credentials", "templates", "workers forget"),
+)
 """Commands that run in the background of these tests, in the README's quick start, beside a daemon alone, or with an
 order, an account or a worker that a fresh installation does not have."""
 
@@ -294,22 +297,90 @@ def order_of(applicant: str, n: int, **overrides: Any) -> dict[str, Any]:
     return order
 
 
+APP_SECRET: Final = "meta-app-secret-0123456789"
+TEMPLATE_TO: Final = "send template {} ready --language en --yes"
+
+
+def sending(operator: Operator, meta: MetaSandbox) -> dict[str, Any]:
+    """The settings of *operator*, who sends by *meta*."""
+    return dict(operator.settings) | {
+        "META_GRAPH_URL": meta.url,
+        "META_PHONE_NUMBER_ID": meta.number_id,
+        "META_ACCESS_TOKEN": meta.token,
+        "META_APP_SECRET": APP_SECRET,
+        "MESSAGES_DEFAULT_PROVIDER": "meta",
+        "FERRYMAN_ADMIN_TOKEN": "runbook-admin-token-0123456789",
+    }
+
+
+async def asked_for(at: Operator, db: Pool, command: str) -> str:
+    """The id of the message that *command* asks for."""
+    code, said = await at.verb(command)
+    assert code == 0, said
+    id: object = await db.fetchval("SELECT id FROM messages WHERE direction = 'out' ORDER BY created_at DESC LIMIT 1")
+    return str(id)
+
+
+async def test_messages_that_do_not_go_out(operator: Operator, db: Pool) -> None:
+    wrote, silent, stopped, gone, late = (f"+97250555{n:04d}" for n in range(5))
+    with following("Messages do not go out") as page:
+        async with (
+            MetaSandbox(app_secret=APP_SECRET) as meta,
+            running(operator.cwd, **sending(operator, meta)) as here,
+        ):
+            meta.callback_url = here.url
+            at = operator.beside(here)
+            at = replace(at, settings=sending(at, meta))
+            await page.follow("sender twilio: off, without TWILIO_ACCOUNT_SID", at)
+            id = await asked_for(at, db, TEMPLATE_TO.format(wrote) + " --at 2h")
+            await page.follow("waits it goes out at …", at, MESSAGE=id)
+            await at.verb("pause meta")
+            id = await asked_for(at, db, TEMPLATE_TO.format(wrote))
+            await page.follow("waits meta is paused by an operator", at, MESSAGE=id)
+            id = await asked_for(at, db, f"send text {silent} hello --yes")
+            await page.follow("error outside the customer-service window", at, MESSAGE=id)
+            await meta.write(stopped[1:], "STOP")
+            await until(lambda: db.fetchval("SELECT count(*) FROM opt_outs"), "the opt-out")
+            id = await asked_for(at, db, TEMPLATE_TO.format(stopped))
+            await page.follow("error opted out", at, MESSAGE=id)
+            meta.switches.fates = {gone[1:]: [131026], late[1:]: []}
+            id = await asked_for(at, db, TEMPLATE_TO.format(gone))
+            await page.follow("error_code 131026", at, MESSAGE=id)
+            meta.faults.add("cut", times=1, contact=late[1:])
+            id = await asked_for(at, db, TEMPLATE_TO.format(late))
+            await page.follow("1 message by meta may have been sent, and nobody knows", at)
+            await page.follow("1 uncertain", at, MESSAGE=id)
+            meta.switches.refused = {wrote[1:]: 132015}
+            id = await asked_for(at, db, TEMPLATE_TO.format(wrote))
+            await page.follow("waits Meta: the template is paused, …", at, MESSAGE=id)
+            await page.follow('"event":"template.stopped"', at)
+            meta.token = "another"
+            id = await asked_for(at, db, f"send template {silent} other --language en --yes")
+            await page.follow("waits meta refuses our account or key (meta-190)", at, MESSAGE=id)
+
+
 async def test_a_message_that_did_not_come(operator: Operator, cgb: CgbSandbox, db: Pool) -> None:
     """The customer has a synced order, one that CGB has refused, and one that waits."""
     phone = "+972505550142"
     person = {"branch": "il", "phone": phone, "country": "uk", "alerts": False}
     first, second, third = (orders.make_order(random.Random(n), n, order_id=f"IL-{n}", **person) for n in range(3))
     landline = orders.landline(random.Random(4), 4)
-    settings = dict(operator.settings) | {"CGB_WEBHOOK_SECRET": FLOW_SECRET}
     with following("A customer says that no message came") as page:
-        async with running(operator.cwd, **settings) as here:
-            at = operator.beside(here)
+        async with (
+            MetaSandbox(app_secret=APP_SECRET) as meta,
+            running(operator.cwd, **sending(operator, meta), CGB_WEBHOOK_SECRET=FLOW_SECRET) as here,
+        ):
+            at, meta.callback_url = operator.beside(here), here.url
+            at = replace(at, settings=sending(at, meta))
             await page.follow("no contact is found by this", at, code=1, PHONE=phone)
             for order in (first, landline):
                 assert (await here.post(order))[0] == 202
             await synced(db, 1)
             contact = await db.fetchval("SELECT cbb_contact_uuid FROM orders WHERE order_id = $1", id_of(first))
             known = {"PHONE": phone, "CONTACT": contact, "ORDER": id_of(first)}
+            await page.follow("there is no such message", at, **known)
+            await asked_for(at, db, TEMPLATE_TO.format("+46701740605"))
+            await page.follow("template delivered", at, PHONE="+46701740605")
             await page.follow("contact name phones newest order", at, **known)
             await page.follow("identity phone:… CGB has N", at, **known)
             await page.follow("whatsapp_alerts_enabled False", at, **known)

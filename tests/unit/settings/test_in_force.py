@@ -11,6 +11,7 @@ from daemon.settings.model import Settings
 ORDERS = ("orders_api_key", "orders_webhook_secret")
 PROOFS = ("twilio_auth_token", "twilio_webhook_secret")
 TWILIO = {"TWILIO_ACCOUNT_SID": "AC1", "TWILIO_AUTH_TOKEN": "a"}
+META = {"META_PHONE_NUMBER_ID": "1"}
 ONE, OTHER = "one-0123456789abcdef", "other-0123456789abcdef"
 FERNET = "A" * 43 + "="
 SIGNING = "whsec_" + "A" * 32
@@ -29,6 +30,7 @@ def load(**environ: str) -> Settings:
         # a source without any secret is not served, and a start decides which are
         ({"ORDERS_API_KEY": ONE}, {}, (), ("ORDERS_API_KEY",)),
         ({"CGB_API_KEY": "a"}, {"CGB_API_KEY": "b"}, ("CGB_API_KEY",), ()),
+        (META | {"META_ACCESS_TOKEN": "a"}, META | {"META_ACCESS_TOKEN": "b"}, ("META_ACCESS_TOKEN",), ()),
         # what needs it is off, or would have to end
         ({}, {"CGB_API_KEY": "b"}, (), ("CGB_API_KEY",)),
         ({"CGB_API_KEY": "a"}, {}, (), ("CGB_API_KEY",)),
