@@ -67,6 +67,8 @@ SOUND: Final = {
     "send text": ["+972505550142", "hello", "--yes"],
     "send template": ["+972505550142", "order_confirmation", "--yes"],
     "send media": ["+972505550142", "https://example.com/a.pdf", "--yes"],
+    "send reaction": ["+972505550142", "wamid.1", "👍", "--yes"],
+    "send read": ["6f1d1b56-5d0c-5f0e-9a37-0d7a5b1c2e11"],
     "templates list": [],
     "templates sync": [],
     "send automatic": ["IL-1", "--yes"],

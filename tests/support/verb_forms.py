@@ -50,6 +50,13 @@ FORMS = [
         ["send", "media", "--dry-run", "+972505550142", FILE, f"--{name}", "*"]
         for name in ("type", "caption", "filename")
     ),
+    ["send", "reaction", "--dry-run", "*", "wamid.1", "👍"],
+    ["send", "reaction", "--dry-run", "+972505550142", "*", "👍"],
+    ["send", "reaction", "--dry-run", "+972505550142", "wamid.1", "*"],
+    *(["send", "reaction", "--dry-run", "+972505550142", "wamid.1", "👍", f"--{n}", "*"] for n in SENDING),
+    ["send", "text", "--dry-run", "--split", "+972505550142", "*"],
+    ["send", "read", "--dry-run", "*"],
+    ["send", "read", "--dry-run", "6f1d1b56-5d0c-5f0e-9a37-0d7a5b1c2e11", "--account", "*"],
     ["templates", "list", "--provider", "*"],
     ["templates", "sync", "--dry-run", "--provider", "*"],
     ["send", "automatic", "--dry-run", "*"],
