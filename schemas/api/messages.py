@@ -161,10 +161,11 @@ class JobIn(_In):
     file_type: str | None = Field(default=None, alias="fileType")
     caption: str | None = None
     provider: str | None = None
+    split: bool = False
 
     def asked(self) -> dict[str, Any]:
         """The request that `MessageIn` takes."""
-        given: dict[str, Any] = {"to": self.to, "provider": self.provider, "text": self.message}
+        given: dict[str, Any] = {"to": self.to, "provider": self.provider, "text": self.message, "split": self.split}
         if self.template is not None:
             variables = self.variables or {}
             given["template"] = {"name": self.template, "language": self.language, "variables": variables}
