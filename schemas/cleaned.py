@@ -27,7 +27,13 @@ _STEERING: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _JOINER: Final = "\u200d"
 _AS_EMOJI: Final = "\ufe0f"
-_EXTENDING: Final = re.compile("[\u200c\u200d\uff9e\uff9f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f\u1160-\u11ff]")
+_EXTENDING: Final = re.compile(
+    "[\u0e33\u0eb3\u1160-\u11ff\u200c\u200d\uff9e\uff9f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]"
+)
+_PRECEDING: Final = re.compile("[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2]")
+"""Signs that stand before the number which they belong to."""
+
+_SYLLABLE: Final = re.compile("[\u1100-\u115f\ua960-\ua97c][\u1100-\u115f\ua960-\ua97c\uac00-\ud7a3]")
 _VIRAMA: Final = 9
 """The combining class of the signs that join two letters of Indic scripts to one."""
 
@@ -92,6 +98,8 @@ def is_within_a_character(text: str, at: int) -> bool:
     if category(after).startswith("M") or _EXTENDING.match(after) or before == _JOINER:
         return True
     if (before, after) == ("\r", "\n") or (combining(before) == _VIRAMA and category(after) == "Lo"):
+        return True
+    if _SYLLABLE.match(before + after) or (_PRECEDING.match(before) and after not in "\r\n"):
         return True
     if not (_FLAG_HALF.match(before) and _FLAG_HALF.match(after)):
         return False

@@ -51,9 +51,10 @@ class MetaCalls:
         found: Taken = await self._post(body, taken, write=True, about=about, claim=claim)
         return found
 
-    async def mark(self, body: Mapping[str, Any]) -> None:
-        """Mark something; done twice it is as done once, so nothing of it is ever uncertain. Raises as `send`."""
-        await self._post(body, marked, write=False)
+    async def mark(self, body: Mapping[str, Any], *, about: str) -> None:
+        """Mark a message; done twice it is as done once, so nothing of it is ever uncertain. *about*: its id. Raises as
+        `send`."""
+        await self._post(body, marked, write=False, about=about)
 
     async def upload(self, file: FetchedFile) -> str:
         """Give Meta a file; returns its id, which is the sending number's. One that is given twice has two. Raises as

@@ -69,7 +69,7 @@ class MetaSender:
 
     async def mark_read(self, message_id: str) -> None:
         """See `ReadMarker`."""
-        await self._calls.mark({"status": "read", "message_id": message_id})
+        await self._calls.mark({"status": "read", "message_id": message_id}, about=message_id)
 
 
 def _to(phone: Phone) -> dict[str, str]:

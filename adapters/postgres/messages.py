@@ -76,7 +76,8 @@ WHERE id = $1 AND status = $2 AND provider_message_id IS NULL
 RETURNING id, provider, account, phone, kind, content::text, purpose, event_id, category
 """
 _THERE: Final = """
-SELECT id FROM unnest($1::uuid[]) WITH ORDINALITY AS given (id, place) JOIN messages USING (id) ORDER BY place
+SELECT m.id FROM unnest($1::uuid[]) WITH ORDINALITY AS given (id, place)
+JOIN LATERAL (SELECT id FROM messages WHERE id = given.id LIMIT 1) m ON true ORDER BY given.place
 """
 _CANCEL: Final = """
 UPDATE messages SET status = 'canceled', updated_at = now() WHERE id = $1 AND status = 'queued' RETURNING id

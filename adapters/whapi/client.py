@@ -51,17 +51,15 @@ class WhapiCalls:
         self._base_url = base_url.rstrip("/")
         self._token = token
 
-    async def ask(
-        self, path: str, json: Mapping[str, Any] | None, shape: Callable[[Any], bool], *, method: str = "POST"
-    ) -> Any:
-        """Ask what changes nothing, or nothing more when it is asked again; returns the JSON object of a success.
-        *shape*: whether an answer has the shape that the caller knows; another one is as good as none.
+    async def ask(self, path: str, json: Mapping[str, Any], shape: Callable[[Any], bool]) -> Any:
+        """POST a question, which changes nothing; returns the JSON object of a success. *shape*: whether an answer has
+        the shape that the caller knows; another one is as good as none.
 
         Raises: Transient, ChannelDown, Refused as `judge` tells; what the gate raises without a request.
         """
         headers = self._headers()
         judged = _judged(shape, [headers, json], write=False)
-        return await self._gate.request(method, self._base_url + path, judged, headers=headers, json=json, asks=True)
+        return await self._gate.request("POST", self._base_url + path, judged, headers=headers, json=json, asks=True)
 
     async def read(self, path: str, params: Mapping[str, str], shape: Callable[[Any], bool]) -> Any:
         """GET something; returns the JSON object of a success. *shape*: as in `ask`. Raises as `ask`."""
@@ -84,8 +82,28 @@ class WhapiCalls:
 
         Raises: Uncertain where Whapi may have done it; else as `ask`; what *claim* raises.
         """
+        return await self._change(method, path, json, shape, about=about, claim=claim, asks=False)
+
+    async def mark(self, path: str, shape: Callable[[Any], bool], *, about: str) -> Any:
+        """PUT a mark, which changes nothing more when it is done again. *about*, *shape*: as in `send`. Raises as
+        `ask`."""
+        return await self._change("PUT", path, None, shape, about=about, claim=None, asks=True)
+
+    async def _change(
+        self,
+        method: str,
+        path: str,
+        json: Mapping[str, Any] | None,
+        shape: Callable[[Any], bool],
+        *,
+        about: str,
+        claim: Claim | None,
+        asks: bool,
+    ) -> Any:
+        """A call about one chat. What Whapi does not find there is no fault of the channel, unless that is not found
+        either. *asks*: see the gate."""
         headers, health = self._headers(), self._base_url + "/health"
-        judged, healthy = _judged(shape, [headers, json], write=True), _judged(_any, [headers], write=False)
+        judged, healthy = _judged(shape, [headers, json], write=not asks), _judged(_any, [headers], write=False)
         down: list[ChannelDown] = []
 
         def noted(reply: Reply) -> Any:
@@ -109,6 +127,7 @@ class WhapiCalls:
             look=lambda: Look(health, headers, confirmed),
             about=about,
             neutral=lambda: Look(health, headers, healthy),
+            asks=asks,
             claim=claim,
         )
 

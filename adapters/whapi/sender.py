@@ -107,7 +107,7 @@ class WhapiSender:
 
     async def mark_read(self, message_id: str) -> None:
         """See `ReadMarker`."""
-        answer = await self._calls.ask(_place(message_id), None, _is_done, method="PUT")
+        answer = await self._calls.mark(_place(message_id), _is_done, about=message_id)
         if answer["success"] is False:
             raise coded(Refused("Whapi: it says that it has not marked the message, and not why"), "not-marked")
 

@@ -25,6 +25,9 @@ LOOK_S: Final = 0.1
 
 _OUTSIDE: Final = "skipped: outside the customer-service window"
 _FILE: Final = {"url": "https://example.com/visa.pdf", "type": "document", "filename": "visa.pdf"}
+_FIRST: Final = "the first one"
+"""In place of the id of the first message, which is known when that was asked for."""
+
 _DAYS: Final = {"text": "Which day?", "items": [{"title": "Monday", "value": "1"}, {"title": "Friday", "value": "5"}]}
 
 
@@ -77,6 +80,7 @@ def letters(seed: int) -> list[Letter]:
         ("template", "twilio", SILENT, sid, "read"),
         ("file", "whapi", WROTE, {"media": _FILE}, "delivered"),
         ("text", "whapi", NOT_THERE, {"text": "Your visa is ready."}, "failed"),
+        ("reaction to the first text", "meta", WROTE, {"reaction": {"message_id": _FIRST, "emoji": "👍"}}, "sent"),
     ]
     return [
         Letter(what=what, provider=provider, to=to, content=content, end=end, key=f"demo-{seed}-{n}")
@@ -96,9 +100,11 @@ async def send_all(stage: Stage, sent: Sequence[Letter]) -> None:
     began = datetime.now(UTC)
     if await messages.key_of(stage.pool, sent[0].key) is None:
         await _written(stage, {one.to for one in sent})
-    for one in sent:
-        one.id = await _posted(stage, one)
     deadline = time.monotonic() + PATIENCE_S
+    for one in sent:
+        if "reaction" in one.content:
+            one.content = await _aimed(stage, sent[0], one.content["reaction"], deadline)
+        one.id = await _posted(stage, one)
     while time.monotonic() < deadline:
         for one in sent:
             await _look(stage, one, began)
@@ -115,6 +121,15 @@ async def _written(stage: Stage, to: Collection[str]) -> None:
     keys = stream_keys(WORKER.reads, range(stage.bus.partitions))
     while await stage.bus.lag(WORKER.name, keys) != (0, 0):  # noqa: ASYNC110 - no event tells it
         await asyncio.sleep(LOOK_S)
+
+
+async def _aimed(stage: Stage, first: Letter, reaction: Mapping[str, Any], deadline: float) -> Mapping[str, Any]:
+    """The reaction to *first*, as soon as its provider has taken that, and so has given it an id."""
+    while time.monotonic() < deadline:
+        if (await _asked(stage, "GET", f"{PATH}/{first.id}", None, {}))["provider_message_id"] is not None:
+            break
+        await asyncio.sleep(LOOK_S)
+    return {"reaction": {**reaction, "message_id": first.id}}
 
 
 async def _posted(stage: Stage, one: Letter) -> str:

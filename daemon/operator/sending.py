@@ -93,7 +93,7 @@ async def send(
     except UnknownTemplate:  # it may be a new one
         await templates.want(pool, given.provider or settings.messages_default_provider, [given.account])
         raise
-    events, seqs = [event_of(one, now) for one in requests if one.not_before is None], []
+    events = [event_of(one, now) for one in requests if one.not_before is None]
     async with pool.acquire() as conn:
         transaction = conn.transaction()
         await transaction.start()
@@ -101,10 +101,7 @@ async def send(
             for request in requests:
                 await messages.request(conn, request)
             kept = None if key is None else await messages.keep_key(conn, key, digest, requests[0].id)
-            if kept is None and events and publishes:
-                seqs = await outbox.emit(conn, events)
-            elif kept is None:
-                await outbox.leave(conn, events)
+            seqs = [] if kept is not None or not events else await _handed_on(conn, events, publishes)
         except BaseException:
             await transaction.rollback()
             raise
@@ -113,6 +110,14 @@ async def send(
             return await _again(conn, kept, digest)
         await transaction.commit()
     return Queued([one.id for one in requests], events, seqs)
+
+
+async def _handed_on(conn: Connection, events: Sequence[Event], publishes: bool) -> list[int]:
+    """Put *events* into the outbox; returns their numbers where the caller *publishes* them."""
+    if publishes:
+        return await outbox.emit(conn, events)
+    await outbox.leave(conn, events)
+    return []
 
 
 async def _again(conn: Connection | Pool, kept: messages.Kept, digest: bytes) -> Queued:

@@ -172,6 +172,7 @@ class JobIn(_In):
     file_type: str | None = Field(default=None, alias="fileType")
     caption: str | None = None
     provider: str | None = None
+    split: bool = False
 
     @model_validator(mode="after")
     def _one_content(self) -> Self:
@@ -181,7 +182,7 @@ class JobIn(_In):
 
     def asked(self) -> dict[str, Any]:
         """The request that `MessageIn` takes."""
-        given: dict[str, Any] = {"to": self.to, "provider": self.provider, "text": self.message}
+        given: dict[str, Any] = {"to": self.to, "provider": self.provider, "text": self.message, "split": self.split}
         if self.template is not None:
             variables = self.variables or {}
             given["template"] = {"name": self.template, "language": self.language, "variables": variables}

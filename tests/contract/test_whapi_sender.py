@@ -188,6 +188,18 @@ async def test_a_message_is_marked_as_read_and_done_twice_does_no_harm(
         await marker.mark_read("Psq-IN01")
 
 
+async def test_a_mark_that_whapi_answers_404_stops_no_channel_that_is_there(
+    sandbox: WhapiSandbox, session: ClientSession
+) -> None:
+    channel = Channel("whapi")
+    marker = sender_on(sandbox, session, channel=channel)
+    assert isinstance(marker, ReadMarker)
+    sandbox.faults.add("error", path="/messages/", code=404, status=404, message="Not found", times=1)
+    with pytest.raises(Transient):
+        await marker.mark_read("Psq-IN01")
+    assert channel.closed
+
+
 async def test_the_id_of_whatsapp_is_the_one_that_whapi_has_found(
     sender: Sender, sandbox: WhapiSandbox, claims: Claims
 ) -> None:

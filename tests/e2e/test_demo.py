@@ -31,6 +31,7 @@ MESSAGES: Final = {
     ("template", "twilio"): "read",
     ("file", "whapi"): "delivered",
     ("text", "whapi"): "failed: Whapi could not send it",
+    ("reaction to the first text", "meta"): "sent",
     ("flow", "cgb"): "sent",
 }
 

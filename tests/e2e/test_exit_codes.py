@@ -71,6 +71,8 @@ SOUND: Final = {
     "messages list": [],
     "messages show": ["6f1d1b56"],
     "messages cancel": ["6f1d1b56"],
+    "send reaction": ["+972505550142", "wamid.1", "👍", "--yes"],
+    "send read": ["6f1d1b56-5d0c-5f0e-9a37-0d7a5b1c2e11"],
     "templates list": [],
     "templates sync": [],
     "send automatic": ["IL-1", "--yes"],

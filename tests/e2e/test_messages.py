@@ -15,6 +15,7 @@ import pytest
 
 from adapters.postgres.pool import Pool
 from daemon.sandbox.meta import MetaSandbox
+from daemon.sandbox.meta_chats import OLDEST_S
 from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID
 from tests.support.daemons import Running, environment, ferryman, running
 from tests.support.file_server import HTML, PDF, FileServer, redirect
@@ -293,3 +294,25 @@ async def test_a_message_by_hand_waits_for_its_end(
         assert (code, "is sent" in out) == (0, True)
         code, out, _ = await ferryman("send", "text", phone(2), "hello", "--wait", "--yes", cwd=tmp_path, env=env)
         assert (code, "window" in out) == (1, True)
+
+
+async def test_a_chat_is_read_reacted_to_and_answered_at_length_in_order(
+    tmp_path: Path, sending: dict[str, Any], meta: MetaSandbox, db: Pool
+) -> None:
+    person, theirs = phone(1)[1:], "SELECT id FROM messages WHERE provider_message_id = $1"
+    async with running(tmp_path, **sending) as here:
+        meta.callback_url, api = here.url, Api(here)
+        new, old = [await meta.write(person, "good morning") for _ in range(2)]
+        meta.chats.said[old].at -= OLDEST_S + 1  # Meta knows better than we
+        await until(lambda: db.fetchval("SELECT count(*) = 2 FROM messages"), "what the person has written")
+        shown = await api.send(phone(1), reaction={"message_id": new, "emoji": "👍"})
+        late = await api.send(phone(1), reaction={"message_id": old, "emoji": "👍"})
+        await until(all_are(db, sent=1, failed=1), "the end of both reactions")
+        assert ((await api.get(shown))["status"], (await api.get(late))["error_code"]) == ("sent", "131009")
+        headers, id = {"Authorization": f"Bearer {TOKEN}"}, await db.fetchval(theirs, new)
+        async with here.session.post(f"{here.url}/api/v1/messages/{id}/read", headers=headers) as answer:
+            assert (answer.status, meta.read) == (200, [new])
+        text = "\n\n".join(f"{n} " + "word " * 600 for n in range(8))
+        await api.send(phone(1), text=text, split=True)
+        await until(all_are(db, sent=1, failed=1, delivered=8), "all parts")
+    assert [one.body["text"]["body"][0] for one in meta.sent[2:]] == list("01234567")

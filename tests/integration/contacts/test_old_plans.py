@@ -9,6 +9,7 @@ import pytest
 from adapters.postgres import (
     automatic,
     campaign_feed,
+    chat_messages,
     contacts,
     messages,
     people,
@@ -112,6 +113,8 @@ _ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
             "uuid[], text[], text[]",
             f"ARRAY[md5('n3')::uuid, md5('n2222')::uuid], {_PHONES}, ARRAY['meta', 'meta']",
         ),
+        (messages._THERE, "uuid[]", "ARRAY[md5('n3')::uuid, md5('n2222')::uuid]"),
+        (chat_messages._NAMED, "text[], text", "ARRAY['meta', 'whapi'], 'wamid.3'"),
         (automatic._KNOWN, "text[], text[]", f"ARRAY['IL3', 'IL2222'], {_PHONES}"),
         (automatic._LOCK, "text[]", "ARRAY['IL3', 'IL2222']"),
         (automatic._NOTED, "text[]", "ARRAY['IL3', 'IL2222']"),

@@ -33,6 +33,8 @@ READING = [
     "messages list",
     "messages show 6f1d1b56",
     "messages cancel 6f1d1b56 --dry-run",
+    "send reaction +972505550142 wamid.1 👍 --dry-run",
+    "send read 6f1d1b56-5d0c-5f0e-9a37-0d7a5b1c2e11",
     "templates list",
     "send automatic IL-1 --dry-run",
     "campaign create n --template t --branch il",
