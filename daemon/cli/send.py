@@ -12,7 +12,6 @@ from uuid import UUID
 import typer
 from pydantic import ValidationError
 
-from adapters.postgres import credentials
 from adapters.postgres.pool import Pool
 from daemon.bus.worker import utc_now
 from daemon.cli.automatic import automatic
@@ -21,7 +20,6 @@ from daemon.cli.exits import FAILED
 from daemon.cli.screen import say, show_json
 from daemon.cli.tools import DryRun, Json, Text, When, Yes, confirm, opened
 from daemon.operator import sending
-from daemon.operator.templates import known_for
 from daemon.settings.model import Settings
 from schemas.api.messages import MessageIn
 from schemas.credentials import DEFAULT
@@ -36,6 +34,9 @@ _LAST: Final = frozenset({"sent", "delivered", "read", "played", "failed", "unce
 To = Annotated[str, typer.Argument(metavar="PHONE", help="With + and the country code.")]
 Provider = Annotated[str | None, Text("--provider", help="cgb, chatwoot, meta, twilio, whapi; else the default one.")]
 Account = Annotated[str, Text("--account", help="Of the provider: which credentials.")]
+Fallback = Annotated[
+    str | None, Text("--fallback", help="As twilio,whapi: by which it goes where the provider is down.")
+]
 Key = Annotated[str | None, Text("--key", help="The same key again sends nothing more.")]
 At = Annotated[datetime | None, When("--at", help="Not before this time.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for what becomes of it, at most a minute.")]
@@ -47,6 +48,7 @@ def text(
     body: Annotated[str, typer.Argument(metavar="TEXT")],
     provider: Provider = None,
     account: Account = DEFAULT,
+    fallback: Fallback = None,
     key: Key = None,
     at: At = None,
     wait: Wait = False,
@@ -55,8 +57,8 @@ def text(
     yes: Yes = False,
 ) -> None:
     """Free text: only to a person who has written within 24 hours."""
-    given = {"to": to, "text": body, "provider": provider, "account": account, "not_before": at}
-    _run(given, key, wait, json, dry_run, yes)
+    given = {"to": to, "text": body, "provider": provider, "account": account, "fallback": _named(fallback)}
+    _run(given | {"not_before": at}, key, wait, json, dry_run, yes)
 
 
 @app.command()
@@ -67,6 +69,7 @@ def template(
     var: Annotated[list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="A variable.")] = None,
     provider: Provider = None,
     account: Account = DEFAULT,
+    fallback: Fallback = None,
     key: Key = None,
     at: At = None,
     wait: Wait = False,
@@ -76,8 +79,8 @@ def template(
 ) -> None:
     """A template of the provider."""
     content = {"name": name, "language": language, "variables": _variables(var or [])}
-    given = {"to": to, "template": content, "provider": provider, "account": account, "not_before": at}
-    _run(given, key, wait, json, dry_run, yes)
+    given = {"to": to, "template": content, "provider": provider, "account": account, "fallback": _named(fallback)}
+    _run(given | {"not_before": at}, key, wait, json, dry_run, yes)
 
 
 @app.command()
@@ -89,6 +92,7 @@ def media(
     filename: Annotated[str | None, Text("--filename", help="Of a document.")] = None,
     provider: Provider = None,
     account: Account = DEFAULT,
+    fallback: Fallback = None,
     key: Key = None,
     at: At = None,
     wait: Wait = False,
@@ -98,11 +102,15 @@ def media(
 ) -> None:
     """A file that the provider fetches at an address."""
     content = {"url": url, "type": type, "caption": caption, "filename": filename}
-    given = {"to": to, "media": content, "provider": provider, "account": account, "not_before": at}
-    _run(given, key, wait, json, dry_run, yes)
+    given = {"to": to, "media": content, "provider": provider, "account": account, "fallback": _named(fallback)}
+    _run(given | {"not_before": at}, key, wait, json, dry_run, yes)
 
 
 app.command()(automatic)
+
+
+def _named(given: str | None) -> list[str] | None:
+    return None if given is None else [name for part in given.split(",") if (name := part.strip())]
 
 
 def _variables(given: list[str]) -> dict[str, str]:
@@ -127,9 +135,7 @@ async def _send(
     settings: Settings, message: MessageIn, key: str | None, wait: bool, json: bool, dry_run: bool, yes: bool
 ) -> None:
     async with opened(settings) as (_, pool):
-        known = await known_for(pool, settings, message.provider, message.account, message.template_name)
-        accounts = await credentials.names(pool)
-        provider = sending.check(settings, message, utc_now(), known=known, accounts=accounts).provider
+        provider = (await sending.planned(pool, settings, message, utc_now())).provider
         if dry_run:
             say(f"would be sent by {provider}")
             return

@@ -5,7 +5,8 @@
 
 The claim turns the row from `queued` into `sending` in a transaction of its own, before the first byte of the call.
 What is found `sending` later was claimed by a call whose end nobody has recorded: it is uncertain, and never sent again
-by itself. A call that was refused before anything happened gives its claim back.
+by itself. A call that was refused before anything happened gives its claim back. Before any claim the message may move
+along its route, where its account is down or gone (`moving.py`); so the row says by which account it goes.
 
     template.changed    what a provider tells of a template is kept
 
@@ -21,6 +22,8 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
+import orjson
+
 from adapters.ports import LONGEST_FILE_S
 from adapters.postgres import deliveries, holds, messages, opt_outs, templates, windows
 from adapters.postgres.deliveries import Sent
@@ -31,15 +34,19 @@ from adapters.postgres.pool import Connection
 from adapters.postgres.windows import Written
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
-from daemon.messages.content import parted
+from daemon.messages.content import from_json, kind_of, parted
 from daemon.messages.holding import held_back, in_lane, scope, stopped
+from daemon.messages.moving import moved_at_once, onward
 from daemon.messages.preferences import told_preference, wants
 from daemon.messages.requests import CAMPAIGNS, Requested, requested
 from daemon.messages.rules import HEARD_BY, why_not
+from daemon.messages.senders import NoAccount
 from daemon.messages.template_news import told_of
 from daemon.messages.wiring import CHANNELS, MESSAGES, MessageDeps
 from schemas.envelope import Event
 from schemas.errors import (
+    ChannelClosed,
+    ChannelDown,
     FerrymanError,
     NotSent,
     OutsideWindow,
@@ -61,7 +68,7 @@ LONGEST_HOLD_S: Final = 600.0
 
 
 class _NotQueued(NotSent):
-    """The message was canceled, or another call has claimed it."""
+    """The message was canceled or moved, or another call has claimed it."""
 
 
 async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
@@ -71,9 +78,7 @@ async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
         return _received(event)
     if event.type == "template.changed":
         return Done(rows=(told_of(event),))
-    message = requested(event)
-    heard_by = ",".join(HEARD_BY.get(message.provider, ()))
-    state = await deps.state(Asked(message.id, line(message.to.e164), heard_by))
+    message, state = await _by_its_row(requested(event), deps)
     if state.status is None:
         return Done(skipped="unknown message")
     if state.status == "sending":
@@ -88,7 +93,43 @@ async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
     if state.stopped_until is not None and (text := _instead(message, state, turn)) is not None:
         message, state = text, replace(state, stopped_until=None)
     held = await held_back(event, deps, turn, message, state)
-    return await _send(event, deps, turn, message, state) if held is None else held
+    return await _send_or_move(event, deps, turn, message, state) if held is None else held
+
+
+async def _by_its_row(message: Requested, deps: MessageDeps) -> tuple[Requested, MessageState]:
+    """The message as its row has it: by another account than its event says, where it was moved."""
+    state = await _state(message, deps)
+    if state.status is None or (state.provider, state.account) == (message.provider, message.account):
+        return message, state
+    assert state.provider is not None
+    assert state.account is not None
+    message = replace(message, provider=state.provider, account=state.account)
+    if state.content is not None:
+        message = replace(message, content=from_json(kind_of(message.content), orjson.loads(state.content)))
+    return message, await _state(message, deps)  # the window is that of its provider's number
+
+
+async def _state(message: Requested, deps: MessageDeps) -> MessageState:
+    heard_by = ",".join(HEARD_BY.get(message.provider, ()))
+    return await deps.state(Asked(message.id, line(message.to.e164), heard_by))
+
+
+async def _send_or_move(
+    event: Event, deps: MessageDeps, turn: Turn, message: Requested, state: MessageState
+) -> Outcome:
+    """Send the message; or move it along its route where its account is down or gone, and begin anew by the row."""
+    if await moved_at_once(deps, turn, message, state):
+        return Later(turn.now)
+    try:
+        return await _send(event, deps, turn, message, state)
+    except (ChannelClosed, ChannelDown, NoAccount) as error:
+        way = await onward(deps, turn, message, state, str(error))
+        if way.moved:
+            return Later(turn.now)
+        if isinstance(error, NoAccount):
+            return _failed(event, turn, message, error.full_text, error.code)
+        error.instead = way.instead
+        raise
 
 
 def _instead(message: Requested, state: MessageState, turn: Turn) -> Requested | None:
@@ -109,7 +150,7 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
 
     async def claim() -> None:
         nonlocal attempt
-        attempt = await deps.claim(message.id)
+        attempt = await deps.claim(message.id, (message.provider, message.account))
         if attempt is None:
             raise _NotQueued("the message is not queued any more")
 
@@ -118,8 +159,10 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
     try:
         taken = await sender.send(outbound, claim)
     except _NotQueued:
-        return Done(skipped="not queued any more")
-    except Uncertain:
+        now = await _state(message, deps)
+        moved = now.status == "queued" and (now.provider, now.account) != (message.provider, message.account)
+        return Later(turn.now) if moved else Done(skipped="not queued any more")
+    except (Uncertain, NoAccount):
         raise
     except OutsideWindow as error:
         return Done(rows=(_skip(message.id, turn, str(error)),), skipped="not allowed")

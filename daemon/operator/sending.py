@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import orjson
 
+from adapters.channel import channel_of, parted
 from adapters.postgres import credentials, messages, templates
 from adapters.postgres.bus import outbox
 from adapters.postgres.messages import Request
@@ -37,6 +38,10 @@ _LATEST: Final = datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1)
 
 class NotSendable(Unusable):
     """The message cannot be sent as it is: the text says why, and what to do."""
+
+
+class NotCarried(NotSendable):
+    """The provider has no such account, or does not carry what the message says: another one may."""
 
 
 class UnknownTemplate(NotSendable):
@@ -81,8 +86,7 @@ async def send(
     if key is not None and (kept := await messages.key_of(pool, key)) is not None:
         return _again(kept, digest)
     try:
-        known = await known_for(pool, settings, given.provider, given.account, given.template_name)
-        request = check(settings, given, now, purpose, known=known, accounts=await credentials.names(pool))
+        request = await planned(pool, settings, given, now, purpose)
     except UnknownTemplate:  # it may be a new one
         await templates.want(pool, given.provider or settings.messages_default_provider, [given.account])
         raise
@@ -113,6 +117,35 @@ def _again(kept: messages.Kept, digest: bytes) -> Queued:
     return Queued(kept.message_id)
 
 
+async def planned(pool: Pool, settings: Settings, given: MessageIn, now: datetime, purpose: str = "") -> Request:
+    """The message as it would be stored: by the account that it asks for or, where that cannot carry it, by the first
+    one of its route that can. Raises: NotSendable, as the account that it asks for does."""
+    stored, route = await credentials.names(pool), route_of(settings, given)
+    refusal: NotSendable | None = None
+    for provider, account in route:
+        known = await known_for(pool, settings, provider, account, given.template_name)
+        by_it = given.model_copy(update={"provider": provider, "account": account})
+        try:
+            request = check(settings, by_it, now, purpose, known=known, accounts=stored)
+        except NotSendable as exc:
+            refusal = refusal or exc
+            if not isinstance(refusal, NotCarried):
+                break
+        else:
+            names = [channel_of(*one) for one in route]
+            return replace(request, route=tuple(names) if len(names) > 1 else ())
+    assert refusal is not None
+    raise refusal
+
+
+def route_of(settings: Settings, given: MessageIn) -> list[tuple[str, str]]:
+    """(provider, account) of those that the message may go by, the one that it asks for first."""
+    chosen = given.provider or settings.messages_default_provider, given.account
+    usual = settings.messages_fallback_providers if given.provider is None else ()
+    behind = usual if given.fallback is None else given.fallback
+    return list(dict.fromkeys([chosen, *map(parted, behind)]))
+
+
 def check(
     settings: Settings,
     given: MessageIn,
@@ -134,7 +167,7 @@ def check(
     require_account(settings, provider, given.account, accounts)
     content, category = _fitted(given.content(), known)
     if (refusal := SENDERS[provider]().refusal(content)) is not None:
-        raise NotSendable(refusal)
+        raise NotCarried(refusal)
     id = uuid4()
     return Request(
         id=id,
@@ -164,17 +197,17 @@ def _fitted(content: Content, known: Known | None) -> tuple[Content, str | None]
 
 
 def require_account(settings: Settings, provider: str, account: str, stored: Collection[tuple[str, str]]) -> None:
-    """Raises: NotSendable where there is no *account* of *provider*: neither in *stored* nor, as `default`, in the
+    """Raises: NotCarried where there is no *account* of *provider*: neither in *stored* nor, as `default`, in the
     settings."""
     missing = lacking(settings, provider)
     if (provider, account) in stored and LIVE not in missing:
         return
     if missing and (account == DEFAULT or LIVE in missing):
         how = "" if LIVE in missing else f", or store it: `ferryman credentials set {provider}`"
-        raise NotSendable(f"provider {provider} is not configured: set {', '.join(missing)}{how}")
+        raise NotCarried(f"provider {provider} is not configured: set {', '.join(missing)}{how}")
     if account != DEFAULT:
         there = {name for of, name in stored if of == provider} | (set() if missing else {DEFAULT})
-        raise NotSendable(
+        raise NotCarried(
             f"account: there is none of that name; of {provider} there are: {', '.join(sorted(there)) or 'none'}"
         )
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.api.moments import Moment
+from schemas.credentials import NAMED
 from schemas.messages import Choice, Choices, Content, Media, MediaType, Template, Text
 
 Provider = Literal["meta", "twilio", "whapi", "cgb", "chatwoot"]
@@ -15,6 +16,7 @@ KINDS: Final = ("text", "template", "media", "choices")
 
 _Short = Annotated[str, Field(min_length=1, max_length=512)]
 _Name = Annotated[str, Field(min_length=1, max_length=100)]
+_Account = Annotated[str, Field(pattern=f"^{NAMED.pattern}$", max_length=80)]
 _Value = Annotated[str, Field(max_length=2000)]
 
 
@@ -57,8 +59,10 @@ class ChoicesIn(_In):
 
 class MessageIn(_In):
     """One message: exactly one of *text*, *template*, *media* and *choices*. *to*: a phone in any notation, with its
-    country code. *account*: which credentials of the provider. *not_before*: when to send it, not earlier. *category*:
-    what it is for; that of a template goes before it, where the template is known."""
+    country code. *account*: which credentials of the provider. *fallback*: PROVIDER or PROVIDER/ACCOUNT, in order, by
+    which it may go where the provider is down before anything was attempted; else those of the settings, where it names
+    no provider. *not_before*: when to send it, not earlier. *category*: what it is for; that of a template goes before
+    it, where the template is known."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -77,6 +81,7 @@ class MessageIn(_In):
     to: Annotated[str, Field(min_length=1, max_length=60)]
     provider: Provider | None = None
     account: Annotated[str, Field(min_length=1, max_length=60)] = "default"
+    fallback: Annotated[list[_Account], Field(max_length=10)] | None = None
     text: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     template: TemplateIn | None = None
     media: MediaIn | None = None

@@ -21,7 +21,7 @@ CAMPAIGN = (
     ),
     *("account", "rate", "category", "consent", "quiet", "ends"),
 )
-SENDING = ("provider", "account", "key", "at")
+SENDING = ("provider", "account", "fallback", "key", "at")
 LETTERS = ("worker", "class", "text")
 FORMS = [
     ["events", "show", "*"],

@@ -87,7 +87,7 @@ async def test_what_is_parked_waits_for_its_provider_oldest_first(lanes: Lanes) 
         lanes.park(held, "test")
     assert lanes.parked == {"test": 4}
     assert await handed_out(lanes) is None
-    lanes.unpark("test", 1)
+    lanes.unpark("test", count=1)
     assert await handed_out(lanes) is entries[0]
     assert await handed_out(lanes) is None
     lanes.unpark("test")

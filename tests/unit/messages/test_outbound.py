@@ -103,18 +103,30 @@ class World:
             unclaim=self._unclaim,
             pairs={"meta": self.pair},
             uncorrelated=self._uncorrelated,
+            accounts=None,  # it has no route
         )
         self.deps = cast(MessageDeps, stand_in)
 
     async def _state(self, asked: Asked) -> MessageState:
         assert (asked.id, asked.line) == (self.id, PHONE)
-        return MessageState(self.status, self.attempts, "Noa", self.written_at, False, *(self.stop or (None, None)))
+        until, why = self.stop or (None, None)
+        return MessageState(
+            self.status,
+            self.attempts,
+            "Noa",
+            self.written_at,
+            stopped_until=until,
+            stopped_why=why,
+            provider=self.provider,
+            account="default",
+        )
 
     async def _uncorrelated(self, id: UUID, phone: str) -> bool:
         assert (id, phone) == (self.id, PHONE)
         return self.uncorrelated
 
-    async def _claim(self, id: UUID) -> int | None:
+    async def _claim(self, id: UUID, by: tuple[str, str]) -> int | None:
+        assert by == (self.provider, "default")
         if self.status != "queued":
             return None
         self.status = "sending"
@@ -265,8 +277,8 @@ async def test_a_refusal_is_the_end_with_its_reason() -> None:
 async def test_a_message_that_was_canceled_while_it_was_looked_up_is_not_sent() -> None:
     world = World()
 
-    async def canceled(id: UUID) -> None:
-        return None
+    async def canceled(id: UUID, by: tuple[str, str]) -> None:
+        world.status = "canceled"
 
     world.deps.claim = canceled  # type: ignore[misc]
     done = await world.run()
