@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from uuid import UUID
 
+import orjson
 import pytest
-from pydantic import SecretStr
 
 from adapters.postgres import messages
 from adapters.postgres.pool import Pool
@@ -46,17 +48,18 @@ class World:
     ) -> None:
         self.db, self.meta, self.twilio = db, meta, twilio
         self._redis_url, self._stack = redis_url, stack
-        self.settings = Settings(
-            meta_graph_url=meta.url,
-            meta_phone_number_id=PHONE_NUMBER_ID,
-            meta_access_token=SecretStr(meta.token),
-            twilio_api_url=twilio.url,
-            twilio_account_sid=ACCOUNT_SID,
-            twilio_auth_token=SecretStr(twilio.token),
-            twilio_whatsapp_number=NUMBER,
-            messages_default_provider="meta",
-            messages_fallback_providers=("twilio",),
-        )
+        self.senders = {
+            "meta_graph_url": meta.url,
+            "meta_phone_number_id": PHONE_NUMBER_ID,
+            "meta_access_token": meta.token,
+            "twilio_api_url": twilio.url,
+            "twilio_account_sid": ACCOUNT_SID,
+            "twilio_auth_token": twilio.token,
+            "twilio_whatsapp_number": NUMBER,
+            "messages_default_provider": "meta",
+            "messages_fallback_providers": "twilio",
+        }
+        self.settings = Settings.model_validate(self.senders)
 
     async def process(self) -> MessageWorker:
         return await self._stack.enter_async_context(message_worker(self._redis_url, self.db, self.settings))
@@ -180,6 +183,31 @@ async def test_an_account_that_has_gone_is_replaced_and_one_without_a_route_fail
         await process.bus.append(events)
         await until(process.settled)
     assert await world.rows() == {("twilio", "sent"): 1, ("meta", "failed"): 1}
+
+
+async def test_a_process_that_is_killed_at_the_move_leaves_a_message_that_goes_by_the_new_provider(
+    world: World, redis_url: str, database_url: str
+) -> None:
+    lives, count = 6, 30
+    process = await world.process()
+    await process.bus.append(await world.ask([phone(n) for n in range(count)]))
+    told = {"STORE_REDIS": redis_url, "STORE_POSTGRES": database_url, "SENDERS": orjson.dumps(world.senders).decode()}
+    killed = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.killed_movers", str(lives)),
+        env={**os.environ, **told},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await killed.communicate()
+    assert list(map(int, out.split()[-2:])) == [lives, 0]
+    by_twilio = await world.db.fetchval("SELECT count(*) FROM messages WHERE jsonb_array_length(moves) = 1")
+    assert lives <= by_twilio < count
+    rows = await world.rows()
+    assert rows["meta", "sent"] == count - by_twilio
+    assert rows["twilio", "sent"] + rows["twilio", "uncertain"] == by_twilio, "a later death may come amid its call"
+    meta, twilio = called(world.meta.ledger), called(world.twilio.ledger)
+    assert set((meta + twilio).values()) == {1}
+    assert set(meta) & set(twilio) == set()
+    assert len(twilio) >= rows["twilio", "sent"] > 0
 
 
 async def handled(world: World, deps: MessageDeps, event: Event) -> bool:

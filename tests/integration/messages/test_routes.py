@@ -142,3 +142,5 @@ async def test_how_a_message_would_stand_elsewhere(db: Pool) -> None:
     assert found.opted_out
     await messages.claim(db, id)
     assert await standing() is None
+    await messages.unclaim(db, id, 1, "nothing was sent")
+    assert await standing() is None
