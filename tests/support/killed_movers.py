@@ -38,7 +38,9 @@ def _die_when_moved() -> None:
 
 
 async def _live(*, paused: bool) -> None:
-    settings = Settings(**orjson.loads(os.environ["SENDERS"]), ferryman_max_in_flight=IN_FLIGHT)
+    given = orjson.loads(os.environ["SENDERS"])
+    # no event is at fault: so many deaths would else bury one
+    settings = Settings(**given, ferryman_max_in_flight=IN_FLIGHT, ferryman_poison_deliveries=1000)
     async with (
         connect(os.environ["STORE_POSTGRES"], size=4) as pool,
         message_worker(os.environ["STORE_REDIS"], pool, settings) as worker,

@@ -185,6 +185,7 @@ async def test_an_account_that_has_gone_is_replaced_and_one_without_a_route_fail
     assert await world.rows() == {("twilio", "sent"): 1, ("meta", "failed"): 1}
 
 
+@pytest.mark.slow
 async def test_a_process_that_is_killed_at_the_move_leaves_a_message_that_goes_by_the_new_provider(
     world: World, redis_url: str, database_url: str
 ) -> None:
@@ -203,7 +204,7 @@ async def test_a_process_that_is_killed_at_the_move_leaves_a_message_that_goes_b
     assert lives <= by_twilio < count
     rows = await world.rows()
     assert rows["meta", "sent"] == count - by_twilio
-    assert rows["twilio", "sent"] + rows["twilio", "uncertain"] == by_twilio, "a later death may come amid its call"
+    assert rows["twilio", "sent"] + rows["twilio", "uncertain"] == by_twilio, f"a death amid its call: {rows}"
     meta, twilio = called(world.meta.ledger), called(world.twilio.ledger)
     assert set((meta + twilio).values()) == {1}
     assert set(meta) & set(twilio) == set()

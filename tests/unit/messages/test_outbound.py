@@ -281,8 +281,23 @@ async def test_a_message_that_was_canceled_while_it_was_looked_up_is_not_sent() 
         world.status = "canceled"
 
     world.deps.claim = canceled  # type: ignore[misc]
+    assert await handle(world.event, world.deps, Turn(now=NOW)) == Later(NOW)
     done = await world.run()
-    assert (done.skipped, world.sender.sent) == ("not queued any more", [])
+    assert (done.skipped, world.sender.sent) == ("canceled already", [])
+
+
+async def test_a_message_that_another_process_claims_first_is_not_taken_for_done() -> None:
+    """That one may be cut short, or give its claim back: then nobody else would bring the message."""
+    world = World()
+
+    async def too_late(id: UUID, by: tuple[str, str]) -> int | None:
+        world.status = "sending"
+        return None
+
+    world.deps.claim = too_late  # type: ignore[misc]
+    assert await handle(world.event, world.deps, Turn(now=NOW)) == Later(NOW)
+    with pytest.raises(Uncertain):
+        await world.run()
 
 
 async def test_a_provider_without_an_account_fails_the_message() -> None:
