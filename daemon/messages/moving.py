@@ -73,10 +73,15 @@ async def moved_at_once(deps: MessageDeps, turn: Turn, message: Requested, state
         return False
     way = await onward(deps, turn, message, state, why)
     if way.instead:
-        closed = ChannelClosed(why, channel=here.channel)
-        closed.instead = way.instead
-        raise closed
+        raise closed(why, here.channel, *way.instead)
     return way.moved
+
+
+def closed(why: str, channel: str, *instead: str) -> ChannelClosed:
+    """The message waits for *channel*, or for one of those by which it may go *instead*."""
+    error = ChannelClosed(why, channel=channel)
+    error.instead = instead
+    return error
 
 
 async def onward(deps: MessageDeps, turn: Turn, message: Requested, state: MessageState, why: str) -> Way:

@@ -35,8 +35,8 @@ from adapters.postgres.windows import Written
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
 from daemon.messages.content import from_json, kind_of, parted
-from daemon.messages.holding import held_back, in_lane, scope, stopped
-from daemon.messages.moving import moved_at_once, onward
+from daemon.messages.holding import held_back, held_back_s, in_lane, scope, stopped
+from daemon.messages.moving import closed, moved_at_once, onward
 from daemon.messages.preferences import told_preference, wants
 from daemon.messages.requests import CAMPAIGNS, Requested, requested
 from daemon.messages.rules import HEARD_BY, why_not
@@ -53,7 +53,6 @@ from schemas.errors import (
     PairLimited,
     Permanent,
     TemplateStopped,
-    Transient,
     Uncertain,
 )
 from schemas.identity import key
@@ -90,10 +89,7 @@ async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
     reason = why_not(message.content, message.provider, state.written_at, turn.now, opted_out=state.opted_out)
     if reason is not None:
         return Done(rows=(_skip(message.id, turn, reason),), skipped="not allowed")
-    if state.stopped_until is not None and (text := _instead(message, state, turn)) is not None:
-        message, state = text, replace(state, stopped_until=None)
-    held = await held_back(event, deps, turn, message, state)
-    return await _send_or_move(event, deps, turn, message, state) if held is None else held
+    return await _send_or_move(event, deps, turn, message, state)
 
 
 async def _by_its_row(message: Requested, deps: MessageDeps) -> tuple[Requested, MessageState]:
@@ -121,15 +117,27 @@ async def _send_or_move(
     if await moved_at_once(deps, turn, message, state):
         return Later(turn.now)
     try:
-        return await _send(event, deps, turn, message, state)
+        return await _send_or_hold(event, deps, turn, message, state)
     except (ChannelClosed, ChannelDown, NoAccount) as error:
         way = await onward(deps, turn, message, state, str(error))
         if way.moved:
             return Later(turn.now)
-        if isinstance(error, NoAccount):
-            return _failed(event, turn, message, error.full_text, error.code)
-        error.instead = way.instead
-        raise
+        if not isinstance(error, NoAccount):
+            error.instead = way.instead
+            raise
+        if way.instead:
+            raise closed(str(error), *way.instead) from None
+        return _failed(event, turn, message, error.full_text, error.code)
+
+
+async def _send_or_hold(
+    event: Event, deps: MessageDeps, turn: Turn, message: Requested, state: MessageState
+) -> Outcome:
+    """Send the message, or its fallback text where its template is stopped; or let it wait."""
+    if state.stopped_until is not None and (text := _instead(message, state, turn)) is not None:
+        message, state = text, replace(state, stopped_until=None)
+    held = await held_back(event, deps, turn, message, state)
+    return await _send(event, deps, turn, message, state) if held is None else held
 
 
 def _instead(message: Requested, state: MessageState, turn: Turn) -> Requested | None:
@@ -189,13 +197,6 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
         rows.append(Sent(message.id, message.provider, taken.provider_id))
     fact = _fact(message, provider_message_id=taken.provider_id)
     return Done(rows=tuple(rows), emit=(event.emit("message.sent", 0, fact, time=turn.now),))
-
-
-def held_back_s(error: FerrymanError) -> float | None:
-    """For how many seconds the provider takes no message to this one person, while it goes on to take those to others;
-    None: *error* says no such thing."""
-    ours = isinstance(error, Transient) and error.answered and not error.limited
-    return error.retry_after_s if ours and isinstance(error, Transient) else None
 
 
 def _skip(id: UUID, turn: Turn, reason: str) -> Ended:

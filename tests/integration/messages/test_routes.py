@@ -33,7 +33,7 @@ SETTINGS: Final = Settings(
     twilio_whatsapp_number=NUMBER,
     whapi_token=SecretStr("w" * 20),
     messages_default_provider="meta",
-    messages_fallback_providers=("twilio", "whapi", "meta"),
+    messages_fallback_providers=("Twilio", "whapi", "meta"),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -105,6 +105,7 @@ class World:
         self.route, self.status, self.attempts = route, "queued", 0
         self.by = Account("meta", "default")
         self.content: str | None = None
+        self.stopped_until: datetime | None = None
         self.category: str | None = None
         self.moves: list[tuple[str, str, str]] = []
         self.counted: list[tuple[str, str]] = []
@@ -139,6 +140,8 @@ class World:
             NOW if heard else None,
             provider=self.by.provider,
             account=self.by.account,
+            stopped_until=self.stopped_until if self.by.provider == "meta" else None,
+            stopped_why="it is paused",
             route=self.route,
             content=self.content,
         )
@@ -281,6 +284,16 @@ async def test_a_message_without_a_further_account_is_not_looked_at(route: tuple
     assert (world.moves, gone.moves) == ([], [])
 
 
+async def test_where_its_account_has_gone_and_the_others_are_down_it_waits_for_those() -> None:
+    world = World(meta=Provider(there=False), twilio=Provider(shut="paused"), whapi=Provider(shut="away"))
+    with pytest.raises(ChannelClosed) as caught:
+        await world.run()
+    assert (caught.value.channel, caught.value.instead) == ("twilio", ("whapi",))
+    world.providers["whapi"].shut = ""
+    await world.run()
+    assert world.sent_by == ["whapi"]
+
+
 async def test_after_a_death_at_the_move_the_row_says_by_which_it_goes() -> None:
     world = World(meta=Provider(shut=DOWN))
     outcome = await handle(world.event, world.deps, Turn(now=NOW))
@@ -362,6 +375,14 @@ async def test_the_templates_of_twilio_have_names_of_their_own() -> None:
     world = World(SID, ("meta", "twilio"), meta=Provider(shut=DOWN))
     await world.run()
     assert world.sent_by == ["twilio"]
+
+
+async def test_a_template_that_is_stopped_and_has_a_text_moves_whole() -> None:
+    given = replace(SID, variables={"1": "Noa", "fallback_message": "hello"})
+    world = World(given, ("meta", "twilio"), meta=Provider(early=closed()))
+    world.stopped_until = NOW + timedelta(minutes=3)
+    await world.run()
+    assert [one.content for one in world.providers["twilio"].sent] == [SID]
 
 
 def test_an_account_is_named_as_its_channel_is() -> None:
