@@ -37,6 +37,9 @@ DOWN_PROBE_S: Final = 30.0
 LOOKS_FIRST: Final = 12
 """Of so many probes in a row all but the last may begin with a look, in case it is the look that is not answered."""
 
+UNPROBED_S: Final = 10.0
+"""A probe that is overdue for so long is made by nobody who waits: nobody does."""
+
 Word: TypeAlias = Literal["up", "unused", "asked", "away", "refused", "paused"]
 """Calls go through; none has been made yet; the system has asked us to wait; it does not answer as it should; the
 account is at fault; an operator has stopped all calls."""
@@ -137,6 +140,12 @@ class Breaker:
     def may_probe(self) -> bool:
         """Whether one call may now find out if the system is back."""
         return not self._probing and self._clock() >= self._next_probe
+
+    @property
+    def shut(self) -> bool:
+        """Whether a call that could go elsewhere had better. While calls wait for the system they find out when it is
+        back; where none do, nobody would, and the breaker is not shut for the call that asks."""
+        return self._open and (self._probing or self._clock() < self._next_probe + UNPROBED_S)
 
     def probe_now(self) -> None:
         """Let the next call find out whether the system is back, without a wait."""
@@ -279,6 +288,12 @@ class Channel:
         """Why calls are stopped, in a few words; "" where they are not."""
         state = self.state
         return reason(self.name, state.word, state.error)
+
+    @property
+    def shut(self) -> bool:
+        """Whether what may go by another channel as well had better: an operator has paused this one, or it is down as
+        far as is known."""
+        return self.paused or any(breaker.shut for breaker in self._breakers.values())
 
     @property
     def may_probe(self) -> bool:

@@ -125,6 +125,9 @@ SECRETS: Final[Mapping[str, type[_Secret]]] = {
 }
 """Provider -> what an account of it needs."""
 
+NAMED: Final = re.compile(rf"(?:{'|'.join(SECRETS)})(?:/{ACCOUNT.pattern})?")
+"""How an account is named with its provider: PROVIDER where it is `default`, or PROVIDER/ACCOUNT."""
+
 _ALSO: Final = {("twilio", "phone_number"): "whatsapp_number"}
 """(provider, name) -> the field that is meant by it."""
 

@@ -51,6 +51,9 @@ class FerrymanError(Exception):
     """Our own short name for it (`http-500`, `no-connection`), else the name of its class: for logs, and for what a
     process reports of itself. It holds nothing that the other side wrote but numbers that HTTP or we have a list of."""
 
+    instead: tuple[str, ...] = ()
+    """Channels by which the event may go in the place of *channel*: it is looked at again when one of them is open."""
+
     answered: bool = False
     """The other side is known to answer all the same: the event is at fault, so no breaker counts this error."""
 

@@ -19,8 +19,8 @@ _RANK: Final = "array_position(ARRAY[{ranks}], {{}})".format(ranks=", ".join(f"'
 
 _REQUEST: Final = """
 INSERT INTO messages (id, direction, status, provider, account, phone, kind, content, purpose, not_before, event_id,
-                      category, released_at, created_at)
-VALUES ($1, 'out', 'queued', $2, $3, $4, $5, $6::jsonb, $7, $8, $9, $10,
+                      category, route, released_at, created_at)
+VALUES ($1, 'out', 'queued', $2, $3, $4, $5, $6::jsonb, $7, $8, $9, $10, $11,
         CASE WHEN $8::timestamptz IS NULL THEN now() END, clock_timestamp())
 """
 _KEEP_KEY: Final = """
@@ -30,7 +30,7 @@ _KEY: Final = "SELECT digest, message_id FROM idempotency_keys WHERE key = $1"
 
 _STATES: Final = """
 SELECT m.id, m.status, m.attempts, COALESCE(c.name, r.name), w.written_at, COALESCE(o.opted_out, false), s.until,
-       s.error, m.category
+       s.error, m.category, m.provider, m.account, m.route, CASE WHEN m.moves IS NOT NULL THEN m.content::text END
 FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS given (id, line, systems, place)
 LEFT JOIN LATERAL (SELECT * FROM messages WHERE id = given.id LIMIT 1) m ON true
 LEFT JOIN LATERAL (
@@ -55,7 +55,7 @@ ORDER BY given.place
 """
 _CLAIM: Final = """
 UPDATE messages SET status = 'sending', attempts = attempts + 1, claimed_at = now(), error = NULL, updated_at = now()
-WHERE id = $1 AND status = 'queued' RETURNING attempts
+WHERE id = $1 AND status = 'queued' AND ($2::text IS NULL OR (provider, account) = ($2, $3)) RETURNING attempts
 """
 _UNCLAIM: Final = """
 UPDATE messages SET status = 'queued', error = $3, updated_at = now()
@@ -130,7 +130,7 @@ WHERE event_id = $1 AND status IN ('queued', 'sending')
 class Request:
     """A message that somebody has asked for. *content*: as JSON, by the name of its *kind*. *event_id*: of the event
     that brings it to its worker. *purpose*: who asked. *category*: what it is for, as WhatsApp sorts templates, where
-    that is known."""
+    that is known. *route*: the channels that it may go by, in order; empty: only that of its account."""
 
     id: UUID
     provider: str
@@ -142,6 +142,7 @@ class Request:
     event_id: str
     not_before: datetime | None = None
     category: str | None = None
+    route: tuple[str, ...] = ()
 
 
 class Kept(NamedTuple):
@@ -163,7 +164,8 @@ class Asked(NamedTuple):
 class MessageState:
     """How a message stands; *status* None: there is none. *name*: of its person. *written_at*: when the person has
     written last. *opted_out*: whether they want no messages of its *category*. *stopped_until*: so long its template is
-    stopped, and *stopped_why*."""
+    stopped, and *stopped_why*. *provider*, *account*: by which it goes. *route*: the channels that it may go by, None
+    or in order. *content*: what it says, as JSON text, where it was moved along its route."""
 
     status: str | None
     attempts: int
@@ -173,6 +175,10 @@ class MessageState:
     stopped_until: datetime | None = None
     stopped_why: str | None = None
     category: str | None = None
+    provider: str | None = None
+    account: str | None = None
+    route: Sequence[str] | None = None
+    content: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -199,7 +205,7 @@ async def request(conn: Connection, message: Request) -> None:
     m = message
     content, time = json_text(m.content), m.not_before
     given = (m.id, m.provider, m.account, m.phone, m.kind, content, m.purpose, time, m.event_id, m.category)
-    await conn.execute(_REQUEST, *given)
+    await conn.execute(_REQUEST, *given, list(m.route) or None)
 
 
 async def release(conn: Connection, limit: int) -> list[Request]:
@@ -245,10 +251,10 @@ async def states(conn: Connection | Pool, asked: Sequence[Asked]) -> list[Messag
     return [MessageState(status, attempts or 0, *rest) for _, status, attempts, *rest in rows]
 
 
-async def claim(pool: Pool, id: UUID) -> int | None:
-    """Mark a queued message as being sent, before its call goes out; returns which attempt it is. None: it is not
-    queued any more."""
-    attempt: int | None = await pool.fetchval(_CLAIM, id)
+async def claim(pool: Pool, id: UUID, by: tuple[str, str] | None = None) -> int | None:
+    """Mark a queued message as being sent, before its call goes out; returns which attempt it is. *by*: the provider
+    and the account that are to be called. None: it is not queued any more, or goes by another account by now."""
+    attempt: int | None = await pool.fetchval(_CLAIM, id, *(by or (None, None)))
     return attempt
 
 

@@ -324,7 +324,7 @@ class Consumer:
             self.lanes.stand_in_line(entry, verdict.ticket)
         else:
             entry.step, entry.memo = "", None
-            self.lanes.park(entry, verdict.channel)
+            self.lanes.park(entry, verdict.channel, *verdict.instead)
 
     def _fail(self, entry: Entry, verdict: Retry) -> None:
         """Note that a call of the handler has failed, and begin again at the handler's first step."""
@@ -362,9 +362,9 @@ class Consumer:
         """While a channel is away let one of the lanes that wait for it find out; when it is back, all of them."""
         while True:
             await asyncio.sleep(PROBE_LOOK_S)
-            for name in self.lanes.parked:
-                channel = self._shared.channels[name]
-                if channel.closed:
-                    self.lanes.unpark(name)
-                elif channel.may_probe:
-                    self.lanes.unpark(name, 1)
+            for names in self.lanes.awaited:
+                channel, *instead = (self._shared.channels[name] for name in names)
+                if channel.closed or any(one.closed for one in instead):
+                    self.lanes.unpark(*names)
+                elif channel.may_probe or not all(one.shut for one in instead):
+                    self.lanes.unpark(*names, count=1)

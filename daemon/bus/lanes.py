@@ -65,7 +65,7 @@ class Lanes:
         self._entries: dict[EntryRef, Entry] = {}
         self._events: dict[InboxKey, Entry] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._parked: dict[str, deque[Entry]] = {}
+        self._parked: dict[tuple[str, ...], deque[Entry]] = {}
         self.left = Left()
         self.changed = asyncio.Event()
         self.wanted = asyncio.Event()
@@ -184,24 +184,32 @@ class Lanes:
             return
         ticket.called.add_done_callback(lambda called: None if called.cancelled() else self._ready.put_nowait(entry))
 
-    def park(self, entry: Entry, channel: str) -> None:
-        """*entry* waits until *channel* is back."""
+    def park(self, entry: Entry, *channels: str) -> None:
+        """*entry* waits until the first of *channels* is back, or one of the others, by which it may go instead."""
         entry.active = False
         if self._has(entry):
-            self._parked.setdefault(channel, deque()).append(entry)
+            self._parked.setdefault(channels, deque()).append(entry)
+
+    @property
+    def awaited(self) -> Sequence[tuple[str, ...]]:
+        """The channels for which lanes are parked together."""
+        return list(self._parked)
 
     @property
     def parked(self) -> Mapping[str, int]:
         """Channel -> how many lanes wait for it."""
-        return {channel: len(waiting) for channel, waiting in self._parked.items()}
+        counts: Counter[str] = Counter()
+        for channels, waiting in self._parked.items():
+            counts[channels[0]] += len(waiting)
+        return counts
 
-    def unpark(self, channel: str, count: int | None = None) -> None:
-        """Let *count* lanes parked for *channel* go, oldest first (all when None)."""
-        waiting = self._parked.get(channel, deque())
+    def unpark(self, *channels: str, count: int | None = None) -> None:
+        """Let *count* lanes parked for *channels* go, oldest first (all when None)."""
+        waiting = self._parked.get(channels, deque())
         for _ in range(len(waiting) if count is None else min(count, len(waiting))):
             self._ready.put_nowait(waiting.popleft())
         if not waiting:
-            self._parked.pop(channel, None)
+            self._parked.pop(channels, None)
 
     def drop(self, partitions: Iterable[int]) -> int:
         """Forget the entries of *partitions*, which another process owns now. Returns how many entries they were."""
@@ -241,11 +249,11 @@ class Lanes:
         for ref in copies:
             if (copy := self._entries.pop(ref, None)) is not None:
                 self.add(copy)  # its own partition is still held here, so no other process would handle it
-        for channel, waiting in list(self._parked.items()):
+        for channels, waiting in list(self._parked.items()):
             left = deque(entry for entry in waiting if self._has(entry))
-            self._parked[channel] = left
+            self._parked[channels] = left
             if not left:
-                del self._parked[channel]
+                del self._parked[channels]
         self.changed.set()
         return len(dropped)
 

@@ -70,10 +70,11 @@ class Retry(NamedTuple):
 
 
 class Park(NamedTuple):
-    """Record *rows*, then wait until *channel* is back; costs nothing."""
+    """Record *rows*, then wait until *channel* is back, or one of those that may go *instead*; costs nothing."""
 
     channel: str
     rows: tuple[Row, ...] = ()
+    instead: tuple[str, ...] = ()
 
 
 class StandInLine(NamedTuple):
@@ -129,7 +130,7 @@ def decide(
             return Wait(result.at, result.rows, result.step, result.memo)
         case ChannelClosed() | ChannelDown():
             assert result.channel is not None
-            return Park(result.channel)
+            return Park(result.channel, instead=result.instead)
         case NoPlace():
             return StandInLine(result.ticket, str(result) if result.ticket.paused else "")
         case LeaseLost():

@@ -61,6 +61,9 @@ NAMES: Final = {
 To = Annotated[str, typer.Argument(metavar="PHONE", help="With + and the country code.")]
 Provider = Annotated[str | None, Text("--provider", help="cgb, chatwoot, meta, twilio, whapi; else the default one.")]
 Account = Annotated[str, Text("--account", help="Of the provider: which credentials.")]
+Fallback = Annotated[
+    str | None, Text("--fallback", help="As twilio,whapi: by which it goes where the provider is down.")
+]
 Key = Annotated[str | None, Text("--key", help="The same key again sends nothing more.")]
 At = Annotated[datetime | None, Ahead("--at", help="Not before this time.")]
 Wait = Annotated[
@@ -74,6 +77,7 @@ def text(
     body: Annotated[str, typer.Argument(metavar="TEXT")],
     provider: Provider = None,
     account: Account = DEFAULT,
+    fallback: Fallback = None,
     key: Key = None,
     at: At = None,
     split: Annotated[bool, typer.Option("--split", help="As several messages, where it is too long for one.")] = False,
@@ -83,8 +87,8 @@ def text(
     yes: Yes = False,
 ) -> None:
     """Free text: only to a person who has written within 24 hours."""
-    given = {"to": to, "text": body, "provider": provider, "account": account, "not_before": at, "split": split}
-    _run(given, key, wait, json, dry_run, yes)
+    given = {"to": to, "text": body, "provider": provider, "account": account, "fallback": _named(fallback)}
+    _run(given | {"not_before": at, "split": split}, key, wait, json, dry_run, yes)
 
 
 @app.command()
@@ -95,6 +99,7 @@ def template(
     var: Annotated[list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="A variable.")] = None,
     provider: Provider = None,
     account: Account = DEFAULT,
+    fallback: Fallback = None,
     key: Key = None,
     at: At = None,
     wait: Wait = False,
@@ -104,8 +109,8 @@ def template(
 ) -> None:
     """A template of the provider."""
     content = {"name": name, "language": language, "variables": _variables(var or [])}
-    given = {"to": to, "template": content, "provider": provider, "account": account, "not_before": at}
-    _run(given, key, wait, json, dry_run, yes)
+    given = {"to": to, "template": content, "provider": provider, "account": account, "fallback": _named(fallback)}
+    _run(given | {"not_before": at}, key, wait, json, dry_run, yes)
 
 
 @app.command()
@@ -117,6 +122,7 @@ def media(
     filename: Annotated[str | None, Text("--filename", help="Of a document.")] = None,
     provider: Provider = None,
     account: Account = DEFAULT,
+    fallback: Fallback = None,
     key: Key = None,
     at: At = None,
     wait: Wait = False,
@@ -126,8 +132,8 @@ def media(
 ) -> None:
     """A file at an address."""
     content = {"url": url, "type": type, "caption": caption, "filename": filename}
-    given = {"to": to, "media": content, "provider": provider, "account": account, "not_before": at}
-    _run(given, key, wait, json, dry_run, yes)
+    given = {"to": to, "media": content, "provider": provider, "account": account, "fallback": _named(fallback)}
+    _run(given | {"not_before": at}, key, wait, json, dry_run, yes)
 
 
 @app.command()
@@ -140,6 +146,7 @@ def choices(
     ],
     provider: Provider = None,
     account: Account = DEFAULT,
+    fallback: Fallback = None,
     key: Key = None,
     at: At = None,
     wait: Wait = False,
@@ -150,8 +157,8 @@ def choices(
     """Free text with buttons, or with a list where there are more than three. The answer is the title, or VALUE of
     TITLE=VALUE."""
     content = {"text": body, "items": [_choice(one) for one in choice]}
-    given = {"to": to, "choices": content, "provider": provider, "account": account, "not_before": at}
-    _run(given, key, wait, json, dry_run, yes)
+    given = {"to": to, "choices": content, "provider": provider, "account": account, "fallback": _named(fallback)}
+    _run(given | {"not_before": at}, key, wait, json, dry_run, yes)
 
 
 @app.command()
@@ -181,6 +188,10 @@ app.command()(automatic)
 def _choice(given: str) -> dict[str, str]:
     title, _, value = given.partition("=")
     return {"title": title, "value": value or title}
+
+
+def _named(given: str | None) -> list[str] | None:
+    return None if given is None else [name for part in given.split(",") if (name := part.strip())]
 
 
 def _variables(given: list[str]) -> dict[str, str]:

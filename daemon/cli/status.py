@@ -35,6 +35,8 @@ def _print(found: dict[str, Any]) -> None:
     for name, provider in found["providers"].items():
         _print_provider(name, provider)
     _print_senders(found["senders"])
+    if found["fallback"]:
+        say(f"messages that name no provider go by {', '.join(found['fallback'])} where the default one is down")
     say(f"sources that are served: {', '.join(found['sources']) or 'none'}")
     rows = [[name, *_cells(worker)] for name, worker in found["workers"].items()]
     show_table(("worker", "state", "owned", "lag", "pending", "open", "dead", "oldest (s)"), rows)

@@ -16,7 +16,7 @@ from daemon.bus.outcome import Done, Later, Outcome, Turn
 from daemon.messages.content import parted
 from daemon.messages.requests import Requested
 from schemas.envelope import Event, event_id
-from schemas.errors import FerrymanError
+from schemas.errors import FerrymanError, Transient
 from schemas.messages import Template
 from schemas.phone import line
 
@@ -66,6 +66,13 @@ def stopped(event: Event, turn: Turn, message: Requested, error: FerrymanError) 
     stop = TemplateStop(*account, content.name, content.language or "", error.code, str(error), turn.now, until)
     held = _out_of_lane(event, Held(message.id, until, _again(event), f"waits: {error}"))
     return held._replace(rows=(*held.rows, stop))
+
+
+def held_back_s(error: FerrymanError) -> float | None:
+    """For how many seconds the provider takes no message to this one person, while it goes on to take those to others;
+    None: *error* says no such thing."""
+    ours = isinstance(error, Transient) and error.answered and not error.limited
+    return error.retry_after_s if ours and isinstance(error, Transient) else None
 
 
 def scope(message: Requested) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from daemon.accounts import SCOPES
 from daemon.bus.metrics import OF_ALL
 from daemon.telemetry.declared import Declared
 
@@ -14,6 +15,13 @@ METRICS: Final = (
         "Lists of templates that the clock has read, and how it ended.",
         ("provider", "outcome"),
         values={"outcome": ("done", "failed")},
+    ),
+    Declared(
+        "ferryman_messages_moved_total",
+        "counter",
+        "Messages that went from one provider to the next one of their route, as the first could not take them.",
+        ("provider", "to"),
+        values={"to": tuple(SCOPES)},
     ),
     Declared(
         "ferryman_templates_stopped",

@@ -5,7 +5,8 @@
 
 The claim turns the row from `queued` into `sending` in a transaction of its own, before the first byte of the call.
 What is found `sending` later was claimed by a call whose end nobody has recorded: it is uncertain, and never sent again
-by itself. A call that was refused before anything happened gives its claim back.
+by itself. A call that was refused before anything happened gives its claim back. Before any claim the message may move
+along its route, where its account is down or gone (`moving.py`); so the row says by which account it goes.
 
     template.changed    what a provider tells of a template is kept
 
@@ -21,6 +22,8 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
+import orjson
+
 from adapters.ports import LONGEST_FILE_S
 from adapters.postgres import deliveries, holds, messages, opt_outs, templates, windows
 from adapters.postgres.deliveries import Sent
@@ -31,22 +34,25 @@ from adapters.postgres.pool import Connection
 from adapters.postgres.windows import Written
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
-from daemon.messages.content import parted
-from daemon.messages.holding import held_back, in_lane, scope, stopped
+from daemon.messages.content import from_json, kind_of, parted
+from daemon.messages.holding import held_back, held_back_s, in_lane, scope, stopped
+from daemon.messages.moving import closed, moved_at_once, onward
 from daemon.messages.received import received, with_behind
 from daemon.messages.requests import CAMPAIGNS, Requested, requested
 from daemon.messages.rules import HEARD_BY, why_not
+from daemon.messages.senders import NoAccount
 from daemon.messages.template_news import told_of
 from daemon.messages.wiring import CHANNELS, MESSAGES, MessageDeps
 from schemas.envelope import Event
 from schemas.errors import (
+    ChannelClosed,
+    ChannelDown,
     FerrymanError,
     NotSent,
     OutsideWindow,
     PairLimited,
     Permanent,
     TemplateStopped,
-    Transient,
     Uncertain,
     Unwritten,
 )
@@ -61,7 +67,7 @@ LONGEST_HOLD_S: Final = 600.0
 
 
 class _NotQueued(NotSent):
-    """The message was canceled, or another call has claimed it."""
+    """The message was canceled or moved, or another call has claimed it."""
 
 
 async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
@@ -71,9 +77,7 @@ async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
         return received(event)
     if event.type == "template.changed":
         return Done(rows=(told_of(event),))
-    message = requested(event)
-    heard_by = ",".join(HEARD_BY.get(message.provider, ()))
-    state = await deps.state(Asked(message.id, line(message.to.e164), heard_by))
+    message, state = await _by_its_row(requested(event), deps)
     if state.status is None:
         return Done(skipped="unknown message")
     if state.status == "sending":
@@ -86,6 +90,51 @@ async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
     reason = why_not(message.content, message.provider, state.written_at, turn.now, opted_out=state.opted_out)
     if reason is not None:
         return Done(rows=(_skip(message.id, turn, reason),), skipped="not allowed")
+    return await _send_or_move(event, deps, turn, message, state)
+
+
+async def _by_its_row(message: Requested, deps: MessageDeps) -> tuple[Requested, MessageState]:
+    """The message as its row has it: by another account than its event says, where it was moved."""
+    state = await _state(message, deps)
+    if state.status is None or (state.provider, state.account) == (message.provider, message.account):
+        return message, state
+    assert state.provider is not None
+    assert state.account is not None
+    message = replace(message, provider=state.provider, account=state.account)
+    if state.content is not None:
+        message = replace(message, content=from_json(kind_of(message.content), orjson.loads(state.content)))
+    return message, await _state(message, deps)  # the window is that of its provider's number
+
+
+async def _state(message: Requested, deps: MessageDeps) -> MessageState:
+    heard_by = ",".join(HEARD_BY.get(message.provider, ()))
+    return await deps.state(Asked(message.id, line(message.to.e164), heard_by))
+
+
+async def _send_or_move(
+    event: Event, deps: MessageDeps, turn: Turn, message: Requested, state: MessageState
+) -> Outcome:
+    """Send the message; or move it along its route where its account is down or gone, and begin anew by the row."""
+    if await moved_at_once(deps, turn, message, state):
+        return Later(turn.now)
+    try:
+        return await _send_or_hold(event, deps, turn, message, state)
+    except (ChannelClosed, ChannelDown, NoAccount) as error:
+        way = await onward(deps, turn, message, state, str(error))
+        if way.moved:
+            return Later(turn.now)
+        if not isinstance(error, NoAccount):
+            error.instead = way.instead
+            raise
+        if way.instead:
+            raise closed(str(error), *way.instead) from None
+        return _failed(event, turn, message, error.full_text, error.code)
+
+
+async def _send_or_hold(
+    event: Event, deps: MessageDeps, turn: Turn, message: Requested, state: MessageState
+) -> Outcome:
+    """Send the message, or its fallback text where its template is stopped; or let it wait."""
     if state.stopped_until is not None and (text := _instead(message, state, turn)) is not None:
         message, state = text, replace(state, stopped_until=None)
     held = await held_back(event, deps, turn, message, state)
@@ -110,7 +159,7 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
 
     async def claim() -> None:
         nonlocal attempt
-        attempt = await deps.claim(message.id)
+        attempt = await deps.claim(message.id, (message.provider, message.account))
         if attempt is None:
             raise _NotQueued("the message is not queued any more")
 
@@ -119,8 +168,8 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
     try:
         taken = await sender.send(outbound, claim)
     except _NotQueued:
-        return await _taken_meanwhile(message, deps)
-    except Uncertain:
+        return Later(turn.now)  # by its row, as it is by now
+    except (Uncertain, NoAccount):
         raise
     except OutsideWindow as error:
         return Done(rows=(_skip(message.id, turn, str(error)),), skipped="not allowed")
@@ -149,24 +198,6 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
         rows.append(Sent(message.id, message.provider, taken.provider_id))
     fact = _fact(message, provider_message_id=taken.provider_id)
     return Done(rows=tuple(rows), emit=(event.emit("message.sent", 0, fact, time=turn.now),))
-
-
-async def _taken_meanwhile(message: Requested, deps: MessageDeps) -> Outcome:
-    """What becomes of a message that was queued when it was looked at, and not when it was to be claimed: an operator
-    has taken it back, or a call of a process that is gone has claimed it, whose statement was still under way."""
-    state = await deps.state(Asked(message.id, line(message.to.e164), ""))
-    if state.status == "sending":
-        raise Uncertain(CUT_SHORT)
-    if state.status == "queued":
-        raise Transient("the claim of another call was given back meanwhile")
-    return Done(skipped="unknown message" if state.status is None else f"{state.status} already")
-
-
-def held_back_s(error: FerrymanError) -> float | None:
-    """For how many seconds the provider takes no message to this one person, while it goes on to take those to others;
-    None: *error* says no such thing."""
-    ours = isinstance(error, Transient) and error.answered and not error.limited
-    return error.retry_after_s if ours and isinstance(error, Transient) else None
 
 
 def _skip(id: UUID, turn: Turn, reason: str) -> Ended:

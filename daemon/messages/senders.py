@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _NEEDS_ADDRESS: Final = "url"
 
 
+class NoAccount(Refused):
+    """There is no such account, neither stored nor in the settings."""
+
+
 class Senders(Mapping[tuple[str, str], "AccountSender"]):
     """A sender for every account of every provider that sends, made when it is first asked for.
 
@@ -72,7 +76,7 @@ class Senders(Mapping[tuple[str, str], "AccountSender"]):
 class AccountSender:
     """The `Sender` of one account, by what is stored of it, else by what the settings say of it (*by_settings*).
 
-    An account of which there is neither is Refused. One that cannot be decrypted is a channel whose account is at
+    An account of which there is neither is NoAccount. One that cannot be decrypted is a channel whose account is at
     fault: its messages wait until a person has given the key.
     """
 
@@ -127,7 +131,7 @@ class AccountSender:
         return held
 
     def _sender(self, held: Held | None) -> Sender:
-        """The sender by *held*; another one than before, where that has changed. Raises: Refused."""
+        """The sender by *held*; another one than before, where that has changed. Raises: NoAccount."""
         if self._now is None or self._now[0] is not held:
             self._now = held, self._make(held)
         return self._now[1]
@@ -138,10 +142,8 @@ class AccountSender:
             values = {**self._beside(), **held.values}
             account = None if _NEEDS_ADDRESS not in values else lambda: values
         if account is None:
-            text = f"{self._gate.channel.name} is not configured: see `ferryman status` and `ferryman credentials list`"
-            refused = Refused(text)
-            refused.code = "no-account"
-            raise refused
+            name = self._gate.channel.name
+            raise NoAccount(f"{name} is not configured: see `ferryman status` and `ferryman credentials list`")
         public_url = self._outside.settings.ferryman_public_url
         return SENDERS[self._provider]()(self._gate, account=account, public_url=public_url, files=self._files)
 

@@ -12,18 +12,21 @@ from uuid import UUID
 
 import structlog
 
-from adapters.postgres import holds, messages
+from adapters.postgres import holds, messages, moves, templates
 from adapters.postgres.messages import Asked, MessageState
+from adapters.postgres.moves import Account
 from adapters.registry import SENDERS
 from daemon.accounts import CGB, CHATWOOT, META, PAIRS, SCOPES, TWILIO, WHAPI, pair_limit
 from daemon.bus.batcher import Batcher
 from daemon.bus.worker import Domain, Duty, Outside
 from daemon.messages import campaigns, scheduling, template_sync
 from daemon.messages.metrics import METRICS
+from daemon.messages.moving import Accounts
 from daemon.messages.reconciling import reconciling
 from daemon.messages.senders import Senders
 from daemon.messages.stops import told_limits, told_stops
 from schemas.credentials import DEFAULT
+from schemas.templates import Known, TemplateDefinition
 
 if TYPE_CHECKING:
     from adapters.ports import Sender
@@ -47,15 +50,16 @@ class MessageDeps:
     """The outside as the handlers of this domain see it. *senders*: by provider and account. *state*: answers how a
     message stands. *claim*, *unclaim*: as `adapters.postgres.messages` has them. *requeue*: queues a message anew that
     has failed; whether that was done. *pairs*: provider -> its limit of messages to one person, where it has one.
-    *uncorrelated*: as `adapters.postgres.holds` has it."""
+    *uncorrelated*: as `adapters.postgres.holds` has it. *accounts*: what is known of them, and moves messages."""
 
     senders: Mapping[tuple[str, str], Sender]
     state: Callable[[Asked], Awaitable[MessageState]]
-    claim: Callable[[UUID], Awaitable[int | None]]
+    claim: Callable[[UUID, tuple[str, str]], Awaitable[int | None]]
     unclaim: Callable[[UUID, int, str], Awaitable[None]]
     requeue: Callable[[UUID], Awaitable[bool]]
     pairs: Mapping[str, PairLimit]
     uncorrelated: Callable[[UUID, str], Awaitable[bool]]
+    accounts: Accounts
 
 
 @asynccontextmanager
@@ -88,7 +92,31 @@ async def _opened(outside: Outside) -> AsyncIterator[MessageDeps]:
             requeue=partial(_requeue, outside.pool),
             pairs={name: pair_limit(outside, name) for name in PAIRS},
             uncorrelated=partial(holds.uncorrelated, outside.pool, told=_told_of_cgb(outside.settings)),
+            accounts=_accounts(outside),
         )
+
+
+def _accounts(outside: Outside) -> Accounts:
+    def why_shut(one: Account) -> str:
+        channel = outside.channels[one.channel]
+        return channel.why_closed if channel.shut else ""
+
+    async def known(one: Account, name: str) -> Known | None:
+        if one.provider == CGB and name.lower() in outside.settings.cgb_templates:
+            return Known(name, [TemplateDefinition(name=name)], outside.now())
+        return await templates.known(outside.pool, one.provider, one.account, name)
+
+    def count(provider: str, to: str) -> None:
+        outside.metrics.inc("ferryman_messages_moved_total", {"provider": provider, "to": to})
+
+    return Accounts(
+        has=lambda one: _sends(outside, one.provider, one.account),
+        why_shut=why_shut,
+        known=known,
+        standing=partial(moves.standing, outside.pool),
+        move=partial(moves.move, outside.pool),
+        count=count,
+    )
 
 
 def _told_of_cgb(settings: Settings) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,7 +11,9 @@ from adapters.registry import SENDERS
 from daemon.messages.wiring import needed
 from daemon.operator.finding import Finding, Findings
 from daemon.operator.inspection import Inspection
+from daemon.operator.members import credentials
 from daemon.settings.model import Settings
+from schemas.credentials import DEFAULT
 
 _UNSET: Final = "unset"
 """How a report shows a setting that is not given."""
@@ -52,9 +54,20 @@ class SenderStanding:
         }
 
 
+def fallback(inspection: Inspection) -> list[str]:
+    """By which a message that names no provider goes where the default one is down: PROVIDER or PROVIDER/ACCOUNT."""
+    named = _texts(inspection).get("MESSAGES_FALLBACK_PROVIDERS", _UNSET)
+    return [] if named == _UNSET else named.split(",")
+
+
+def _texts(inspection: Inspection) -> Mapping[str, str]:
+    """Setting -> its text, as the processes are set, or where none runs this shell."""
+    return inspection.members[0].report.settings if inspection.members else inspection.shell.settings
+
+
 def senders(inspection: Inspection) -> list[SenderStanding]:
     """Every sender that there is."""
-    texts = inspection.members[0].report.settings if inspection.members else inspection.shell.settings
+    texts = _texts(inspection)
     default = texts.get("MESSAGES_DEFAULT_PROVIDER")
     found = []
     for provider in SENDERS:
@@ -74,6 +87,14 @@ def senders(inspection: Inspection) -> list[SenderStanding]:
     return found
 
 
+def _off_behind(inspection: Inspection, found: Sequence[SenderStanding], behind: Sequence[str]) -> Findings:
+    stored = credentials(inspection.members)
+    for one in found:
+        if one.provider in behind and one.missing and f"{one.provider}/{DEFAULT}" not in stored:
+            text = f"MESSAGES_FALLBACK_PROVIDERS names {one.provider}, which is {one.state}"
+            yield Finding("warn", text, f"set what it needs, or `ferryman credentials set {one.provider}`")
+
+
 def _missing(provider: str, texts: Mapping[str, str]) -> tuple[str, ...]:
     if provider == "cgb" and texts.get("CGB_API_STYLE") == "documented":
         return ("CGB_API_STYLE=live",)
@@ -86,7 +107,7 @@ def _is_own(name: str) -> bool:
 
 
 def check(inspection: Inspection) -> Findings:
-    """Senders that lack something, the one that messages go by when they name none, and messages in doubt."""
+    """Senders that lack something, those that messages go by when they name none, and messages in doubt."""
     found = senders(inspection)
     ready = [one.provider for one in found if not one.missing]
     if ready:
@@ -99,6 +120,10 @@ def check(inspection: Inspection) -> Findings:
         if one.default and one.missing and ready:
             text = f"messages that name no provider go by {one.provider}, which is off"
             yield Finding("warn", text, f"set MESSAGES_DEFAULT_PROVIDER to {' or '.join(ready)}")
+        if one.default and (behind := fallback(inspection)):
+            text = f"messages that name no provider go by {one.provider}, and where it is down by {', '.join(behind)}"
+            yield Finding("ok", text)
+            yield from _off_behind(inspection, found, behind)
         if one.waiting is not None and one.waiting.uncertain:
             count = "1 message" if one.waiting.uncertain == 1 else f"{one.waiting.uncertain} messages"
             text = f"{count} by {one.provider} may have been sent, and nobody knows"

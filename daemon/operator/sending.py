@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import orjson
 
+from adapters.channel import channel_of, parted
 from adapters.postgres import credentials, messages, templates
 from adapters.postgres.bus import outbox
 from adapters.postgres.messages import Request
@@ -39,6 +40,10 @@ _LATEST: Final = datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1)
 
 class NotSendable(Unusable):
     """The message cannot be sent as it is: the text says why, and what to do."""
+
+
+class NotCarried(NotSendable):
+    """The provider has no such account, or does not carry what the message says: another one may."""
 
 
 class UnknownTemplate(NotSendable):
@@ -127,16 +132,51 @@ async def _again(conn: Connection | Pool, kept: messages.Kept, digest: bytes) ->
 
 
 async def checked(pool: Pool, settings: Settings, given: MessageIn, now: datetime, purpose: str = "") -> list[Request]:
-    """The messages as they would be stored: one, or the parts of a text that is to be split. Raises: NotSendable;
-    NoTarget."""
+    """The messages as they would be stored: one, or the parts of a text that is to be split; by the account that it
+    asks for or, where that cannot carry it, by the first one of its route that can. Raises: NotSendable, as the account
+    that it asks for does; NoTarget."""
     given = await aimed(pool, settings, given, now)
-    known = await known_for(pool, settings, given.provider, given.account, given.template_name)
-    accounts = await credentials.names(pool)
+    stored, route = await credentials.names(pool), route_of(settings, given)
+    refusal: NotSendable | None = None
+    for provider, account in route:
+        known = await known_for(pool, settings, provider, account, given.template_name)
+        by_it = given.model_copy(update={"provider": provider, "account": account})
+        try:
+            requests = _requests(settings, by_it, now, purpose, known, stored)
+        except NotSendable as exc:
+            refusal = refusal or exc
+            if not isinstance(refusal, NotCarried):
+                break
+        else:
+            names = tuple(channel_of(*one) for one in route) if len(route) > 1 else ()
+            return in_order([replace(one, route=names) for one in requests])
+    assert refusal is not None
+    raise refusal
+
+
+def _requests(
+    settings: Settings,
+    given: MessageIn,
+    now: datetime,
+    purpose: str,
+    known: Known | None,
+    accounts: Collection[tuple[str, str]],
+) -> list[Request]:
+    """The message, or its parts, by the provider that it names. Raises: NotSendable."""
     parts = parts_of(given, settings.messages_default_provider)
     if len(parts) > MOST_PARTS:
         raise NotSendable(f"the text would go as {len(parts)} messages, and at most {MOST_PARTS} are taken: shorten it")
-    requests = [check(settings, part, now, purpose, known=known, accounts=accounts) for part in parts]
-    return in_order(requests)
+    return [check(settings, part, now, purpose, known=known, accounts=accounts) for part in parts]
+
+
+def route_of(settings: Settings, given: MessageIn) -> list[tuple[str, str]]:
+    """(provider, account) of those that the message may go by, the one that it asks for first."""
+    chosen = given.provider or settings.messages_default_provider, given.account
+    if given.reaction is not None:  # its message is of that account alone
+        return [chosen]
+    usual = settings.messages_fallback_providers if given.provider is None else ()
+    behind = usual if given.fallback is None else given.fallback
+    return list(dict.fromkeys([chosen, *map(parted, behind)]))
 
 
 def check(
@@ -161,7 +201,7 @@ def check(
     content, category = _fitted(given.content(), known)
     if (refusal := SENDERS[provider]().refusal(content)) is not None:
         can_be_split = not given.split and len(parts_of(given.model_copy(update={"split": True}), provider)) > 1
-        raise NotSendable(f"{refusal}; or {SPLIT_IT}" if can_be_split else refusal)
+        raise NotCarried(f"{refusal}; or {SPLIT_IT}" if can_be_split else refusal)
     id = uuid4()
     return Request(
         id=id,
@@ -191,17 +231,17 @@ def _fitted(content: Content, known: Known | None) -> tuple[Content, str | None]
 
 
 def require_account(settings: Settings, provider: str, account: str, stored: Collection[tuple[str, str]]) -> None:
-    """Raises: NotSendable where there is no *account* of *provider*: neither in *stored* nor, as `default`, in the
+    """Raises: NotCarried where there is no *account* of *provider*: neither in *stored* nor, as `default`, in the
     settings."""
     missing = lacking(settings, provider)
     if (provider, account) in stored and LIVE not in missing:
         return
     if missing and (account == DEFAULT or LIVE in missing):
         how = "" if LIVE in missing else f", or store it: `ferryman credentials set {provider}`"
-        raise NotSendable(f"provider {provider} is not configured: set {', '.join(missing)}{how}")
+        raise NotCarried(f"provider {provider} is not configured: set {', '.join(missing)}{how}")
     if account != DEFAULT:
         there = {name for of, name in stored if of == provider} | (set() if missing else {DEFAULT})
-        raise NotSendable(
+        raise NotCarried(
             f"account: there is none of that name; of {provider} there are: {', '.join(sorted(there)) or 'none'}"
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from daemon.operator import members
 from daemon.operator.inspection import Inspection, inspect_installation
-from daemon.operator.senders import senders
+from daemon.operator.senders import fallback, senders
 from daemon.settings.model import Settings
 from daemon.workers import WORKERS
 from schemas.errors import FerrymanError
@@ -46,6 +46,7 @@ def document(inspection: Inspection) -> dict[str, Any]:
         "workers": {worker.name: _worker(inspection, worker.name) for worker in WORKERS},
         "unattended": {worker: round(seconds) for worker, seconds in inspection.unattended.items() if seconds},
         "senders": {one.provider: one.document() for one in senders(inspection)},
+        "fallback": fallback(inspection),
         "sources": inspection.sources_on,
         "sources_off": inspection.sources_off,
         "paused": sorted(inspection.paused),

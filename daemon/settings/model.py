@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from daemon.settings.values import (
+    Accounts,
     Branches,
     Directory,
     Emulator,
@@ -161,6 +162,7 @@ class Settings(BaseModel):
     whapi_token: Token | None = None
     whapi_rate_per_minute: Annotated[int, whole(1, 1_000_000)] = 20
     messages_default_provider: Provider = "cgb"
+    messages_fallback_providers: Accounts = ()  # PROVIDER or PROVIDER/ACCOUNT, in order
     messages_upload_hosts: Hosts = ()  # in lower case; empty: of ferryman_public_url and chatwoot_base_url
 
     # archive; neither a service account nor an emulator: files under ferryman_data_dir

@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, SecretStr
 
 from adapters.postgres import address as postgres_address
 from adapters.redis import address as redis_address
+from schemas.credentials import NAMED, SECRETS
 
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off"})
@@ -101,6 +102,15 @@ def _hosts(value: object) -> tuple[str, ...]:
     words = tuple(word.lower() for word in parse_words(value))
     if not all(word == "*" or re.fullmatch(r"[a-z0-9_.-]{1,253}(?::[0-9]{1,5})?", word) for word in words):
         raise ValueError("must be a comma-separated list of hosts, as files.example.com or chat.local:3000, or *")
+    return words
+
+
+def _accounts(value: object) -> tuple[str, ...]:
+    parts = [word.partition("/") for word in parse_words(value)]
+    words = tuple(provider.lower() + slash + account for provider, slash, account in parts)
+    if not all(NAMED.fullmatch(word) for word in words):
+        names = f"{', '.join(SECRETS)}, each alone or with an account, as twilio/second"
+        raise ValueError(f"must be a comma-separated list of {names}")
     return words
 
 
@@ -283,6 +293,7 @@ def _zone(value: object) -> str:
 
 
 Branches: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_branches)]
+Accounts: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_accounts)]
 Hosts: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_hosts)]
 Workers: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_workers)]
 Zone: TypeAlias = Annotated[str, BeforeValidator(_zone)]

@@ -62,10 +62,20 @@ class Evidence(BaseModel):
     text: str
 
 
+class MoveOut(BaseModel):
+    """The message went by another account from then on: *source* could not take it, for the reason *why*."""
+
+    at: AwareDatetime
+    source: Annotated[str, Field(alias="from")]
+    to: str
+    why: str
+
+
 class MessageOut(BaseModel):
     """A message of either direction. *status* of one that a person has written is `received`. *content* is what it
     says, by its *kind*. *purpose*: who asked for it. *error*: why it failed, was skipped, or waits. *evidence*: of one
-    whose sending was in doubt; null: nobody has looked for it."""
+    whose sending was in doubt; null: nobody has looked for it. *route*: PROVIDER or PROVIDER/ACCOUNT of those that it
+    may go by, in order; empty: only its own. *moves*: along it."""
 
     id: UUID
     direction: Literal["out", "in"]
@@ -89,6 +99,8 @@ class MessageOut(BaseModel):
     failed_at: AwareDatetime | None
     updated_at: AwareDatetime
     evidence: Evidence | None
+    route: list[str]
+    moves: list[MoveOut]
 
 
 class MessageWithUpdates(MessageOut):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.api.moments import Moment
+from schemas.credentials import NAMED
 from schemas.messages import Choice, Choices, Content, Media, MediaType, Reaction, Template, Text
 
 Provider = Literal["meta", "twilio", "whapi", "cgb", "chatwoot"]
@@ -23,6 +24,7 @@ SPLIT_IT: Final = "give `split` (--split), and it goes as several messages"
 
 _Short = Annotated[str, Field(min_length=1, max_length=512)]
 _Name = Annotated[str, Field(min_length=1, max_length=100)]
+_Account = Annotated[str, Field(pattern=f"^{NAMED.pattern}$", max_length=80)]
 _Value = Annotated[str, Field(max_length=2000)]
 
 
@@ -74,9 +76,10 @@ class ReactionIn(_In):
 class MessageIn(_In):
     """One message: exactly one of *text*, *template*, *media*, *choices* and *reaction*. *to*: a phone in any notation,
     with its country code. *account*: which credentials of the provider; a reaction goes by those of its message where
-    neither is named. *not_before*: when to send it, not earlier. *category*: what it is for; that of a template goes
-    before it, where the template is known. *split*: a text that is longer than the provider takes goes as several
-    messages, in their order."""
+    neither is named. *fallback*: PROVIDER or PROVIDER/ACCOUNT, in order, by which it may go where the provider is down
+    before anything was attempted; else those of the settings, where it names no provider. *not_before*: when to send
+    it, not earlier. *category*: what it is for; that of a template goes before it, where the template is known.
+    *split*: a text that is longer than the provider takes goes as several messages, in their order."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -96,6 +99,7 @@ class MessageIn(_In):
     to: Annotated[str, Field(min_length=1, max_length=60)]
     provider: Provider | None = None
     account: Annotated[str, Field(min_length=1, max_length=60)] = "default"
+    fallback: Annotated[list[_Account], Field(max_length=10)] | None = None
     text: Annotated[str, Field(min_length=1, max_length=LONGEST_SPLIT)] | None = None
     template: TemplateIn | None = None
     media: MediaIn | None = None

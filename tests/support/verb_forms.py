@@ -22,7 +22,8 @@ CAMPAIGN = (
     *("account", "rate", "category", "consent", "quiet", "ends"),
 )
 MESSAGES = ("to", "status", "provider", "direction", "purpose", "since", "limit")
-SENDING = ("provider", "account", "key", "at")
+SENDING = ("provider", "account", "fallback", "key", "at")
+REACTING = ("provider", "account", "key", "at")
 LETTERS = ("worker", "class", "text")
 FORMS = [
     ["events", "show", "*"],
@@ -61,7 +62,7 @@ FORMS = [
     ["send", "reaction", "--dry-run", "*", "wamid.1", "👍"],
     ["send", "reaction", "--dry-run", "+972505550142", "*", "👍"],
     ["send", "reaction", "--dry-run", "+972505550142", "wamid.1", "*"],
-    *(["send", "reaction", "--dry-run", "+972505550142", "wamid.1", "👍", f"--{n}", "*"] for n in SENDING),
+    *(["send", "reaction", "--dry-run", "+972505550142", "wamid.1", "👍", f"--{n}", "*"] for n in REACTING),
     ["send", "text", "--dry-run", "--split", "+972505550142", "*"],
     ["send", "read", "--dry-run", "*"],
     ["send", "read", "--dry-run", "6f1d1b56-5d0c-5f0e-9a37-0d7a5b1c2e11", "--account", "*"],

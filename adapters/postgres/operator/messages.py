@@ -15,7 +15,7 @@ from schemas.api.queries import MessageQuery
 _COLUMNS: Final = """
 id, direction, status, provider, account, phone, kind, content::text, purpose, provider_message_id, error,
 error_code, attempts, not_before, created_at, claimed_at, sent_at, delivered_at, read_at, failed_at, updated_at,
-evidence::text
+evidence::text, route, moves::text
 """
 _ONE: Final = f"SELECT {_COLUMNS} FROM messages WHERE id = $1"  # noqa: S608 - constants only
 _UPDATES: Final = """
@@ -70,4 +70,6 @@ async def listed(
 
 def _document(row: Record) -> dict[str, Any]:
     evidence = None if row["evidence"] is None else orjson.loads(row["evidence"])
-    return {**dict(row), "id": str(row["id"]), "content": orjson.loads(row["content"]), "evidence": evidence}
+    told = {"content": orjson.loads(row["content"]), "evidence": evidence}
+    told |= {"route": row["route"] or [], "moves": orjson.loads(row["moves"] or "[]")}
+    return {**dict(row), "id": str(row["id"]), **told}

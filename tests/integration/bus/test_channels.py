@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,7 +18,7 @@ from adapters.http import Reply, open_session
 from adapters.redis.limits import RateLimiter
 from daemon.bus.outcome import Done, Outcome, Row, Turn
 from schemas.envelope import Event
-from schemas.errors import ChannelDown, Transient, Uncertain
+from schemas.errors import ChannelClosed, ChannelDown, Transient, Uncertain
 from tests.support.bus import Bench
 from tests.support.gates import gate_on
 from tests.support.toy import effect, make_event, make_events
@@ -261,6 +263,37 @@ async def test_what_is_parked_goes_on_although_the_worker_did_not_declare_its_ch
         channels["test"].paused = False
         await until(bench.settled)
     assert await bench.numbers() == {"key-1": [0]}
+
+
+async def test_what_may_go_by_another_channel_is_looked_at_when_that_one_opens_and_not_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.bus.consumer.PROBE_LOOK_S", 0.02)
+    channels, turns = Channels(), Counter[str]()
+    channels["test"].paused = channels["other"].paused = True
+
+    async def handle(event: Event, deps: object, turn: Turn) -> Outcome:
+        turns[event.subject] += 1
+        if event.subject == "free" and not channels["other"].shut:
+            return Done(rows=(effect(event),))
+        try:
+            channels["test"].check("write")
+        except ChannelClosed as error:
+            error.instead = ("other",) if event.subject == "free" else ()
+            raise
+        return Done(rows=(effect(event),))
+
+    async with bench.running(bench.worker(handle), channels=channels) as consumer:
+        await bench.publish([make_event("free"), make_event("bound")])
+        await until(lambda: consumer.lanes.parked == {"test": 2})
+        await asyncio.sleep(0.2)  # several looks; there is no sign of them to wait for
+        assert turns == {"free": 1, "bound": 1}
+        channels["other"].paused = False
+        await until(lambda: bench.is_ended(1))
+        assert turns == {"free": 2, "bound": 1}
+        channels["test"].paused = False
+        await until(bench.settled)
+    assert turns == {"free": 2, "bound": 2}
 
 
 def note_why(event: Event, why: str, turn: Turn) -> Sequence[Row]:

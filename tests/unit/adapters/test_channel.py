@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from adapters.channel import FAILURES_TO_OPEN, PROBE_S, Channel, ChannelState
+from adapters.channel import DOWN_PROBE_S, FAILURES_TO_OPEN, PROBE_S, UNPROBED_S, Channel, ChannelState
 from schemas.errors import ChannelClosed, ChannelDown, FerrymanError, Transient
 
 
@@ -21,6 +21,9 @@ class Bed:
                 raise error
 
         await self.channel.call(kind, make)
+
+    def is_shut(self) -> bool:
+        return self.channel.shut
 
 
 async def test_an_outage_of_writes_alone_is_seen_although_reads_go_on() -> None:
@@ -54,9 +57,41 @@ async def test_a_paused_channel_is_not_called_and_not_probed() -> None:
             await bed.call(kind)
     assert not bed.channel.closed
     assert not bed.channel.may_probe
+    assert bed.channel.shut
     bed.channel.paused = False
     await bed.call("read")
     assert bed.channel.closed
+
+
+async def test_a_channel_is_shut_for_what_may_go_elsewhere_until_nobody_finds_out_whether_it_is_back() -> None:
+    bed = Bed()
+    with pytest.raises(ChannelDown):
+        await bed.call("write", ChannelDown("401", channel="test"))
+    assert bed.is_shut()
+    bed.now += DOWN_PROBE_S
+    assert (bed.channel.may_probe, bed.is_shut()) == (True, True), "who waits for it finds out"
+    bed.now += UNPROBED_S
+    assert not bed.is_shut(), "nobody waits for it"
+    with pytest.raises(ChannelDown):
+        await bed.call("write", ChannelDown("401", channel="test"))
+    assert bed.is_shut()
+    bed.now += DOWN_PROBE_S
+    await bed.call("write")
+    assert (bed.channel.closed, bed.is_shut()) == (True, False)
+
+
+async def test_a_channel_is_shut_while_a_call_finds_out_for_however_long() -> None:
+    bed = Bed()
+    with pytest.raises(ChannelDown):
+        await bed.call("write", ChannelDown("401", channel="test"))
+    bed.now += DOWN_PROBE_S
+
+    async def long() -> None:
+        bed.now += DOWN_PROBE_S + UNPROBED_S
+        assert bed.is_shut()
+
+    await bed.channel.call("write", long)
+    assert not bed.is_shut()
 
 
 async def test_a_channel_tells_its_state_since_when_and_the_code_of_its_last_error() -> None:

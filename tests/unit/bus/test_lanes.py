@@ -87,12 +87,24 @@ async def test_what_is_parked_waits_for_its_provider_oldest_first(lanes: Lanes) 
         lanes.park(held, "test")
     assert lanes.parked == {"test": 4}
     assert await handed_out(lanes) is None
-    lanes.unpark("test", 1)
+    lanes.unpark("test", count=1)
     assert await handed_out(lanes) is entries[0]
     assert await handed_out(lanes) is None
     lanes.unpark("test")
     assert [await handed_out(lanes) for _ in range(4)] == [*entries[1:], None]
     assert lanes.parked == {}
+
+
+async def test_what_may_go_by_another_provider_waits_apart_and_counts_for_its_own(lanes: Lanes) -> None:
+    bound, free = entry("key-1", 1), entry("key-2", 2)
+    for held, channels in ((bound, ("test",)), (free, ("test", "other"))):
+        lanes.add(held)
+        assert await handed_out(lanes) is held
+        lanes.park(held, *channels)
+    assert (lanes.parked, set(lanes.awaited)) == ({"test": 2}, {("test",), ("test", "other")})
+    lanes.unpark("test", "other")
+    assert [await handed_out(lanes) for _ in range(2)] == [free, None]
+    assert (lanes.parked, lanes.awaited) == ({"test": 1}, [("test",)])
 
 
 async def test_copies_of_an_event_are_acknowledged_with_the_first_and_handed_out_never(lanes: Lanes) -> None:
@@ -381,15 +393,16 @@ class LanesAgainstModel(RuleBasedStateMachine):
             known.state = "delayed" if delay else "ready"
             known.due = self.loop.now + delay
 
-    @rule(held=consumes(active))
-    def park(self, held: Entry) -> None:
-        self.lanes.park(held, "test")
+    @rule(held=consumes(active), channels=st.sampled_from([("test",), ("test", "other")]))
+    def park(self, held: Entry, channels: tuple[str, ...]) -> None:
+        self.lanes.park(held, *channels)
         if (known := self.mine(held)) is not None:
             known.state = "parked"
 
     @rule()
     def unpark(self) -> None:
-        self.lanes.unpark("test")
+        for channels in self.lanes.awaited:
+            self.lanes.unpark(*channels)
         for known in self.heads("parked"):
             known.state = "ready"
 

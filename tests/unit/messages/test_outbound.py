@@ -104,18 +104,30 @@ class World:
             unclaim=self._unclaim,
             pairs={"meta": self.pair},
             uncorrelated=self._uncorrelated,
+            accounts=None,  # it has no route
         )
         self.deps = cast(MessageDeps, stand_in)
 
     async def _state(self, asked: Asked) -> MessageState:
         assert (asked.id, asked.line) == (self.id, PHONE)
-        return MessageState(self.status, self.attempts, "Noa", self.written_at, False, *(self.stop or (None, None)))
+        until, why = self.stop or (None, None)
+        return MessageState(
+            self.status,
+            self.attempts,
+            "Noa",
+            self.written_at,
+            stopped_until=until,
+            stopped_why=why,
+            provider=self.provider,
+            account="default",
+        )
 
     async def _uncorrelated(self, id: UUID, phone: str) -> bool:
         assert (id, phone) == (self.id, PHONE)
         return self.uncorrelated
 
-    async def _claim(self, id: UUID) -> int | None:
+    async def _claim(self, id: UUID, by: tuple[str, str]) -> int | None:
+        assert by == (self.provider, "default")
         if self.status != "queued":
             return None
         self.status = "sending"
@@ -251,33 +263,6 @@ async def test_a_call_that_has_done_nothing_gives_its_claim_back(error: Callable
     assert world.attempts == 2
 
 
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        ("sending", Uncertain),
-        ("queued", Transient),
-        ("sent", "sent already"),
-        (None, "unknown message"),
-    ],
-)
-async def test_a_claim_of_a_process_that_is_gone_may_come_between_the_look_and_our_own(
-    found: str | None, expected: type[FerrymanError] | str
-) -> None:
-    """A kill leaves a statement under way in Postgres: it ends after the next owner of the event has looked."""
-    world = World()
-
-    async def claimed_meanwhile(_: UUID) -> None:
-        world.status = found
-
-    world.deps.claim = claimed_meanwhile  # type: ignore[misc]
-    if isinstance(expected, str):
-        assert (await world.run()).skipped == expected
-    else:
-        with pytest.raises(expected):
-            await world.run()
-    assert world.sender.sent == []
-
-
 async def test_what_fails_before_the_claim_leaves_no_trace() -> None:
     world = World()
     world.sender.early = Transient("Meta: no place", limited=True)
@@ -297,12 +282,27 @@ async def test_a_refusal_is_the_end_with_its_reason() -> None:
 async def test_a_message_that_was_canceled_while_it_was_looked_up_is_not_sent() -> None:
     world = World()
 
-    async def canceled(id: UUID) -> None:
+    async def canceled(id: UUID, by: tuple[str, str]) -> None:
         world.status = "canceled"
 
     world.deps.claim = canceled  # type: ignore[misc]
+    assert await handle(world.event, world.deps, Turn(now=NOW)) == Later(NOW)
     done = await world.run()
     assert (done.skipped, world.sender.sent) == ("canceled already", [])
+
+
+async def test_a_message_that_another_process_claims_first_is_not_taken_for_done() -> None:
+    """That one may be cut short, or give its claim back: then nobody else would bring the message."""
+    world = World()
+
+    async def too_late(id: UUID, by: tuple[str, str]) -> int | None:
+        world.status = "sending"
+        return None
+
+    world.deps.claim = too_late  # type: ignore[misc]
+    assert await handle(world.event, world.deps, Turn(now=NOW)) == Later(NOW)
+    with pytest.raises(Uncertain):
+        await world.run()
 
 
 async def test_a_provider_without_an_account_fails_the_message() -> None:

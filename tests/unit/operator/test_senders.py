@@ -15,7 +15,7 @@ from daemon.operator.about import about
 from daemon.operator.finding import Finding
 from daemon.operator.inspection import Inspection
 from daemon.operator.members import Member
-from daemon.operator.senders import check, senders
+from daemon.operator.senders import check, fallback, senders
 from daemon.settings.model import Settings
 from daemon.telemetry.report import ProviderReport
 from daemon.workers import WORKERS
@@ -60,6 +60,19 @@ def test_an_account_in_part_and_a_default_that_is_off_are_warnings() -> None:
 @pytest.mark.parametrize("given", [{}, CGB, META | {"messages_default_provider": "meta"}])
 def test_what_nobody_asked_for_is_no_warning(given: dict[str, Any]) -> None:
     assert warned(inspection(given)) == []
+
+
+def test_the_fallback_is_told_and_is_a_warning_where_it_is_off() -> None:
+    given = CGB | {"messages_fallback_providers": "meta, twilio/second"}
+    found = inspection(given)
+    assert fallback(found) == ["meta", "twilio/second"]
+    assert any("go by cgb, and where it is down by meta, twilio/second" in one.text for one in check(found))
+    (finding,) = warned(found)
+    assert ("names meta, which is off" in finding.text, "credentials set meta" in finding.do) == (True, True)
+    report = replace(found.shell, credentials={"meta/default": ""})
+    assert warned(replace(found, members=[Member("m1", report)])) == []
+    assert warned(inspection(given | META)) == []
+    assert fallback(inspection(CGB)) == []
 
 
 def test_messages_in_doubt_are_a_warning_and_counted() -> None:
