@@ -73,7 +73,7 @@ async def test_the_first_of_the_route_that_has_an_account_and_carries_it_takes_t
         (TEXT | {"provider": "meta"}, "provider meta is not configured"),
         (TEXT | {"fallback": ["cgb"]}, "provider meta is not configured"),
         (CHOICES | {"provider": "twilio", "fallback": ["cgb"]}, "Twilio carries"),
-        (TEXT | {"to": "12"}, "to is no usable phone"),
+        (TEXT | {"to": "12"}, "no usable phone"),
     ],
 )
 async def test_where_none_takes_it_it_is_refused_as_by_the_one_that_it_asks_for(
