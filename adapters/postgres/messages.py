@@ -30,7 +30,7 @@ _KEY: Final = "SELECT digest, message_id FROM idempotency_keys WHERE key = $1"
 
 _STATES: Final = """
 SELECT m.id, m.status, m.attempts, COALESCE(c.name, r.name), w.written_at, COALESCE(o.opted_out, false), s.until,
-       s.error, m.category
+       s.error, m.category, m.event_id
 FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS given (id, line, systems, place)
 LEFT JOIN LATERAL (SELECT * FROM messages WHERE id = given.id LIMIT 1) m ON true
 LEFT JOIN LATERAL (
@@ -55,7 +55,7 @@ ORDER BY given.place
 """
 _CLAIM: Final = """
 UPDATE messages SET status = 'sending', attempts = attempts + 1, claimed_at = now(), error = NULL, updated_at = now()
-WHERE id = $1 AND status = 'queued' RETURNING attempts
+WHERE id = $1 AND status = 'queued' AND event_id = COALESCE($2, event_id) RETURNING attempts
 """
 _UNCLAIM: Final = """
 UPDATE messages SET status = 'queued', error = $3, updated_at = now()
@@ -149,7 +149,7 @@ class Asked(NamedTuple):
 class MessageState:
     """How a message stands; *status* None: there is none. *name*: of its person. *written_at*: when the person has
     written last. *opted_out*: whether they want no messages of its *category*. *stopped_until*: so long its template is
-    stopped, and *stopped_why*."""
+    stopped, and *stopped_why*. *event_id*: of the event that brings it."""
 
     status: str | None
     attempts: int
@@ -159,6 +159,7 @@ class MessageState:
     stopped_until: datetime | None = None
     stopped_why: str | None = None
     category: str | None = None
+    event_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -183,10 +184,11 @@ async def request(conn: Connection, message: Request) -> None:
 
 async def release(conn: Connection, limit: int) -> list[Request]:
     """Take scheduled messages whose time has come, the earliest first. Of several processes one takes each."""
-    return [_request(row) for row in await conn.fetch(_RELEASE, limit)]
+    return [request_of(row) for row in await conn.fetch(_RELEASE, limit)]
 
 
-def _request(row: Record) -> Request:
+def request_of(row: Record) -> Request:
+    """The message of a row that has its columns."""
     names = ("id", "provider", "account", "phone", "kind", "purpose", "event_id", "category")
     return Request(**{name: row[name] for name in names}, content=orjson.loads(row["content"]))
 
@@ -195,7 +197,7 @@ async def requeue(conn: Connection | Pool, id: UUID, status: str, event_id: str 
     """Queue a message anew that stands at *status* (`uncertain`, `failed`) and has no id of its provider; None: it does
     not. *event_id*: of the event that is to bring it; None: the one that has brought it."""
     row = await conn.fetchrow(_REQUEUE, id, status, event_id)
-    return None if row is None else _request(row)
+    return None if row is None else request_of(row)
 
 
 async def keep_key(conn: Connection, key: str, digest: bytes, message_id: UUID) -> Kept | None:
@@ -218,10 +220,10 @@ async def states(conn: Connection | Pool, asked: Sequence[Asked]) -> list[Messag
     return [MessageState(status, attempts or 0, *rest) for _, status, attempts, *rest in rows]
 
 
-async def claim(pool: Pool, id: UUID) -> int | None:
+async def claim(pool: Pool, id: UUID, event_id: str | None = None) -> int | None:
     """Mark a queued message as being sent, before its call goes out; returns which attempt it is. None: it is not
-    queued any more."""
-    attempt: int | None = await pool.fetchval(_CLAIM, id)
+    queued any more, or another event than *event_id* brings it by now, as where it has changed since."""
+    attempt: int | None = await pool.fetchval(_CLAIM, id, event_id)
     return attempt
 
 

@@ -92,6 +92,7 @@ class World:
         self.sender = FakeSender()
         self.status: str | None = "queued"
         self.attempts = 0
+        self.event_id: str | None = None
         self.written_at: datetime | None = None
         self.unclaimed: list[tuple[UUID, int, str]] = []
         self.stop: tuple[datetime, str] | None = None
@@ -109,13 +110,16 @@ class World:
 
     async def _state(self, asked: Asked) -> MessageState:
         assert (asked.id, asked.line) == (self.id, PHONE)
-        return MessageState(self.status, self.attempts, "Noa", self.written_at, False, *(self.stop or (None, None)))
+        until, why = self.stop or (None, None)
+        return MessageState(
+            self.status, self.attempts, "Noa", self.written_at, False, until, why, event_id=self.event_id
+        )
 
     async def _uncorrelated(self, id: UUID, phone: str) -> bool:
         assert (id, phone) == (self.id, PHONE)
         return self.uncorrelated
 
-    async def _claim(self, id: UUID) -> int | None:
+    async def _claim(self, id: UUID, event_id: str) -> int | None:
         if self.status != "queued":
             return None
         self.status = "sending"
@@ -263,10 +267,18 @@ async def test_a_refusal_is_the_end_with_its_reason() -> None:
     assert [event.type for event in done.emit] == ["message.failed"]
 
 
+@pytest.mark.parametrize(("by", "sent"), [("another event", 0), ("this", 1)])
+async def test_a_message_that_has_changed_comes_by_its_newest_event_alone(by: str, sent: int) -> None:
+    world = World()
+    world.event_id = world.event.id if by == "this" else by
+    done = await world.run()
+    assert (done.skipped, len(world.sender.sent)) == (None if sent else "superseded", sent)
+
+
 async def test_a_message_that_was_canceled_while_it_was_looked_up_is_not_sent() -> None:
     world = World()
 
-    async def canceled(id: UUID) -> None:
+    async def canceled(id: UUID, event_id: str) -> None:
         return None
 
     world.deps.claim = canceled  # type: ignore[misc]
