@@ -1,5 +1,6 @@
-"""Automatic messages: made once for what they tell of an order, changed while they wait for their time, and withdrawn
-where the order does not want them any more. Rows are locked in the order of their ids."""
+"""Automatic messages: made once for what they tell of an order, changed as long as nothing of them has gone out, and
+withdrawn where the order does not want them any more. What has changed comes to its worker by another event, and the
+one before finds it changed. Rows are locked in the order of their ids."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from adapters.postgres.json_text import json_text
-from adapters.postgres.messages import Request
+from adapters.postgres.messages import Request, request_of
 from adapters.postgres.pool import Connection, Pool
+from schemas.envelope import event_id
 
 State: TypeAlias = tuple[datetime, int, datetime]
 """Sorts the states of one order from old to new."""
@@ -55,7 +57,13 @@ _CHANGE: Final = """
 UPDATE messages SET status = 'queued', provider = $2, account = $3, phone = $4, kind = $5, content = $6::jsonb,
   purpose = $7, category = $8, not_before = $9, event_id = $10, error = NULL, error_code = NULL,
   failed_at = NULL, updated_at = now(), released_at = CASE WHEN $9::timestamptz IS NULL THEN now() END
-WHERE id = $1 RETURNING id
+WHERE id = $1 AND (status <> 'queued' OR released_at IS NULL
+                   OR (provider, phone, kind, content) IS DISTINCT FROM ($2, $4, $5, $6::jsonb)) RETURNING id
+"""
+_READDRESS: Final = """
+UPDATE messages SET phone = $2, event_id = $3, error = NULL, updated_at = now()
+WHERE id = $1 AND status = 'queued' AND phone <> $2
+RETURNING id, provider, account, phone, kind, content::text, purpose, event_id, category, released_at IS NULL AS waits
 """
 _NOTE: Final = """
 INSERT INTO automatic_messages (message_id, order_id, kind, subject, rule, trigger) VALUES ($1, $2, $3, $4, $5, $6)
@@ -104,13 +112,15 @@ class Planned:
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Told:
     """What an event of the type *trigger* brings about for an order. *state*: of the order; None: the event tells none,
-    and withdraws nothing. *withdraw*: why all that is queued is taken back; None: only what waits for its time, goes by
-    this trigger and is not among *planned*. *by_hand*: an operator asks, also for what failed before any attempt."""
+    and withdraws nothing. *phone*: of the order's person. *withdraw*: why all that is queued is taken back; None: only
+    what waits for its time, goes by this trigger and is not among *planned*. *by_hand*: an operator asks, also for what
+    failed before any attempt."""
 
     order_id: str
     trigger: str
     state: State | None
     planned: Sequence[Planned]
+    phone: str | None
     withdraw: str | None
     at: datetime
     cause: str
@@ -138,7 +148,7 @@ class _Row(NamedTuple):
         """Whether nothing of it has gone out, and it may be made anew."""
         match self.status:
             case "queued":
-                return self.waits
+                return True
             case "canceled":
                 return self.withdrawn
             case "failed":
@@ -173,6 +183,7 @@ async def keep(conn: Connection, told: Sequence[Told]) -> list[tuple[Told, Reque
         await _withdraw(conn, one, standing)
         planned = sorted(one.planned, key=lambda each: each.request.id)
         due += [(one, each.request) for each in planned if await _plan(conn, one, each, standing)]
+        due += [(one, request) for request in await _readdress(conn, one, standing)]
     return due
 
 
@@ -225,6 +236,23 @@ async def _plan(conn: Connection, told: Told, planned: Planned, standing: dict[U
     waits = request.not_before is not None
     standing[request.id] = _Row(request.id, "queued", waits, True, told.order_id, told.trigger, False)
     return not waits
+
+
+async def _readdress(conn: Connection, told: Told, standing: dict[UUID, _Row]) -> list[Request]:
+    """Let what is queued for the order go to the phone that it has now, whatever has asked for it: the former one may
+    be another person's. Returns what is to be sent at once."""
+    if told.state is None or told.phone is None:
+        return []
+    wanted = {planned.request.id for planned in told.planned}
+    due = []
+    for one in standing.values():
+        if one.order_id != told.order_id or one.status != "queued" or one.id in wanted:
+            continue
+        event = event_id("ferryman", "message.requested", str(one.id), told.cause)
+        row = await conn.fetchrow(_READDRESS, one.id, told.phone, event)
+        if row is not None and not row["waits"]:
+            due.append(request_of(row))
+    return due
 
 
 def _values(request: Request) -> tuple[object, ...]:

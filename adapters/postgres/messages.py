@@ -30,7 +30,8 @@ _KEY: Final = "SELECT digest, message_id FROM idempotency_keys WHERE key = $1"
 
 _STATES: Final = """
 SELECT m.id, m.status, m.attempts, COALESCE(c.name, r.name), w.written_at, COALESCE(o.opted_out, false), s.until,
-       s.error, m.category, m.provider, m.account, m.route, CASE WHEN m.moves IS NOT NULL THEN m.content::text END
+       s.error, m.category, m.event_id, m.provider, m.account, m.route,
+       CASE WHEN m.moves IS NOT NULL THEN m.content::text END
 FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS given (id, line, systems, place)
 LEFT JOIN LATERAL (SELECT * FROM messages WHERE id = given.id LIMIT 1) m ON true
 LEFT JOIN LATERAL (
@@ -55,7 +56,8 @@ ORDER BY given.place
 """
 _CLAIM: Final = """
 UPDATE messages SET status = 'sending', attempts = attempts + 1, claimed_at = now(), error = NULL, updated_at = now()
-WHERE id = $1 AND status = 'queued' AND ($2::text IS NULL OR (provider, account) = ($2, $3)) RETURNING attempts
+WHERE id = $1 AND status = 'queued' AND event_id = COALESCE($2, event_id)
+  AND ($3::text IS NULL OR (provider, account) = ($3, $4)) RETURNING attempts
 """
 _UNCLAIM: Final = """
 UPDATE messages SET status = 'queued', error = $3, updated_at = now()
@@ -164,8 +166,9 @@ class Asked(NamedTuple):
 class MessageState:
     """How a message stands; *status* None: there is none. *name*: of its person. *written_at*: when the person has
     written last. *opted_out*: whether they want no messages of its *category*. *stopped_until*: so long its template is
-    stopped, and *stopped_why*. *provider*, *account*: by which it goes. *route*: the channels that it may go by, None
-    or in order. *content*: what it says, as JSON text, where it was moved along its route."""
+    stopped, and *stopped_why*. *event_id*: of the event that brings it. *provider*, *account*: by which it goes.
+    *route*: the channels that it may go by, None or in order. *content*: what it says, as JSON text, where it was moved
+    along its route."""
 
     status: str | None
     attempts: int
@@ -175,6 +178,7 @@ class MessageState:
     stopped_until: datetime | None = None
     stopped_why: str | None = None
     category: str | None = None
+    event_id: str | None = None
     provider: str | None = None
     account: str | None = None
     route: Sequence[str] | None = None
@@ -211,10 +215,11 @@ async def request(conn: Connection, message: Request) -> None:
 async def release(conn: Connection, limit: int) -> list[Request]:
     """Take scheduled messages whose time has come, the earliest first. Of several processes one takes each."""
     rows = await conn.fetch(_RELEASE, limit)
-    return [_request(row) for row in sorted(rows, key=lambda row: row["not_before"])]
+    return [request_of(row) for row in sorted(rows, key=lambda row: row["not_before"])]
 
 
-def _request(row: Record) -> Request:
+def request_of(row: Record) -> Request:
+    """The message of a row that has its columns."""
     names = ("id", "provider", "account", "phone", "kind", "purpose", "event_id", "category")
     return Request(**{name: row[name] for name in names}, content=orjson.loads(row["content"]))
 
@@ -223,7 +228,7 @@ async def requeue(conn: Connection | Pool, id: UUID, status: str, event_id: str 
     """Queue a message anew that stands at *status* (`uncertain`, `failed`) and has no id of its provider; None: it does
     not. *event_id*: of the event that is to bring it; None: the one that has brought it."""
     row = await conn.fetchrow(_REQUEUE, id, status, event_id)
-    return None if row is None else _request(row)
+    return None if row is None else request_of(row)
 
 
 async def there(conn: Connection | Pool, ids: Sequence[UUID]) -> list[UUID]:
@@ -251,10 +256,11 @@ async def states(conn: Connection | Pool, asked: Sequence[Asked]) -> list[Messag
     return [MessageState(status, attempts or 0, *rest) for _, status, attempts, *rest in rows]
 
 
-async def claim(pool: Pool, id: UUID, by: tuple[str, str] | None = None) -> int | None:
+async def claim(pool: Pool, id: UUID, event_id: str | None = None, by: tuple[str, str] | None = None) -> int | None:
     """Mark a queued message as being sent, before its call goes out; returns which attempt it is. *by*: the provider
-    and the account that are to be called. None: it is not queued any more, or goes by another account by now."""
-    attempt: int | None = await pool.fetchval(_CLAIM, id, *(by or (None, None)))
+    and the account that are to be called. None: it is not queued any more, goes by another account by now, or another
+    event than *event_id* brings it, as where it has changed since."""
+    attempt: int | None = await pool.fetchval(_CLAIM, id, event_id, *(by or (None, None)))
     return attempt
 
 

@@ -5,7 +5,7 @@
         ──► which rules fit ──► a row of `messages` each, and `message.requested`; one for later waits for its time
 
 The id of a message derives from the order, what is told, and of whom: whatever comes again tells nothing twice. What
-waits for its time follows the order: its time, its text and its phone, until it has gone out. An older state of an
+is queued follows the order: its time, its text and its phone, until it has gone out. An older state of an
 order that arrives late brings nothing about.
 """
 
@@ -114,6 +114,7 @@ def told_of(
         trigger=facts.trigger,
         state=state,
         planned=[_planned(event, wanted) for wanted in decision.wanted],
+        phone=None if facts.phone is None else facts.phone.e164,
         withdraw=decision.gate or ("canceled" if facts.canceled else None),
         at=now,
         cause=event.id,

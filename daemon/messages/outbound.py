@@ -80,6 +80,8 @@ async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
     message, state = await _by_its_row(requested(event), deps)
     if state.status is None:
         return Done(skipped="unknown message")
+    if state.event_id not in (None, event.id):  # it has changed since, as its phone, and comes by another event
+        return Done(skipped="superseded")
     if state.status == "sending":
         raise Uncertain(CUT_SHORT)
     if state.status == "failed" and event.target and await deps.requeue(message.id):
@@ -159,7 +161,7 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
 
     async def claim() -> None:
         nonlocal attempt
-        attempt = await deps.claim(message.id, (message.provider, message.account))
+        attempt = await deps.claim(message.id, event.id, (message.provider, message.account))
         if attempt is None:
             raise _NotQueued("the message is not queued any more")
 

@@ -54,7 +54,7 @@ class MessageDeps:
 
     senders: Mapping[tuple[str, str], Sender]
     state: Callable[[Asked], Awaitable[MessageState]]
-    claim: Callable[[UUID, tuple[str, str]], Awaitable[int | None]]
+    claim: Callable[[UUID, str, tuple[str, str]], Awaitable[int | None]]
     unclaim: Callable[[UUID, int, str], Awaitable[None]]
     requeue: Callable[[UUID], Awaitable[bool]]
     pairs: Mapping[str, PairLimit]

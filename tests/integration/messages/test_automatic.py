@@ -142,6 +142,7 @@ async def test_a_reminder_is_moved_with_its_time_and_goes_out_once(db: Pool) -> 
     sooner = appointment(start + HOUR, changed=NOW + MINUTE)
     _, (due,) = await handled(db, event_of(sooner, at=NOW + 2 * HOUR), terms, now=start)
     assert requested(due).to.e164 == E164
+    assert await messages.claim(db, requested(due).id, due.id) == 1
     later = appointment(start + 9 * DAY, changed=NOW + 2 * MINUTE)
     assert await handled(db, event_of(later, at=NOW + 3 * HOUR), terms, now=start) == ("done", [])
     (row,) = await rows(db)
@@ -194,6 +195,33 @@ async def test_a_reminder_without_its_time_is_withdrawn_and_a_confirmation_under
     await handled(db, event_of(appointment(NOW + 3 * DAY)), terms)
     await handled(db, event_of(body(changed=NOW, status="issue"), at=NOW + HOUR), terms)
     assert await statuses(db) == ["queued", "canceled"]
+
+
+async def test_what_waits_for_its_provider_goes_to_the_corrected_phone_alone(db: Pool) -> None:
+    """The former phone may be another person's."""
+    terms = terms_for(a_rule(), REMINDER)
+    _, (old,) = await handled(db, event_of(appointment(NOW + 3 * DAY)), terms)
+    corrected = appointment(NOW + 3 * DAY, changed=NOW)
+    corrected["form"]["client"]["phone"] = {"code": "972", "number": "505550777"}
+    _, (new,) = await handled(db, event_of(corrected, at=NOW + HOUR), terms)
+    assert (requested(new).id, requested(new).to.e164) == (requested(old).id, "+972505550777")
+    assert {row["phone"] for row in await rows(db)} == {"+972505550777"}
+    assert await messages.claim(db, requested(old).id, old.id) is None
+    assert await messages.claim(db, requested(new).id, new.id) == 1
+    assert await handled(db, event_of(corrected, at=NOW + 2 * HOUR), terms) == ("done", [])
+
+
+async def test_what_another_event_has_asked_for_goes_to_the_corrected_phone_as_well(db: Pool) -> None:
+    rule = a_rule("issues", when={"event": "applicant_issue.reported"}, once="report", variables=["{issues.list}"])
+    everything = terms_for(rule)
+    await stored(db, body(applicants=("apl_2",)))
+    _, (report,) = await report_handled(db, a_report())
+    _, (old,) = await handled(db, report, everything)
+    corrected = body(changed=NOW, applicants=("apl_2",))
+    corrected["form"]["client"]["phone"] = {"code": "972", "number": "505550777"}
+    _, (new,) = await handled(db, event_of(corrected, at=NOW + HOUR), everything)
+    assert (requested(new).id, requested(new).to.e164) == (requested(old).id, "+972505550777")
+    assert requested(new).content == requested(old).content
 
 
 async def test_what_has_gone_out_or_was_canceled_by_an_operator_stays_as_it_is(db: Pool) -> None:

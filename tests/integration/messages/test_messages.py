@@ -102,6 +102,12 @@ async def test_a_claim_is_given_back_by_its_own_attempt_alone(db: Pool) -> None:
     assert await messages.claim(db, id) == 2
 
 
+async def test_only_the_event_that_brings_a_message_now_may_claim_it(db: Pool) -> None:
+    id = await queued(db)
+    assert await messages.claim(db, id, "a former event") is None
+    assert await messages.claim(db, id, event_id_of(id)) == 1
+
+
 async def test_a_canceled_message_is_never_claimed(db: Pool) -> None:
     id = await queued(db)
     assert await messages.cancel(db, id)

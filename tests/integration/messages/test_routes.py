@@ -99,7 +99,7 @@ async def moved(db: Pool, id: UUID, source: Account = META, target: Account = TW
 async def test_of_claims_and_moves_at_once_one_succeeds_and_the_row_says_which(db: Pool) -> None:
     for _ in range(20):
         id = await routed(db)
-        tries = [moved(db, id), messages.claim(db, id, META), moved(db, id), messages.claim(db, id, META)]
+        tries = [moved(db, id), messages.claim(db, id, by=META), moved(db, id), messages.claim(db, id, by=META)]
         results = await asyncio.gather(*tries)
         row = await db.fetchrow(
             "SELECT provider, attempts, jsonb_array_length(moves) AS moves FROM messages WHERE id = $1", id
@@ -111,14 +111,14 @@ async def test_of_claims_and_moves_at_once_one_succeeds_and_the_row_says_which(d
 
 async def test_what_was_attempted_canceled_or_moved_already_is_not_moved(db: Pool) -> None:
     tried, canceled, away = [await routed(db) for _ in range(3)]
-    assert await messages.claim(db, tried, META) == 1
+    assert await messages.claim(db, tried, by=META) == 1
     assert not await moved(db, tried)
     await messages.unclaim(db, tried, 1, "nothing was sent")
     assert await messages.cancel(db, canceled)
     assert await moved(db, away)
     assert [await moved(db, id) for id in (tried, canceled, away)] == [False] * 3
-    assert await messages.claim(db, away, META) is None
-    assert await messages.claim(db, away, TWILIO) == 1
+    assert await messages.claim(db, away, by=META) is None
+    assert await messages.claim(db, away, by=TWILIO) == 1
     (move,) = (await sending.show(db, away))["moves"]
     assert (move["from"], move["to"], move["why"]) == ("meta", "twilio", "meta is paused by an operator")
 

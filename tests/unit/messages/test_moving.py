@@ -146,7 +146,7 @@ class World:
             content=self.content,
         )
 
-    async def _claim(self, id: UUID, by: tuple[str, str]) -> int | None:
+    async def _claim(self, id: UUID, event_id: str, by: tuple[str, str]) -> int | None:
         if self.status != "queued" or by != self.by:
             return None
         self.status, self.attempts = "sending", self.attempts + 1
@@ -307,12 +307,12 @@ async def test_a_process_that_has_not_seen_the_move_claims_nothing_and_looks_aga
     world = World()
     claim = world._claim
 
-    async def moved_meanwhile(id: UUID, by: tuple[str, str]) -> int | None:
+    async def moved_meanwhile(id: UUID, event_id: str, by: tuple[str, str]) -> int | None:
         assert await world._move(
             id, world.by, Account("twilio", "default"), content=to_json(TEXT), category=None, why=DOWN
         )
         world.deps.claim = claim  # type: ignore[misc]
-        return await claim(id, by)
+        return await claim(id, event_id, by)
 
     world.deps.claim = moved_meanwhile  # type: ignore[misc]
     await world.run()

@@ -92,6 +92,7 @@ class World:
         self.sender = FakeSender()
         self.status: str | None = "queued"
         self.attempts = 0
+        self.event_id: str | None = None
         self.written_at: datetime | None = None
         self.unclaimed: list[tuple[UUID, int, str]] = []
         self.stop: tuple[datetime, str] | None = None
@@ -118,6 +119,7 @@ class World:
             self.written_at,
             stopped_until=until,
             stopped_why=why,
+            event_id=self.event_id,
             provider=self.provider,
             account="default",
         )
@@ -126,7 +128,7 @@ class World:
         assert (id, phone) == (self.id, PHONE)
         return self.uncorrelated
 
-    async def _claim(self, id: UUID, by: tuple[str, str]) -> int | None:
+    async def _claim(self, id: UUID, event_id: str, by: tuple[str, str]) -> int | None:
         assert by == (self.provider, "default")
         if self.status != "queued":
             return None
@@ -279,10 +281,18 @@ async def test_a_refusal_is_the_end_with_its_reason() -> None:
     assert [event.type for event in done.emit] == ["message.failed"]
 
 
+@pytest.mark.parametrize(("by", "sent"), [("another event", 0), ("this", 1)])
+async def test_a_message_that_has_changed_comes_by_its_newest_event_alone(by: str, sent: int) -> None:
+    world = World()
+    world.event_id = world.event.id if by == "this" else by
+    done = await world.run()
+    assert (done.skipped, len(world.sender.sent)) == (None if sent else "superseded", sent)
+
+
 async def test_a_message_that_was_canceled_while_it_was_looked_up_is_not_sent() -> None:
     world = World()
 
-    async def canceled(id: UUID, by: tuple[str, str]) -> None:
+    async def canceled(id: UUID, event_id: str, by: tuple[str, str]) -> None:
         world.status = "canceled"
 
     world.deps.claim = canceled  # type: ignore[misc]
@@ -295,7 +305,7 @@ async def test_a_message_that_another_process_claims_first_is_not_taken_for_done
     """That one may be cut short, or give its claim back: then nobody else would bring the message."""
     world = World()
 
-    async def too_late(id: UUID, by: tuple[str, str]) -> int | None:
+    async def too_late(id: UUID, event_id: str, by: tuple[str, str]) -> int | None:
         world.status = "sending"
         return None
 
