@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
-from uuid import UUID
+from datetime import datetime
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
-from adapters.postgres.pool import Pool
 from daemon.bus.worker import utc_now
 from daemon.cli.automatic import automatic
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
 from daemon.cli.marking import read
 from daemon.cli.screen import say, show_json
+from daemon.cli.sent import NAMES, as_known, last_state, say_standing
 from daemon.cli.tools import Ahead, DryRun, Json, Text, Yes, confirm, opened
 from daemon.operator import messages, sending
 from daemon.settings.model import Settings
@@ -28,35 +25,6 @@ from schemas.credentials import DEFAULT
 from schemas.errors import UsageError
 
 app = typer.Typer(help="Send a message to a person.", no_args_is_help=True)
-
-WAIT_S: Final = 60.0
-LOOK_S: Final = 0.2
-STATUS_S: Final = 15.0
-"""How long a message that is sent is looked at for a status: a phone may be off for days."""
-
-_SENT: Final = "sent"
-_SILENT: Final = frozenset({"cgb"})
-"""Providers that tell nothing more of a message that they have taken."""
-
-_LAST: Final = frozenset({"delivered", "read", "played", "failed", "uncertain", "skipped", "canceled"})
-
-NAMES: Final = {
-    "to": "PHONE",
-    "text": "TEXT",
-    "template.name": "NAME",
-    "template.language": "--language",
-    "template.variables": "--var",
-    "media.url": "URL",
-    "media.type": "--type",
-    "media.caption": "--caption",
-    "media.filename": "--filename",
-    "choices.text": "TEXT",
-    "choices.items": "--choice",
-    "provider": "--provider",
-    "account": "--account",
-    "not_before": "--at",
-}
-"""What the members of a message are called on the command line."""
 
 To = Annotated[str, typer.Argument(metavar="PHONE", help="With + and the country code.")]
 Provider = Annotated[str | None, Text("--provider", help="cgb, chatwoot, meta, twilio, whapi; else the default one.")]
@@ -219,11 +187,11 @@ async def _send(
         how += f" to {requests[0].phone}"
         if dry_run:
             why_not = await messages.foreseen(pool, requests[0], utc_now())
-            say(f"would be sent by {how}{_as_known(why_not)}")
+            say(f"would be sent by {how}{as_known(why_not)}")
             return
         confirm(f"send it by {how}?", "send a message to a person", yes=yes)
         queued = await sending.send(pool, settings, message, purpose="cli", key=key, now=utc_now())
-        show = _last_state if wait else sending.show
+        show = last_state if wait else sending.show
         documents = [await show(pool, id) for id in queued.ids]
         waits = [
             await messages.waits_for(pool, one, utc_now()) if wait or one["not_before"] else None for one in documents
@@ -232,38 +200,6 @@ async def _send(
         show_json(documents if message.split else documents[0])
     else:
         for document, waiting in zip(documents, waits, strict=True):
-            _tell(document, waiting)
+            say_standing(document, waiting)
     if any(document["status"] in ("failed", "skipped", "uncertain") for document in documents):
         raise typer.Exit(FAILED)
-
-
-def _as_known(why_not: str | None) -> str:
-    return "" if why_not is None else f", but skipped as things are now: {why_not}"
-
-
-def _tell(document: Mapping[str, Any], waits: str | None) -> None:
-    """How a message stands, and what may be done about it."""
-    why = document["error"] or waits
-    say(f"the message {document['id']} is {document['status']}{f': {why}' if why else ''}")
-    if document["status"] in ("queued", "sending"):
-        short = str(document["id"])[:8]
-        say(f"look: `ferryman messages show {short}`; take it back: `ferryman messages cancel {short}`")
-    if document["status"] == "uncertain":
-        say("it may have been sent, and is not sent again by itself: `ferryman uncertain list`")
-
-
-async def _last_state(pool: Pool, id: UUID) -> dict[str, Any]:
-    """The message in its last state, or after WAIT_S; one that is sent after STATUS_S, where no status comes. What
-    waits for its time is not waited for."""
-    begun, sent_at = time.monotonic(), None
-    while True:
-        document, now = await sending.show(pool, id), time.monotonic()
-        if document["status"] == _SENT and document["provider"] in _SILENT:
-            return document
-        if document["status"] == _SENT and sent_at is None:
-            sent_at = now
-        waited = now - begun > WAIT_S or (sent_at is not None and now - sent_at > STATUS_S)
-        later = document["not_before"] is not None and document["not_before"] > utc_now() + timedelta(seconds=WAIT_S)
-        if document["status"] in _LAST or waited or later:
-            return document
-        await asyncio.sleep(LOOK_S)
