@@ -97,6 +97,7 @@ async def test_a_kill_a_pause_and_a_rate_neither_skip_nor_repeat_anybody(
         await desk("campaign", "start", "news", "--yes")
         await some_sent(meta, count // 5)
         await here.stop(signal.SIGKILL)
+    under_way = await db.fetchval("SELECT count(*) FROM messages WHERE status = 'sending'")
     meta.faults.clear()
     async with running(tmp_path, **sending) as here:
         meta.callback_url = here.url
@@ -125,7 +126,7 @@ async def test_a_kill_a_pause_and_a_rate_neither_skip_nor_repeat_anybody(
     assert max(Counter(one.to for one in meta.sent).values()) == 1, "nobody twice"
     uncertain = await db.fetchval("SELECT count(*) FROM messages WHERE status = 'uncertain'")
     assert len(sends) >= count - uncertain
-    assert uncertain <= 3, "no more than was under way at the kill"
+    assert uncertain <= under_way, "no more than was under way at the kill"
     assert (found["status"], sum(found["counts"].values())) == ("done", count)
 
 
