@@ -88,7 +88,7 @@ async def record(conn: Connection, rows: Sequence[object]) -> None:
         await conn.execute(_WAITS, *map(list, zip(*waits, strict=True)))
 
 
-async def stopped(pool: Pool) -> list[TemplateStop]:
+async def stopped(pool: Connection | Pool) -> list[TemplateStop]:
     """The templates that are stopped."""
     return [TemplateStop(*row) for row in await pool.fetch(_STOPPED, LAPSED)]
 
