@@ -123,7 +123,7 @@ async def lift(conn: Connection, back: Sequence[Back]) -> None:
             await conn.execute(_LET_GO, one.provider, one.name, one.language, accounts, LET_GO_WITHIN_S)
 
 
-async def stopped(pool: Pool) -> list[TemplateStop]:
+async def stopped(pool: Connection | Pool) -> list[TemplateStop]:
     """The templates that are stopped."""
     return [TemplateStop(*row) for row in await pool.fetch(_STOPPED, LAPSED)]
 

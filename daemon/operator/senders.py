@@ -128,3 +128,7 @@ def check(inspection: Inspection) -> Findings:
             count = "1 message" if one.waiting.uncertain == 1 else f"{one.waiting.uncertain} messages"
             text = f"{count} by {one.provider} may have been sent, and nobody knows"
             yield Finding("warn", text, "`ferryman uncertain list`")
+    for stop in () if inspection.tables is None else inspection.tables.stopped:
+        named = f"{stop.name} ({stop.language})" if stop.language else stop.name
+        text = f"{stop.provider} takes no messages of the template {named}, and they wait: {stop.error}"
+        yield Finding("warn", text, "mend it at the provider, or send another one; they go out when it is back")

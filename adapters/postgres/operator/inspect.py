@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from adapters.postgres import holds
 from adapters.postgres.bus import burials, days
 from adapters.postgres.bus.workers import Registered, by_type
+from adapters.postgres.holds import TemplateStop
 from adapters.postgres.migrate import pending
 from adapters.postgres.pool import Connection, Pool
 
@@ -41,7 +43,7 @@ class TableCounts:
     """Counts of this database. *partitions*: the number in force, None before the first start. *stray*: rows of inbox
     and journal on days that have no day table. *spool*, *outbox*: events not yet on a stream, and since when.
     *days_ahead*: the days to come that have tables. *makes_days*: whether this role may make more. *messages*: provider
-    -> its messages that have no end yet."""
+    -> its messages that have no end yet. *stopped*: templates that a provider takes no messages of for now."""
 
     partitions: int | None
     stray: Mapping[str, int]
@@ -53,6 +55,7 @@ class TableCounts:
     days_ahead: int
     makes_days: bool
     messages: Mapping[str, OpenMessages] = field(default_factory=dict)
+    stopped: Sequence[TemplateStop] = ()
 
 
 _SETTINGS: Final = """
@@ -114,6 +117,7 @@ async def count_tables(conn: Connection) -> TableCounts:
         row["outbox_since"],
         *await days.in_stock(conn),
         {row["provider"]: OpenMessages(row["queued"], row["uncertain"]) for row in await conn.fetch(_MESSAGES)},
+        await holds.stopped(conn),
     )
 
 

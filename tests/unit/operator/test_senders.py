@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from adapters.postgres.holds import TemplateStop
 from adapters.postgres.operator.inspect import OpenMessages, TableCounts
 from adapters.registry import SENDERS, SOURCES
 from daemon.operator.about import about
@@ -82,6 +83,16 @@ def test_messages_in_doubt_are_a_warning_and_counted() -> None:
     told = senders(inspection(CGB, tables=tables))[0].document()
     assert (told["queued"], told["uncertain"], told["configured"], told["default"]) == (4, 2, True, True)
     assert senders(inspection(CGB))[0].document()["queued"] is None
+
+
+def test_a_template_that_is_stopped_is_a_warning() -> None:
+    stop = TemplateStop("meta", "default", "news", "he", "meta-132015", "Meta: the template is paused", NOON, NOON)
+    (finding,) = warned(
+        inspection(META | {"messages_default_provider": "meta"}, tables=replace(TABLES, stopped=[stop]))
+    )
+    assert (
+        "meta takes no messages of the template news (he), and they wait: Meta: the template is paused" in finding.text
+    )
 
 
 def test_a_channel_is_told_as_the_processes_report_it_or_as_it_was_paused() -> None:

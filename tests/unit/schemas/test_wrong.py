@@ -36,7 +36,7 @@ def wrong(model: type[BaseModel], given: Any, names_of: Any = None) -> str:
         ({"to": TO, "choices": {"text": "?", "items": []}}, "choices.items is empty"),
         ({"to": TO, "text": "hi", "not_before": "2031-02-14T09:00:00"}, "not_before lacks its offset"),
         ({"to": TO, "text": "hi", "not_before": "0001-01-01T00:00:00Z"}, "not_before: the year must be"),
-        ({"to": TO, "text": "hi", "not_before": "soon"}, "not_before is not right: "),
+        ({"to": TO, "text": "hi", "not_before": "soon"}, "not_before must be a time, as 2031"),
         ([], "must be an object"),
     ],
 )
