@@ -195,10 +195,12 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
         if held_back is not None:
             return Later(turn.now + timedelta(seconds=held_back))
         raise
-    rows: list[Row] = [Ended(id=message.id, status="sent", at=turn.now, provider_id=taken.provider_id)]
-    if taken.provider_id is not None:
-        rows.append(Sent(message.id, message.provider, taken.provider_id))
-    fact = _fact(message, provider_message_id=taken.provider_id)
+    # an id with a control character is none that a status would name, and U+0000 can't be stored
+    provider_id = taken.provider_id if taken.provider_id is not None and taken.provider_id.isprintable() else None
+    rows: list[Row] = [Ended(id=message.id, status="sent", at=turn.now, provider_id=provider_id)]
+    if provider_id is not None:
+        rows.append(Sent(message.id, message.provider, provider_id))
+    fact = _fact(message, provider_message_id=provider_id)
     return Done(rows=tuple(rows), emit=(event.emit("message.sent", 0, fact, time=turn.now),))
 
 

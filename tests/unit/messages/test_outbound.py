@@ -178,6 +178,18 @@ async def test_a_message_is_claimed_sent_and_recorded_with_the_provider_s_id() -
     assert (event.type, event.subject, event.json()["provider_message_id"]) == ("message.sent", PHONE, "wamid.1")
 
 
+async def test_an_id_that_cannot_be_stored_is_left_out() -> None:
+    class Odd(FakeSender):
+        async def send(self, message: OutboundMessage, claim: Claim) -> Taken:
+            await claim()
+            return Taken("wamid.\x00")
+
+    world = World()
+    world.deps.senders[("meta", "default")] = Odd()  # type: ignore[index]
+    done = await world.run()
+    assert done.rows == (Ended(id=world.id, status="sent", at=NOW),)
+
+
 @pytest.mark.parametrize(
     ("content", "provider", "ago", "sent"),
     [
