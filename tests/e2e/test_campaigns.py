@@ -125,7 +125,7 @@ async def test_a_kill_a_pause_and_a_rate_neither_skip_nor_repeat_anybody(
     assert max(Counter(one.to for one in meta.sent).values()) == 1, "nobody twice"
     uncertain = await db.fetchval("SELECT count(*) FROM messages WHERE status = 'uncertain'")
     assert len(sends) >= count - uncertain
-    assert uncertain <= 3, "no more than was under way at the kill"
+    assert uncertain <= max(3, rate / 2), "no more than was under way at the kill: what half a second has fed"
     assert (found["status"], sum(found["counts"].values())) == ("done", count)
 
 
