@@ -13,7 +13,7 @@ Kind: TypeAlias = Literal["taken", "pause", "refusals", "hold", "live", "bulk", 
 KINDS: Final[tuple[Kind, ...]] = ("taken", "pause", "hold", "live", "bulk", "seen", "pace", "bulk_taken", "eased")
 """The keys of a scope, in the order in which the scripts are given them."""
 
-REGAINED_S: Final = 300.0
+REGAINED_S: Final = 60.0
 """A limit that was eased grows by its whole amount in so many seconds, until it is whole again."""
 
 # What a limit of amount in a window (µs) allows after refusals have eased it: see `adapters.redis.eased.allowed`.

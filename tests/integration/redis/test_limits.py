@@ -112,6 +112,7 @@ async def test_an_ordinary_call_costs_one_round_trip_and_a_paused_one_none(clien
 
     await first.acquire(scope)
     await second.pause(scope, 0.001)  # the scope's server knows both scripts
+    await first.acquire(scope)  # the pause is over
     before = await commands()
     for _ in range(10):
         await first.acquire(scope)
