@@ -66,7 +66,7 @@ def sender_on(
     sandbox: CgbSandbox, session: ClientSession, *, limiter: RateLimiter | None = None, **account: str
 ) -> Sender:
     limiter = limiter or RateLimiter(None, per_minute=None, max_wait_s=0.05)
-    gate = gate_on(session, limiter=limiter, channel=Channel("cgb"), timeout_s=0.5)
+    gate = gate_on(session, limiter=limiter, channel=Channel("cgb"), timeout_s=2.0)
     values = {"url": sandbox.url, "api_key": sandbox.token} | account
     return SENDERS["cgb"]()(gate, account=lambda: values, public_url=None, files=NO_FILES)
 

@@ -54,7 +54,7 @@ def checker_on(
         limiter=limiter or RateLimiter(None, per_minute=None, max_wait_s=0.05),
         scope=f"{name}:test",
         system=name,
-        timeout_s=0.5,
+        timeout_s=2.0,
     )
     return CHECKERS[name]()(gate, base_url=base_url or sandbox.url, api_key=lambda: token or sandbox.token)
 

@@ -47,7 +47,7 @@ async def session() -> AsyncIterator[ClientSession]:
 def sender(sandbox: Sandbox, session: ClientSession) -> Sender:
     provider = "twilio" if isinstance(sandbox, TwilioSandbox) else "whapi"
     values = sandbox.account if isinstance(sandbox, TwilioSandbox) else {"url": sandbox.url, "token": sandbox.token}
-    gate = gate_on(session, timeout_s=1.0)
+    gate = gate_on(session, timeout_s=2.0)
     return SENDERS[provider]()(gate, account=lambda: values, public_url=None, files=NO_FILES)
 
 

@@ -57,7 +57,7 @@ def sender_on(
     channel: Channel | None = None,
 ) -> Sender:
     limiter = RateLimiter(None, per_minute=None, max_wait_s=0.05)
-    gate = gate_on(session, limiter=limiter, channel=channel or Channel("whapi"), timeout_s=0.5)
+    gate = gate_on(session, limiter=limiter, channel=channel or Channel("whapi"), timeout_s=2.0)
     account = {"url": url or sandbox.url, "token": token or sandbox.token}
     return SENDERS["whapi"]()(gate, account=lambda: account, public_url=None, files=NO_FILES)
 

@@ -61,7 +61,7 @@ def sender_on(
 ) -> ChatwootSender:
     """A sender to *sandbox*. *account*: values other than its own."""
     limiter = RateLimiter(None, per_minute=None, max_wait_s=0.05)
-    gate = gate_on(session, limiter=limiter, channel=channel or Channel("chatwoot"), timeout_s=1.0)
+    gate = gate_on(session, limiter=limiter, channel=channel or Channel("chatwoot"), timeout_s=2.0)
     values = {
         "url": sandbox.url,
         "api_access_token": sandbox.token,

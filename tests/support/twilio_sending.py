@@ -54,7 +54,7 @@ def sender_on(
         limiter=limiter or RateLimiter(None, per_minute=None, max_wait_s=0.05),
         scope="twilio:test",
         system="Twilio",
-        timeout_s=0.5,
+        timeout_s=2.0,
     )
     make = SENDERS["twilio"]()
     return make(gate, account=lambda: sandbox.account | dict(values), public_url=public_url, files=NO_FILES)
