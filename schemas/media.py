@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 from schemas.messages import MediaType
 
@@ -45,3 +46,12 @@ WORDS: Final[Mapping[MediaType, str]] = {
     "document": "PDF, Office files or text",
 }
 """The same for people."""
+
+
+def path_at(url: str) -> str | None:
+    """The path of the address of a file; None: it is no address that HTTP could fetch it at."""
+    try:
+        parts = urlsplit(url)
+        return parts.path if parts.scheme in ("http", "https") and parts.hostname else None
+    except ValueError:
+        return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import orjson
@@ -16,6 +15,7 @@ from adapters.http import Part
 from adapters.ports import FetchedFile
 from schemas.cleaned import visible
 from schemas.errors import Refused
+from schemas.media import path_at
 from schemas.messages import Choice, Choices, Content, Media, MediaType, Reaction, Template, Text
 from schemas.webhooks.chatwoot import MARKER
 
@@ -106,12 +106,7 @@ def _shown(value: Any) -> str:
 
 
 def _of_media(content: Media) -> str | None:
-    try:
-        parts = urlsplit(content.url)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        sound = False
-    if not sound:
+    if path_at(content.url) is None:
         return "the file has no address that can be fetched: give one that begins with https://"
     if content.caption and content.type == "audio":
         return "audio has no caption: send it as a text of its own"

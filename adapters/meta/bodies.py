@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from posixpath import splitext
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from adapters.meta import templates
 from adapters.uploads import Uploaded
 from schemas.cleaned import is_one_emoji, visible
-from schemas.media import WORDS
+from schemas.media import WORDS, path_at
 from schemas.messages import Choice, Choices, Content, Media, MediaType, Reaction, Template, Text
 
 LONGEST_TEXT: Final = 4096
@@ -104,14 +103,10 @@ def _fit_buttons(items: Any) -> bool:
 
 
 def _of_media(media: Media) -> str | None:
-    try:
-        parts = urlsplit(media.url)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        sound = False
-    if not sound:
+    path = path_at(media.url)
+    if path is None:
         return "the file has no address that WhatsApp can fetch; give one that begins with https://"
-    ending = splitext(parts.path)[1].lower()
+    ending = splitext(path)[1].lower()
     if ending in _NOT_TAKEN.get(media.type, ()):
         return f"WhatsApp takes no {ending} file as {media.type}; send {WORDS[media.type]}, or send it as a document"
     if media.caption and media.type == "audio":

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
-from urllib.parse import urlsplit
 
 import orjson
 
@@ -16,6 +15,7 @@ from adapters.twilio.client import Account, make_message
 from adapters.twilio.looking import look_for
 from adapters.twilio.source import status_url
 from schemas.errors import Refused
+from schemas.media import path_at
 from schemas.messages import Choices, Content, Media, OutboundMessage, Reaction, Taken, Template, Text
 
 LONGEST_TEXT: Final = 1600
@@ -125,14 +125,10 @@ def _refused_template(template: Template) -> str | None:
 
 
 def _refused_media(media: Media) -> str | None:
-    try:
-        url = urlsplit(media.url)
-        sound = url.scheme in ("http", "https") and bool(url.hostname)
-    except ValueError:
-        sound = False
-    if not sound:
+    path = path_at(media.url)
+    if path is None:
         return "the file has no public address: give one that begins with https://, as Twilio fetches the file there"
-    if media.type == "image" and url.path.lower().endswith(_NO_IMAGES):
+    if media.type == "image" and path.lower().endswith(_NO_IMAGES):
         return "WhatsApp shows no GIF or WebP as an image: give a JPEG or a PNG"
     if not media.caption:
         return None
