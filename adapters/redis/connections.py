@@ -1,4 +1,4 @@
-"""Connections that leave a server which says that it is the wrong one.
+"""Connections that leave a server which says that it is the wrong one, and that let their user be canceled.
 
 Behind an address that stays the same (a proxy, a managed endpoint) another server may become the primary. The former
 one then keeps its connections and refuses writes, or has no answer that is worth reading. After such a refusal every
@@ -8,6 +8,7 @@ also one that only reads.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from redis import exceptions as redis_errors
@@ -56,6 +57,20 @@ class _Leaving(AbstractConnection):
             self._made_after = noted
         untyped: Any = super()
         await untyped.connect()
+
+    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        """See AbstractConnection. A cancellation that comes while it sends is not lost.
+
+        redis-py sends through `asyncio.wait_for`, which before Python 3.12 drops a cancellation that comes in the same
+        turn of the loop as the end of what it waits for (python/cpython#86296). A task that does nothing else but ask
+        Redis again and again would then never end.
+        """
+        task = asyncio.current_task()
+        asked = task.cancelling() if task else 0
+        await super().send_packed_command(*args, **kwargs)
+        if task and task.cancelling() > asked:
+            await self.disconnect(nowait=True)  # the answer to the command that went out is not read
+            raise asyncio.CancelledError
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         """See AbstractConnection."""
