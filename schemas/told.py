@@ -9,7 +9,7 @@ it came. With `odd`, the body was not understood, and every reader fails on it w
 
 `contact.changed` has `fields` besides (schemas/contact_changes.py). `message.received` has `text`, `message_id`, and
 `channel`: `whatsapp` or another name; null where it is not known; without this member it is WhatsApp. What a system
-tells more of a message is in `kind`, `media`, `choice`, `reply_to`, `name`, `bsuid` and `number`.
+tells more of a message is in `kind`, `media`, `choice`, `reply_to`, `name`, `bsuid`, `number`, `conversation`, `files`.
 
 `delivery.updated` has `message_id` (the system's own), `our_id` (ours, where the system gives it back), `status` (one
 of STATUSES), and of a failure `error_code`, the system's own as text, and `error`, words of ours.
@@ -17,7 +17,7 @@ of STATUSES), and of a failure `error_code`, the system's own as text, and `erro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -61,6 +61,8 @@ def message_data(
     name: str | None = None,
     bsuid: str | None = None,
     number: str | None = None,
+    conversation: Mapping[str, str | None] | None = None,
+    files: Sequence[Mapping[str, str]] = (),
 ) -> bytes:
     """The data of `message.received`. *text*: of the message, None where it has none. *message_id*: the system's own
     id of it. *received*: the JSON text of the part of the body that tells of it.
@@ -69,7 +71,8 @@ def message_data(
     `reaction`, `system`, or the system's own name of another kind. *media*: `id` or `url`, `mime_type`, `sha256`,
     `filename`. *choice*: the value of what was tapped. *reply_to*: the system's id of the message that is answered.
     *name*: what the person calls themselves there. *bsuid*: WhatsApp's business-scoped user id of them. *number*: the
-    system's own id of our number that it came to, where it tells one.
+    system's own id of our number that it came to, where it tells one. *conversation*: of a CRM: `account`, `id`,
+    `inbox`, as text. *files*: all of a message that may have several, each as *media*, with `kind` and `id`.
     """
     told = {"kind": kind, "media": None if media is None else dict(media), "choice": choice}
     return orjson.dumps(
@@ -86,6 +89,8 @@ def message_data(
             "name": name,
             "bsuid": bsuid,
             **({} if number is None else {"number": number}),
+            **({} if conversation is None else {"conversation": dict(conversation)}),
+            **({"files": [dict(one) for one in files]} if files else {}),
             "received": orjson.Fragment(received),
         }
     )

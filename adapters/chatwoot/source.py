@@ -38,6 +38,7 @@ from schemas.webhooks.chatwoot import (
     id_of,
     kept,
     marker_of,
+    part,
     person_of,
     said_in,
     status_of,
@@ -133,6 +134,11 @@ def _message(doc: Mapping[str, Any], message_id: str, now: datetime) -> Event:
         received=_text(doc),
         name=person.name,
         bsuid=person.bsuid,
+        conversation={
+            "account": account,
+            "id": id_of(conversation.get("id")),
+            "inbox": id_of(conversation.get("inbox_id")) or id_of(part(doc, "inbox").get("id")),
+        },
         **said_in(doc),
     )
     return _received(doc, message_id, person, data, now)

@@ -133,13 +133,24 @@ def said_in(doc: Mapping[str, Any]) -> dict[str, Any]:
     files = [one for one in _list(doc.get("attachments")) if isinstance(one, dict)]
     first = files[0] if files else {}
     kind = _KINDS.get(word(first, "file_type") or "", "document") if files else "text"
-    media = {"url": first.get("data_url"), "mime_type": first.get("content_type")}
     return {
         "kind": kind,
         "text": content if isinstance(content, str) and content else None,
-        "media": {name: text for name, text in media.items() if isinstance(text, str) and text} or None,
+        "media": _place_of(first) or None,
         "reply_to": id_of(marks.get("in_reply_to")),
+        "files": [_file(one) for one in files],
     }
+
+
+def _file(attachment: Mapping[str, Any]) -> dict[str, str]:
+    kind = _KINDS.get(word(attachment, "file_type") or "", "document")
+    id = id_of(attachment.get("id"))
+    return {"kind": kind, **({} if id is None else {"id": id}), **_place_of(attachment)}
+
+
+def _place_of(attachment: Mapping[str, Any]) -> dict[str, str]:
+    media = {"url": attachment.get("data_url"), "mime_type": attachment.get("content_type")}
+    return {name: text for name, text in media.items() if isinstance(text, str) and text}
 
 
 def marker_of(doc: Mapping[str, Any]) -> str | None:

@@ -107,6 +107,7 @@ def test_a_message_becomes_an_event_of_its_person() -> None:
         "reply_to": None,
         "name": "Noor Baak",
         "bsuid": None,
+        "conversation": {"account": "3", "id": "481", "inbox": "12"},
     }
     assert received["conversation"]["id"] == 481
     assert b"ps_demo" not in event.data, "the token that opens the conversation"

@@ -1,0 +1,1 @@
+"""What people write: archived, understood, asked about, and labelled in the CRM."""
