@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-Kind: TypeAlias = Literal["taken", "pause", "refusals", "hold", "live", "bulk", "seen", "pace", "bulk_taken", "eased"]
+Kind: TypeAlias = Literal[
+    "taken", "pause", "refusals", "hold", "live", "bulk", "seen", "pace", "bulk_taken", "eased", "resumed"
+]
 KINDS: Final[tuple[Kind, ...]] = ("taken", "pause", "hold", "live", "bulk", "seen", "pace", "bulk_taken", "eased")
 """The keys of a scope, in the order in which the scripts are given them."""
 

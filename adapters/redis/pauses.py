@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+from uuid import uuid4
+
 from redis.asyncio import Redis
 
 from adapters.redis.limit_scripts import key
+
+REMEMBERED_S: Final = 3600
+"""A process that has not heard of a resumption for so long has tried again by itself."""
 
 
 async def seconds_left(redis: Redis, scope: str) -> float:
@@ -20,3 +26,14 @@ async def lift(redis: Redis, scope: str) -> bool:
     """
     await redis.delete(key("refusals", scope), key("pace", scope), key("eased", scope))
     return int(await redis.delete(key("pause", scope))) > 0
+
+
+async def resume(redis: Redis, scope: str) -> None:
+    """Let every process try again at once what it holds back because the other side was away, or has refused us."""
+    await redis.set(key("resumed", scope), uuid4().hex, ex=REMEMBERED_S)
+
+
+async def resumed(redis: Redis, scope: str) -> bytes | None:
+    """What changes with each resumption of *scope*; None: there was none of late."""
+    told: bytes | None = await redis.get(key("resumed", scope))  # type: ignore[assignment]
+    return told

@@ -109,6 +109,8 @@ class Upkeep:
         self._metrics = measured
         self._scopes = scopes
         self._lines_dropped = lines_dropped
+        self._resumed: dict[str, bytes | None] = {}
+        """Channel -> the last resumption that was heard of."""
         self._waiting_since: dict[str, float | None] = {}
         """Worker -> when its oldest open event was appended, Unix seconds of Redis's clock."""
 
@@ -144,14 +146,20 @@ class Upkeep:
             await self._measure_process()
 
     async def _follow_waits(self) -> None:
-        """See which providers have asked us to wait, also where no call of this process has met it."""
+        """See which providers have asked us to wait, also where no call of this process has met it; and which ones an
+        operator has resumed, whose calls are tried again although they had stopped."""
         longest: dict[str, float] = {}
         for channel in {name: self._channels[name] for name in (*self._scopes, *self._channels.names)}.values():
             provider, account = parted(channel.name)
             if provider not in self._scopes:
                 continue
-            left_s = await asked.seconds_left(self._streams.redis, scope_of(self._scopes[provider], account))
+            scope = scope_of(self._scopes[provider], account)
+            left_s = await asked.seconds_left(self._streams.redis, scope)
             channel.heard(left_s)
+            resumed = await asked.resumed(self._streams.redis, scope)
+            if resumed and resumed != self._resumed.setdefault(channel.name, resumed):
+                channel.probe_now()
+            self._resumed[channel.name] = resumed
             longest[provider] = max(left_s, longest.get(provider, 0.0))
         for provider, left_s in longest.items():
             self._metrics.set("ferryman_provider_wait_seconds", left_s, {"provider": provider})

@@ -39,7 +39,8 @@ def pause(name: Name, dry_run: DryRun = False) -> None:
 
 def resume(name: Name, dry_run: DryRun = False) -> None:
     """Let a paused worker or provider go on, in every process, within two seconds; within five where the provider
-    itself had asked us to wait."""
+    itself had asked us to wait. Calls that have stopped, as the provider was away or has refused the account, are
+    tried again at once."""
     changes = run_async(_set(read_settings(), name, paused=False, dry_run=dry_run))
     say(f"{name} {'would go on' if dry_run else 'goes on'}" if changes else f"{name} was not paused")
 

@@ -1,6 +1,7 @@
 """Pausing and resuming a worker, or all calls to a provider, or to one account of it (PROVIDER/ACCOUNT).
 
-A provider is also paused by itself, when it says that we ask too often; `resume` ends that pause as well.
+A provider is also paused by itself, when it says that we ask too often; `resume` ends that pause as well. And calls
+stop where a provider is away or refuses the account; `resume` has every process try again at once.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ async def set_paused(
     with suppress(*StreamErrors):  # with Redis away each process waits by itself
         if scope is not None:
             lifted = await asked.seconds_left(redis, scope) > 0 if dry_run else await asked.lift(redis, scope)
+            if not dry_run:
+                await asked.resume(redis, scope)
     if dry_run:
         return lifted or (name in await pauses.paused(pool)) != paused
     return await (pauses.pause if paused else pauses.resume)(pool, name) or lifted

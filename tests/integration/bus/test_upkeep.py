@@ -15,6 +15,7 @@ from adapters.channel import Channels
 from adapters.postgres.bus import burials, days, outbox, pauses, spool
 from adapters.postgres.pool import Pool
 from adapters.redis.limits import RateLimiter
+from adapters.redis.pauses import resume
 from adapters.redis.streams import Streams, stream_keys
 from daemon.bus import upkeep as upkeeping
 from daemon.bus.metrics import METRICS
@@ -237,6 +238,31 @@ async def test_a_wait_that_one_account_is_asked_for_is_heard_by_it_alone(db: Poo
     await upkeep._follow_waits()
     assert channels["test"].asked_s == 0 < second.asked_s
     assert (value(upkeep, "ferryman_provider_wait_seconds", provider="test") or 0) > 0
+
+
+async def test_what_an_operator_resumes_is_tried_again_at_once_in_a_process_that_had_stopped_calling_it(
+    db: Pool, redis: Redis
+) -> None:
+    channels = Channels(["test"])
+
+    async def down() -> None:
+        raise ChannelDown("the account is refused", channel="test")
+
+    for name in ("test", "test/second"):
+        with pytest.raises(ChannelDown):
+            await channels[name].call("write", down)
+    upkeep = Upkeep(Settings(), db, Streams(redis, 2), [], channels, make_metrics(), scopes={"test": "test:sender"})
+    for _ in range(2):
+        await upkeep._follow_waits()
+        assert not channels["test"].may_probe
+    await resume(redis, "test:sender")
+    await upkeep._follow_waits()
+    assert channels["test"].may_probe
+    assert not channels["test/second"].may_probe
+    with pytest.raises(ChannelDown):
+        await channels["test"].call("write", down)
+    await upkeep._follow_waits()
+    assert not channels["test"].may_probe, "a resumption counts once"
 
 
 async def test_a_breaker_of_any_account_is_measured_by_the_name_of_the_provider(db: Pool, redis: Redis) -> None:
