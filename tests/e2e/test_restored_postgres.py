@@ -66,7 +66,7 @@ async def test_what_came_after_a_backup_is_read_again_and_no_contact_is_made_twi
             assert await here.stop() == 0
         restored = settings | {"DATABASE_URL": backup}
         async with running(tmp_path, **restored) as here, connect(backup, size=2) as pool:
-            await synced(pool, 9)
+            await synced(pool, 9, within_s=90)  # the streams are read again from before the backup
             for order in later:
                 assert (await here.post(order))[0] == 202
             await synced(pool, 10)

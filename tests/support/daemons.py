@@ -199,11 +199,11 @@ async def ended(db: Pool, count: int) -> None:
     await until(all_ended, f"the end of {count} events")
 
 
-async def synced(db: Pool, count: int) -> None:
+async def synced(db: Pool, count: int, within_s: float = PATIENCE_S) -> None:
     """Wait until *count* orders are synced."""
 
     async def all_synced() -> bool:
         found = await db.fetchval("SELECT count(*) FROM orders WHERE cgb_sync_status = 'synced'")
         return int(found) >= count
 
-    await until(all_synced, f"{count} synced orders")
+    await until(all_synced, f"{count} synced orders", within_s)
