@@ -27,11 +27,11 @@ def rules(*argv: str, folder: Path | str | None = None) -> tuple[int, str]:
 
 
 def test_check_says_which_file_counts(tmp_path: Path) -> None:
-    shipped = "fields.toml: shipped\nmessages.toml: shipped\n"
+    shipped = "fields.toml: shipped\nintents.toml: shipped\nmessages.toml: shipped\n"
     assert rules("check") == (0, shipped)
     assert rules("check", folder=tmp_path) == (0, shipped)
     rules("init", str(tmp_path))
-    own = {name: f"{tmp_path}/{name}" for name in ("fields.toml", "messages.toml")}
+    own = {name: f"{tmp_path}/{name}" for name in ("fields.toml", "intents.toml", "messages.toml")}
     assert rules("check", folder=tmp_path) == (0, "".join(f"{name}: {path}\n" for name, path in own.items()))
     code, said = rules("check", "--json", folder=tmp_path)
     assert (code, json.loads(said)) == (
