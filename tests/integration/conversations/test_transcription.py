@@ -185,6 +185,17 @@ async def test_an_account_without_credit_costs_time_and_nothing_else(place: Plac
     assert [row["transcription_error"] for row in await place.audio()] == [None]
 
 
+async def test_a_transcript_of_an_hour_is_kept_and_told_whole(place: Place) -> None:
+    said = "קול " * 20_000
+    place.openai.switches.hears = lambda body: said
+    async with place.working():
+        await place.bus.append([await place.voice(await place.note())])
+        await until(place.ended, "the voice note to end")
+    assert [row["transcription"] for row in await place.audio()] == [said.strip()]
+    (kept,) = await place.pool.fetch("SELECT data FROM payloads")
+    assert json.loads(kept["data"])["text"] == said.strip()
+
+
 async def test_failures_are_tried_again(place: Place) -> None:
     place.openai.faults.add("error", status=500, times=2)
     async with place.working():
