@@ -33,7 +33,7 @@ _WAITING: Final = "SELECT body FROM archive_objects WHERE bucket = $1 AND path =
 _COUNT: Final = "SELECT count(*) FROM archive_objects"
 _RENAME: Final = (
     "UPDATE user_bucket_mapping SET bucket_name = $2, updated_at = now() WHERE bucket_name = $1",
-    "UPDATE archive_objects SET bucket = $2 WHERE bucket = $1",
+    "UPDATE archive_objects SET bucket = $2, taken_until = NULL WHERE bucket = $1",
     "UPDATE meeting_notes SET bucket = $2, gcs_storage_path = replace(gcs_storage_path, $1, $2) WHERE bucket = $1",
     "UPDATE note_attachments SET bucket = $2, storage_path = replace(storage_path, $1, $2) WHERE bucket = $1",
 )

@@ -62,7 +62,7 @@ class Moving:
             await self._store.put(*_put(one))
         except BucketTaken:
             await self._another_name(one.bucket)
-            return False
+            return True
         except AWAY:
             await archive.put_back(self._pool, [one], PAUSE_S)
             return False
@@ -76,7 +76,9 @@ class Moving:
     async def _another_name(self, taken: str) -> None:
         """Let what was to be in the bucket *taken*, which is somebody else's, be in another one of the same user."""
         user = await users.user_of_bucket(self._pool, taken)
-        names = [bucket_name(self._prefix, user, attempt) for attempt in range(MOST_NAMES)] if user else []
+        if user is None:
+            return  # done already, for another object
+        names = [bucket_name(self._prefix, user, attempt) for attempt in range(MOST_NAMES)]
         later = names[names.index(taken) + 1 :] if taken in names else names
         if not later:
             log.error("archive.no_name_left")

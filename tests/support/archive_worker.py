@@ -18,23 +18,29 @@ from adapters.chatwoot.source import SOURCE
 from adapters.http import open_session
 from adapters.ports import Webhook
 from adapters.postgres.bus import days, epochs
-from adapters.postgres.pool import Pool
+from adapters.postgres.pool import Pool, Record
 from adapters.redis import streams
 from adapters.redis.streams import Streams, stream_key
 from daemon.app import declared
 from daemon.bus.consumer import Consumer
 from daemon.bus.worker import AnyWorker, Outside, utc_now
 from daemon.conversations import archive, attachments
-from daemon.conversations.archive_wiring import ARCHIVE, STORAGE, ArchiveDeps
+from daemon.conversations.archive_names import bucket_name
+from daemon.conversations.archive_wiring import ARCHIVE, STORAGE, ArchiveDeps, open_store
 from daemon.conversations.fetching import CHATWOOT_FILES
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics
 from daemon.workers import WORKERS
 from schemas.envelope import TYPES, Event, from_fields
 from tests.support.bus import FixedLeases, make_shared, run
+from tests.support.until import until
 
 PARTITIONS: Final = 16
 BOTH: Final[tuple[AnyWorker, ...]] = (archive.WORKER, attachments.WORKER)
+ACCOUNT: Final = bucket_name("pacelane-whatsapp", "account_3")
+"""The bucket of what nobody is known for."""
+
+OGG: Final = b"OggS\x00\x02" + b"\x00" * 22 + b"OpusHead" + b"\x01" * 300
 AT: Final = datetime(2031, 2, 14, 9, 15, tzinfo=UTC)
 
 
@@ -170,3 +176,24 @@ async def archive_worker(redis_url: str, pool: Pool, settings: Settings) -> Asyn
             yield made
     finally:
         await asyncio.shield(redis.aclose())
+
+
+def attached(id: int, url: str, kind: str = "image") -> dict[str, Any]:
+    return {"id": id, "file_type": kind, "data_url": url, "content_type": "application/x-lie", "account_id": 3}
+
+
+async def handled(worker: ArchiveWorker, *events: Event) -> None:
+    """Have *events* handled, with all that follows."""
+    await worker.publish(events)
+    async with worker.working():
+        await until(worker.settled)
+
+
+async def one_note(pool: Pool) -> Record:
+    (row,) = await pool.fetch("SELECT * FROM meeting_notes")
+    return row
+
+
+async def body_of(worker: ArchiveWorker, row: Record) -> bytes:
+    async with open_store(worker.outside) as store:
+        return await store.get(row["bucket"], row["object_path"])
