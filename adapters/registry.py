@@ -7,6 +7,7 @@ tables must not load.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from adapters.cgb import source as flows
@@ -19,7 +20,19 @@ from adapters.vizi import source as orders
 from adapters.whapi import source as whapi
 
 if TYPE_CHECKING:
-    from adapters.ports import CheckerMaker, DirectoryStyle, Probe, SenderMaker, TemplateListMaker
+    from aiohttp import ClientSession
+
+    from adapters.channel import Channel
+    from adapters.ports import (
+        CheckerMaker,
+        ClassifierMaker,
+        DirectoryStyle,
+        ObjectStore,
+        Probe,
+        SenderMaker,
+        TemplateListMaker,
+        TranscriberMaker,
+    )
 
 SOURCES: Final = (
     orders.SOURCE,
@@ -129,11 +142,58 @@ def _probes() -> tuple[Probe, ...]:
     from adapters.cgb import probe as cgb
     from adapters.chatwoot import probe as chatwoot
     from adapters.meta import probe as meta_number
+    from adapters.openai import probe as openai
     from adapters.twilio import probe as twilio_account
     from adapters.whapi import probe as channel
 
-    return cgb.PROBE, chatwoot.PROBE, meta_number.PROBE, twilio_account.PROBE, channel.PROBE
+    return cgb.PROBE, chatwoot.PROBE, meta_number.PROBE, twilio_account.PROBE, channel.PROBE, openai.PROBE
 
 
 PROBES: Final[Callable[[], tuple[Probe, ...]]] = _probes
 """The looks at accounts, in the order in which they are shown."""
+
+
+def _openai_transcriber() -> TranscriberMaker:
+    from adapters.openai.transcription import OpenAiTranscriber
+
+    return OpenAiTranscriber
+
+
+TRANSCRIBERS: Final[Mapping[str, Callable[[], TranscriberMaker]]] = {"openai": _openai_transcriber}
+"""What turns speech into text, by its channel."""
+
+
+def _openai_intents() -> ClassifierMaker:
+    from adapters.openai.intents import OpenAiIntents
+
+    return OpenAiIntents
+
+
+CLASSIFIERS: Final[Mapping[str, Callable[[], ClassifierMaker]]] = {"openai": _openai_intents}
+"""What tells the intent of a text, by its provider."""
+
+
+def file_store(directory: Path, channel: Channel) -> ObjectStore:
+    """Objects as files in *directory*."""
+    from adapters.storage.files import FileStore
+
+    return FileStore(directory, channel)
+
+
+def gcs_store(
+    session: ClientSession,
+    channel: Channel,
+    *,
+    project: str,
+    emulator: str | None,
+    email: str,
+    key: Callable[[], str],
+    key_id: str,
+    token_url: str,
+) -> ObjectStore:
+    """Objects in Google Cloud Storage. The account: as of `adapters/storage/account.py::GcsAccount`."""
+    from adapters.storage.account import GcsAccount
+    from adapters.storage.gcs import GcsStore
+
+    account = GcsAccount(project=project, emulator=emulator, email=email, key=key, key_id=key_id, token_url=token_url)
+    return GcsStore(account, session, channel)
