@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
     from adapters.channel import Channel
-    from adapters.ports import CheckerMaker, DirectoryStyle, ObjectStore, Probe, SenderMaker, TemplateListMaker
+    from adapters.ports import (
+        CheckerMaker,
+        DirectoryStyle,
+        MediaSourceMaker,
+        ObjectStore,
+        Probe,
+        SenderMaker,
+        TemplateListMaker,
+    )
 
 SOURCES: Final = (
     orders.SOURCE,
@@ -141,6 +149,32 @@ def _probes() -> tuple[Probe, ...]:
 
 PROBES: Final[Callable[[], tuple[Probe, ...]]] = _probes
 """The looks at accounts, in the order in which they are shown."""
+
+
+def _meta_media() -> MediaSourceMaker:
+    from adapters.meta.media import MetaMedia
+
+    return MetaMedia
+
+
+def _twilio_media() -> MediaSourceMaker:
+    from adapters.twilio.media import TwilioMedia
+
+    return TwilioMedia
+
+
+def _whapi_media() -> MediaSourceMaker:
+    from adapters.whapi.media import WhapiMedia
+
+    return WhapiMedia
+
+
+MEDIA: Final[Mapping[str, Callable[[], MediaSourceMaker]]] = {
+    "meta": _meta_media,
+    "twilio": _twilio_media,
+    "whapi": _whapi_media,
+}
+"""Those who fetch the files of messages by a token, by their provider."""
 
 
 def file_store(directory: Path, channel: Channel) -> ObjectStore:
