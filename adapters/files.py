@@ -6,14 +6,15 @@ are checked, and the request goes to one of those: a name that is resolved other
 servers, by their exact origins (scheme, host and port), may have any address and any port, but nobody else's server may
 redirect to one.
 
-Nothing of ours goes along: no cookies, no password, no proxy of the environment. Errors have no address in them.
+Nothing of ours goes along: no cookies, no proxy of the environment, and no password but one that the caller gives for
+the very origin that it names. Errors have no address in them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -74,11 +75,12 @@ class WebFiles:
         self._open = open
         self._own = own
 
-    async def fetch(self, url: str, most_bytes: int) -> FetchedFile:
-        """See `Files`. A refusal by HTTP has the code `http-NNN`: a file that is not there yet may come."""
+    async def fetch(self, url: str, most_bytes: int, headers: Mapping[str, str] | None = None) -> FetchedFile:
+        """See `Files`, and `TokenFiles`. A refusal by HTTP has the code `http-NNN`: a file that is not there yet may
+        come."""
         try:
             async with asyncio.timeout(DEADLINE_S):
-                body = await self._body(_parsed(url), most_bytes)
+                body = await self._body(_parsed(url), most_bytes, headers)
         # `from None` throughout: aiohttp's texts hold the address
         except (ClientConnectorError, ConnectionTimeoutError):
             raise coded(Transient("no connection to the file's server"), "no-connection") from None
@@ -93,14 +95,15 @@ class WebFiles:
         found = content_type(body)
         return FetchedFile(name_of(url, found), found, body)
 
-    async def _body(self, url: URL, most_bytes: int) -> bytes:
-        own = True
+    async def _body(self, url: URL, most_bytes: int, headers: Mapping[str, str] | None) -> bytes:
+        own, meant_for = True, url.origin()
         for _ in range(MOST_REDIRECTS + 1):
             own = own and url.origin() in self._own
             if not own:
                 _check(url)
             session = self._open if own else self._guarded
-            async with session.get(url, allow_redirects=False) as answer:
+            sent = headers if url.origin() == meant_for else None  # a redirect elsewhere gets no password of ours
+            async with session.get(url, allow_redirects=False, headers=sent) as answer:
                 if answer.status not in _REDIRECTS:
                     return await _whole(answer, most_bytes)
                 url = _next(url, answer)

@@ -407,3 +407,28 @@ class ObjectStore(Protocol):
     def location(self, bucket: str, path: str) -> str:
         """Where an object is, as a URL for people: `gs://…` or `file://…`."""
         ...
+
+
+class TokenFiles(Files, Protocol):
+    """Fetches files also of servers that want to know who asks."""
+
+    async def fetch(self, url: str, most_bytes: int, headers: Mapping[str, str] | None = None) -> FetchedFile:
+        """As `Files.fetch`. *headers*: sent to the origin of *url* alone, and to none that it redirects to."""
+        ...
+
+
+class MediaSource(Protocol):
+    """Fetches the files of messages that a provider keeps for those alone who have its token."""
+
+    async def fetch(self, url: str | None, media_id: str | None, most_bytes: int) -> FetchedFile | None:
+        """The file at *url*, or that the provider calls *media_id*; None: it is fetched as any other, or not at all.
+
+        Raises: as `Files.fetch`. A refusal of the token has the code `http-401`.
+        """
+        ...
+
+
+class MediaSourceMaker(Protocol):
+    """Makes one. *account*: as of a SenderMaker."""
+
+    def __call__(self, files: TokenFiles, *, account: Callable[[], Mapping[str, str]]) -> MediaSource: ...

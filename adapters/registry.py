@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         CheckerMaker,
         ClassifierMaker,
         DirectoryStyle,
+        MediaSourceMaker,
         ObjectStore,
         Probe,
         SenderMaker,
@@ -171,6 +172,32 @@ def _openai_intents() -> ClassifierMaker:
 
 CLASSIFIERS: Final[Mapping[str, Callable[[], ClassifierMaker]]] = {"openai": _openai_intents}
 """What tells the intent of a text, by its provider."""
+
+
+def _meta_media() -> MediaSourceMaker:
+    from adapters.meta.media import MetaMedia
+
+    return MetaMedia
+
+
+def _twilio_media() -> MediaSourceMaker:
+    from adapters.twilio.media import TwilioMedia
+
+    return TwilioMedia
+
+
+def _whapi_media() -> MediaSourceMaker:
+    from adapters.whapi.media import WhapiMedia
+
+    return WhapiMedia
+
+
+MEDIA: Final[Mapping[str, Callable[[], MediaSourceMaker]]] = {
+    "meta": _meta_media,
+    "twilio": _twilio_media,
+    "whapi": _whapi_media,
+}
+"""Those who fetch the files of messages by a token, by their provider."""
 
 
 def file_store(directory: Path, channel: Channel) -> ObjectStore:

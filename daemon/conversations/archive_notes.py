@@ -113,9 +113,11 @@ def heard(event: Event) -> Heard:
 
 def _files(told: Mapping[str, Any]) -> list[FileTold]:
     """The files of a message: those that can be fetched."""
-    listed, media = told.get("files"), told.get("media")
+    listed, media, of_crm = told.get("files"), told.get("media"), told.get("system") == CHATWOOT
     if isinstance(listed, list) and listed:
-        found = [_file(one, one.get("id"), None) for one in listed if isinstance(one, dict)]
+        found = [
+            _file(one, one.get("id"), None if of_crm else one.get("id")) for one in listed if isinstance(one, dict)
+        ]
     elif isinstance(media, dict):
         found = [_file({**media, "kind": told.get("kind")}, None, media.get("id"))]
     else:

@@ -25,7 +25,7 @@ from daemon.bus.outcome import Done, Outcome, Row, Turn
 from daemon.bus.worker import Worker
 from daemon.conversations.archive_names import bucket_name, file_path
 from daemon.conversations.archive_wiring import ARCHIVE, STORAGE, ArchiveDeps, lacking
-from daemon.conversations.fetching import CHATWOOT_FILES
+from daemon.conversations.fetching import FILE_CHANNELS
 from schemas.envelope import Event
 from schemas.errors import FerrymanError, Malformed, Refused, Transient
 
@@ -90,7 +90,7 @@ async def handle(event: Event, deps: ArchiveDeps, turn: Turn) -> Outcome:
             raise Transient(f"{error}: it may not be uploaded yet") from None
         return Done(rows=(FileEnd(file.id, file.note_id, "error", error=error.full_text),), skipped="not to be had")
     if fetched is None:
-        why = f"files of {file.system} are not fetched by their ids"
+        why = f"a file of {file.system} is known by its id alone, and no token of its account is set"
         return Done(rows=(FileEnd(file.id, file.note_id, "skipped", error=why),), skipped="not fetched")
     return await _kept(event, file, data, state, fetched, deps)
 
@@ -149,7 +149,7 @@ WORKER: Final[Worker[ArchiveDeps]] = Worker(
     handle=handle,
     record=record,
     buried=_given_up,
-    channels=(STORAGE, CHATWOOT_FILES),
+    channels=(STORAGE, *FILE_CHANNELS.values()),
     on_uncertain="retry",
     off=lacking,
     lanes=lambda settings: AT_ONCE,

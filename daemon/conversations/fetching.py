@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from yarl import URL
 
-from adapters.ports import Files
-from schemas.errors import Transient
+from adapters.ports import Files, MediaSource
+from schemas.conversations import CHATWOOT
+from schemas.errors import ChannelDown, Refused, Transient
 
 if TYPE_CHECKING:
-    from adapters.channel import Channel
+    from adapters.channel import Channels
     from adapters.ports import FetchedFile
     from daemon.settings.model import Settings
 
-CHATWOOT_FILES: Final = "chatwoot-files"
-"""The channel of the files of our own Chatwoot, which its redirects may take from another server."""
+FILE_CHANNELS: Final[Mapping[str, str]] = {name: f"{name}-files" for name in (CHATWOOT, "meta", "twilio", "whapi")}
+"""System -> the channel of the files that it keeps, which its redirects may take from another server. It is another one
+than that of its messages: a file server that is away holds up no message."""
 
 _AWAY: Final = frozenset({"no-connection", "no-answer", "connection-broke", "http-502", "http-503", "http-504"})
 """Codes that tell of a server that is away. Any other failure is the file's own."""
@@ -26,11 +29,15 @@ _HOSTLESS: Final = re.compile(r"https?:///|/(?!/)")
 
 
 class Fetching:
-    """Fetches files by *files*. Those of our own Chatwoot go through *channel*: an outage of it costs no attempt."""
+    """Fetches files by *files*, and by the *media* of providers. Those of our own Chatwoot and of providers go through
+    *channels*: an outage of such a system costs no attempt."""
 
-    def __init__(self, files: Files, channel: Channel, settings: Settings) -> None:
+    def __init__(
+        self, files: Files, channels: Channels, settings: Settings, media: Mapping[str, MediaSource] | None = None
+    ) -> None:
         self._files = files
-        self._channel = channel
+        self._channels = channels
+        self._media = media or {}
         self._most = settings.ferryman_attachment_max_bytes
         self._base = settings.chatwoot_base_url
         self._own = None if self._base is None else URL(self._base).origin()
@@ -38,21 +45,35 @@ class Fetching:
     async def fetch(self, system: str, url: str | None, media_id: str | None) -> FetchedFile | None:
         """The file of *system* at *url*, or by its *media_id* there; None where it is not fetched so.
 
-        Raises: Transient, Refused; ChannelClosed where our own Chatwoot is away.
+        Raises: Transient, Refused; ChannelClosed, ChannelDown where the system is away, or refuses our token.
         """
+        source = self._media.get(system)
+        if source is not None:
+            found = await self._through(system, lambda: source.fetch(url, media_id, self._most))
+            if found is not None:
+                return found
         if url is None:
             return None
-        whole = with_host(url, self._base)
+        whole = with_host(url, self._base if system == CHATWOOT else None)
         if not self._is_own(whole):
             return await self._files.fetch(whole, self._most)
-        return await self._channel.call("read", lambda: self._marked(whole))
+        return await self._through(CHATWOOT, lambda: self._files.fetch(whole, self._most))
 
-    async def _marked(self, url: str) -> FetchedFile:
-        try:
-            return await self._files.fetch(url, self._most)
-        except Transient as error:
-            error.answered = error.code not in _AWAY
-            raise
+    async def _through(self, system: str, make: Callable[[], Awaitable[FetchedFile | None]]) -> FetchedFile | None:
+        channel = self._channels[FILE_CHANNELS[system]]
+
+        async def marked() -> FetchedFile | None:
+            try:
+                return await make()
+            except Transient as error:
+                error.answered = error.code not in _AWAY
+                raise
+            except Refused as error:
+                if error.code != "http-401" or system == CHATWOOT:
+                    raise
+                raise ChannelDown(f"{system} refuses our token for its files", channel=channel.name) from None
+
+        return await channel.call("read", marked)
 
     def _is_own(self, url: str) -> bool:
         try:

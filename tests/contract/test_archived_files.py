@@ -12,14 +12,14 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from adapters.channel import Channel
+from adapters.channel import Channel, Channels
 from adapters.files import open_files
 from adapters.postgres.notes import FileEnd, FileState
 from adapters.storage.files import FileStore
 from daemon.bus.outcome import Done, Turn
 from daemon.conversations.archive_wiring import ArchiveDeps
 from daemon.conversations.attachments import LATE_ATTEMPTS, handle
-from daemon.conversations.fetching import CHATWOOT_FILES, Fetching, with_host
+from daemon.conversations.fetching import FILE_CHANNELS, Fetching, with_host
 from daemon.conversations.storing import Archive
 from daemon.settings.model import Settings
 from schemas.envelope import Event
@@ -98,7 +98,7 @@ async def opened(names: Names, root: Path, base: str | None = None, most: int = 
             find=unused,
             file_state=state,
             buckets=unused,
-            fetch=Fetching(files, Channel(CHATWOOT_FILES), settings).fetch,
+            fetch=Fetching(files, Channels(), settings).fetch,
             prefix="demo",
             whatsapp_inbox=1,
         )
@@ -202,7 +202,7 @@ async def test_only_what_looks_like_an_outage_counts_as_one(
     async with opened(names, tmp_path, base=server.url) as world:
         with pytest.raises(FerrymanError) as caught:
             await world.fetch(f"{server.url}/f")
-    assert (caught.value.channel, caught.value.answered) == (CHATWOOT_FILES, answered)
+    assert (caught.value.channel, caught.value.answered) == (FILE_CHANNELS["chatwoot"], answered)
 
 
 @pytest.mark.parametrize(

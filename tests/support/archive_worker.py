@@ -27,7 +27,7 @@ from daemon.bus.worker import AnyWorker, Outside, utc_now
 from daemon.conversations import archive, attachments
 from daemon.conversations.archive_names import bucket_name
 from daemon.conversations.archive_wiring import ARCHIVE, STORAGE, ArchiveDeps, open_store
-from daemon.conversations.fetching import CHATWOOT_FILES
+from daemon.conversations.fetching import FILE_CHANNELS
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics
 from daemon.workers import WORKERS
@@ -154,7 +154,7 @@ class ArchiveWorker:
 async def archive_worker(redis_url: str, pool: Pool, settings: Settings) -> AsyncIterator[ArchiveWorker]:
     """The workers' surroundings on these stores. Secrets are those of *settings*."""
     redis = streams.client(redis_url, timeout_s=2.0, connections=64)
-    channels = (STORAGE, CHATWOOT_FILES)
+    channels = (STORAGE, *FILE_CHANNELS.values())
     try:
         async with open_session() as session:
             outside = Outside(
