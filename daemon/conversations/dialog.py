@@ -14,6 +14,7 @@ from typing import Final
 from daemon.conversations.dialog_asking import dialog_id, language_of, message_id
 from daemon.conversations.dialog_context import Context, Waiting
 from daemon.conversations.dialog_lexicon import option_phrases
+from daemon.conversations.dialog_reading import params_in as read_params
 from daemon.conversations.dialog_reading import read
 from daemon.conversations.dialog_rules import DialogRules
 from daemon.conversations.dialog_steps import Ask, Completed, Escalated, Said, Step
@@ -32,6 +33,7 @@ __all__ = [
     "due",
     "heard",
     "matches_open_question",
+    "params_in",
     "paused",
     "resumed",
 ]
@@ -83,6 +85,12 @@ def begin(
         language=language_of(rules, dialog, language),
     )
     return turn.go_on()
+
+
+def params_in(rules: DialogRules, dialog_name: str, text: str) -> dict[str, str]:
+    """The params that a message says which begins a dialog, in any language of the rules."""
+    dialog = rules.dialog(dialog_name)
+    return {} if dialog is None else read_params(rules, dialog, text)
 
 
 def heard(rules: DialogRules, context: Context, chat_key: str, said: Said, now: datetime) -> Step:

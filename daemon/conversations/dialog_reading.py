@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from daemon.conversations.dialog_context import Asked, Context
 from daemon.conversations.dialog_lexicon import Control, Speech, speech_of
+from daemon.conversations.dialog_phrases import Phrases, Told
 from daemon.conversations.dialog_rules import Dialog, DialogField, DialogRules
 from daemon.conversations.dialog_steps import Said
 from daemon.conversations.dialog_values import option_value, text_value, typed_value
-from daemon.conversations.matching import MOST_READ, Hit, Token, hits, ordinal, same, tokens
-from schemas.cleaned import cut, visible
+from daemon.conversations.matching import ordinal, same
 
 WORDS: Final = frozenset({"text", "choice", "voice", "audio"})
 """Kinds of messages whose text is what the person says; the text of a file is beside it."""
@@ -22,9 +22,6 @@ FILES: Final = frozenset({"video", "document"})
 
 SILENT: Final = frozenset({"reaction", "system", "user_preferences"})
 
-MOST_KEPT: Final = 10_000
-"""Characters of a message that free text is taken from."""
-
 ANSWER_WORDS: Final = 3
 """A text on one line with no more words that mean something is meant as an answer. A longer one is a note."""
 
@@ -33,6 +30,9 @@ MOST_BESIDE: Final = 2
 
 MOST_BESIDE_REPLY: Final = 6
 """The same, of a message that replies to the question."""
+
+MOST_BESIDE_NUMBER: Final = 6
+"""Words of a message whose number or day is an answer without a reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,17 @@ class Reading:
 NOTHING: Final = Reading()
 
 
+def params_in(rules: DialogRules, dialog: Dialog, text: str) -> dict[str, str]:
+    """What a message that begins *dialog* says already: options in whatever language, and free text that is led to, as
+    in "a short post about X". An option of a field that takes any text counts where nothing else is said."""
+    phrases = Phrases(speech_of(rules, dialog), dialog, text, None)
+    if (led := phrases.led(())) is not None:
+        return {**led.values, led.field.name: led.value}
+    told = phrases.told(phrases.hits)
+    free = {field.name for field in dialog.fields if field.takes_text}
+    return {name: value for name, value in told.values.items() if not told.beside or name not in free}
+
+
 def read(rules: DialogRules, dialog: Dialog, context: Context, said: Said) -> Reading:
     """What *said* says to *dialog*, which is the open one of *context*."""
     asked = context.question(said.answers)
@@ -72,11 +83,11 @@ def read(rules: DialogRules, dialog: Dialog, context: Context, said: Said) -> Re
     text = (said.text or said.choice or "").strip()
     if not text:
         return NOTHING
-    told = _Text(speech_of(rules, dialog), dialog, target, asked, text)
+    told = _Answer(speech_of(rules, dialog), dialog, target, asked, text)
     found = told.read(context)
     if found.used and (found.sure or direct or said.kind in WORDS):
         return replace(found, sure=found.sure or direct)
-    meant = direct or (said.kind in WORDS and (told.is_short or not dialog.notes))
+    meant = direct or (said.kind in WORDS and told.is_meant(dialog))
     return Reading(wrong=of_open and meant)
 
 
@@ -100,143 +111,70 @@ def _of_options(target: DialogField, asked: Asked | None, text: str) -> str | No
     return option_value(target, text)
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What the phrases of a text say. *values*: of fields. *named*: fields that are called by name. *beside*: words
-    that say nothing known. *corrects*: it begins as a correction, or has one."""
-
-    values: Mapping[str, str]
-    named: frozenset[str]
-    beside: int
-    corrects: bool
-
-
-class _Text:
+class _Answer:
     """A text, read as an answer to the question for *target*."""
 
     def __init__(self, speech: Speech, dialog: Dialog, target: DialogField, asked: Asked | None, text: str) -> None:
-        self._speech, self._dialog, self._target, self._asked = speech, dialog, target, asked
-        self._whole = visible(cut(text, MOST_KEPT)).strip()
-        self._text = cut(self._whole, MOST_READ)
-        self._is_cut = len(self._whole) > MOST_READ
+        self._speech, self._target, self._asked = speech, target, asked
         self._lines = text.strip().count("\n") + 1
-        self._tokens: Sequence[Token] = tokens(self._text)
-        self._words = [token.word for token in self._tokens]
-        self._hits = tuple(hits(self._words, speech.lexicon))
+        self._text = Phrases(speech, dialog, text, target.name)
 
-    @property
-    def is_short(self) -> bool:
-        """Whether it has few enough words to be meant as an answer, and at least one."""
-        count = sum(hit.of("fill") is None for hit in self._hits)
-        return bool(self._words) and count <= ANSWER_WORDS and not self._is_cut and self._lines == 1
+    def is_meant(self, dialog: Dialog) -> bool:
+        """Whether it was meant as an answer, though it is none: it has words that mean something, and not so many that
+        it is a note."""
+        count = sum(hit.length for hit in self._text.hits if hit.of("fill") is None)
+        short = count <= ANSWER_WORDS and not self._text.is_cut and self._lines == 1
+        return count > 0 and (short or not dialog.notes)
 
     def read(self, context: Context) -> Reading:
         """What it says."""
-        if not self._words and not self._target.options:
-            return NOTHING
+        text, target = self._text, self._target
         if (value := self._whole_answer(context)) is not None:
-            return Reading({self._target.name: value}, sure=True)
+            return Reading({target.name: value}, sure=True)
         if (control := self._control()) is not None:
             return Reading(control=control, sure=True)
-        told = self._told(self._hits)
-        if not told.beside and not self._is_cut:
+        told = text.told(text.hits)
+        if not told.beside:
             if told.values:
                 return Reading(told.values, sure=True)
             if told.corrects and len(told.named) == 1:
                 return Reading(again=next(iter(told.named)), sure=True)
-            if not told.named or not self._target.takes_text:
+            if not told.named or not target.takes_text:
                 return NOTHING
-        return self._by_lead(context) or self._beside_others(told)
+        led = text.led(context.params)
+        if led is not None and (led.before.values or led.called or led.field is target):
+            return Reading({**led.values, led.field.name: led.value}, sure=led.called)
+        return self._beside_others(told)
 
     def _control(self) -> Control | None:
-        for words in (self._words, [word for word in self._words if word not in self._speech.fill]):
-            if not self._is_cut and (found := self._speech.controls.get(tuple(words))) is not None:
-                return found
+        words = self._text.words
+        for some in (words, [word for word in words if word not in self._speech.fill]):
+            if (found := self._speech.controls.get(tuple(some))) is not None:
+                return None if self._text.is_cut else found
         return None
 
     def _whole_answer(self, context: Context) -> str | None:
         """The value that the text as a whole is: an option, its number, or what the kind of the field asks for."""
-        target = self._target
-        if self._is_cut:
+        target, words = self._target, self._text.words
+        if self._text.is_cut:
             return None
-        value = _of_options(target, self._asked, self._text)
-        if value is not None:
+        if (value := _of_options(target, self._asked, self._text.whole)) is not None:
             return value
         shown = self._asked or next((one for one in reversed(context.asked) if one.field == target.name), None)
         values = [value for _, value in shown.options] if shown else [one.value for one in target.options]
-        at = ordinal(self._words, self._speech.ordinals, self._speech.fill, len(values))
-        if at is not None:
+        if (at := ordinal(words, self._speech.ordinals, self._speech.fill, len(values))) is not None:
             return values[at]
-        value = typed_value(target, self._text)
-        loose = target.kind in ("number", "date") and self._asked is None
-        return None if loose and len([word for word in self._words if word.isalpha()]) > MOST_BESIDE_REPLY else value
+        is_note = target.kind in ("number", "date") and self._asked is None and len(words) > MOST_BESIDE_NUMBER
+        return None if is_note else typed_value(target, self._text.whole)
 
-    def _told(self, found: Sequence[Hit]) -> _Told:
-        """What the phrases say, field by field. Of several values of one field the last one counts after a correction,
-        and else none: which one is meant is to be asked."""
-        values: dict[str, list[str]] = {}
-        named: list[str] = []
-        beside, corrects, negated = 0, False, False
-        for hit in found:
-            called = hit.of("field")
-            if (option := self._option(hit, named)) is not None:
-                if not negated:
-                    values.setdefault(option[0], []).append(option[1])
-                negated = False
-            elif hit.of("correct") is not None and (hit.of("negate") is None or hit.at == 0):
-                corrects = True
-            elif hit.of("negate") is not None:
-                corrects = negated = True
-            elif called is not None:
-                named.append(called.field)
-            elif not hit.meanings:
-                beside += 1
-                negated = False
-        single = {name: told[-1] for name, told in values.items() if corrects or len(set(told)) == 1}
-        return _Told(single, frozenset(named), beside + len(values) - len(single), corrects)
-
-    def _option(self, hit: Hit, named: Sequence[str]) -> tuple[str, str] | None:
-        """The field and the value that *hit* names: of the field that was called by name, of the one that was asked
-        for, else of the only one that has it."""
-        found = {one.field: one.value for one in hit.meanings if one.kind == "option"}
-        for name in (*named[-1:], self._target.name):
-            if name in found:
-                return name, found[name]
-        return next(iter(found.items())) if len(found) == 1 else None
-
-    def _by_lead(self, context: Context) -> Reading | None:
-        """Free text after a word that leads to it, as in "short, about X" and "change the topic to X"."""
-        for at, hit in enumerate(self._hits):
-            field = self._led_to(hit, context)
-            if field is None:
-                continue
-            before = self._told(self._hits[:at])
-            called = hit.of("field") is not None
-            skipped = ("fill", "lead", "correct") if called else ("lead",)
-            start = next((one.at for one in self._hits[at + 1 :] if not any(one.of(kind) for kind in skipped)), None)
-            if before.beside or start is None or not (before.values or called or field is self._target):
-                return None
-            value = text_value(field, self._whole[self._tokens[start].start :])
-            return None if value is None else Reading({**before.values, field.name: value}, sure=called)
-        return None
-
-    def _led_to(self, hit: Hit, context: Context) -> DialogField | None:
-        """The field whose text follows *hit*: one that is called by name, or is led to and not known yet."""
-        for kind in ("field", "lead"):
-            meaning = hit.of(kind)
-            field = self._dialog.field(meaning.field) if meaning is not None else None
-            if field is not None and field.takes_text and (kind == "field" or field.name not in context.params):
-                return field
-        return None
-
-    def _beside_others(self, told: _Told) -> Reading:
+    def _beside_others(self, told: Told) -> Reading:
         """An answer among other words; or, where any text will do, the whole text."""
         target, most = self._target, MOST_BESIDE if self._asked is None else MOST_BESIDE_REPLY
-        few = told.beside <= most and not self._is_cut
         others = any(name != target.name for name in told.values)
-        if others and (told.corrects or told.named) and few:
-            return Reading(told.values)
         if target.takes_text:
-            value = text_value(target, self._whole)
+            if others and told.begins_corrected and told.beside == 1:
+                return Reading(told.values)
+            value = text_value(target, self._text.whole) if self._text.words else None
             return NOTHING if value is None else Reading({target.name: value})
-        return Reading(told.values) if target.name in told.values and few else NOTHING
+        answers = target.name in told.values or (others and (told.corrects or told.named))
+        return Reading(told.values) if answers and told.beside <= most else NOTHING
