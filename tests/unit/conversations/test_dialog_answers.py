@@ -70,6 +70,9 @@ def understood(field: str, text: str, *, reply: bool = False, language: str = "e
         ("ב", "instagram"),
         ("ב'", "instagram"),
         ("האחרון", "blog"),
+        ("Option A", "linkedin"),
+        ("b)", "instagram"),
+        ("platform 3", "twitter"),
         ("de tweede", "instagram"),
         ("de laatste graag", "blog"),
         ("doe maar LinkedIn", "linkedin"),
@@ -144,6 +147,7 @@ CASUAL = {"length": "short", "tone": "casual", "topic": "news"}
         ("topic", "change tone to friendly", {"tone": "friendly"}),
         ("topic", "no, Instagram", {"platform": "instagram"}),
         ("topic", "Instagram", {"platform": "instagram"}),
+        ("topic", "iets over zorg", {"topic": "zorg"}),
         ("topic", "Tips", {"topic": "tips"}),
         ("topic", "2", {"topic": "news"}),
         ("topic", "about our product", {"topic": "product"}),
@@ -171,6 +175,15 @@ def test_several_answers_corrections_and_free_text(field: str, text: str, learne
         ("platform", "LinkedIn and Instagram"),
         ("platform", "LinkedIn or Twitter?"),
         ("platform", "not LinkedIn"),
+        ("platform", "לא לינקדאין"),
+        ("platform", "não LinkedIn"),
+        ("platform", "I don't know"),
+        ("platform", "which ones are there?"),
+        ("platform", "maakt niet uit"),
+        ("length", "not too long"),
+        ("tone", "less formal"),
+        ("topic", "I don't know"),
+        ("topic", "você escolhe"),
         ("platform", "5"),
         ("platform", "0"),
         ("platform", "change platform to TikTok"),
@@ -182,6 +195,15 @@ def test_several_answers_corrections_and_free_text(field: str, text: str, learne
 )
 def test_a_wrong_answer_is_asked_again(field: str, text: str) -> None:
     assert understood(field, text) == {}
+
+
+@pytest.mark.parametrize("text", ["not a blog", "não blog", "לא בלוג", "geen blog", "change the platform"])
+def test_what_was_said_before_can_be_taken_back(text: str) -> None:
+    talk = Talk()
+    talk.begin(BEFORE["tone"])
+    step = talk.say(text)
+    assert (talk.field, talk.params) == ("platform", {"length": "long"})
+    assert "Which platform" in body(step)
 
 
 @pytest.mark.parametrize(
