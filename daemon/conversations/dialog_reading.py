@@ -23,7 +23,7 @@ FILES: Final = frozenset({"video", "document"})
 SILENT: Final = frozenset({"reaction", "system", "user_preferences"})
 
 ANSWER_WORDS: Final = 3
-"""A text on one line with no more words that mean something is meant as an answer. A longer one is a note."""
+"""A text with no more words that mean something is meant as an answer. A longer one is a note."""
 
 QUESTION_WORDS: Final = 8
 """The same, of a text that asks back."""
@@ -121,7 +121,6 @@ class _Answer:
         self, speech: Speech, dialog: Dialog, target: DialogField, asked: Asked | None, context: Context, text: str
     ) -> None:
         self._speech, self._target, self._asked, self._context = speech, target, asked, context
-        self._lines = text.strip().count("\n") + 1
         self._text = Phrases(speech, dialog, text, target.name, context.params)
 
     def is_meant(self, dialog: Dialog) -> bool:
@@ -130,7 +129,7 @@ class _Answer:
         said = (hit for hit in self._text.hits if hit.of("fill") is None or hit.of("correct") is not None)
         count = sum(hit.length for hit in said)
         most = QUESTION_WORDS if self._text.whole.endswith(("?", "？", "؟")) else ANSWER_WORDS
-        short = count <= most and not self._text.is_cut and self._lines == 1
+        short = count <= most and not self._text.is_cut
         return self._control() is not None or (count > 0 and (short or not dialog.notes))
 
     def read(self) -> Reading:

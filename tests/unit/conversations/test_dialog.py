@@ -155,7 +155,7 @@ def test_an_answer_to_a_question_that_was_asked_again_counts_whichever_is_tapped
 
 
 @pytest.mark.parametrize(
-    "text", ["Met Anna today, she liked the draft", "ok", "👍", "thanks!", "a\nlist\nof\nthings", "x " * 5000]
+    "text", ["Met Anna today, she liked the draft", "ok", "👍", "thanks!", "milk\nbread\nbutter\neggs", "x " * 5000]
 )
 def test_what_is_no_answer_leaves_the_dialog_alone(text: str) -> None:
     talk = Talk()

@@ -178,6 +178,7 @@ def test_several_answers_corrections_and_free_text(field: str, text: str, learne
         ("platform", "לא לינקדאין"),
         ("platform", "não LinkedIn"),
         ("platform", "I don't know"),
+        ("platform", "hmm\nTikTok"),
         ("platform", "which ones are there?"),
         ("platform", "maakt niet uit"),
         ("length", "not too long"),
