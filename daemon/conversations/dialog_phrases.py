@@ -103,16 +103,16 @@ class Phrases:
 
     def _denies(self, first: Hit, option: tuple[str, str]) -> bool:
         """Whether the *first* word of the text, which says "no" as well as "not", takes *option* back, as in "não
-        LinkedIn". It does not where that is the new value, as in "não, LinkedIn"."""
+        LinkedIn". It does not before a comma, as in "não, LinkedIn", nor where the option is a new value."""
         if first.at or first.of("negate") is None or first.of("correct") is None:
             return False
         field, value = option
+        end = self._tokens[first.length - 1].end
+        if self.whole[end : end + 1] in _AFTER_NO:
+            return False
         if field in self._known:
             return self._known[field] == value
-        after = first.at + first.length
-        follows = any(hit.at == after and Meaning("option", field, value) in hit.meanings for hit in self.hits)
-        end = self._tokens[after - 1].end
-        return follows and self.whole[end : end + 1] not in _AFTER_NO
+        return any(hit.at == first.length and Meaning("option", field, value) in hit.meanings for hit in self.hits)
 
     def _option(self, hit: Hit, named: Sequence[str]) -> tuple[str, str] | None:
         """The field and the value that *hit* names: of the field that was called by name, of the one that was asked
