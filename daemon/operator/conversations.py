@@ -58,6 +58,9 @@ NONE: Final = (
 _MOST_QUEUED: Final = 5
 """Messages whose reason to wait is looked for, at most."""
 
+_MOST_OPEN: Final = 20
+"""Events that no worker has ended with whose reasons are looked for, at most."""
+
 _THEIRS: Final = frozenset({"message.received", *(type for type, topic in TYPES.items() if topic == "conversations")})
 """The types of events that conversations are made of."""
 
@@ -227,7 +230,8 @@ async def _open(pool: Pool, one: StoredConversation) -> list[dict[str, Any]]:
         if event["type"] in _THEIRS
         and any(state == "open" for worker, state in event["workers"].items() if worker != JOURNAL)
     }
-    told = await why_open(pool, [worker for worker in WORKERS if worker.name != JOURNAL], list(unended.values()))
+    newest = list(unended.values())[:_MOST_OPEN]
+    told = await why_open(pool, [worker for worker in WORKERS if worker.name != JOURNAL], newest)
     return [event for event in told if event["why"]]
 
 

@@ -149,3 +149,24 @@ def asking(field: str, *questions: UUID, **more: Any) -> dict[str, Any]:
         ],
         **more,
     }
+
+
+async def letter(db: Pool, event_id: str, data: dict[str, Any]) -> None:
+    """A dead letter of the archive, for an event of the person."""
+    await insert(
+        db,
+        "dead_letters",
+        worker="conversation-archive",
+        event_id=event_id,
+        type="message.received",
+        source="chatwoot",
+        subject=PHONE,
+        time=NOON,
+        data=json.dumps(data),
+        traceparent="",
+        causationid="",
+        schemaversion=1,
+        error_class="Malformed",
+        error_text="the event has no text",
+        attempts=1,
+    )

@@ -27,6 +27,7 @@ from tests.support.conversations import (
     chatwoot_chat,
     direct_chat,
     insert,
+    letter,
     sent,
     wrote,
 )
@@ -314,37 +315,15 @@ async def test_a_context_of_any_shape_is_shown(db: Pool) -> None:
 
 async def test_a_letter_of_another_conversation_of_the_person_is_left_out(db: Pool) -> None:
     await chatwoot_chat(db, 481)
-    for number, data in enumerate(
-        (
-            {"conversation": {"account": "3", "id": "481"}},
-            {"conversation": {"account": "3", "id": "482"}},
-            {"chat": "chatwoot:3:481"},
-            {"chat": "chatwoot:3:482"},
-            {"odd": "fields is not an object"},
-        )
-    ):
+    told: Sequence[dict[str, Any]] = (
+        {"conversation": {"account": "3", "id": "481"}},
+        {"conversation": {"account": "3", "id": "482"}},
+        {"chat": "chatwoot:3:481"},
+        {"chat": "chatwoot:3:482"},
+        {"odd": "fields is not an object"},
+    )
+    for number, data in enumerate(told):
         await letter(db, f"e{number}", data)
     document = await shown(db, "481")
     assert [one["event_id"] for one in document["dead_letters"]] == ["e4", "e2", "e0"]
     assert sum("has given up on message.received" in one for one in document["waits"]) == 3
-
-
-async def letter(db: Pool, event_id: str, data: dict[str, Any]) -> None:
-    """A dead letter of the archive, for an event of the person."""
-    await insert(
-        db,
-        "dead_letters",
-        worker="conversation-archive",
-        event_id=event_id,
-        type="message.received",
-        source="chatwoot",
-        subject=PHONE,
-        time=NOON,
-        data=json.dumps(data),
-        traceparent="",
-        causationid="",
-        schemaversion=1,
-        error_class="Malformed",
-        error_text="the event has no text",
-        attempts=1,
-    )
