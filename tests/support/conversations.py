@@ -151,9 +151,9 @@ def asking(field: str, *questions: UUID, **more: Any) -> dict[str, Any]:
     }
 
 
-async def letter(db: Pool, event_id: str, data: dict[str, Any]) -> None:
-    """A dead letter of the archive, for an event of the person."""
-    await insert(
+async def letter(db: Pool, event_id: str, data: Mapping[str, Any]) -> int:
+    """A dead letter of the archive, for an event of the person; returns its number."""
+    number: int = await insert(
         db,
         "dead_letters",
         worker="conversation-archive",
@@ -170,3 +170,4 @@ async def letter(db: Pool, event_id: str, data: dict[str, Any]) -> None:
         error_text="the event has no text",
         attempts=1,
     )
+    return number
