@@ -37,7 +37,7 @@ CREATE INDEX conversations_due_at ON conversations (due_at) WHERE due_at IS NOT 
 CREATE INDEX conversations_settles_at ON conversations (settles_at) WHERE settles_at IS NOT NULL;
 CREATE INDEX conversations_escalated_at ON conversations (escalated_at) WHERE escalated_at IS NOT NULL;
 CREATE INDEX conversations_newest ON conversations ((COALESCE(last_message_at, created_at)) DESC, id DESC);
-CREATE INDEX conversations_asked ON conversations (id) WHERE (context_json ->> 'clarifyingField') IS NOT NULL;
+CREATE INDEX conversations_asked ON conversations ((context_json ->> 'clarifyingField'));
 CREATE INDEX conversations_name ON conversations USING gin (to_tsvector('simple', name));
 
 -- What a person has written and what is not understood yet. Messages that come close together are understood as one.

@@ -85,9 +85,10 @@ _ORDER: Final = f"ORDER BY {_NEWEST} DESC, id DESC LIMIT $3"
 _AFTER: Final = f"({_NEWEST}, id) < ($1, $2)"
 _LIST: Final = f"SELECT {_COLUMNS} FROM conversations WHERE {_AFTER} {{more}} {_ORDER}"  # noqa: S608 - constants only
 _ONES: Final = " AND id = ANY ($4::bigint[])"
+_OF_KINDS: Final = " AND id = ANY (ARRAY({kinds}))"
 
-_OPEN: Final = "(context_json ->> 'clarifyingField') IS NOT NULL"
-_ESCALATED: Final = "escalated_at IS NOT NULL"
+_OPEN: Final = "SELECT id FROM conversations WHERE (context_json ->> 'clarifyingField') IS NOT NULL"
+_ESCALATED: Final = "SELECT id FROM conversations WHERE escalated_at IS NOT NULL"
 _HAS_NOTE: Final = """
 n.id = {n}.meeting_note_id AND ((n.chatwoot_conversation_id IS NOT NULL
   AND c.chat = 'chatwoot:' || n.chatwoot_account_id || ':' || n.chatwoot_conversation_id)
@@ -95,8 +96,7 @@ n.id = {n}.meeting_note_id AND ((n.chatwoot_conversation_id IS NOT NULL
 """
 # Each part reads the few rows that wait, by an index of its own.
 _WAITING: Final = f"""
-id = ANY (ARRAY(
-  SELECT id FROM conversations WHERE settles_at IS NOT NULL
+SELECT id FROM conversations WHERE settles_at IS NOT NULL
   UNION SELECT c.id FROM (
     SELECT DISTINCT chat FROM buffered_messages WHERE understood_at IS NULL LIMIT {MOST}) b
     JOIN conversations c USING (chat)
@@ -107,7 +107,7 @@ id = ANY (ARRAY(
   UNION SELECT c.id FROM (
     SELECT meeting_note_id FROM audio_files WHERE transcription_status IN ('pending', 'processing')
     ORDER BY created_at DESC LIMIT {MOST}) f
-    CROSS JOIN meeting_notes n CROSS JOIN conversations c WHERE {_HAS_NOTE.format(n="f")}))
+    CROSS JOIN meeting_notes n CROSS JOIN conversations c WHERE {_HAS_NOTE.format(n="f")}
 """  # noqa: S608 - constants only
 _PHONES_WAITED_FOR: Final = """
 SELECT DISTINCT phone FROM messages
@@ -177,7 +177,7 @@ async def listed(
         arguments.append(list(lines))
         kinds.append(_WAITING.replace("$LINES", f"${len(arguments)}"))
     if kinds:
-        more += f" AND ({' OR '.join(kinds)})"
+        more += _OF_KINDS.format(kinds=" UNION ".join(kinds))
     return [_stored(row) for row in await pool.fetch(_LIST.format(more=more), *arguments)]
 
 
