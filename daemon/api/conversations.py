@@ -1,4 +1,7 @@
-"""`/api/v1/conversations`: look for them, and look at one."""
+"""`/api/v1/conversations`: look for them, and look at one.
+
+What looks is imported when somebody first asks: a daemon starts without the operators' verbs.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,7 @@ from daemon.api.access import Access
 from daemon.api.description import described
 from daemon.api.requests import Handler, cursor_text, guarded, json_answer, query_of, row_of
 from daemon.bus.worker import Clock
-from daemon.operator import conversations
 from daemon.operator.faults import Conflict
-from daemon.operator.naming import SeveralFit
 from schemas.api.conversation_answers import ConversationDetail, ConversationPage
 from schemas.api.conversations import ConversationQuery, ShownQuery
 
@@ -51,6 +52,8 @@ class ConversationsApi:
     )
     async def _list(self, request: web.Request) -> web.Response:
         """`reveal=true` shows who the people are: it takes the admin token, and is written down."""
+        from daemon.operator import conversations
+
         query = query_of(request, ConversationQuery)
         self._may(request, reveal=query.reveal)
         found, more = await conversations.find(
@@ -76,6 +79,9 @@ class ConversationsApi:
         """`{id}`: Chatwoot's number of it (`481`, or `3:481` with its account), an id that a list has, a phone, the id
         of a message or of a content order; 409 where it fits several. `reveal=true` shows what was said and by whom: it
         takes the admin token, and is written down."""
+        from daemon.operator import conversations
+        from daemon.operator.naming import SeveralFit
+
         query = query_of(request, ShownQuery)
         self._may(request, reveal=query.reveal)
         try:
