@@ -39,6 +39,7 @@ CREATE INDEX conversations_escalated_at ON conversations (escalated_at) WHERE es
 CREATE INDEX conversations_newest ON conversations ((COALESCE(last_message_at, created_at)) DESC, id DESC);
 CREATE INDEX conversations_asked ON conversations ((context_json ->> 'clarifyingField'));
 CREATE INDEX conversations_name ON conversations USING gin (to_tsvector('simple', name));
+CREATE INDEX dead_letters_subject ON dead_letters (subject) WHERE state = 'open';
 
 -- What a person has written and what is not understood yet. Messages that come close together are understood as one.
 CREATE TABLE buffered_messages (
@@ -186,5 +187,3 @@ CREATE TABLE content_orders (
 );
 CREATE INDEX content_orders_created_at ON content_orders (created_at DESC);
 CREATE INDEX content_orders_chat ON content_orders (chat);
-
-CREATE INDEX dead_letters_subject ON dead_letters (subject) WHERE state = 'open';
