@@ -67,6 +67,7 @@ _TABLE: Final = (
     Verb("reconcile", "reconcile:reconcile"),
     Verb("validate", "validate:validate"),
     Verb("contacts", "contacts:app", group=True),
+    Verb("conversations", "conversations:app", group=True),
     Verb("send", "send:app", group=True),
     Verb("messages", "messages:app", group=True),
     Verb("templates", "templates:app", group=True),

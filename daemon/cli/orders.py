@@ -38,8 +38,8 @@ def show(
     order: Annotated[str, typer.Argument(help=f"Its id, or its event. {HELP}", parser=parse_words, metavar="ORDER")],
     json: Json = False,
 ) -> None:
-    """One order: where it stands, its buyer, its events, what was reported about its applicants. `ferryman events show`
-    has the data."""
+    """One order: where it stands, its buyer, its events, its automatic messages, what was reported about its
+    applicants. `ferryman events show` has the data."""
     run_async(_show(read_settings(), order, json))
 
 
@@ -96,15 +96,25 @@ async def _show(settings: Settings, wanted: str, json: bool) -> None:
         show_json(document)
         return
     for name, value in document.items():
-        if name not in ("events", "issues", "dead_letters") and value is not None:
+        if name not in ("events", "messages", "issues", "dead_letters") and value is not None:
             say(f"{name:24} {shown_time(value) if isinstance(value, datetime) else value}")
     for event in document["events"]:
         states = "  ".join(f"{worker}: {state}" for worker, state in event["workers"].items())
         say(f"{'event':24} {event['id']}  {event['type']}  {states}")
+    for message in document["messages"]:
+        say(f"{'message':24} {_message(message)}")
     for report in document["issues"]:
         say(f"{'applicant issues':24} {report['applicant_id']}  {_standing(report)}  {_kinds(report['issues'])}")
     for letter in document["dead_letters"]:
         say(f"{'dead letter':24} {letter['number']}  {letter['worker']}  {letter['state']}")
+
+
+def _message(one: Mapping[str, Any]) -> str:
+    """A message of the order: its id, what it is, how it stands."""
+    state = f"{one['status']}{' (withdrawn)' if one['withdrawn'] else ''}"
+    sent = shown_time(one["sent_at"]) or (one["not_before"] and f"not before {shown_time(one['not_before'])}")
+    parts = (str(one["id"]), one["rule"], one["kind"], one["subject"], one["provider"], state, sent, one["error"])
+    return "  ".join(part for part in parts if part)
 
 
 def _standing(report: Mapping[str, Any]) -> str:

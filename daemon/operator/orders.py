@@ -37,7 +37,8 @@ async def counts(pool: Pool) -> Mapping[str, int]:
 
 async def show(pool: Pool, text: str) -> dict[str, Any]:
     """The order that *text* names, by its id or by its event, as JSON: what a list says of it, its buyer, its events,
-    their dead letters, and what was reported about its applicants. Raises: NoSuchOrder; SeveralFit."""
+    their dead letters, its automatic messages, and what was reported about its applicants. Raises: NoSuchOrder;
+    SeveralFit."""
     found = await stored(pool, text)
     standing = found.standing
     states = [event.id for event in await naming.of_order(pool, standing.order_id)]
@@ -51,6 +52,7 @@ async def show(pool: Pool, text: str) -> dict[str, Any]:
         "amount": None if found.amount is None else str(found.amount),
         "contact_id": None if found.contact_id is None else str(found.contact_id),
         "events": sorted(listed, key=lambda one: one["time"]),
+        "messages": [one._asdict() | {"id": str(one.id)} for one in await orders.messages(pool, standing.order_id)],
         "issues": [_issues_document(report) for report in reports],
         "dead_letters": [{"number": one.id, "worker": one.worker, "state": one.state} for one in letters],
     }

@@ -13,13 +13,13 @@ from uuid import UUID
 from adapters.postgres import merges
 from adapters.postgres.operator import orders, people
 from adapters.postgres.operator.people import Conflict, FoundContact, PastMerge, StoredContact
-from adapters.postgres.operator.trail import EventFilter, by_ids
+from adapters.postgres.operator.trail import EventFilter
 from adapters.postgres.pool import Pool
 from daemon.operator.keys import phones_meant
 from daemon.operator.naming import LEAST, SeveralFit
 from daemon.operator.standing import order_document
-from daemon.operator.trail import list_events, trail_of
-from daemon.operator.why import read_circumstances, reasons
+from daemon.operator.trail import list_events
+from daemon.operator.why import why_open
 from daemon.workers import WORKERS
 from schemas.errors import FerrymanError
 from schemas.identity import Identity, IdentityKind, email_identity
@@ -158,16 +158,10 @@ async def _why_none(pool: Pool, text: str) -> str:
 
 async def _open(pool: Pool, keys: Sequence[str]) -> list[dict[str, Any]]:
     """The events of *keys* that a worker has not ended with, each with the reason by worker."""
-    now = await read_circumstances(pool)
     found = [
         event for key in keys for event in await list_events(pool, WORKERS, EventFilter(key=key, outcome="open"), MOST)
     ]
-    documents = []
-    for event in found[:MOST]:
-        trails = [await trail_of(pool, WORKERS, one) for one in await by_ids(pool, [event["id"]], 1)]
-        why = {worker: reason for one in trails if one for worker, reason in reasons(one, WORKERS, now).items()}
-        documents.append({"id": event["id"], "type": event["type"], "time": event["time"], "why": why})
-    return documents
+    return await why_open(pool, WORKERS, found[:MOST])
 
 
 def _document(contact: FoundContact, named: Named) -> dict[str, Any]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from adapters.postgres.bus import pauses
-from adapters.postgres.operator.trail import FailedAttempts
+from adapters.postgres.operator.trail import FailedAttempts, by_ids
 from adapters.postgres.pool import Pool
 from daemon.bus.worker import AnyWorker
 from daemon.operator.members import Member, Provider, providers, read_members, workers_off
-from daemon.operator.trail import EventTrail
+from daemon.operator.trail import EventTrail, trail_of
 
 NEXT: Final = "its turn has not come yet, or it is being worked on"
 
@@ -40,19 +40,39 @@ def reasons(found: EventTrail, workers: Sequence[AnyWorker], now: Circumstances)
     }
 
 
-def _reason(worker: AnyWorker, failed: FailedAttempts | None, put_off: str | None, now: Circumstances) -> str:
-    """The first thing that must change before the event can go on."""
-    if worker.name in now.paused:
-        return f"{worker.name} is paused by an operator: `ferryman resume {worker.name}`"
+async def why_open(
+    pool: Pool, workers: Sequence[AnyWorker], events: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """These events, as a list tells of them, as JSON, each with the reason by worker why it is open."""
+    now = await read_circumstances(pool)
+    documents = []
+    for event in events:
+        trails = [await trail_of(pool, workers, one) for one in await by_ids(pool, [event["id"]], 1)]
+        why = {worker: reason for one in trails if one for worker, reason in reasons(one, workers, now).items()}
+        documents.append({"id": event["id"], "type": event["type"], "time": event["time"], "why": why})
+    return documents
+
+
+def stopped(worker: str, now: Circumstances) -> str | None:
+    """Why nothing of *worker* goes on; None: it runs."""
+    if worker in now.paused:
+        return f"{worker} is paused by an operator: `ferryman resume {worker}`"
     if not now.members:
         return "no daemon runs: `ferryman run`"
-    if not any(worker.name in member.report.workers for member in now.members):
-        return f"no process runs {worker.name}: {workers_off(now.members).get(worker.name, 'see `ferryman status`')}"
+    if not any(worker in member.report.workers for member in now.members):
+        return f"no process runs {worker}: {workers_off(now.members).get(worker, 'see `ferryman status`')}"
+    return None
+
+
+def _reason(worker: AnyWorker, failed: FailedAttempts | None, put_off: str | None, now: Circumstances) -> str:
+    """The first thing that must change before the event can go on."""
+    if (why := stopped(worker.name, now)) is not None:
+        return why
     for name in worker.channels:
         if name in now.paused:
             return f"{name} is paused by an operator: `ferryman resume {name}`"
         if name in now.providers and now.providers[name].stopped:
-            return _stopped(now.providers[name])
+            return _provider(now.providers[name])
     if failed is not None:
         return (
             f"{_attempts(failed.failures)} failed, the last with {failed.error_code or failed.error_class};"
@@ -61,7 +81,7 @@ def _reason(worker: AnyWorker, failed: FailedAttempts | None, put_off: str | Non
     return put_off or NEXT
 
 
-def _stopped(provider: Provider) -> str:
+def _provider(provider: Provider) -> str:
     if provider.state == "refused":
         return f"{provider.why}: mend the account, or renew its key; what waits goes on by itself then"
     return f"{provider.why}: what waits goes on by itself when it is back"

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import pytest
 import standardwebhooks
@@ -38,6 +39,7 @@ from daemon.sandbox.reports import make_report
 from daemon.sandbox.vizi import Vizi
 from daemon.settings.model import Settings
 from daemon.stores.embedded.servers import embedded
+from tests.support.conversations import archived, asking, buffered, chatwoot_chat, insert, letter, sent
 from tests.support.daemons import (
     API_KEY,
     ROOT,
@@ -410,6 +412,55 @@ async def test_a_message_that_did_not_come(operator: Operator, cgb: CgbSandbox, 
 
 def landline_of(order: Mapping[str, Any]) -> str:
     return f"+{digits_of(order)}"
+
+
+async def test_a_conversation_that_stands_still(operator: Operator, db: Pool) -> None:
+    now, phone = datetime.now(UTC), "+972505550142"
+    question, note = (
+        await sent(db, "which?", minutes=1, status="skipped", error="outside the window"),
+        "gs://bucket/a.json",
+    )
+    with following("A conversation stands still") as page:
+        show = "CONVERSATION"
+        await page.follow("no conversation is found by this", operator, code=1, **{show: 99})
+        await chatwoot_chat(db, 1, escalated_at=now, escalated_why="the person asks for somebody")
+        await page.follow("newest (UTC) conversation phone name status question handed over", operator, **{show: 1})
+        await page.follow("waits a person has to answer, since …", operator, **{show: 1})
+        await chatwoot_chat(db, 2, context_json={"pausedUntil": (now + timedelta(minutes=9)).isoformat()})
+        await page.follow("waits the bot is silent until …", operator, **{show: 2})
+        await chatwoot_chat(db, 3, context_json=asking("tone", question))
+        await page.follow("waits the answer about … is waited for …", operator, **{show: 3})
+        await page.follow("waits the question about … was not sent …", operator, **{show: 3})
+        await sent(db, "which?", minutes=2, status="queued", sent_at=None)
+        await page.follow("waits the message … waits for chatwoot: …", operator, **{show: 3})
+        await sent(db, "which?", minutes=2, status="uncertain", sent_at=None)
+        await page.follow("waits the message … may have been sent, and nobody knows", operator, **{show: 3})
+        await chatwoot_chat(db, 4, settles_at=now + timedelta(minutes=9))
+        await buffered(db, 40, 4)
+        await page.follow("waits N message waits until …", operator, **{show: 4})
+        await chatwoot_chat(db, 5)
+        await buffered(db, 50, 5)
+        await page.follow("waits N message waits to be understood: …", operator, **{show: 5})
+        await buffered(db, 51, 5, kind="voice", waits_for_text=True)
+        await page.follow("waits the voice message of … waits for its transcription", operator, **{show: 5})
+        kept = await archived(db, 60, 6, "hello", gcs_storage_path=note)
+        for place, status in enumerate(("pending", "error")):
+            told = {"meeting_note_id": kept, "place": place, "kind": "image", "status": status, "error": "too large"}
+            await insert(db, "note_attachments", id=uuid4(), **told)
+        await chatwoot_chat(db, 6)
+        await page.follow("waits the image of … waits to be stored", operator, **{show: 6})
+        await page.follow("file image error …", operator, **{show: 6})
+        await db.execute("INSERT INTO archive_objects VALUES ('bucket', 'a.json', 'application/json', 'x')")
+        await page.follow("waits the archive of the message of … waits here …", operator, **{show: 6})
+        number = await letter(db, "event-60", {"conversation": {"account": "3", "id": "6"}})
+        given = {show: 6, "NUMBER": number}
+        await page.follow("waits … has given up on message.received …", operator, **given)
+        async with running(operator.cwd, **operator.settings, CGB_WEBHOOK_SECRET=FLOW_SECRET) as here:
+            at = operator.beside(here)
+            await at.verb("pause outbound-messaging")
+            await until(lambda: heard(here, "operator.paused"), "the pause")
+            assert (await CgbFlows(here.session, here.url, secret=FLOW_SECRET).reply(phone[1:])).status == 202
+            await page.follow("waits … has not ended with message.received …", at, **{show: 6})
 
 
 async def test_reports_that_come_to_nothing(operator: Operator, db: Pool) -> None:

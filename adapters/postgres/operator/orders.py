@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from adapters.postgres.pool import Pool, Record
@@ -51,6 +51,25 @@ class StoredOrder:
     contact_id: UUID | None
 
 
+class OrderMessage(NamedTuple):
+    """A message that a rule has asked for, as its order wants it. *subject*: what it is about, "" where that is the
+    order. *withdrawn*: canceled, because the order does not want it any more."""
+
+    id: UUID
+    rule: str
+    kind: str
+    subject: str
+    withdrawn: bool
+    provider: str
+    status: str
+    error: str | None
+    not_before: datetime | None
+    created_at: datetime
+    sent_at: datetime | None
+
+
+MOST_MESSAGES: Final = 100
+
 _STANDING: Final = """
 order_id, cgb_sync_status AS status, cgb_sync_error AS reason, created_at AS kept_at,
 webhook_received_at AS received_at, cgb_sync_attempted_at AS attempted_at, cgb_sync_completed_at AS completed_at,
@@ -72,6 +91,12 @@ SELECT {_STANDING} FROM orders
 WHERE cbb_contact_uuid = $1 OR (cbb_contact_uuid IS NULL AND client_phone_e164 = ANY ($2::text[]))
 ORDER BY ordered_at DESC, order_id LIMIT $3
 """  # noqa: S608 - constants only
+_MESSAGES: Final = """
+SELECT m.id, a.rule, a.kind, a.subject, a.withdrawn, m.provider, m.status, m.error, m.not_before, m.created_at,
+  m.sent_at
+FROM automatic_messages a JOIN messages m ON m.id = a.message_id
+WHERE a.order_id = $1 ORDER BY m.created_at, m.id LIMIT $2
+"""
 _COUNTS: Final = "SELECT cgb_sync_status AS status, count(*) AS n FROM orders GROUP BY 1"
 
 
@@ -97,6 +122,11 @@ async def find(pool: Pool, order_id: str) -> StoredOrder | None:
         return None
     rest = {name: row[name] for name in StoredOrder.__slots__ if name != "standing"}
     return StoredOrder(standing=_standing(row), **rest)
+
+
+async def messages(pool: Pool, order_id: str) -> list[OrderMessage]:
+    """The messages that rules have asked for because of an order, the first one first; at most MOST_MESSAGES."""
+    return [OrderMessage(*row) for row in await pool.fetch(_MESSAGES, order_id, MOST_MESSAGES)]
 
 
 async def counts(pool: Pool) -> dict[str, int]:

@@ -30,6 +30,7 @@ from daemon.operator.standing import order_of
 from daemon.sandbox.orders import make_order
 from schemas.envelope import Event, event_id
 from schemas.orders import order_from
+from tests.support.conversations import sent
 from tests.support.toy import NOON
 
 PHONE = "+972505550001"
@@ -71,6 +72,33 @@ async def test_failed_orders_are_found_with_their_reason(db: Pool) -> None:
     assert [one["order_id"] for one in await orders.list_orders(db, None, None, 1)] == ["IL-2"]
     assert await orders.list_orders(db, None, found["kept_at"] + timedelta(seconds=1), 10) == []
     assert await orders.counts(db) == dict.fromkeys(STATUSES, 0) | {"pending": 1, "failed": 1}
+
+
+async def test_an_order_shows_the_messages_that_its_rules_have_asked_for(
+    db: Pool, redis: Redis, redis_url: str, database_url: str
+) -> None:
+    await stored(db, ONE, TWO)
+    first = await sent(db, "confirmed", purpose="rule:confirmation")
+    due = NOON + timedelta(days=1)
+    later = await sent(db, "remember", minutes=1, status="canceled", sent_at=None, not_before=due)
+    for id, rule, withdrawn in ((later, "reminder", True), (first, "confirmation", False)):
+        await db.execute(
+            "INSERT INTO automatic_messages (message_id, order_id, kind, subject, rule, trigger, withdrawn)"
+            " VALUES ($1, 'IL-1', $2, '', $2, 'order.received', $3)",
+            *(id, rule, withdrawn),
+        )
+    told = [(one["id"], one["rule"], one["status"]) for one in (await orders.show(db, "IL-1"))["messages"]]
+    assert told == [(str(first), "confirmation", "sent"), (str(later), "reminder", "canceled")]
+    assert (await orders.show(db, "IL-2"))["messages"] == []
+    code, said = await verb(redis_url, database_url, "orders", "show", "IL-1")
+    lines = [line.split("  ", 1)[1].strip() for line in said.splitlines() if line.startswith("message ")]
+    assert (code, lines) == (
+        0,
+        [
+            f"{first}  confirmation  confirmation  chatwoot  sent  2031-03-01 12:00:00",
+            f"{later}  reminder  reminder  chatwoot  canceled (withdrawn)  not before 2031-03-02 12:00:00",
+        ],
+    )
 
 
 async def test_every_status_of_the_table_can_be_asked_for(db: Pool) -> None:

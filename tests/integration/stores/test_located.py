@@ -29,6 +29,7 @@ READING = [
     "sync bulk --dry-run",
     "validate +972505550142",
     "orders show IL-1",
+    "conversations find",
     "send text +972505550142 hello --dry-run",
     "messages list",
     "messages show 6f1d1b56",
