@@ -25,11 +25,13 @@ _PARTS: Final = re.compile(r'\s*"([^"]*)"\s*(?:,|$)|\s*([^,]*)(?:,|$)')
 
 @dataclass(slots=True)
 class CrmRecords:
-    """*labels*, *talk_attributes*: by conversation. *contact_attributes*: by contact. *account_labels*: by title.
+    """*labels*, *talk_attributes*: by conversation. *changes*: conversation, and its labels before and after a change,
+    as webhooks tell of it. *contact_attributes*: by contact. *account_labels*: by title.
     *merges*: the release knows `merge`. *read_delay_s*, *write_delay_s*: seconds before labels are read, and between
     their arrival and their writing, in which others may write."""
 
     labels: dict[int, list[str]] = field(default_factory=dict)
+    changes: list[tuple[int, list[str], list[str]]] = field(default_factory=list)
     talk_attributes: dict[int, dict[str, Any]] = field(default_factory=dict)
     contact_attributes: dict[int, dict[str, Any]] = field(default_factory=dict)
     account_labels: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -63,7 +65,10 @@ class ChatwootCrm(ChatwootApi):
 
     def set_labels(self, talk: int, labels: Iterable[str]) -> None:
         """Conversation *talk* has these labels and no others, as whoever writes them last has it."""
-        self.crm.labels[talk] = list(labels)
+        before, after = self.crm.labels.get(talk, []), list(labels)
+        self.crm.labels[talk] = after
+        if set(before) != set(after):
+            self.crm.changes.append((talk, before, after))
 
     async def _account_labels(self, request: web.Request) -> web.Response:
         return _json({"payload": list(self.crm.account_labels.values())})
