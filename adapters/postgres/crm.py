@@ -115,11 +115,12 @@ class Heard:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Labelled:
-    """What was done to the labels of a conversation. *wished*: None: as before. *posted*: the newest first."""
+    """What was done to the labels of a conversation. *ours*: those that are ours by now. *wished*: None: as before.
+    *posted*: the newest first."""
 
     account_id: int
     conversation_id: int
-    added: frozenset[str] = frozenset()
+    ours: frozenset[str] = frozenset()
     removed: frozenset[str] = frozenset()
     wished: frozenset[str] | None = None
     posted: Sequence[Posted] = ()
@@ -170,7 +171,7 @@ async def record(conn: Connection, heard: Sequence[Heard], labelled: Sequence[La
     for done in sorted(labelled, key=lambda one: (one.account_id, one.conversation_id)):
         wished = None if done.wished is None else sorted(done.wished)
         lists = json_text([{"before": before, "list": written} for before, written in done.posted])
-        sets = sorted(done.added), sorted(done.removed), wished
+        sets = sorted(done.ours), sorted(done.removed), wished
         await conn.execute(_LABELS, done.account_id, done.conversation_id, *sets, lists, POSTED)
 
 

@@ -58,12 +58,13 @@ async def labels_put(
     if wish is None:
         return None, () if wished is None else (Labelled(deps.account_id, conversation_id, wished=wished),)
     put = await deps.labelling.put(conversation_id, wish)
-    added = frozenset[str]() if wish.back else put.added
-    row = Labelled(deps.account_id, conversation_id, added, put.removed, wished, put.posted)
+    # what was there already counts as ours too: an attempt that was cut short may have put it there
+    claimed = frozenset[str]() if wish.back else put.there
+    row = Labelled(deps.account_id, conversation_id, claimed, put.removed, wished, put.posted)
     if not put.posted:
-        return None, () if wished is None else (row,)
+        return None, () if wished is None and claimed <= wish.ours else (row,)
     deps.metrics.inc(WRITTEN, {"what": "labels"})
-    ours = (wish.ours | added) - put.removed
+    ours = (wish.ours | claimed) - put.removed
     add = tuple(title for title in wish.add if title in put.added)
     return Settling(conversation_id, replace(wish, add=add, ours=ours)), (row,)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import structlog
@@ -48,9 +48,11 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """What became of a wish: the labels that were not there, and those of ours that had to go. *posted*: what was there
-    and what was written in its place, the newest first; none: nothing was to be written."""
+    """What became of a wish. *there*: the titles of it that the conversation has now, *added*: those of them that were
+    not there, *removed*: labels of ours that had to go. *posted*: what was there and what was written in its place, the
+    newest first; none: nothing was to be written."""
 
+    there: frozenset[str] = frozenset()
     added: frozenset[str] = frozenset()
     removed: frozenset[str] = frozenset()
     posted: Sequence[Posted] = ()
@@ -101,16 +103,17 @@ class Labelling:
         if not wish.back:
             await self._ensure(wish.add)
         put = Put()
+        wished = frozenset(wish.add)
         async with self._hold(f"chatwoot:{self._account_id}:labels:{conversation_id}"):
             for _ in range(TRIES):
                 present = await self._crm.labels(conversation_id)
                 wanted = planned(present, wish, self._rivals)
                 if wanted == present:
-                    return put
+                    return replace(put, there=wished & frozenset(present))
                 put = _further(put, present, wanted)
                 answer = await self._crm.put_labels(conversation_id, wanted)
                 if _folded(answer) == _folded(wanted):
-                    return put
+                    return replace(put, there=wished & frozenset(wanted))
         raise Transient("the labels of the conversation are not those that were written")
 
     async def _ensure(self, titles: Sequence[str]) -> None:
@@ -141,7 +144,7 @@ def _further(put: Put, present: Sequence[str], wanted: Sequence[str]) -> Put:
     """*put*, and one list more."""
     added, removed = frozenset(wanted) - frozenset(present), frozenset(present) - frozenset(wanted)
     posted = ((tuple(present), tuple(wanted)), *put.posted)
-    return Put(put.added | added, put.removed | removed, posted)
+    return replace(put, added=put.added | added, removed=put.removed | removed, posted=posted)
 
 
 def _folded(labels: Sequence[str]) -> set[str]:

@@ -12,6 +12,9 @@ from redis.asyncio import Redis
 
 from adapters.http import open_session
 from adapters.postgres.pool import Pool
+from daemon.bus.outcome import Turn
+from daemon.bus.worker import utc_now
+from daemon.conversations.crm_labels import handle
 from daemon.sandbox.chatwoot import ChatwootSandbox
 from daemon.sandbox.chatwoot_account import Contact, Conversation
 from schemas.envelope import Event
@@ -156,6 +159,17 @@ async def test_a_choice_of_a_person_in_an_exclusive_group_stays(
     await worker.handle(written("een proefrit met een sedan", talk=talk))
     assert "hot-lead" in labels(sandbox, talk)
     assert "lukewarm-lead" not in labels(sandbox, talk)
+
+
+async def test_labels_of_an_attempt_that_was_cut_short_are_ours(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    event = written("ok", talk=talk)
+    await handle(event, worker.deps(), Turn(utc_now()))  # and the process died before its rows were written
+    assert labels(sandbox, talk) == FIRST
+    await worker.handle(event)
+    await worker.handle(written("ok", talk=talk))
+    assert labels(sandbox, talk) == FIRST - {"journey-first-contact"} | {"journey-initial-inquiry"}
 
 
 async def test_labels_that_a_stale_page_wrote_over_come_back(
