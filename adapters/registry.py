@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from adapters.ports import (
         CheckerMaker,
         ClassifierMaker,
+        CrmMaker,
         DirectoryStyle,
         MediaSourceMaker,
         ObjectStore,
@@ -224,3 +225,13 @@ def gcs_store(
 
     account = GcsAccount(project=project, emulator=emulator, email=email, key=key, key_id=key_id, token_url=token_url)
     return GcsStore(account, session, channel)
+
+
+def _chatwoot_crm() -> CrmMaker:
+    from adapters.chatwoot.crm import ChatwootCrm
+
+    return ChatwootCrm
+
+
+CRM: Final[Callable[[], CrmMaker]] = _chatwoot_crm
+"""The CRM."""

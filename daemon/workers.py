@@ -9,7 +9,7 @@ from typing import Any, Final
 from daemon.bus import journal
 from daemon.bus.worker import AnyWorker
 from daemon.contacts import applicant_issues, changes, sync, whatsapp_validation
-from daemon.conversations import archive, attachments, transcription
+from daemon.conversations import archive, attachments, crm_labels, transcription
 from daemon.messages import automatic, delivery_status, outbound
 from daemon.rules.files import SHIPPED, RuleFile, Rules, load_all
 from daemon.rules.problems import WrongRules
@@ -27,6 +27,7 @@ WORKERS: Final[tuple[AnyWorker, ...]] = (
     archive.WORKER,
     attachments.WORKER,
     transcription.WORKER,
+    crm_labels.WORKER,
 )
 
 
