@@ -85,7 +85,7 @@ async def restored(event: Event, deps: CrmDeps) -> tuple[Settling | None, Sequen
     if conversation_id is None or account != deps.account_id:
         raise Skipped("another account")
     stands = await deps.standing(Asked(_whoever(told, deps), f"event:{event.id}", (), event.time, conversation_id))
-    lost = lost_by(before, after, stands.posted, stands.put)
+    lost = lost_by(before, after, stands.posted, stands.put, deps.labelling.rivals)
     if not lost:
         raise Skipped("meant so")
     log.info("labels.restored", count=len(lost))
@@ -94,18 +94,23 @@ async def restored(event: Event, deps: CrmDeps) -> tuple[Settling | None, Sequen
 
 
 def lost_by(
-    before: Sequence[str], after: Sequence[str], posted: Sequence[Posted], put: frozenset[str]
+    before: Sequence[str],
+    after: Sequence[str],
+    posted: Sequence[Posted],
+    put: frozenset[str],
+    rivals: Mapping[str, frozenset[str]],
 ) -> tuple[str, ...]:
     """What a change of labels took away that nobody meant to. *posted*: lists of ours; *put*: labels of ours. A change
     that adds nothing is meant: somebody takes a label off by hand. One that adds something as well was made from an
-    older list. If it was ours, it means what it leaves out of that list; if not, it has lost what we had put there."""
+    older list. If it was ours, it means what it leaves out of that list; if not, it has lost what we had put there, but
+    for a label in whose exclusive group (*rivals*) there is another one now."""
     new, gone = set(after) - set(before), [one for one in before if one not in after]
     if not new:
         return ()
     for there, written in posted:
         if set(written) == set(after) and set(written) - set(there) <= new:
             return tuple(one for one in gone if one not in there)
-    return tuple(one for one in gone if one in put)
+    return tuple(one for one in gone if one in put and not rivals.get(one, frozenset()).intersection(after))
 
 
 def titles_of(given: object, *, strict: bool = True) -> tuple[str, ...]:

@@ -64,10 +64,10 @@ def planned(present: Sequence[str], wish: Wish, rivals: Mapping[str, frozenset[s
     """
     kept = list(present)
     for title in wish.add:
-        group = rivals.get(title, frozenset()) - {title}
+        group = rivals.get(title, frozenset()).difference(wish.add)
         kept = [one for one in kept if one not in group or one not in wish.ours]
         there = any(same(title, one) for one in kept)
-        chosen = not wish.asked and any(one in group for one in kept)
+        chosen = not wish.asked and any(one in rivals.get(title, ()) for one in kept)
         if not there and not chosen:
             kept.append(title)
     return kept
@@ -75,7 +75,8 @@ def planned(present: Sequence[str], wish: Wish, rivals: Mapping[str, frozenset[s
 
 class Labelling:
     """Puts labels on conversations of the account *account_id* of *crm*. *hold*: the lock. *catalog*: how the account
-    labels look that it makes first: without one Chatwoot's pages would not show the label."""
+    labels look that it makes first: without one Chatwoot's pages would not show the label. *rivals*: as of `planned`.
+    """
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class Labelling:
         self._hold = hold
         self._account_id = account_id
         self._catalog = {one.title: one for one in catalog}
-        self._rivals = rivals
+        self.rivals = rivals
         self._clock = clock
         self._known: frozenset[str] = frozenset()
         self._known_until = float("-inf")
@@ -107,7 +108,7 @@ class Labelling:
         async with self._hold(f"chatwoot:{self._account_id}:labels:{conversation_id}"):
             for _ in range(TRIES):
                 present = await self._crm.labels(conversation_id)
-                wanted = planned(present, wish, self._rivals)
+                wanted = planned(present, wish, self.rivals)
                 if wanted == present:
                     return replace(put, there=wished & frozenset(present))
                 put = _further(put, present, wanted)

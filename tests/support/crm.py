@@ -39,6 +39,9 @@ from tests.support.gates import gate_on
 from tests.support.sending import PHONE
 
 RULES: Final = SHIPPED(LABELS)
+FIRST: Final = {"journey-first-contact", "engagement-low", "source-whatsapp", "cold-lead"}
+"""The labels of a first message by WhatsApp that says nothing else."""
+
 _IDS: Final = count(7301)
 
 
@@ -163,3 +166,19 @@ def event_of(type: str, data: Mapping[str, Any]) -> Event:
     id = event_id("test", type, str(next(_IDS)))
     subject = str(data.get("phone") or "chat:1")
     return Event(id=id, type=type, source="test", subject=subject, time=utc_now(), data=json.dumps(data).encode())
+
+
+def changed(talk: Conversation, before: list[str], after: list[str]) -> Event:
+    """A `conversation.changed`: its labels."""
+    labels = {"label_list": {"previous_value": before, "current_value": after}}
+    data = {
+        "system": "chatwoot",
+        "contact_id": f"{ACCOUNT_ID}:{talk.contact.id}",
+        "phone": talk.contact.phone_number,
+        "at": None,
+        "conversation": {"account": str(ACCOUNT_ID), "id": str(talk.id), "inbox": str(talk.inbox_id)},
+        "what": "updated",
+        "labels": after,
+        "received": {"changed_attributes": [labels, {"updated_at": {"previous_value": 1, "current_value": 2}}]},
+    }
+    return event_of("conversation.changed", data)

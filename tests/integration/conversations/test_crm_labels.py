@@ -20,11 +20,8 @@ from daemon.sandbox.chatwoot_account import Contact, Conversation
 from schemas.envelope import Event
 from schemas.errors import Malformed, Refused, Transient
 from schemas.labels import NoTitle
-from tests.support.crm import CrmWorker, event_of, worker_on, written
+from tests.support.crm import FIRST, CrmWorker, event_of, worker_on, written
 from tests.support.sending import PHONE
-from tests.support.until import until
-
-FIRST = {"journey-first-contact", "engagement-low", "source-whatsapp", "cold-lead"}
 
 
 @pytest.fixture
@@ -172,51 +169,6 @@ async def test_labels_of_an_attempt_that_was_cut_short_are_ours(
     assert labels(sandbox, talk) == FIRST - {"journey-first-contact"} | {"journey-initial-inquiry"}
 
 
-async def test_labels_that_a_stale_page_wrote_over_come_back(
-    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
-) -> None:
-    worker.settle = worker.settle * 10
-    page = ["vip"]  # as it was shown when the person began to edit
-    handling = asyncio.create_task(worker.handle(written("diesel", talk=talk)))
-    await until(lambda: "preference-diesel" in labels(sandbox, talk))
-    sandbox.set_labels(talk.id, [*page, "urgent"])
-    await handling
-    assert labels(sandbox, talk) >= FIRST | {"preference-diesel", "vip", "urgent"}
-
-
-async def test_a_label_of_a_person_that_our_list_wrote_over_comes_back(
-    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
-) -> None:
-    sandbox.crm.write_delay_s = 0.2
-    handling = asyncio.create_task(worker.handle(written("diesel", talk=talk)))
-    await until(lambda: any(path.endswith(f"/{talk.id}/labels") for path, _ in sandbox.bodies))
-    sandbox.set_labels(talk.id, ["vip"])  # after ours was read, and before it is written
-    before = labels(sandbox, talk)
-    await handling
-    assert "vip" not in labels(sandbox, talk), "Chatwoot keeps the last list alone"
-    assert await worker.handle(changed(talk, sorted(before), sorted(labels(sandbox, talk)))) == "done"
-    assert labels(sandbox, talk) == FIRST | {"preference-diesel", "vip"}
-    assert "vip" not in await worker.pool.fetchval("SELECT put FROM crm_labels"), "it is not ours"
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "why"),
-    [
-        (["a"], ["a", "b"], "takes no label away"),
-        (["a", "preference-diesel"], ["a"], "meant so"),
-        (["a", "b"], ["a", "c"], "meant so"),
-        (["preference-diesel", "vip"], ["preference-diesel"], "meant so"),
-    ],
-)
-async def test_what_a_person_means_to_take_off_stays_off(
-    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation, before: list[str], after: list[str], why: str
-) -> None:
-    await worker.handle(written("diesel", talk=talk))
-    sandbox.set_labels(talk.id, after)
-    assert await worker.handle(changed(talk, before, after)) == why
-    assert labels(sandbox, talk) == set(after)
-
-
 async def test_first_messages_of_one_phone_at_once_make_one_contact_and_one_conversation(
     db: Pool, sandbox: ChatwootSandbox, session: ClientSession, redis: Redis
 ) -> None:
@@ -338,19 +290,3 @@ async def test_a_token_that_may_make_no_account_labels_labels_all_the_same(
 def asked(**data: object) -> Event:
     """A `labels.requested`."""
     return event_of("labels.requested", data)
-
-
-def changed(talk: Conversation, before: list[str], after: list[str]) -> Event:
-    """A `conversation.changed`: its labels."""
-    labels = {"label_list": {"previous_value": before, "current_value": after}}
-    data = {
-        "system": "chatwoot",
-        "contact_id": f"3:{talk.contact.id}",
-        "phone": PHONE.e164,
-        "at": None,
-        "conversation": {"account": "3", "id": str(talk.id), "inbox": "12"},
-        "what": "updated",
-        "labels": after,
-        "received": {"changed_attributes": [labels, {"updated_at": {"previous_value": 1, "current_value": 2}}]},
-    }
-    return event_of("conversation.changed", data)

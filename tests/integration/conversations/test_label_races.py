@@ -15,7 +15,9 @@ from adapters.postgres.pool import Pool
 from daemon.sandbox.chatwoot import ChatwootSandbox
 from daemon.sandbox.chatwoot_account import ACCOUNT_ID, Conversation
 from schemas.envelope import Event
-from tests.support.crm import CrmWorker, event_of, worker_on
+from tests.support.crm import FIRST, CrmWorker, changed, event_of, worker_on, written
+from tests.support.sending import PHONE
+from tests.support.until import until
 
 ROUNDS = 500
 AT_ONCE = 5
@@ -36,6 +38,21 @@ async def session() -> AsyncIterator[ClientSession]:
         yield made
 
 
+@pytest.fixture
+def worker(db: Pool, sandbox: ChatwootSandbox, session: ClientSession, redis: Redis) -> CrmWorker:
+    return worker_on(db, sandbox, session, redis)
+
+
+@pytest.fixture
+def talk(sandbox: ChatwootSandbox) -> Conversation:
+    """A conversation in which the person has written."""
+    return sandbox.account.receive(PHONE.e164, "hello")
+
+
+def labels(sandbox: ChatwootSandbox, talk: Conversation) -> set[str]:
+    return set(sandbox.crm.labels.get(talk.id, ()))
+
+
 async def test_three_writers_lose_nothing_in_500_rounds(
     db: Pool, sandbox: ChatwootSandbox, session: ClientSession, redis: Redis
 ) -> None:
@@ -45,6 +62,51 @@ async def test_three_writers_lose_nothing_in_500_rounds(
     assert [one for rounds in lost for one in rounds] == []
     print(f"{_restored(pair)} labels were put back after a list was written over them")
     assert _restored(pair) > 0, "the writers met"
+
+
+async def test_labels_that_a_stale_page_wrote_over_come_back(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    worker.settle = worker.settle * 10
+    page = ["vip"]  # as it was shown when the person began to edit
+    handling = asyncio.create_task(worker.handle(written("diesel", talk=talk)))
+    await until(lambda: "preference-diesel" in labels(sandbox, talk))
+    sandbox.set_labels(talk.id, [*page, "urgent"])
+    await handling
+    assert labels(sandbox, talk) >= FIRST | {"preference-diesel", "vip", "urgent"}
+
+
+async def test_a_label_of_a_person_that_our_list_wrote_over_comes_back(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    sandbox.crm.write_delay_s = 0.2
+    handling = asyncio.create_task(worker.handle(written("diesel", talk=talk)))
+    await until(lambda: any(path.endswith(f"/{talk.id}/labels") for path, _ in sandbox.bodies))
+    sandbox.set_labels(talk.id, ["vip"])  # after ours was read, and before it is written
+    before = labels(sandbox, talk)
+    await handling
+    assert "vip" not in labels(sandbox, talk), "Chatwoot keeps the last list alone"
+    assert await worker.handle(changed(talk, sorted(before), sorted(labels(sandbox, talk)))) == "done"
+    assert labels(sandbox, talk) == FIRST | {"preference-diesel", "vip"}
+    assert "vip" not in await worker.pool.fetchval("SELECT put FROM crm_labels"), "it is not ours"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        (["a"], ["a", "b"], "takes no label away"),
+        (["a", "preference-diesel"], ["a"], "meant so"),
+        (["a", "b"], ["a", "c"], "meant so"),
+        (["preference-diesel", "vip"], ["preference-diesel"], "meant so"),
+    ],
+)
+async def test_what_a_person_means_to_take_off_stays_off(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation, before: list[str], after: list[str], why: str
+) -> None:
+    await worker.handle(written("diesel", talk=talk))
+    sandbox.set_labels(talk.id, after)
+    assert await worker.handle(changed(talk, before, after)) == why
+    assert labels(sandbox, talk) == set(after)
 
 
 def _restored(pair: list[CrmWorker]) -> int:
@@ -102,16 +164,4 @@ def _heard_of(sandbox: ChatwootSandbox, talk: Conversation) -> list[Event]:
     """What webhooks tell of the labels of *talk* since it was last asked."""
     mine = [one for one in sandbox.crm.changes if one[0] == talk.id]
     sandbox.crm.changes[:] = [one for one in sandbox.crm.changes if one[0] != talk.id]
-    return [
-        event_of(
-            "conversation.changed",
-            {
-                "contact_id": f"{ACCOUNT_ID}:{talk.contact.id}",
-                "conversation": {"account": str(ACCOUNT_ID), "id": str(talk.id)},
-                "received": {
-                    "changed_attributes": [{"label_list": {"previous_value": before, "current_value": after}}]
-                },
-            },
-        )
-        for _, before, after in mine
-    ]
+    return [changed(talk, before, after) for _, before, after in mine]

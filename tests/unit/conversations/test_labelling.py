@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.conversations.crm_requests import lost_by
 from daemon.conversations.labelling import Wish, planned
 
 RIVALS = {title: frozenset({"hot", "warm", "cold"}) for title in ("hot", "warm", "cold")}
@@ -30,6 +31,29 @@ def test_labels_are_a_union_and_of_an_exclusive_group_ours_goes(
     present: list[str], wish: Wish, wanted: list[str]
 ) -> None:
     assert planned(present, wish, RIVALS) == wanted
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "posted", "put", "lost"),
+    [
+        (["a"], [], [], {"a"}, ()),
+        (["a", "x"], ["x", "h"], [], {"a"}, ("a",)),
+        (["x"], ["h"], [], {"a"}, ()),
+        (["a", "h"], ["a", "b"], [(("a",), ("a", "b"))], {"a", "b"}, ("h",)),
+        (["a", "b", "h"], ["a", "b"], [(("a",), ("a", "b"))], {"a", "b"}, ()),
+        (["warm", "h"], ["hot"], [(("warm",), ("hot",))], {"warm", "hot"}, ("h",)),
+        (["warm"], ["hot"], [], {"warm", "hot"}, ()),
+        (["cold"], ["hot"], [((), ("hot",))], {"hot"}, ("cold",)),
+    ],
+)
+def test_what_a_list_took_away_by_mistake_is_told_from_what_was_meant(
+    before: list[str],
+    after: list[str],
+    posted: list[tuple[tuple[str, ...], tuple[str, ...]]],
+    put: set[str],
+    lost: tuple[str, ...],
+) -> None:
+    assert lost_by(before, after, posted, frozenset(put), RIVALS) == lost
 
 
 _TITLES = st.sampled_from(["hot", "warm", "cold", "a", "b", "c"])
