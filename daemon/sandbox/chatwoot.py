@@ -1,6 +1,8 @@
-"""A simulator of Chatwoot's application API, as far as messages are sent by it: a real HTTP server with faults on
-demand. It answers a message before it is delivered: one outside the window, or to somebody who is not reached, is
-answered 200 and then `failed`, with `content_attributes.external_error`.
+"""A simulator of Chatwoot: a real HTTP server with faults on demand. It answers the application API, calls its webhooks
+by itself, serves files, and has people who write and answer (`receive`, `tap`, `reply`, …).
+
+It answers a message before it is delivered: one outside the window, or to somebody who is not reached, is answered 200
+and then `failed`, with `content_attributes.external_error`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from daemon.sandbox.chatwoot_account import Contact, Invalid, Message, Missing, Raced
-from daemon.sandbox.chatwoot_api import ASKED, BASE, ChatwootApi
+from daemon.sandbox.chatwoot_api import ASKED, BASE
+from daemon.sandbox.chatwoot_files import STORE, ChatwootFiles
+from daemon.sandbox.chatwoot_people import ChatwootPeople
+from daemon.sandbox.chatwoot_views import BLOBS
 from daemon.sandbox.faults import Fault, Faults, body_json, spoiled
 from daemon.sandbox.ledger import Asked, Ledger
 
@@ -23,9 +28,11 @@ MARKER: Final = "ferryman_message_id"
 """Among a message's `content_attributes`: the sender's own id of it."""
 
 _LARGEST: Final = 64 * 1024 * 1024
+_ELSEWHERE: Final = "Is al in gebruik of ongeldig"
+"""What is wrong with a record, in the language of a token's owner from the Netherlands."""
 
 
-class ChatwootSandbox(ChatwootApi):
+class ChatwootSandbox(ChatwootPeople):
     """The simulator, as an async context manager. *port* 0: any free one; *url* is known once it runs. *token*: the one
     that it takes. Attributes for tests: `ledger`, `faults`, `switches`, `account`; `bodies`: what was posted, as (path,
     parsed body), and `queries`: what was asked otherwise, as (path, parameters)."""
@@ -35,6 +42,7 @@ class ChatwootSandbox(ChatwootApi):
         self.token = token
         self.ledger = Ledger()
         self.faults = Faults()
+        self.files = ChatwootFiles(self.account)
         self.bodies: list[tuple[str, Any]] = []
         self.queries: list[tuple[str, dict[str, str]]] = []
         self._host, self._port = host, port
@@ -42,14 +50,16 @@ class ChatwootSandbox(ChatwootApi):
 
     async def __aenter__(self) -> Self:
         app = web.Application(middlewares=[self._judge], client_max_size=_LARGEST)
-        app.add_routes(self.routes())
+        app.add_routes([*self.routes(), *self.files.routes()])
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
         self._port = self._runner.addresses[0][1]
+        self.account.files_at = self.url
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.hooks.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -70,6 +80,8 @@ class ChatwootSandbox(ChatwootApi):
     @web.middleware
     async def _judge(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The way of a request: write it down, check its token and its fault, then perform it."""
+        if request.path.startswith((BLOBS, STORE)):
+            return await handler(request)
         asked = request[ASKED] = await _body(request)
         if request.method == "POST":
             self.bodies.append((request.path, asked))
@@ -104,7 +116,8 @@ class ChatwootSandbox(ChatwootApi):
         except PermissionError as refusal:
             return _json({"error": str(refusal)}, 401)
         except Invalid as error:
-            told = {"message": str(error), "attributes": list(error.attributes)}
+            text = _ELSEWHERE if self.switches.localised else str(error)
+            told = {"message": text, "attributes": list(error.attributes)}
             return _json(told if error.attributes else {"error": str(error)}, 422)
         except Raced:
             return _json({"status": 500, "error": "Internal Server Error"}, 500)
