@@ -10,13 +10,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from typing import Any, Final, Self
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, Self
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from daemon.sandbox.chatwoot_account import Contact, Invalid, Message, Missing, Raced
+from daemon.sandbox.chatwoot_admin import ChatwootAdmin
 from daemon.sandbox.chatwoot_api import ASKED, BASE
+from daemon.sandbox.chatwoot_contacts import ChatwootContacts
 from daemon.sandbox.chatwoot_files import STORE, ChatwootFiles
 from daemon.sandbox.chatwoot_people import ChatwootPeople
 from daemon.sandbox.chatwoot_views import BLOBS
@@ -32,7 +35,16 @@ _ELSEWHERE: Final = "Is al in gebruik of ongeldig"
 """What is wrong with a record, in the language of a token's owner from the Netherlands."""
 
 
-class ChatwootSandbox(ChatwootPeople):
+class Requested(NamedTuple):
+    """A request. *query*: its parameters. *body*: parsed; None where there was none."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: Any
+
+
+class ChatwootSandbox(ChatwootAdmin, ChatwootContacts, ChatwootPeople):
     """The simulator, as an async context manager. *port* 0: any free one; *url* is known once it runs. *token*: the one
     that it takes. Attributes for tests: `ledger`, `faults`, `switches`, `account`; `bodies`: what was posted, as (path,
     parsed body), and `queries`: what was asked otherwise, as (path, parameters)."""
@@ -43,8 +55,7 @@ class ChatwootSandbox(ChatwootPeople):
         self.ledger = Ledger()
         self.faults = Faults()
         self.files = ChatwootFiles(self.account)
-        self.bodies: list[tuple[str, Any]] = []
-        self.queries: list[tuple[str, dict[str, str]]] = []
+        self.requests: list[Requested] = []
         self._host, self._port = host, port
         self._runner: web.AppRunner | None = None
 
@@ -62,6 +73,11 @@ class ChatwootSandbox(ChatwootPeople):
         await self.hooks.close()
         if self._runner is not None:
             await self._runner.cleanup()
+
+    @property
+    def bodies(self) -> list[tuple[str, Any]]:
+        """What was posted: (path, parsed body)."""
+        return [(one.path, one.body) for one in self.requests if one.method == "POST"]
 
     @property
     def url(self) -> str:
@@ -83,10 +99,7 @@ class ChatwootSandbox(ChatwootPeople):
         if request.path.startswith((BLOBS, STORE)):
             return await handler(request)
         asked = request[ASKED] = await _body(request)
-        if request.method == "POST":
-            self.bodies.append((request.path, asked))
-        else:
-            self.queries.append((request.path, dict(request.query)))
+        self.requests.append(Requested(request.method, request.path, dict(request.query), asked))
         action, contact = self._about(request, asked)
         entry = self.ledger.open(method=request.method, path=request.path, action=action, contact=contact)
         answer = await self._answer(request, handler, entry)
@@ -126,7 +139,7 @@ class ChatwootSandbox(ChatwootPeople):
         return answer
 
     def _demand_role(self, action: str) -> None:
-        if self.switches.role == "bot" and action in ("filter", "create", "list", "inbox"):
+        if self.switches.role == "bot" and action in ("filter", "create", "list", "inbox", "webhooks", "agents"):
             raise PermissionError("Access to this endpoint is not authorized for bots")
         if self.switches.role == "outsider" and action in ("send", "begin", "read", "inbox"):
             raise PermissionError("You are not authorized to do this action")

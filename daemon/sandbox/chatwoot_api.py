@@ -19,7 +19,7 @@ from daemon.sandbox.chatwoot_account import (
     Missing,
 )
 from daemon.sandbox.chatwoot_hooks import Hooks
-from daemon.sandbox.chatwoot_staff import Agent
+from daemon.sandbox.chatwoot_staff import BOT, Agent
 from daemon.sandbox.chatwoot_told import Changes, Subject, Variants, body
 
 BASE: Final = f"/api/v1/accounts/{ACCOUNT_ID}"
@@ -68,8 +68,6 @@ class ChatwootApi:
             web.get(f"{BASE}/conversations/{{id}}/messages", self._messages),
             web.post(f"{BASE}/conversations/{{id}}/messages", self._post),
             web.get(f"{BASE}/inboxes/{INBOX_ID}", self._inbox),
-            web.get(f"{BASE}/inboxes", self._inboxes),
-            web.get("/api/v1/profile", self._profile),
         ]
 
     def happened(self, event: str, subject: Subject, changes: Changes | None = None) -> None:
@@ -77,7 +75,7 @@ class ChatwootApi:
         self.hooks.tell(event, body(event, subject, self.account, self.switches.variants, changes))
 
     async def _filter(self, request: web.Request) -> web.Response:
-        asked = _asked(request)
+        asked = body_of(request)
         conditions = asked.get("payload")
         if not conditions or any(one.get("filter_operator") != "equal_to" for one in conditions):
             raise Invalid("Invalid operator. The allowed operators are [equal_to]")
@@ -91,7 +89,7 @@ class ChatwootApi:
         return _json({"meta": {"count": len(found), "current_page": 1}, "payload": shown})
 
     async def _make_contact(self, request: web.Request) -> web.Response:
-        asked = _asked(request)
+        asked = body_of(request)
         made = await self.account.make_contact(asked)
         self.happened("contact_created", made)
         addresses = [source_id for _, source_id in made.addresses]
@@ -126,7 +124,7 @@ class ChatwootApi:
         return _json({"data": {"meta": {"all_count": len(found)}, "payload": shown}})
 
     async def _begin(self, request: web.Request) -> web.Response:
-        asked = _asked(request)
+        asked = body_of(request)
         contact = self._contact(str(asked.get("contact_id")))
         source_id = self.account.address(contact, int(asked.get("inbox_id") or 0), asked.get("source_id"))
         before = len(self.account.conversations)
@@ -147,14 +145,18 @@ class ChatwootApi:
         return _json({"meta": {"labels": []}, "payload": [views.message(one, talk, self.account) for one in found]})
 
     async def _post(self, request: web.Request) -> web.Response:
-        talk, asked = self._talk(request), _asked(request)
-        made = self.account.post(talk, asked)
+        talk, asked = self._talk(request), body_of(request)
+        made = self.account.post(talk, asked | {"sender": self._poster()})
         answer = views.message(made, talk, self.account)
         if (echo_id := asked.get("echo_id")) is not None:
             answer["echo_id"] = echo_id
         self.happened("message_created", (talk, made))
         self._deliver(talk, made)
         return _json(answer)
+
+    def _poster(self) -> Agent:
+        """Whose token it is."""
+        return BOT if self.switches.role == "bot" else self.account.owner
 
     def _deliver(self, talk: Conversation, made: Message) -> None:
         """What becomes of a message after it was answered. What came from the channel is not sent to it."""
@@ -195,12 +197,6 @@ class ChatwootApi:
             shown["message_templates"] = self.switches.templates
         return _json(shown)
 
-    async def _inboxes(self, request: web.Request) -> web.Response:
-        return _json({"payload": [views.inbox(self.account.inboxes[INBOX_ID])]})
-
-    async def _profile(self, request: web.Request) -> web.Response:
-        return _json({"id": 7, "name": "Ana Agent", "accounts": [{"id": ACCOUNT_ID, "role": "agent"}]})
-
     def _contact(self, id: str) -> Contact:
         contact = self.account.contacts.get(int(id)) if id.isdecimal() else None
         if contact is None:
@@ -215,7 +211,7 @@ class ChatwootApi:
         return talk
 
 
-def _asked(request: web.Request) -> dict[str, Any]:
+def body_of(request: web.Request) -> dict[str, Any]:
     """Its parsed body. Raises: Invalid."""
     asked = request[ASKED]
     if not isinstance(asked, dict):

@@ -27,6 +27,9 @@ ANA: Final = Agent(id=7, name="Ana Agent")
 INES: Final = Agent(id=42, name="Ines Holm")
 """Another one, who answers in Chatwoot's pages."""
 
+BOT: Final = Agent(id=5, name="Ferry Bot", type="agent_bot")
+"""Whose token it is where that is a bot's."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Inbox:
