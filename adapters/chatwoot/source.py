@@ -218,7 +218,8 @@ SOURCE = Source(
     keeps_body=False,
     sample=sample,
     scheme="X-Chatwoot-Signature",
-    entered="Chatwoot → Settings → Integrations → Webhooks: the events message_created and message_updated. Set the"
-    " webhook's secret, as its page shows it, as CHATWOOT_WEBHOOK_SECRET",
-    advice="set the webhook's secret, as Chatwoot's page of the webhook shows it, as CHATWOOT_WEBHOOK_SECRET",
+    entered="`ferryman chatwoot setup` does it. By hand: Chatwoot → Settings → Integrations → Webhooks, all events of"
+    " messages, conversations and contacts; set its secret, as that page shows it, as CHATWOOT_WEBHOOK_SECRET",
+    advice="run `ferryman chatwoot setup`, or set the webhook's secret, as Chatwoot's page of it shows it, as"
+    " CHATWOOT_WEBHOOK_SECRET",
 )

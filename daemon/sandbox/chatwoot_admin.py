@@ -49,6 +49,7 @@ class ChatwootAdmin(ChatwootApi):
             web.delete(f"{BASE}/webhooks/{{id}}", self._delete_webhook),
             web.get(f"{BASE}/custom_attribute_definitions", self._definitions),
             web.post(f"{BASE}/custom_attribute_definitions", self._define),
+            web.patch(f"{BASE}/custom_attribute_definitions/{{id}}", self._redefine),
             web.get(f"{BASE}/agents", self._agents),
             web.get(f"{BASE}/inboxes", self._inboxes),
             web.get("/api/v1/profile", self._profile),
@@ -138,6 +139,13 @@ class ChatwootAdmin(ChatwootApi):
         }
         self.definitions.append(made)
         return web.json_response(made)
+
+    async def _redefine(self, request: web.Request) -> web.Response:
+        found = next((one for one in self.definitions if str(one["id"]) == request.match_info["id"]), None)
+        if found is None:
+            raise Missing
+        found["attribute_values"] = body_of(request).get("attribute_values", found["attribute_values"])
+        return web.json_response(found)
 
     async def _agents(self, request: web.Request) -> web.Response:
         owner = {"id": self.account.owner.id, "name": self.account.owner.name, "role": self._role()}

@@ -90,6 +90,7 @@ SOUND: Final = {
     "credentials list": [],
     "credentials delete": ["whapi", "--yes"],
     "credentials rotate": [],
+    "chatwoot setup": [],
     "send-test": ["orders"],
 }
 """Every verb that needs the stores, as it is called for something."""

@@ -78,6 +78,7 @@ FORMS = [
     *(["credentials", verb, "--dry-run", "*"] for verb in ("set", "delete")),
     *(["credentials", "set", "--dry-run", "meta", f"--{name}", "*"] for name in ("account", "from")),
     ["credentials", "delete", "--dry-run", "meta", "--account", "*"],
+    ["chatwoot", "setup", "--dry-run", "--env-file", "*"],
     ["send-test", "*"],
     *(["send-test", "--timeout", "0.1", "orders", f"--{name}", "*"] for name in ("url", "timeout")),
     ["pause", "*"],

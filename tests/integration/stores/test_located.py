@@ -44,6 +44,7 @@ READING = [
     "uncertain list",
     "credentials list",
     "credentials delete whapi --yes",
+    "chatwoot setup --dry-run",
     "contacts find ann",
     "contacts show ann",
     "contacts conflicts",
