@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from multidict import MultiMapping
 
@@ -322,3 +322,77 @@ class Source:
         if not address_known and all(name in self.addressed for name in given):
             return "set FERRYMAN_PUBLIC_URL: its senders sign our address"
         return ""
+
+
+class CrmPlace(NamedTuple):
+    """A conversation in the CRM, and whose it is; *contact_id* None: that was not told."""
+
+    conversation_id: int
+    contact_id: int | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CrmTalk:
+    """A conversation as the CRM shows it. *attributes*: its custom ones."""
+
+    contact_id: int | None
+    status: str
+    attributes: Mapping[str, Any]
+
+
+class Crm(Protocol):
+    """Contacts, conversations and labels of one account of a CRM: Chatwoot. All of it may be done again. Everything
+    raises Refused where the token's owner may not see the conversation; Uncertain is raised by what changes something
+    and may have been done."""
+
+    async def place(self, phone: Phone, name: str | None) -> CrmPlace:
+        """The conversation of *phone* in the WhatsApp inbox: one that is not resolved, else the latest; contact and
+        conversation are made where there is none. *name*: for a contact that is made. Never raises Uncertain."""
+        ...
+
+    def forget(self, phone: Phone) -> None:
+        """The conversation of *phone* is not there."""
+        ...
+
+    async def labels(self, conversation_id: int) -> list[str]:
+        """The labels of a conversation. Raises: Refused where it is not there."""
+        ...
+
+    async def put_labels(self, conversation_id: int, labels: Sequence[str]) -> list[str]:
+        """Give the conversation these labels and no others; returns those that it has then."""
+        ...
+
+    async def account_labels(self) -> Mapping[str, str]:
+        """Title -> colour of the labels that the account has."""
+        ...
+
+    async def make_label(self, title: str, color: str, description: str) -> bool:
+        """Make an account label; false: there is one by that title. Raises: Refused where the token's owner may not."""
+        ...
+
+    async def put_contact_attributes(self, contact_id: int, attributes: Mapping[str, Any]) -> None:
+        """Write these custom attributes, and leave all others. Raises: Exists where another contact has the same phone
+        or address: then Chatwoot takes no change of this one."""
+        ...
+
+    async def talk(self, conversation_id: int) -> CrmTalk:
+        """How the conversation stands."""
+        ...
+
+    async def put_conversation_attributes(self, conversation_id: int, attributes: Mapping[str, Any]) -> None:
+        """Give the conversation these custom attributes and, but in releases that merge, no others."""
+        ...
+
+    async def open(self, conversation_id: int) -> None:
+        """Set the conversation open."""
+        ...
+
+    async def note(self, conversation_id: int, text: str, mark: str, since: datetime) -> None:
+        """Write a private note, once: one with the same *mark* is looked for first, back to *since*."""
+        ...
+
+
+class CrmMaker(Protocol):
+    """Makes a CRM. *account*: as of a SenderMaker."""
+
+    def __call__(self, gate: Gate, *, account: Callable[[], Mapping[str, str]]) -> Crm: ...

@@ -27,7 +27,7 @@ _OF_THE_ACCOUNT: Final = frozenset({401, 402, 403, 405, 407})
 """Token, role, plan, address. A missing role is answered 401 too."""
 
 _UNTOLD: Final = frozenset({400, 403, 404, 405})
-_UNIQUE: Final = frozenset({"phone_number", "identifier", "email", "source_id"})
+_UNIQUE: Final = frozenset({"phone_number", "identifier", "email", "source_id", "title"})
 _FLOODED: Final = "Too many messages"
 """The only words that are in English whatever the language: more than 200 messages a minute in one conversation."""
 
@@ -93,6 +93,21 @@ class ChatwootCalls:
         phone, identifier or address; Uncertain; else as `ask`."""
         judged = self._judged(read, [json], write=True, known=known)
         return await self._request("POST", path, judged, about, json=json)
+
+    async def of_record(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[Any], T | None],
+        *,
+        about: str,
+        json: Mapping[str, Any] | None = None,
+    ) -> T:
+        """What *read* makes of the answer to a call on a record that was there before; a write may be done again. A
+        refusal that may be the account's is the record's own where the inbox can be read: the token's owner may see
+        other conversations, or may not do this. Raises: as `ask`; Uncertain where a write may have been done."""
+        judged = self._judged(read, [json], write=method != "GET", known=True)
+        return await self._request(method, path, judged, about, json=json, look=self._inbox)
 
     async def send(
         self,

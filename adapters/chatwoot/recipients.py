@@ -38,10 +38,12 @@ MOST: Final = 10_000
 
 
 class Place(NamedTuple):
-    """A conversation. *can_reply*: free text may be sent there now; None: that was not looked at."""
+    """A conversation. *can_reply*: free text may be sent there now; None: that was not looked at. *contact_id*: whose
+    it is, where that was told."""
 
     conversation_id: int
     can_reply: bool | None
+    contact_id: int | None = None
 
 
 class _Known(NamedTuple):
@@ -59,6 +61,7 @@ class Recipients:
         self._cache_s = cache_s
         self._clock = clock
         self._known: dict[str, _Known] = {}
+        self._told: set[int] = set()
 
     async def place(self, phone: Phone, name: str | None, *, free: bool) -> Place:
         """The conversation for a message to *phone*: of those that free text may be sent in, where *free*; then of
@@ -70,7 +73,7 @@ class Recipients:
         """
         known = self._remembered(phone)
         if known is not None and not free:
-            return Place(known.conversation_id, None)
+            return Place(known.conversation_id, None, known.contact.id)
         try:
             if known is not None:
                 with suppress(NotThere):
@@ -100,7 +103,7 @@ class Recipients:
 
     async def _place_of(self, contact: Contact | Conversation, phone: Phone, free: bool, *, remembered: bool) -> Place:
         if isinstance(contact, Conversation):
-            return Place(contact.id, contact.can_reply)
+            return Place(contact.id, contact.can_reply, contact.contact_id)
         found = await self._conversations(contact, phone)
         chosen = max(found, key=lambda one: _rank(one, free), default=None)
         if chosen is None:
@@ -109,7 +112,7 @@ class Recipients:
         if len(self._known) >= MOST:
             self._known.pop(next(iter(self._known)))
         self._known[phone.digits] = _Known(contact, chosen.id, self._clock() + self._cache_s)
-        return Place(chosen.id, chosen.can_reply)
+        return Place(chosen.id, chosen.can_reply, contact.id)
 
     async def _conversations(self, contact: Contact, phone: Phone) -> list[Conversation]:
         """Those of *contact* in the inbox that write to *phone*. A contact that was merged, or whose number was
@@ -176,10 +179,16 @@ class Recipients:
             found = await self._filtered("phone_number", number, phone)
             mine = [one for one in found if one.phone == number]
             if len(mine) > 1:
-                log.warning("chatwoot.contact_twins", count=len(mine), oldest=min(one.id for one in mine))
+                self._tell_twins(min(one.id for one in mine), len(mine))
             if mine:
                 return mine
         return []
+
+    def _tell_twins(self, oldest: int, count: int) -> None:
+        """Once in a process: a person decides whether they are merged."""
+        if oldest not in self._told and len(self._told) < MOST:
+            self._told.add(oldest)
+            log.warning("chatwoot.contact_twins", count=count, oldest=oldest)
 
     async def _filtered(self, attribute: str, value: str, phone: Phone) -> list[Contact]:
         # not the search: it finds parts of numbers, and takes 100 questions a minute of the whole account

@@ -10,15 +10,16 @@ from datetime import datetime
 from typing import Any, Final
 
 from adapters.chatwoot import bodies, templates
-from adapters.chatwoot.answers import Conversation, message_made, messages
+from adapters.chatwoot.answers import message_made
 from adapters.chatwoot.bodies import LARGEST_FILE
 from adapters.chatwoot.client import ChatwootCalls, NotThere
+from adapters.chatwoot.marks import marked
 from adapters.chatwoot.recipients import Recipients, later
 from adapters.chatwoot.template_list import TemplateList
 from adapters.gate import Gate
 from adapters.http import Part, coded
 from adapters.ports import Claim, Files
-from schemas.errors import OutsideWindow, Refused, Transient
+from schemas.errors import OutsideWindow, Refused
 from schemas.messages import Choices, Content, Media, OutboundMessage, Reaction, Taken, Template, Text
 from schemas.webhooks.chatwoot import MARKER
 
@@ -26,9 +27,6 @@ CACHE_S: Final = 3600.0
 
 CLOCKS_DIFFER_S: Final = 300.0
 """By so much Chatwoot's clock may be behind ours."""
-
-MOST_PAGES: Final = 100
-"""Pages of 20 messages that are looked through in one conversation."""
 
 _CLOSED: Final = (
     "Chatwoot: outside the customer-service window: the person has not written within 24 hours; send a template"
@@ -94,7 +92,8 @@ class ChatwootSender:
         try:
             for conversation in await self._recipients.existing(message.to):
                 if not 0 < conversation.active_at < earliest:
-                    found = await self._marked(conversation, message, earliest)
+                    about, id = message.to.digits, str(message.id)
+                    found = await marked(self._calls, conversation.id, MARKER, id, earliest, about=about)
                     if found is not None:
                         return Taken(str(found))
         except NotThere as gone:
@@ -129,23 +128,3 @@ class ChatwootSender:
                 return bodies.media(media, file, message.id)
             case Reaction():
                 raise AssertionError("a reaction was refused before")
-
-    async def _marked(self, conversation: Conversation, message: OutboundMessage, earliest: float) -> int | None:
-        """The id of *message* among the messages of *conversation*, from the newest back to *earliest*."""
-        before: int | None = None
-        for _ in range(MOST_PAGES):
-            page = await self._calls.ask(
-                f"/conversations/{conversation.id}/messages",
-                messages,
-                about=message.to.digits,
-                params=None if before is None else {"before": str(before)},
-                known=True,
-            )
-            for one in page:
-                if one.marks.get(MARKER) == str(message.id):
-                    return one.id
-            older = [one.id for one in page if before is None or one.id < before]
-            if not older or min(one.at for one in page) < earliest:
-                return None
-            before = min(older)
-        raise Transient("Chatwoot: the conversation has too many messages to look through")

@@ -71,6 +71,7 @@ _TABLE: Final = (
     Verb("messages", "messages:app", group=True),
     Verb("templates", "templates:app", group=True),
     Verb("campaign", "campaign:app", group=True),
+    Verb("labels", "labels:app", group=True),
     Verb("uncertain", "uncertain:app", group=True),
     Verb("credentials", "credentials:app", group=True),
     Verb("chatwoot", "chatwoot:app", group=True),

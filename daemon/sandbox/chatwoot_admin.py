@@ -55,11 +55,6 @@ class ChatwootAdmin(ChatwootApi):
             web.get("/api/v1/profile", self._profile),
         ]
 
-    def demand_administrator(self) -> None:
-        """Raises: PermissionError where the token's owner is none."""
-        if self.switches.role != "administrator":
-            raise PermissionError("You are not authorized to do this action")
-
     async def _webhooks(self, request: web.Request) -> web.Response:
         self.demand_administrator()
         return web.json_response({"payload": {"webhooks": [_webhook(one) for one in self.hooks.rows]}})

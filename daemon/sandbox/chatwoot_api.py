@@ -154,6 +154,11 @@ class ChatwootApi:
         self._deliver(talk, made)
         return _json(answer)
 
+    def demand_administrator(self) -> None:
+        """Raises: PermissionError where the token's owner is none."""
+        if self.switches.role != "administrator":
+            raise PermissionError("You are not authorized to do this action")
+
     def _poster(self) -> Agent:
         """Whose token it is."""
         return BOT if self.switches.role == "bot" else self.account.owner

@@ -143,7 +143,7 @@ async def test_where_chatwoot_does_not_tell_it_is_never_taken_for_absent(
 async def test_a_conversation_without_end_is_not_looked_through_to_its_end(
     sandbox: ChatwootSandbox, session: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.chatwoot.sender.MOST_PAGES", 2)
+    monkeypatch.setattr("adapters.chatwoot.marks.MOST_PAGES", 2)
     talk = sandbox.account.receive(Phone("+46701740605").e164, "hello")
     chat(sandbox, talk, 60)
     with pytest.raises(Transient, match="too many"):

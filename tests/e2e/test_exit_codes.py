@@ -95,7 +95,7 @@ SOUND: Final = {
 }
 """Every verb that needs the stores, as it is called for something."""
 
-OTHERS: Final = {"run", "reload", "demo", "config show", "rules check", "rules init"}
+OTHERS: Final = {"run", "reload", "demo", "config show", "rules check", "rules init", "labels create"}
 """Verbs that ask no store: the demo has its own, and the daemon may wait for its."""
 
 NAMES: Final = {

@@ -43,6 +43,7 @@ READING = [
     "campaign list",
     "uncertain list",
     "credentials list",
+    "labels create --dry-run",
     "credentials delete whapi --yes",
     "chatwoot setup --dry-run",
     "contacts find ann",
@@ -77,7 +78,9 @@ async def test_a_mistyped_directory_is_said_and_nothing_is_made_there(argv: str,
         assert code == 0
     else:
         assert (code, err.count("\n")) == (1, 1)
-    if not argv.startswith(("config", "rules")):
+    if argv.startswith("labels"):
+        assert "Chatwoot is not configured" in err, "it asks no store"
+    elif not argv.startswith(("config", "rules")):
         told = "no daemon runs on" if argv == "reload" else "no installation in"
         assert f"{told} {tmp_path / 'ferrymna'}" in out + err  # whole: the shell may stand in another folder
         assert "correct FERRYMAN_DATA_DIR" in out + err
