@@ -14,9 +14,11 @@ from daemon.cli.screen import say, show_json
 from daemon.cli.tools import DryRun, Json, opened, operator
 from daemon.conversations.label_rules import LABELS, LabelRules
 from daemon.operator import chatwoot_setup
+from daemon.operator.labels import open_crm
 from daemon.operator.steps import Step, document, sound
 from daemon.operator.webhook_secret import Keeper, Revealed, Stored
 from daemon.rules.files import load
+from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings
 
 app = typer.Typer(help="The Chatwoot account of the settings.", no_args_is_help=True)
@@ -61,7 +63,8 @@ async def _setup(
             keeper = Stored(pool, settings, operator())
         chatwoot_setup.require(settings)
         session = await stack.enter_async_context(open_session())
-        async for step in chatwoot_setup.set_up(session, settings, rules, keeper, dry_run=dry_run):
+        crm = await stack.enter_async_context(open_crm(InForce(settings)))
+        async for step in chatwoot_setup.set_up(session, settings, rules, crm, keeper, dry_run=dry_run):
             steps.append(step)
             if not quiet:
                 say(str(step))

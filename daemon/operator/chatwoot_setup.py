@@ -11,9 +11,10 @@ from aiohttp import ClientSession
 
 from adapters.chatwoot.setup import ChatwootSetup
 from adapters.chatwoot.source import SOURCE
-from adapters.ports import Probe
+from adapters.ports import Crm, Probe
 from adapters.registry import PROBES
-from daemon.conversations.label_rules import LabelRules
+from daemon.conversations.label_rules import LabelRules, Shown
+from daemon.operator import labels
 from daemon.operator.chatwoot_attributes import define
 from daemon.operator.chatwoot_webhook import address, subscribe
 from daemon.operator.live import look_at
@@ -43,10 +44,10 @@ def require(settings: Settings) -> None:
 
 
 async def set_up(
-    session: ClientSession, settings: Settings, rules: LabelRules, keeper: Keeper, *, dry_run: bool
+    session: ClientSession, settings: Settings, rules: LabelRules, crm: Crm, keeper: Keeper, *, dry_run: bool
 ) -> AsyncIterator[Step]:
-    """The steps, each when it is done. *dry_run*: nothing is changed, and what would be is `planned`. A part that fails
-    is an `error`; the others go on where they can."""
+    """The steps, each when it is done. *crm*: the same account. *dry_run*: nothing is changed, and what would be is
+    `planned`. A part that fails is an `error`; the others go on where they can."""
     looked = await look_at(session, _probe(), settings)
     for finding in looked.findings:
         yield Step("account", finding.level, finding.text, finding.do)
@@ -62,16 +63,10 @@ async def set_up(
         text = f"the token's owner is {role} of the account, and webhooks and labels take an administrator"
         yield Step("account", "error", text, ADMINISTRATOR)
         return
-    async for step in _parts(calls, settings, rules, keeper, dry_run=dry_run):
-        yield step
-
-
-async def _parts(
-    calls: ChatwootSetup, settings: Settings, rules: LabelRules, keeper: Keeper, *, dry_run: bool
-) -> AsyncIterator[Step]:
     url, unsigned = address(settings.ferryman_public_url or ""), SOURCE.name in settings.ferryman_allow_unsigned
     for part, steps in (
         ("webhook", subscribe(calls, url, keeper, unsigned=unsigned, dry_run=dry_run)),
+        ("labels", _labels(crm, rules.catalog(), dry_run=dry_run)),
         ("attributes", define(calls, rules, dry_run=dry_run)),
     ):
         try:
@@ -79,6 +74,17 @@ async def _parts(
                 yield step
         except FerrymanError as error:
             yield _failed(part, error)
+
+
+async def _labels(crm: Crm, wanted: list[Shown], *, dry_run: bool) -> AsyncIterator[Step]:
+    made = await labels.create(crm, wanted, dry_run=dry_run)
+    new, of = sum(one.state == "new" for one in made), f"of the {len(made)} of labels.toml"
+    if not new:
+        yield Step("labels", "ok", f"the {len(made)} of labels.toml are there")
+    else:
+        yield (
+            Step("labels", "planned", f"{new} {of} would be made") if dry_run else Step("labels", "made", f"{new} {of}")
+        )
 
 
 def _probe() -> Probe:

@@ -86,6 +86,7 @@ async def test_an_account_is_set_up_whole(env: dict[str, str], chatwoot: Chatwoo
         "has_trade_in": "checkbox",
         "budget_max": "number",
     }
+    assert len(chatwoot.crm.account_labels) >= 30
     assert {one["attribute_model"] for one in chatwoot.definitions} == {"contact_attribute"}
     assert (found["ok"], states(found, "webhook"), states(found, "secret")) == (True, ["made"], ["made"])
     assert webhook.secret not in json.dumps(found)
