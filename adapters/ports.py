@@ -379,8 +379,11 @@ class Crm(Protocol):
         """How the conversation stands."""
         ...
 
-    async def put_conversation_attributes(self, conversation_id: int, attributes: Mapping[str, Any]) -> None:
-        """Give the conversation these custom attributes and, but in releases that merge, no others."""
+    async def put_conversation_attributes(
+        self, conversation_id: int, attributes: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Give the conversation these custom attributes and, but in releases that merge, no others; returns those that
+        it has then."""
         ...
 
     async def open(self, conversation_id: int) -> None:

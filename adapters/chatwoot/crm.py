@@ -70,7 +70,7 @@ class ChatwootCrm:
 
     async def account_labels(self) -> Mapping[str, str]:
         """See `Crm`."""
-        return await self._calls.ask("/labels", account_labels, about=None)
+        return await self._calls.of_record("GET", "/labels", account_labels, about=_ACCOUNT)
 
     async def make_label(self, title: str, color: str, description: str) -> bool:
         """See `Crm`. Only an administrator may."""
@@ -90,10 +90,12 @@ class ChatwootCrm:
         """See `Crm`."""
         return await self._of(conversation_id, "GET", "", talk)
 
-    async def put_conversation_attributes(self, conversation_id: int, attributes: Mapping[str, Any]) -> None:
+    async def put_conversation_attributes(
+        self, conversation_id: int, attributes: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
         """See `Crm`. Releases after v4.16.2 know `merge`; older ones take no notice of it."""
         body = {"custom_attributes": dict(attributes), "merge": True}
-        await self._of(conversation_id, "POST", "/custom_attributes", custom_attributes, body)
+        return await self._of(conversation_id, "POST", "/custom_attributes", custom_attributes, body)
 
     async def open(self, conversation_id: int) -> None:
         """See `Crm`."""

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 import structlog
 
 from adapters.ports import Crm
+from adapters.postgres.crm import Posted
 from daemon.conversations.label_rules import Shown
 from schemas.errors import Refused, Transient
 from schemas.labels import same
@@ -36,21 +37,23 @@ Hold: TypeAlias = Callable[[str], AbstractAsyncContextManager[None]]
 @dataclass(frozen=True, slots=True)
 class Wish:
     """*add*: titles that the conversation is to have. *ours*: what was put on it by us before. *asked*: somebody has
-    asked for these titles: they are added also beside one of their group that a person has chosen."""
+    asked for these titles: they are added also beside one of their group that a person has chosen. *back*: they were
+    there already, whosever they are, and are put back."""
 
     add: Sequence[str]
     ours: frozenset[str] = frozenset()
     asked: bool = False
+    back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """What became of a wish. *labels*: of the conversation. *added*: those that were not there. *wrote*: whether
-    anything was written."""
+    """What became of a wish: the labels that were not there, and those of ours that had to go. *posted*: what was there
+    and what was written in its place, the newest first; none: nothing was to be written."""
 
-    labels: Sequence[str]
-    added: frozenset[str]
-    wrote: bool
+    added: frozenset[str] = frozenset()
+    removed: frozenset[str] = frozenset()
+    posted: Sequence[Posted] = ()
 
 
 def planned(present: Sequence[str], wish: Wish, rivals: Mapping[str, frozenset[str]]) -> list[str]:
@@ -95,18 +98,19 @@ class Labelling:
     async def put(self, conversation_id: int, wish: Wish) -> Put:
         """Put labels on a conversation. Raises: what the CRM and the lock raise; Transient where what is written is
         other than what is there then, each time."""
-        await self._ensure(wish.add)
-        added: frozenset[str] = frozenset()
+        if not wish.back:
+            await self._ensure(wish.add)
+        put = Put()
         async with self._hold(f"chatwoot:{self._account_id}:labels:{conversation_id}"):
-            for attempt in range(TRIES):
+            for _ in range(TRIES):
                 present = await self._crm.labels(conversation_id)
                 wanted = planned(present, wish, self._rivals)
                 if wanted == present:
-                    return Put(present, added, wrote=attempt > 0)
-                added |= {one for one in wanted if one not in present}
+                    return put
+                put = _further(put, present, wanted)
                 answer = await self._crm.put_labels(conversation_id, wanted)
                 if _folded(answer) == _folded(wanted):
-                    return Put(answer, added, wrote=True)
+                    return put
         raise Transient("the labels of the conversation are not those that were written")
 
     async def _ensure(self, titles: Sequence[str]) -> None:
@@ -131,6 +135,13 @@ class Labelling:
             log.warning("labels.not_made", reason=str(refused), do="run `ferryman labels create` with such a token")
             return
         self._known |= {label.title}
+
+
+def _further(put: Put, present: Sequence[str], wanted: Sequence[str]) -> Put:
+    """*put*, and one list more."""
+    added, removed = frozenset(wanted) - frozenset(present), frozenset(present) - frozenset(wanted)
+    posted = ((tuple(present), tuple(wanted)), *put.posted)
+    return Put(put.added | added, put.removed | removed, posted)
 
 
 def _folded(labels: Sequence[str]) -> set[str]:

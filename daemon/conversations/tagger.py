@@ -27,13 +27,15 @@ class Said:
 @dataclass(frozen=True, slots=True, repr=False)
 class Tags:
     """What follows from a message. *heard*: the rules whose words it says. *anew*: labels of these. *standing*: labels
-    of how the person stands, whatever this message says. *attributes*: of the contact."""
+    of how the person stands, whatever this message says. *attributes*: of the contact; *of_standing*: the names of
+    those that follow from how the person stands."""
 
     heard: frozenset[str] = frozenset()
     anew: tuple[str, ...] = ()
     standing: tuple[str, ...] = ()
     attributes: Attributes = field(default_factory=dict)
     score: int = 0
+    of_standing: frozenset[str] = frozenset()
 
 
 class Tagger:
@@ -62,7 +64,8 @@ class Tagger:
             for name, value in rule.then.attributes.items()
         }
         anew = self._labels(spoken)
-        return Tags(heard, anew, self._labels(standing, anew), attributes, score)
+        of_standing = frozenset(name for rule in standing for name in rule.then.attributes)
+        return Tags(heard, anew, self._labels(standing, anew), attributes, score, of_standing)
 
     def _score(self, heard: frozenset[str]) -> int:
         points = sum(rule.then.score for rule in self._rules if rule.name in heard)

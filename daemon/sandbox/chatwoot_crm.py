@@ -26,11 +26,12 @@ _PARTS: Final = re.compile(r'\s*"([^"]*)"\s*(?:,|$)|\s*([^,]*)(?:,|$)')
 
 @dataclass(slots=True)
 class CrmRecords:
-    """What was written to *account*. *account_labels*: by title. *merges*: the release knows `merge`. *read_delay_s*,
-    *write_delay_s*: seconds before labels are read, and between their arrival and their writing, in which others may
-    write."""
+    """What was written to *account*. *changes*: conversation, and its labels before and after a change, as webhooks
+    tell of it. *account_labels*: by title. *merges*: the release knows `merge`. *read_delay_s*, *write_delay_s*:
+    seconds before labels are read, and between their arrival and their writing, in which others may write."""
 
     account: Account
+    changes: list[tuple[int, list[str], list[str]]] = field(default_factory=list)
     account_labels: dict[str, dict[str, Any]] = field(default_factory=dict)
     merges: bool = False
     read_delay_s: float = 0.0
@@ -77,7 +78,10 @@ class ChatwootCrm(ChatwootPeople):
 
     def set_labels(self, talk: int, labels: Iterable[str]) -> None:
         """Conversation *talk* has these labels and no others, as whoever writes them last has it."""
-        self.relabel(self.account.conversations[talk], list(labels))
+        before, after = self.account.conversations[talk].labels, list(labels)
+        self.relabel(self.account.conversations[talk], after)
+        if set(before) != set(after):
+            self.crm.changes.append((talk, before, after))
 
     async def _account_labels(self, request: web.Request) -> web.Response:
         return _json({"payload": list(self.crm.account_labels.values())})

@@ -181,3 +181,40 @@ CREATE TABLE content_orders (
 );
 CREATE INDEX content_orders_created_at ON content_orders (created_at DESC);
 CREATE INDEX content_orders_chat ON content_orders (chat);
+
+-- What people have said, as far as the labels and attributes of the CRM go by it.
+CREATE TABLE crm_people (
+    account_id bigint NOT NULL,                 -- of the CRM
+    person text NOT NULL,                       -- the phone line, else the system and its id of the person
+    messages int NOT NULL,                      -- of the person
+    heard text[] NOT NULL,                      -- the rules of labels.toml whose words were said
+    attributes jsonb NOT NULL,                  -- of the contact, as they were written last
+    conversation_id bigint,                     -- where labels were put last
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (account_id, person)
+);
+
+-- The messages that are counted there: each once, however often it is handled.
+CREATE TABLE crm_messages (
+    message_key text PRIMARY KEY,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- The labels of conversations, as far as they are ours.
+CREATE TABLE crm_labels (
+    account_id bigint NOT NULL,
+    conversation_id bigint NOT NULL,
+    put text[] NOT NULL,                        -- by us, and not taken off by us
+    wished text[] NOT NULL,                     -- by how the person stands: put once, whoever takes them off
+    posted jsonb NOT NULL,                      -- the last lists that we have written, and what was there before each
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (account_id, conversation_id)
+);
+
+-- Labels that programs have asked for with an idempotency key.
+CREATE TABLE label_requests (
+    key text PRIMARY KEY,
+    digest bytea NOT NULL,                      -- of the request's content
+    event_id uuid NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);

@@ -1,0 +1,82 @@
+"""Whom and what the labels of an event are for: values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from schemas.conversations import CHATWOOT, chat_of
+from schemas.phone import Phone, line
+from schemas.told import is_test_contact, phone_told
+
+NO_MESSAGES: Final = frozenset({"system", "user_preferences", "reaction"})
+"""Kinds of what WhatsApp tells of a person that are nothing that they say."""
+
+
+class Skipped(Exception):
+    """The event asks for nothing here; *reason*: of a closed set. *rows*: what is kept of it all the same."""
+
+    def __init__(self, reason: str, rows: Sequence[object] = ()) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.rows = rows
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Target:
+    """*person*: one name for a person over all events: the phone line, else the system and its id of them. *phone*: by
+    which the conversation is found where *conversation_id* is None. *contact_id*: the CRM's, where it is told."""
+
+    person: str
+    phone: Phone | None
+    conversation_id: int | None = None
+    contact_id: int | None = None
+    name: str | None = None
+
+
+def target_of(told: dict[str, Any], account_id: int) -> Target:
+    """Of the data of a `message.received`. A message by the CRM names its conversation and its contact itself. Raises:
+    Skipped; Malformed."""
+    if is_test_contact(told.get("contact_id")):
+        raise Skipped("test contact")
+    if told.get("kind") in NO_MESSAGES:
+        raise Skipped("no message")
+    chat, phone, name = chat_of(told), phone_told(told), told.get("name")
+    person = f"{chat.system}:{told['contact_id']}" if phone is None else line(phone.e164)
+    named = name if isinstance(name, str) else None
+    if chat.system == CHATWOOT:
+        if chat.account != account_id:
+            raise Skipped("another account")
+        return Target(person, phone, chat.conversation, contact_of(told.get("contact_id"), account_id), named)
+    if phone is None:
+        raise Skipped("no phone")
+    return Target(person, phone, name=named)
+
+
+def asked_target(told: Mapping[str, Any], account_id: int) -> Target:
+    """Of the data of a `labels.requested` or a `conversation.escalated`: a conversation of the CRM, else a phone.
+    Raises: Skipped; Malformed."""
+    phone, name = phone_told(dict(told)), told.get("name")
+    found = told.get("conversation")
+    place = found if isinstance(found, Mapping) else {}
+    conversation_id, account = whole(place.get("id")), whole(place.get("account"))
+    if conversation_id is not None and account not in (None, account_id):
+        raise Skipped("another account")
+    if conversation_id is None and phone is None:
+        raise Skipped("no phone")
+    person = line(phone.e164) if phone is not None else f"{CHATWOOT}:conversation:{conversation_id}"
+    return Target(person, phone, conversation_id, name=name if isinstance(name, str) else None)
+
+
+def contact_of(contact_id: object, account_id: int) -> int | None:
+    """The CRM's number of a contact by its name ACCOUNT:CONTACT."""
+    account, _, contact = contact_id.partition(":") if isinstance(contact_id, str) else ("", "", "")
+    return whole(contact) if whole(account) == account_id else None
+
+
+def whole(value: object) -> int | None:
+    """An id: a whole number above 0, or one as text."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 18:
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

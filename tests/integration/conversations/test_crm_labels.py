@@ -1,0 +1,333 @@
+"""The worker crm-labels on a real Postgres and Redis and the simulated Chatwoot: what people write gives labels."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+from redis.asyncio import Redis
+
+from adapters.http import open_session
+from adapters.postgres.pool import Pool
+from daemon.sandbox.chatwoot import ChatwootSandbox
+from daemon.sandbox.chatwoot_account import Contact, Conversation
+from schemas.envelope import Event
+from schemas.errors import Malformed, Refused, Transient
+from schemas.labels import NoTitle
+from tests.support.crm import CrmWorker, event_of, worker_on, written
+from tests.support.sending import PHONE
+from tests.support.until import until
+
+FIRST = {"journey-first-contact", "engagement-low", "source-whatsapp", "cold-lead"}
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[ChatwootSandbox]:
+    async with ChatwootSandbox() as running:
+        running.switches.role = "administrator"
+        yield running
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[ClientSession]:
+    async with open_session() as made:
+        yield made
+
+
+@pytest.fixture
+def worker(db: Pool, sandbox: ChatwootSandbox, session: ClientSession, redis: Redis) -> CrmWorker:
+    return worker_on(db, sandbox, session, redis)
+
+
+@pytest.fixture
+def talk(sandbox: ChatwootSandbox) -> Conversation:
+    """A conversation in which the person has written."""
+    return sandbox.account.receive(PHONE.e164, "hello")
+
+
+def labels(sandbox: ChatwootSandbox, talk: Conversation) -> set[str]:
+    return set(sandbox.crm.labels.get(talk.id, ()))
+
+
+async def test_a_message_of_chatwoot_gives_its_conversation_labels_and_its_contact_attributes(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    assert await worker.handle(written("Ik zoek een Volkswagen diesel, max € 15.000", talk=talk)) == "done"
+    wanted = {"interest-volkswagen", "preference-diesel", "intent-budget-specified", "lukewarm-lead"}
+    assert labels(sandbox, talk) == FIRST - {"cold-lead"} | wanted
+    assert labels(sandbox, talk) <= set(sandbox.crm.account_labels), "each is an account label"
+    assert sandbox.crm.contact_attributes[talk.contact.id] == {
+        "conversation_stage": "first-contact",
+        "lead_score": 30,
+        "lead_quality": "lukewarm",
+        "interested_in_make": "Volkswagen",
+        "interested_in_fuel_type": "diesel",
+        "budget_max": 15000,
+    }
+    assert not any(path.endswith("/contacts/filter") for path, _ in sandbox.bodies), "it names its contact itself"
+
+
+async def test_a_message_of_another_system_finds_or_makes_the_conversation_of_its_phone(
+    worker: CrmWorker, sandbox: ChatwootSandbox
+) -> None:
+    assert await worker.handle(written("een proefrit met een Audi?")) == "done"
+    [talk] = sandbox.account.conversations.values()
+    assert (talk.contact.phone_number, talk.contact.name) == (PHONE.e164, "Noa")
+    assert {"interest-audi", "behavior-test-drive-requested"} <= labels(sandbox, talk)
+    await worker.handle(written("BMW"))
+    assert {"interest-audi", "interest-bmw"} <= labels(sandbox, talk)
+    assert sandbox.crm.contact_attributes[talk.contact.id]["interested_in_make"] == "BMW"
+    assert len(sandbox.account.conversations) == len(sandbox.account.contacts) == 1
+
+
+async def test_the_journey_goes_on_with_each_message_and_a_replay_does_not_count(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    first = written("Audi", talk=talk)
+    seen = []
+    for n in range(12):
+        await worker.handle(first if n == 0 else written("ok", talk=talk))
+        [journey] = [one for one in labels(sandbox, talk) if one.startswith("journey-")]
+        seen.append(journey.removeprefix("journey-"))
+    assert seen == ["first-contact"] + ["initial-inquiry"] * 3 + ["information-gathering"] * 3 + ["comparing"] * 4 + [
+        "ready-to-buy"
+    ]
+    await worker.handle(written("BMW", talk=talk))
+    before = dict(sandbox.crm.contact_attributes[talk.contact.id]), labels(sandbox, talk)
+    for _ in range(3):
+        await worker.handle(first)
+    assert (sandbox.crm.contact_attributes[talk.contact.id], labels(sandbox, talk)) == before
+    assert await worker.pool.fetchval("SELECT messages FROM crm_people") == 13
+
+
+async def test_earlier_messages_that_are_stored_count_for_one_who_is_new_here(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    await worker.pool.execute(
+        "INSERT INTO messages (id, direction, status, provider, phone, kind, content, purpose, event_id, sent_at)"
+        " SELECT gen_random_uuid(), 'in', 'received', 'meta', $1, 'text', '{}', 'person', 'e', now() - interval '1 day'"
+        " FROM generate_series(1, 5)",
+        PHONE.e164,
+    )
+    await worker.handle(written("ok", talk=talk))
+    assert "journey-information-gathering" in labels(sandbox, talk)
+
+
+async def test_what_changes_nothing_asks_nothing(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    await worker.handle(written("ok", talk=talk))
+    await worker.handle(written("diesel", talk=talk))
+    asked = len(sandbox.ledger.entries)
+    assert await worker.handle(written("ok")) == "done"
+    assert len(sandbox.ledger.entries) == asked
+    assert await worker.pool.fetchval("SELECT messages FROM crm_people") == 3
+
+
+async def test_a_label_that_a_person_took_off_stays_off_until_it_is_said_again(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    await worker.handle(written("diesel", talk=talk))
+    sandbox.set_labels(talk.id, {"vip"})
+    await worker.handle(written("ok", talk=talk))
+    assert labels(sandbox, talk) == {"vip", "journey-initial-inquiry"}, "what has changed is put on, and no more"
+    await worker.handle(written("zei ik al diesel?", talk=talk))
+    assert labels(sandbox, talk) == {"vip", "journey-initial-inquiry", "preference-diesel"}
+
+
+async def test_a_choice_of_a_person_in_an_exclusive_group_stays(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    sandbox.set_labels(talk.id, ["hot-lead"])
+    await worker.handle(written("ok", talk=talk))
+    assert labels(sandbox, talk) == FIRST - {"cold-lead"} | {"hot-lead"}
+    await worker.handle(written("een proefrit met een sedan", talk=talk))
+    assert "hot-lead" in labels(sandbox, talk)
+    assert "lukewarm-lead" not in labels(sandbox, talk)
+
+
+async def test_labels_that_a_stale_page_wrote_over_come_back(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    worker.settle = worker.settle * 10
+    page = ["vip"]  # as it was shown when the person began to edit
+    handling = asyncio.create_task(worker.handle(written("diesel", talk=talk)))
+    await until(lambda: "preference-diesel" in labels(sandbox, talk))
+    sandbox.set_labels(talk.id, [*page, "urgent"])
+    await handling
+    assert labels(sandbox, talk) >= FIRST | {"preference-diesel", "vip", "urgent"}
+
+
+async def test_a_label_of_a_person_that_our_list_wrote_over_comes_back(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    sandbox.crm.write_delay_s = 0.2
+    handling = asyncio.create_task(worker.handle(written("diesel", talk=talk)))
+    await until(lambda: any(path.endswith(f"/{talk.id}/labels") for path, _ in sandbox.bodies))
+    sandbox.set_labels(talk.id, ["vip"])  # after ours was read, and before it is written
+    before = labels(sandbox, talk)
+    await handling
+    assert "vip" not in labels(sandbox, talk), "Chatwoot keeps the last list alone"
+    assert await worker.handle(changed(talk, sorted(before), sorted(labels(sandbox, talk)))) == "done"
+    assert labels(sandbox, talk) == FIRST | {"preference-diesel", "vip"}
+    assert "vip" not in await worker.pool.fetchval("SELECT put FROM crm_labels"), "it is not ours"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        (["a"], ["a", "b"], "takes no label away"),
+        (["a", "preference-diesel"], ["a"], "meant so"),
+        (["a", "b"], ["a", "c"], "meant so"),
+        (["preference-diesel", "vip"], ["preference-diesel"], "meant so"),
+    ],
+)
+async def test_what_a_person_means_to_take_off_stays_off(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation, before: list[str], after: list[str], why: str
+) -> None:
+    await worker.handle(written("diesel", talk=talk))
+    sandbox.set_labels(talk.id, after)
+    assert await worker.handle(changed(talk, before, after)) == why
+    assert labels(sandbox, talk) == set(after)
+
+
+async def test_first_messages_of_one_phone_at_once_make_one_contact_and_one_conversation(
+    db: Pool, sandbox: ChatwootSandbox, session: ClientSession, redis: Redis
+) -> None:
+    sandbox.account.insert_delay_s = 0.03
+    workers = [worker_on(db, sandbox, session, redis) for _ in range(4)]
+    told = [written("diesel"), written("Audi"), asked(phone=PHONE.e164, labels=["vip"]), written("suv")]
+    await asyncio.gather(*(one.handle(event) for one, event in zip(workers, told, strict=True)))
+    assert len(sandbox.account.contacts) == len(sandbox.account.conversations) == 1
+    [talk] = sandbox.account.conversations.values()
+    assert labels(sandbox, talk) >= {"preference-diesel", "interest-audi", "type-suv", "vip"}
+
+
+async def test_a_program_asks_for_labels_and_attributes(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    sandbox.set_labels(talk.id, ["vip"])
+    sandbox.crm.talk_attributes[talk.id] = {"desk": "Umeå"}
+    event = asked(
+        conversation={"account": None, "id": talk.id},
+        labels=["journey:first-contact", "Own, label", "vip"],
+        contact_attributes={"lead_score": 72},
+        conversation_attributes={"order": 7},
+    )
+    for _ in range(2):
+        assert await worker.handle(event) == "done"
+    assert sandbox.crm.labels[talk.id] == ["vip", "journey-first-contact", "own-label"]
+    assert {"journey-first-contact", "own-label"} <= set(sandbox.crm.account_labels)
+    assert sandbox.crm.contact_attributes[talk.contact.id] == {"lead_score": 72}
+    assert sandbox.crm.talk_attributes[talk.id] == {"desk": "Umeå", "order": 7}
+    with pytest.raises(NoTitle):
+        await worker.handle(asked(phone=PHONE.e164, labels=["!"]))
+    with pytest.raises(Refused, match="not there"):
+        await worker.handle(asked(conversation={"id": 99}, labels=["vip"]))
+
+
+async def test_an_escalation_opens_the_conversation_with_one_note_and_its_labels(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    talk.status = "pending"
+    event = event_of(
+        "conversation.escalated",
+        {
+            "chat": f"chatwoot:3:{talk.id}",
+            "system": "chatwoot",
+            "conversation": {"account": "3", "id": str(talk.id), "inbox": "12"},
+            "phone": PHONE.e164,
+            "why": "wrong answers",
+            "note": "asked for platform; said: {{x}}",
+            "labels": ["escalated:dialog", "!"],
+        },
+    )
+    for _ in range(2):
+        assert await worker.handle(event) == "done"
+    assert talk.status == "open"
+    assert [one.content for one in talk.messages if one.private] == ["asked for platform; said: {{x}}"]
+    assert labels(sandbox, talk) == {"escalated", "status-needs-human-attention", "escalated-dialog"}
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({"phone": None}, "no phone"),
+        ({"kind": "reaction"}, "no message"),
+        ({"kind": "user_preferences"}, "no message"),
+        ({"contact_id": "1-TEST"}, "test contact"),
+        (
+            {"system": "chatwoot", "contact_id": "4:1", "conversation": {"account": "4", "id": "1", "inbox": "1"}},
+            "another account",
+        ),
+    ],
+)
+async def test_what_tells_of_nobody_is_skipped_with_the_reason(
+    worker: CrmWorker, sandbox: ChatwootSandbox, told: dict[str, Any], why: str
+) -> None:
+    assert await worker.handle(written("diesel", **told)) == why
+    assert sandbox.ledger.entries == []
+
+
+async def test_a_payload_that_was_not_understood_is_malformed(worker: CrmWorker) -> None:
+    with pytest.raises(Malformed):
+        await worker.handle(event_of("message.received", {"system": "chatwoot", "odd": "sender has no id"}))
+
+
+async def test_a_conversation_that_was_deleted_is_skipped_and_one_of_a_phone_is_looked_for_anew(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    await worker.handle(written("ok"))
+    del sandbox.account.conversations[talk.id]
+    assert await worker.handle(written("diesel", talk=talk)) == "the conversation is gone"
+    event = written("diesel")
+    with pytest.raises(Transient, match="looked for anew"):
+        await worker.handle(event)
+    assert await worker.handle(event) == "done"
+    [newer] = sandbox.account.conversations.values()
+    assert "preference-diesel" in labels(sandbox, newer)
+    assert await worker.pool.fetchval("SELECT messages FROM crm_people") == 3
+
+
+async def test_a_contact_with_a_twin_gets_its_labels_all_the_same(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    sandbox.account.contacts[999] = Contact(id=999, phone_number=PHONE.e164)
+    assert await worker.handle(written("diesel", talk=talk)) == "done"
+    assert "preference-diesel" in labels(sandbox, talk)
+    del sandbox.account.contacts[999]
+    await worker.handle(written("ok", talk=talk))
+    assert sandbox.crm.contact_attributes[talk.contact.id]["lead_score"] == 5, "once the twins are merged"
+
+
+async def test_a_token_that_may_make_no_account_labels_labels_all_the_same(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    sandbox.switches.role = "agent"
+    assert await worker.handle(written("diesel", talk=talk)) == "done"
+    assert labels(sandbox, talk) == FIRST | {"preference-diesel"}
+    assert sandbox.crm.account_labels == {}
+
+
+def asked(**data: object) -> Event:
+    """A `labels.requested`."""
+    return event_of("labels.requested", data)
+
+
+def changed(talk: Conversation, before: list[str], after: list[str]) -> Event:
+    """A `conversation.changed`: its labels."""
+    labels = {"label_list": {"previous_value": before, "current_value": after}}
+    data = {
+        "system": "chatwoot",
+        "contact_id": f"3:{talk.contact.id}",
+        "phone": PHONE.e164,
+        "at": None,
+        "conversation": {"account": "3", "id": str(talk.id), "inbox": "12"},
+        "what": "updated",
+        "labels": after,
+        "received": {"changed_attributes": [labels, {"updated_at": {"previous_value": 1, "current_value": 2}}]},
+    }
+    return event_of("conversation.changed", data)
