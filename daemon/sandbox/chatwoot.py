@@ -31,6 +31,7 @@ MARKER: Final = "ferryman_message_id"
 """Among a message's `content_attributes`: the sender's own id of it."""
 
 _LARGEST: Final = 64 * 1024 * 1024
+_NOT_FOR_BOTS: Final = ("filter", "create", "list", "inbox", "inboxes", "webhooks", "agents")
 _ELSEWHERE: Final = "Is al in gebruik of ongeldig"
 """What is wrong with a record, in the language of a token's owner from the Netherlands."""
 
@@ -139,7 +140,7 @@ class ChatwootSandbox(ChatwootAdmin, ChatwootContacts, ChatwootCrm):
         return answer
 
     def _demand_role(self, action: str) -> None:
-        if self.switches.role == "bot" and action in ("filter", "create", "list", "inbox", "webhooks", "agents"):
+        if self.switches.role == "bot" and action in _NOT_FOR_BOTS:
             raise PermissionError("Access to this endpoint is not authorized for bots")
         if self.switches.role == "outsider" and action in ("send", "begin", "read", "inbox"):
             raise PermissionError("You are not authorized to do this action")
@@ -161,6 +162,8 @@ class ChatwootSandbox(ChatwootAdmin, ChatwootContacts, ChatwootCrm):
                 return "send" if post else "read", "" if talk is None else talk.address
             case ["conversations"] if post:
                 return "begin", str(body.get("source_id") or "")
+            case ["inboxes"]:
+                return "inboxes", ""
             case ["conversations"]:
                 return "list", request.query.get("source_id", "")
         return parts[0].removesuffix("es"), ""
