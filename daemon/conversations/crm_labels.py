@@ -26,7 +26,7 @@ from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
 from daemon.conversations.crm_account import why_off
 from daemon.conversations.crm_requests import ESCALATED, REQUESTED, escalated, requested, restored
-from daemon.conversations.crm_targets import Skipped, Target, target_of
+from daemon.conversations.crm_targets import Skipped, Target, counted_as, target_of
 from daemon.conversations.crm_wiring import CRM, CrmDeps
 from daemon.conversations.crm_writing import (
     GONE,
@@ -40,7 +40,6 @@ from daemon.conversations.crm_writing import (
 )
 from daemon.conversations.labelling import Wish
 from daemon.conversations.tagger import Said, Tags
-from schemas.conversations import message_key
 from schemas.envelope import Event
 from schemas.errors import Refused, Transient
 from schemas.phone import aliases
@@ -83,7 +82,7 @@ async def handle(event: Event, deps: CrmDeps | None, turn: Turn) -> Outcome:
 async def _tagged(event: Event, deps: CrmDeps, turn: Turn) -> tuple[Settling | None, Sequence[Row]]:
     told = told_in(event)
     target = target_of(told, deps.account_id)
-    key = message_key(told) or f"event:{event.id}"
+    key = counted_as(told) or f"event:{event.id}"
     stands = await deps.standing(_asked(target, key, told, event))
     tags = await _tags(told, stands, deps)
     plan = planned(tags, stands)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from schemas.conversations import CHATWOOT, chat_of
+from schemas.conversations import CHATWOOT, chat_of, message_key
 from schemas.phone import Phone, line
 from schemas.told import is_test_contact, phone_told
 
@@ -52,6 +52,15 @@ def target_of(told: dict[str, Any], account_id: int) -> Target:
     if phone is None:
         raise Skipped("no phone")
     return Target(person, phone, name=named)
+
+
+def counted_as(told: Mapping[str, Any]) -> str | None:
+    """The name under which a message counts: WhatsApp's own id of it where that is told, as a number may be heard of by
+    two systems; else its system's. None: it has none."""
+    received = told.get("received")
+    ids = (told.get("message_id"), received.get("source_id") if isinstance(received, Mapping) else None)
+    of_whatsapp = [id for id in ids if isinstance(id, str) and id.startswith("wamid.")]
+    return of_whatsapp[0] if of_whatsapp else message_key(told)
 
 
 def asked_target(told: Mapping[str, Any], account_id: int) -> Target:

@@ -647,6 +647,7 @@ async def test_every_path_is_served_and_secrets_are_changed_without_a_gap(operat
 POSTED: Final = {
     "/api/token",
     *(f"/api/v1/{name}" for name in ("messages", "templates/sync", "campaigns", "credentials")),
+    "/api/v1/conversations/labels",
 }
 FLOW_SECRET: Final = "whisper-of-the-runbook-0d41"
 REFUSALS: Final = (

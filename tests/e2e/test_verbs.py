@@ -233,7 +233,10 @@ async def test_doctor_and_status_beside_a_daemon_on_its_own_servers(memory_path:
         assert "error" not in text
         status = await ask.json("status")
         states = {name: worker["state"] for name, worker in status["workers"].items()}
-        idle = {"automatic-messages": "off: no rule of messages.toml is enabled"}
+        idle = {
+            "automatic-messages": "off: no rule of messages.toml is enabled",
+            "crm-labels": "off: set CHATWOOT_BASE_URL, CHATWOOT_API_ACCESS_TOKEN, CHATWOOT_ACCOUNT_ID",
+        }
         assert states == {worker.name: "running" for worker in RUNNING} | idle
         (owned,) = status["members"].values()
         assert owned["contact-sync"] == list(range(16))

@@ -11,6 +11,7 @@ from adapters.postgres import (
     campaign_feed,
     chat_messages,
     contacts,
+    crm,
     messages,
     moves,
     people,
@@ -84,11 +85,21 @@ SELECT md5('campaign')::uuid, n, m.phone, m.phone, '{}', CASE WHEN n % 400 = 3 T
   ELSE 'pending' END, m.id, CASE WHEN n % 2 = 0 OR n % 400 = 3 THEN now() END, NULL
 FROM generate_series($1::int, $2::int) n JOIN messages m ON m.id = md5('n' || n)::uuid
 """
-_FILL = (_PEOPLE, _ORDERS, _CHECKS, _TOLD, _MESSAGES, _TEMPLATES, _AUTOMATIC, _CAMPAIGNS)
+_CRM = """
+WITH labels AS (
+  INSERT INTO crm_labels (account_id, conversation_id, put, wished, posted)
+  SELECT 3, n, '{}', '{}', '[]' FROM generate_series($1::int, $2::int) n
+), counted AS (
+  INSERT INTO crm_messages (message_key) SELECT 'meta:' || n FROM generate_series($1::int, $2::int) n
+)
+INSERT INTO crm_people (account_id, person, messages, heard, attributes, conversation_id)
+SELECT 3, '+97250' || lpad(n::text, 7, '0'), 1, '{}', '{}', n FROM generate_series($1::int, $2::int) n WHERE n % 2 = 0
+"""
+_FILL = (_PEOPLE, _ORDERS, _CHECKS, _TOLD, _MESSAGES, _TEMPLATES, _AUTOMATIC, _CAMPAIGNS, _CRM)
 _TABLES = (
     *("orders", "contacts", "contact_identities", "whatsapp_checks", "told_fields"),
     *("messages", "customer_windows", "opt_outs", "templates", "automatic_orders", "automatic_messages"),
-    "campaign_recipients",
+    *("campaign_recipients", "crm_people", "crm_labels", "crm_messages"),
 )
 _PHONES = "ARRAY['+972500000003', '+972500002222']"
 _OTHERS = "ARRAY[NULL, '+972500002223']"
@@ -146,6 +157,11 @@ _ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
         (people._LOCK_CONTACTS, "uuid[]", "ARRAY[md5('n3')::uuid, md5('n2222')::uuid]"),
         (people._LOCKED, "uuid[]", "ARRAY[md5('n3')::uuid, md5('n2222')::uuid]"),
         (contacts._FORGET, "text[]", _PHONES),
+        (
+            crm._STANDING,
+            "bigint, text[], text[], text[], timestamptz[], bigint[], int",
+            f"3, {_PHONES}, ARRAY['meta:3', 'meta:9999'], {_PHONES}, ARRAY[now(), now()], ARRAY[3, NULL], 1000",
+        ),
         (templates._KNOWN, "text, text, text", "'meta', 'default', 'n3'"),
         (
             templates._STANDINGS,
@@ -169,7 +185,7 @@ async def test_a_plan_made_for_few_people_reads_few_rows_of_many(
             "templates",
             "automatic_orders",
             "automatic_messages",
-            "campaign_recipients",
+            *("campaign_recipients", "crm_people", "crm_labels", "crm_messages"),
         ):
             await conn.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
         for fill in _FILL:

@@ -103,6 +103,15 @@ async def test_the_journey_goes_on_with_each_message_and_a_replay_does_not_count
     assert await worker.pool.fetchval("SELECT messages FROM crm_people") == 13
 
 
+async def test_a_message_that_two_systems_tell_of_counts_once(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    told = {"source_id": "wamid.ONE"}
+    assert await worker.handle(written("ok", talk=talk, received=told)) == "done"
+    assert await worker.handle(written("ok", message_id="wamid.ONE")) == "done"
+    assert await worker.pool.fetchval("SELECT messages FROM crm_people") == 1
+
+
 async def test_earlier_messages_that_are_stored_count_for_one_who_is_new_here(
     worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
 ) -> None:

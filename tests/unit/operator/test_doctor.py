@@ -284,6 +284,7 @@ def test_what_is_off_is_listed_with_the_names_that_switch_it_on() -> None:
     assert found.workers_off == {
         "contact-sync": "CGB_API_KEY is not set",
         "automatic-messages": "no rule of messages.toml is enabled",
+        "crm-labels": "set CHATWOOT_BASE_URL, CHATWOOT_API_ACCESS_TOKEN, CHATWOOT_ACCOUNT_ID",
     }
     assert found.sources_off == {source.name: f"set {source.wanted}" for source in SOURCES}
     assert found.sources_off["orders"] == "set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET"
