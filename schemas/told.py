@@ -72,8 +72,10 @@ def message_data(
     `filename`. *choice*: the value of what was tapped. *reply_to*: the system's id of the message that is answered.
     *name*: what the person calls themselves there. *bsuid*: WhatsApp's business-scoped user id of them. *number*: the
     system's own id of our number that it came to, where it tells one. *conversation*: of a CRM: `account`, `id`,
-    `inbox`, as text. *files*: all of a message that may have several, each as *media*, with `kind` and `id`.
+    `inbox`, as text. *files*: all of a message that may have several, each as *media*, with `kind` and `id`; where none
+    are given, the *media* is the only one.
     """
+    listed = [dict(one) for one in files] or ([{"kind": kind, **media}] if media else [])
     told = {"kind": kind, "media": None if media is None else dict(media), "choice": choice}
     return orjson.dumps(
         {
@@ -90,7 +92,7 @@ def message_data(
             "bsuid": bsuid,
             **({} if number is None else {"number": number}),
             **({} if conversation is None else {"conversation": dict(conversation)}),
-            **({"files": [dict(one) for one in files]} if files else {}),
+            **({"files": listed} if listed else {}),
             "received": orjson.Fragment(received),
         }
     )
