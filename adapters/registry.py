@@ -19,7 +19,7 @@ from adapters.vizi import source as orders
 from adapters.whapi import source as whapi
 
 if TYPE_CHECKING:
-    from adapters.ports import CheckerMaker, DirectoryStyle, Probe, SenderMaker, TemplateListMaker
+    from adapters.ports import CheckerMaker, DirectoryStyle, HistoryMaker, Probe, SenderMaker, TemplateListMaker
 
 SOURCES: Final = (
     orders.SOURCE,
@@ -137,3 +137,13 @@ def _probes() -> tuple[Probe, ...]:
 
 PROBES: Final[Callable[[], tuple[Probe, ...]]] = _probes
 """The looks at accounts, in the order in which they are shown."""
+
+
+def _chatwoot_history() -> HistoryMaker:
+    from adapters.chatwoot.history import ChatwootHistory
+
+    return ChatwootHistory
+
+
+HISTORIES: Final[Mapping[str, Callable[[], HistoryMaker]]] = {"chatwoot": _chatwoot_history}
+"""The histories of CRMs, by the source whose lost webhooks they make good."""

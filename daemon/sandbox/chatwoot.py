@@ -14,7 +14,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from daemon.sandbox.chatwoot_account import Contact, Invalid, Message, Missing, Raced
-from daemon.sandbox.chatwoot_api import ASKED, BASE, ChatwootApi
+from daemon.sandbox.chatwoot_api import ASKED, BASE
+from daemon.sandbox.chatwoot_history import ChatwootHistory
 from daemon.sandbox.faults import Fault, Faults, body_json, spoiled
 from daemon.sandbox.ledger import Asked, Ledger
 
@@ -25,7 +26,7 @@ MARKER: Final = "ferryman_message_id"
 _LARGEST: Final = 64 * 1024 * 1024
 
 
-class ChatwootSandbox(ChatwootApi):
+class ChatwootSandbox(ChatwootHistory):
     """The simulator, as an async context manager. *port* 0: any free one; *url* is known once it runs. *token*: the one
     that it takes. Attributes for tests: `ledger`, `faults`, `switches`, `account`; `bodies`: what was posted, as (path,
     parsed body), and `queries`: what was asked otherwise, as (path, parameters)."""

@@ -1,0 +1,190 @@
+"""The history of Chatwoot against its simulator: what it lists, page by page, and that a message makes the same event
+as its webhook does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+from aiohttp import ClientSession
+
+from adapters.channel import Channel
+from adapters.chatwoot.events import events_of
+from adapters.chatwoot.history import ChatwootHistory, as_webhook
+from adapters.http import open_session
+from adapters.ports import Talk, TalkPage
+from adapters.redis.limits import RateLimiter
+from adapters.registry import HISTORIES
+from daemon.sandbox.chatwoot import ChatwootSandbox
+from daemon.sandbox.chatwoot_account import ACCOUNT_ID, INBOX_ID, Contact, Conversation, Message
+from schemas.envelope import Event
+from schemas.errors import ChannelDown, FerrymanError, Transient
+from tests.support.chatwoot_told import told
+from tests.support.gates import gate_on
+
+NOW: Final = datetime(2031, 2, 14, 9, 20, tzinfo=UTC)
+HOUR: Final = 3600
+
+
+def phone(n: int) -> str:
+    return f"+97250555{n:04d}"
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[ClientSession]:
+    async with open_session() as made:
+        yield made
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[ChatwootSandbox]:
+    async with ChatwootSandbox() as made:
+        yield made
+
+
+@pytest.fixture
+def history(sandbox: ChatwootSandbox, session: ClientSession) -> ChatwootHistory:
+    limiter = RateLimiter(None, per_minute=None, max_wait_s=0.05)
+    gate = gate_on(session, limiter=limiter, channel=Channel("chatwoot-history"), timeout_s=2.0)
+    values = {
+        "url": sandbox.url,
+        "api_access_token": sandbox.token,
+        "account_id": str(ACCOUNT_ID),
+        "inbox_id": str(INBOX_ID),
+    }
+    made = HISTORIES["chatwoot"]()(gate, account=lambda: values)
+    assert isinstance(made, ChatwootHistory)
+    return made
+
+
+async def every(pages: AsyncIterator[TalkPage]) -> list[Event]:
+    return [event async for page in pages for event in page.events]
+
+
+async def talk_of(history: ChatwootHistory, talk: Conversation) -> Talk:
+    (found,) = [one for one in await history.changed(HOUR, 0) if one.id == talk.id]
+    return found
+
+
+def webhook(talk: Conversation, message: Message) -> Event:
+    (event,) = events_of(told(talk, message), NOW)
+    return event
+
+
+async def test_a_message_is_the_same_event_by_its_webhook_and_by_the_history(
+    sandbox: ChatwootSandbox, history: ChatwootHistory
+) -> None:
+    talk = sandbox.account.receive(phone(1), "hello")
+    sandbox.account.receive(phone(1), "<b> & two\nlines")
+    talk.messages[1].content_attributes = {"in_reply_to": 7301, "in_reply_to_external_id": None}
+    talk.messages[1].source_id = "wamid.1"
+    nobody = Contact(id=950, name="NL.8Kd02x")
+    sandbox.account.contacts[950] = nobody
+    hidden = Conversation(id=77, contact=nobody, inbox_id=99, address="NL.8Kd02x")
+    hidden.messages = [Message(id=9001, content="no phone", message_type=0, content_type="text", content_attributes={})]
+    sandbox.account.conversations[77] = hidden
+    for one in (talk, hidden):
+        found = await every(history.messages(await talk_of(history, one), 0, NOW))
+        assert found == [webhook(one, message) for message in one.messages]
+    assert found[0].subject == "bsuid:NL.8Kd02x"
+    assert found[0].json()["conversation"] == {"account": "3", "id": "77", "inbox": "99"}
+
+
+def test_files_and_every_other_member_come_through_the_api_s_form() -> None:
+    files = [{"id": 88, "message_id": 7301, "account_id": 3, "file_type": "audio", "extension": None, "file_size": 9,
+              "data_url": "http:///rails/v.ogg", "content_type": "audio/ogg", "transcribed_text": ""}]  # fmt: skip
+    talk = Conversation(id=481, contact=Contact(id=905, name="Noor Baak", phone_number=phone(1)), inbox_id=12,
+                        address=phone(1)[1:])  # fmt: skip
+    message = Message(id=7301, content=None, message_type=0, content_type="text", content_attributes={})
+    by_webhook = told(talk, message) | {"attachments": files}
+    nested = {"id": 7301, "conversation": {"contact_inbox": {"source_id": talk.address}}}
+    sender = {"id": 905, "name": "Noor Baak", "phone_number": phone(1), "email": None, "identifier": None}
+    shown = {
+        "id": 481,
+        "inbox_id": 12,
+        "messages": [nested],
+        "meta": {"sender": sender, "channel": "Channel::Whatsapp"},
+    }
+    by_api = {"id": 7301, "content": None, "content_type": "text", "content_attributes": {}, "message_type": 0,
+              "created_at": int(message.created_at), "private": False, "source_id": None, "inbox_id": 12,
+              "conversation_id": 481, "status": "sent", "attachments": [files[0] | {"transcribed_text": "hi"}],
+              "sender": sender | {"type": "contact", "thumbnail": ""}}  # fmt: skip
+    assert events_of(as_webhook(by_api, shown, "3"), NOW) == events_of(by_webhook, NOW)
+    without_sender = {name: value for name, value in by_api.items() if name != "sender"}
+    assert events_of(as_webhook(without_sender, shown, "3"), NOW) == events_of(by_webhook, NOW)
+
+
+async def test_of_what_goes_out_only_a_human_s_word_is_told(sandbox: ChatwootSandbox, history: ChatwootHistory) -> None:
+    talk = sandbox.account.receive(phone(1), "hello")
+    sandbox.account.post(talk, {"content": "a bot's"})
+    sandbox.account.post(talk, {"content": "ours", "content_attributes": {"ferryman_message_id": "x"}})
+    sandbox.account.post(talk, {"content": "a note", "private": True, "content_attributes": {"external_echo": True}})
+    by_phone = sandbox.account.post(talk, {"content": "on it", "content_attributes": {"external_echo": True}})
+    found = await every(history.messages(await talk_of(history, talk), 0, NOW))
+    assert [event.type for event in found] == ["message.received", "conversation.changed"]
+    assert found[1].json()["what"] == "agent_replied"
+    assert found[1].json()["received"]["id"] == by_phone.id
+
+
+async def test_a_long_conversation_comes_in_pages_and_in_its_order(
+    sandbox: ChatwootSandbox, history: ChatwootHistory
+) -> None:
+    for n in range(250):
+        talk = sandbox.account.receive(phone(1), f"{n}")
+    found = await every(history.messages(await talk_of(history, talk), talk.messages[9].id, NOW))
+    assert [event.json()["text"] for event in found] == [f"{n}" for n in range(10, 250)]
+    assert [query["after"] for path, query in sandbox.queries if path.endswith("/messages")] == [
+        str(talk.messages[n].id) for n in (9, 109, 209)
+    ]
+
+
+async def test_the_latest_are_read_back_to_a_moment_and_no_further(
+    sandbox: ChatwootSandbox, history: ChatwootHistory
+) -> None:
+    for n in range(90):
+        talk = sandbox.account.receive(phone(1), f"{n}", ago_s=HOUR * (90 - n))
+    since = datetime.now(UTC) - timedelta(hours=30.5)
+    found = await every(history.latest(Talk(talk.id, None, {"id": talk.id}), since, NOW))
+    assert sorted(int(event.json()["text"]) for event in found) == list(range(60, 90))
+    assert sum(path.endswith("/messages") for path, _ in sandbox.queries) == 2
+
+
+async def test_conversations_of_every_inbox_and_state_are_listed_by_chatwoot_s_clock(
+    sandbox: ChatwootSandbox, history: ChatwootHistory
+) -> None:
+    for n in range(60):
+        sandbox.account.receive(phone(n), "hello", ago_s=60).status = ("open", "resolved", "pending")[n % 3]
+    sandbox.account.receive(phone(99), "hello", ago_s=2 * HOUR)
+    found = await history.changed(HOUR, 0)
+    assert len(found) == 60
+    assert sandbox.queries[-1][1] == {"status": "all", "updated_within": str(HOUR)}
+    assert await history.newest() == max(talk.newest or 0 for talk in found)
+
+
+@pytest.mark.parametrize("kind", ["error", "hang", "html"])
+async def test_a_list_that_cannot_come_whole_comes_in_pages(
+    sandbox: ChatwootSandbox, history: ChatwootHistory, kind: Any
+) -> None:
+    old = [sandbox.account.receive(phone(n), "hello", ago_s=10 + n) for n in range(160, 0, -1)]
+    floor = old[99].messages[0].id
+    sandbox.faults.add(kind, path="/conversations", method="GET", times=1)
+    found = await history.changed(HOUR, floor)
+    assert {talk.id for talk in found} == {one.id for one in old[100:]}
+    assert [query["page"] for _, query in sandbox.queries[1:]] == ["1", "2", "3", "4"]
+
+
+async def test_a_conversation_that_is_gone_has_nothing(sandbox: ChatwootSandbox, history: ChatwootHistory) -> None:
+    talk = await talk_of(history, sandbox.account.receive(phone(1), "hello"))
+    sandbox.account.conversations.clear()
+    assert await every(history.messages(talk, 0, NOW)) == []
+
+
+@pytest.mark.parametrize(("kind", "error"), [("bad_token", ChannelDown), ("limited", Transient), ("reset", Transient)])
+async def test_what_is_refused_or_lost_is_told(
+    sandbox: ChatwootSandbox, history: ChatwootHistory, kind: Any, error: type[FerrymanError]
+) -> None:
+    sandbox.faults.add(kind, path="/conversations", method="GET")
+    with pytest.raises(error):
+        await history.changed(HOUR, 0)
