@@ -79,7 +79,7 @@ async def test_what_chatwoot_told_in_vain_is_found_and_a_late_webhook_changes_no
         await ended(db, LOST + 1)
         await until(lambda: db.fetchval(f"SELECT found = {LOST} FROM sweeps"), "the end of the sweep")
         for name in ("ferryman_swept_messages_total", "ferryman_sweep_found"):
-            await until(lambda name=name: shows(here, name, LOST), name)  # type: ignore[misc]
+            await until(lambda name=name: shows(here, name, LOST), name)
         webhooks = ChatwootWebhooks(here.session, here.url, secret=SECRET, clock=time)
         for talk in talks.values():
             assert (await webhooks.post(told(talk, talk.messages[-1]))).status == 202
