@@ -7,7 +7,8 @@
 tells it, or null where it does not; the data of one delivery are the same whenever it arrives. `received`: the body as
 it came. With `odd`, the body was not understood, and every reader fails on it with that text.
 
-`contact.changed` has `fields` besides (schemas/contact_changes.py). `message.received` has `text`, `message_id`, and
+`contact.changed` has `fields` besides (schemas/contact_changes.py), `conversation.changed` what
+schemas/conversations.py has. `message.received` has `text`, `message_id`, and
 `channel`: `whatsapp` or another name; null where it is not known; without this member it is WhatsApp. What a system
 tells more of a message is in `kind`, `media`, `choice`, `reply_to`, `name`, `bsuid`, `number`, `conversation`, `files`.
 

@@ -33,7 +33,8 @@ WHERE place = $1 AND held_by = $2 RETURNING 1
 """
 _FAIL: Final = "UPDATE sweeps SET error = $3, held_by = NULL, held_until = NULL WHERE place = $1 AND held_by = $2"
 _LET_GO: Final = """
-UPDATE sweeps SET held_by = NULL, held_until = NULL, error = 'interrupted' WHERE place = $1 AND held_by = $2
+UPDATE sweeps SET held_by = NULL, held_until = NULL, error = 'interrupted', began_at = coalesce(ended_at, since)
+WHERE place = $1 AND held_by = $2
 """
 _LAST: Final = """
 SELECT place, ended_at, began_at, found, error, held_until > now() AS running,
@@ -71,12 +72,21 @@ class Swept(NamedTuple):
 
 
 async def take(
-    pool: Pool, place: str, me: str, *, first_s: float, hold_s: float, up_s: float, every_s: float, tried_s: float
+    pool: Pool,
+    place: str,
+    me: str,
+    *,
+    first_s: float,
+    hold_s: float,
+    up_s: float | None,
+    every_s: float,
+    tried_s: float,
 ) -> Turn | None:
     """The turn, for *me* alone and for *hold_s* seconds; None where it is not due, or another one has it.
 
-    It is due where none has begun in the last *up_s* seconds (since this process has started), where the last one
-    ended *every_s* ago, and *tried_s* after one that has failed. *first_s*: how far back the first one ever looks.
+    It is due where none has begun in the last *up_s* seconds (since this process has started; None: it has had a turn
+    since), where the last one ended *every_s* ago, and *tried_s* after one that has failed. *first_s*: how far back the
+    first one ever looks.
     """
     row = await pool.fetchrow(_TAKE, place, me, first_s, hold_s, up_s, every_s, tried_s)
     return None if row is None else Turn(*row)
@@ -99,7 +109,7 @@ async def fail(pool: Pool, place: str, me: str, error: str) -> None:
 
 
 async def let_go(pool: Pool, place: str, me: str) -> None:
-    """The turn is over, as the process stops."""
+    """The turn is over, as the process stops: it is as if it had not begun."""
     await pool.execute(_LET_GO, place, me)
 
 

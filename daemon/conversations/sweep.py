@@ -46,8 +46,14 @@ HOLD_S: Final = 60.0
 
 SIGN_S: Final = 5.0
 
+TOGETHER_S: Final = 1.0
+"""A sweep that has begun so short before a process started is one of its start: several may start together."""
+
 SETTLE_S: Final = 2.0
 """So long what is not known is waited for: its webhook may be on its way, or the journal behind."""
+
+MOST_ROUNDS: Final = 30
+"""So many times at most."""
 
 CHUNK: Final = 500
 """Events that are held at a time."""
@@ -93,6 +99,7 @@ class Sweep:
         self._me = me
         self._settle_s = settle_s
         self._began = time.monotonic()
+        self._had_turn = False
         self._signed = 0.0
         self._read: dict[int, int] = {}
         """Conversation -> its newest message when it was read."""
@@ -107,12 +114,13 @@ class Sweep:
             self._me,
             first_s=FIRST_S,
             hold_s=HOLD_S,
-            up_s=time.monotonic() - self._began,
+            up_s=None if self._had_turn else time.monotonic() - self._began + TOGETHER_S,
             every_s=every_s,
             tried_s=min(TRIED_S, every_s),
         )
         if turn is None:
             return None
+        self._had_turn = True
         try:
             swept = await self._sweep(turn)
             ours = await sweeps.finish(
@@ -178,10 +186,7 @@ class Sweep:
 
     async def _bring(self, events: Sequence[Event], counts: list[int]) -> None:
         """Bring those of *events* that have not come yet: to the outbox, whence they go the way of all events."""
-        unknown = await self._unknown(events)
-        if unknown and self._settle_s:
-            await asyncio.sleep(self._settle_s)
-            unknown = await self._unknown(unknown)
+        unknown = await self._settled(await self._unknown(events))
         await self._sign()
         if not unknown:
             return
@@ -192,6 +197,18 @@ class Sweep:
         found = sum(event.type == "message.received" for event in unknown)
         counts[0], counts[1] = counts[0] + found, counts[1] + len(unknown) - found
         await self._hurry(unknown, seqs)
+
+    async def _settled(self, unknown: list[Event]) -> list[Event]:
+        """What is not known after a while either. As long as the journal comes upon some of them it is waited for."""
+        for _ in range(MOST_ROUNDS):
+            if not unknown:
+                break
+            await asyncio.sleep(self._settle_s)
+            await self._sign()
+            before, unknown = len(unknown), await self._unknown(unknown)
+            if len(unknown) == before:
+                break
+        return unknown
 
     async def _unknown(self, events: Sequence[Event]) -> list[Event]:
         ids = list(dict.fromkeys(event.id for event in events if event.id not in self._brought))

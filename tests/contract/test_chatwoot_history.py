@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import pytest
 from aiohttp import ClientSession
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters.channel import Channel
 from adapters.chatwoot.events import events_of
@@ -17,6 +19,7 @@ from adapters.http import open_session
 from adapters.ports import Talk, TalkPage
 from adapters.redis.limits import RateLimiter
 from adapters.registry import HISTORIES
+from daemon.sandbox import chatwoot_webhooks as webhooks
 from daemon.sandbox.chatwoot import ChatwootSandbox
 from daemon.sandbox.chatwoot_account import ACCOUNT_ID, INBOX_ID, Contact, Conversation, Message
 from schemas.envelope import Event
@@ -26,6 +29,8 @@ from tests.support.gates import gate_on
 
 NOW: Final = datetime(2031, 2, 14, 9, 20, tzinfo=UTC)
 HOUR: Final = 3600
+
+words: Final = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20)
 
 
 def phone(n: int) -> str:
@@ -116,6 +121,61 @@ def test_files_and_every_other_member_come_through_the_api_s_form() -> None:
     assert events_of(as_webhook(without_sender, shown, "3"), NOW) == events_of(by_webhook, NOW)
 
 
+people = st.fixed_dictionaries(
+    {
+        "id": st.integers(1, 2**31),
+        "name": st.none() | words,
+        "phone_number": st.sampled_from([None, "+12025550143", "+972505550001", "12"]),
+        "email": st.sampled_from([None, "noor@example.test"]),
+        "identifier": st.sampled_from([None, "wa:12025550143", "260728-TEST"]),
+    }
+)
+attached = st.fixed_dictionaries(
+    {"id": st.integers(1, 99), "file_type": st.sampled_from(["audio", "image", "location", "contact", "ig_reel"])},
+    optional={
+        "data_url": st.sampled_from(["https://chat.example.test/v.ogg", "http:///rails/v.ogg", ""]),
+        "content_type": st.sampled_from(["audio/ogg", None]),
+        "coordinates_lat": st.floats(-90, 90),
+        "fallback_title": words,
+    },
+)
+
+
+@given(
+    people,
+    st.sampled_from(["12025550143", "NL.8Kd02x", "whatsapp:+12025550143", "b7f2c0de-0000"]),
+    st.sampled_from(["Channel::Whatsapp", "Channel::TwilioSms", "Channel::Api", "Channel::Telegram"]),
+    st.none() | words,
+    st.dictionaries(st.sampled_from(["in_reply_to", "deleted", "referral"]), st.sampled_from([None, 7302, True])),
+    st.lists(attached, max_size=3),
+    st.floats(1.6e9, 1.9e9),
+)
+def test_whatever_a_message_holds_both_ways_make_the_same_event(
+    who: dict[str, Any], place: str, channel: str, content: str | None, marks: dict[str, Any], files: Any, at: float
+) -> None:
+    short = webhooks.contact(who["id"], who["phone_number"]) | who
+    made = datetime.fromtimestamp(at, UTC)
+    shared = {"id": 7301, "content": content, "content_type": "text", "content_attributes": marks, "private": False,
+              "source_id": "wamid.1", **({"attachments": files} if files else {})}  # fmt: skip
+    by_webhook = webhooks.message(7301, content, webhooks.conversation(481, short, place, channel=channel)) | shared
+    by_webhook["created_at"] = made.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    by_api = shared | {
+        "message_type": 0,
+        "created_at": int(at),
+        "conversation_id": 481,
+        "inbox_id": 12,
+        "sender": short,
+    }
+    nested = {"id": 7301, "conversation": {"contact_inbox": {"source_id": place}}}
+    shown = {
+        "id": 481,
+        "inbox_id": 12,
+        "meta": {"sender": short, "channel": channel},
+        "last_non_activity_message": nested,
+    }
+    assert events_of(as_webhook(by_api, shown, "3"), NOW) == events_of(by_webhook, NOW)
+
+
 async def test_of_what_goes_out_only_a_human_s_word_is_told(sandbox: ChatwootSandbox, history: ChatwootHistory) -> None:
     talk = sandbox.account.receive(phone(1), "hello")
     sandbox.account.post(talk, {"content": "a bot's"})
@@ -125,7 +185,8 @@ async def test_of_what_goes_out_only_a_human_s_word_is_told(sandbox: ChatwootSan
     found = await every(history.messages(await talk_of(history, talk), 0, NOW))
     assert [event.type for event in found] == ["message.received", "conversation.changed"]
     assert found[1].json()["what"] == "agent_replied"
-    assert found[1].json()["received"]["id"] == by_phone.id
+    (by_webhook,) = events_of(told(talk, by_phone) | {"message_type": "outgoing", "sender": None}, NOW)
+    assert found[1] == by_webhook
 
 
 async def test_a_long_conversation_comes_in_pages_and_in_its_order(

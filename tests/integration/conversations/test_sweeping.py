@@ -62,7 +62,7 @@ async def test_what_is_found_is_counted(rig: Rig) -> None:
     await rig.duty.act()
     assert (rig.shown("ferryman_sweep_found"), rig.shown("ferryman_swept_messages_total")) == (0, 0)
     rig.chatwoot.account.receive("+972505550001", "hello")
-    await rig.outside.pool.execute("UPDATE sweeps SET began_at = began_at - interval '1 hour'")
+    await rig.outside.pool.execute("UPDATE sweeps SET began_at = began_at - interval '1 hour', ended_at = NULL")
     await rig.duty.act()
     assert (rig.shown("ferryman_sweep_found"), rig.shown("ferryman_swept_messages_total")) == (1, 1)
     assert rig.shown("ferryman_sweep_age_seconds") < 60
