@@ -1,4 +1,5 @@
-"""What Chatwoot's webhook tells of a message that its simulator holds, in the webhook's own form."""
+"""What Chatwoot's webhook tells of a message that its simulator holds, in the webhook's own form; and what the
+simulator was asked."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from daemon.sandbox import chatwoot_webhooks as webhooks
+from daemon.sandbox.chatwoot import ChatwootSandbox
 from daemon.sandbox.chatwoot_account import Conversation, Message
 
 
@@ -23,3 +25,8 @@ def told(talk: Conversation, message: Message) -> dict[str, Any]:
         created_at=at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         inbox={"id": talk.inbox_id, "name": "WhatsApp"},
     )
+
+
+def asked(sandbox: ChatwootSandbox) -> list[str]:
+    """The last parts of the paths that were asked for: `conversations`, `messages`."""
+    return [entry.path.rpartition("/")[2] for entry in sandbox.ledger.entries]

@@ -25,7 +25,7 @@ from daemon.sandbox.chatwoot import ChatwootSandbox
 from daemon.sandbox.chatwoot_account import ACCOUNT_ID, INBOX_ID, Conversation, Message
 from schemas.envelope import Event
 from schemas.errors import FerrymanError
-from tests.support.chatwoot_told import told
+from tests.support.chatwoot_told import asked, told
 from tests.support.gates import gate_on
 from tests.support.until import until
 
@@ -63,6 +63,7 @@ class Rig:
         self._session = session
         self.hurried: list[str] = []
         self.count = 0
+        self._told = 0
 
     def process(self) -> Sweep:
         """A process that has just started."""
@@ -113,13 +114,13 @@ class Rig:
 
     async def reads_messages(self) -> bool:
         """Whether the messages of a conversation were asked for since the last call of `calls`."""
-        return any(path.endswith("/messages") for path, _ in self.chatwoot.queries)
+        return "messages" in asked(self.chatwoot)[self._told :]
 
     def calls(self) -> list[str]:
         """What Chatwoot was asked since the last call."""
-        asked = [path.rpartition("/")[2] for path, _ in self.chatwoot.queries]
-        self.chatwoot.queries.clear()
-        return asked
+        found = asked(self.chatwoot)[self._told :]
+        self._told += len(found)
+        return found
 
 
 @pytest.fixture
@@ -128,7 +129,8 @@ def rig(db: Pool, chatwoot: ChatwootSandbox, session: ClientSession) -> Rig:
 
 
 def texts(events: Sequence[Event]) -> list[str]:
-    return [event.json()["text"] for event in events]
+    """What people have written."""
+    return [event.json()["text"] for event in events if event.type == "message.received"]
 
 
 async def installed(rig: Rig) -> Sweep:

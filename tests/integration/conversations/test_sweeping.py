@@ -18,6 +18,7 @@ from daemon.sandbox.chatwoot import ChatwootSandbox
 from daemon.sandbox.chatwoot_account import ACCOUNT_ID
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics
+from tests.support.chatwoot_told import asked
 
 SECRET: Final = (SecretStr("whs_demo_7Q2m0123456789"),)
 
@@ -72,17 +73,17 @@ async def test_what_is_found_is_counted(rig: Rig) -> None:
 async def test_a_failure_is_counted_and_the_next_turn_waits(rig: Rig) -> None:
     rig.chatwoot.faults.add("error", status=500)
     await rig.duty.act()
-    asked = len(rig.chatwoot.queries)
+    before = asked(rig.chatwoot)
     await rig.duty.act()
     assert rig.shown('ferryman_sweeps_total{outcome="failed"}') == 1
-    assert len(rig.chatwoot.queries) == asked
+    assert asked(rig.chatwoot) == before
     assert await rig.outside.pool.fetchval("SELECT error FROM sweeps") == "http-500"
 
 
 async def test_a_paused_chatwoot_is_asked_nothing(rig: Rig) -> None:
     rig.outside.channels["chatwoot"].paused = True
     await rig.duty.act()
-    assert rig.chatwoot.queries == []
+    assert asked(rig.chatwoot) == []
 
 
 @pytest.mark.parametrize(
