@@ -19,7 +19,15 @@ from adapters.vizi import source as orders
 from adapters.whapi import source as whapi
 
 if TYPE_CHECKING:
-    from adapters.ports import CheckerMaker, CrmMaker, DirectoryStyle, Probe, SenderMaker, TemplateListMaker
+    from adapters.ports import (
+        CheckerMaker,
+        CrmMaker,
+        DirectoryStyle,
+        HistoryMaker,
+        Probe,
+        SenderMaker,
+        TemplateListMaker,
+    )
 
 SOURCES: Final = (
     orders.SOURCE,
@@ -147,3 +155,13 @@ def _chatwoot_crm() -> CrmMaker:
 
 CRM: Final[Callable[[], CrmMaker]] = _chatwoot_crm
 """The CRM."""
+
+
+def _chatwoot_history() -> HistoryMaker:
+    from adapters.chatwoot.history import ChatwootHistory
+
+    return ChatwootHistory
+
+
+HISTORIES: Final[Mapping[str, Callable[[], HistoryMaker]]] = {"chatwoot": _chatwoot_history}
+"""The histories of CRMs, by the source whose lost webhooks they make good."""

@@ -22,6 +22,7 @@ from daemon.sandbox.chatwoot_api import ASKED, BASE
 from daemon.sandbox.chatwoot_contacts import ChatwootContacts
 from daemon.sandbox.chatwoot_crm import ChatwootCrm
 from daemon.sandbox.chatwoot_files import STORE, ChatwootFiles
+from daemon.sandbox.chatwoot_history import ChatwootHistory
 from daemon.sandbox.chatwoot_views import BLOBS
 from daemon.sandbox.faults import Fault, Faults, body_json, spoiled
 from daemon.sandbox.ledger import Asked, Ledger
@@ -45,7 +46,7 @@ class Requested(NamedTuple):
     body: Any
 
 
-class ChatwootSandbox(ChatwootAdmin, ChatwootContacts, ChatwootCrm):
+class ChatwootSandbox(ChatwootAdmin, ChatwootContacts, ChatwootHistory, ChatwootCrm):
     """The simulator, as an async context manager. *port* 0: any free one; *url* is known once it runs. *token*: the one
     that it takes. Attributes for tests: `ledger`, `faults`, `switches`, `account`; `bodies`: what was posted, as (path,
     parsed body), and `queries`: what was asked otherwise, as (path, parameters)."""
