@@ -43,12 +43,17 @@ log = structlog.get_logger(__name__)
 
 
 def lacking(settings: Settings) -> list[str]:
-    """The settings without which nothing is swept, as they are to be given. Where no webhooks of Chatwoot are taken,
-    none are lost: then it is there for other things, as sending."""
-    missing = [name.upper() for name in _NEEDS if getattr(settings, name) is None]
-    if not settings.chatwoot_webhook_secret and CHATWOOT not in settings.ferryman_allow_unsigned:
-        missing.append("CHATWOOT_WEBHOOK_SECRET")
-    return missing
+    """The settings without which nothing is swept, as they are to be given."""
+    return [name.upper() for name in _NEEDS if getattr(settings, name) is None]
+
+
+def hears(outside: Outside) -> bool:
+    """Whether webhooks of Chatwoot are taken: their secret is set, or stored meanwhile, or none is needed. Where none
+    are taken, none are lost: then Chatwoot is there for other things, as sending."""
+    settings, stored = outside.settings, outside.credentials
+    if settings.chatwoot_webhook_secret or CHATWOOT in settings.ferryman_allow_unsigned:
+        return True
+    return stored is not None and bool(stored.beside("chatwoot_webhook_secret"))
 
 
 def place_of(settings: Settings) -> str:
@@ -57,7 +62,7 @@ def place_of(settings: Settings) -> str:
 
 
 def duties(outside: Outside) -> Sequence[Duty]:
-    """The sweep, in a process whose settings name an account whose webhooks are taken."""
+    """The sweep, in a process whose settings name an account. It is at rest while no webhooks of it are taken."""
     settings = outside.settings
     if lacking(settings):
         return ()
@@ -68,7 +73,7 @@ def duties(outside: Outside) -> Sequence[Duty]:
 
     async def act() -> None:
         nonlocal failing
-        if outside.channels[CHATWOOT].paused:
+        if outside.channels[CHATWOOT].paused or not hears(outside):
             return
         try:
             swept = await sweep.act(every_s)

@@ -17,6 +17,7 @@ from aiohttp import ClientSession
 
 import adapters.chatwoot
 from adapters.chatwoot import probe
+from adapters.chatwoot.history import ChatwootHistory
 from adapters.chatwoot.setup import ChatwootSetup, Definition
 from adapters.http import open_session
 from adapters.ports import FetchedFile
@@ -29,6 +30,7 @@ from tests.support import chatwoot_openapi
 from tests.support.chatwoot_openapi import DEVIATIONS, PREFIX, of_request
 from tests.support.chatwoot_sending import CONFIRMATION, TEMPLATES, TEXT, FakeFiles, sender_on, to, unclaimed
 from tests.support.crm import crm_on
+from tests.support.gates import gate_on
 from tests.support.sending import PHONE
 
 EPOCH: Final = datetime(2020, 1, 1, tzinfo=UTC)
@@ -67,6 +69,8 @@ class World:
         self.talk: Conversation = sandbox.account.receive(PHONE.e164, "hello")
         self.sender = sender_on(sandbox, session, files=FakeFiles(FILE))
         self.crm = crm_on(sandbox, session)
+        values = {"url": sandbox.url, "api_access_token": sandbox.token, "account_id": str(ACCOUNT_ID)}
+        self.history = ChatwootHistory(gate_on(session), account=lambda: values)
         self.setup = ChatwootSetup(session, url=sandbox.url, token=sandbox.token, account_id=str(ACCOUNT_ID))
 
     async def send(self) -> None:
@@ -82,6 +86,14 @@ class World:
             self.sandbox.account.post(self.talk, {"content": "a note", "private": True})
         for phone in (PHONE, Phone("+46701740607")):
             await self.sender.look_for(to(phone), EPOCH)
+
+    async def messages(self) -> None:
+        (talk,) = await self.history.changed(600, 0)
+        assert [page async for page in self.history.messages(talk, 0, datetime.now(UTC))]
+
+    async def latest(self) -> None:
+        (talk,) = await self.history.changed(600, 0)
+        assert [page async for page in self.history.latest(talk, EPOCH, datetime.now(UTC))]
 
     async def change_webhook(self) -> None:
         made = self.sandbox.hooks.subscribe("https://former.example.test/webhooks/chatwoot")
@@ -114,6 +126,10 @@ SCENARIO: Final[Mapping[str, Callable[[World], Awaitable[object]]]] = {
     ),
     "crm.ChatwootCrm.open": lambda world: world.crm.open(world.talk.id),
     "crm.ChatwootCrm.note": lambda world: world.crm.note(world.talk.id, "asks for a person", "mark-1", EPOCH),
+    "history.ChatwootHistory.newest": lambda world: world.history.newest(),
+    "history.ChatwootHistory.changed": lambda world: world.history.changed(600, 0),
+    "history.ChatwootHistory.messages": World.messages,
+    "history.ChatwootHistory.latest": World.latest,
     "setup.ChatwootSetup.role": lambda world: world.setup.role(),
     "setup.ChatwootSetup.webhooks": lambda world: world.setup.webhooks(),
     "setup.ChatwootSetup.make_webhook": lambda world: world.setup.make_webhook(
@@ -151,11 +167,15 @@ def asking() -> Iterator[str]:
         for name, one in vars(found).items():
             if name.startswith("_") or getattr(one, "__module__", "") != found.__name__:
                 continue
-            if inspect.iscoroutinefunction(one):
+            if _asks(one):
                 yield f"{module.name}.{name}"
             elif inspect.isclass(one):
-                methods = (method for method, code in vars(one).items() if inspect.iscoroutinefunction(code))
+                methods = (method for method, code in vars(one).items() if _asks(code))
                 yield from (f"{module.name}.{name}.{method}" for method in methods if not method.startswith("_"))
+
+
+def _asks(code: object) -> bool:
+    return inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code)
 
 
 def test_everything_that_asks_chatwoot_is_called_here() -> None:

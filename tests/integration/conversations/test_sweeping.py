@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Final
 
 import pytest
 from pydantic import SecretStr
@@ -14,12 +15,15 @@ from adapters.http import open_session
 from adapters.postgres.pool import Pool
 from daemon.bus.worker import Outside, utc_now
 from daemon.conversations.sweeping import METRICS, duties, lacking
+from daemon.operator import credentials
 from daemon.sandbox.chatwoot import ChatwootSandbox
 from daemon.sandbox.chatwoot_account import ACCOUNT_ID
 from daemon.settings.model import Settings
+from daemon.stores.credentials import Credentials
 from daemon.telemetry.metrics import Metrics
 from tests.support.chatwoot_told import asked
 
+KEY: Final = SecretStr("cnJycnJycnJycnJycnJycnJycnJycnJycnJycnJycnI=")
 SECRET: Final = (SecretStr("whs_demo_7Q2m0123456789"),)
 
 
@@ -86,16 +90,28 @@ async def test_a_paused_chatwoot_is_asked_nothing(rig: Rig) -> None:
     assert asked(rig.chatwoot) == []
 
 
+async def test_without_an_account_nothing_is_swept(rig: Rig) -> None:
+    settings = rig.outside.settings.model_copy(update={"chatwoot_account_id": None})
+    assert lacking(settings) == ["CHATWOOT_ACCOUNT_ID"]
+    assert duties(replace(rig.outside, settings=settings)) == ()
+
+
 @pytest.mark.parametrize(
-    ("given", "lacks"),
-    [
-        ({"chatwoot_account_id": None}, ["CHATWOOT_ACCOUNT_ID"]),
-        ({"chatwoot_webhook_secret": ()}, ["CHATWOOT_WEBHOOK_SECRET"]),
-        ({"chatwoot_webhook_secret": (), "ferryman_allow_unsigned": ("chatwoot",)}, []),
-    ],
+    ("unsigned", "stored", "swept"), [((), False, False), (("chatwoot",), False, True), ((), True, True)]
 )
-async def test_without_an_account_or_webhooks_nothing_is_swept(
-    rig: Rig, given: Mapping[str, Any], lacks: Sequence[str]
+async def test_while_no_webhooks_are_taken_nothing_is_swept(
+    rig: Rig, unsigned: tuple[str, ...], stored: bool, swept: bool
 ) -> None:
-    settings = rig.outside.settings.model_copy(update=dict(given))
-    assert lacking(settings) == lacks
+    """A secret may be stored while the process runs."""
+    changes = {"chatwoot_webhook_secret": (), "ferryman_allow_unsigned": unsigned, "ferryman_secret_key": (KEY,)}
+    settings = rig.outside.settings.model_copy(update=changes | {"database_url": SecretStr("postgresql://x/f")})
+    held = Credentials(rig.outside.pool, lambda: [KEY.get_secret_value()], tells=False)
+    (duty,) = duties(replace(rig.outside, settings=settings, credentials=held))
+    await duty.act()
+    assert (asked(rig.chatwoot) != []) == (unsigned != ())
+    if stored:
+        one = credentials.given("chatwoot", "webhook", {"webhook_secret": "s" * 24})
+        await credentials.store(rig.outside.pool, settings, one, "tests")
+    await held.load()
+    await duty.act()
+    assert (asked(rig.chatwoot) != []) == swept
