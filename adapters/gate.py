@@ -15,7 +15,7 @@ from aiohttp import ClientSession
 
 from adapters import permit
 from adapters.channel import Channel
-from adapters.http import READS, Part, Reply, coded, exchange
+from adapters.http import MAX_BODY_BYTES, READS, Part, Reply, coded, exchange
 from adapters.redis.limits import RateLimiter, Ticket
 from schemas.errors import (
     ChannelDown,
@@ -90,8 +90,9 @@ class Gate:
         neutral: Callable[[], Look] | None = None,
         asks: bool = False,
         claim: Callable[[], Awaitable[None]] | None = None,
+        max_body: int = MAX_BODY_BYTES,
     ) -> T:
-        """Send one request; returns what *judge* makes of its answer.
+        """Send one request; returns what *judge* makes of its answer, of which at most *max_body* bytes are read.
 
         Raises: NoPlace, ChannelClosed, LeaseLost without a request; else what `exchange` and *judge* raise. An answer
         that asks for patience (Transient, limited) pauses the scope in every process.
@@ -116,7 +117,7 @@ class Gate:
         self.channel.check(operation)
         await self._take_place()
 
-        sent = {"headers": headers, "params": params, "json": json, "form": form, "parts": parts}
+        sent = {"headers": headers, "params": params, "json": json, "form": form, "parts": parts, "max_body": max_body}
         send = partial(self._send, method, url, **sent, write=operation == "write")
 
         async def make() -> T:

@@ -6,7 +6,7 @@ of `schemas.errors`: Transient, Uncertain, ChannelDown, NotSent, Permanent (Refu
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -509,3 +509,48 @@ class CrmMaker(Protocol):
     """Makes a CRM. *account*: as of a SenderMaker."""
 
     def __call__(self, gate: Gate, *, account: Callable[[], Mapping[str, str]]) -> Crm: ...
+
+
+class Talk(NamedTuple):
+    """A conversation as a CRM lists it. *newest*: the id of its newest message, 0 for none, None where that is not
+    told. *shown*: as the CRM shows it, for its adapter alone."""
+
+    id: int
+    newest: int | None
+    shown: Mapping[str, Any]
+
+
+class TalkPage(NamedTuple):
+    """Some messages of a conversation, as the events that their webhooks make; *newest*: the highest of their ids."""
+
+    events: Sequence[Event]
+    newest: int
+
+
+class History(Protocol):
+    """Tells what a CRM holds of the conversations of an account, and changes nothing there. The ids of messages count
+    up over the whole account. Raises, in all calls: Transient; ChannelDown; Refused."""
+
+    async def newest(self) -> int:
+        """The id of the newest message of the account; 0: it has none."""
+        ...
+
+    async def changed(self, within_s: int, after: int) -> Sequence[Talk]:
+        """The conversations in which something has happened in the last *within_s* seconds of the CRM's own clock, in
+        all inboxes and states. There may be others among them. *after*: messages up to this id are of no interest."""
+        ...
+
+    def messages(self, talk: Talk, after: int, now: datetime) -> AsyncIterator[TalkPage]:
+        """What has been written in *talk* behind the message *after*, oldest first. *now*: the time of the events.
+        Nothing, where the conversation is gone."""
+        ...
+
+    def latest(self, talk: Talk, since: datetime, now: datetime) -> AsyncIterator[TalkPage]:
+        """The same of what was written at *since* or later, newest page first."""
+        ...
+
+
+class HistoryMaker(Protocol):
+    """Makes a history. *account*: as of a SenderMaker."""
+
+    def __call__(self, gate: Gate, *, account: Callable[[], Mapping[str, str]]) -> History: ...

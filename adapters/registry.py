@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ClassifierMaker,
         CrmMaker,
         DirectoryStyle,
+        HistoryMaker,
         MediaSourceMaker,
         ObjectStore,
         Probe,
@@ -235,3 +236,13 @@ def _chatwoot_crm() -> CrmMaker:
 
 CRM: Final[Callable[[], CrmMaker]] = _chatwoot_crm
 """The CRM."""
+
+
+def _chatwoot_history() -> HistoryMaker:
+    from adapters.chatwoot.history import ChatwootHistory
+
+    return ChatwootHistory
+
+
+HISTORIES: Final[Mapping[str, Callable[[], HistoryMaker]]] = {"chatwoot": _chatwoot_history}
+"""The histories of CRMs, by the source whose lost webhooks they make good."""

@@ -29,6 +29,7 @@ from daemon.bus.recovery import Recovery
 from daemon.bus.shared import Shared
 from daemon.bus.upkeep import Upkeep, publish_left
 from daemon.bus.worker import AnyWorker, Domain, Duty, Outside, utc_now
+from daemon.conversations import sweeping
 from daemon.opening import Opening
 from daemon.operator.about import about
 from daemon.operator.pauses import scopes
@@ -110,7 +111,7 @@ async def _built(
         presence=presence,
         about=told,
     )
-    duties = [*_duties(running, outside, deps), renewing.duty]
+    duties = [*_duties(running, outside, deps), *sweeping.duties(outside), renewing.duty]
     return Daemon(
         settings=settings,
         in_force=in_force,
@@ -310,7 +311,12 @@ def _duties(workers: Sequence[AnyWorker], outside: Outside, deps: Mapping[Domain
 
 def declared(workers: Sequence[AnyWorker]) -> list[Declared]:
     """Every metric of a process that runs *workers*."""
-    return [*BUS_METRICS, *WEB_METRICS, *(metric for domain in _domains(workers) for metric in domain.metrics)]
+    return [
+        *BUS_METRICS,
+        *WEB_METRICS,
+        *sweeping.METRICS,
+        *(metric for domain in _domains(workers) for metric in domain.metrics),
+    ]
 
 
 def _metrics(workers: Sequence[AnyWorker], sources: Sequence[Source]) -> Metrics:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+import orjson
+
 from schemas.errors import Malformed
+from schemas.phone import Phone
 
 CHATWOOT: Final = "chatwoot"
 
@@ -33,6 +37,41 @@ def chat_of(told: Mapping[str, Any]) -> Chat:
             raise Malformed("the conversation has no numbers")
         return Chat(system, f"{system}:{account}:{conversation}", account, conversation, inbox)
     return Chat(system, f"{system}:{told.get('number') or ''}:{contact_id}")
+
+
+def conversation_data(
+    *,
+    system: str,
+    contact_id: str,
+    phone: Phone | None,
+    at: datetime | None,
+    conversation: Mapping[str, str | None],
+    what: str,
+    status: str | None,
+    assignee: bool | None,
+    labels: Sequence[str] | None,
+    received: bytes,
+) -> bytes:
+    """The data of `conversation.changed`, in the form of schemas/told.py with *conversation* as of `message.received`.
+
+    *what*: `agent_replied` (a human agent has written), `created`, `status` (it has another one), or `updated` (its
+    status, its labels or who answers it). *status*: `open`, `resolved`, `pending` or `snoozed`. *assignee*: a human
+    agent is to answer. None of these three: not told.
+    """
+    return orjson.dumps(
+        {
+            "system": system,
+            "contact_id": contact_id,
+            "phone": None if phone is None else phone.e164,
+            "at": None if at is None else at.isoformat(),
+            "conversation": dict(conversation),
+            "what": what,
+            "status": status,
+            "assignee": assignee,
+            "labels": None if labels is None else list(labels),
+            "received": orjson.Fragment(received),
+        }
+    )
 
 
 def message_key(told: Mapping[str, Any]) -> str | None:

@@ -109,11 +109,18 @@ class CgbSecret(_Secret):
 
 
 class ChatwootSecret(_Secret):
-    """A WhatsApp inbox of a Chatwoot account."""
+    """A WhatsApp inbox of a Chatwoot account. *webhook_secret*: with which the account's webhook signs."""
 
     api_access_token: Word
     account_id: Digits
     inbox_id: Digits
+    webhook_secret: Word | None = None
+
+
+class ChatwootProof(_Secret):
+    """What proves the webhooks of a Chatwoot account, and sends nothing."""
+
+    webhook_secret: Word
 
 
 SECRETS: Final[Mapping[str, type[_Secret]]] = {
@@ -124,6 +131,9 @@ SECRETS: Final[Mapping[str, type[_Secret]]] = {
     "whapi": WhapiSecret,
 }
 """Provider -> what an account of it needs."""
+
+_PROOFS: Final[Mapping[str, type[_Secret]]] = {"chatwoot": ChatwootProof}
+"""Provider -> what an account of it may be instead, that proves webhooks alone."""
 
 NAMED: Final = re.compile(rf"(?:{'|'.join(SECRETS)})(?:/{ACCOUNT.pattern})?")
 """How an account is named with its provider: PROVIDER where it is `default`, or PROVIDER/ACCOUNT."""
@@ -155,12 +165,20 @@ def secret_from(provider: str, given: Mapping[str, Any]) -> dict[str, str]:
     named = [_ALSO.get((provider, name), name) for name in named]
     if len(set(named)) < len(named):
         raise Malformed("a field of secret is given twice, under two names")
+    proof = _PROOFS.get(provider)
+    if proof is not None and set(named) == set(proof.model_fields) - {"url"}:
+        known = proof
     try:
         secret = known.model_validate(dict(zip(named, given.values(), strict=True)))
     except ValidationError as exc:
         raise Malformed("; ".join(_told(provider, error) for error in exc.errors()[:10])) from None
-    found = secret.model_dump()
-    return {name: found[name] for name in fields_of(provider) if found[name] is not None}
+    found = secret.model_dump(exclude_none=True)
+    return {name: found[name] for name in fields_of(provider) if name in found}
+
+
+def sends(provider: str, values: Mapping[str, str]) -> bool:
+    """Whether an account with these fields sends messages; else it proves webhooks alone."""
+    return all(name in values for name, needed in fields_of(provider).items() if needed)
 
 
 def _told(provider: str, error: Any) -> str:

@@ -7,7 +7,8 @@
 tells it, or null where it does not; the data of one delivery are the same whenever it arrives. `received`: the body as
 it came. With `odd`, the body was not understood, and every reader fails on it with that text.
 
-`contact.changed` has `fields` besides (schemas/contact_changes.py). `message.received` has `text`, `message_id`, and
+`contact.changed` has `fields` besides (schemas/contact_changes.py), `conversation.changed` what
+schemas/conversations.py has. `message.received` has `text`, `message_id`, and
 `channel`: `whatsapp` or another name; null where it is not known; without this member it is WhatsApp. What a system
 tells more of a message is in `kind`, `media`, `choice`, `reply_to`, `name`, `bsuid`, `number`, `conversation`, `files`.
 
@@ -72,8 +73,10 @@ def message_data(
     `filename`. *choice*: the value of what was tapped. *reply_to*: the system's id of the message that is answered.
     *name*: what the person calls themselves there. *bsuid*: WhatsApp's business-scoped user id of them. *number*: the
     system's own id of our number that it came to, where it tells one. *conversation*: of a CRM: `account`, `id`,
-    `inbox`, as text. *files*: all of a message that may have several, each as *media*, with `kind` and `id`.
+    `inbox`, as text. *files*: all of a message that may have several, each as *media*, with `kind` and `id`; where none
+    are given, the *media* is the only one.
     """
+    listed = [dict(one) for one in files] or ([{"kind": kind, **media}] if media else [])
     told = {"kind": kind, "media": None if media is None else dict(media), "choice": choice}
     return orjson.dumps(
         {
@@ -90,7 +93,7 @@ def message_data(
             "bsuid": bsuid,
             **({} if number is None else {"number": number}),
             **({} if conversation is None else {"conversation": dict(conversation)}),
-            **({"files": [dict(one) for one in files]} if files else {}),
+            **({"files": listed} if listed else {}),
             "received": orjson.Fragment(received),
         }
     )

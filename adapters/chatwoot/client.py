@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from adapters.gate import Gate, Look
-from adapters.http import Part, Reply, coded, lost, retry_after
+from adapters.http import MAX_BODY_BYTES, Part, Reply, coded, lost, retry_after
 from adapters.masking import masked, texts_of, without_sent
 from schemas.errors import ChannelDown, Exists, FerrymanError, Refused, Transient, Uncertain
 
@@ -65,16 +65,18 @@ class ChatwootCalls:
         params: Mapping[str, str] | None = None,
         json: Mapping[str, Any] | None = None,
         known: bool = False,
+        max_body: int = MAX_BODY_BYTES,
     ) -> T:
         """What *read* makes of the answer to a question; None from it means that the answer has another shape. With
         *json* the question goes by POST. *about*: whom it is about. *known*: the record in *path* was there before, so
-        a 404 is its own; else it is the account's.
+        a 404 is its own; else it is the account's. *max_body*: bytes of the answer that are read.
 
         Raises: Transient; ChannelDown; Refused, NotThere among them; what the gate raises without a request.
         """
         judged = self._judged(read, [params, json], write=False, known=known)
         method = "GET" if json is None else "POST"
-        return await self._request(method, path, judged, about, params=params, json=json, asks=True)
+        how = {"params": params, "json": json, "asks": True, "max_body": max_body}
+        return await self._request(method, path, judged, about, **how)
 
     async def glance(self, path: str, read: Callable[[Any], T | None]) -> T | None:
         """What *read* makes of the answer to a question that is worth no failure: None where this installation does not

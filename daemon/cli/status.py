@@ -59,6 +59,8 @@ def _print(found: dict[str, Any]) -> None:
         say(f"{failed} orders have failed: `ferryman orders list --status failed`")
     for source, why in found["sources_off"].items():
         say(f"source {source} is not served: {why}")
+    for place, sweep in found["sweeps"].items():
+        _print_sweep(place, sweep)
     _print_credentials(found["credentials"])
     for name in found["paused"]:
         say(f"{name} is paused: `ferryman resume {name}`")
@@ -93,6 +95,13 @@ def _print_senders(senders: Mapping[str, Mapping[str, Any]]) -> None:
             state = f"off, without {', '.join(one['missing'])}"
         counts = "".join(f", {one[what]} {what}" for what in ("queued", "uncertain") if one[what])
         say(f"sender {name}{' (the default)' if one['default'] else ''}: {state}{counts}")
+
+
+def _print_sweep(place: str, sweep: Mapping[str, Any]) -> None:
+    """When an account was last looked through for messages that no webhook had brought."""
+    last = "none yet" if sweep["at"] is None else f"the last {shown_time(sweep['at'])} UTC, {sweep['found']} found"
+    failing = "" if sweep["error"] is None else f"; it fails now ({sweep['error']})"
+    say(f"sweep of {place}: {last}{failing}")
 
 
 def _print_credentials(stored: Mapping[str, str]) -> None:

@@ -53,10 +53,10 @@ class NotRead(UsageError):
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[tuple[Addresses, Pool]]:
-    """The stores of an installation, those of a running daemon too, and a small pool. Raises: StartError or
-    EmbeddedError."""
-    async with located_stores(settings, make=False, join=True) as addresses:
+async def opened(settings: Settings, *, make: bool = False) -> AsyncIterator[tuple[Addresses, Pool]]:
+    """The stores of an installation, those of a running daemon too, and a small pool. *make*: make the installation
+    where there is none. Raises: StartError or EmbeddedError."""
+    async with located_stores(settings, make=make, join=True) as addresses:
         await require_sessions(addresses.database_url)
         await require_schema(addresses.database_url)
         async with connect(addresses.database_url, size=2, name="ferryman-cli") as pool:

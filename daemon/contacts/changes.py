@@ -5,6 +5,7 @@ value is written again. Either way `contact.diverged` lets contact-sync look at 
 sync that was under way meanwhile does no harm. A contact whose person has no order here is only remembered.
 
 Whoever writes a message, by whatever system, has a contact from then on, with the identities that the message shows.
+So has whoever the CRM (Chatwoot) tells of; what it holds of them is compared with nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from daemon.contacts.correcting import corrected_state, store
 from daemon.contacts.fields import WRITTEN, fields_of
 from daemon.contacts.told import CORRECTED, EMAIL, LANGUAGE, NAME, never, said_by
 from daemon.contacts.wiring import CONTACTS, ContactDeps
-from daemon.contacts.writers import Wrote, wrote
+from daemon.contacts.writers import CRM, Wrote, entered, wrote
 from schemas.contact_changes import ContactChange, change_from
 from schemas.envelope import Event
 from schemas.errors import Malformed
@@ -62,6 +63,8 @@ async def handle(event: Event, deps: ContactDeps, turn: Turn) -> Outcome:
     change = change_from(event)
     if is_test_contact(change.contact_id):
         return Done(skipped="test contact")
+    if change.system == CRM:
+        return Done(rows=(entered(change),))
     if change.system not in KINDS:
         raise Malformed("the event's system is not known")
     phone = change.phone or await deps.phone_of(change.contact_id)

@@ -1,4 +1,5 @@
-"""Who has written a message: the identities that show it, and the name. Values in, values out."""
+"""Who has written a message, or was entered in the CRM: the identities that show it, and the name. Values in, values
+out."""
 
 from __future__ import annotations
 
@@ -7,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from schemas.cleaned import NAME_LENGTH, cut, visible
+from schemas.contact_changes import ContactChange
 from schemas.envelope import Event
 from schemas.errors import Malformed
-from schemas.identity import Identity, IdentityKind
+from schemas.identity import Identity, IdentityKind, email_identity
 from schemas.told import came_by_whatsapp, is_test_contact, phone_told, told_in
 
 NO_MESSAGES: Final = frozenset({"system", "user_preferences"})
@@ -18,12 +20,14 @@ NO_MESSAGES: Final = frozenset({"system", "user_preferences"})
 KINDS: Final[Mapping[str, IdentityKind]] = {"cgb": IdentityKind.CGB, "chatwoot": IdentityKind.CHATWOOT}
 """Which identity a system's id of a contact is, where it is none of WhatsApp's own."""
 
+CRM: Final = "chatwoot"
+
 LONGEST_WA_ID: Final = 20
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Wrote:
-    """A person has written by *system*. *name*: what they call themselves there."""
+    """A person has written by *system*, or is known there. *name*: what they call themselves there."""
 
     system: str
     identities: Sequence[Identity]
@@ -44,6 +48,17 @@ def wrote(event: Event) -> Wrote | None:
     name = told.get("name")
     called = cut(visible(name).strip(), NAME_LENGTH) if isinstance(name, str) else ""
     return Wrote(system, identities, called or None) if identities else None
+
+
+def entered(change: ContactChange) -> Wrote:
+    """Who the CRM's contact of *change* is, by its own id, the phone and the address that it holds."""
+    identities = [Identity(IdentityKind.CHATWOOT, change.contact_id)]
+    if change.phone is not None:
+        identities.append(Identity(IdentityKind.PHONE, change.phone.e164))
+    if email := change.fields.get("Email"):
+        identities.append(email_identity(email))
+    called = cut(visible(change.fields.get("customer_name", "")).strip(), NAME_LENGTH)
+    return Wrote(change.system, identities, called or None)
 
 
 def _identities(told: Mapping[str, Any], system: str, contact_id: object) -> Sequence[Identity]:

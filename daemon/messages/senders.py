@@ -11,7 +11,7 @@ from adapters.ports import ReadMarker, Reconciler
 from adapters.registry import SENDERS
 from daemon.accounts import gate_to
 from daemon.bus.worker import Outside
-from schemas.credentials import DEFAULT
+from schemas.credentials import DEFAULT, sends
 from schemas.errors import ChannelDown, Refused
 from schemas.messages import Content, OutboundMessage, Taken
 
@@ -140,7 +140,7 @@ class AccountSender:
         account = self._by_settings
         if held is not None:
             values = {**self._beside(), **held.values}
-            account = None if _NEEDS_ADDRESS not in values else lambda: values
+            account = (lambda: values) if _NEEDS_ADDRESS in values and sends(self._provider, values) else None
         if account is None:
             name = self._gate.channel.name
             raise NoAccount(f"{name} is not configured: see `ferryman status` and `ferryman credentials list`")

@@ -17,6 +17,7 @@ from typing import Final, Literal, TypeAlias
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
+from adapters.postgres import sweeps
 from adapters.postgres.bus import pauses, workers
 from adapters.postgres.bus.workers import Registered
 from adapters.postgres.migrate import MigrationError
@@ -31,6 +32,7 @@ from adapters.postgres.operator.inspect import (
 )
 from adapters.postgres.pool import PostgresError, connect, single_connection, store_is_down
 from adapters.postgres.pooler import ADVICE, PooledSessions, by_pooler, require_own_sessions
+from adapters.postgres.sweeps import Swept
 from adapters.redis import lease_table, streams
 from adapters.redis.inspect import RedisServer, inspect_redis, waiting_since
 from adapters.redis.lease_table import Table
@@ -119,6 +121,8 @@ class Inspection:
     """The workers of the installation."""
     unattended: dict[str, float] = field(default_factory=dict)
     """Worker of the installation -> for how many seconds its work waits without a process."""
+    sweeps: Sequence[Swept] = ()
+    """When Chatwoot was last looked through for messages that no webhook had brought."""
     arrivals: Arrivals | None = None
     """What has come in from the webhook sources, where it was asked for."""
 
@@ -273,6 +277,7 @@ async def _inspect_postgres(
                 inspection.arrivals = await read_arrivals(conn, [source.name for source in SOURCES])
         inspection.registered = await workers.listed(pool)
         inspection.paused = await pauses.paused(pool)
+        inspection.sweeps = await sweeps.last(pool)
         inspection.believe(await read_members(pool))
         if count_open:
             inspection.open_events = await open_events(pool, kept_for(WORKERS, inspection.registered))

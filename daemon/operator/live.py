@@ -41,14 +41,18 @@ async def look_at_accounts(settings: Settings) -> list[Looked]:
     """Look at each account that the settings name, all at once."""
     probes = [probe for probe in PROBES() if _meant(probe, settings)]
     async with open_session() as session:
-        found = await asyncio.gather(*(_look(session, probe, settings) for probe in probes))
-    return [Looked(probe.system, findings) for probe, findings in zip(probes, found, strict=True)]
+        return await asyncio.gather(*(look_at(session, probe, settings) for probe in probes))
 
 
 def _meant(probe: Probe, settings: Settings) -> bool:
     """Whether any setting of the account is given that has no default."""
     fields = Settings.model_fields
     return any(getattr(settings, name) for name in probe.values.values() if fields[name].default is None)
+
+
+async def look_at(session: ClientSession, probe: Probe, settings: Settings) -> Looked:
+    """Look at the account that *probe* is for."""
+    return Looked(probe.system, await _look(session, probe, settings))
 
 
 async def _look(session: ClientSession, probe: Probe, settings: Settings) -> list[Finding]:

@@ -1,6 +1,8 @@
-"""A simulator of Chatwoot's application API, as far as messages are sent by it: a real HTTP server with faults on
-demand. It answers a message before it is delivered: one outside the window, or to somebody who is not reached, is
-answered 200 and then `failed`, with `content_attributes.external_error`.
+"""A simulator of Chatwoot: a real HTTP server with faults on demand. It answers the application API, calls its webhooks
+by itself, serves files, and has people who write and answer (`receive`, `tap`, `reply`, …).
+
+It answers a message before it is delivered: one outside the window, or to somebody who is not reached, is answered 200
+and then `failed`, with `content_attributes.external_error`.
 """
 
 from __future__ import annotations
@@ -8,14 +10,20 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from typing import Any, Final, Self
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, Self
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from daemon.sandbox.chatwoot_account import Contact, Invalid, Message, Missing, Raced
+from daemon.sandbox.chatwoot_admin import ChatwootAdmin
 from daemon.sandbox.chatwoot_api import ASKED, BASE
+from daemon.sandbox.chatwoot_contacts import ChatwootContacts
 from daemon.sandbox.chatwoot_crm import ChatwootCrm
+from daemon.sandbox.chatwoot_files import STORE, ChatwootFiles
+from daemon.sandbox.chatwoot_history import ChatwootHistory
+from daemon.sandbox.chatwoot_views import BLOBS
 from daemon.sandbox.faults import Fault, Faults, body_json, spoiled
 from daemon.sandbox.ledger import Asked, Ledger
 
@@ -24,9 +32,21 @@ MARKER: Final = "ferryman_message_id"
 """Among a message's `content_attributes`: the sender's own id of it."""
 
 _LARGEST: Final = 64 * 1024 * 1024
+_NOT_FOR_BOTS: Final = ("filter", "create", "list", "inbox", "inboxes", "webhooks", "agents")
+_ELSEWHERE: Final = "Is al in gebruik of ongeldig"
+"""What is wrong with a record, in the language of a token's owner from the Netherlands."""
 
 
-class ChatwootSandbox(ChatwootCrm):
+class Requested(NamedTuple):
+    """A request. *query*: its parameters. *body*: parsed; None where there was none."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: Any
+
+
+class ChatwootSandbox(ChatwootAdmin, ChatwootContacts, ChatwootHistory, ChatwootCrm):
     """The simulator, as an async context manager. *port* 0: any free one; *url* is known once it runs. *token*: the one
     that it takes. Attributes for tests: `ledger`, `faults`, `switches`, `account`; `bodies`: what was posted, as (path,
     parsed body), and `queries`: what was asked otherwise, as (path, parameters)."""
@@ -36,23 +56,30 @@ class ChatwootSandbox(ChatwootCrm):
         self.token = token
         self.ledger = Ledger()
         self.faults = Faults()
-        self.bodies: list[tuple[str, Any]] = []
-        self.queries: list[tuple[str, dict[str, str]]] = []
+        self.files = ChatwootFiles(self.account)
+        self.requests: list[Requested] = []
         self._host, self._port = host, port
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
         app = web.Application(middlewares=[self._judge], client_max_size=_LARGEST)
-        app.add_routes(self.routes())
+        app.add_routes([*self.routes(), *self.files.routes()])
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
         self._port = self._runner.addresses[0][1]
+        self.account.files_at = self.url
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.hooks.close()
         if self._runner is not None:
             await self._runner.cleanup()
+
+    @property
+    def bodies(self) -> list[tuple[str, Any]]:
+        """What was posted: (path, parsed body)."""
+        return [(one.path, one.body) for one in self.requests if one.method == "POST"]
 
     @property
     def url(self) -> str:
@@ -71,11 +98,10 @@ class ChatwootSandbox(ChatwootCrm):
     @web.middleware
     async def _judge(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The way of a request: write it down, check its token and its fault, then perform it."""
+        if request.path.startswith((BLOBS, STORE)):
+            return await handler(request)
         asked = request[ASKED] = await _body(request)
-        if request.method == "POST":
-            self.bodies.append((request.path, asked))
-        else:
-            self.queries.append((request.path, dict(request.query)))
+        self.requests.append(Requested(request.method, request.path, dict(request.query), asked))
         action, contact = self._about(request, asked)
         entry = self.ledger.open(method=request.method, path=request.path, action=action, contact=contact)
         answer = await self._answer(request, handler, entry)
@@ -105,7 +131,8 @@ class ChatwootSandbox(ChatwootCrm):
         except PermissionError as refusal:
             return _json({"error": str(refusal)}, 401)
         except Invalid as error:
-            told = {"message": str(error), "attributes": list(error.attributes)}
+            text = _ELSEWHERE if self.switches.localised else str(error)
+            told = {"message": text, "attributes": list(error.attributes)}
             return _json(told if error.attributes else {"error": str(error)}, 422)
         except Raced:
             return _json({"status": 500, "error": "Internal Server Error"}, 500)
@@ -114,7 +141,7 @@ class ChatwootSandbox(ChatwootCrm):
         return answer
 
     def _demand_role(self, action: str) -> None:
-        if self.switches.role == "bot" and action in ("filter", "create", "list", "inbox"):
+        if self.switches.role == "bot" and action in _NOT_FOR_BOTS:
             raise PermissionError("Access to this endpoint is not authorized for bots")
         if self.switches.role == "outsider" and action in ("send", "begin", "read", "inbox"):
             raise PermissionError("You are not authorized to do this action")
@@ -136,6 +163,8 @@ class ChatwootSandbox(ChatwootCrm):
                 return "send" if post else "read", "" if talk is None else talk.address
             case ["conversations"] if post:
                 return "begin", str(body.get("source_id") or "")
+            case ["inboxes"]:
+                return "inboxes", ""
             case ["conversations"]:
                 return "list", request.query.get("source_id", "")
         return parts[0].removesuffix("es"), ""

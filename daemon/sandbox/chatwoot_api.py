@@ -18,6 +18,9 @@ from daemon.sandbox.chatwoot_account import (
     Message,
     Missing,
 )
+from daemon.sandbox.chatwoot_hooks import Hooks
+from daemon.sandbox.chatwoot_staff import BOT, Agent
+from daemon.sandbox.chatwoot_told import Changes, Subject, Variants, body
 
 BASE: Final = f"/api/v1/accounts/{ACCOUNT_ID}"
 ASKED: Final = web.RequestKey("asked", object)
@@ -30,21 +33,28 @@ _PER_PAGE: Final = 15
 
 @dataclass(slots=True, kw_only=True)
 class Switches:
-    """How the account is. *role*: of the token's owner: `agent`, `outsider` (no member of the inbox), `bot`.
-    *unreached*: digits -> why WhatsApp does not deliver to them. *templates*: of the inbox, as Meta has them; None: it
-    tells none."""
+    """How the account is. *role*: of the token's owner: `administrator`, `agent`, `outsider` (no member of the inbox),
+    `bot`. *unreached*: digits -> why WhatsApp does not deliver to them. *templates*: of the inbox, as Meta has them;
+    None: it tells none. *storm*: all that one message causes is told, not the message alone. *quotes*: a tap names the
+    question that it answers. *localised*: what is not valid is said in another language than English. *variants*: of
+    what webhooks are told."""
 
     role: str = "agent"
     unreached: dict[str, str] = field(default_factory=dict)
     templates: list[dict[str, Any]] | None = field(default_factory=list)
+    storm: bool = False
+    quotes: bool = True
+    localised: bool = False
+    variants: Variants = field(default_factory=Variants)
 
 
 class ChatwootApi:
-    """The calls on *account*. `routes` and `happened` are for those who make more of it."""
+    """The calls on *account*. Whoever makes more of it adds to `routes`, and says by `happened` what it does."""
 
     def __init__(self) -> None:
         self.account = Account()
         self.switches = Switches()
+        self.hooks = Hooks()
 
     def routes(self) -> list[web.RouteDef]:
         """What it answers."""
@@ -58,16 +68,14 @@ class ChatwootApi:
             web.get(f"{BASE}/conversations/{{id}}/messages", self._messages),
             web.post(f"{BASE}/conversations/{{id}}/messages", self._post),
             web.get(f"{BASE}/inboxes/{INBOX_ID}", self._inbox),
-            web.get(f"{BASE}/inboxes", self._inboxes),
-            web.get("/api/v1/profile", self._profile),
         ]
 
-    def happened(self, event: str, subject: Contact | Conversation | tuple[Conversation, Message]) -> None:
-        """Called with each event that Chatwoot has a webhook for: `contact_created`, `conversation_created`,
-        `message_created`, `message_updated`. Here nobody is told."""
+    def happened(self, event: str, subject: Subject, changes: Changes | None = None) -> None:
+        """Tell the webhooks. *changes*: of an `_updated` event."""
+        self.hooks.tell(event, body(event, subject, self.account, self.switches.variants, changes))
 
     async def _filter(self, request: web.Request) -> web.Response:
-        asked = _asked(request)
+        asked = body_of(request)
         conditions = asked.get("payload")
         if not conditions or any(one.get("filter_operator") != "equal_to" for one in conditions):
             raise Invalid("Invalid operator. The allowed operators are [equal_to]")
@@ -81,12 +89,12 @@ class ChatwootApi:
         return _json({"meta": {"count": len(found), "current_page": 1}, "payload": shown})
 
     async def _make_contact(self, request: web.Request) -> web.Response:
-        asked = _asked(request)
+        asked = body_of(request)
         made = await self.account.make_contact(asked)
         self.happened("contact_created", made)
         addresses = [source_id for _, source_id in made.addresses]
         shown = {
-            "inbox": views.inbox(self.account) if addresses else None,
+            "inbox": views.inbox(self.account.inboxes[INBOX_ID]) if addresses else None,
             "source_id": addresses[0] if addresses else None,
         }
         return _json({"payload": {"contact": views.contact(made, self.account), "contact_inbox": shown}})
@@ -101,7 +109,7 @@ class ChatwootApi:
         contact, found = self._contact(request.match_info["id"]), []
         if contact.phone_number is not None:
             source_id = contact.phone_number.removeprefix("+")
-            found = [{"inbox": views.inbox(self.account), "source_id": source_id}]
+            found = [{"inbox": views.inbox(self.account.inboxes[INBOX_ID]), "source_id": source_id}]
         return _json({"payload": found})
 
     async def _conversations(self, request: web.Request) -> web.Response:
@@ -116,7 +124,7 @@ class ChatwootApi:
         return _json({"data": {"meta": {"all_count": len(found)}, "payload": shown}})
 
     async def _begin(self, request: web.Request) -> web.Response:
-        asked = _asked(request)
+        asked = body_of(request)
         contact = self._contact(str(asked.get("contact_id")))
         source_id = self.account.address(contact, int(asked.get("inbox_id") or 0), asked.get("source_id"))
         before = len(self.account.conversations)
@@ -134,18 +142,31 @@ class ChatwootApi:
             found = [one for one in found if one.id < int(query["before"])][-20:]
         else:
             found = found[-20:]
-        return _json({"meta": {"labels": []}, "payload": [views.message(one, talk) for one in found]})
+        return _json({"meta": {"labels": []}, "payload": [views.message(one, talk, self.account) for one in found]})
 
     async def _post(self, request: web.Request) -> web.Response:
-        talk, asked = self._talk(request), _asked(request)
-        made = self.account.post(talk, asked)
-        answer = views.message(made, talk)
+        talk, asked = self._talk(request), body_of(request)
+        made = self.account.post(talk, asked | {"sender": self._poster()})
+        answer = views.message(made, talk, self.account)
+        if (echo_id := asked.get("echo_id")) is not None:
+            answer["echo_id"] = echo_id
         self.happened("message_created", (talk, made))
         self._deliver(talk, made)
         return _json(answer)
 
+    def demand_administrator(self) -> None:
+        """Raises: PermissionError where the token's owner is none."""
+        if self.switches.role != "administrator":
+            raise PermissionError("You are not authorized to do this action")
+
+    def _poster(self) -> Agent:
+        """Whose token it is."""
+        return BOT if self.switches.role == "bot" else self.account.owner
+
     def _deliver(self, talk: Conversation, made: Message) -> None:
-        """What becomes of a message after it was answered."""
+        """What becomes of a message after it was answered. What came from the channel is not sent to it."""
+        if made.private or made.source_id is not None or made.message_type != 1:
+            return
         why = self.switches.unreached.get(talk.address)
         if why is None and "template_params" not in made.additional and not self.account.can_reply(talk):
             why = WINDOW_CLOSED
@@ -155,18 +176,31 @@ class ChatwootApi:
             made.status = "failed"
             made.content_attributes = made.content_attributes | {"external_error": why}
         self.happened("message_updated", (talk, made))
+        self.answered(talk, made)
+
+    def answered(self, talk: Conversation, made: Message) -> None:
+        """Somebody has answered: nobody waits any more. In a storm the ticks of the phone follow."""
+        was, talk.waiting_since = talk.waiting_since, 0
+        changes: dict[str, tuple[Any, Any]] = {"waiting_since": (was, 0)} if was else {}
+        if talk.first_reply_at is None and isinstance(made.sender, Agent) and made.sender.type == "user":
+            talk.first_reply_at = made.created_at
+            changes["first_reply_created_at"] = (None, views.iso(made.created_at))
+        if not self.switches.storm:
+            return
+        if made.status != "failed":
+            for made.status in ("delivered", "read"):
+                self.happened("message_updated", (talk, made))
+        if changes:
+            self.happened("conversation_updated", talk, changes)
 
     async def _inbox(self, request: web.Request) -> web.Response:
-        shown = views.inbox(self.account) | {"phone_number": "+15550001234", "lock_to_single_conversation": False}
+        shown = views.inbox(self.account.inboxes[INBOX_ID]) | {
+            "phone_number": "+15550001234",
+            "lock_to_single_conversation": False,
+        }
         if self.switches.templates is not None:
             shown["message_templates"] = self.switches.templates
         return _json(shown)
-
-    async def _inboxes(self, request: web.Request) -> web.Response:
-        return _json({"payload": [views.inbox(self.account)]})
-
-    async def _profile(self, request: web.Request) -> web.Response:
-        return _json({"id": 7, "name": "Ana Agent", "accounts": [{"id": ACCOUNT_ID, "role": "agent"}]})
 
     def _contact(self, id: str) -> Contact:
         contact = self.account.contacts.get(int(id)) if id.isdecimal() else None
@@ -182,7 +216,7 @@ class ChatwootApi:
         return talk
 
 
-def _asked(request: web.Request) -> dict[str, Any]:
+def body_of(request: web.Request) -> dict[str, Any]:
     """Its parsed body. Raises: Invalid."""
     asked = request[ASKED]
     if not isinstance(asked, dict):

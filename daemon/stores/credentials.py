@@ -19,6 +19,7 @@ LOOK_S: Final = 2.0
 """How often a process looks for changes."""
 
 _BESIDE: Final = {
+    "chatwoot_webhook_secret": ("chatwoot", "webhook_secret"),
     "meta_app_secret": ("meta", "app_secret"),
     "twilio_auth_token": ("twilio", "auth_token"),
     "whapi_webhook_secret": ("whapi", "webhook_secret"),

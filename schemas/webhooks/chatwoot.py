@@ -1,7 +1,8 @@
 """What Chatwoot posts to its webhooks, by version 4.16 and the versions before it.
 
 Ids come as numbers or as text, times as ISO 8601, as `… UTC`, or as seconds, kinds of messages as words or as numbers.
-A conversation's `id` counts within its account; the id of a message is one of the whole installation.
+A conversation's `id` counts within its account; the id of a message is one of the whole installation. What the API
+shows of a message is brought into the same form by adapters/chatwoot/history.py, so all of this reads both.
 """
 
 from __future__ import annotations
@@ -38,12 +39,27 @@ _KINDS: Final[Mapping[str, str]] = {
 }
 """Chatwoot's kinds of attachments -> our kinds of messages."""
 
+_WITHOUT_WORDS: Final[Mapping[str, str]] = {"is_unsupported": "unsupported", "deleted": "deleted"}
+"""Marks of messages whose text is not the person's -> their kinds."""
+
 _CODE: Final = re.compile(r"\(?#?([0-9]{1,9})\)?(?=[:\s]|$)")
 """How a channel's code of a failure begins `external_error`: `131026: Message undeliverable`."""
 
 _BSUID: Final = re.compile(r"[A-Z]{2}(?:\.ENT)?\.[A-Za-z0-9]{1,128}")
 _DIGITS: Final = re.compile(r"[0-9]{6,20}")
 _ID: Final = re.compile(r"[0-9]{1,18}")
+_MESSAGE_ID: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,98}[\x21-\x7e])?")
+"""Printable ASCII. Chatwoot's own ids are numbers; a program that posts in its name may have others."""
+
+_TWILIO: Final = f"{WHATSAPP}:"
+"""What stands before a number in an inbox of Twilio that carries WhatsApp."""
+
+_OF_A_PERSON: Final = ("id", "name", "phone_number", "email", "identifier")
+_OF_A_FILE: Final = (
+    "id", "file_type", "content_type", "extension", "data_url", "file_size", "fallback_title", "coordinates_lat",
+    "coordinates_long", "meta",
+)  # fmt: skip
+"""What stays as it is. Sizes of pictures, a transcription and the like come later, to the same message."""
 
 
 class Person(NamedTuple):
@@ -63,6 +79,15 @@ def id_of(value: object) -> str | None:
     return text if text.isascii() and _ID.fullmatch(text) else None
 
 
+def message_id_of(doc: Mapping[str, Any]) -> str | None:
+    """The id of the message *doc*: a number, or other short text; None where it has none."""
+    value = doc.get("id")
+    if (number := id_of(value)) is not None or not isinstance(value, str):
+        return number
+    text = value.strip()
+    return text if _MESSAGE_ID.fullmatch(text) else None
+
+
 def event_of(doc: Mapping[str, Any]) -> str | None:
     """The name of what has happened."""
     return word(doc, "event")
@@ -71,6 +96,11 @@ def event_of(doc: Mapping[str, Any]) -> str | None:
 def conversation_of(doc: Mapping[str, Any]) -> Mapping[str, Any]:
     """The conversation of the message *doc*."""
     return part(doc, "conversation")
+
+
+def conversation_id_of(conversation: Mapping[str, Any]) -> str | None:
+    """Its number within the account. Versions of 2020 call it by its own name."""
+    return id_of(conversation.get("id")) or id_of(conversation.get("display_id"))
 
 
 def account_of(doc: Mapping[str, Any]) -> str | None:
@@ -97,10 +127,9 @@ def type_of(doc: Mapping[str, Any]) -> str:
 def person_of(doc: Mapping[str, Any]) -> Person:
     """Whom the conversation of *doc* is with. The sender of an incoming message is the same person."""
     conversation = conversation_of(doc)
-    contact = part(part(conversation, "meta"), "sender")
-    sender = part(doc, "sender") if doc.get("message_type") in ("incoming", 0, "0") else {}
+    sender, contact = _sender(doc), part(part(conversation, "meta"), "sender")
     inbox = part(conversation, "contact_inbox")
-    place = word(inbox, "source_id") or ""
+    place = (word(inbox, "source_id") or "").removeprefix(_TWILIO).removeprefix("+")
     number = word(sender, "phone_number") or word(contact, "phone_number")
     if number is None and _DIGITS.fullmatch(place) and channel_of(conversation) == WHATSAPP:
         number = f"+{place}"
@@ -114,38 +143,58 @@ def person_of(doc: Mapping[str, Any]) -> Person:
     )
 
 
+def _sender(doc: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Who has written an incoming message."""
+    return part(doc, "sender") if doc.get("message_type") in ("incoming", 0, "0") else {}
+
+
 def channel_of(conversation: Mapping[str, Any]) -> str | None:
     """The channel by which a conversation goes: `whatsapp`, or the last part of Chatwoot's own name of another one;
-    None where it is not told. Twilio's channel carries both text messages and WhatsApp, so it tells neither."""
+    None where it is not told. Twilio's channel carries both text messages and WhatsApp, so the address tells."""
+    if (word(part(conversation, "contact_inbox"), "source_id") or "").startswith(_TWILIO):
+        return WHATSAPP
     name = (word(conversation, "channel") or "").rpartition("::")[2].lower()
     return None if name in ("", "twiliosms", "api") else name
 
 
 def time_of(doc: Mapping[str, Any]) -> datetime | None:
-    """When the message was made."""
+    """When the message was made, in whole seconds: the API tells no parts of them."""
     value = doc.get("created_at")
-    return moment(value.strip().removesuffix(" UTC")) if isinstance(value, str) else from_epoch(value)
+    if isinstance(value, float):
+        value = int(value) if 0 < value < 10**13 else None
+    at = moment(value.strip().removesuffix(" UTC")) if isinstance(value, str) else from_epoch(value)
+    return None if at is None else at.replace(microsecond=0)
 
 
 def said_in(doc: Mapping[str, Any]) -> dict[str, Any]:
-    """What a message says: members of `schemas.told.message_data`."""
+    """What a message says: members of `schemas.told.message_data`. Of one that was deleted, or that Chatwoot cannot
+    show, the text is Chatwoot's own and nobody's word. `files`: those that can be fetched."""
     marks, content = part(doc, "content_attributes"), doc.get("content")
-    files = [one for one in _list(doc.get("attachments")) if isinstance(one, dict)]
-    first = files[0] if files else {}
-    kind = _KINDS.get(word(first, "file_type") or "", "document") if files else "text"
+    attached = _attached(doc)
+    kind = _kind(attached[0]) if attached else "text"
+    for name in _WITHOUT_WORDS:
+        if marks.get(name) is True:
+            kind, content = _WITHOUT_WORDS[name], None
     return {
         "kind": kind,
         "text": content if isinstance(content, str) and content else None,
-        "media": _place_of(first) or None,
+        "media": (_place_of(attached[0]) or None) if attached else None,
         "reply_to": id_of(marks.get("in_reply_to")),
-        "files": [_file(one) for one in files],
+        "files": [_file(one) for one in attached if word(one, "data_url")],
     }
 
 
+def _attached(doc: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [one for one in _list(doc.get("attachments")) if isinstance(one, dict)]
+
+
+def _kind(attachment: Mapping[str, Any]) -> str:
+    return _KINDS.get(word(attachment, "file_type") or "", "document")
+
+
 def _file(attachment: Mapping[str, Any]) -> dict[str, str]:
-    kind = _KINDS.get(word(attachment, "file_type") or "", "document")
     id = id_of(attachment.get("id"))
-    return {"kind": kind, **({} if id is None else {"id": id}), **_place_of(attachment)}
+    return {"kind": _kind(attachment), **({} if id is None else {"id": id}), **_place_of(attachment)}
 
 
 def _place_of(attachment: Mapping[str, Any]) -> dict[str, str]:
@@ -172,13 +221,35 @@ def status_of(doc: Mapping[str, Any]) -> tuple[str, str | None]:
 
 
 def kept(doc: Mapping[str, Any]) -> dict[str, Any]:
-    """The message *doc* with what of its conversation names it and its person. The rest changes while the same message
-    is told again; and the token that opens the conversation to a browser is not stored."""
-    conversation = conversation_of(doc)
-    inbox = {name: value for name, value in part(conversation, "contact_inbox").items() if name != "pubsub_token"}
-    named = {name: conversation.get(name) for name in ("id", "inbox_id", "channel")}
-    sender = part(part(conversation, "meta"), "sender")
-    return {**doc, "conversation": {**named, "contact_inbox": inbox, "meta": {"sender": sender}}}
+    """What is stored of the message *doc*: what stays as it is while the same message is told again, by a webhook or by
+    the API. What changes meanwhile belongs to its person and its conversation. The token that opens the conversation to
+    a browser is not stored."""
+    conversation, account, at = conversation_of(doc), account_of(doc), time_of(doc)
+    who = _sender(doc) or part(part(conversation, "meta"), "sender")
+    inbox_id = conversation.get("inbox_id") or part(doc, "inbox").get("id")
+    source_id = part(conversation, "contact_inbox").get("source_id")
+    named = {"inbox_id": inbox_id, "channel": conversation.get("channel"), "contact_inbox": {"source_id": source_id}}
+    files = [{name: one[name] for name in _OF_A_FILE if one.get(name) is not None} for one in _attached(doc)]
+    return {
+        "event": doc.get("event"),
+        **{name: doc.get(name) for name in ("id", "content_type", "content", "source_id")},
+        "message_type": _told_type(doc),
+        "content_attributes": {
+            name: value for name, value in part(doc, "content_attributes").items() if value and name != "translations"
+        },
+        "created_at": doc.get("created_at") if at is None else int(at.timestamp()),
+        "account": {"id": None if account is None else int(account)},
+        "sender": {name: who.get(name) for name in _OF_A_PERSON},
+        "conversation": {"id": conversation.get("id"), **named},
+        **({"attachments": files} if files else {}),
+    }
+
+
+def _told_type(doc: Mapping[str, Any]) -> object:
+    try:
+        return type_of(doc)
+    except Malformed:
+        return doc.get("message_type")
 
 
 def told_of(doc: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,11 @@ LONGEST_FORM: Final = 262_144
 MOST_MEMBERS: Final = 1000
 LONGEST_ID: Final = 128
 LONGEST_KIND: Final = 40
+MOST_FILES: Final = 10
+"""Files of one message."""
+
+_VOICE: Final = "audio/ogg"
+"""WhatsApp records voice notes so."""
 
 RECEIVED: Final = "received"
 """The status of a message that has come in."""
@@ -159,13 +164,19 @@ def _after_prefix(address: str) -> str:
     return address.rpartition(":")[2].strip()
 
 
-def media_of(posted: Posted) -> dict[str, str] | None:
-    """The first file of a message; on WhatsApp there is no second one."""
-    url = posted.first("mediaurl0")
+def media_of(posted: Posted, place: int = 0) -> dict[str, str] | None:
+    """The file of a message at *place*; None where it has none there. On WhatsApp there is mostly one."""
+    url = posted.first(f"mediaurl{place}")
     if url is None:
         return None
-    mime_type = posted.first("mediacontenttype0")
+    mime_type = posted.first(f"mediacontenttype{place}")
     return {"url": url} if mime_type is None else {"url": url, "mime_type": mime_type}
+
+
+def files_of(posted: Posted) -> list[dict[str, str]]:
+    """All files of a message, each with its kind."""
+    found = [one for place in range(MOST_FILES) if (one := media_of(posted, place)) is not None]
+    return [{"kind": _kind_of_file(one.get("mime_type", "").lower()), **one} for one in found]
 
 
 def choice_of(posted: Posted) -> str | None:
@@ -184,14 +195,20 @@ def kind_of(posted: Posted) -> str:
         return "choice"
     named = (posted.first("messagetype") or "").lower()[:LONGEST_KIND]
     mime_type = (media_of(posted) or {}).get("mime_type", "").lower()
-    if named in ("", "audio") and mime_type.startswith("audio/ogg"):
-        return "voice"  # WhatsApp records voice notes so
+    if named in ("", "audio") and mime_type.startswith(_VOICE):
+        return "voice"
     if named:
         return _KINDS.get(named, named)
     if posted.first("latitude") and posted.first("longitude"):
         return "location"
     if media_of(posted) is None:
         return "text"
+    return _kind_of_file(mime_type)
+
+
+def _kind_of_file(mime_type: str) -> str:
+    if mime_type.startswith(_VOICE):
+        return "voice"
     if mime_type == "image/webp":
         return "sticker"
     family = mime_type.partition("/")[0]

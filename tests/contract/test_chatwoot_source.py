@@ -115,6 +115,8 @@ def test_a_message_becomes_an_event_of_its_person() -> None:
 
 DELIVERED: Final = TALK | {"messages": [last(7302, "delivered")]}
 
+PLACE: Final = {"account": "3", "id": "481", "inbox": "12"}
+
 KINDS: Final[list[tuple[dict[str, Any], dict[str, Any]]]] = [
     ({"content": None, "attachments": [{"file_type": "audio", "data_url": "https://chat.example.test/v.ogg"}]},
      {"kind": "audio", "text": None, "media": {"url": "https://chat.example.test/v.ogg"}}),
@@ -132,6 +134,16 @@ KINDS: Final[list[tuple[dict[str, Any], dict[str, Any]]]] = [
     ({"message_type": "0"}, {"message_id": "7301"}),
     ({"sender": None}, {"contact_id": "3:905", "phone": PHONE, "name": "Noor Baak"}),
     ({"account": None}, {"contact_id": "3:905"}),
+    ({"created_at": "2031-02-14T09:15:00.731Z"}, {"at": SENT.isoformat()}),
+    ({"created_at": SENT.timestamp() + 0.5}, {"at": SENT.isoformat()}),
+    ({"id": "test-message-123"}, {"message_id": "test-message-123"}),
+    ({"inbox": None, "conversation": {**TALK, "inbox_id": None}}, {"conversation": PLACE | {"inbox": None}}),
+    ({"conversation": {**TALK, "id": None, "display_id": "481"}}, {"conversation": PLACE}),
+    ({"content": "not shown", "content_attributes": {"is_unsupported": True}}, {"kind": "unsupported", "text": None}),
+    ({"content": "was deleted", "content_attributes": {"deleted": True}}, {"kind": "deleted", "text": None}),
+    ({"conversation": {**TALK, "meta": {}, "channel": "Channel::TwilioSms",
+                       "contact_inbox": {"contact_id": 905, "source_id": "whatsapp:+12025550143"}}, "sender": None},
+     {"contact_id": "3:905", "phone": PHONE, "channel": "whatsapp"}),
 ]  # fmt: skip
 
 
@@ -139,6 +151,28 @@ KINDS: Final[list[tuple[dict[str, Any], dict[str, Any]]]] = [
 def test_each_shape_that_versions_have_is_told_in_our_words(members: dict[str, Any], expected: dict[str, Any]) -> None:
     told = one(message(7301, "hello", TALK) | members).json()
     assert {name: told[name] for name in expected} == expected
+
+
+def test_each_file_of_a_message_is_told_and_its_address_as_it_came() -> None:
+    files = [
+        {"id": 88, "file_type": "image", "data_url": "http:///rails/active_storage/a.png", "content_type": "image/png"},
+        {"id": 89, "file_type": "audio", "data_url": "https://chat.example.test/v.ogg", "transcribed_text": ""},
+        {"id": 90, "file_type": "location", "coordinates_lat": 52.1},
+    ]
+    told = one(message(7301, None, TALK, attachments=files)).json()
+    assert told["files"] == [
+        {"kind": "image", "id": "88", "url": "http:///rails/active_storage/a.png", "mime_type": "image/png"},
+        {"kind": "audio", "id": "89", "url": "https://chat.example.test/v.ogg"},
+    ]
+    assert told["received"]["attachments"][2]["coordinates_lat"] == 52.1
+
+
+def test_what_comes_later_to_a_message_changes_nothing_of_it() -> None:
+    audio = {"id": 88, "file_type": "audio", "data_url": "u", "transcribed_text": "", "width": None}
+    first = one(message(7301, None, TALK, attachments=[audio]))
+    heard = audio | {"transcribed_text": "good morning", "width": 4}
+    member = {"content_attributes": {"translations": {"nl": "dag"}}, "attachments": [heard]}
+    assert one(message(7301, None, TALK) | member).data == first.data
 
 
 def test_an_id_may_come_as_text() -> None:
@@ -170,7 +204,7 @@ def test_digits_on_whatsapp_are_a_phone_and_on_another_channel_they_are_none() -
     [
         message(7308, "note", TALK, private=True),
         message(7308, "note", TALK, private=True, message_type="outgoing"),
-        message(7308, "from an agent", TALK, message_type="outgoing"),
+        message(7308, "from an automation", TALK, message_type="outgoing", sender=None),
         message(7308, "greeting", TALK, message_type="template", sender=None),
         message(7308, "resolved", TALK, message_type=2),
         message(7308, "edited", TALK, event="message_updated"),
@@ -233,7 +267,9 @@ def test_a_status_is_one_event_however_often_it_is_told() -> None:
         {},
         {"event": 7},
         {"event": "message_created"},
-        message("x", "a", TALK),
+        message("é", "a", TALK),
+        message("x" * 101, "a", TALK),
+        message(" ", "a", TALK),
         message(True, "a", TALK),
     ],
 )

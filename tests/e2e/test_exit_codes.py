@@ -96,6 +96,7 @@ SOUND: Final = {
     "mappings list": [],
     "mappings remove": ["1", "--yes"],
     "mappings notify": ["u1", "on"],
+    "chatwoot setup": [],
     "send-test": ["orders"],
 }
 """Every verb that needs the stores, as it is called for something."""

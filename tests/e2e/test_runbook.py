@@ -34,6 +34,8 @@ from daemon.operator.inspection import Inspection
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
 from daemon.sandbox.cgb_flows import CgbFlows
+from daemon.sandbox.chatwoot import ChatwootSandbox
+from daemon.sandbox.chatwoot_account import ACCOUNT_ID, INBOX_ID
 from daemon.sandbox.meta import MetaSandbox
 from daemon.sandbox.reports import make_report
 from daemon.sandbox.vizi import Vizi
@@ -58,7 +60,19 @@ from tests.support.until import until
 
 PAGE: Final = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
 ELSEWHERE: Final = (
-    *("run", "demo", "reload", "send", "messages", "uncertain", "pause", "credentials", "templates", "labels"),
+    *(
+        "run",
+        "demo",
+        "reload",
+        "send",
+        "messages",
+        "uncertain",
+        "pause",
+        "credentials",
+        "templates",
+        "labels",
+        "chatwoot",
+    ),
     "workers forget",
 )
 """Commands that run in the background of these tests, in the README's quick start, beside a daemon alone, or with an
@@ -497,6 +511,44 @@ async def test_reports_that_come_to_nothing(operator: Operator, db: Pool) -> Non
                 return {row["applicant_id"] for row in found} == {"late", "phone"}
 
             await until(reported, "the reports whose orders came late, or were corrected")
+
+
+async def test_chatwoot_is_connected(operator: Operator, db: Pool) -> None:
+    with following("Connect Chatwoot") as page:
+        async with ChatwootSandbox() as chatwoot, running(operator.cwd, **connected(operator, chatwoot)) as here:
+            at = replace(operator, settings=connected(operator, chatwoot) | {"FERRYMAN_PUBLIC_URL": here.url}).beside(
+                here
+            )
+            await page.follow("error account: the token's owner is agent of the account", at, code=1)
+            chatwoot.switches.role = "administrator"
+            await page.follow("source chatwoot is not served: set CHATWOOT_WEBHOOK_SECRET", at)
+            await until(lambda: heard(here, "source.served"), "the source")
+            await page.follow("ok webhook: … is told of N events", at)
+            (webhook,) = chatwoot.hooks.rows
+            webhook.secret = "another" * 4
+            chatwoot.receive("+972505550142", "hello")
+            await page.follow("chatwoot 401 signature N", at)
+            chatwoot.hooks.subscribe(f"{here.url}/webhooks/chatwoot/")
+            await page.follow("warn webhook: … is the same place, so every event comes twice", at)
+
+            async def taken() -> bool:
+                chatwoot.receive("+972505550142", "hello again")
+                await chatwoot.hooks.settled()
+                return chatwoot.hooks.deliveries[-1].status == 202
+
+            await until(taken, "a message with the new secret", every_s=0.2)
+            await page.follow("message.received chatwoot", at)
+
+
+def connected(operator: Operator, chatwoot: ChatwootSandbox) -> dict[str, Any]:
+    """The settings of *operator*, for whom *chatwoot* is Chatwoot."""
+    return dict(operator.settings) | {
+        "CHATWOOT_BASE_URL": chatwoot.url,
+        "CHATWOOT_API_ACCESS_TOKEN": chatwoot.token,
+        "CHATWOOT_ACCOUNT_ID": ACCOUNT_ID,
+        "CHATWOOT_WHATSAPP_INBOX_ID": INBOX_ID,
+        "FERRYMAN_SECRET_KEY": SECRET_KEY,
+    }
 
 
 async def test_a_bot_flow_that_is_to_tell_something(operator: Operator, db: Pool) -> None:

@@ -87,6 +87,7 @@ FORMS = [
     ["mappings", "remove", "--dry-run", "*"],
     ["mappings", "notify", "--dry-run", "*", "on"],
     ["mappings", "notify", "--dry-run", "u1", "*"],
+    ["chatwoot", "setup", "--dry-run", "--env-file", "*"],
     ["send-test", "*"],
     *(["send-test", "--timeout", "0.1", "orders", f"--{name}", "*"] for name in ("url", "timeout")),
     ["pause", "*"],

@@ -265,3 +265,18 @@ CREATE TABLE label_requests (
     event_id uuid NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
 );
+
+-- When the history of a CRM was last looked through for messages that no webhook has brought, and up to where.
+CREATE TABLE sweeps (
+    place text PRIMARY KEY,                     -- system and account, as chatwoot:3
+    since timestamptz NOT NULL,                 -- when the last complete look began
+    floor bigint,                               -- messages up to this id were looked at twice; NULL: before the first
+    next_floor bigint,                          -- and up to this one once, at next_floor_at
+    next_floor_at timestamptz,
+    held_by text,                               -- the process that is at it, until held_until
+    held_until timestamptz,
+    began_at timestamptz NOT NULL,
+    ended_at timestamptz,                       -- of the last complete one
+    found int NOT NULL DEFAULT 0,
+    error text                                  -- the code of the last failure; NULL: it was complete
+);

@@ -185,7 +185,7 @@ async def test_a_program_asks_for_labels_and_attributes(
     worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
 ) -> None:
     sandbox.set_labels(talk.id, ["vip"])
-    sandbox.crm.talk_attributes[talk.id] = {"desk": "Umeå"}
+    talk.custom_attributes = {"desk": "Umeå"}
     event = asked(
         conversation={"account": None, "id": talk.id},
         labels=["journey:first-contact", "Own, label", "vip"],

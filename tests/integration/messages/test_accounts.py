@@ -52,6 +52,7 @@ class World:
             meta_phone_number_id=first.number_id,
             meta_access_token=SecretStr(first.token),
             whapi_token=SecretStr("whapi-token-of-the-settings"),
+            chatwoot_base_url="https://chat.example.test",
         )
         self.credentials = Credentials(db, lambda: self.keys)
         self.in_force = InForce(self.settings, self.credentials)
@@ -128,6 +129,12 @@ async def test_an_account_that_is_not_there_any_more_is_refused(world: World) ->
     await world.credentials.load()
     with pytest.raises(Refused, match="meta/second is not configured"):
         await world.send(SECOND)
+
+
+async def test_an_account_that_proves_webhooks_alone_sends_nothing(world: World) -> None:
+    await world.store("webhook", "chatwoot", webhook_secret="s" * 24)
+    with pytest.raises(Refused, match="chatwoot/webhook is not configured"):
+        await world.send("webhook", "chatwoot")
 
 
 async def test_an_account_that_is_down_stops_no_other_one(world: World) -> None:

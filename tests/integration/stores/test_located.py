@@ -48,6 +48,7 @@ READING = [
     "credentials delete whapi --yes",
     "mappings list",
     "mappings remove 1 --yes",
+    "chatwoot setup --dry-run",
     "contacts find ann",
     "contacts show ann",
     "contacts conflicts",

@@ -13,7 +13,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from adapters.chatwoot.wording import literal, stored, written
-from daemon.sandbox.chatwoot_account import Contact, liquid
+from daemon.sandbox.chatwoot_account import Contact
+from daemon.sandbox.chatwoot_liquid import liquid
 
 NOA: Final = Contact(id=1, name="Noa")
 PARSER: Final = MarkdownIt("commonmark")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from adapters.postgres.operator.inspect import PostgresServer, TableCounts
+from adapters.postgres.sweeps import Swept
 from adapters.redis.inspect import RedisServer
 from adapters.redis.lease_table import Table
 from adapters.registry import SOURCES
@@ -364,6 +365,26 @@ def test_what_a_live_process_reports_counts_and_not_the_environment_of_this_shel
     assert known["settings_differ"] == ["CGB_API_KEY", "ORDERS_API_KEY"]
     assert [process["id"] for process in known["processes"]] == ["m1"]
     assert "settings" not in known["processes"][0]
+
+
+@pytest.mark.parametrize(
+    ("last", "text"),
+    [
+        ({}, None),
+        ({"age_s": 7200.0}, "the last sweep of chatwoot:3 was 2 h ago"),
+        ({"error": "http-401", "age_s": 700.0}, "does not come to its end (http-401), for 12 min"),
+        ({"error": "http-401", "running": True}, None),
+        ({"place": "chatwoot:4", "age_s": 7200.0}, None),
+    ],
+)
+def test_a_sweep_that_fails_or_that_nobody_makes_is_told(last: dict[str, Any], text: str | None) -> None:
+    """Promise: it is known that lost webhooks are not made good."""
+    ended = Swept("chatwoot:3", NOW, 300.0, 0, None, False)._replace(**last)
+    found = said(members=told(CHATWOOT_ACCOUNT_ID="3"), sweeps=[ended])
+    swept = [one.text for one in found if "sweep" in one.text]
+    assert swept == ([] if text is None else swept[:1])
+    assert text is None or text in swept[0]
+    assert document(inspection(sweeps=[ended]))["sweeps"][ended.place]["error"] == ended.error
 
 
 def test_where_no_process_lives_this_shell_counts() -> None:

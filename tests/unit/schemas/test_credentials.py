@@ -35,6 +35,7 @@ META: Final = {"access_token": "EAAx", "phone_number_id": "1060001"}
             {"api_access_token": "t", "account_id": 2, "inbox_id": "7"},
             {"api_access_token": "t", "account_id": "2", "inbox_id": "7"},
         ),
+        ("chatwoot", {"webhookSecret": "s"}, {"webhook_secret": "s"}),
     ],
 )
 def test_the_fields_of_an_account(provider: str, secret: dict[str, Any], kept: dict[str, str]) -> None:
@@ -46,6 +47,7 @@ def test_the_fields_of_an_account(provider: str, secret: dict[str, Any], kept: d
     [
         ("pigeon", {}, "provider must be one of cgb, chatwoot, meta, twilio, whapi"),
         ("meta", {}, "secret.access_token is missing; secret.phone_number_id is missing"),
+        ("chatwoot", {"webhook_secret": "hush", "inbox_id": 7}, "secret.api_access_token is missing"),
         ("meta", META | {"token": "hush"}, "secret.token is no field of meta: it has access_token, phone_number_id"),
         ("meta", META | {"EAA hush": "x"}, "a name in secret is no field of meta"),
         ("meta", META | {"accessToken": "hush"}, "given twice"),
