@@ -15,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
@@ -24,9 +26,7 @@ from adapters.postgres.bus import outbox
 from schemas.errors import FerrymanError, Refused, Transient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from adapters.ports import History, Talk, TalkPage
+    from adapters.ports import History, Talk
     from adapters.postgres.pool import Pool
     from adapters.postgres.sweeps import Turn
     from daemon.bus.worker import Clock
@@ -78,6 +78,19 @@ class Swept(NamedTuple):
     found: int
     replies: int
     newest: int
+
+
+@dataclass(slots=True)
+class _Run:
+    """A sweep under way. *waiting*: events that are still to be brought. *read*: conversations whose events are among
+    those, or were brought."""
+
+    newest: int
+    asked: int = 0
+    found: int = 0
+    replies: int = 0
+    waiting: list[Event] = field(default_factory=list)
+    read: list[Talk] = field(default_factory=list)
 
 
 class LostTurn(Exception):
@@ -132,29 +145,22 @@ class Sweep:
             await sweeps.fail(self._pool, self._place, self._me, error.code or type(error).__name__)
             raise
         except asyncio.CancelledError:
-            await sweeps.let_go(self._pool, self._place, self._me)
+            with suppress(Exception):  # the process ends, and its turn runs out by itself
+                await sweeps.let_go(self._pool, self._place, self._me)
             raise
         return swept if ours else None
 
     async def _sweep(self, turn: Turn) -> Swept:
         before = turn.next_floor if turn.floor is not None else await self._history.newest()
         talks = await self._history.changed(round(turn.age_s + OVERLAP_S), turn.floor or 0)
-        waiting: list[Event] = []
-        counts, asked, newest, failures = [0, 0], 0, before, 0
+        run, failures = _Run(newest=max([before, *(talk.newest or 0 for talk in talks)])), 0
         failure: FerrymanError | None = None
         for talk in sorted(talks, key=lambda one: one.newest or 0):
-            newest = max(newest, talk.newest or 0)
             if self._is_settled(talk, turn):
                 continue
-            asked += 1
+            run.asked += 1
             try:
-                async for page in self._pages(talk, turn):
-                    await self._sign()
-                    newest = newest if talk.newest is not None else max(newest, page.newest)
-                    waiting += page.events
-                    if len(waiting) >= CHUNK:
-                        await self._bring(waiting, counts)
-                        waiting = []
+                await self._look_into(talk, turn, run)
             except Refused as error:
                 log.warning("sweep.conversation_refused", conversation=talk.id, error=error.code)
             except Transient as error:
@@ -163,40 +169,49 @@ class Sweep:
                     break
                 continue
             failures = 0
-            self._remember(talk)
-        await self._bring(waiting, counts)
+        await self._bring(run)
         if failure is not None:
             raise failure
-        return Swept(asked, counts[0], counts[1], newest)
+        return Swept(run.asked, run.found, run.replies, run.newest)
+
+    async def _look_into(self, talk: Talk, turn: Turn, run: _Run) -> None:
+        """Read *talk*, and bring what waits where that is much."""
+        if turn.floor is None:
+            pages = self._history.latest(talk, turn.since, self._now())
+        else:
+            pages = self._history.messages(talk, turn.floor, self._now())
+        async for page in pages:
+            await self._sign()
+            if talk.newest is None:
+                run.newest = max(run.newest, page.newest)
+            run.waiting += page.events
+            if len(run.waiting) >= CHUNK:
+                await self._bring(run)
+        run.read.append(talk)
 
     def _is_settled(self, talk: Talk, turn: Turn) -> bool:
         """Whether nothing can be missing in *talk*: its newest message was looked at."""
         return talk.newest is not None and (talk.newest <= (turn.floor or 0) or self._read.get(talk.id) == talk.newest)
 
-    def _pages(self, talk: Talk, turn: Turn) -> AsyncIterator[TalkPage]:
-        if turn.floor is None:
-            return self._history.latest(talk, turn.since, self._now())
-        return self._history.messages(talk, turn.floor, self._now())
-
-    def _remember(self, talk: Talk) -> None:
-        if talk.newest is not None:
-            self._read.pop(talk.id, None)
-            self._read[talk.id] = talk.newest
-            _shorten(self._read)
-
-    async def _bring(self, events: Sequence[Event], counts: list[int]) -> None:
-        """Bring those of *events* that have not come yet: to the outbox, whence they go the way of all events."""
-        unknown = await self._settled(await self._unknown(events))
+    async def _bring(self, run: _Run) -> None:
+        """Bring what waits and has not come yet: to the outbox, whence it goes the way of all events. Only then the
+        conversations that were read to their ends are remembered."""
+        unknown = await self._settled(await self._unknown(run.waiting))
         await self._sign()
-        if not unknown:
-            return
-        async with self._pool.acquire() as conn, conn.transaction():
-            seqs = await outbox.emit(conn, unknown)
-        self._brought |= dict.fromkeys(event.id for event in unknown)
-        _shorten(self._brought)
-        found = sum(event.type == "message.received" for event in unknown)
-        counts[0], counts[1] = counts[0] + found, counts[1] + len(unknown) - found
-        await self._hurry(unknown, seqs)
+        if unknown:
+            async with self._pool.acquire() as conn, conn.transaction():
+                seqs = await outbox.emit(conn, unknown)
+            self._brought |= dict.fromkeys(event.id for event in unknown)
+            _shorten(self._brought)
+            found = sum(event.type == "message.received" for event in unknown)
+            run.found, run.replies = run.found + found, run.replies + len(unknown) - found
+            await self._hurry(unknown, seqs)
+        for talk in run.read:
+            self._read.pop(talk.id, None)
+            if talk.newest is not None:
+                self._read[talk.id] = talk.newest
+        _shorten(self._read)
+        run.waiting, run.read = [], []
 
     async def _settled(self, unknown: list[Event]) -> list[Event]:
         """What is not known after a while either. As long as the journal comes upon some of them it is waited for."""

@@ -18,7 +18,7 @@ from adapters.http import open_session
 from adapters.postgres import sweeps
 from adapters.postgres.bus import journal, outbox
 from adapters.postgres.bus.journal import Journaled
-from adapters.postgres.pool import Pool
+from adapters.postgres.pool import Pool, PostgresError
 from adapters.redis.limits import RateLimiter
 from daemon.conversations.sweep import FIRST_S, Sweep, Swept
 from daemon.sandbox.chatwoot import ChatwootSandbox
@@ -254,6 +254,18 @@ async def test_one_conversation_that_cannot_be_read_holds_up_no_other(rig: Rig) 
     rig.chatwoot.faults.clear()
     await rig.later(2 * MINUTE)
     assert (await rig.sweep()).found == 1
+
+
+async def test_what_could_not_be_brought_is_found_by_the_same_process_later(rig: Rig) -> None:
+    """Postgres fails when the messages were read already."""
+    process = await installed(rig)
+    rig.chatwoot.account.receive(phone(1), "hello")
+    await rig.db.execute("ALTER TABLE outbox RENAME TO gone")
+    with pytest.raises(PostgresError):
+        await rig.sweep(process)
+    await rig.db.execute("ALTER TABLE gone RENAME TO outbox")
+    await rig.later()
+    assert (await rig.sweep(process)).found == 1
 
 
 async def test_a_sweep_cut_short_is_made_good_by_the_next_process_at_once(rig: Rig) -> None:
