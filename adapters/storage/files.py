@@ -52,7 +52,7 @@ class FileStore:
     async def ensure_bucket(self, name: str) -> None:
         """See `ObjectStore`."""
         check(name)
-        await self._call("write", lambda: _make(self._root / name, self._root.parent))
+        await self._call("write", lambda: self._begin(name))
 
     async def put(self, bucket: str, path: str, body: bytes, content_type: str) -> None:
         """See `ObjectStore`. A bucket that is not there is made: it has no rules."""
@@ -73,10 +73,6 @@ class FileStore:
         """See `ObjectStore`."""
         return (self._root / bucket / path).as_uri()
 
-    async def tidy(self) -> None:
-        """Delete what processes that have died had begun to write."""
-        await asyncio.to_thread(_delete_left, self._root / _INCOMING)
-
     async def _call(self, operation: Operation, work: Callable[[], T]) -> T:
         async def make() -> T:
             try:
@@ -96,6 +92,10 @@ class FileStore:
             text = f"the archive's directory cannot be written: {what} ({code})"
             return coded(ChannelDown(text, channel=self._channel.name), code)
         return coded(Transient(f"the archive's directory: {code}"), code)
+
+    def _begin(self, bucket: str) -> None:
+        _delete_left(self._root / _INCOMING)
+        _make(self._root / bucket, self._root.parent)
 
     def _write(self, file: Path, body: bytes) -> None:
         incoming = self._root / _INCOMING
@@ -133,6 +133,7 @@ def _sync(directory: Path) -> None:
 
 
 def _delete_left(incoming: Path) -> None:
+    """Delete what processes that have died had begun to write."""
     with suppress(OSError):
         for file in list(incoming.iterdir()):
             with suppress(FileNotFoundError):

@@ -57,9 +57,9 @@ def bucket_name(prefix: str, user: str, attempt: int = 0) -> str:
     return f"{start}-{digest}" if start else f"u-{digest}"
 
 
-def fallback_user(chat: Chat) -> str:
-    """What stands for the user of a message of a person who is mapped to none."""
-    return f"{OF_ACCOUNT}{chat.system if chat.account is None else chat.account}"
+def fallback_user(system: str, account: str | None) -> str:
+    """What stands for the user of a message of a person who is mapped to none. *account*: Chatwoot's."""
+    return f"{OF_ACCOUNT}{account or system}"
 
 
 def note_id(message_key: str) -> UUID:
@@ -79,7 +79,8 @@ def plain(text: str) -> str:
 
 def folder_of(chat: Chat, received_at: datetime) -> str:
     """`DAY/CONVERSATION`. The day is that of the arrival, in UTC: the same whenever the event is handled."""
-    conversation = str(chat.conversation) if chat.system == CHATWOOT else sha256(chat.key.encode()).hexdigest()[:HASH]
+    own = chat.conversation is not None and chat.system == CHATWOOT
+    conversation = str(chat.conversation) if own else sha256(chat.key.encode()).hexdigest()[:HASH]
     return f"{received_at.astimezone(UTC):%Y-%m-%d}/{conversation}"
 
 

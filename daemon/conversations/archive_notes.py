@@ -82,7 +82,7 @@ class Heard(NamedTuple):
     @property
     def fallback(self) -> str:
         """What stands for its user where nobody is known."""
-        return fallback_user(self.chat)
+        return fallback_user(self.chat.system, self.account)
 
     @property
     def contact(self) -> str | None:
@@ -92,7 +92,10 @@ class Heard(NamedTuple):
     @property
     def account(self) -> str | None:
         """Chatwoot's id of the account; None of another system."""
-        return None if self.chat.account is None else str(self.chat.account)
+        if self.chat.account is not None:
+            return str(self.chat.account)
+        account = str(self.told["contact_id"]).partition(":")[0]  # what came before a message told its conversation
+        return account if self.chat.system == CHATWOOT and account.isascii() and account.isdigit() else None
 
 
 def heard(event: Event) -> Heard:
@@ -152,7 +155,7 @@ def document_of(message: Heard) -> bytes:
             "webhook_payload": message.told.get("received"),
             "processed_at": message.event.time.isoformat(),
             "message_metadata": {
-                "account_id": message.chat.account,
+                "account_id": told_id(message.account),
                 "conversation_id": message.chat.conversation or message.chat.key,
                 "message_id": told_id(message.message_id),
                 "message_type": "incoming",

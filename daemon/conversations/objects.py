@@ -44,15 +44,18 @@ class Moving:
         self._pool = pool
         self._store = store
         self._prefix = prefix
+        self._most = AT_ONCE
 
     async def waiting(self) -> int:
         """How many objects wait for the store."""
         return await archive.count(self._pool)
 
     async def waiting_objects(self) -> None:
-        """Give the store what waits for it, the oldest first, until nothing waits or it takes no more."""
-        while batch := await archive.take(self._pool, AT_ONCE):
+        """Give the store what waits for it, the oldest first, until nothing waits or it takes no more. A store that has
+        not taken something is asked with one object."""
+        while batch := await archive.take(self._pool, self._most):
             ends = await asyncio.gather(*(self._arrive(one) for one in batch))
+            self._most = AT_ONCE if all(ends) else 1
             if not all(ends):
                 return
 

@@ -175,7 +175,7 @@ async def test_what_a_dead_process_had_begun_is_tidied_up(tmp_path: Path) -> Non
     for file in (old, new):
         file.write_bytes(b"half")
     os.utime(old, (time.time() - 7200, time.time() - 7200))
-    await store.tidy()
+    await store.ensure_bucket("demo-another")
     assert (old.exists(), new.exists()) == (False, True)
 
 

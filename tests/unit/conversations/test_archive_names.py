@@ -68,8 +68,9 @@ def test_the_day_is_that_of_utc_wherever_the_clock_is() -> None:
     assert folder_of(CHAT, AT) == folder_of(CHAT, AT.astimezone(timezone(timedelta(hours=9)))) == "2031-02-14/481"
 
 
-def test_a_conversation_of_another_system_shows_no_phone() -> None:
-    assert "12025550143" not in folder_of(Chat("meta", "meta:1:12025550143"), AT)
+@pytest.mark.parametrize("system", ["meta", "chatwoot"])
+def test_a_conversation_without_a_number_of_its_own_shows_no_phone(system: str) -> None:
+    assert re.fullmatch(r"2031-02-14/[0-9a-f]{32}", folder_of(Chat(system, f"{system}:1:12025550143"), AT))
 
 
 @pytest.mark.parametrize(
@@ -94,5 +95,5 @@ def test_every_known_type_has_an_ending() -> None:
 
 
 def test_who_is_unknown_has_a_bucket_of_the_account_or_the_system() -> None:
-    assert fallback_user(CHAT) == "account_3"
-    assert fallback_user(Chat("meta", "meta:1:2")) == "account_meta"
+    assert fallback_user("chatwoot", "3") == "account_3"
+    assert fallback_user("meta", None) == "account_meta"

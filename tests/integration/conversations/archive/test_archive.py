@@ -162,3 +162,13 @@ async def test_the_operators_sql_tells_the_truth(worker: ArchiveWorker, db: Pool
     assert await db.fetchval(UNPROCESSED) == 4
     assert [tuple(row) for row in await db.fetch(ERRORS)] == [("conversation has no id", 1)]
     assert await db.fetchval("SELECT source_type FROM meeting_notes WHERE chatwoot_message_id = '7391'") == "email"
+
+
+async def test_a_message_from_before_conversations_were_told_is_kept_too(worker: ArchiveWorker, db: Pool) -> None:
+    (event,) = events_of(incoming(7301))
+    told = event.json()
+    del told["conversation"]
+    await handled(worker, event._replace(data=orjson.dumps(told)))
+    row = await one_note(db)
+    assert (row["bucket"], row["chatwoot_account_id"], row["chatwoot_contact_id"]) == (ACCOUNT, "3", "905")
+    assert orjson.loads(await body_of(worker, row))["message_metadata"]["account_id"] == 3
