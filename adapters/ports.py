@@ -20,6 +20,7 @@ from schemas.errors import FerrymanError, Malformed, Transient
 from schemas.messages import Content, OutboundMessage, Taken
 from schemas.phone import Phone
 from schemas.templates import TemplateDefinition
+from schemas.understanding import Intent, Transcript
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -322,3 +323,51 @@ class Source:
         if not address_known and all(name in self.addressed for name in given):
             return "set FERRYMAN_PUBLIC_URL: its senders sign our address"
         return ""
+
+
+class Transcriber(Protocol):
+    """Turns speech into text."""
+
+    most_bytes: int
+    """The longest audio that it takes."""
+
+    async def transcribe(self, body: bytes, content_type: str, name: str, language: str | None = None) -> Transcript:
+        """What is said in the audio *body* of *content_type*; its file is called *name*. *language*: a hint by two
+        letters. One call, a second one where its model does not take the first.
+
+        Never raises Uncertain, as a question changes nothing. Raises: Refused (too large, too short, of a type that is
+        not taken).
+        """
+        ...
+
+
+class IntentClassifier(Protocol):
+    """Tells what a text asks for."""
+
+    async def classify(self, text: str, language: str) -> Intent | None:
+        """The intent of *text*, which is probably of *language*; None where the answer is no usable one. One call; up
+        to two more where the model does not take the first.
+
+        Never raises Uncertain.
+        """
+        ...
+
+
+class TranscriberMaker(Protocol):
+    """Makes a transcriber. *base_url*: of the account. *api_key*: gives its key, and is asked at each call."""
+
+    def __call__(self, gate: Gate, *, base_url: str, api_key: Callable[[], str], model: str) -> Transcriber: ...
+
+
+class ClassifierMaker(Protocol):
+    """Makes a classifier; as a TranscriberMaker. *values*: field -> the values that it may have, in lower case."""
+
+    def __call__(
+        self,
+        gate: Gate,
+        *,
+        base_url: str,
+        api_key: Callable[[], str],
+        model: str,
+        values: Mapping[str, Sequence[str]],
+    ) -> IntentClassifier: ...

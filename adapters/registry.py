@@ -19,7 +19,15 @@ from adapters.vizi import source as orders
 from adapters.whapi import source as whapi
 
 if TYPE_CHECKING:
-    from adapters.ports import CheckerMaker, DirectoryStyle, Probe, SenderMaker, TemplateListMaker
+    from adapters.ports import (
+        CheckerMaker,
+        ClassifierMaker,
+        DirectoryStyle,
+        Probe,
+        SenderMaker,
+        TemplateListMaker,
+        TranscriberMaker,
+    )
 
 SOURCES: Final = (
     orders.SOURCE,
@@ -129,11 +137,32 @@ def _probes() -> tuple[Probe, ...]:
     from adapters.cgb import probe as cgb
     from adapters.chatwoot import probe as chatwoot
     from adapters.meta import probe as meta_number
+    from adapters.openai import probe as openai
     from adapters.twilio import probe as twilio_account
     from adapters.whapi import probe as channel
 
-    return cgb.PROBE, chatwoot.PROBE, meta_number.PROBE, twilio_account.PROBE, channel.PROBE
+    return cgb.PROBE, chatwoot.PROBE, meta_number.PROBE, twilio_account.PROBE, channel.PROBE, openai.PROBE
 
 
 PROBES: Final[Callable[[], tuple[Probe, ...]]] = _probes
 """The looks at accounts, in the order in which they are shown."""
+
+
+def _openai_transcriber() -> TranscriberMaker:
+    from adapters.openai.transcription import OpenAiTranscriber
+
+    return OpenAiTranscriber
+
+
+TRANSCRIBERS: Final[Mapping[str, Callable[[], TranscriberMaker]]] = {"openai": _openai_transcriber}
+"""What turns speech into text, by its channel."""
+
+
+def _openai_intents() -> ClassifierMaker:
+    from adapters.openai.intents import OpenAiIntents
+
+    return OpenAiIntents
+
+
+CLASSIFIERS: Final[Mapping[str, Callable[[], ClassifierMaker]]] = {"openai": _openai_intents}
+"""What tells the intent of a text, by its provider."""

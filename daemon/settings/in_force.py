@@ -15,6 +15,7 @@ SINGLE: Final = (
     "cgb_api_key",
     "chatwoot_api_access_token",
     "meta_access_token",
+    "openai_api_key",
     "twilio_auth_token",
     "whapi_token",
 )

@@ -181,6 +181,7 @@ class Settings(BaseModel):
     openai_api_key: Token | None = None
     openai_base_url: HttpAddress = "https://api.openai.com/v1"
     openai_transcription_model: Plain = "whisper-1"
+    openai_intent_model: Plain | None = None  # unset: intents by the rules alone
 
     # record sync
     auto_sync_enabled: Switch = True

@@ -17,6 +17,7 @@ from daemon.sandbox.cgb import CgbSandbox
 from daemon.sandbox.meta import MetaSandbox
 from daemon.sandbox.meta_templates import WABA_ID
 from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID
+from daemon.sandbox.openai import OpenAiSandbox
 from daemon.sandbox.twilio import TwilioSandbox
 from daemon.sandbox.twilio_webhooks import NUMBER
 from daemon.sandbox.whapi import WhapiSandbox
@@ -39,6 +40,7 @@ class Systems:
         self.meta = await stack.enter_async_context(MetaSandbox())
         self.twilio = await stack.enter_async_context(TwilioSandbox())
         self.whapi = await stack.enter_async_context(WhapiSandbox())
+        self.openai = await stack.enter_async_context(OpenAiSandbox())
         self.given = {
             "CGB_API_URL": self.cgb.url,
             "CGB_API_KEY": cgb_sandbox.TOKEN,
@@ -52,6 +54,9 @@ class Systems:
             "TWILIO_WHATSAPP_NUMBER": NUMBER,
             "WHAPI_API_URL": self.whapi.url,
             "WHAPI_TOKEN": self.whapi.token,
+            "OPENAI_BASE_URL": self.openai.url,
+            "OPENAI_API_KEY": self.openai.key,
+            "OPENAI_INTENT_MODEL": "gpt-4o-mini",
             "CHATWOOT_BASE_URL": await stack.enter_async_context(chatwoot()),
             "CHATWOOT_API_ACCESS_TOKEN": CHATWOOT_TOKEN,
             "CHATWOOT_ACCOUNT_ID": "3",
@@ -97,7 +102,7 @@ async def test_accounts_that_work_are_told_with_what_they_say_of_themselves(syst
 
 async def test_a_look_changes_nothing_at_an_account(systems: Systems) -> None:
     await systems.look()
-    for sandbox in (systems.cgb, systems.meta, systems.twilio, systems.whapi):
+    for sandbox in (systems.cgb, systems.meta, systems.twilio, systems.whapi, systems.openai):
         assert {one.method for one in sandbox.ledger.entries} == {"GET"}
 
 
@@ -115,6 +120,8 @@ async def test_a_look_changes_nothing_at_an_account(systems: Systems) -> None:
         ({"TWILIO_API_URL": NOBODY}, "twilio", "TWILIO_API_URL"),
         ({"WHAPI_TOKEN": "qqqqqqqq"}, "whapi", "WHAPI_TOKEN"),
         ({"WHAPI_API_URL": NOBODY}, "whapi", "WHAPI_API_URL"),
+        ({"OPENAI_API_KEY": "qqqqqqqq"}, "openai", "OPENAI_API_KEY"),
+        ({"OPENAI_BASE_URL": NOBODY}, "openai", "OPENAI_BASE_URL"),
         ({"CHATWOOT_API_ACCESS_TOKEN": "qqqqqqqq"}, "chatwoot", "CHATWOOT_API_ACCESS_TOKEN"),
         ({"CHATWOOT_ACCOUNT_ID": "8"}, "chatwoot", "CHATWOOT_ACCOUNT_ID"),
         ({"CHATWOOT_WHATSAPP_INBOX_ID": "9"}, "chatwoot", "CHATWOOT_WHATSAPP_INBOX_ID"),
@@ -136,6 +143,13 @@ async def test_a_whapi_that_knows_no_token_answers_in_two_ways(systems: Systems)
     for status in (401, 403, 404):
         systems.whapi.switches.bad_token = status
         assert "WHAPI_TOKEN" in said((await systems.look(WHAPI_TOKEN="qqqqqqqq"))["whapi"])
+
+
+async def test_a_model_that_the_account_does_not_have_is_named_by_its_setting(systems: Systems) -> None:
+    looked = (await systems.look(OPENAI_INTENT_MODEL="gpt-9"))["openai"]
+    assert not looked.works
+    assert "OPENAI_INTENT_MODEL" in said(looked)
+    assert "OPENAI_TRANSCRIPTION_MODEL" not in said(looked)
 
 
 async def test_an_account_that_cannot_send_is_an_error_and_one_in_danger_a_warning(systems: Systems) -> None:
@@ -160,7 +174,7 @@ async def test_a_version_of_metas_api_that_lacks_a_field_is_asked_for_the_others
 
 async def test_what_a_provider_in_trouble_says_blames_no_setting(systems: Systems) -> None:
     trouble: dict[str, Any] = {"status": 503}
-    for sandbox in (systems.cgb, systems.meta, systems.twilio, systems.whapi):
+    for sandbox in (systems.cgb, systems.meta, systems.twilio, systems.whapi, systems.openai):
         sandbox.faults.add("html", **trouble)
     looked = await systems.look()
     assert {name for name, one in looked.items() if one.works} == {"chatwoot"}
