@@ -19,7 +19,8 @@ INSERT INTO buffered_messages AS b (chat, message_key, event_id, place, at, kind
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 ON CONFLICT (message_key) DO UPDATE SET chat = excluded.chat, event_id = excluded.event_id, place = excluded.place,
   at = excluded.at, kind = excluded.kind, text = COALESCE(excluded.text, b.text), choice = excluded.choice,
-  answers = excluded.answers, source_id = excluded.source_id, created_at = excluded.created_at, understood_at = NULL
+  answers = excluded.answers, source_id = excluded.source_id, created_at = excluded.created_at, understood_at = NULL,
+  noted = false
 WHERE b.chat = ''
 """
 _UNDERSTAND: Final = """

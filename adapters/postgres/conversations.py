@@ -72,6 +72,7 @@ UPDATE conversations SET context_json = $3::jsonb, context_version = context_ver
   escalated_why = COALESCE($6, escalated_why), updated_at = now()
 WHERE chat = $1 AND context_version = $2 RETURNING id
 """
+_LOCK: Final = "SELECT id FROM conversations WHERE chat = ANY ($1::text[]) ORDER BY chat FOR UPDATE"
 _LOOK_AGAIN: Final = "UPDATE conversations SET settles_at = LEAST(settles_at, $2) WHERE chat = $1"
 _SETTLE: Final = "UPDATE conversations SET settles_at = $2 WHERE chat = $1"
 _DUE: Final = "UPDATE conversations SET due_at = $2 WHERE chat = $1"
@@ -236,6 +237,11 @@ async def language_of(pool: Pool, phones: Sequence[str]) -> str | None:
 async def is_in_chatwoot(pool: Pool, line: str) -> bool:
     """Whether the person of a phone line has a conversation in Chatwoot as well."""
     return bool(await pool.fetchval(_IN_CHATWOOT, line))
+
+
+async def lock(conn: Connection, chats: Sequence[str]) -> None:
+    """Lock conversations for this transaction."""
+    await conn.execute(_LOCK, chats)
 
 
 async def see(conn: Connection, seen: Sequence[Seen]) -> None:

@@ -5,153 +5,156 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from adapters.postgres.buffered_messages import Buffered, Understood
 from adapters.postgres.conversations import Clock, Standing
 from daemon.bus.outcome import Done, Row, Turn
 from daemon.conversations import buffering, dialog
-from daemon.conversations.answering import NoWay, Way
+from daemon.conversations.answering import NoWay
 from daemon.conversations.buffering import as_one
 from daemon.conversations.dialog_context import Context
 from daemon.conversations.dialog_steps import Said, Step
 from daemon.conversations.dialog_wiring import DialogDeps
-from daemon.conversations.intents import Intent
 from daemon.conversations.turning import Turned, escalated, turned
+from schemas.conversations import CHATWOOT
 from schemas.envelope import Event
+from schemas.understanding import Intent
 
-UNSENT = frozenset({"skipped", "failed", "canceled"})
+UNSENT: Final = frozenset({"skipped", "failed", "canceled"})
 """A question that stands so has not reached its person."""
 
+NO_WAY: Final = "no way to answer"
 
-class Heard:
-    """One event that brings something to a dialog: what all steps of its handling need."""
+
+class Hearing:
+    """The handling of one event that concerns the dialog of *chat*, which stands as *known*."""
 
     def __init__(self, event: Event, chat: str, known: Standing, deps: DialogDeps, turn: Turn) -> None:
         self.event, self.chat, self.known, self.deps, self.now = event, chat, known, deps, turn.now
         self.context = Context.from_json(known.context)
-        self.way: Way | NoWay = deps.way(chat, known)
+        self.way = deps.way(chat, known)
 
     def turned(self, step: Step, **further: Any) -> Turned:
         """The rows of *step*."""
         self.deps.count(self.context, step)
+        if step.escalated is not None:  # it is an agent's turn: what is asked next waits as while one talks
+            silent = dialog.paused(self.deps.rules, step.context, self.chat, self.now + self.deps.pause, self.now)
+            step = replace(step, context=silent.context, due_at=silent.due_at)
         return turned(self.event, self.chat, self.known, step, self.way, self.now, **further)
+
+    def note(self, keys: Sequence[str], reason: str) -> Understood:
+        """What was said is nothing to be acted on by itself."""
+        return Understood(tuple(keys), self.now, "NOTE", 1.0, reason)
+
+    def surely_answers(self, message: Buffered) -> bool:
+        """Whether *message* is an answer that needs no waiting for more."""
+        said = said_of(as_one([message]))
+        return self.context.is_open and dialog.matches_open_question(self.deps.rules, self.context, said)
+
+    def at_once(self, message: Buffered) -> tuple[Row, ...]:
+        """The rows of an answer. What was written before it and is not understood yet was said beside it."""
+        step = dialog.heard(self.deps.rules, self.context, self.chat, said_of(as_one([message])), self.now)
+        beside = [one.key for one in self.known.waiting]
+        notes = [self.note([message.key], "an answer")]
+        if not beside:
+            return (self.turned(step, understood=notes),)
+        notes.append(self.note(beside, "written beside an answer"))
+        return (self.turned(step, understood=notes), Clock(self.chat, "settles_at", None))
+
+    async def understood(self, waiting: Sequence[Buffered]) -> Done:
+        """What these messages bring about, taken as one; there is at least one of them."""
+        twins = await self._twins(waiting)
+        own = [one for one in waiting if one.key not in twins]
+        gone = (self.note(twins, "came by Chatwoot as well"),) if twins else ()
+        if not own:
+            return Done(rows=gone, skipped="came by Chatwoot")
+        one = as_one(own)
+        if self.context.is_open:
+            step = await self._continued(one)
+            if step.used:
+                return Done(rows=(*gone, self.turned(step, understood=[self.note(one.keys, "part of a dialog")])))
+        return Done(rows=(*gone, *await self._classified(one)))
+
+    async def _twins(self, waiting: Sequence[Buffered]) -> list[str]:
+        """Those that have come by Chatwoot as well, which stands before the same number."""
+        ids = [one.source_id for one in waiting if one.source_id is not None]
+        if not ids or self.known.system == CHATWOOT:
+            return []
+        twins = await self.deps.twins(ids, self.chat)
+        return [one.key for one in waiting if one.source_id in twins]
+
+    async def _continued(self, one: buffering.Said) -> Step:
+        """What is said while a dialog is open. A question that has not reached its person is asked again, as they have
+        written now, unless this answers it all the same."""
+        said, rules, context = said_of(one), self.deps.rules, self.context
+        lost = (
+            context.paused_until is None
+            and context.clarifying is not None
+            and bool(context.asked)
+            and await self.deps.status(context.asked[-1].id) in UNSENT
+        )
+        if lost and not dialog.matches_open_question(rules, context, said):
+            return dialog.resumed(rules, replace(context, paused_until=self.now), self.chat, self.now)
+        return dialog.heard(rules, context, self.chat, said, self.now)
+
+    async def _classified(self, one: buffering.Said) -> tuple[Row, ...]:
+        """The rows of what is no answer: an order begins its dialog, a note is kept in silence."""
+        if one.text is None:
+            return (self.note(one.keys, "no text"),)
+        intent = await self.deps.classify(one.text, self.known.language)
+        note = Understood(one.keys, self.now, intent.kind, intent.confidence, intent.reason)
+        begins = self.deps.rules.begun_by(intent=intent.kind)
+        if begins is None:
+            return (note,)
+        if isinstance(self.way, NoWay):
+            return (note,) if self.known.escalated_at is not None else (self._handed_on(self.way, note),)
+        step = self.begun(begins.name, intent.params, intent.language, one.first.key)
+        if not step.used or step.context == self.context:
+            return (note,)
+        row = self.turned(step, origin=self._origin(one, intent), language=intent.language, understood=[note])
+        return (row,)
+
+    def begun(self, name: str, params: Mapping[str, str], language: str | None, cause: str) -> Step:
+        """The step that begins a dialog because of *cause*, the name of a message or the id of an event."""
+        account = self.known.chatwoot_account_id
+        return dialog.begin(
+            self.deps.rules,
+            name,
+            self.chat,
+            params,
+            self.context,
+            language,
+            self.now,
+            message_key=cause,
+            sender_id=contact_of(self.known),
+            account_id=None if account is None else str(account),
+        )
+
+    def _handed_on(self, no_way: NoWay, note: Understood) -> Turned:
+        """The person wants something and cannot be answered: a person is to look."""
+        row = self.turned(Step(self.context, due_at=self.known.due_at), understood=[note])
+        event = escalated(self.event, self.chat, self.known, NO_WAY, no_way.why, (), self.now)
+        return replace(row, context=replace(row.context, escalated_why=no_way.why), events=(event,))
+
+    def _origin(self, one: buffering.Said, intent: Intent) -> Mapping[str, Any]:
+        """Where an order comes from, for its row."""
+        system, _, id = one.first.key.partition(":")
+        return {
+            "original_content": one.text,
+            "chatwoot_message_id": id if system == CHATWOOT else None,
+            "contact_id": contact_of(self.known),
+            "sender_name": self.known.name,
+            "created_at": one.first.at.isoformat(),
+            "params": dict(intent.params),
+        }
 
 
 def said_of(one: buffering.Said) -> Said:
     """Messages as the dialog hears them."""
-    return Said(
-        text=one.text, choice=one.choice, answers=one.answers, kind=one.kind, at=one.at, message_key=one.key
-    )
+    return Said(text=one.text, choice=one.choice, answers=one.answers, kind=one.kind, at=one.at, message_key=one.key)
 
 
-def surely_answers(heard: Heard, message: Buffered) -> bool:
-    """Whether *message* is an answer that needs no waiting for more."""
-    said = said_of(as_one([message]))
-    return heard.context.is_open and dialog.matches_open_question(heard.deps.rules, heard.context, said)
-
-
-def at_once(heard: Heard, message: Buffered) -> tuple[Row, ...]:
-    """The rows of an answer. What was written before it and is not understood yet was said beside it."""
-    said = said_of(as_one([message]))
-    step = dialog.heard(heard.deps.rules, heard.context, heard.chat, said, heard.now)
-    answer = Understood([message.key], heard.now, "NOTE", 1.0, "an answer")
-    beside = [one.key for one in heard.known.waiting]
-    notes = [Understood(beside, heard.now, "NOTE", 1.0, "written beside an answer")] if beside else []
-    clock = [Clock(heard.chat, "settles_at", None)] if beside else []
-    return (heard.turned(step, understood=[answer, *notes]), *clock)
-
-
-async def understood(heard: Heard, waiting: Sequence[Buffered]) -> Done:
-    """What these messages bring about, taken as one; there is at least one of them."""
-    own, told_elsewhere = await _without_twins(heard, waiting)
-    if not own:
-        return Done(rows=told_elsewhere, skipped="came by Chatwoot")
-    one = as_one(own)
-    if heard.context.is_open:
-        step = await _continued(heard, one)
-        if step.used:
-            note = Understood(one.keys, heard.now, "NOTE", 1.0, "part of a dialog")
-            return Done(rows=(*told_elsewhere, heard.turned(step, understood=[note])))
-        heard.context = step.context
-    intent = await _intent(heard, one)
-    note = Understood(one.keys, heard.now, intent.kind, intent.confidence, intent.reason)
-    return Done(rows=(*told_elsewhere, *_begun(heard, one, intent, note)))
-
-
-async def _without_twins(heard: Heard, waiting: Sequence[Buffered]) -> tuple[Sequence[Buffered], tuple[Row, ...]]:
-    """Without messages that have come by Chatwoot as well, which stands before the same number."""
-    ids = [one.source_id for one in waiting if one.source_id is not None]
-    twins = await heard.deps.twins(ids, heard.chat) if ids and heard.known.system != "chatwoot" else set()
-    gone = [one.key for one in waiting if one.source_id in twins]
-    rows = (Understood(gone, heard.now, "NOTE", 1.0, "came by Chatwoot as well"),) if gone else ()
-    return [one for one in waiting if one.key not in gone], rows
-
-
-async def _continued(heard: Heard, one: buffering.Said) -> Step:
-    """What is said while a dialog is open. A question that has not reached its person is asked again, as they have
-    written now, unless they answer it all the same."""
-    said, rules, context = said_of(one), heard.deps.rules, heard.context
-    if context.clarifying is not None and context.asked and not heard.deps.talks(heard.known, heard.now):
-        lost = await heard.deps.status(context.asked[-1].id) in UNSENT
-        if lost and not dialog.matches_open_question(rules, context, said):
-            return dialog.resumed(rules, context, heard.chat, heard.now)
-    if heard.deps.talks(heard.known, heard.now) and not dialog.matches_open_question(rules, context, said):
-        return Step(context, used=False, due_at=heard.known.due_at)
-    return dialog.heard(rules, context, heard.chat, said, heard.now)
-
-
-async def _intent(heard: Heard, one: buffering.Said) -> Intent:
-    if one.text is None:
-        return Intent("NOTE", 1.0, "no text", {}, heard.known.language or "en")
-    return await heard.deps.classify(one.text, heard.known.language)
-
-
-def _begun(heard: Heard, one: buffering.Said, intent: Intent, note: Understood) -> tuple[Row, ...]:
-    """The rows of what is no answer: an order begins its dialog, unless a person is talking with them."""
-    begins = heard.deps.rules.begun_by(intent=intent.kind) if intent.kind == "ORDER" else None
-    known, now = heard.known, heard.now
-    if begins is None or heard.deps.talks(known, now):
-        return (_noted(heard, note),)
-    if isinstance(heard.way, NoWay):
-        return (_noted(heard, note, heard.way),)
-    context = replace(heard.context, sender_id=known.contact_ref)
-    step = dialog.begin(
-        heard.deps.rules, begins.name, heard.chat, intent.params, context, intent.language, now
-    )
-    return (heard.turned(step, origin=_origin(known, one, intent), language=intent.language, understood=[note]),)
-
-
-def _noted(heard: Heard, note: Understood, why: NoWay | None = None) -> Row:
-    """Nothing is said. *why*: the person cannot be answered, so a person is to look, once."""
-    if why is None or heard.known.escalated_at is not None:
-        return note if heard.context == Context.from_json(heard.known.context) else heard.turned(
-            Step(heard.context, due_at=heard.known.due_at), understood=[note]
-        )
-    step = Step(heard.context, due_at=heard.known.due_at)
-    event = escalated(heard.event, heard.chat, heard.known, "no way to answer", why.why, (), heard.now)
-    row = heard.turned(step, understood=[note])
-    return replace(row, context=replace(row.context, escalated_why=why.why), events=(event,))
-
-
-def _origin(known: Standing, one: buffering.Said, intent: Intent) -> Mapping[str, Any]:
-    """Where an order comes from, for its row."""
-    system, _, id = one.first.key.partition(":")
-    return {
-        "original_content": one.text,
-        "chatwoot_message_id": id if system == "chatwoot" else None,
-        "message_key": one.first.key,
-        "contact_id": (known.contact_ref or "").rpartition(":")[2] or None,
-        "sender_name": known.name,
-        "created_at": one.first.at.isoformat(),
-        "params": dict(intent.params),
-    }
-
-
-def talking(known: Standing, now: datetime, pause_s: float) -> bool:
-    """Whether a human agent is talking with the person, or is to: they have written within the last *pause_s* seconds,
-    or the conversation was handed to them. One that is assigned and silent does not count: Chatwoot assigns by
-    itself."""
-    times = [at for at in (known.agent_at, known.escalated_at) if at is not None]
-    return bool(times) and (now - max(times)).total_seconds() < pause_s
+def contact_of(known: Standing) -> str | None:
+    """The person's own id in their system, without that of the account."""
+    return (known.contact_ref or "").rpartition(":")[2] or None

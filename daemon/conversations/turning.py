@@ -25,6 +25,9 @@ from schemas.phone import Phone, aliases
 CONTENT_ORDER: Final = "content_order"
 """The dialog whose result is a row of `content_orders`."""
 
+ANSWERED: Final = "answered"
+"""Why a conversation is handed to a person whose dialog makes no order: they go on with what was answered."""
+
 ORDER_PARAMS: Final = ("platform", "length", "tone", "topic")
 _ORIGINS: Final = "origins"
 
@@ -60,14 +63,18 @@ def turned(
     where the dialog that it begins comes from. *language*: that the person has written in."""
     origins = _origins(known.context)
     if origin is not None and (id := _begun(step, known.context)) is not None:
-        origins = {**origins, id: origin}
+        origins = {id: origin, **origins}
     name = step.context.dialog or (None if step.completed is None else step.completed.dialog) or _dialog_of(known)
     handed = step.escalated
+    events = [] if handed is None else [escalated(event, chat, known, handed.why, handed.note, handed.labels, now)]
+    if step.completed is not None and step.completed.dialog != CONTENT_ORDER:
+        done = step.completed
+        events.append(escalated(event, chat, known, ANSWERED, _answers(done), (), now))
     return Turned(
         context=conversations.Context(
             chat=chat,
             version=known.version,
-            document=_document(step.context, known, origins),
+            document=_document(step.context, origins),
             due_at=step.due_at,
             language=language,
             escalated_why=None if handed is None else handed.why,
@@ -76,7 +83,7 @@ def turned(
         requests=() if isinstance(way, NoWay) else tuple(request_of(way, one, f"dialog:{name}") for one in step.asks),
         order=None if step.completed is None else _order(event, chat, known, step.completed, way, origins),
         conversation=_conversation(known),
-        events=() if handed is None else (escalated(event, chat, known, handed.why, handed.note, handed.labels, now),),
+        events=tuple(events),
         understood=tuple(understood),
         cause=event,
         at=now,
@@ -142,6 +149,11 @@ def completed(turned: Turned, order: ContentOrder, user_id: str | None) -> Event
     return turned.cause.emit("content_order.completed", 0, data, time=turned.at)
 
 
+def _answers(done: Completed) -> str:
+    """What was answered, for the agents."""
+    return "\n".join([f"{done.dialog}:", *(f"{name}: {value}" for name, value in done.params.items())])
+
+
 def _conversation(known: Standing) -> dict[str, str | None] | None:
     if known.chatwoot_conversation_id is None:
         return None
@@ -149,18 +161,11 @@ def _conversation(known: Standing) -> dict[str, str | None] | None:
     return {"account": str(known.chatwoot_account_id), "id": str(known.chatwoot_conversation_id), "inbox": inbox}
 
 
-def _document(context: Context, known: Standing, origins: Mapping[str, Any]) -> dict[str, Any]:
-    """The context as it is kept: with who its person is, in the words of the seed, while a dialog is open."""
+def _document(context: Context, origins: Mapping[str, Any]) -> dict[str, Any]:
+    """The context as it is kept, with the origins of the dialogs that are open or wait."""
     document = context.to_json()
     kept = {id: origins[id] for id in _dialogs(document) if id in origins}
-    if kept:
-        document[_ORIGINS] = kept
-    if context.is_open:
-        account = known.chatwoot_account_id
-        contact = (known.contact_ref or "").rpartition(":")[2] or None
-        document.setdefault("senderId", contact)
-        document.setdefault("accountId", None if account is None else str(account))
-    return document
+    return {**document, _ORIGINS: kept} if kept else document
 
 
 def _dialogs(document: Mapping[str, Any]) -> list[str]:
