@@ -1,0 +1,63 @@
+"""Which phrases say what in a dialog, in all its languages at once: people answer in the one they like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, NamedTuple
+
+from daemon.conversations.dialog_rules import Dialog, DialogField, DialogRules
+from daemon.conversations.matching import Lexicon, Meaning, Phrase, phrase
+
+Control = Literal["cancel", "restart"]
+
+
+class Speech(NamedTuple):
+    """The phrases of a dialog. *ordinals*: word -> its number from 1, -1: the last one."""
+
+    lexicon: Lexicon
+    controls: Mapping[Phrase, Control]
+    ordinals: Mapping[str, int]
+    fill: frozenset[str]
+
+
+def speech_of(rules: DialogRules, dialog: Dialog) -> Speech:
+    """The phrases of *dialog*."""
+    lexicon: dict[Phrase, list[Meaning]] = {}
+    for text, meaning in _meanings(rules, dialog):
+        words = phrase(text)
+        if words and meaning not in lexicon.setdefault(words, []):
+            lexicon[words].append(meaning)
+    controls: dict[Phrase, Control] = {}
+    ordinals: dict[str, int] = {}
+    for words_of in rules.words.values():
+        controls |= {phrase(one): "cancel" for one in words_of.cancel}
+        controls |= {phrase(one): "restart" for one in words_of.restart}
+        for number, names in enumerate(words_of.ordinals, 1):
+            ordinals |= {word: number for one in names for word in phrase(one)}
+        ordinals |= {word: -1 for one in words_of.last for word in phrase(one)}
+    fill = frozenset(words[0] for words, said in lexicon.items() if len(words) == 1 and Meaning("fill") in said)
+    return Speech(lexicon, controls, ordinals, fill)
+
+
+def _meanings(rules: DialogRules, dialog: Dialog) -> Iterator[tuple[str, Meaning]]:
+    for field in dialog.fields:
+        for value, text in option_phrases(field):
+            yield text, Meaning("option", field.name, value)
+        yield from ((text, Meaning("field", field.name)) for text in _all(field.names))
+        yield from ((text, Meaning("lead", field.name)) for text in _all(field.lead))
+    for words in rules.words.values():
+        for kind in ("correct", "negate", "fill"):
+            yield from ((text, Meaning(kind)) for text in getattr(words, kind))
+
+
+def option_phrases(field: DialogField) -> Iterator[tuple[str, str]]:
+    """The values of *field*, each with every text that names it."""
+    for option in field.options:
+        yield option.value, option.value
+        yield from ((option.value, title) for title in option.title.values())
+        yield from ((option.value, text) for text in _all(option.synonyms))
+
+
+def _all(phrases: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    for texts in phrases.values():
+        yield from texts
