@@ -50,7 +50,7 @@ def message_of(told: Mapping[str, Any], event: Event, chat: Chat, now: datetime)
     """The message of a `message.received`, as it is kept until it is understood. Raises: Malformed."""
     text, kind = _text(told.get("text")), str(told.get("kind") or "text")
     received = told.get("received")
-    by_chatwoot = isinstance(received, Mapping) and _text(received.get("source_id")) or None
+    by_chatwoot = (isinstance(received, Mapping) and _text(received.get("source_id"))) or None
     id = _text(told.get("message_id"))
     return Buffered(
         chat=chat.key,

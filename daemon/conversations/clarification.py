@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from adapters.postgres import buffered_messages, content_orders, conversations, messages, opt_outs
@@ -29,22 +29,18 @@ from daemon.bus.outcome import Done, Outcome, Row, Turn
 from daemon.bus.worker import Worker
 from daemon.conversations import dialog, notices
 from daemon.conversations.answering import NoWay
-from daemon.conversations.buffering import SILENT, message_of, settles_at
-from daemon.conversations.dialog_rules import DIALOGS, why_idle
-from daemon.conversations.dialog_steps import Step
+from daemon.conversations.buffering import settles_at
 from daemon.conversations.dialog_wiring import DIALOGS_DOMAIN, DialogDeps
 from daemon.conversations.hearing import Hearing
+from daemon.conversations.listening import seen_in, with_it, written
 from daemon.conversations.turning import Turned, completed, request_of
-from daemon.messages.preferences import wants
 from daemon.messages.requests import event_of
-from schemas.conversations import CHATWOOT, Chat, chat_of
+from schemas.conversations import chat_of
 from schemas.envelope import Event
 from schemas.errors import FerrymanError, Malformed
 from schemas.identity import key
-from schemas.phone import Phone
-from schemas.told import WHATSAPP, is_test_contact, phone_told, time_told, told_in
+from schemas.told import is_test_contact, phone_told, time_told, told_in
 
-TICK: Final = timedelta(milliseconds=1)
 REPORT: Final = "applicant_issue.reported"
 
 
@@ -62,7 +58,7 @@ async def handle(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
     """Decide what an event brings about. Raises: Malformed."""
     match event.type:
         case "message.received":
-            return await _written(event, deps, turn)
+            return await written(event, deps, turn)
         case "message.transcribed":
             return await _transcribed(event, deps, turn)
         case "conversation.settled":
@@ -72,109 +68,6 @@ async def handle(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
         case "dialog.due":
             return await _due(event, deps, turn)
     return await _reported(event, deps, turn)
-
-
-async def _written(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
-    told = told_in(event)
-    if is_test_contact(told.get("contact_id")):
-        return Done(skipped="test contact")
-    if str(told.get("kind")) in SILENT:
-        return Done(skipped="nothing said")
-    chat = chat_of(told)
-    message = message_of(told, event, chat, turn.now)
-    if turn.now - message.at > deps.keeps:
-        return Done(skipped="too old")
-    provider, reply_to = _replied(chat, told)
-    known = await deps.standing(Asked(chat.key, message.key, provider, reply_to))
-    if known.known:
-        return Done(skipped="known already")
-    seen, message = _seen(event, told, chat, message.at), replace(message, answers=known.answers)
-    hearing = Hearing(event, chat.key, _with(known, seen), deps, turn)
-    rows: list[Row] = [seen, message]
-    if (wish := _wish(message)) is not None:
-        rows += _wished(hearing, message, seen, wish)
-        return Done(rows=tuple(rows))
-    if hearing.surely_answers(message) and not await _comes_by_chatwoot(deps, seen):
-        return Done(rows=(*rows, *hearing.at_once(message)))
-    waiting = [*known.waiting, message]
-    at = settles_at(waiting, turn.now, deps.pace)
-    if at <= turn.now:
-        done = await hearing.understood(waiting)
-        return done._replace(rows=(*rows, *done.rows, Clock(chat.key, "settles_at", None)))
-    return Done(rows=(*rows, Clock(chat.key, "settles_at", at)))
-
-
-def _replied(chat: Chat, told: Mapping[str, Any]) -> tuple[str, str]:
-    """Whose message is replied to: the provider by which it went, and its id there."""
-    reply_to = told.get("reply_to")
-    provider = "meta" if chat.system == "360dialog" else chat.system
-    return (provider, reply_to) if isinstance(reply_to, str) and reply_to else ("", "")
-
-
-def _seen(event: Event, told: Mapping[str, Any], chat: Chat, wrote_at: datetime | None) -> Seen:
-    """What an event tells of a conversation. Without the member `channel` a message came by WhatsApp."""
-    phone = phone_told(dict(told))
-    name, channel = told.get("name"), told.get("channel", None if wrote_at is None else WHATSAPP)
-    contact = told.get("contact_id")
-    return Seen(
-        chat=chat,
-        subject=event.subject,
-        channel=channel if isinstance(channel, str) else None,
-        line=None if phone is None else key(phone=phone),
-        phone=None if phone is None else phone.e164,
-        contact_ref=contact if isinstance(contact, str) and contact else None,
-        name=name if isinstance(name, str) and name else None,
-        wrote_at=wrote_at,
-    )
-
-
-def _with(known: conversations.Standing, seen: Seen) -> conversations.Standing:
-    """How the conversation stands with what is told of it now."""
-    chat = seen.chat
-    return replace(
-        known,
-        there=True,
-        system=chat.system,
-        subject=seen.subject,
-        chatwoot_account_id=chat.account,
-        chatwoot_conversation_id=chat.conversation,
-        inbox_id=chat.inbox if chat.inbox is not None else known.inbox_id,
-        channel=seen.channel or known.channel,
-        phone=seen.phone or known.phone,
-        contact_ref=seen.contact_ref or known.contact_ref,
-        name=seen.name or known.name,
-    )
-
-
-def _wish(message: Buffered) -> bool | None:
-    """Whether a message says that messages are wanted, or are not; None: it says something else."""
-    tapped = message.kind == "choice"
-    wish = wants(message.text, tapped=tapped)
-    return wants(message.choice, tapped=True) if wish is None and tapped else wish
-
-
-def _wished(hearing: Hearing, message: Buffered, seen: Seen, wish: bool) -> Sequence[Row]:
-    """The rows of a wish about messages. A word that may mean only the dialog, as "cancel", ends the dialog that is
-    open, and takes nothing else from its person; whoever wants no messages has no dialog any more."""
-    note = hearing.note([message.key], "tells whether messages are wanted")
-    if not hearing.context.is_open:
-        return (note,)
-    if wish:
-        return hearing.at_once(message) if hearing.surely_answers(message) else (note,)
-    if wants(message.text, tapped=True) is None and hearing.surely_answers(message):
-        kept = [] if seen.line is None else [_kept_on(seen.line, hearing.event, message.at)]
-        return (*kept, *hearing.at_once(message))
-    return (hearing.turned(Step(hearing.context.over()), understood=[note]),)
-
-
-def _kept_on(line: str, event: Event, at: datetime) -> Preference:
-    """The word that ended a dialog was read as a stop by the worker of messages; this comes after it."""
-    return Preference(line, "all", False, at + TICK, "dialog", event.id)
-
-
-async def _comes_by_chatwoot(deps: DialogDeps, seen: Seen) -> bool:
-    """Whether the same message may come by Chatwoot as well, whose conversation then has the dialog."""
-    return seen.chat.system != CHATWOOT and seen.line is not None and await deps.is_in_chatwoot(seen.line)
 
 
 async def _settled(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
@@ -224,12 +117,12 @@ async def _changed(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
     if is_test_contact(told.get("contact_id")):
         return Done(skipped="test contact")
     chat = chat_of({**told, "contact_id": told.get("contact_id") or ""})
-    known = _with(await deps.standing(Asked(chat.key)), _seen(event, told, chat, None))
+    known = with_it(await deps.standing(Asked(chat.key)), seen_in(event, told, chat, None))
     what, status, assigned = told.get("what"), told.get("status"), told.get("assignee")
     at = time_told(told, event.time)
     spoke, resolved = what == "agent_replied", what == "status" and status == "resolved"
     rows: list[Row] = [
-        _seen(event, told, chat, None),
+        seen_in(event, told, chat, None),
         Told(
             chat.key,
             status if isinstance(status, str) else None,
@@ -297,7 +190,7 @@ def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
     if not rows or event.type != "message.received":
         return rows
     told = event.json()
-    return (_seen(event, told, chat_of(told), None), *rows)
+    return (seen_in(event, told, chat_of(told), None), *rows)
 
 
 async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
@@ -331,9 +224,8 @@ async def _turn(conn: Connection, row: Turned) -> Sequence[Event]:
     events = list(row.events)
     if row.order is not None and (kept := await content_orders.keep(conn, row.order)) is not None:
         events.append(completed(row, row.order, kept.user_id))
-    for request in row.requests:
-        if await messages.request_once(conn, request):
-            events.append(_caused(row.cause, event_of(request, row.at)))
+    new = [request for request in row.requests if await messages.request_once(conn, request)]
+    events += [_caused(row.cause, event_of(request, row.at)) for request in new]
     for one in row.understood:
         await buffered_messages.understand(conn, one)
     return events

@@ -50,7 +50,7 @@ METRICS: Final = (
     Declared(
         "ferryman_dialogs_total",
         "counter",
-        "Dialogs that have begun, were completed, were handed to a person, or ended otherwise: canceled, or unanswered.",
+        "Dialogs that have begun, were completed, were handed to a person, or ended as canceled or unanswered.",
         ("outcome",),
         values={"outcome": OUTCOMES},
     ),

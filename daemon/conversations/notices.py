@@ -75,7 +75,8 @@ def rows_of(event: Event, worker: str, now: datetime) -> Sequence[Row]:
 def told_in(told: Mapping[str, Any]) -> Told | None:
     """The notice that the data of a `dialog.due` ask for; None: they ask for none."""
     name, day = told.get("notice"), told.get("day")
-    return Told(name, day) if name in FAILURES.values() and isinstance(day, str) else None
+    known = isinstance(name, str) and name in FAILURES.values() and isinstance(day, str)
+    return Told(str(name), str(day)) if known else None
 
 
 def failure(rules: DialogRules, chat: str, told: Told, language: str | None) -> Ask:

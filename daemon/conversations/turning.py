@@ -35,7 +35,8 @@ _ORIGINS: Final = "origins"
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Turned:
     """A step, by the version of the context that decided it. Where that is not the context's any more, nothing of the
-    step is written, and its messages are understood anew at *at*. *events*: emitted with it. *conversation*: Chatwoot's numbers of it."""
+    step is written, and its messages are understood anew at *at*. *events*: emitted with it.
+    *conversation*: Chatwoot's numbers of it."""
 
     context: conversations.Context
     requests: tuple[Request, ...] = ()
