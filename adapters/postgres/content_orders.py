@@ -25,12 +25,12 @@ ON CONFLICT (id) DO NOTHING RETURNING user_id
 """
 _SHOW: Final = """
 SELECT id, user_id, source, triggered_by, params_json::text, chat, chatwoot_conversation_id, phone, provider, ready_at,
-       notice_message_id, created_at
+       notice_message_id, notice_why, created_at
 FROM content_orders WHERE id = $1
 """
 _LOCK: Final = f"{_SHOW.rstrip()} FOR UPDATE"
 _READY: Final = """
-UPDATE content_orders SET ready_at = now(), notice_message_id = $2, updated_at = now() WHERE id = $1
+UPDATE content_orders SET ready_at = now(), notice_message_id = $2, notice_why = $3, updated_at = now() WHERE id = $1
 RETURNING ready_at
 """
 _WANTS: Final = "SELECT notify_on_ready FROM user_bucket_mapping WHERE user_id = $1"
@@ -88,9 +88,9 @@ async def locked(conn: Connection, id: UUID) -> dict[str, Any] | None:
     return _shown(await conn.fetchrow(_LOCK, id))
 
 
-async def make_ready(conn: Connection, id: UUID, notice: UUID | None) -> datetime:
-    """An order is ready. *notice*: the message that tells of it."""
-    at: datetime = await conn.fetchval(_READY, id, notice)
+async def make_ready(conn: Connection, id: UUID, notice: UUID | None, why_not: str | None) -> datetime:
+    """An order is ready. *notice*: the message that tells of it; *why_not*: why none does."""
+    at: datetime = await conn.fetchval(_READY, id, notice, why_not)
     return at
 
 
@@ -100,4 +100,7 @@ async def wants_notice(conn: Connection, user_id: str) -> bool:
 
 
 def _shown(row: Any) -> dict[str, Any] | None:
-    return None if row is None else {**dict(row), "params_json": orjson.loads(row["params_json"])}
+    if row is None:
+        return None
+    plain = {name: UUID(str(value)) if isinstance(value, UUID) else value for name, value in row.items()}
+    return {**plain, "params_json": orjson.loads(row["params_json"])}

@@ -186,7 +186,8 @@ CREATE TABLE content_orders (
     provider text,                              -- by which its notices go
     event_id text NOT NULL,                     -- that completed it
     ready_at timestamptz,
-    notice_message_id uuid,
+    notice_message_id uuid,                     -- the message that tells of it
+    notice_why text,                            -- why nothing tells of it; NULL: something does, or it is not ready
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
