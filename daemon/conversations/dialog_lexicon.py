@@ -35,8 +35,9 @@ def speech_of(rules: DialogRules, dialog: Dialog) -> Speech:
         for number, names in enumerate(words_of.ordinals, 1):
             ordinals |= {word: number for one in names for word in phrase(one)}
         ordinals |= {word: -1 for one in words_of.last for word in phrase(one)}
-    fill = frozenset(words[0] for words, said in lexicon.items() if len(words) == 1 and Meaning("fill") in said)
-    return Speech(lexicon, controls, ordinals, fill)
+    fill = frozenset(phrase(one) for words_of in rules.words.values() for one in words_of.fill)
+    controls.pop((), None)
+    return Speech(lexicon, controls, ordinals, frozenset(words[0] for words in fill if len(words) == 1))
 
 
 def _meanings(rules: DialogRules, dialog: Dialog) -> Iterator[tuple[str, Meaning]]:
@@ -45,9 +46,10 @@ def _meanings(rules: DialogRules, dialog: Dialog) -> Iterator[tuple[str, Meaning
             yield text, Meaning("option", field.name, value)
         yield from ((text, Meaning("field", field.name)) for text in _all(field.names))
         yield from ((text, Meaning("lead", field.name)) for text in _all(field.lead))
-    for words in rules.words.values():
-        for kind in ("correct", "negate", "fill"):
+    for language, words in rules.words.items():
+        for kind in ("correct", "negate"):
             yield from ((text, Meaning(kind)) for text in getattr(words, kind))
+        yield from ((text, Meaning("fill", value=language)) for text in words.fill)
 
 
 def option_phrases(field: DialogField) -> Iterator[tuple[str, str]]:

@@ -8,13 +8,12 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from daemon.conversations.dialog_faults import faults
+from daemon.conversations.dialog_faults import ANY, faults
 from daemon.messages.automatic_rules import Duration, Slug
 from daemon.rules.files import RuleFile
 
 MOST_OPTIONS: Final = 10
-MOST_BUTTONS: Final = 3
-"""Up to so many options a provider shows buttons, and above a list."""
+"""Rows of a list; Meta takes no more."""
 
 LONGEST_BODY: Final = 1024
 """Characters of a question with options; Meta takes no longer ones."""
@@ -28,6 +27,10 @@ def _language(key: str) -> str:
     raise ValueError("must be a language by its two letters, as pt")
 
 
+def _language_or_any(key: str) -> str:
+    return key if key == ANY else _language(key)
+
+
 def _for_any_language(value: object) -> object:
     """What is said alike in all languages may be written without one."""
     return value if isinstance(value, dict) else {ANY: value}
@@ -37,19 +40,21 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-ANY: Final = "*"
-"""Stands for every language, of what is said alike in all."""
-
 Language: TypeAlias = Annotated[str, AfterValidator(_language)]
+AnyLanguage: TypeAlias = Annotated[str, AfterValidator(_language_or_any)]
 Body: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_BODY)]
 Word: TypeAlias = Annotated[str, Field(min_length=1, max_length=100)]
 Words: TypeAlias = tuple[Word, ...]
 Texts: TypeAlias = Annotated[Mapping[Language, Body], Field(min_length=1)]
 Title: TypeAlias = Annotated[str, Field(min_length=1, max_length=24)]
-Titles: TypeAlias = Annotated[Mapping[str, Title], BeforeValidator(_for_any_language)]
+Titles: TypeAlias = Annotated[Mapping[AnyLanguage, Title], BeforeValidator(_for_any_language), Field(min_length=1)]
 Phrases: TypeAlias = Annotated[
-    Mapping[str, Annotated[Words, BeforeValidator(_listed)]], BeforeValidator(_for_any_language)
+    Mapping[AnyLanguage, Annotated[Words, BeforeValidator(_listed)]], BeforeValidator(_for_any_language)
 ]
+
+
+Labels: TypeAlias = tuple[Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,60}$")], ...]
+"""Titles of labels, as Chatwoot takes them."""
 
 
 class _Part(BaseModel):
@@ -139,21 +144,32 @@ class GiveUp(_Part):
 
     wrong_answers: Annotated[int, Field(ge=0, le=9)] = 2
     timeout: Literal["silent", "escalate"] = "silent"
-    labels: tuple[Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,60}$")], ...] = ()
+    labels: Labels = ()
+
+
+class Done(_Part):
+    """What becomes of a dialog when all is known. *hand_over*: a person is to look at it. *labels*: of the conversation
+    then."""
+
+    hand_over: bool = False
+    labels: Labels = ()
 
 
 class Dialog(_Part):
-    """A dialog: what begins it, what it asks for in which order, and how it ends."""
+    """A dialog: what begins it, what it asks for in which order, and how it ends. *given*: what it is told besides.
+    *about*: which of these tells one such dialog from another. *notes*: longer texts that answer nothing are none."""
 
     name: Slug
     enabled: bool
     title: Texts
     when: When
     given: tuple[Slug, ...] = ()
+    about: Slug | None = None
     notes: bool = True
     timeout: Duration
     reminder: Reminder | None = None
     give_up: GiveUp = Field(default_factory=GiveUp)
+    done: Done = Field(default_factory=Done)
     confirmation: Texts
     fields: Annotated[tuple[DialogField, ...], Field(min_length=1, max_length=20)]
 

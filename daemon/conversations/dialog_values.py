@@ -18,7 +18,7 @@ from schemas.cleaned import cut, visible
 from schemas.phone import parse_phone
 
 LONGEST_TEXT: Final = 300
-LONGEST_SHOWN: Final = 100
+LONGEST_SHOWN: Final = 300
 
 _NUMBER: Final = re.compile(r"(?<![\w.,])[-+]?[0-9]{1,15}(?:[.,][0-9]{1,6})?(?![\w]|[.,][0-9])")
 _DAY: Final = re.compile(r"(?<![0-9])([0-9]{1,2})[./ -]([0-9]{1,2})[./ -]([0-9]{4})(?![0-9])")
