@@ -16,7 +16,7 @@ from multidict import MultiMapping
 from adapters.json_guard import parse_object
 from schemas.contacts import ContactDraft, DirectoryContact, FieldValue
 from schemas.envelope import Event
-from schemas.errors import FerrymanError, Malformed, Transient
+from schemas.errors import FerrymanError, Malformed, Refused, Transient
 from schemas.messages import Content, OutboundMessage, Taken
 from schemas.phone import Phone
 from schemas.templates import TemplateDefinition
@@ -371,3 +371,39 @@ class ClassifierMaker(Protocol):
         model: str,
         values: Mapping[str, Sequence[str]],
     ) -> IntentClassifier: ...
+
+
+class NoObject(Refused):
+    """There is no such object in the store, or no such bucket."""
+
+
+class BucketTaken(Refused):
+    """The bucket's name belongs to somebody else, anywhere in the world: another name is needed."""
+
+
+class ObjectStore(Protocol):
+    """Keeps objects by bucket and path, durably once a call has returned: Google Cloud Storage, or files.
+
+    Every call may be made again without harm, so none raises Uncertain. *bucket*, *path*: made of our own names alone,
+    parts of a path parted by `/`.
+    """
+
+    async def ensure_bucket(self, name: str) -> None:
+        """Make the bucket where it is not there, with its rules of ageing. Raises: BucketTaken."""
+        ...
+
+    async def put(self, bucket: str, path: str, body: bytes, content_type: str) -> None:
+        """Keep an object, in the place of a former one. Raises: NoObject where there is no such bucket."""
+        ...
+
+    async def get(self, bucket: str, path: str) -> bytes:
+        """The body of an object. Raises: NoObject."""
+        ...
+
+    async def delete(self, bucket: str, path: str) -> None:
+        """Delete an object. That it is not there is no error."""
+        ...
+
+    def location(self, bucket: str, path: str) -> str:
+        """Where an object is, as a URL for people: `gs://…` or `file://…`."""
+        ...

@@ -7,6 +7,7 @@ tables must not load.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from adapters.cgb import source as flows
@@ -19,15 +20,20 @@ from adapters.vizi import source as orders
 from adapters.whapi import source as whapi
 
 if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+    from adapters.channel import Channel
     from adapters.ports import (
         CheckerMaker,
         ClassifierMaker,
         DirectoryStyle,
+        ObjectStore,
         Probe,
         SenderMaker,
         TemplateListMaker,
         TranscriberMaker,
     )
+    from adapters.storage.account import GcsAccount
 
 SOURCES: Final = (
     orders.SOURCE,
@@ -166,3 +172,17 @@ def _openai_intents() -> ClassifierMaker:
 
 CLASSIFIERS: Final[Mapping[str, Callable[[], ClassifierMaker]]] = {"openai": _openai_intents}
 """What tells the intent of a text, by its provider."""
+
+
+def file_store(directory: Path, channel: Channel) -> ObjectStore:
+    """Objects as files in *directory*."""
+    from adapters.storage.files import FileStore
+
+    return FileStore(directory, channel)
+
+
+def gcs_store(account: GcsAccount, session: ClientSession, channel: Channel) -> ObjectStore:
+    """Objects in Google Cloud Storage."""
+    from adapters.storage.gcs import GcsStore
+
+    return GcsStore(account, session, channel)

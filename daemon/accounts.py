@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CGB: Final = "cgb"
 CHATWOOT: Final = "chatwoot"
 META: Final = "meta"
+OPENAI: Final = "openai"
 TWILIO: Final = "twilio"
 WHAPI: Final = "whapi"
 
@@ -26,6 +27,7 @@ SCOPES: Final = {
     CGB: "cgb:account",
     CHATWOOT: "chatwoot:account",
     META: "meta:sender",
+    OPENAI: "openai:account",
     TWILIO: "twilio:sender",
     WHAPI: "whapi:channel",
 }
@@ -43,6 +45,9 @@ CHATWOOT_PER_SECOND: Final = 40
 config/initializers/rack_attack.rb) four fifths: people work by the same address. It may be set lower there; then its
 refusals pause us."""
 
+
+OPENAI_PER_MINUTE: Final = 500
+"""What OpenAI takes of a new account in a minute (platform.openai.com → Limits); its refusals say where it is less."""
 
 LEASE_MARGIN_S: Final = 1.0
 """So long after the leases of a process could have run out, its waiting calls are forgotten at a rate limit."""
@@ -67,6 +72,8 @@ def limit_of(channel: str, settings: Settings) -> Limit:
             return Limit(settings.cgb_rate_per_minute, 60.0)
         case "whapi":
             return Limit(settings.whapi_rate_per_minute, 60.0)
+        case "openai":
+            return Limit(OPENAI_PER_MINUTE, 60.0)
         case "chatwoot":
             return Limit(CHATWOOT_PER_SECOND, 1.0)
     return Limit(PER_SECOND, 1.0)

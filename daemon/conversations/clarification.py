@@ -15,10 +15,10 @@ whatever comes again asks nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from adapters.postgres import buffered_messages, content_orders, conversations, messages, opt_outs
 from adapters.postgres.buffered_messages import Buffered, Understood
@@ -32,6 +32,7 @@ from daemon.conversations.answering import NoWay
 from daemon.conversations.buffering import settles_at
 from daemon.conversations.dialog_wiring import DIALOGS_DOMAIN, DialogDeps
 from daemon.conversations.hearing import Hearing
+from daemon.conversations.issue_dialog import issue_params
 from daemon.conversations.listening import seen_in, with_it, written
 from daemon.conversations.turning import Turned, completed, request_of
 from daemon.messages.requests import event_of
@@ -158,23 +159,10 @@ async def _reported(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
     if isinstance(hearing.way, NoWay):
         return Done(skipped="no way to answer")
     language = known.language or await deps.language_of(phone.e164)
-    step = hearing.begun(begins.name, _params(told), language, event.id)
+    step = hearing.begun(begins.name, issue_params(told), language, event.id)
     if not step.used or step.context == hearing.context:
         return Done(skipped="no dialog")
     return Done(rows=(hearing.turned(step),))
-
-
-def _params(told: Mapping[str, Any]) -> dict[str, str]:
-    """What a report tells, as its dialog is given it: `issues` and `categories` are lists in one text."""
-    issues = [one for one in told.get("issues") or () if isinstance(one, dict)]
-    params = {
-        "order": told.get("order_id"),
-        "applicant": told.get("applicant_name"),
-        "applicant_id": told.get("applicant_id"),
-        "issues": ", ".join(str(one.get("label") or one.get("code") or one.get("category")) for one in issues),
-        "categories": ",".join(dict.fromkeys(str(one.get("category")) for one in issues)),
-    }
-    return {name: str(value) for name, value in params.items() if value}
 
 
 def _chat_in(event: Event) -> str:

@@ -25,7 +25,7 @@ from daemon.conversations.dialog_context import Context
 from daemon.conversations.dialog_rules import DIALOGS, DialogRules
 from daemon.conversations.dialog_steps import Step
 from daemon.conversations.intent_rules import INTENTS
-from daemon.conversations.intents import Intents, understood
+from daemon.conversations.voice_wiring import open_classifier
 from daemon.telemetry.declared import Declared
 from schemas.envelope import Event, event_id
 from schemas.phone import aliases
@@ -92,27 +92,23 @@ async def _opened(outside: Outside) -> AsyncIterator[DialogDeps]:
     async def language_of(phone: str) -> str | None:
         return await conversations.language_of(pool, list(aliases(phone)))
 
-    intents = Intents.of(outside.rules(INTENTS))
-
-    async def classify(text: str, language: str | None) -> Intent:
-        return understood(text, intents, language)
-
-    yield DialogDeps(
-        rules=outside.rules(DIALOGS),
-        pace=pace_of(settings),
-        pause=timedelta(minutes=settings.ferryman_bot_pause_minutes),
-        keeps=timedelta(days=settings.ferryman_inbox_days),
-        standing=standings.submit,
-        status=statuses.submit,
-        twins=partial(buffered_messages.twins, pool),
-        is_in_chatwoot=partial(conversations.is_in_chatwoot, pool),
-        chat_of_line=partial(conversations.of_line, pool),
-        chat_of_message=partial(buffered_messages.chat_of, pool),
-        language_of=language_of,
-        classify=classify,
-        way=partial(way_of, outside),
-        count=partial(_count, outside),
-    )
+    async with open_classifier(outside) as classify:
+        yield DialogDeps(
+            rules=outside.rules(DIALOGS),
+            pace=pace_of(settings),
+            pause=timedelta(minutes=settings.ferryman_bot_pause_minutes),
+            keeps=timedelta(days=settings.ferryman_inbox_days),
+            standing=standings.submit,
+            status=statuses.submit,
+            twins=partial(buffered_messages.twins, pool),
+            is_in_chatwoot=partial(conversations.is_in_chatwoot, pool),
+            chat_of_line=partial(conversations.of_line, pool),
+            chat_of_message=partial(buffered_messages.chat_of, pool),
+            language_of=language_of,
+            classify=classify,
+            way=partial(way_of, outside),
+            count=partial(_count, outside),
+        )
 
 
 def pace_of(settings: Settings) -> Pace:

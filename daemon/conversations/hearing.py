@@ -38,7 +38,7 @@ class Hearing:
     def turned(self, step: Step, **further: Any) -> Turned:
         """The rows of *step*."""
         self.deps.count(self.context, step)
-        if step.escalated is not None:  # it is an agent's turn: what is asked next waits as while one talks
+        if step.escalated and not step.completed:  # an agent's turn: what is asked next waits as while one talks
             silent = dialog.paused(self.deps.rules, step.context, self.chat, self.now + self.deps.pause, self.now)
             step = replace(step, context=silent.context, due_at=silent.due_at)
         return turned(self.event, self.chat, self.known, step, self.way, self.now, **further)
@@ -109,7 +109,8 @@ class Hearing:
             return (note,)
         if isinstance(self.way, NoWay):
             return (note,) if self.known.escalated_at is not None else (self._handed_on(self.way, note),)
-        step = self.begun(begins.name, intent.params, intent.language, one.first.key)
+        said = {**dialog.params_in(self.deps.rules, begins.name, one.text), **intent.params}
+        step = self.begun(begins.name, said, intent.language, one.first.key)
         if not step.used or step.context == self.context:
             return (note,)
         row = self.turned(step, origin=self._origin(one, intent), language=intent.language, understood=[note])

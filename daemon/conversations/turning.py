@@ -25,9 +25,6 @@ from schemas.phone import Phone, aliases
 CONTENT_ORDER: Final = "content_order"
 """The dialog whose result is a row of `content_orders`."""
 
-ANSWERED: Final = "answered"
-"""Why a conversation is handed to a person whose dialog makes no order: they go on with what was answered."""
-
 ORDER_PARAMS: Final = ("platform", "length", "tone", "topic")
 _ORIGINS: Final = "origins"
 
@@ -68,9 +65,6 @@ def turned(
     name = step.context.dialog or (None if step.completed is None else step.completed.dialog) or _dialog_of(known)
     handed = step.escalated
     events = [] if handed is None else [escalated(event, chat, known, handed.why, handed.note, handed.labels, now)]
-    if step.completed is not None and step.completed.dialog != CONTENT_ORDER:
-        done = step.completed
-        events.append(escalated(event, chat, known, ANSWERED, _answers(done), (), now))
     return Turned(
         context=conversations.Context(
             chat=chat,
@@ -148,11 +142,6 @@ def completed(turned: Turned, order: ContentOrder, user_id: str | None) -> Event
         "params": dict(order.params),
     }
     return turned.cause.emit("content_order.completed", 0, data, time=turned.at)
-
-
-def _answers(done: Completed) -> str:
-    """What was answered, for the agents."""
-    return "\n".join([f"{done.dialog}:", *(f"{name}: {value}" for name, value in done.params.items())])
 
 
 def _conversation(known: Standing) -> dict[str, str | None] | None:

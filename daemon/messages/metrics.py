@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from daemon.accounts import SCOPES
+from daemon.accounts import OPENAI, SCOPES
 from daemon.bus.metrics import OF_ALL
 from daemon.telemetry.declared import Declared
 
@@ -21,7 +21,7 @@ METRICS: Final = (
         "counter",
         "Messages that went from one provider to the next one of their route, as the first could not take them.",
         ("provider", "to"),
-        values={"to": tuple(SCOPES)},
+        values={"to": tuple(name for name in SCOPES if name != OPENAI)},
     ),
     Declared(
         "ferryman_templates_stopped",

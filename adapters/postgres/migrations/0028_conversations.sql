@@ -149,9 +149,24 @@ CREATE TABLE whatsapp_user_mapping (
     is_verified boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
+    digits text GENERATED ALWAYS AS             -- of the number, with its country code and without 00 before it
+        (regexp_replace(regexp_replace(whatsapp_number, '[^0-9]', '', 'g'), '^00', '')) STORED,
+    applied_at timestamptz,                     -- when the notes that it names were last looked for; NULL: not yet
     UNIQUE (user_id, whatsapp_number),
     UNIQUE (chatwoot_contact_id, chatwoot_account_id)
 );
+CREATE INDEX whatsapp_user_mapping_digits ON whatsapp_user_mapping (digits);
+CREATE INDEX whatsapp_user_mapping_applied_at ON whatsapp_user_mapping (applied_at NULLS FIRST);
+
+CREATE FUNCTION whatsapp_user_mapping_is_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.applied_at := NULL;
+    NEW.updated_at := now();
+    RETURN NEW;
+END $$;
+CREATE TRIGGER whatsapp_user_mapping_changes
+    BEFORE UPDATE OF user_id, whatsapp_number, chatwoot_contact_id, chatwoot_account_id ON whatsapp_user_mapping
+    FOR EACH ROW EXECUTE FUNCTION whatsapp_user_mapping_is_changed();
 
 CREATE TABLE user_bucket_mapping (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -168,10 +183,32 @@ CREATE TABLE archive_objects (
     path text NOT NULL,
     content_type text NOT NULL,
     body bytea NOT NULL,
+    taken_until timestamptz,                    -- a process is moving it until then
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (bucket, path)
 );
 CREATE INDEX archive_objects_created_at ON archive_objects (created_at);
+
+-- Notes that belong to a user since, whose objects are still in another bucket than the user's.
+CREATE TABLE archive_moves (
+    meeting_note_id uuid PRIMARY KEY REFERENCES meeting_notes (id) ON DELETE CASCADE,
+    taken_until timestamptz,                    -- a process is moving it until then
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX archive_moves_created_at ON archive_moves (created_at);
+
+-- Objects that were copied elsewhere: where from, where to, and when the old one was deleted.
+CREATE TABLE archive_moved (
+    bucket text NOT NULL,
+    path text NOT NULL,
+    to_bucket text NOT NULL,
+    taken_until timestamptz,                    -- a process is deleting it until then
+    deleted_at timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (bucket, path)
+);
+CREATE INDEX archive_moved_open ON archive_moved (created_at) WHERE deleted_at IS NULL;
+CREATE INDEX archive_moved_deleted_at ON archive_moved (deleted_at) WHERE deleted_at IS NOT NULL;
 
 -- What a dialog has gathered, complete.
 CREATE TABLE content_orders (

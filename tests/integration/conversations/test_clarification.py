@@ -291,8 +291,8 @@ async def test_a_report_asks_for_the_right_photo_in_the_conversation_of_its_pers
     await sent(db)
     photo = chatwoot_message(2, None, kind="image", at=NOW + 2 * MINUTE)
     _, emitted = await handled(db, photo, deps)
-    assert [event.type for event in emitted] == ["conversation.escalated", "message.requested"]
-    assert "face_photo" in emitted[0].json()["note"]
+    assert sorted(event.type for event in emitted) == ["conversation.escalated", "message.requested"]
+    assert "chatwoot:2" in emitted[0].json()["note"], "the agents are told which message has the photo"
     assert await orders(db) == []
 
 

@@ -1,0 +1,1 @@
+"""The stores of objects: Google Cloud Storage, or files."""
