@@ -14,13 +14,13 @@ from adapters.postgres.json_text import json_text
 from adapters.postgres.pool import Connection, Pool
 
 _KEEP: Final = """
-INSERT INTO content_orders (id, user_id, params_json, chat, chatwoot_conversation_id, phone, provider, event_id)
-SELECT $1, u.user_id, $2::jsonb, $3, $4, $5, $6, $7
-FROM (SELECT 1) one LEFT JOIN LATERAL (
-  SELECT user_id FROM whatsapp_user_mapping
-  WHERE (chatwoot_contact_id = $8 AND chatwoot_account_id = $9) OR whatsapp_number = ANY ($10::text[])
-  ORDER BY (chatwoot_contact_id = $8 AND chatwoot_account_id = $9) DESC NULLS LAST, is_verified DESC, id LIMIT 1
-) u ON true
+INSERT INTO content_orders (id, params_json, chat, chatwoot_conversation_id, phone, provider, event_id, message_key,
+  user_id)
+VALUES ($1, $2::jsonb, $3, $4, $5, $6, $7, $8, COALESCE(
+  (SELECT user_id FROM meeting_notes WHERE message_key = $8),
+  (SELECT user_id FROM whatsapp_user_mapping
+   WHERE (chatwoot_contact_id = $9 AND chatwoot_account_id = $10) OR whatsapp_number = ANY ($11::text[])
+   ORDER BY (chatwoot_contact_id = $9 AND chatwoot_account_id = $10) DESC NULLS LAST, is_verified DESC, id LIMIT 1)))
 ON CONFLICT (id) DO NOTHING RETURNING user_id
 """
 _SHOW: Final = """
@@ -29,6 +29,10 @@ SELECT id, user_id, source, triggered_by, params_json::text, chat, chatwoot_conv
 FROM content_orders WHERE id = $1
 """
 _LOCK: Final = f"{_SHOW.rstrip()} FOR UPDATE"
+_ASSIGN: Final = """
+UPDATE content_orders o SET user_id = n.user_id FROM meeting_notes n
+WHERE o.id = $1 AND o.user_id IS NULL AND n.message_key = o.message_key
+"""
 _READY: Final = """
 UPDATE content_orders SET ready_at = now(), notice_message_id = $2, notice_why = $3, updated_at = now() WHERE id = $1
 RETURNING ready_at
@@ -38,8 +42,8 @@ _WANTS: Final = "SELECT notify_on_ready FROM user_bucket_mapping WHERE user_id =
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ContentOrder:
-    """What a dialog has gathered. *contact_id*, *account_id*: Chatwoot's, *phones*: the notations of the person's
-    phone: by these their user is looked for."""
+    """What a dialog has gathered. Whose it is, tells the note of the message that began it, *message_key*; else a
+    mapping of Chatwoot's *contact_id* and *account_id*, or of one of *phones*, the notations of the person's phone."""
 
     id: UUID
     params: Mapping[str, Any]
@@ -48,6 +52,7 @@ class ContentOrder:
     phone: str | None
     provider: str | None
     event_id: str
+    message_key: str | None
     contact_id: str | None
     account_id: str | None
     phones: tuple[str, ...]
@@ -71,6 +76,7 @@ async def keep(conn: Connection, order: ContentOrder) -> Kept | None:
         o.phone,
         o.provider,
         o.event_id,
+        o.message_key,
         o.contact_id,
         o.account_id,
         list(o.phones),
@@ -86,6 +92,11 @@ async def find(pool: Pool, id: UUID) -> dict[str, Any] | None:
 async def locked(conn: Connection, id: UUID) -> dict[str, Any] | None:
     """The same, for this transaction alone to change."""
     return _shown(await conn.fetchrow(_LOCK, id))
+
+
+async def assign(conn: Connection, id: UUID) -> None:
+    """Give an order the user whom the note of its message has by now."""
+    await conn.execute(_ASSIGN, id)
 
 
 async def make_ready(conn: Connection, id: UUID, notice: UUID | None, why_not: str | None) -> datetime:

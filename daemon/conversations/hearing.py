@@ -144,6 +144,7 @@ class Hearing:
         return {
             "original_content": one.text,
             "chatwoot_message_id": id if system == CHATWOOT else None,
+            "message_key": one.first.key,
             "contact_id": contact_of(self.known),
             "sender_name": self.known.name,
             "created_at": one.first.at.isoformat(),

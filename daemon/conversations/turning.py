@@ -213,6 +213,7 @@ def _order(
         phone=known.phone,
         provider=None if isinstance(way, NoWay) else way.provider,
         event_id=event.id,
+        message_key=origin.get("message_key"),
         contact_id=contact_id if known.system == "chatwoot" else None,
         account_id=None if account is None else str(account),
         phones=phones,

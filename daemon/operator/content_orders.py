@@ -62,6 +62,7 @@ async def ready(outside: Outside, id: UUID) -> Ready:
     """Make an order ready, and tell its person where they want to be told. Done again, it changes nothing, and says the
     same. Raises: NoSuchOrder."""
     async with outside.pool.acquire() as conn, conn.transaction():
+        await content_orders.assign(conn, id)
         order = await content_orders.locked(conn, id)
         if order is None:
             raise NoSuchOrder(f"there is no order of content {id}")

@@ -47,10 +47,9 @@ def talking(stores: dict[str, str], chatwoot: ChatwootSandbox) -> dict[str, Any]
 
 async def asked(person: Person, count: int) -> Message:
     """The last message to *person*, once there are so many."""
-    heard = await until(lambda: (h := person.hears()) and len(h) >= count and h, f"message {count}")
-    assert len(heard) == count
-    last: Message = heard[-1]
-    return last
+    await until(lambda: len(person.hears()) >= count, f"message {count}")
+    assert len(person.hears()) == count
+    return person.hears()[-1]
 
 
 async def context(db: Pool) -> dict[str, Any]:

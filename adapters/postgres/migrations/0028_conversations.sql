@@ -217,6 +217,7 @@ CREATE TABLE content_orders (
     source text NOT NULL DEFAULT 'whatsapp' CHECK (source IN ('whatsapp', 'app', 'pacing', 'api')),
     triggered_by text NOT NULL DEFAULT 'whatsapp' CHECK (triggered_by IN ('whatsapp', 'pacing', 'manual', 'api')),
     params_json jsonb NOT NULL,
+    message_key text,                           -- of the message that began it
     chat text,
     chatwoot_conversation_id bigint,
     phone text,

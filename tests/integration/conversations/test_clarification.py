@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from adapters.postgres import buffered_messages, conversations
 from adapters.postgres.pool import Pool
+from daemon.bus.outcome import Done, Turn
 from daemon.conversations.answering import NoWay
+from daemon.conversations.clarification import buried
 from schemas.envelope import Event
+from schemas.errors import Permanent
 from tests.support.dialogs import (
     CHAT,
     E164,
@@ -338,3 +343,29 @@ async def test_many_processes_hand_on_what_has_settled_once(db: Pool) -> None:
 
     taken = [chat for some in await asyncio.gather(*(take() for _ in range(4))) for chat in some]
     assert len(taken) == len(set(taken)) == 40
+
+
+async def test_what_cannot_be_worked_on_is_told_its_person_once_a_day(db: Pool) -> None:
+    deps, told = deps_of(db), []
+    for n in range(3):
+        event = chatwoot_message(n, ORDER)
+        (asked,) = await recorded(db, Done(rows=tuple(buried(event, Permanent("broken"), Turn(NOW)))))
+        assert (asked.type, asked.subject) == ("dialog.due", E164)
+        told += (await handled(db, asked, deps))[1]
+        assert buried(asked, Permanent("broken"), Turn(NOW)) == (), "no notice of a notice"
+    (sent_once,) = told
+    assert sent_once.json()["content"] == {
+        "body": "I could not create your order. Please send it again in a few minutes."
+    }
+    (row,) = await questions(db)
+    assert row["purpose"] == "notice:order_failed"
+    tomorrow = Turn(NOW + timedelta(days=1))
+    (asked,) = await recorded(db, Done(rows=tuple(buried(chatwoot_message(9, ORDER), Permanent("broken"), tomorrow))))
+    assert len((await handled(db, asked, deps))[1]) == 1
+
+
+@pytest.mark.parametrize("told", [{"odd": "fields is not an object"}, {"contact_id": 5}, {"conversation": {}}])
+def test_what_was_not_understood_is_told_nobody(told: dict[str, Any]) -> None:
+    event = chatwoot_message(1, ORDER)
+    event = event._replace(data=json.dumps({**event.json(), **told}).encode())
+    assert buried(event, Permanent("broken"), Turn(NOW)) == ()
