@@ -66,7 +66,7 @@ class Phrases:
         correction, and else none: which one is meant is to be asked."""
         values: dict[str, list[str]] = {}
         named: list[str] = []
-        beside, corrects, negated = int(self.is_cut), False, False
+        beside, corrects, negated = MOST_READ if self.is_cut else 0, False, False
         for hit in found:
             called = hit.of("field")
             if (option := self._option(hit, named)) is not None:

@@ -122,7 +122,8 @@ class _Answer:
     def is_meant(self, dialog: Dialog) -> bool:
         """Whether it was meant as an answer, though it is none: it has words that mean something, and not so many that
         it is a note."""
-        count = sum(hit.length for hit in self._text.hits if hit.of("fill") is None)
+        said = (hit for hit in self._text.hits if hit.of("fill") is None or hit.of("correct") is not None)
+        count = sum(hit.length for hit in said)
         short = count <= ANSWER_WORDS and not self._text.is_cut and self._lines == 1
         return count > 0 and (short or not dialog.notes)
 
@@ -142,7 +143,8 @@ class _Answer:
             if not told.named or not target.takes_text:
                 return NOTHING
         led = text.led(context.params)
-        if led is not None and (led.before.values or led.called or led.field is target):
+        whole = led is None or (led.field is target and target.name in led.before.values)  # "News about X"
+        if led is not None and not whole and (led.before.values or led.called or led.field is target):
             return Reading({**led.values, led.field.name: led.value}, sure=led.called)
         return self._beside_others(told)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from daemon.conversations.dialog_faults import ANY, faults
 from daemon.messages.automatic_rules import Duration, Slug
@@ -176,6 +177,13 @@ class Dialog(_Part):
     def field(self, name: str | None) -> DialogField | None:
         """The field of that name; None where there is none."""
         return next((one for one in self.fields if one.name == name), None)
+
+    @field_validator("reminder")
+    @classmethod
+    def _before_the_timeout(cls, reminder: Reminder | None, info: ValidationInfo) -> Reminder | None:
+        if reminder is not None and reminder.after >= info.data.get("timeout", timedelta.max):
+            raise ValueError("must come before the timeout")
+        return reminder
 
     @property
     def languages(self) -> frozenset[str]:

@@ -150,7 +150,8 @@ class Turn:
         assert new is not None
         context, params = self.context.heard(message_key), dict(told.params)
         if _subject(new, params) == _subject(open_one, context.params):
-            self.context = replace(context, params={**context.params, **params})
+            kept = {name: value for name, value in context.params.items() if name not in new.given}
+            self.context = replace(context, params={**kept, **params})
             return self.go_on() if asks_for(open_one, self.context.params) else self.withdraw()
         others = [one for one in context.waiting if self._subject_of(one) != _subject(new, params)]
         waiting = (*others, told) if asks_for(new, params) else tuple(others)

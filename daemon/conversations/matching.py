@@ -146,6 +146,7 @@ def ordinal(words: Sequence[str], ordinals: Mapping[str, int], fill: frozenset[s
     *ordinals*: word -> its number from 1, -1: the last one. *fill*: words that mean nothing beside a number; one of
     them may itself be an ordinal, as in "the first one".
     """
+    words = [_known(word, ordinals, fill) for word in words]
     numbers = {word: n for word in words if (n := _number(word, ordinals)) is not None}
     if not numbers or any(word not in numbers and word not in fill for word in words):
         return None
@@ -155,6 +156,11 @@ def ordinal(words: Sequence[str], ordinals: Mapping[str, int], fill: frozenset[s
     number = meant.pop()
     at = count - 1 if number == -1 else number - 1
     return at if 0 <= at < count else None
+
+
+def _known(word: str, ordinals: Mapping[str, int], fill: frozenset[str]) -> str:
+    """The spelling of *word* that means something beside options, else the word."""
+    return next((one for one in _spellings(word) if one in ordinals or one in fill), word)
 
 
 def _number(word: str, ordinals: Mapping[str, int]) -> int | None:

@@ -1,187 +1,108 @@
-"""The worker of dialogs by hand: events of a conversation in Chatwoot, what handles them on a real Postgres, and what a
-person would tap."""
+"""One conversation with a dialog, whose context goes through JSON after every step, as if the process began anew."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from itertools import count
 from typing import Any, Final
+from uuid import UUID
 
-from adapters.postgres import buffered_messages, conversations, messages
-from adapters.postgres.conversations import Asked, Standing
-from adapters.postgres.pool import Pool
-from daemon.bus.outcome import Done, Outcome, Turn
-from daemon.conversations.answering import NoWay, Way
-from daemon.conversations.buffering import Pace
-from daemon.conversations.clarification import handle, record
-from daemon.conversations.dialog_rules import DIALOGS
-from daemon.conversations.dialog_wiring import DialogDeps, dialog_due, settled
+from daemon.conversations.dialog import Ask, Context, Said, Step, begin, due, heard, matches_open_question
+from daemon.conversations.dialog_rules import DIALOGS, DialogRules
 from daemon.rules.files import SHIPPED
-from schemas.envelope import Event, event_id
-from schemas.phone import Phone
-from schemas.understanding import Intent
+from schemas.messages import Choices
 
-NOW: Final = datetime(2031, 2, 14, 9, 15, tzinfo=UTC)
-AT_ONCE: Final = Pace(timedelta(0), timedelta(minutes=5))
-USUAL: Final = Pace(timedelta(seconds=30), timedelta(minutes=5))
-SECOND: Final = timedelta(seconds=1)
-MINUTE: Final = timedelta(minutes=1)
-ORDER: Final = "Please write a post"
-CONVERSATION: Final = {"account": "1", "id": "42", "inbox": "1"}
-CHAT: Final = "chatwoot:1:42"
-E164: Final = "+972505550142"
+RULES: Final[DialogRules] = SHIPPED(DIALOGS)
+START: Final = datetime(2031, 2, 14, 9, 0, tzinfo=UTC)
+CHAT: Final = "chatwoot:3:17"
 
 
-def chatwoot_message(
-    id: int | str,
-    text: str | None,
-    *,
-    at: datetime = NOW,
-    phone: str | None = E164,
-    conversation: Mapping[str, str] = CONVERSATION,
-    **told: Any,
-) -> Event:
-    """A person has written in a conversation of Chatwoot."""
-    data = {
-        "system": "chatwoot",
-        "contact_id": "1:77",
-        "phone": phone,
-        "at": at.isoformat(),
-        "channel": "whatsapp",
-        "text": text,
-        "message_id": str(id),
-        "kind": "text",
-        "name": "Noa",
-        "conversation": dict(conversation),
-        "received": {},
-        **told,
-    }
-    return Event(
-        id=event_id("chatwoot", "message", str(id)),
-        type="message.received",
-        source="chatwoot",
-        subject=phone or "bsuid:IL.abc",
-        time=at,
-        data=json.dumps(data).encode(),
-    )
+class Talk:
+    """A person and the bot. *asks*: all that the bot has said. *steps*: all that has happened."""
+
+    def __init__(self, rules: DialogRules = RULES, language: str | None = "en", dialog: str = "content_order") -> None:
+        self.rules, self.language, self.dialog = rules, language, dialog
+        self.context = Context()
+        self.now = START
+        self.steps: list[Step] = []
+        self.asks: list[Ask] = []
+        self._keys = count(1)
+
+    @property
+    def last(self) -> Step:
+        """The last step."""
+        return self.steps[-1]
+
+    @property
+    def field(self) -> str | None:
+        """The field of the open question, as the stored document has it."""
+        told = self.context.to_json().get("clarifyingField")
+        return None if told is None else str(told)
+
+    @property
+    def params(self) -> Mapping[str, str]:
+        """What is known."""
+        return self.context.params
+
+    def question(self, field: str, nth: int = -1) -> UUID:
+        """The id of a question that was asked for *field*."""
+        return [one.id for one in self.context.asked if one.field == field][nth]
+
+    def begin(self, params: Mapping[str, str] | None = None, *, key: str | None = None, **given: Any) -> Step:
+        """A dialog begins."""
+        name, language = given.pop("dialog", self.dialog), given.pop("language", self.language)
+        key = self._key() if key is None else key
+        return self._took(
+            begin(self.rules, name, CHAT, params or {}, self.context, language, self.now, message_key=key, **given)
+        )
+
+    def say(self, text: str | None = None, *, key: str | None = None, **given: Any) -> Step:
+        """The person writes."""
+        key = self._key() if key is None else key
+        said = Said(text=text, at=self.now, message_key=key, **given)
+        surely = matches_open_question(self.rules, self.context, said)
+        step = heard(self.rules, self.context, CHAT, said, self.now)
+        assert step.used or not surely, "what is surely an answer is used"
+        return self._took(step)
+
+    def wait(self, **length: float) -> Step:
+        """Time passes, and the clock looks at the dialog."""
+        self.now += timedelta(**length)
+        return self._took(due(self.rules, self.context, CHAT, self.now))
+
+    def took(self, step: Step) -> Step:
+        """Something else has happened."""
+        return self._took(step)
+
+    def _key(self) -> str:
+        return f"chatwoot:{next(self._keys)}"
+
+    def _took(self, step: Step) -> Step:
+        stored = json.loads(json.dumps(step.context.to_json()))
+        read_again = Context.from_json(stored)
+        assert read_again == step.context, "a context is the same after it was stored"
+        assert len(step.asks) <= 1, "the bot says one thing at a time"
+        assert ("clarifyingField" in stored) <= ("dialog" in stored)
+        changed = replace(step.context, version=0) != replace(self.context, version=0)
+        assert step.context.version == self.context.version + changed
+        self.context = read_again
+        self.steps.append(step)
+        self.asks += step.asks
+        return step
 
 
-def an_event(type: str, at: datetime = NOW, /, **data: Any) -> Event:
-    """Another event of the same person."""
-    text = json.dumps(data)
-    return Event(
-        id=event_id("test", type, text, at.isoformat()),
-        type=type,
-        source="ferryman",
-        subject=E164,
-        time=at,
-        data=text.encode(),
-    )
+def body(step: Step) -> str:
+    """What the bot says in a step; "" where it is silent."""
+    if not step.asks:
+        return ""
+    content = step.asks[0].content
+    return content.text if isinstance(content, Choices) else content.body
 
 
-def changed(what: str, at: datetime = NOW, **told: Any) -> Event:
-    """Chatwoot tells of the conversation."""
-    data = {"system": "chatwoot", "contact_id": "1:77", "phone": E164, "at": at.isoformat(), "what": what}
-    return an_event("conversation.changed", at, conversation=CONVERSATION, **data, **told)
-
-
-async def classify(text: str, language: str | None) -> Intent:
-    """Whoever writes of a post wants one."""
-    kind = "ORDER" if "post" in text.lower() else "NOTE"
-    return Intent(kind, 0.7, "the words", {}, language or "en")  # type: ignore[arg-type]
-
-
-def deps_of(
-    db: Pool, *, pace: Pace = AT_ONCE, way: Way | NoWay | None = None, counted: Callable[..., None] = lambda *_: None
-) -> DialogDeps:
-    """What the handler is given, on the tables of *db*."""
-
-    async def standing(asked: Asked) -> Standing:
-        (found,) = await conversations.standing(db, [asked])
-        return found
-
-    async def status(id: Any) -> str | None:
-        (found,) = await messages.statuses(db, [id])
-        return found
-
-    async def language_of(phone: str) -> str | None:
-        return await conversations.language_of(db, [phone])
-
-    def way_of(chat: str, known: Standing) -> Way | NoWay:
-        if way is not None:
-            return way
-        return NoWay("no phone") if known.phone is None else Way("chatwoot", "default", Phone.parse_e164(known.phone))
-
-    return DialogDeps(
-        rules=SHIPPED(DIALOGS),
-        pace=pace,
-        pause=30 * MINUTE,
-        keeps=timedelta(days=30),
-        standing=standing,
-        status=status,
-        twins=partial(buffered_messages.twins, db),
-        is_in_chatwoot=partial(conversations.is_in_chatwoot, db),
-        chat_of_line=partial(conversations.of_line, db),
-        chat_of_message=partial(buffered_messages.chat_of, db),
-        language_of=language_of,
-        classify=classify,
-        way=way_of,
-        count=counted,
-    )
-
-
-async def decided(db: Pool, event: Event, deps: DialogDeps, now: datetime | None = None) -> Outcome:
-    """What the handler makes of *event*."""
-    return await handle(event, deps, Turn(now or event.time))
-
-
-async def recorded(db: Pool, outcome: Outcome) -> list[Event]:
-    """Write *outcome*; returns what is emitted."""
-    assert isinstance(outcome, Done)
-    async with db.acquire() as conn, conn.transaction():
-        return [*outcome.emit, *await record(conn, outcome.rows)]
-
-
-async def handled(db: Pool, event: Event, deps: DialogDeps, now: datetime | None = None) -> tuple[str, list[Event]]:
-    """What became of *event*, and what is emitted."""
-    outcome = await decided(db, event, deps, now)
-    assert isinstance(outcome, Done)
-    return outcome.skipped or "done", await recorded(db, outcome)
-
-
-async def clock(db: Pool, deps: DialogDeps, now: datetime) -> list[Event]:
-    """Let the clock do its work at *now*; returns what is emitted because of it."""
-    async with db.acquire() as conn, conn.transaction():
-        due = [settled(one, now) for one in await conversations.take_settled(conn, now, 100)]
-        due += [dialog_due(one, now) for one in await conversations.take_due(conn, now, 100)]
-    return [event for one in due for event in (await handled(db, one, deps, now))[1]]
-
-
-async def questions(db: Pool) -> list[dict[str, Any]]:
-    """The messages to people, in the order in which they were asked for: id, content, purpose."""
-    rows = await db.fetch(
-        "SELECT id, content::text, purpose, status FROM messages WHERE direction = 'out' ORDER BY created_at"
-    )
-    return [{**dict(row), "content": json.loads(row["content"])} for row in rows]
-
-
-async def context(db: Pool, chat: str = CHAT) -> dict[str, Any]:
-    """The context of a conversation."""
-    found = await db.fetchval("SELECT context_json::text FROM conversations WHERE chat = $1", chat)
-    return dict(json.loads(found))
-
-
-async def orders(db: Pool) -> list[dict[str, Any]]:
-    """The rows of `content_orders`."""
-    rows = await db.fetch("SELECT *, params_json::text AS params FROM content_orders ORDER BY created_at")
-    return [{**dict(row), "params": json.loads(row["params"])} for row in rows]
-
-
-async def sent(db: Pool, provider_ids: Sequence[str] = ()) -> None:
-    """Every message that is queued goes out, and has the given ids of its provider, by their order."""
-    ids = [row["id"] for row in await questions(db) if row["status"] == "queued"]
-    for n, id in enumerate(ids):
-        given = provider_ids[n] if n < len(provider_ids) else f"out-{id}"
-        await db.execute("UPDATE messages SET status = 'sent', provider_message_id = $2 WHERE id = $1", id, given)
+def titles(step: Step) -> list[str]:
+    """What may be tapped."""
+    content = step.asks[0].content
+    return [item.title for item in content.items] if isinstance(content, Choices) else []

@@ -16,7 +16,7 @@ from daemon.conversations.answering import NoWay
 from daemon.conversations.clarification import buried
 from schemas.envelope import Event
 from schemas.errors import Permanent
-from tests.support.dialogs import (
+from tests.support.conversation import (
     CHAT,
     E164,
     MINUTE,

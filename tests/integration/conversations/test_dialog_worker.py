@@ -18,8 +18,8 @@ from adapters.postgres.pool import Pool
 from daemon.bus.worker import utc_now
 from daemon.settings.model import Settings
 from schemas.envelope import Event
+from tests.support.conversation import chatwoot_message, orders
 from tests.support.dialog_worker import PARTITIONS, DialogWorkers, dialog_workers
-from tests.support.dialogs import chatwoot_message, orders
 from tests.support.until import until
 
 OPTIONS: Final[Mapping[str, Sequence[str]]] = {

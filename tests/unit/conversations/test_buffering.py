@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from adapters.postgres.buffered_messages import Buffered
 from daemon.conversations.buffering import Pace, as_one, message_of, settles_at
 from schemas.conversations import chat_of
-from tests.support.dialogs import MINUTE, NOW, SECOND, chatwoot_message
+from tests.support.conversation import MINUTE, NOW, SECOND, chatwoot_message
 
 PACE = Pace(30 * SECOND, 5 * MINUTE)
 
