@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         TemplateListMaker,
         TranscriberMaker,
     )
-    from adapters.storage.account import GcsAccount
 
 SOURCES: Final = (
     orders.SOURCE,
@@ -181,8 +180,20 @@ def file_store(directory: Path, channel: Channel) -> ObjectStore:
     return FileStore(directory, channel)
 
 
-def gcs_store(account: GcsAccount, session: ClientSession, channel: Channel) -> ObjectStore:
-    """Objects in Google Cloud Storage."""
+def gcs_store(
+    session: ClientSession,
+    channel: Channel,
+    *,
+    project: str,
+    emulator: str | None,
+    email: str,
+    key: Callable[[], str],
+    key_id: str,
+    token_url: str,
+) -> ObjectStore:
+    """Objects in Google Cloud Storage. The account: as of `adapters/storage/account.py::GcsAccount`."""
+    from adapters.storage.account import GcsAccount
     from adapters.storage.gcs import GcsStore
 
+    account = GcsAccount(project=project, emulator=emulator, email=email, key=key, key_id=key_id, token_url=token_url)
     return GcsStore(account, session, channel)

@@ -103,7 +103,7 @@ def judge(reply: Reply, *, channel: str, private: Iterable[str], now: datetime) 
 
     Raises:
         Transient: we asked too often (limited); 408, 409, 5xx; a success that is no JSON object.
-        ChannelDown: key, credit, country or model; an address where nobody knows such a call.
+        ChannelDown: key, credit, country, or a model that is wrong; an address where nobody knows such a call.
         Refused: the request itself is wrong, as its file is; NotTaken for a parameter that it can go without.
     """
     data = _parsed(reply.body)
@@ -126,7 +126,12 @@ def _failure(reply: Reply, told: Mapping[str, Any], channel: str, wait_s: float 
     if kind is not None:
         text, code = f"{text}, {kind}", f"{code}-{kind.replace('_', '-')}"
     error: FerrymanError
-    if kind in _OF_THE_ACCOUNT or status in (401, 402, 403, 404, 405) or 300 <= status < 400:
+    if (
+        kind in _OF_THE_ACCOUNT
+        or told.get("param") == "model"
+        or status in (401, 402, 403, 404, 405)
+        or 300 <= status < 400
+    ):
         error = ChannelDown(text, channel=channel)
     elif status == 429:
         error = Transient(text, retry_after_s=wait_s, limited=True)

@@ -1,5 +1,5 @@
 """The `audio_files` table, and the transcripts in `meeting_notes`. In batches; every write is harmless to repeat, and
-takes its row locks in the order of the ids.
+takes its row locks in the order of the ids, those of notes before those of files.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class AudioRow(NamedTuple):
     ended: bool
 
 
+# The note is locked before its file's row, as where it gets another user: so the file follows it, whichever is first.
 _KEEP: Final = """
 INSERT INTO audio_files AS a (id, user_id, meeting_note_id, note_attachment_id, chatwoot_attachment_id,
   contact_identifier, file_path, transcription, transcription_status, transcription_error, duration_seconds,
@@ -43,8 +44,9 @@ FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text
   $10::text[], $11::bool[]) AS g (id, note_id, attachment, path, status, text, error, duration, size, model, ended)
 JOIN meeting_notes n ON n.id = g.note_id
 LEFT JOIN note_attachments f ON f.id = g.id
-ORDER BY g.id
+ORDER BY n.id, g.id FOR NO KEY UPDATE OF n
 ON CONFLICT (id) DO UPDATE SET
+  user_id = EXCLUDED.user_id,
   transcription = EXCLUDED.transcription,
   transcription_status = EXCLUDED.transcription_status,
   transcription_error = EXCLUDED.transcription_error,

@@ -21,6 +21,7 @@ from adapters.redis.limits import LONGEST_WAIT_S
 from daemon.accounts import OPENAI
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
+from daemon.conversations.archive_wiring import STORAGE
 from daemon.conversations.voice_length import seconds_of
 from daemon.conversations.voice_wiring import VOICE, VoiceDeps
 from schemas.conversations import CHATWOOT
@@ -183,7 +184,7 @@ def waits(event: Event, why: str, turn: Turn) -> Sequence[Row]:
 
 
 async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
-    """Write a batch of voice notes; notes without a text of their own say what was said. Locks files before notes."""
+    """Write a batch of voice notes; notes without a text of their own say what was said. Locks notes before files."""
     kept = [row for row in rows if isinstance(row, AudioRow)]
     await audio_files.keep(conn, kept)
     if said := [row.note_id for row in kept if row.status == "completed"]:
@@ -201,7 +202,7 @@ WORKER: Final[Worker[VoiceDeps]] = Worker(
     record=record,
     buried=buried,
     waits=waits,
-    channels=(OPENAI,),
+    channels=(OPENAI, STORAGE),
     on_uncertain="retry",
     lanes=lambda settings: AT_ONCE,
     deadline_s=lambda settings: DEADLINE_S + LONGEST_WAIT_S,

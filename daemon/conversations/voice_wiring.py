@@ -10,6 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 from uuid import UUID
 
+import structlog
+
 from adapters import permit
 from adapters.postgres import audio_files
 from adapters.registry import CLASSIFIERS, TRANSCRIBERS
@@ -27,6 +29,8 @@ from schemas.understanding import Intent
 if TYPE_CHECKING:
     from adapters.ports import IntentClassifier, Transcriber
     from daemon.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
 
 SYSTEM: Final = "OpenAI"
 
@@ -80,6 +84,7 @@ async def _opened(outside: Outside) -> AsyncIterator[VoiceDeps]:
 def _transcriber(outside: Outside) -> Transcriber | None:
     settings = outside.settings
     if settings.openai_api_key is None:
+        log.info("transcriber.off", reason="set OPENAI_API_KEY")
         return None
     return TRANSCRIBERS[OPENAI]()(
         gate_to(outside, OPENAI, SYSTEM),

@@ -178,6 +178,7 @@ class Settings(BaseModel):
     gcs_private_key_id: Plain | None = None
     gcs_token_url: HttpAddress = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
     storage_emulator_host: Emulator | None = None  # starts with http:// or https://, also where neither was given
+    ferryman_attachment_max_bytes: Annotated[int, whole(1, 1_000_000_000)] = 40_000_000  # of one file of a message
     openai_api_key: Token | None = None
     openai_base_url: HttpAddress = "https://api.openai.com/v1"
     openai_transcription_model: Plain = "whisper-1"

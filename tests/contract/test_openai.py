@@ -161,6 +161,13 @@ async def test_a_failure_says_what_to_do_next(
     assert error.code.startswith(code)
 
 
+async def test_a_model_of_another_kind_stops_the_channel_and_not_each_file(
+    sandbox: OpenAiSandbox, session: ClientSession
+) -> None:
+    sandbox.faults.add("raw", status=400, body='{"error": {"message": "x", "param": "model", "code": null}}')
+    assert type(await failing(transcriber(sandbox, session))) is ChannelDown
+
+
 async def test_a_request_to_wait_pauses_the_scope(sandbox: OpenAiSandbox, session: ClientSession) -> None:
     limiter = RateLimiter(None, per_minute=None, max_wait_s=0.05)
     asked = transcriber(sandbox, session, limiter=limiter)

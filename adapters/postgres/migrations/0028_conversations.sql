@@ -82,7 +82,9 @@ CREATE TABLE meeting_notes (
     processing_status text NOT NULL DEFAULT 'stored'
         CHECK (processing_status IN ('stored', 'processing', 'processed', 'error')),
     error_details text,
-    gcs_storage_path text,                      -- gs://BUCKET/PATH, or file:// of the data directory
+    bucket text,
+    object_path text,                           -- of its object in the bucket; NULL: it has none
+    gcs_storage_path text,                      -- both as one: gs://BUCKET/PATH, or file:// of the data directory
     sha256 text,                                -- of the object
     intent text,                                -- NOTE or ORDER; NULL: not understood yet
     intent_confidence real,
@@ -107,7 +109,9 @@ CREATE TABLE note_attachments (
     attachment_id text,                         -- the system's own
     kind text NOT NULL,
     status text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'stored', 'error', 'skipped')),
-    storage_path text,
+    bucket text,
+    object_path text,
+    storage_path text,                          -- both as one, as of the note
     content_type text,                          -- what the bytes show
     bytes bigint,
     sha256 text,
@@ -142,7 +146,7 @@ CREATE INDEX audio_files_status ON audio_files (transcription_status, created_at
 -- Who a person is in the firm's own system.
 CREATE TABLE whatsapp_user_mapping (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    user_id text NOT NULL,
+    user_id text NOT NULL CHECK (user_id NOT LIKE 'account\_%'),   -- that is what stands for people without a mapping
     whatsapp_number text,                       -- in any notation
     chatwoot_contact_id text,
     chatwoot_account_id text,

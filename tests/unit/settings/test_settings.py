@@ -391,6 +391,7 @@ def test_nothing_asks_for_the_admin_token_which_nothing_uses_yet() -> None:
         ("META_ACCESS_TOKEN", "META_PHONE_NUMBER_ID"),
         ("GCS_CLIENT_EMAIL", "GCS_PRIVATE_KEY"),
         ("SYNC_UPSTREAM_TOKEN", "SYNC_UPSTREAM_URL"),
+        ("OPENAI_INTENT_MODEL", "OPENAI_API_KEY"),
     ],
 )
 def test_a_setting_that_needs_another_is_a_problem_without_it(given: str, missing: str) -> None:
