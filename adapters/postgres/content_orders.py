@@ -12,6 +12,7 @@ import orjson
 
 from adapters.postgres.json_text import json_text
 from adapters.postgres.pool import Connection, Pool
+from adapters.postgres.users import digits_of
 
 _KEEP: Final = """
 INSERT INTO content_orders (id, params_json, chat, chatwoot_conversation_id, phone, provider, event_id, message_key,
@@ -19,7 +20,7 @@ INSERT INTO content_orders (id, params_json, chat, chatwoot_conversation_id, pho
 VALUES ($1, $2::jsonb, $3, $4, $5, $6, $7, $8, COALESCE(
   (SELECT user_id FROM meeting_notes WHERE message_key = $8),
   (SELECT user_id FROM whatsapp_user_mapping
-   WHERE (chatwoot_contact_id = $9 AND chatwoot_account_id = $10) OR whatsapp_number = ANY ($11::text[])
+   WHERE (chatwoot_contact_id = $9 AND chatwoot_account_id = $10) OR digits = ANY ($11::text[])
    ORDER BY (chatwoot_contact_id = $9 AND chatwoot_account_id = $10) DESC NULLS LAST, is_verified DESC, id LIMIT 1)))
 ON CONFLICT (id) DO NOTHING RETURNING user_id
 """
@@ -43,7 +44,7 @@ _WANTS: Final = "SELECT notify_on_ready FROM user_bucket_mapping WHERE user_id =
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ContentOrder:
     """What a dialog has gathered. Whose it is, tells the note of the message that began it, *message_key*; else a
-    mapping of Chatwoot's *contact_id* and *account_id*, or of one of *phones*, the notations of the person's phone."""
+    mapping of Chatwoot's *contact_id* and *account_id*, or of one of *phones*, E.164 as the phone may be written."""
 
     id: UUID
     params: Mapping[str, Any]
@@ -79,7 +80,7 @@ async def keep(conn: Connection, order: ContentOrder) -> Kept | None:
         o.message_key,
         o.contact_id,
         o.account_id,
-        list(o.phones),
+        digits_of(o.phones),
     )
     return None if row is None else Kept(row["user_id"])
 

@@ -78,10 +78,10 @@ _SETTLE: Final = "UPDATE conversations SET settles_at = $2 WHERE chat = $1"
 _DUE: Final = "UPDATE conversations SET due_at = $2 WHERE chat = $1"
 _TAKE: Final = """
 WITH due AS MATERIALIZED (
-  SELECT id, {at} AS at FROM conversations WHERE {at} <= $1 AND subject IS NOT NULL
+  SELECT id FROM conversations WHERE {at} <= $1 AND subject IS NOT NULL
   ORDER BY {at} LIMIT $2 FOR UPDATE SKIP LOCKED)
-UPDATE conversations c SET {at} = NULL FROM due WHERE c.id = due.id
-RETURNING c.chat, c.subject, c.context_version, due.at
+UPDATE conversations SET {at} = NULL WHERE id = ANY (ARRAY(SELECT id FROM due))
+RETURNING chat, subject, context_version
 """
 
 
@@ -193,12 +193,11 @@ class Context:
 
 
 class Due(NamedTuple):
-    """A conversation whose time has come, which was *at*. *subject*: the key of its events."""
+    """A conversation whose time has come. *subject*: the key of its events. *version*: of its context."""
 
     chat: str
     subject: str
     version: int
-    at: datetime
 
 
 async def standing(conn: Connection | Pool, asked: Sequence[Asked]) -> list[Standing]:
@@ -290,4 +289,4 @@ async def take_due(conn: Connection, now: datetime, limit: int) -> list[Due]:
 
 
 def _taken(rows: Sequence[Record]) -> list[Due]:
-    return sorted((Due(*row) for row in rows), key=lambda one: one.at)
+    return sorted(Due(*row) for row in rows)

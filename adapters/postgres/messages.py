@@ -83,8 +83,8 @@ SELECT m.id FROM unnest($1::uuid[]) WITH ORDINALITY AS given (id, place)
 JOIN LATERAL (SELECT id FROM messages WHERE id = given.id LIMIT 1) m ON true ORDER BY given.place
 """
 _STATUSES: Final = """
-SELECT m.status FROM unnest($1::uuid[]) WITH ORDINALITY AS given (id, place) LEFT JOIN messages m ON m.id = given.id
-ORDER BY given.place
+SELECT m.status FROM unnest($1::uuid[]) WITH ORDINALITY AS given (id, place)
+LEFT JOIN LATERAL (SELECT status FROM messages WHERE id = given.id LIMIT 1) m ON true ORDER BY given.place
 """
 _CANCEL: Final = """
 UPDATE messages SET status = 'canceled', updated_at = now() WHERE id = $1 AND status = 'queued' RETURNING id

@@ -191,8 +191,7 @@ def dialog_due(due: Due, now: datetime) -> Event:
 
 def _of_clock(type: str, due: Due, now: datetime, data: dict[str, object]) -> Event:
     return Event(
-        # it is taken once; taken again, as where another host's clock is behind, it is another event
-        id=event_id("ferryman", type, due.chat, str(due.version), due.at.isoformat(), now.isoformat()),
+        id=event_id("ferryman", type, due.chat, str(due.version), now.isoformat()),  # it is taken once at a time
         type=type,
         source="ferryman",
         subject=due.subject,

@@ -197,7 +197,6 @@ def _order(
     person = None if known.phone is None else Phone.parse_e164(known.phone)
     account = known.chatwoot_account_id
     contact_id = (known.contact_ref or "").rpartition(":")[2] or None
-    phones = () if person is None else tuple(dict.fromkeys(n for a in aliases(person.e164) for n in (a, a[1:])))
     return ContentOrder(
         id=done.id,
         params={
@@ -216,5 +215,5 @@ def _order(
         message_key=origin.get("message_key"),
         contact_id=contact_id if known.system == "chatwoot" else None,
         account_id=None if account is None else str(account),
-        phones=phones,
+        phones=() if person is None else tuple(aliases(person.e164)),
     )

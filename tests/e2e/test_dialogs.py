@@ -18,7 +18,6 @@ from tests.support.daemons import environment, ferryman, running
 from tests.support.talking import SECRET, Person
 from tests.support.until import until
 
-WORKERS: Final = "clarification,outbound-messaging,delivery-status,journal"
 ANSWERS: Final = ("LinkedIn", "Short", "Casual", "Tips")
 PHONE: Final = "+972505550142"
 
@@ -41,7 +40,6 @@ def talking(stores: dict[str, str], chatwoot: ChatwootSandbox) -> dict[str, Any]
         "MESSAGES_DEFAULT_PROVIDER": "chatwoot",
         "FERRYMAN_UNDERSTAND_AFTER_SECONDS": 0,
         "FERRYMAN_LEASE_SECONDS": 2,
-        "FERRYMAN_WORKERS": WORKERS,
     }
 
 
