@@ -22,6 +22,8 @@ MOST_PARAMS: Final = 40
 LONGEST_VALUE: Final = 1000
 _LONGEST_NAME: Final = 200
 _LARGEST: Final = 2**31
+_EARLIEST, _LATEST = 1970, 9000
+"""Years between which a moment can be reckoned with."""
 
 T = TypeVar("T")
 
@@ -186,7 +188,9 @@ def _written(at: datetime | None) -> str | None:
 def _moment(told: object) -> datetime | None:
     try:
         at = datetime.fromisoformat(told) if isinstance(told, str) else None
-        return None if at is None or at.tzinfo is None else at.astimezone(UTC)
+        if at is None or at.tzinfo is None or not _EARLIEST < at.year < _LATEST:
+            return None
+        return at.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 

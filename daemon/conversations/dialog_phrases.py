@@ -59,7 +59,7 @@ class Phrases:
         self.is_cut = len(self.whole) > MOST_READ
         self._tokens = tokens(cut(self.whole, MOST_READ))
         self.words = [token.word for token in self._tokens]
-        self.hits = _in_one_language(tuple(hits(self.words, speech.lexicon)))
+        self.hits = _in_one_language(tuple(hits(self.words, speech.lexicon, speech.longest)))
 
     def told(self, found: Sequence[Hit]) -> Told:
         """What phrases of the text say, field by field. Of several values of one field the last one counts after a

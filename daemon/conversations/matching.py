@@ -112,9 +112,9 @@ def phrase_of(text: str) -> Phrase:
     return tuple(token.word for token in tokens(text))
 
 
-def hits(words: Sequence[str], lexicon: Lexicon) -> Iterator[Hit]:
-    """What *words* say, from the first to the last; of phrases that begin at one word the longest counts."""
-    longest = max(map(len, lexicon), default=0)
+def hits(words: Sequence[str], lexicon: Lexicon, longest: int) -> Iterator[Hit]:
+    """What *words* say, from the first to the last; of phrases that begin at one word the longest counts. *longest*:
+    no phrase has more words."""
     at = 0
     while at < len(words):
         hit = _longest_at(words, at, lexicon, longest)

@@ -118,8 +118,8 @@ def test_words_stand_where_they_stand() -> None:
 def test_of_phrases_that_begin_alike_the_longest_counts() -> None:
     short, long = Meaning("option", "a", "blog"), Meaning("option", "a", "blogpost")
     lexicon = {phrase("blog"): [short], phrase("blog post"): [long], phrase("קצר"): [short]}
-    assert [hit.meanings for hit in hits(phrase("my blog post blog"), lexicon)] == [(), (long,), (short,)]
-    assert [hit.meanings for hit in hits(phrase("בקצר וקצר והקצר הפקצר"), lexicon)] == [
+    assert [hit.meanings for hit in hits(phrase("my blog post blog"), lexicon, 2)] == [(), (long,), (short,)]
+    assert [hit.meanings for hit in hits(phrase("בקצר וקצר והקצר הפקצר"), lexicon, 2)] == [
         (short,),
         (short,),
         (short,),
