@@ -8,7 +8,6 @@ and the older mapping before the newer one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -45,6 +44,9 @@ _UNAPPLIED: Final = """
 SELECT id, user_id, digits, chatwoot_contact_id, chatwoot_account_id FROM whatsapp_user_mapping
 WHERE applied_at IS NULL OR applied_at < now() - make_interval(mins => $1)
 ORDER BY applied_at NULLS FIRST LIMIT $2
+"""
+_ONE_MAPPING: Final = """
+SELECT id, user_id, digits, chatwoot_contact_id, chatwoot_account_id FROM whatsapp_user_mapping WHERE id = $1
 """
 _APPLIED: Final = "UPDATE whatsapp_user_mapping SET applied_at = now() WHERE id = ANY($1)"
 _UNMAPPED: Final = """
@@ -163,6 +165,11 @@ async def unapplied(pool: Pool, minutes: int, most: int) -> list[Named]:
     return [Named(*row) for row in await pool.fetch(_UNAPPLIED, minutes, most)]
 
 
+async def mapping(pool: Pool, id: int) -> list[Named]:
+    """That mapping, where it is there."""
+    return [Named(*row) for row in await pool.fetch(_ONE_MAPPING, id)]
+
+
 async def applied(pool: Pool, mappings: Sequence[Named]) -> None:
     """Their notes were looked for."""
     await pool.execute(_APPLIED, [one.id for one in mappings])
@@ -197,17 +204,3 @@ async def assign(conn: Connection, users: Mapping[UUID, str]) -> list[UUID]:
     assigned = [row["id"] for row in rows]
     await conn.execute(_ASSIGN_AUDIO, assigned)
     return assigned
-
-
-class Row(NamedTuple):
-    """A mapping as people see it."""
-
-    id: int
-    user_id: str
-    phone: str | None
-    chatwoot_contact_id: str | None
-    chatwoot_account_id: str | None
-    verified: bool
-    bucket: str | None
-    notify_on_ready: bool
-    created_at: datetime

@@ -73,6 +73,7 @@ _TABLE: Final = (
     Verb("campaign", "campaign:app", group=True),
     Verb("uncertain", "uncertain:app", group=True),
     Verb("credentials", "credentials:app", group=True),
+    Verb("mappings", "mappings:app", group=True),
     Verb("send-test", "send_test:send_test"),
     Verb("config", "config:app", group=True),
     Verb("rules", "rules:app", group=True),

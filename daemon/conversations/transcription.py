@@ -185,10 +185,7 @@ def waits(event: Event, why: str, turn: Turn) -> Sequence[Row]:
 
 async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     """Write a batch of voice notes; notes without a text of their own say what was said. Locks notes before files."""
-    kept = [row for row in rows if isinstance(row, AudioRow)]
-    await audio_files.keep(conn, kept)
-    if said := [row.note_id for row in kept if row.status == "completed"]:
-        await audio_files.say(conn, said, PLACEHOLDERS, MOST_TEXT)
+    await audio_files.keep(conn, [row for row in rows if isinstance(row, AudioRow)], PLACEHOLDERS, MOST_TEXT)
     return [row.event for row in rows if isinstance(row, Told)]
 
 

@@ -27,6 +27,14 @@ async def apply(pool: Pool) -> int:
     return count
 
 
+async def apply_one(pool: Pool, id: int) -> int:
+    """As `apply`, of the mapping *id* alone: it was just made, or changed."""
+    mappings = await users.mapping(pool, id)
+    count = sum([await _apply(pool, one) for one in mappings])
+    await users.applied(pool, mappings)
+    return count
+
+
 async def _apply(pool: Pool, mapping: Named) -> int:
     """Assign the notes of the person that *mapping* names. Whose they are is decided as for a new message."""
     who = await users.same_person(pool, mapping.who)

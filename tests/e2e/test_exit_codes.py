@@ -90,6 +90,10 @@ SOUND: Final = {
     "credentials list": [],
     "credentials delete": ["whapi", "--yes"],
     "credentials rotate": [],
+    "mappings add": ["u1", "--phone", "+12025550143"],
+    "mappings list": [],
+    "mappings remove": ["1", "--yes"],
+    "mappings notify": ["u1", "on"],
     "send-test": ["orders"],
 }
 """Every verb that needs the stores, as it is called for something."""

@@ -594,7 +594,7 @@ async def test_every_path_is_served_and_secrets_are_changed_without_a_gap(operat
 
 POSTED: Final = {
     "/api/token",
-    *(f"/api/v1/{name}" for name in ("messages", "templates/sync", "campaigns", "credentials")),
+    *(f"/api/v1/{name}" for name in ("messages", "templates/sync", "campaigns", "credentials", "user-mappings")),
 }
 FLOW_SECRET: Final = "whisper-of-the-runbook-0d41"
 REFUSALS: Final = (

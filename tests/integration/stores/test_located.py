@@ -44,6 +44,8 @@ READING = [
     "uncertain list",
     "credentials list",
     "credentials delete whapi --yes",
+    "mappings list",
+    "mappings remove 1 --yes",
     "contacts find ann",
     "contacts show ann",
     "contacts conflicts",

@@ -1,0 +1,59 @@
+"""A query of transcription reads few rows, also by a plan that the server made while the tables were small."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+import pytest
+
+from adapters.postgres import audio_files
+from adapters.postgres.pool import Pool
+from tests.support.plans import nodes
+
+MANY: Final = 4000
+AT_MOST: Final = 60
+FILL: Final = """
+WITH notes AS (
+  INSERT INTO meeting_notes (id, message_key, content, event_id)
+  SELECT md5('n' || n)::uuid, 'n' || n, '[Audio Message]', 'e' FROM generate_series($1::int, $2::int) n RETURNING id
+), files AS (
+  INSERT INTO note_attachments (id, meeting_note_id, place, kind) SELECT id, id, 0, 'audio' FROM notes RETURNING id
+)
+INSERT INTO audio_files (id, meeting_note_id, note_attachment_id, transcription, transcription_status)
+SELECT id, id, id, 'said', 'completed' FROM files
+"""
+IDS: Final = "ARRAY[md5('n3')::uuid, md5('n2222')::uuid]"
+NONE: Final = "ARRAY[NULL, NULL]"
+
+
+@pytest.mark.parametrize(
+    ("query", "types", "arguments"),
+    [
+        (audio_files._KNOWN, "uuid[]", IDS),
+        (audio_files._LOCK, "uuid[]", IDS),
+        (audio_files._SAY, "uuid[], text[], int", f"{IDS}, ARRAY['[Audio Message]'], 100"),
+        (
+            audio_files._KEEP,
+            "uuid[], uuid[], text[], text[], text[], text[], text[], int[], bigint[], text[], bool[]",
+            f"{IDS}, {IDS}, {NONE}, {NONE}, ARRAY['error', 'error'], {NONE}, {NONE}, {NONE}::int[], {NONE}::bigint[],"
+            f" {NONE}, {NONE}::bool[]",
+        ),
+    ],
+    ids=["known", "lock", "say", "keep"],
+)
+async def test_a_plan_made_for_few_notes_reads_few_rows_of_many(
+    db: Pool, query: str, types: str, arguments: str
+) -> None:
+    async with db.acquire() as conn:
+        for table in ("meeting_notes", "note_attachments", "audio_files"):
+            await conn.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+        await conn.execute(FILL, 1, 20)
+        await conn.execute("SET plan_cache_mode = force_generic_plan")  # the server comes to it by itself
+        await conn.execute(f"PREPARE asked ({types}) AS {query}")
+        await conn.execute(f"EXECUTE asked ({arguments})")
+        await conn.execute(FILL, 21, MANY)
+        told = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({arguments})")
+    (plan,) = json.loads(told)
+    read = sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes(plan["Plan"]))
+    assert read < AT_MOST, json.dumps(plan["Plan"], indent=1)
