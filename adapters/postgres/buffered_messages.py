@@ -110,15 +110,19 @@ def buffered_of(row: Mapping[str, Any]) -> Buffered:
 
 async def keep(conn: Connection, messages: Sequence[Buffered]) -> None:
     """Keep messages, each once."""
-    for m in sorted(messages, key=lambda one: one.key):
-        said = (m.text, m.choice, m.answers, m.source_id, m.waits_for_text)
-        await conn.execute(_KEEP, m.chat, m.key, m.event_id, Decimal(m.place), m.at, m.kind, *said, m.came_at)
+    await conn.executemany(_KEEP, [_values(one) for one in sorted(messages, key=lambda one: one.key)])
 
 
-async def understand(conn: Connection, what: Understood) -> None:
+def _values(m: Buffered) -> tuple[Any, ...]:
+    said = (m.text, m.choice, m.answers, m.source_id, m.waits_for_text)
+    return (m.chat, m.key, m.event_id, Decimal(m.place), m.at, m.kind, *said, m.came_at)
+
+
+async def understand(conn: Connection, what: Sequence[Understood]) -> None:
     """Messages are understood."""
-    told = (what.at, what.intent, what.confidence, what.reason)
-    await conn.execute(_UNDERSTAND, sorted(what.keys), *told)
+    ordered = sorted(what, key=lambda one: sorted(one.keys))
+    given = [(sorted(one.keys), one.at, one.intent, one.confidence, one.reason) for one in ordered]
+    await conn.executemany(_UNDERSTAND, given)
 
 
 async def transcribe(conn: Connection, key: str, text: str | None, event_id: str, at: datetime) -> str | None:

@@ -70,7 +70,7 @@ _TURN: Final = """
 UPDATE conversations SET context_json = $3::jsonb, context_version = context_version + 1, due_at = $4,
   language = COALESCE($5, language), escalated_at = CASE WHEN $6::text IS NULL THEN escalated_at ELSE $7 END,
   escalated_why = COALESCE($6, escalated_why), updated_at = now()
-WHERE chat = $1 AND context_version = $2 RETURNING id
+WHERE chat = $1 AND context_version = $2 RETURNING chat
 """
 _LOCK: Final = "SELECT id FROM conversations WHERE chat = ANY ($1::text[]) ORDER BY chat FOR UPDATE"
 _LOOK_AGAIN: Final = "UPDATE conversations SET settles_at = LEAST(settles_at, $2) WHERE chat = $1"
@@ -245,36 +245,40 @@ async def lock(conn: Connection, chats: Sequence[str]) -> None:
 
 async def see(conn: Connection, seen: Sequence[Seen]) -> None:
     """Keep what is told of conversations. *Seen.wrote_at* counts each time: give a message once."""
-    for one in sorted(seen, key=lambda one: one.chat.key):
-        chat, wrote = one.chat, one.wrote_at is not None
-        numbers = (chat.account, chat.conversation, chat.inbox)
-        person = (one.line, one.phone, one.contact_ref, one.name)
-        told = (chat.key, chat.system, one.subject, *numbers, one.channel, *person)
-        await conn.execute(_SEE, *told, int(wrote), one.wrote_at)
+    await conn.executemany(_SEE, [_values(one) for one in sorted(seen, key=lambda one: one.chat.key)])
+
+
+def _values(one: Seen) -> tuple[Any, ...]:
+    chat, wrote = one.chat, one.wrote_at is not None
+    numbers = (chat.account, chat.conversation, chat.inbox)
+    person = (one.line, one.phone, one.contact_ref, one.name)
+    return (chat.key, chat.system, one.subject, *numbers, one.channel, *person, int(wrote), one.wrote_at)
 
 
 async def tell(conn: Connection, told: Sequence[Told]) -> None:
     """Keep what a CRM tells of conversations."""
-    for one in sorted(told, key=lambda one: one.chat):
-        await conn.execute(_TELL, *one)
+    await conn.executemany(_TELL, [tuple(one) for one in sorted(told, key=lambda one: one.chat)])
 
 
-async def turn(conn: Connection, context: Context) -> bool:
-    """Change the context of a dialog; whether it still was the one by which that was decided."""
-    document = json_text(dict(context.document))
-    given = (context.chat, context.version, document, context.due_at, context.language)
-    return await conn.fetchval(_TURN, *given, context.escalated_why, context.at) is not None
+async def turn(conn: Connection, contexts: Sequence[Context]) -> set[str]:
+    """Change the contexts of dialogs, one of each chat; returns the chats whose context still was the one by which that
+    was decided."""
+    given = [
+        (one.chat, one.version, json_text(dict(one.document)), one.due_at, one.language, one.escalated_why, one.at)
+        for one in sorted(contexts, key=lambda one: one.chat)
+    ]
+    return {row["chat"] for row in await conn.fetchmany(_TURN, given)} if given else set()
 
 
 async def wind(conn: Connection, clocks: Sequence[Clock]) -> None:
     """Say when the clock is to look at conversations."""
-    for one in sorted(clocks, key=lambda one: one.chat):
-        await conn.execute(_SETTLE if one.what == "settles_at" else _DUE, one.chat, one.at)
+    for what, query in (("settles_at", _SETTLE), ("due_at", _DUE)):
+        await conn.executemany(query, sorted((one.chat, one.at) for one in clocks if one.what == what))
 
 
-async def look_again(conn: Connection, chat: str, at: datetime) -> None:
-    """What is not understood yet of a conversation is understood at *at*, or earlier."""
-    await conn.execute(_LOOK_AGAIN, chat, at)
+async def look_again(conn: Connection, chats: Sequence[tuple[str, datetime]]) -> None:
+    """What is not understood yet of each chat is understood at its time, or earlier."""
+    await conn.executemany(_LOOK_AGAIN, sorted(chats))
 
 
 async def take_settled(conn: Connection, now: datetime, limit: int) -> list[Due]:

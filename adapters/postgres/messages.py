@@ -214,9 +214,11 @@ async def request(conn: Connection, message: Request) -> None:
     await conn.execute(_REQUEST, *_values(message))
 
 
-async def request_once(conn: Connection, message: Request) -> bool:
-    """Store a message that is to be sent, unless one with its id was stored before; whether that was done."""
-    return await conn.fetchval(_REQUEST_ONCE, *_values(message)) is not None
+async def request_once(conn: Connection, given: Sequence[Request]) -> set[UUID]:
+    """Store messages that are to be sent, each unless one with its id was stored before; returns the ids of those that
+    are new."""
+    values = [_values(one) for one in sorted(given, key=lambda one: one.id)]
+    return {UUID(str(row["id"])) for row in await conn.fetchmany(_REQUEST_ONCE, values)} if values else set()
 
 
 def _values(m: Request) -> tuple[Any, ...]:

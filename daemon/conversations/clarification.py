@@ -15,10 +15,11 @@ whatever comes again asks nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from adapters.postgres import buffered_messages, content_orders, conversations, messages, opt_outs
 from adapters.postgres.buffered_messages import Buffered, Understood
@@ -121,7 +122,9 @@ async def _changed(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
     known = with_it(await deps.standing(Asked(chat.key)), seen_in(event, told, chat, None))
     what, status, assigned = told.get("what"), told.get("status"), told.get("assignee")
     at = time_told(told, event.time)
-    spoke, resolved = what == "agent_replied", what == "status" and status == "resolved"
+    spoke = what == "agent_replied"
+    # a webhook that comes late tells of what was before the agent's last word
+    resolved = status == "resolved" and not spoke and (known.agent_at is None or at >= known.agent_at)
     rows: list[Row] = [
         seen_in(event, told, chat, None),
         Told(
@@ -184,7 +187,7 @@ def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
 async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     """Write what events bring about; returns the messages that are to be sent, and what tells of complete orders.
     Conversations are locked first, in the order of their names."""
-    turns = sorted((row for row in rows if isinstance(row, Turned)), key=lambda row: row.context.chat)
+    turns = [row for row in rows if isinstance(row, Turned)]
     seen = [row for row in rows if isinstance(row, Seen)]
     clocks = [row for row in rows if isinstance(row, Clock)]
     chats = {row.chat.key for row in seen} | {row.context.chat for row in turns} | {row.chat for row in clocks}
@@ -196,27 +199,32 @@ async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
         if isinstance(row, Transcript):
             await buffered_messages.transcribe(conn, row.key, row.text, row.event_id, row.at)
     await conversations.wind(conn, clocks)
-    emitted = [event for row in turns for event in await _turn(conn, row)]
-    for row in rows:
-        if isinstance(row, Understood):
-            await buffered_messages.understand(conn, row)
+    emitted = await _turn(conn, turns)
+    await buffered_messages.understand(conn, [row for row in rows if isinstance(row, Understood)])
     await opt_outs.keep(conn, [row for row in rows if isinstance(row, Preference)])
     return [*emitted, *await notices.record(conn, rows)]
 
 
-async def _turn(conn: Connection, row: Turned) -> Sequence[Event]:
-    """Write a step; returns what it emits."""
-    if not await conversations.turn(conn, row.context):
-        await conversations.look_again(conn, row.context.chat, row.at)
-        return ()
+async def _turn(conn: Connection, turns: Sequence[Turned]) -> Sequence[Event]:
+    """Write steps; returns what they emit. Of several in one chat the first counts, as all were decided by one
+    context."""
+    first = {row.context.chat: row for row in reversed(turns)}
+    changed = await conversations.turn(conn, [row.context for row in first.values()])
+    counting = [row for chat, row in first.items() if chat in changed]
+    late = [row for row in turns if all(row is not one for one in counting)]
+    await conversations.look_again(conn, [(row.context.chat, row.at) for row in late])
+    new = await messages.request_once(conn, [request for row in counting for request in row.requests])
+    await buffered_messages.understand(conn, [one for row in counting for one in row.understood])
+    return [event for row in counting for event in await _emitted(conn, row, new)]
+
+
+async def _emitted(conn: Connection, row: Turned, new: Collection[UUID]) -> Sequence[Event]:
+    """What one step emits, of whose messages the *new* ones are to be sent. Writes its order."""
     events = list(row.events)
     if row.order is not None and (kept := await content_orders.keep(conn, row.order)) is not None:
         events.append(completed(row, row.order, kept.user_id))
-    new = [request for request in row.requests if await messages.request_once(conn, request)]
-    events += [_caused(row.cause, event_of(request, row.at)) for request in new]
-    for one in row.understood:
-        await buffered_messages.understand(conn, one)
-    return events
+    asked = [event_of(request, row.at) for request in row.requests if request.id in new]
+    return [*events, *(_caused(row.cause, event) for event in asked)]
 
 
 def _caused(cause: Event, event: Event) -> Event:

@@ -74,7 +74,7 @@ def seen_in(event: Event, told: Mapping[str, Any], chat: Chat, wrote_at: datetim
         channel=channel if isinstance(channel, str) else None,
         line=None if phone is None else key(phone=phone),
         phone=None if phone is None else phone.e164,
-        contact_ref=contact if isinstance(contact, str) and contact else None,
+        contact_ref=contact if isinstance(contact, str) and contact.rpartition(":")[2] else None,
         name=name if isinstance(name, str) and name else None,
         wrote_at=wrote_at,
     )

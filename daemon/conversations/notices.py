@@ -93,15 +93,15 @@ def ready(rules: DialogRules, order_id: UUID, language: str | None) -> Ask:
 
 async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     """Write the notices among *rows*; returns what brings them on their way."""
-    events = []
-    for row in rows:
-        if isinstance(row, Failed):
-            events.append(_asked_for(row))
-        elif isinstance(row, Notice) and await messages.request_once(conn, row.request):
-            cause = row.cause
-            sent = event_of(row.request, cause.time)
-            events.append(sent._replace(causationid=cause.id, traceparent=cause.traceparent))
-    return events
+    given = [row for row in rows if isinstance(row, Notice)]
+    new = await messages.request_once(conn, [row.request for row in given])
+    asked = [_asked_for(row) for row in rows if isinstance(row, Failed)]
+    return [*asked, *(_sent(row) for row in given if row.request.id in new)]
+
+
+def _sent(row: Notice) -> Event:
+    cause = row.cause
+    return event_of(row.request, cause.time)._replace(causationid=cause.id, traceparent=cause.traceparent)
 
 
 def _asked_for(row: Failed) -> Event:

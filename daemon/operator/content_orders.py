@@ -71,7 +71,7 @@ async def ready(outside: Outside, id: UUID) -> Ready:
         notice = await _notice(outside, conn, order)
         request = notice if isinstance(notice, Request) else None
         events = () if request is None else (event_of(request, outside.now()),)
-        if request is not None and not await messages.request_once(conn, request):
+        if request is not None and not await messages.request_once(conn, [request]):
             events = ()
         seqs = tuple(await outbox.emit(conn, events)) if events else ()
         message_id, why = (None, notice) if isinstance(notice, str) else (notice.id, None)

@@ -84,7 +84,7 @@ def an_event(type: str, at: datetime = NOW, /, **data: Any) -> Event:
 def changed(what: str, at: datetime = NOW, **told: Any) -> Event:
     """Chatwoot tells of the conversation."""
     data = {"system": "chatwoot", "contact_id": "1:77", "phone": E164, "at": at.isoformat(), "what": what}
-    return an_event("conversation.changed", at, conversation=CONVERSATION, **data, **told)
+    return an_event("conversation.changed", at, conversation=CONVERSATION, **{**data, **told})
 
 
 async def classify(text: str, language: str | None) -> Intent:

@@ -202,6 +202,18 @@ async def test_a_conversation_that_is_resolved_lets_the_bot_go_on(db: Pool) -> N
     assert await handled(db, changed("status", NOW + 3 * MINUTE, status="resolved"), deps) == ("done", [])
 
 
+async def test_a_webhook_that_comes_late_ends_no_pause(db: Pool) -> None:
+    deps = deps_of(db)
+    await handled(db, chatwoot_message(1, ORDER), deps)
+    await sent(db)
+    await handled(db, changed("agent_replied", NOW + 2 * MINUTE, contact_id="1:"), deps)
+    old = changed("status", NOW + MINUTE, status="resolved")
+    assert await handled(db, old, deps, NOW + 3 * MINUTE) == ("done", [])
+    assert "pausedUntil" in await context(db)
+    (row,) = await db.fetch("SELECT status, contact_ref FROM conversations")
+    assert tuple(row) == ("resolved", "1:77")
+
+
 async def test_an_agent_who_is_assigned_and_silent_stops_nothing(db: Pool) -> None:
     deps = deps_of(db)
     await handled(db, changed("updated", assignee=True, status="open"), deps)
