@@ -70,11 +70,23 @@ class Hearing:
         if not own:
             return Done(rows=gone, skipped="came by Chatwoot")
         one = as_one(own)
-        if self.context.is_open:
+        intent = await self._asks_for_another(one)
+        if self.context.is_open and intent is None:
             step = await self._continued(one)
             if step.used:
                 return Done(rows=(*gone, self.turned(step, understood=[self.note(one.keys, "part of a dialog")])))
-        return Done(rows=(*gone, *await self._classified(one)))
+        return Done(rows=(*gone, *await self._classified(one, intent)))
+
+    async def _asks_for_another(self, one: buffering.Said) -> Intent | None:
+        """What is wanted, where that begins another dialog than the open one, which this does not surely answer: it is
+        no wrong answer."""
+        begins = self.deps.rules.begun_by(intent="ORDER")
+        if not self.context.is_open or one.text is None or begins is None or begins.name == self.context.dialog:
+            return None
+        if dialog.matches_open_question(self.deps.rules, self.context, said_of(one)):
+            return None
+        intent = await self.deps.classify(one.text, self.known.language)
+        return intent if intent.kind == "ORDER" else None
 
     async def _twins(self, waiting: Sequence[Buffered]) -> list[str]:
         """Those that have come by Chatwoot as well, which stands before the same number."""
@@ -98,11 +110,12 @@ class Hearing:
             return dialog.resumed(rules, replace(context, paused_until=self.now), self.chat, self.now)
         return dialog.heard(rules, context, self.chat, said, self.now)
 
-    async def _classified(self, one: buffering.Said) -> tuple[Row, ...]:
-        """The rows of what is no answer: an order begins its dialog, a note is kept in silence."""
+    async def _classified(self, one: buffering.Said, intent: Intent | None) -> tuple[Row, ...]:
+        """The rows of what is no answer: an order begins its dialog, a note is kept in silence. *intent*: where it is
+        known already."""
         if one.text is None:
             return (self.note(one.keys, "no text"),)
-        intent = await self.deps.classify(one.text, self.known.language)
+        intent = intent or await self.deps.classify(one.text, self.known.language)
         note = Understood(one.keys, self.now, intent.kind, intent.confidence, intent.reason)
         begins = self.deps.rules.begun_by(intent=intent.kind)
         if begins is None:

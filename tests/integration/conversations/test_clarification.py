@@ -313,6 +313,37 @@ async def test_a_report_asks_for_the_right_photo_in_the_conversation_of_its_pers
     assert await orders(db) == []
 
 
+async def test_who_does_not_answer_is_reminded_once_and_then_left_in_peace(db: Pool) -> None:
+    deps = deps_of(db)
+    await handled(db, chatwoot_message(1, ORDER), deps)
+    await sent(db)
+    due_at = "SELECT due_at FROM conversations"
+    (reminder,) = await clock(db, deps, await db.fetchval(due_at))
+    assert reminder.json()["purpose"] == "dialog:content_order"
+    assert await clock(db, deps, await db.fetchval(due_at) - SECOND) == []
+    assert await clock(db, deps, await db.fetchval(due_at)) == []
+    assert "clarifyingField" not in await context(db)
+    assert (await db.fetchval(due_at), len(await questions(db))) == (None, 2)
+
+
+async def test_an_order_that_comes_during_another_dialog_waits_for_its_end_and_is_kept_whole(db: Pool) -> None:
+    deps = deps_of(db)
+    issue = {"category": "face_photo", "code": "blurred_photo", "label": "the photo is blurred"}
+    told = {"phone": E164, "order_id": "IL1", "applicant_id": "apl_1", "applicant_name": "Noa", "issues": [issue]}
+    await handled(db, chatwoot_message(1, "hello"), deps)
+    await handled(db, an_event("applicant_issue.reported", NOW + SECOND, **told), deps)
+    text = "By the way, please write a post for LinkedIn about our new bakery in the old town"
+    assert await handled(db, chatwoot_message(2, text, at=NOW + 2 * SECOND), deps) == ("done", [])
+    await handled(db, chatwoot_message(3, None, kind="image", at=NOW + 3 * SECOND), deps)
+    (asked,) = await clock(db, deps, NOW + 4 * SECOND)
+    assert asked.json()["purpose"] == "dialog:content_order"
+    for n, answer in enumerate(("Short", "Casual", "Tips"), 4):
+        await handled(db, chatwoot_message(n, answer, at=NOW + n * SECOND), deps)
+    (order,) = await orders(db)
+    assert order["params"]["original_content"] == text
+    assert order["params"]["context"]["chatwoot_message_id"] == "2"
+
+
 async def test_the_same_message_by_two_systems_begins_one_dialog(db: Pool) -> None:
     """Meta and Chatwoot hear of the same number."""
     deps = deps_of(db, pace=USUAL)
