@@ -120,3 +120,22 @@ async def test_a_dialog_whose_process_is_killed_after_its_question_was_sent_asks
         for phone in told:
             await asked(Person(chatwoot, phone, here), 2)
     assert max(chatwoot.sends().values()) == 1
+
+
+async def test_what_waits_to_be_understood_is_archived_at_once(
+    tmp_path: Path, talking: dict[str, Any], chatwoot: ChatwootSandbox, db: Pool
+) -> None:
+    async with running(tmp_path, **talking | {"FERRYMAN_UNDERSTAND_AFTER_SECONDS": 3600}) as here:
+        person = Person(chatwoot, PHONE, here)
+        ids = [await person.write(text) for text in ("Write a post for me", "about the new bakery")]
+        stored = "SELECT count(*) = 2 FROM meeting_notes WHERE processing_status = 'stored'"
+        await until(lambda: db.fetchval(stored), "both notes")
+        waiting = "SELECT count(*) = 2 FROM buffered_messages WHERE understood_at IS NULL"
+        await until(lambda: db.fetchval(waiting), "both messages")
+        await db.execute("UPDATE conversations SET settles_at = now()")
+        question = await asked(person, 1)
+        noted = (
+            "SELECT count(*) = 2 FROM meeting_notes WHERE intent = 'ORDER' AND chatwoot_message_id = ANY ($1::text[])"
+        )
+        await until(lambda: db.fetchval(noted, [str(id) for id in ids]), "the intent of both notes")
+    assert "platform" in (question.content or "")
