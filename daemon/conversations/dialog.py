@@ -11,14 +11,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from daemon.conversations.dialog_asking import dialog_id, language_of, message_id
+from daemon.conversations.dialog_asking import dialog_id, message_id
 from daemon.conversations.dialog_context import Context, Waiting
 from daemon.conversations.dialog_lexicon import option_phrases
 from daemon.conversations.dialog_reading import params_in as read_params
 from daemon.conversations.dialog_reading import read
 from daemon.conversations.dialog_rules import DialogRules
 from daemon.conversations.dialog_steps import Ask, Completed, Escalated, Said, Step
-from daemon.conversations.dialog_turn import Turn, asks_for, first_missing
+from daemon.conversations.dialog_turn import Turn, asks_for
 from daemon.conversations.dialog_values import accepted
 from daemon.conversations.matching import same
 
@@ -72,18 +72,9 @@ def begin(
     told = Waiting(dialog_name, id, tuple(known.items()), language)
     if turn.dialog is not None:
         return turn.add(told, message_key)
-    if first_missing(dialog, replace(context, params=known)) is None and not asks_for(dialog, known):
+    if not asks_for(dialog, known):
         return turn.step(used=False)
-    turn.context = replace(
-        context.over(),
-        params=known,
-        sender_id=sender_id,
-        account_id=account_id,
-        created_at=now,
-        dialog=dialog_name,
-        dialog_id=id,
-        language=language_of(rules, dialog, language),
-    )
+    turn.open(told, sender_id, account_id)
     return turn.go_on()
 
 

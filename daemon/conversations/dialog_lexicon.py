@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from daemon.conversations.dialog_rules import Dialog, DialogField, DialogRules
 from daemon.conversations.matching import Lexicon, Meaning, Phrase, phrase
 
-Control = Literal["cancel", "restart"]
+Control = Literal["cancel", "restart", "unsure"]
 
 
 class Speech(NamedTuple):
@@ -57,6 +57,7 @@ def _gathered(parts: _Parts) -> Speech:
     for words_of in rules.words.values():
         controls |= {phrase(one): "cancel" for one in words_of.cancel}
         controls |= {phrase(one): "restart" for one in words_of.restart}
+        controls |= {phrase(one): "unsure" for one in words_of.unsure}
         for number, names in enumerate(words_of.ordinals, 1):
             ordinals |= {word: number for one in names for word in phrase(one)}
         ordinals |= {word: -1 for one in words_of.last for word in phrase(one)}

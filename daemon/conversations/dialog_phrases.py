@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from daemon.conversations.dialog_lexicon import Speech
 from daemon.conversations.dialog_rules import Dialog, DialogField
 from daemon.conversations.dialog_values import text_value
-from daemon.conversations.matching import MOST_READ, Hit, hits, tokens
+from daemon.conversations.matching import MOST_READ, Hit, Meaning, hits, tokens
 from schemas.cleaned import cut, visible
 
 MOST_KEPT: Final = 10_000
 """Characters of a message that free text is taken from."""
 
+NEGATED_WORDS: Final = 2
+"""So many unknown words may stand between "not" and what is not meant."""
+
+NONE: Final[Mapping[str, str]] = {}
+
+_AFTER_NO: Final = frozenset(",.:;!-–—")
 _BETWEEN: Final = " ,;.!-–—"
 _SEGMENT: Final = re.compile(r"[,;.!]\s+|\s+[-–—]\s+")
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What phrases say. *values*: of fields. *named*: fields that are called by name. *beside*: words that say nothing
-    known, and fields of which several values are named. *corrects*: a phrase of correction is among them;
+    """What phrases say. *values*: of fields. *named*: fields that are called by name. *again*: fields that are to be
+    asked for anew: their value is taken back, or to be changed, and no other one is told. *beside*: words that say
+    nothing known, and fields of which several values are named. *corrects*: a phrase of correction is among them;
     *begins_corrected*: it is the first one."""
 
     values: Mapping[str, str]
     named: frozenset[str]
+    again: frozenset[str]
     beside: int
     corrects: bool
     begins_corrected: bool
@@ -50,11 +58,14 @@ class Led:
 class Phrases:
     """A text. *target*: the name of the field that was asked for: of several fields that have a phrase it is meant.
 
-    *is_cut*: it is longer than what is read of it, so there are words beside whatever it says.
+    *known*: values of fields. *is_cut*: it is longer than what is read of it, so there are words beside whatever it
+    says.
     """
 
-    def __init__(self, speech: Speech, dialog: Dialog, text: str, target: str | None) -> None:
-        self._speech, self._dialog, self._target = speech, dialog, target
+    def __init__(
+        self, speech: Speech, dialog: Dialog, text: str, target: str | None, known: Mapping[str, str] = NONE
+    ) -> None:
+        self._speech, self._dialog, self._target, self._known = speech, dialog, target, known
         self.whole = visible(cut(text, MOST_KEPT)).strip()
         self.is_cut = len(self.whole) > MOST_READ
         self._tokens = tokens(cut(self.whole, MOST_READ))
@@ -66,25 +77,42 @@ class Phrases:
         correction, and else none: which one is meant is to be asked."""
         values: dict[str, list[str]] = {}
         named: list[str] = []
-        beside, corrects, negated = MOST_READ if self.is_cut else 0, False, False
+        denied: list[str] = []
+        beside, corrects, negated = MOST_READ if self.is_cut else 0, False, 0
         for hit in found:
-            called = hit.of("field")
-            if (option := self._option(hit, named)) is not None:
-                if not negated:
-                    values.setdefault(option[0], []).append(option[1])
-                negated = False
+            option, called = self._option(hit, named), hit.of("field")
+            if option is not None and (negated or self._denies(found[0], option)):
+                denied.append(option[0])
+                negated = 0
+            elif option is not None:
+                values.setdefault(option[0], []).append(option[1])
             elif hit.of("correct") is not None and (hit.of("negate") is None or hit.at == 0):
                 corrects = True
             elif hit.of("negate") is not None:
-                corrects = negated = True
+                corrects, negated = True, NEGATED_WORDS
             elif called is not None:
                 named.append(called.field)
             elif not hit.meanings:
-                beside += 1
-                negated = False
+                beside, negated = beside + 1, max(0, negated - 1)
         single = {name: told[-1] for name, told in values.items() if corrects or len(set(told)) == 1}
+        open_one = None if self._target in self._known else self._target
+        again = frozenset(name for name in (*named, *denied) if corrects and name not in {*values, open_one})
         begins = bool(found) and found[0].of("correct") is not None
-        return Told(single, frozenset(named), beside + len(values) - len(single), corrects, begins)
+        beside += len(values) - len(single)
+        return Told(single, frozenset(named), again, beside, corrects, begins)
+
+    def _denies(self, first: Hit, option: tuple[str, str]) -> bool:
+        """Whether the *first* word of the text, which says "no" as well as "not", takes *option* back, as in "não
+        LinkedIn". It does not before a comma, as in "não, LinkedIn", nor where the option is a new value."""
+        if first.at or first.of("negate") is None or first.of("correct") is None:
+            return False
+        field, value = option
+        end = self._tokens[first.length - 1].end
+        if self.whole[end : end + 1] in _AFTER_NO:
+            return False
+        if field in self._known:
+            return self._known[field] == value
+        return any(hit.at == first.length and Meaning("option", field, value) in hit.meanings for hit in self.hits)
 
     def _option(self, hit: Hit, named: Sequence[str]) -> tuple[str, str] | None:
         """The field and the value that *hit* names: of the field that was called by name, of the one that was asked
@@ -95,11 +123,11 @@ class Phrases:
                 return name, found[name]
         return next(iter(found.items())) if len(found) == 1 else None
 
-    def led(self, known: Collection[str]) -> Led | None:
+    def led(self) -> Led | None:
         """Free text after the first phrase that leads to it, where all before that phrase is understood, or where the
-        text begins a dialog. *known*: fields that have a value; only their names lead to them."""
+        text begins a dialog. To a field that is known its name alone leads."""
         for at, hit in enumerate(self.hits):
-            field = self._led_to(hit, known)
+            field = self._led_to(hit)
             if field is None:
                 continue
             called, before = hit.of("field") is not None, self.told(self.hits[:at])
@@ -114,11 +142,11 @@ class Phrases:
             return Led(at, field, values.pop(field.name, value), before, called, {**before.values, **values})
         return None
 
-    def _led_to(self, hit: Hit, known: Collection[str]) -> DialogField | None:
+    def _led_to(self, hit: Hit) -> DialogField | None:
         for kind in ("field", "lead"):
             meaning = hit.of(kind)
             field = self._dialog.field(meaning.field) if meaning is not None else None
-            if field is not None and field.takes_text and (kind == "field" or field.name not in known):
+            if field is not None and field.takes_text and (kind == "field" or field.name not in self._known):
                 return field
         return None
 

@@ -12,7 +12,7 @@ from daemon.conversations.dialog_phrases import Phrases, Told
 from daemon.conversations.dialog_rules import Dialog, DialogField, DialogRules
 from daemon.conversations.dialog_steps import Said
 from daemon.conversations.dialog_values import option_value, text_value, typed_value
-from daemon.conversations.matching import ordinal, same
+from daemon.conversations.matching import ordinal, phrase, same
 
 WORDS: Final = frozenset({"text", "choice", "voice", "audio"})
 """Kinds of messages whose text is what the person says; the text of a file is beside it."""
@@ -23,7 +23,10 @@ FILES: Final = frozenset({"video", "document"})
 SILENT: Final = frozenset({"reaction", "system", "user_preferences"})
 
 ANSWER_WORDS: Final = 3
-"""A text on one line with no more words that mean something is meant as an answer. A longer one is a note."""
+"""A text with no more words that mean something is meant as an answer. A longer one is a note."""
+
+QUESTION_WORDS: Final = 8
+"""The same, of a text that asks back."""
 
 MOST_BESIDE: Final = 2
 """Words that say nothing known and may stand beside an answer."""
@@ -60,7 +63,7 @@ def params_in(rules: DialogRules, dialog: Dialog, text: str) -> dict[str, str]:
     """What a message that begins *dialog* says already: options in whatever language, and free text that is led to, as
     in "a short post about X". An option of a field that takes any text counts where nothing else is said."""
     phrases = Phrases(speech_of(rules, dialog), dialog, text, None)
-    if (led := phrases.led(())) is not None:
+    if (led := phrases.led()) is not None:
         return {**led.values, led.field.name: led.value}
     told = phrases.told(phrases.hits)
     free = {field.name for field in dialog.fields if field.takes_text}
@@ -83,8 +86,8 @@ def read(rules: DialogRules, dialog: Dialog, context: Context, said: Said) -> Re
     text = (said.text or said.choice or "").strip()
     if not text:
         return NOTHING
-    told = _Answer(speech_of(rules, dialog), dialog, target, asked, text)
-    found = told.read(context)
+    told = _Answer(speech_of(rules, dialog), dialog, target, asked, context, text)
+    found = told.read()
     if found.used and (found.sure or direct or said.kind in WORDS):
         return replace(found, sure=found.sure or direct)
     meant = direct or (said.kind in WORDS and told.is_meant(dialog))
@@ -114,35 +117,37 @@ def _of_options(target: DialogField, asked: Asked | None, text: str) -> str | No
 class _Answer:
     """A text, read as an answer to the question for *target*."""
 
-    def __init__(self, speech: Speech, dialog: Dialog, target: DialogField, asked: Asked | None, text: str) -> None:
-        self._speech, self._target, self._asked = speech, target, asked
-        self._lines = text.strip().count("\n") + 1
-        self._text = Phrases(speech, dialog, text, target.name)
+    def __init__(
+        self, speech: Speech, dialog: Dialog, target: DialogField, asked: Asked | None, context: Context, text: str
+    ) -> None:
+        self._speech, self._target, self._asked, self._context = speech, target, asked, context
+        self._text = Phrases(speech, dialog, text, target.name, context.params)
 
     def is_meant(self, dialog: Dialog) -> bool:
         """Whether it was meant as an answer, though it is none: it has words that mean something, and not so many that
         it is a note."""
         said = (hit for hit in self._text.hits if hit.of("fill") is None or hit.of("correct") is not None)
         count = sum(hit.length for hit in said)
-        short = count <= ANSWER_WORDS and not self._text.is_cut and self._lines == 1
-        return count > 0 and (short or not dialog.notes)
+        most = QUESTION_WORDS if self._text.whole.endswith(("?", "？", "؟")) else ANSWER_WORDS
+        short = count <= most and not self._text.is_cut
+        return self._control() is not None or (count > 0 and (short or not dialog.notes))
 
-    def read(self, context: Context) -> Reading:
+    def read(self) -> Reading:
         """What it says."""
         text, target = self._text, self._target
-        if (value := self._whole_answer(context)) is not None:
+        if (value := self._whole_answer()) is not None:
             return Reading({target.name: value}, sure=True)
         if (control := self._control()) is not None:
-            return Reading(control=control, sure=True)
+            return NOTHING if control == "unsure" else Reading(control=control, sure=True)
         told = text.told(text.hits)
         if not told.beside:
             if told.values:
                 return Reading(told.values, sure=True)
-            if told.corrects and len(told.named) == 1:
-                return Reading(again=next(iter(told.named)), sure=True)
+            if len(told.again) == 1:
+                return Reading(again=next(iter(told.again)), sure=True)
             if not told.named or not target.takes_text:
                 return NOTHING
-        led = text.led(context.params)
+        led = text.led()
         whole = led is None or (led.field is target and target.name in led.before.values)  # "News about X"
         if led is not None and not whole and (led.before.values or led.called or led.field is target):
             return Reading({**led.values, led.field.name: led.value}, sure=led.called)
@@ -155,16 +160,17 @@ class _Answer:
                 return None if self._text.is_cut else found
         return None
 
-    def _whole_answer(self, context: Context) -> str | None:
+    def _whole_answer(self) -> str | None:
         """The value that the text as a whole is: an option, its number, or what the kind of the field asks for."""
         target, words = self._target, self._text.words
         if self._text.is_cut:
             return None
         if (value := _of_options(target, self._asked, self._text.whole)) is not None:
             return value
-        shown = self._asked or next((one for one in reversed(context.asked) if one.field == target.name), None)
+        shown = self._asked or next((one for one in reversed(self._context.asked) if one.field == target.name), None)
         values = [value for _, value in shown.options] if shown else [one.value for one in target.options]
-        if (at := ordinal(words, self._speech.ordinals, self._speech.fill, len(values))) is not None:
+        fill = self._speech.fill | {word for names in target.names.values() for name in names for word in phrase(name)}
+        if (at := ordinal(words, self._speech.ordinals, fill, len(values))) is not None:
             return values[at]
         is_note = target.kind in ("number", "date") and self._asked is None and len(words) > MOST_BESIDE_NUMBER
         return None if is_note else typed_value(target, self._text.whole)

@@ -63,11 +63,13 @@ class _Part(BaseModel):
 
 
 class LanguageWords(_Part):
-    """How one language says what is no answer. *ordinals*: the words for 1, 2, 3, …; *negate*: what follows is not
-    meant; *correct*: what follows counts in place of what was said before; *fill*: means nothing beside an answer."""
+    """How one language says what is no answer. *unsure*: the person does not know what to answer. *correct*: what
+    follows counts in place of what was said before. *negate*: what follows is not meant. *fill*: means nothing beside
+    an answer. *ordinals*: the words for 1, 2, 3, …"""
 
     cancel: Words = ()
     restart: Words = ()
+    unsure: Words = ()
     correct: Words = ()
     negate: Words = ()
     fill: Words = ()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from daemon.conversations.dialog_asking import Speaker
+from daemon.conversations.dialog_asking import Speaker, language_of
 from daemon.conversations.dialog_context import MOST_ASKED, MOST_WAITING, Context, Waiting
 from daemon.conversations.dialog_rules import Dialog, DialogField, DialogRules
 from daemon.conversations.dialog_steps import Ask, Completed, Escalated, Said, Step, What
@@ -143,6 +143,20 @@ class Turn:
             return self._escalate(TIMEOUT, None, speak=False)
         return self.withdraw()
 
+    def open(self, told: Waiting, sender_id: str | None = None, account_id: str | None = None) -> None:
+        """Begin the dialog *told* in the place of what was there."""
+        dialog = self._rules.dialog(told.dialog)
+        self.context = replace(
+            self.context.over(),
+            params=dict(told.params),
+            sender_id=sender_id,
+            account_id=account_id,
+            created_at=self._now,
+            dialog=told.dialog,
+            dialog_id=told.id,
+            language=None if dialog is None else language_of(self._rules, dialog, told.language),
+        )
+
     def add(self, told: Waiting, message_key: str) -> Step:
         """What is told while a dialog is open: more of the same, or a dialog that waits, of which the newest counts."""
         open_one, new = self.dialog, self._rules.dialog(told.dialog)
@@ -183,15 +197,8 @@ class Turn:
     def begin_waiting(self) -> Step:
         """Begin the dialog that waits longest."""
         first, *others = self.context.waiting
-        self.context = replace(
-            self.context,
-            waiting=tuple(others),
-            params=dict(first.params),
-            created_at=self._now,
-            dialog=first.dialog,
-            dialog_id=first.id,
-            language=first.language,
-        )
+        self.context = replace(self.context, waiting=tuple(others))
+        self.open(first)
         return self.go_on()
 
     def _complete(self, dialog: Dialog) -> Step:

@@ -165,13 +165,16 @@ def test_what_is_remembered_is_bounded() -> None:
     talk = Talk()
     for _ in range(30):
         talk.begin()
-        for _ in range(6):
-            talk.say("change platform")
+        for _ in range(3):
+            talk.say("change length")
+            talk.say("change tone")
         talk.say("cancel")
     size = len(json.dumps(talk.context.to_json()))
     talk.begin()
-    for _ in range(100):
-        talk.say("change platform")
-    talk.say("Twitter", answers=talk.question("platform", 0))
-    assert talk.params == {"platform": "twitter"}
+    for _ in range(50):
+        talk.say("change length")
+        talk.say("change tone")
+    assert len(talk.asks) == 30 * 8 + 101
+    talk.say("Short", answers=talk.question("length", 0))
+    assert talk.params == {"length": "short"}
     assert len(json.dumps(talk.context.to_json())) < size + 12_000
