@@ -38,7 +38,9 @@ RETURNING chat
 """
 _OF_KEY: Final = "SELECT chat FROM buffered_messages WHERE message_key = $1 AND chat <> ''"
 _TWINS: Final = """
-SELECT source_id FROM buffered_messages WHERE source_id = ANY ($1::text[]) AND chat <> $2 AND chat LIKE 'chatwoot:%'
+SELECT source_id FROM buffered_messages
+WHERE source_id = ANY ($1::text[]) AND chat <> $2 AND intent_reason IS DISTINCT FROM $3
+  AND (understood_at IS NOT NULL OR (chat LIKE 'chatwoot:%' AND $2 NOT LIKE 'chatwoot:%'))
 """
 _NOTE: Final = """
 WITH ready AS MATERIALIZED (
@@ -138,9 +140,10 @@ async def chat_of(pool: Pool, key: str) -> str | None:
     return chat
 
 
-async def twins(pool: Pool, source_ids: Sequence[str], chat: str) -> set[str]:
-    """Those of WhatsApp's ids whose messages have come by Chatwoot, in another chat than *chat*."""
-    return {row[0] for row in await pool.fetch(_TWINS, source_ids, chat)}
+async def twins(pool: Pool, source_ids: Sequence[str], chat: str, why: str) -> set[str]:
+    """Those of WhatsApp's ids whose messages belong to another chat than *chat*, as another system tells of them: where
+    they were understood, or Chatwoot's. *why*: as what those are understood that were left to another chat."""
+    return {row[0] for row in await pool.fetch(_TWINS, source_ids, chat, why)}
 
 
 async def note(pool: Pool, limit: int) -> int:

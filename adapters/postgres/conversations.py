@@ -44,7 +44,6 @@ _LANGUAGE: Final = """
 SELECT c.language FROM contact_identities i JOIN contacts c ON c.id = i.contact_id
 WHERE i.kind = 'phone' AND i.value = ANY ($1::text[]) AND c.language IS NOT NULL LIMIT 1
 """
-_IN_CHATWOOT: Final = "SELECT EXISTS (SELECT FROM conversations WHERE line = $1 AND system = 'chatwoot')"
 
 # what is told once stays where it is not told again; only what is new of the person adds to their messages
 _SEE: Final = """
@@ -231,11 +230,6 @@ async def language_of(pool: Pool, phones: Sequence[str]) -> str | None:
     """The language of a person, as their order tells it. *phones*: the notations of theirs."""
     language: str | None = await pool.fetchval(_LANGUAGE, phones)
     return language
-
-
-async def is_in_chatwoot(pool: Pool, line: str) -> bool:
-    """Whether the person of a phone line has a conversation in Chatwoot as well."""
-    return bool(await pool.fetchval(_IN_CHATWOOT, line))
 
 
 async def lock(conn: Connection, chats: Sequence[str]) -> None:

@@ -63,9 +63,9 @@ METRICS: Final = (
 class DialogDeps:
     """The outside as the handler sees it. *pace*: how long is waited for more; *pause*: how long the bot is silent
     after an agent's word; *keeps*: how long it is known that a message has come. *standing*: answers how a conversation
-    stands; *status*: how a message of ours does. *twins*, *is_in_chatwoot*, *chat_of_line*, *chat_of_message*,
-    *language_of*: as `adapters.postgres` has them. *classify*: what a text is; its language is a guess. *way*: how the
-    person of a chat is answered. *count*: counts what a step does."""
+    stands; *status*: how a message of ours does. *twins*, *chat_of_line*, *chat_of_message*, *language_of*: as
+    `adapters.postgres` has them. *classify*: what a text is; its language is a guess. *way*: how the person of a chat
+    is answered. *count*: counts what a step does."""
 
     rules: DialogRules
     pace: Pace
@@ -73,8 +73,7 @@ class DialogDeps:
     keeps: timedelta
     standing: Callable[[Asked], Awaitable[Standing]]
     status: Callable[[UUID], Awaitable[str | None]]
-    twins: Callable[[Sequence[str], str], Awaitable[set[str]]]
-    is_in_chatwoot: Callable[[str], Awaitable[bool]]
+    twins: Callable[[Sequence[str], str, str], Awaitable[set[str]]]
     chat_of_line: Callable[[str], Awaitable[str | None]]
     chat_of_message: Callable[[str], Awaitable[str | None]]
     language_of: Callable[[str], Awaitable[str | None]]
@@ -101,7 +100,6 @@ async def _opened(outside: Outside) -> AsyncIterator[DialogDeps]:
             standing=standings.submit,
             status=statuses.submit,
             twins=partial(buffered_messages.twins, pool),
-            is_in_chatwoot=partial(conversations.is_in_chatwoot, pool),
             chat_of_line=partial(conversations.of_line, pool),
             chat_of_message=partial(buffered_messages.chat_of, pool),
             language_of=language_of,

@@ -25,6 +25,7 @@ UNSENT: Final = frozenset({"skipped", "failed", "canceled"})
 """A question that stands so has not reached its person."""
 
 NO_WAY: Final = "no way to answer"
+TWIN: Final = "came by another system as well"
 
 
 class Hearing:
@@ -64,11 +65,11 @@ class Hearing:
 
     async def understood(self, waiting: Sequence[Buffered]) -> Done:
         """What these messages bring about, taken as one; there is at least one of them."""
-        twins = await self._twins(waiting)
+        twins = [] if self.context.is_open else await self._twins(waiting)
         own = [one for one in waiting if one.key not in twins]
-        gone = (self.note(twins, "came by Chatwoot as well"),) if twins else ()
+        gone = (self.note(twins, TWIN),) if twins else ()
         if not own:
-            return Done(rows=gone, skipped="came by Chatwoot")
+            return Done(rows=gone, skipped=TWIN)
         one = as_one(own)
         intent = await self._asks_for_another(one)
         if self.context.is_open and intent is None:
@@ -89,11 +90,10 @@ class Hearing:
         return intent if intent.kind == "ORDER" else None
 
     async def _twins(self, waiting: Sequence[Buffered]) -> list[str]:
-        """Those that have come by Chatwoot as well, which stands before the same number."""
+        """Those that two systems tell of, which hear of the same number, and that begin their dialog in the other one's
+        conversation: in Chatwoot's, or where they were understood already."""
         ids = [one.source_id for one in waiting if one.source_id is not None]
-        if not ids or self.known.system == CHATWOOT:
-            return []
-        twins = await self.deps.twins(ids, self.chat)
+        twins = await self.deps.twins(ids, self.chat, TWIN) if ids else set()
         return [one.key for one in waiting if one.source_id in twins]
 
     async def _continued(self, one: buffering.Said) -> Step:

@@ -17,7 +17,7 @@ from daemon.conversations.dialog_steps import Step
 from daemon.conversations.dialog_wiring import DialogDeps
 from daemon.conversations.hearing import Hearing
 from daemon.messages.preferences import wants
-from schemas.conversations import CHATWOOT, Chat, chat_of
+from schemas.conversations import Chat, chat_of
 from schemas.envelope import Event
 from schemas.identity import key
 from schemas.told import WHATSAPP, is_test_contact, phone_told, told_in
@@ -46,7 +46,7 @@ async def written(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
     if (wish := _wish(message)) is not None:
         rows += _wished(hearing, message, seen, wish)
         return Done(rows=tuple(rows))
-    if hearing.surely_answers(message) and not await _comes_by_chatwoot(deps, seen):
+    if hearing.surely_answers(message):
         return Done(rows=(*rows, *hearing.at_once(message)))
     waiting = [*known.waiting, message]
     at = settles_at(waiting, turn.now, deps.pace)
@@ -122,8 +122,3 @@ def _wished(hearing: Hearing, message: Buffered, seen: Seen, wish: bool) -> Sequ
 def _kept_on(line: str, event: Event, at: datetime) -> Preference:
     """The word that ended a dialog was read as a stop by the worker of messages; this comes after it."""
     return Preference(line, "all", False, at + TICK, "dialog", event.id)
-
-
-async def _comes_by_chatwoot(deps: DialogDeps, seen: Seen) -> bool:
-    """Whether the same message may come by Chatwoot as well, whose conversation then has the dialog."""
-    return seen.chat.system != CHATWOOT and seen.line is not None and await deps.is_in_chatwoot(seen.line)

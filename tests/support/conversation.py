@@ -122,7 +122,6 @@ def deps_of(
         standing=standing,
         status=status,
         twins=partial(buffered_messages.twins, db),
-        is_in_chatwoot=partial(conversations.is_in_chatwoot, db),
         chat_of_line=partial(conversations.of_line, db),
         chat_of_message=partial(buffered_messages.chat_of, db),
         language_of=language_of,

@@ -13,10 +13,12 @@ from adapters.postgres import buffered_messages, conversations
 from adapters.postgres.pool import Pool
 from daemon.bus.outcome import Done, Turn
 from daemon.conversations.answering import NoWay
+from daemon.conversations.buffering import Pace
 from daemon.conversations.clarification import buried
 from schemas.envelope import Event
 from schemas.errors import Permanent
 from tests.support.conversation import (
+    AT_ONCE,
     CHAT,
     E164,
     MINUTE,
@@ -344,17 +346,35 @@ async def test_an_order_that_comes_during_another_dialog_waits_for_its_end_and_i
     assert order["params"]["context"]["chatwoot_message_id"] == "2"
 
 
-async def test_the_same_message_by_two_systems_begins_one_dialog(db: Pool) -> None:
-    """Meta and Chatwoot hear of the same number."""
-    deps = deps_of(db, pace=USUAL)
-    by_chatwoot = chatwoot_message(1, ORDER, received={"source_id": "wamid.1"})
-    by_meta = chatwoot_message("wamid.1", ORDER, system="meta", number="4711", conversation={})
-    by_meta = by_meta._replace(id="by meta")
-    await handled(db, by_meta, deps)
-    await handled(db, by_chatwoot, deps)
-    emitted = await clock(db, deps, NOW + MINUTE)
-    assert [event.type for event in emitted] == ["message.requested"]
-    assert (await context(db))["clarifyingField"] == "platform"
+def by_meta(event: Event, n: int) -> Event:
+    """The same message as Meta tells of it, which hears of the number as well."""
+    told = {
+        **event.json(),
+        "system": "meta",
+        "number": "4711",
+        "message_id": f"wamid.{n}",
+        "contact_id": "972505550142",
+    }
+    told.pop("conversation")
+    return event._replace(id=f"by meta {n}", source="meta", data=json.dumps(told).encode())
+
+
+@pytest.mark.parametrize("pace", [AT_ONCE, USUAL])
+@pytest.mark.parametrize("first", ["meta", "chatwoot"])
+async def test_what_two_systems_tell_of_begins_one_dialog_and_ends_it(db: Pool, pace: Pace, first: str) -> None:
+    deps, at = deps_of(db, pace=pace), NOW
+    for n, text in enumerate((ORDER, *ANSWERS), 1):
+        event = chatwoot_message(n, text, at=at, received={"source_id": f"wamid.{n}"})
+        both = [by_meta(event, n), event]
+        for one in both if first == "meta" else reversed(both):
+            await handled(db, one, deps)
+        at += MINUTE
+        await clock(db, deps, at)
+        await sent(db)
+    (order,) = await orders(db)
+    assert order["params"]["platform"] == "linkedin"
+    assert order["chat"] == (CHAT if first == "chatwoot" or pace is USUAL else "meta:4711:972505550142")
+    assert len(await questions(db)) == 5
 
 
 async def test_the_intent_of_a_message_comes_to_its_note_also_when_that_comes_later(db: Pool) -> None:

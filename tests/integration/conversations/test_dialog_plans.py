@@ -47,7 +47,6 @@ _NOW = "now() + interval '1 minute'"
         ),
         (conversations._LOCK, "text[]", _CHATS),
         (conversations._OF_LINE, "text", "'line2222'"),
-        (conversations._IN_CHATWOOT, "text", "'line2222'"),
         (conversations._TAKE.format(at="settles_at"), "timestamptz, int", f"{_NOW}, 5"),
         (conversations._TAKE.format(at="due_at"), "timestamptz, int", f"{_NOW}, 5"),
         (
@@ -56,7 +55,7 @@ _NOW = "now() + interval '1 minute'"
             "'chatwoot:1:3', 'open', true, now(), false",
         ),
         (buffered_messages._OF_KEY, "text", "'chatwoot:2222'"),
-        (buffered_messages._TWINS, "text[], text", "ARRAY['wamid.3', 'wamid.2222'], 'meta:1:2'"),
+        (buffered_messages._TWINS, "text[], text, text", "ARRAY['wamid.3', 'wamid.2222'], 'meta:1:2', 'twin'"),
         (
             buffered_messages._UNDERSTAND,
             "text[], timestamptz, text, real, text",
