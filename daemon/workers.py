@@ -9,7 +9,7 @@ from typing import Any, Final
 from daemon.bus import journal
 from daemon.bus.worker import AnyWorker
 from daemon.contacts import applicant_issues, changes, sync, whatsapp_validation
-from daemon.conversations import archive, attachments, crm_labels, transcription
+from daemon.conversations import archive, attachments, clarification, crm_labels, transcription
 from daemon.messages import automatic, delivery_status, outbound
 from daemon.rules.files import SHIPPED, RuleFile, Rules, load_all
 from daemon.rules.problems import WrongRules
@@ -24,6 +24,7 @@ WORKERS: Final[tuple[AnyWorker, ...]] = (
     outbound.WORKER,
     delivery_status.WORKER,
     automatic.WORKER,
+    clarification.WORKER,
     archive.WORKER,
     attachments.WORKER,
     transcription.WORKER,

@@ -23,6 +23,7 @@ INSERT INTO messages (id, direction, status, provider, account, phone, kind, con
 VALUES ($1, 'out', 'queued', $2, $3, $4, $5, $6::jsonb, $7, $8, $9, $10, $11,
         CASE WHEN $8::timestamptz IS NULL THEN now() END, clock_timestamp())
 """
+_REQUEST_ONCE: Final = f"{_REQUEST} ON CONFLICT (id) DO NOTHING RETURNING id"
 _KEEP_KEY: Final = """
 INSERT INTO idempotency_keys (key, digest, message_id) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING
 """
@@ -80,6 +81,10 @@ RETURNING id, provider, account, phone, kind, content::text, purpose, event_id, 
 _THERE: Final = """
 SELECT m.id FROM unnest($1::uuid[]) WITH ORDINALITY AS given (id, place)
 JOIN LATERAL (SELECT id FROM messages WHERE id = given.id LIMIT 1) m ON true ORDER BY given.place
+"""
+_STATUSES: Final = """
+SELECT m.status FROM unnest($1::uuid[]) WITH ORDINALITY AS given (id, place)
+LEFT JOIN LATERAL (SELECT status FROM messages WHERE id = given.id LIMIT 1) m ON true ORDER BY given.place
 """
 _CANCEL: Final = """
 UPDATE messages SET status = 'canceled', updated_at = now() WHERE id = $1 AND status = 'queued' RETURNING id
@@ -206,10 +211,20 @@ class Killing(NamedTuple):
 
 async def request(conn: Connection, message: Request) -> None:
     """Store a message that is to be sent."""
-    m = message
+    await conn.execute(_REQUEST, *_values(message))
+
+
+async def request_once(conn: Connection, given: Sequence[Request]) -> set[UUID]:
+    """Store messages that are to be sent, each unless one with its id was stored before; returns the ids of those that
+    are new."""
+    values = [_values(one) for one in sorted(given, key=lambda one: one.id)]
+    return {UUID(str(row["id"])) for row in await conn.fetchmany(_REQUEST_ONCE, values)} if values else set()
+
+
+def _values(m: Request) -> tuple[Any, ...]:
     content, time = json_text(m.content), m.not_before
     given = (m.id, m.provider, m.account, m.phone, m.kind, content, m.purpose, time, m.event_id, m.category)
-    await conn.execute(_REQUEST, *given, list(m.route) or None)
+    return (*given, list(m.route) or None)
 
 
 async def release(conn: Connection, limit: int) -> list[Request]:
@@ -234,6 +249,11 @@ async def requeue(conn: Connection | Pool, id: UUID, status: str, event_id: str 
 async def there(conn: Connection | Pool, ids: Sequence[UUID]) -> list[UUID]:
     """Those of *ids* that are the ids of messages, in their order."""
     return [row["id"] for row in await conn.fetch(_THERE, ids)]
+
+
+async def statuses(conn: Connection | Pool, ids: Sequence[UUID]) -> list[str | None]:
+    """How these messages stand, in their order; None: there is none."""
+    return [row[0] for row in await conn.fetch(_STATUSES, ids)]
 
 
 async def keep_key(conn: Connection, key: str, digest: bytes, message_id: UUID) -> Kept | None:

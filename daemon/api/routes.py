@@ -10,7 +10,16 @@ from aiohttp.web import RouteDef
 
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
-from daemon.api import campaigns, conversations, credentials, labels, messages, templates, user_mappings
+from daemon.api import (
+    campaigns,
+    content_orders,
+    conversations,
+    credentials,
+    labels,
+    messages,
+    templates,
+    user_mappings,
+)
 from daemon.api.access import Access
 from daemon.api.reference import Reference
 from daemon.bus.publisher import hurry
@@ -40,6 +49,7 @@ def routes_of(in_force: InForce, pool: Pool, bus: Streams, outside: Outside, mad
         *campaigns.CampaignsApi(pool, in_force, access, utc_now).routes(),
         *conversations.ConversationsApi(pool, access, utc_now).routes(),
         *credentials.CredentialsApi(pool, in_force, access).routes(),
+        *content_orders.ContentOrdersApi(in_force, access, outside).routes(),
         *user_mappings.UserMappingsApi(pool, in_force, access).routes(),
         *labels.LabelsApi(pool, in_force, access, utc_now, partial(hurry, pool, bus)).routes(),
     ]

@@ -19,6 +19,7 @@ from adapters.postgres.pool import Connection
 from adapters.postgres.users import Who
 from daemon.bus.outcome import Done, Outcome, Row, Turn
 from daemon.bus.worker import Worker
+from daemon.conversations import notices
 from daemon.conversations.archive_names import bucket_name
 from daemon.conversations.archive_notes import Heard, document_of, failed_note, file_events, heard, note_of
 from daemon.conversations.archive_wiring import ARCHIVE, STORAGE, ArchiveDeps, Asked, lacking
@@ -59,16 +60,18 @@ def who_of(message: Heard) -> Who:
     return Who(phones, ((message.account, message.contact),))
 
 
-async def record(conn: Connection, rows: Sequence[Row]) -> None:
-    """Write a batch of notes, whose their buckets are, and the objects that wait for the store."""
+async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
+    """Write a batch of notes, whose their buckets are, and the objects that wait for the store; returns what has people
+    told that theirs could not be kept."""
     kept = [row for row in rows if isinstance(row, Note)]
     await users.have_buckets(conn, {note.user or note.fallback: note.bucket for note in kept if note.bucket})
     await notes.keep(conn, kept)
     await archive.wait(conn, [row for row in rows if isinstance(row, WaitingObject)])
+    return await notices.record(conn, rows)
 
 
 def _buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
-    return (failed_note(event, error.full_text, 0),)
+    return (failed_note(event, error.full_text, 0), *notices.rows_of(event, WORKER.name, turn.now))
 
 
 def _waits(event: Event, why: str, turn: Turn) -> Sequence[Row]:

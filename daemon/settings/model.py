@@ -106,6 +106,11 @@ class Settings(BaseModel):
     ferryman_message_branches: Branches = ()  # of Vizi, in lower case; whose customers may get messages; empty: all
     ferryman_issue_wait_seconds: Annotated[float, seconds(0, 86_400)] = 600.0  # that a report waits for its order
 
+    # conversations
+    ferryman_understand_after_seconds: Annotated[float, seconds(0, 3600)] = 30.0  # of silence
+    ferryman_understand_within_seconds: Annotated[float, seconds(0, 86_400)] = 300.0
+    ferryman_bot_pause_minutes: Annotated[float, seconds(0, 10_080)] = 30.0  # after a human agent's last word
+
     # access
     ferryman_admin_token: OwnToken | None = None
     ferryman_readonly_token: OwnToken | None = None

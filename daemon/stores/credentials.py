@@ -94,6 +94,10 @@ class Credentials:
         """Whether the account is stored, as far as was seen."""
         return (provider, account) in self._held
 
+    def accounts(self, provider: str) -> list[Held]:
+        """The stored accounts of *provider*, as far as was seen."""
+        return [one for (of, _), one in sorted(self._held.items()) if of == provider]
+
     def changes(self) -> frozenset[tuple[str, str]]:
         """The (provider, account) of all that have changed since this was last asked."""
         changed, self._changed = frozenset(self._changed), set()

@@ -71,6 +71,8 @@ async def failing(sender: ChatwootSender, claims: Claims, content: Content = TEX
 
 # what is sent
 
+KEEP_OR_DROP = [{"title": "Keep", "value": "keep"}, {"title": "Drop", "value": "drop"}]
+
 
 @pytest.mark.parametrize(
     ("content", "held"),
@@ -82,7 +84,7 @@ async def failing(sender: ChatwootSender, claims: Claims, content: Content = TEX
                 "content": "Keep it?",
                 "content_type": "input_select",
                 "content_attributes": MARKED
-                | {"items": [{"title": "Keep", "value": "keep"}, {"title": "Drop", "value": "drop"}]},
+                | {"items": KEEP_OR_DROP, "quick_reply": {"type": "quick_reply", "values": KEEP_OR_DROP}},
             },
         ),
         (

@@ -51,10 +51,20 @@ CREATE TABLE buffered_messages (
     at timestamptz NOT NULL,                    -- when the person wrote it
     kind text NOT NULL,
     text text,                                  -- NULL: it has none, or its voice is not transcribed yet
+    choice text,                                -- the value of what was tapped
+    answers uuid,                               -- our message that it replies to
+    source_id text,                             -- WhatsApp's own id of it, where the system tells it
     waits_for_text boolean NOT NULL DEFAULT false,
     understood_at timestamptz,
+    intent text,                                -- NOTE or ORDER, for its row of meeting_notes
+    intent_confidence real,
+    intent_reason text,
+    noted boolean NOT NULL DEFAULT false,       -- that row has it
     created_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX buffered_messages_source_id ON buffered_messages (source_id) WHERE source_id IS NOT NULL;
+CREATE INDEX buffered_messages_not_noted ON buffered_messages (understood_at)
+    WHERE understood_at IS NOT NULL AND NOT noted;
 CREATE INDEX buffered_messages_open ON buffered_messages (chat, place) WHERE understood_at IS NULL;
 CREATE INDEX buffered_messages_understood_at ON buffered_messages (understood_at) WHERE understood_at IS NOT NULL;
 
@@ -216,13 +226,15 @@ CREATE TABLE content_orders (
     source text NOT NULL DEFAULT 'whatsapp' CHECK (source IN ('whatsapp', 'app', 'pacing', 'api')),
     triggered_by text NOT NULL DEFAULT 'whatsapp' CHECK (triggered_by IN ('whatsapp', 'pacing', 'manual', 'api')),
     params_json jsonb NOT NULL,
+    message_key text,                           -- of the message that began it
     chat text,
     chatwoot_conversation_id bigint,
     phone text,
     provider text,                              -- by which its notices go
     event_id text NOT NULL,                     -- that completed it
     ready_at timestamptz,
-    notice_message_id uuid,
+    notice_message_id uuid,                     -- the message that tells of it
+    notice_why text,                            -- why nothing tells of it; NULL: something does, or it is not ready
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 );

@@ -1,0 +1,85 @@
+"""A query about one conversation reads few rows of many, also by a plan that the server made while the tables were
+small."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from adapters.postgres import buffered_messages, conversations, messages
+from adapters.postgres.pool import Pool
+from tests.support.plans import nodes
+
+MANY = 4_000
+AT_MOST = 200
+_CONVERSATIONS = """
+INSERT INTO conversations (chat, system, subject, line, phone, last_message_at, settles_at, due_at, context_json)
+SELECT 'chatwoot:1:' || n, 'chatwoot', 'n' || n, 'line' || n, '+97250' || lpad(n::text, 7, '0'), now(),
+       CASE WHEN n % 400 = 3 THEN now() END, CASE WHEN n % 400 = 3 THEN now() END, '{}'
+FROM generate_series($1::int, $2::int) n
+"""
+_BUFFERED = """
+INSERT INTO buffered_messages (chat, message_key, event_id, place, at, kind, text, source_id, understood_at, intent)
+SELECT 'chatwoot:1:' || n, 'chatwoot:' || n, 'e', n, now(), 'text', 'hello', 'wamid.' || n,
+       CASE WHEN n % 400 <> 3 THEN now() END, 'NOTE'
+FROM generate_series($1::int, $2::int) n
+"""
+_MESSAGES = """
+INSERT INTO messages (id, direction, status, provider, phone, kind, content, purpose, event_id, provider_message_id)
+SELECT md5('n' || n)::uuid, 'out', 'sent', 'chatwoot', '+97250' || lpad(n::text, 7, '0'), 'text', '{}', 'test', 'e',
+       n::text
+FROM generate_series($1::int, $2::int) n
+"""
+_FILL = (_CONVERSATIONS, _BUFFERED, _MESSAGES)
+_CHATS = "ARRAY['chatwoot:1:3', 'chatwoot:1:2222']"
+_KEYS = "ARRAY['chatwoot:3', 'chatwoot:2222']"
+_NOW = "now() + interval '1 minute'"
+
+
+@pytest.mark.parametrize(
+    ("query", "types", "arguments"),
+    [
+        (
+            conversations._STANDING,
+            "text[], text[], text[], text[]",
+            f"{_CHATS}, {_KEYS}, ARRAY['chatwoot', ''], ARRAY['3', '']",
+        ),
+        (conversations._LOCK, "text[]", _CHATS),
+        (conversations._OF_LINE, "text", "'line2222'"),
+        (conversations._TAKE.format(at="settles_at"), "timestamptz, int", f"{_NOW}, 5"),
+        (conversations._TAKE.format(at="due_at"), "timestamptz, int", f"{_NOW}, 5"),
+        (
+            conversations._TELL,
+            "text, text, boolean, timestamptz, boolean",
+            "'chatwoot:1:3', 'open', true, now(), false",
+        ),
+        (buffered_messages._OF_KEY, "text", "'chatwoot:2222'"),
+        (buffered_messages._TWINS, "text[], text, text", "ARRAY['wamid.3', 'wamid.2222'], 'meta:1:2', 'twin'"),
+        (
+            buffered_messages._UNDERSTAND,
+            "text[], timestamptz, text, real, text",
+            f"{_KEYS}, now(), 'NOTE', 1, 'r'",
+        ),
+        (buffered_messages._COUNT, "", ""),
+        (messages._STATUSES, "uuid[]", "ARRAY[md5('n3')::uuid, md5('n2222')::uuid]"),
+    ],
+)
+async def test_a_plan_made_for_few_conversations_reads_few_rows_of_many(
+    db: Pool, query: str, types: str, arguments: str
+) -> None:
+    prepared, given = (f"({types})", f"({arguments})") if types else ("", "")
+    async with db.acquire() as conn:
+        for table in ("conversations", "buffered_messages", "messages"):
+            await conn.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+        for fill in _FILL:
+            await conn.execute(fill, 1, 20)
+        await conn.execute("SET plan_cache_mode = force_generic_plan")  # the server comes to it by itself
+        await conn.execute(f"PREPARE asked {prepared} AS {query}")
+        await conn.execute(f"EXECUTE asked {given}")
+        for fill in _FILL:
+            await conn.execute(fill, 21, MANY)
+        told = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked {given}")
+    (plan,) = json.loads(told)
+    read = sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes(plan["Plan"]))
+    assert read < AT_MOST, json.dumps(plan["Plan"], indent=1)
