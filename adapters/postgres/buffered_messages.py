@@ -37,11 +37,24 @@ WHERE b.chat <> '' AND b.waits_for_text
 RETURNING chat
 """
 _OF_KEY: Final = "SELECT chat FROM buffered_messages WHERE message_key = $1 AND chat <> ''"
-_TWINS: Final = """
-SELECT source_id FROM buffered_messages
-WHERE source_id = ANY ($1::text[]) AND chat <> $2 AND intent_reason IS DISTINCT FROM $3
-  AND (understood_at IS NOT NULL OR (chat LIKE 'chatwoot:%' AND $2 NOT LIKE 'chatwoot:%'))
+_RANK: Final = "(CASE split_part({0}, ':', 1) WHEN 'chatwoot' THEN 0 WHEN 'cgb' THEN 2 ELSE 1 END, {0})"
+# of two that are not understood yet, Chatwoot's goes first, and last CGB's, which has no id
+_ELSEWHERE: Final = f"""
+b.chat <> $5 AND b.intent_reason IS DISTINCT FROM $6
+AND (b.understood_at IS NOT NULL OR {_RANK.format("b.chat")} < {_RANK.format("$5")})
 """
+_TWINS: Final = f"""
+SELECT given.key FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS given (key, source_id, text, at)
+LEFT JOIN LATERAL (
+  SELECT true AS found FROM buffered_messages b WHERE b.source_id = given.source_id AND {_ELSEWHERE} LIMIT 1
+) by_id ON true
+LEFT JOIN LATERAL (
+  SELECT true AS found FROM conversations c JOIN buffered_messages b ON b.chat = c.chat
+  WHERE c.line = $7 AND c.system <> split_part($5, ':', 1) AND b.text = given.text
+    AND b.at BETWEEN given.at - interval '2 minutes' AND given.at + interval '2 minutes' AND {_ELSEWHERE} LIMIT 1
+) by_words ON true
+WHERE by_id.found OR by_words.found
+"""  # noqa: S608 - constants only
 _NOTE: Final = """
 WITH ready AS MATERIALIZED (
   SELECT b.id, b.message_key, b.intent, b.intent_confidence, b.intent_reason
@@ -140,10 +153,13 @@ async def chat_of(pool: Pool, key: str) -> str | None:
     return chat
 
 
-async def twins(pool: Pool, source_ids: Sequence[str], chat: str, why: str) -> set[str]:
-    """Those of WhatsApp's ids whose messages belong to another chat than *chat*, as another system tells of them: where
-    they were understood, or Chatwoot's. *why*: as what those are understood that were left to another chat."""
-    return {row[0] for row in await pool.fetch(_TWINS, source_ids, chat, why)}
+async def twins(pool: Pool, messages: Sequence[Buffered], line: str | None, why: str) -> set[str]:
+    """The keys of those *messages* of one chat that belong to another chat of the same person, as another system tells
+    of them, too: by WhatsApp's id, or in the same words at about the same time, as CGB tells no id. *line*: of the
+    person. *why*: as what those are understood that were left to another chat."""
+    told = [[one.key for one in messages], [one.source_id for one in messages], [one.text for one in messages]]
+    rows = await pool.fetch(_TWINS, *told, [one.at for one in messages], messages[0].chat, why, line)
+    return {row["key"] for row in rows}
 
 
 async def note(pool: Pool, limit: int) -> int:

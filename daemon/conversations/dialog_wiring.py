@@ -34,6 +34,7 @@ from schemas.understanding import Intent
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from adapters.postgres.buffered_messages import Buffered
     from adapters.postgres.pool import Connection
     from daemon.settings.model import Settings
 
@@ -73,7 +74,7 @@ class DialogDeps:
     keeps: timedelta
     standing: Callable[[Asked], Awaitable[Standing]]
     status: Callable[[UUID], Awaitable[str | None]]
-    twins: Callable[[Sequence[str], str, str], Awaitable[set[str]]]
+    twins: Callable[[Sequence[Buffered], str | None, str], Awaitable[set[str]]]
     chat_of_line: Callable[[str], Awaitable[str | None]]
     chat_of_message: Callable[[str], Awaitable[str | None]]
     language_of: Callable[[str], Awaitable[str | None]]

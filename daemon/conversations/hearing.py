@@ -19,6 +19,8 @@ from daemon.conversations.dialog_wiring import DialogDeps
 from daemon.conversations.turning import Turned, escalated, turned
 from schemas.conversations import CHATWOOT
 from schemas.envelope import Event
+from schemas.identity import key
+from schemas.phone import Phone
 from schemas.understanding import Intent
 
 UNSENT: Final = frozenset({"skipped", "failed", "canceled"})
@@ -92,9 +94,9 @@ class Hearing:
     async def _twins(self, waiting: Sequence[Buffered]) -> list[str]:
         """Those that two systems tell of, which hear of the same number, and that begin their dialog in the other one's
         conversation: in Chatwoot's, or where they were understood already."""
-        ids = [one.source_id for one in waiting if one.source_id is not None]
-        twins = await self.deps.twins(ids, self.chat, TWIN) if ids else set()
-        return [one.key for one in waiting if one.source_id in twins]
+        line = None if self.known.phone is None else key(phone=Phone.parse_e164(self.known.phone))
+        twins = await self.deps.twins(waiting, line, TWIN)
+        return [one.key for one in waiting if one.key in twins]
 
     async def _continued(self, one: buffering.Said) -> Step:
         """What is said while a dialog is open. A question that has not reached its person is asked again, as they have

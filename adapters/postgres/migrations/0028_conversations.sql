@@ -62,6 +62,7 @@ CREATE TABLE buffered_messages (
     noted boolean NOT NULL DEFAULT false,       -- that row has it
     created_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX buffered_messages_chat ON buffered_messages (chat, at);
 CREATE INDEX buffered_messages_source_id ON buffered_messages (source_id) WHERE source_id IS NOT NULL;
 CREATE INDEX buffered_messages_not_noted ON buffered_messages (understood_at)
     WHERE understood_at IS NOT NULL AND NOT noted;

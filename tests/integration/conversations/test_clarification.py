@@ -40,6 +40,7 @@ from tests.support.conversation import (
     sent,
 )
 
+GOES_FIRST = ["cgb", "meta", "chatwoot"]
 ANSWERS = ["LinkedIn", "Short", "Professional", "Trends"]
 
 
@@ -346,34 +347,28 @@ async def test_an_order_that_comes_during_another_dialog_waits_for_its_end_and_i
     assert order["params"]["context"]["chatwoot_message_id"] == "2"
 
 
-def by_meta(event: Event, n: int) -> Event:
-    """The same message as Meta tells of it, which hears of the number as well."""
-    told = {
-        **event.json(),
-        "system": "meta",
-        "number": "4711",
-        "message_id": f"wamid.{n}",
-        "contact_id": "972505550142",
-    }
+def told_by(system: str, event: Event, n: int) -> Event:
+    """The same message as another system tells of it, which hears of the number as well. CGB gives no id."""
+    number = {"number": "4711", "message_id": f"wamid.{n}"} if system == "meta" else {"message_id": None}
+    told = {**event.json(), "system": system, "contact_id": "972505550142", **number}
     told.pop("conversation")
-    return event._replace(id=f"by meta {n}", source="meta", data=json.dumps(told).encode())
+    return event._replace(id=f"{system} {n}", source=system, data=json.dumps(told).encode())
 
 
 @pytest.mark.parametrize("pace", [AT_ONCE, USUAL])
-@pytest.mark.parametrize("first", ["meta", "chatwoot"])
-async def test_what_two_systems_tell_of_begins_one_dialog_and_ends_it(db: Pool, pace: Pace, first: str) -> None:
+@pytest.mark.parametrize("systems", [["meta", "chatwoot"], ["chatwoot", "meta"], ["cgb", "meta"], ["meta", "cgb"]])
+async def test_what_two_systems_tell_of_begins_one_dialog_and_ends_it(db: Pool, pace: Pace, systems: list[str]) -> None:
     deps, at = deps_of(db, pace=pace), NOW
     for n, text in enumerate((ORDER, *ANSWERS), 1):
         event = chatwoot_message(n, text, at=at, received={"source_id": f"wamid.{n}"})
-        both = [by_meta(event, n), event]
-        for one in both if first == "meta" else reversed(both):
-            await handled(db, one, deps)
+        for system in systems:
+            await handled(db, event if system == "chatwoot" else told_by(system, event, n), deps)
         at += MINUTE
         await clock(db, deps, at)
         await sent(db)
     (order,) = await orders(db)
     assert order["params"]["platform"] == "linkedin"
-    assert order["chat"] == (CHAT if first == "chatwoot" or pace is USUAL else "meta:4711:972505550142")
+    assert order["chat"].partition(":")[0] == (systems[0] if pace is AT_ONCE else max(systems, key=GOES_FIRST.index))
     assert len(await questions(db)) == 5
 
 

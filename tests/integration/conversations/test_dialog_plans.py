@@ -55,7 +55,11 @@ _NOW = "now() + interval '1 minute'"
             "'chatwoot:1:3', 'open', true, now(), false",
         ),
         (buffered_messages._OF_KEY, "text", "'chatwoot:2222'"),
-        (buffered_messages._TWINS, "text[], text, text", "ARRAY['wamid.3', 'wamid.2222'], 'meta:1:2', 'twin'"),
+        (
+            buffered_messages._TWINS,
+            "text[], text[], text[], timestamptz[], text, text, text",
+            f"{_KEYS}, ARRAY['wamid.3', NULL], ARRAY['hello', 'hello'], ARRAY[now(), now()], 'meta:1:2', 'w', 'line9'",
+        ),
         (
             buffered_messages._UNDERSTAND,
             "text[], timestamptz, text, real, text",
