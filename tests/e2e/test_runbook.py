@@ -57,6 +57,7 @@ from tests.support.until import until
 PAGE: Final = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
 ELSEWHERE: Final = (
     *("run", "demo", "reload", "send", "messages", "uncertain", "pause", "credentials", "templates", "workers forget"),
+    "mappings",
 )
 """Commands that run in the background of these tests, in the README's quick start, beside a daemon alone, or with an
 order, an account or a worker that a fresh installation does not have."""
@@ -594,7 +595,7 @@ async def test_every_path_is_served_and_secrets_are_changed_without_a_gap(operat
 
 POSTED: Final = {
     "/api/token",
-    *(f"/api/v1/{name}" for name in ("messages", "templates/sync", "campaigns", "credentials", "user-mappings")),
+    *(f"/api/v1/{name}" for name in ("messages", "templates/sync", "campaigns", "credentials")),
 }
 FLOW_SECRET: Final = "whisper-of-the-runbook-0d41"
 REFUSALS: Final = (
