@@ -20,9 +20,9 @@ ON CONFLICT (bucket, path) DO UPDATE SET content_type = excluded.content_type, b
 """
 _TAKE: Final = """
 UPDATE archive_objects SET taken_until = now() + make_interval(secs => $2)
-WHERE (bucket, path) IN (
-  SELECT bucket, path FROM archive_objects WHERE taken_until IS NULL OR taken_until < now()
-  ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM archive_objects WHERE taken_until IS NULL OR taken_until < now()
+  ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED))
 RETURNING bucket, path, content_type, body
 """
 _DONE: Final = "DELETE FROM archive_objects WHERE bucket = $1 AND path = $2"
@@ -44,12 +44,15 @@ ON CONFLICT (meeting_note_id) DO UPDATE SET created_at = clock_timestamp()
 _TAKE_MOVES: Final = """
 WITH taken AS (
   UPDATE archive_moves SET taken_until = now() + make_interval(secs => $2)
-  WHERE meeting_note_id IN (
+  WHERE meeting_note_id = ANY(ARRAY(
     SELECT meeting_note_id FROM archive_moves WHERE taken_until IS NULL OR taken_until < now()
-    ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+    ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED))
   RETURNING meeting_note_id, created_at)
-SELECT n.id, n.user_id, t.created_at, n.bucket, n.object_path
-FROM taken AS t JOIN meeting_notes AS n ON n.id = t.meeting_note_id ORDER BY t.created_at
+SELECT t.meeting_note_id AS id, n.user_id, t.created_at, n.bucket, n.object_path
+FROM taken AS t
+CROSS JOIN LATERAL (
+  SELECT user_id, bucket, object_path FROM meeting_notes WHERE id = t.meeting_note_id LIMIT 1) AS n
+ORDER BY t.created_at
 """
 _STORED_FILES: Final = """
 SELECT meeting_note_id, bucket, object_path, content_type, id FROM note_attachments
@@ -72,9 +75,9 @@ UPDATE archive_moves SET taken_until = now() + make_interval(secs => $2) WHERE m
 """
 _TAKE_LEFT: Final = """
 UPDATE archive_moved SET taken_until = now() + make_interval(secs => $2)
-WHERE (bucket, path) IN (
-  SELECT bucket, path FROM archive_moved WHERE deleted_at IS NULL AND (taken_until IS NULL OR taken_until < now())
-  ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM archive_moved WHERE deleted_at IS NULL AND (taken_until IS NULL OR taken_until < now())
+  ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED))
 RETURNING bucket, path
 """
 _DELETED: Final = "UPDATE archive_moved SET deleted_at = now() WHERE bucket = $1 AND path = $2"

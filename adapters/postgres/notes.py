@@ -44,7 +44,8 @@ SELECT message_key FROM meeting_notes WHERE message_key = ANY($1) AND object_pat
 """
 _FILE_STATES: Final = """
 SELECT a.id, a.status, n.user_id, n.bucket
-FROM note_attachments AS a JOIN meeting_notes AS n ON n.id = a.meeting_note_id
+FROM note_attachments AS a
+CROSS JOIN LATERAL (SELECT user_id, bucket FROM meeting_notes WHERE id = a.meeting_note_id LIMIT 1) AS n
 WHERE a.id = ANY($1)
 """
 _LOCK_NOTES: Final = """

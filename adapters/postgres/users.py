@@ -19,20 +19,26 @@ SELECT DISTINCT ON (place) place, user_id
 FROM (
   SELECT r.place, m.user_id, m.is_verified, m.id, 0 AS rank
   FROM unnest($1::int[], $2::text[], $3::text[]) AS r (place, account, contact)
-  JOIN whatsapp_user_mapping AS m ON m.chatwoot_contact_id = r.contact AND m.chatwoot_account_id = r.account
+  CROSS JOIN LATERAL (
+    SELECT user_id, is_verified, id FROM whatsapp_user_mapping
+    WHERE chatwoot_contact_id = r.contact AND chatwoot_account_id = r.account LIMIT 1) AS m
   UNION ALL
   SELECT r.place, m.user_id, m.is_verified, m.id, 1
   FROM unnest($4::int[], $5::text[]) AS r (place, digits)
-  JOIN whatsapp_user_mapping AS m ON m.digits = r.digits
+  CROSS JOIN LATERAL (
+    SELECT user_id, is_verified, id FROM whatsapp_user_mapping WHERE digits = r.digits
+    ORDER BY is_verified DESC, id LIMIT 1) AS m
 ) AS found
 ORDER BY place, rank, is_verified DESC, id
 """
 _SAME_PERSON: Final = """
 SELECT r.place, i.kind, i.value
 FROM unnest($1::int[], $2::text[], $3::text[]) AS r (place, kind, value)
-JOIN contact_identities AS known ON known.kind = r.kind AND known.value = r.value
-JOIN contact_identities AS i ON i.contact_id = known.contact_id
-WHERE i.kind IN ('phone', 'chatwoot')
+CROSS JOIN LATERAL (
+  SELECT contact_id FROM contact_identities WHERE kind = r.kind AND value = r.value LIMIT 1) AS known
+CROSS JOIN LATERAL (
+  SELECT kind, value FROM contact_identities
+  WHERE contact_id = known.contact_id AND kind IN ('phone', 'chatwoot') ORDER BY id LIMIT 100) AS i
 """
 _BUCKETS: Final = "SELECT user_id, bucket_name FROM user_bucket_mapping WHERE user_id = ANY($1)"
 _HAVE_BUCKETS: Final = """
@@ -53,14 +59,15 @@ _UNMAPPED: Final = """
 SELECT id, chatwoot_account_id, chatwoot_contact_id, line FROM meeting_notes
 WHERE user_id IS NULL AND line = ANY($1)
 UNION
-SELECT id, chatwoot_account_id, chatwoot_contact_id, line FROM meeting_notes
-WHERE user_id IS NULL AND (chatwoot_account_id, chatwoot_contact_id) IN (SELECT * FROM unnest($2::text[], $3::text[]))
+SELECT n.* FROM unnest($2::text[], $3::text[]) AS r (account, contact)
+CROSS JOIN LATERAL (
+  SELECT id, chatwoot_account_id, chatwoot_contact_id, line FROM meeting_notes
+  WHERE user_id IS NULL AND chatwoot_account_id = r.account AND chatwoot_contact_id = r.contact LIMIT $4) AS n
 LIMIT $4
 """
 _ASSIGN: Final = """
-UPDATE meeting_notes AS n SET user_id = given.user_id
-FROM unnest($1::uuid[], $2::text[]) AS given (id, user_id)
-WHERE n.id = given.id AND n.user_id IS NULL RETURNING n.id
+UPDATE meeting_notes SET user_id = ($2::text[])[array_position($1::uuid[], id)]
+WHERE id = ANY($1::uuid[]) AND user_id IS NULL RETURNING id
 """
 _ASSIGN_AUDIO: Final = """
 UPDATE audio_files AS a SET user_id = n.user_id FROM meeting_notes AS n

@@ -60,20 +60,8 @@ from tests.support.until import until
 
 PAGE: Final = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
 ELSEWHERE: Final = (
-    *(
-        "run",
-        "demo",
-        "reload",
-        "send",
-        "messages",
-        "uncertain",
-        "pause",
-        "credentials",
-        "templates",
-        "labels",
-        "chatwoot",
-    ),
-    "workers forget",
+    *("run", "demo", "reload", "send", "messages", "uncertain", "pause", "credentials", "templates"),
+    *("labels", "chatwoot", "mappings", "workers forget"),
 )
 """Commands that run in the background of these tests, in the README's quick start, beside a daemon alone, or with an
 order, an account or a worker that a fresh installation does not have."""
