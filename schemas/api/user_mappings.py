@@ -43,7 +43,7 @@ class NotifyIn(_In):
 class MappingQuery(PageQuery):
     """Which mappings."""
 
-    user_id: Annotated[_User, Field(description="of one user")] | None = None
+    user_id: Annotated[_User, Field(pattern=r"^[^\x00-\x1f\x7f]+$", description="of one user")] | None = None
 
 
 class MappingOut(BaseModel):
