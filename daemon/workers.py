@@ -9,7 +9,10 @@ from typing import Any, Final
 from daemon.bus import journal
 from daemon.bus.worker import AnyWorker
 from daemon.contacts import applicant_issues, changes, sync, whatsapp_validation
-from daemon.conversations import archive, attachments, clarification, crm_labels, transcription
+from daemon.conversations.archive import archive, attachments
+from daemon.conversations.clarification import clarification
+from daemon.conversations.labels import crm_labels
+from daemon.conversations.understanding import transcription
 from daemon.messages import automatic, delivery_status, outbound
 from daemon.rules.files import SHIPPED, RuleFile, Rules, load_all
 from daemon.rules.problems import WrongRules

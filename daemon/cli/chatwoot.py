@@ -12,7 +12,7 @@ from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
 from daemon.cli.screen import say, show_json
 from daemon.cli.tools import DryRun, Json, opened, operator
-from daemon.conversations.label_rules import LABELS, LabelRules
+from daemon.conversations.labels.rules import LABELS, LabelRules
 from daemon.operator import chatwoot_setup
 from daemon.operator.labels import open_crm
 from daemon.operator.steps import Step, document, sound

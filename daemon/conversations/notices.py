@@ -19,9 +19,9 @@ from adapters.postgres import messages
 from adapters.postgres.messages import Request
 from adapters.postgres.pool import Connection
 from daemon.bus.outcome import Row
-from daemon.conversations.dialog_asking import notice
-from daemon.conversations.dialog_rules import DialogRules
-from daemon.conversations.dialog_steps import Ask
+from daemon.conversations.dialogs.asking import notice
+from daemon.conversations.dialogs.rules import DialogRules
+from daemon.conversations.dialogs.steps import Ask
 from daemon.messages.requests import event_of
 from schemas.conversations import chat_of
 from schemas.envelope import Event, event_id

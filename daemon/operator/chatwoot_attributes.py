@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from adapters.chatwoot.setup import ChatwootSetup, Definition
-from daemon.conversations.label_attributes import attributes
-from daemon.conversations.label_rules import LabelRules
+from daemon.conversations.labels.attributes import attributes
+from daemon.conversations.labels.rules import LabelRules
 from daemon.operator.steps import Step
 
 PART: Final = "attributes"

@@ -13,7 +13,7 @@ from adapters.chatwoot.setup import ChatwootSetup
 from adapters.chatwoot.source import SOURCE
 from adapters.ports import Crm, Probe
 from adapters.registry import PROBES
-from daemon.conversations.label_rules import LabelRules, Shown
+from daemon.conversations.labels.rules import LabelRules, Shown
 from daemon.operator import labels
 from daemon.operator.chatwoot_attributes import define
 from daemon.operator.chatwoot_webhook import address, subscribe

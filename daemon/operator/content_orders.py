@@ -15,10 +15,10 @@ from adapters.postgres.operator import messages as stored
 from adapters.postgres.pool import Connection
 from daemon.bus.worker import Outside
 from daemon.conversations import notices
-from daemon.conversations.answering import NoWay
-from daemon.conversations.dialog_rules import DIALOGS
-from daemon.conversations.dialog_wiring import way_of
-from daemon.conversations.turning import request_of
+from daemon.conversations.clarification.answering import NoWay
+from daemon.conversations.clarification.turning import request_of
+from daemon.conversations.clarification.wiring import way_of
+from daemon.conversations.dialogs.rules import DIALOGS
 from daemon.messages.requests import event_of
 from daemon.operator.faults import NotThere
 from schemas.envelope import Event

@@ -13,8 +13,8 @@ import orjson
 
 from adapters.postgres import crm
 from adapters.postgres.bus import outbox
-from daemon.conversations.crm_account import why_off
-from daemon.conversations.crm_requests import REQUESTED
+from daemon.conversations.labels.account import why_off
+from daemon.conversations.labels.requests import REQUESTED
 from daemon.operator.faults import Conflict, Unusable
 from schemas.envelope import Event
 from schemas.identity import key as key_of

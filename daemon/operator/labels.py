@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adapters.channel import Channel
 from daemon.accounts import CHATWOOT, SCOPES, TIMEOUT_S
-from daemon.conversations.crm_account import crm_on, why_off
-from daemon.conversations.label_rules import LABELS, Shown
+from daemon.conversations.labels.account import crm_on, why_off
+from daemon.conversations.labels.rules import LABELS, Shown
 from daemon.operator.faults import Unusable
 from daemon.rules.files import load
 from schemas.labels import same

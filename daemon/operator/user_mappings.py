@@ -9,8 +9,8 @@ from adapters.postgres import audit_log, user_mappings
 from adapters.postgres.audit_log import Logged
 from adapters.postgres.pool import Pool
 from adapters.postgres.user_mappings import New, Row
-from daemon.conversations.archive_names import OF_ACCOUNT, bucket_name
-from daemon.conversations.users import apply_one
+from daemon.conversations.archive.names import OF_ACCOUNT, bucket_name
+from daemon.conversations.archive.users import apply_one
 from daemon.operator.faults import Conflict, NotThere, Unusable
 from schemas.phone import parse_phone
 

@@ -21,8 +21,8 @@ from typing import Final
 
 from adapters.postgres import notes
 from adapters.postgres.pool import Pool, connect
-from daemon.conversations import archive
-from daemon.conversations.archive_notes import document_of, heard, note_of
+from daemon.conversations.archive import archive
+from daemon.conversations.archive.notes import document_of, heard, note_of
 from daemon.process import settle_memory
 from daemon.settings.model import Settings
 from schemas.envelope import Event

@@ -17,10 +17,10 @@ from adapters.files import open_files
 from adapters.postgres.notes import FileEnd, FileState
 from adapters.storage.files import FileStore
 from daemon.bus.outcome import Done, Turn
-from daemon.conversations.archive_wiring import ArchiveDeps
-from daemon.conversations.attachments import LATE_ATTEMPTS, handle
-from daemon.conversations.fetching import FILE_CHANNELS, Fetching, with_host
-from daemon.conversations.storing import Archive
+from daemon.conversations.archive.attachments import LATE_ATTEMPTS, handle
+from daemon.conversations.archive.fetching import FILE_CHANNELS, Fetching, with_host
+from daemon.conversations.archive.storing import Archive
+from daemon.conversations.archive.wiring import ArchiveDeps
 from daemon.settings.model import Settings
 from schemas.envelope import Event
 from schemas.errors import FerrymanError, Transient

@@ -14,7 +14,7 @@ from adapters.channel import Channels
 from adapters.files import open_files
 from adapters.ports import MediaSource
 from adapters.registry import MEDIA
-from daemon.conversations.fetching import FILE_CHANNELS, Fetching
+from daemon.conversations.archive.fetching import FILE_CHANNELS, Fetching
 from daemon.settings.model import Settings
 from schemas.errors import ChannelDown, Refused, Transient
 from tests.support.file_server import JPEG, FileServer, answering, redirect

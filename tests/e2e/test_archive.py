@@ -13,7 +13,7 @@ from aiohttp import ClientSession
 
 from adapters.chatwoot.source import signed
 from adapters.postgres.pool import Pool
-from daemon.conversations.archive_names import bucket_name
+from daemon.conversations.archive.names import bucket_name
 from tests.support.archive_worker import ACCOUNT, OGG, attached, incoming
 from tests.support.daemons import Running, free_port, running
 from tests.support.file_server import FileServer

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from daemon.conversations.answering import AccountOf, Whom
+from daemon.conversations.clarification.answering import AccountOf, Whom
 from daemon.settings.model import Settings
 
 

@@ -24,10 +24,10 @@ from adapters.redis.streams import Streams, stream_key
 from daemon.app import declared
 from daemon.bus.consumer import Consumer
 from daemon.bus.worker import AnyWorker, Outside, utc_now
-from daemon.conversations import archive, attachments
-from daemon.conversations.archive_names import bucket_name
-from daemon.conversations.archive_wiring import ARCHIVE, STORAGE, ArchiveDeps, open_store
-from daemon.conversations.fetching import FILE_CHANNELS
+from daemon.conversations.archive import archive, attachments
+from daemon.conversations.archive.fetching import FILE_CHANNELS
+from daemon.conversations.archive.names import bucket_name
+from daemon.conversations.archive.wiring import ARCHIVE, STORAGE, ArchiveDeps, open_store
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics
 from daemon.workers import WORKERS

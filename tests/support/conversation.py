@@ -13,11 +13,11 @@ from adapters.postgres import buffered_messages, conversations, messages
 from adapters.postgres.conversations import Asked, Standing
 from adapters.postgres.pool import Pool
 from daemon.bus.outcome import Done, Outcome, Turn
-from daemon.conversations.answering import NoWay, Way
-from daemon.conversations.buffering import Pace
-from daemon.conversations.clarification import handle, record
-from daemon.conversations.dialog_rules import DIALOGS
-from daemon.conversations.dialog_wiring import DialogDeps, dialog_due, settled
+from daemon.conversations.clarification.answering import NoWay, Way
+from daemon.conversations.clarification.buffering import Pace
+from daemon.conversations.clarification.clarification import handle, record
+from daemon.conversations.clarification.wiring import DialogDeps, dialog_due, settled
+from daemon.conversations.dialogs.rules import DIALOGS
 from daemon.rules.files import SHIPPED
 from schemas.envelope import Event, event_id
 from schemas.phone import Phone

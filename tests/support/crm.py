@@ -25,11 +25,11 @@ from adapters.redis.locks import Locks
 from adapters.registry import CRM
 from daemon.bus.outcome import Done, Turn
 from daemon.bus.worker import utc_now
-from daemon.conversations.crm_labels import handle, record
-from daemon.conversations.crm_wiring import METRICS, CrmDeps
-from daemon.conversations.label_rules import LABELS
-from daemon.conversations.labelling import Hold, Labelling
-from daemon.conversations.tagger import Tagger
+from daemon.conversations.labels.crm_labels import handle, record
+from daemon.conversations.labels.labelling import Hold, Labelling
+from daemon.conversations.labels.rules import LABELS
+from daemon.conversations.labels.tagger import Tagger
+from daemon.conversations.labels.wiring import METRICS, CrmDeps
 from daemon.rules.files import SHIPPED
 from daemon.sandbox.chatwoot import ChatwootSandbox
 from daemon.sandbox.chatwoot_account import ACCOUNT_ID, INBOX_ID, Conversation

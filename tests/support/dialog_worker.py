@@ -20,8 +20,8 @@ from daemon.app import declared
 from daemon.bus.consumer import Consumer
 from daemon.bus.publisher import hurry
 from daemon.bus.worker import Outside, utc_now
-from daemon.conversations.clarification import WORKER
-from daemon.conversations.dialog_wiring import DIALOGS_DOMAIN
+from daemon.conversations.clarification.clarification import WORKER
+from daemon.conversations.clarification.wiring import DIALOGS_DOMAIN
 from daemon.messages.wiring import CHANNELS
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics

@@ -10,8 +10,8 @@ from itertools import count
 from typing import Any, Final
 from uuid import UUID
 
-from daemon.conversations.dialog import Ask, Context, Said, Step, begin, due, heard, matches_open_question
-from daemon.conversations.dialog_rules import DIALOGS, DialogRules
+from daemon.conversations.dialogs.dialog import Ask, Context, Said, Step, begin, due, heard, matches_open_question
+from daemon.conversations.dialogs.rules import DIALOGS, DialogRules
 from daemon.rules.files import SHIPPED
 from schemas.messages import Choices
 

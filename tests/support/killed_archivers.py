@@ -19,8 +19,8 @@ from adapters.channel import Channel
 from adapters.postgres import archive
 from adapters.postgres.pool import connect
 from adapters.storage.files import FileStore
-from daemon.conversations.objects import Moving
-from daemon.conversations.storing import Archive
+from daemon.conversations.archive.objects import Moving
+from daemon.conversations.archive.storing import Archive
 from tests.support.until import until
 
 POINTS: Final = ("before the put", "after the put", "after the row")

@@ -23,9 +23,9 @@ from daemon.app import declared
 from daemon.bus.consumer import Consumer
 from daemon.bus.outcome import Done, Turn
 from daemon.bus.worker import Outside, utc_now
-from daemon.conversations.archive_wiring import STORAGE, open_store
-from daemon.conversations.transcription import WORKER, handle, record
-from daemon.conversations.voice_wiring import VOICE
+from daemon.conversations.archive.wiring import STORAGE, open_store
+from daemon.conversations.understanding.transcription import WORKER, handle, record
+from daemon.conversations.understanding.wiring import VOICE
 from daemon.sandbox.openai import BYTES_A_SECOND, OpenAiSandbox
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from adapters.postgres.pool import Pool
-from daemon.conversations.archive_names import bucket_name
+from daemon.conversations.archive.names import bucket_name
 from tests.integration.api.conftest import Served
 from tests.support.listening import Answer, check_problem
 

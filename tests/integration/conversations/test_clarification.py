@@ -12,9 +12,9 @@ import pytest
 from adapters.postgres import buffered_messages, conversations
 from adapters.postgres.pool import Pool
 from daemon.bus.outcome import Done, Turn
-from daemon.conversations.answering import NoWay
-from daemon.conversations.buffering import Pace
-from daemon.conversations.clarification import buried
+from daemon.conversations.clarification.answering import NoWay
+from daemon.conversations.clarification.buffering import Pace
+from daemon.conversations.clarification.clarification import buried
 from schemas.envelope import Event
 from schemas.errors import Permanent
 from tests.support.conversation import (

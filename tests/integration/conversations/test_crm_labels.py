@@ -14,7 +14,7 @@ from adapters.http import open_session
 from adapters.postgres.pool import Pool
 from daemon.bus.outcome import Turn
 from daemon.bus.worker import utc_now
-from daemon.conversations.crm_labels import handle
+from daemon.conversations.labels.crm_labels import handle
 from daemon.sandbox.chatwoot import ChatwootSandbox
 from daemon.sandbox.chatwoot_account import Contact, Conversation
 from schemas.envelope import Event

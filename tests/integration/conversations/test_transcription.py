@@ -12,8 +12,8 @@ import pytest
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import stream_key
 from daemon.bus.outcome import Turn
-from daemon.conversations.transcription import NO_KEY, buried, waits
-from daemon.conversations.voice_wiring import open_classifier
+from daemon.conversations.understanding.transcription import NO_KEY, buried, waits
+from daemon.conversations.understanding.wiring import open_classifier
 from daemon.sandbox.faults import Kind
 from daemon.sandbox.openai import OpenAiSandbox
 from daemon.settings.model import Settings
@@ -236,7 +236,7 @@ async def test_without_a_model_the_rules_tell_intents_and_nobody_is_asked(place:
 async def test_a_slow_model_is_not_waited_for(
     redis: object, redis_url: str, db: Pool, openai: OpenAiSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.conversations.voice_wiring.INTENT_DEADLINE_S", 0.1)
+    monkeypatch.setattr("daemon.conversations.understanding.wiring.INTENT_DEADLINE_S", 0.1)
     settings = settings_of(openai, tmp_path, openai_intent_model="gpt-4o-mini")
     openai.faults.add("hang")
     async with opened(redis_url, db, openai, settings) as place, open_classifier(place.outside) as classify:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from adapters.registry import SENDERS
-from daemon.conversations import answering
-from daemon.conversations.accounts import account_of
-from daemon.conversations.answering import NoWay, Way, Whom, number_in, way_to
-from daemon.conversations.turning import carried
+from daemon.conversations.clarification import answering
+from daemon.conversations.clarification.accounts import account_of
+from daemon.conversations.clarification.answering import NoWay, Way, Whom, number_in, way_to
+from daemon.conversations.clarification.turning import carried
 from schemas.messages import Choice, Choices, Text
 from schemas.phone import Phone
 from tests.support.answering import accounts, outside_with

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.file_types import ENDINGS
 from adapters.storage.names import check
-from daemon.conversations.archive_names import (
+from daemon.conversations.archive.names import (
     bucket_name,
     fallback_user,
     file_path,

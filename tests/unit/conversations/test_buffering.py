@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.postgres.buffered_messages import Buffered
-from daemon.conversations.buffering import Pace, as_one, message_of, settles_at
+from daemon.conversations.clarification.buffering import Pace, as_one, message_of, settles_at
 from schemas.conversations import chat_of
 from tests.support.conversation import MINUTE, NOW, SECOND, chatwoot_message
 

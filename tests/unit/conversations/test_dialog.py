@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from daemon.conversations.dialog import Context, Said, begin, heard, matches_open_question, params_in
+from daemon.conversations.dialogs.dialog import Context, Said, begin, heard, matches_open_question, params_in
 from schemas.messages import Choice, Choices
 from tests.support.dialogs import CHAT, RULES, START, Talk, body, titles
 

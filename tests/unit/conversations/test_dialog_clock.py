@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.conversations.dialog import paused, resumed
+from daemon.conversations.dialogs.dialog import paused, resumed
 from tests.support.dialogs import CHAT, RULES, START, Talk, body, titles
 
 FULL = {"platform": "linkedin", "length": "short", "tone": "casual", "topic": "news"}

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.conversations.dialog import Said, begin, due, heard, matches_open_question, paused, resumed
-from daemon.conversations.dialog_context import Asked, Context, Past, Waiting
+from daemon.conversations.dialogs.context import Asked, Context, Past, Waiting
+from daemon.conversations.dialogs.dialog import Said, begin, due, heard, matches_open_question, paused, resumed
 from tests.support.dialogs import CHAT, RULES, START, Talk
 
 names = st.from_regex(r"[a-z_]{1,20}", fullmatch=True)

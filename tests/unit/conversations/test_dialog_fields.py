@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from daemon.conversations.dialog_rules import Dialog, DialogField, DialogRules
+from daemon.conversations.dialogs.rules import Dialog, DialogField, DialogRules
 from tests.support.dialogs import RULES, Talk, body
 
 THUMBS = [{"value": "up", "title": "👍"}, {"value": "down", "title": "👎"}]

@@ -12,7 +12,7 @@ from typing import Any, Final
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from daemon.conversations.dialog_rules import DialogField, said_in
+from daemon.conversations.dialogs.rules import DialogField, said_in
 from tests.support.dialogs import RULES, Talk
 
 ORDER: Final = RULES.dialogs[0]

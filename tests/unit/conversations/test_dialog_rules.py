@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.conversations.dialog_asking import notice
-from daemon.conversations.dialog_faults import faults
-from daemon.conversations.dialog_rules import DIALOGS, why_idle
+from daemon.conversations.dialogs.asking import notice
+from daemon.conversations.dialogs.faults import faults
+from daemon.conversations.dialogs.rules import DIALOGS, why_idle
 from daemon.rules.files import SHIPPED, check, load
 from daemon.rules.folder import init
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.conversations.dialog_rules import Dialog, DialogRules
+from daemon.conversations.dialogs.rules import Dialog, DialogRules
 from schemas.messages import Text
 from tests.support.dialogs import RULES, Talk, body
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.conversations.intent_rules import INTENTS, IntentRules
-from daemon.conversations.intents import Intents, understood
-from daemon.conversations.phrases import Phrases, cleaned, phrase_of, words_of
+from daemon.conversations.understanding.intent_rules import INTENTS, IntentRules
+from daemon.conversations.understanding.intents import Intents, understood
+from daemon.conversations.understanding.phrases import Phrases, cleaned, phrase_of, words_of
 from daemon.rules.files import check, load
 
 FILE = """otherwise = { intent = "NOTE", confidence = 0.8 }

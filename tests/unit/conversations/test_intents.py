@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from daemon.conversations.intent_rules import INTENTS
-from daemon.conversations.intents import Intents, understood
+from daemon.conversations.understanding.intent_rules import INTENTS
+from daemon.conversations.understanding.intents import Intents, understood
 from daemon.rules.files import load
 from schemas.understanding import MOST_VALUE
 

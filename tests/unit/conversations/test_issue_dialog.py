@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daemon.conversations.issue_dialog import issue_params
+from daemon.conversations.dialogs.issues import issue_params
 from schemas.errors import Malformed
 from tests.support.dialogs import Talk, body
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.conversations.label_faults import faults
-from daemon.conversations.label_rules import LABELS
+from daemon.conversations.labels.faults import faults
+from daemon.conversations.labels.rules import LABELS
 from daemon.rules.files import SHIPPED, check
 from schemas.labels import is_title
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.conversations.crm_requests import lost_by
-from daemon.conversations.labelling import Wish, planned
+from daemon.conversations.labels.labelling import Wish, planned
+from daemon.conversations.labels.requests import lost_by
 
 RIVALS = {title: frozenset({"hot", "warm", "cold"}) for title in ("hot", "warm", "cold")}
 

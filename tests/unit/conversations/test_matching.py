@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.conversations.matching import Meaning, folded, hits, ordinal, phrase, same, tokens
+from daemon.conversations.dialogs.matching import Meaning, folded, hits, ordinal, phrase, same, tokens
 
 ORDINALS = {
     "first": 1,

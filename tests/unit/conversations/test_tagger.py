@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.conversations.amounts import largest_amount
-from daemon.conversations.label_rules import LABELS, LabelRules
-from daemon.conversations.tagger import Said, Tagger
-from daemon.conversations.words import Phrases
+from daemon.conversations.labels.amounts import largest_amount
+from daemon.conversations.labels.rules import LABELS, LabelRules
+from daemon.conversations.labels.tagger import Said, Tagger
+from daemon.conversations.labels.words import Phrases
 from daemon.rules.files import SHIPPED
 
 RULES = SHIPPED(LABELS)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.conversations.voice_length import seconds_of
+from daemon.conversations.understanding.voice_length import seconds_of
 
 
 def page(granule: int, body: bytes = b"\x01" * 40) -> bytes:

@@ -9,10 +9,10 @@ import pytest
 from adapters.channel import Channel
 from adapters.ports import BucketTaken, ObjectStore
 from adapters.postgres.pool import Pool
-from daemon.conversations import attachments
-from daemon.conversations.archive_names import bucket_name
-from daemon.conversations.archive_wiring import STORAGE, open_store
-from daemon.conversations.storing import Archive
+from daemon.conversations.archive import attachments
+from daemon.conversations.archive.names import bucket_name
+from daemon.conversations.archive.storing import Archive
+from daemon.conversations.archive.wiring import STORAGE, open_store
 from schemas.errors import Refused
 from tests.support.archive_worker import (
     ACCOUNT,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapters.postgres.pool import Pool
-from daemon.conversations import attachments
+from daemon.conversations.archive import attachments
 from daemon.settings.model import Settings
 from tests.support.archive_worker import (
     OGG,

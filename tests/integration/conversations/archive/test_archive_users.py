@@ -12,10 +12,10 @@ import pytest
 from adapters.postgres import archive, users
 from adapters.postgres.pool import Pool
 from adapters.postgres.users import Who
-from daemon.conversations.archive_names import bucket_name
-from daemon.conversations.archive_wiring import STORAGE, open_store
-from daemon.conversations.storing import Archive
-from daemon.conversations.users import apply
+from daemon.conversations.archive.names import bucket_name
+from daemon.conversations.archive.storing import Archive
+from daemon.conversations.archive.users import apply
+from daemon.conversations.archive.wiring import STORAGE, open_store
 from schemas.errors import Transient
 from tests.support.archive_worker import (
     ACCOUNT,

@@ -1,0 +1,1 @@
+"""Every message of a person and its files, kept once."""

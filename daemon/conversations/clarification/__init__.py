@@ -1,0 +1,1 @@
+"""The worker that understands what people write and asks for what an order lacks."""

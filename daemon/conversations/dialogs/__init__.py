@@ -1,0 +1,1 @@
+"""What is asked for, question by question: values in, values out."""

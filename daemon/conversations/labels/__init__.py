@@ -1,0 +1,1 @@
+"""What people write as labels and attributes in the CRM."""

@@ -1,0 +1,132 @@
+"""The labels of conversations, and the rules that give them: `labels.toml`. Nothing here reads a file, and nothing
+decides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Final, NamedTuple, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from daemon.conversations.labels.faults import faults
+from daemon.rules.files import RuleFile
+
+EVERY_LANGUAGE: Final = "*"
+
+LONGEST_VALUE: Final = 1500
+"""Of a text as an attribute: what Chatwoot takes of a conversation's."""
+
+
+def _name(name: str) -> str:
+    if re.fullmatch(r"[a-z0-9]+(?:[_-][a-z0-9]+)*", name) and len(name) <= 60:
+        return name
+    raise ValueError("must be small letters, digits, hyphens and underscores, as test-drive")
+
+
+def _attribute(name: str) -> str:
+    if re.fullmatch(r"[a-z][a-z0-9_]{0,59}", name):
+        return name
+    raise ValueError("must be small letters, digits and underscores, as lead_score")
+
+
+def _language(key: str) -> str:
+    if key == EVERY_LANGUAGE or re.fullmatch("[a-z]{2}", key):
+        return key
+    raise ValueError('must be a language by its two letters, as nl, or "*" for words of every one')
+
+
+Name: TypeAlias = Annotated[str, AfterValidator(_name)]
+AttributeName: TypeAlias = Annotated[str, AfterValidator(_attribute)]
+Language: TypeAlias = Annotated[str, AfterValidator(_language)]
+Word: TypeAlias = Annotated[str, Field(min_length=1, max_length=100)]
+Title: TypeAlias = Annotated[str, Field(min_length=1, max_length=255)]
+Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_VALUE)]
+Whole: TypeAlias = Annotated[int, Field(strict=True, ge=-9_999_999_999, le=9_999_999_999)]
+Value: TypeAlias = Annotated[bool, Field(strict=True)] | Whole | Text
+Words: TypeAlias = Mapping[Language, tuple[Word, ...]]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Label(_Part):
+    """How a label looks in Chatwoot."""
+
+    color: Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]
+    description: Annotated[str, Field(max_length=500)] = ""
+
+
+class Group(_Part):
+    """Labels that belong together. *exclusive*: a conversation has one of them at most."""
+
+    exclusive: bool = False
+    labels: Mapping[Title, Label] = Field(default_factory=dict)
+
+
+class Range(_Part):
+    """Numbers, both ends among them; None: no end."""
+
+    least: int | None = Field(default=None, alias="from")
+    most: int | None = Field(default=None, alias="to")
+
+    def __contains__(self, number: int) -> bool:
+        return (self.least is None or number >= self.least) and (self.most is None or number <= self.most)
+
+
+class When(_Part):
+    """All that must hold, as `daemon/rules/shipped/labels.toml` says."""
+
+    words: Words | None = None
+    amount: bool = False
+    messages: Range | None = None
+    score: Range | None = None
+    channel: Annotated[str, Field(min_length=1, max_length=60)] | None = None
+
+
+class Then(_Part):
+    """What a rule gives."""
+
+    labels: tuple[Title, ...] = ()
+    score: Annotated[int, Field(ge=-100, le=100)] = 0
+    attributes: Mapping[AttributeName, Value] = Field(default_factory=dict)
+
+
+class LabelRule(_Part):
+    """One rule."""
+
+    name: Name
+    enabled: bool = True
+    when: When
+    then: Then
+
+
+class Shown(NamedTuple):
+    """An account label as it is to be made."""
+
+    title: str
+    color: str
+    description: str
+
+
+class LabelRules(_Part):
+    """What `labels.toml` says."""
+
+    negations: Words = Field(default_factory=dict)
+    groups: Mapping[Name, Group]
+    rules: tuple[LabelRule, ...] = ()
+
+    def catalog(self) -> list[Shown]:
+        """Every label, in the order of the file."""
+        return [
+            Shown(title, one.color, one.description) for g in self.groups.values() for title, one in g.labels.items()
+        ]
+
+    def rivals(self) -> dict[str, frozenset[str]]:
+        """Label of an exclusive group -> all labels of that group."""
+        exclusive = [frozenset(group.labels) for group in self.groups.values() if group.exclusive]
+        return {title: titles for titles in exclusive for title in titles}
+
+
+LABELS: Final[RuleFile[LabelRules]] = RuleFile("labels.toml", LabelRules, faults)

@@ -1,0 +1,1 @@
+"""What a message says: voice to text, and whether it is a note or an order."""
