@@ -23,19 +23,15 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
     from adapters.channel import Channel
-    from adapters.ports import (
-        CheckerMaker,
+    from adapters.conversation_ports import (
         ClassifierMaker,
         CrmMaker,
-        DirectoryStyle,
         HistoryMaker,
         MediaSourceMaker,
         ObjectStore,
-        Probe,
-        SenderMaker,
-        TemplateListMaker,
         TranscriberMaker,
     )
+    from adapters.ports import CheckerMaker, DirectoryStyle, Probe, SenderMaker, TemplateListMaker
 
 SOURCES: Final = (
     orders.SOURCE,

@@ -18,9 +18,9 @@ from adapters.chatwoot.client import ChatwootCalls
 from adapters.chatwoot.crm_answers import account_label_made, account_labels, custom_attributes, done, labels, talk
 from adapters.chatwoot.marks import marked
 from adapters.chatwoot.recipients import Recipients
+from adapters.conversation_ports import CrmPlace, CrmTalk
 from adapters.gate import Gate
 from adapters.http import coded
-from adapters.ports import CrmPlace, CrmTalk
 from schemas.errors import Exists, Refused, Transient
 from schemas.phone import Phone
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adapters.ports import CrmTalk
+from adapters.conversation_ports import CrmTalk
 
 
 def labels(data: Any) -> list[str] | None:

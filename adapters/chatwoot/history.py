@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from adapters.chatwoot.client import ChatwootCalls, NotThere
 from adapters.chatwoot.events import events_of
+from adapters.conversation_ports import Talk, TalkPage
 from adapters.gate import Gate
-from adapters.ports import Talk, TalkPage
 from schemas.envelope import Event
 from schemas.errors import Malformed, TooLong, Transient
 from schemas.webhooks.chatwoot import id_of, part, time_of, word

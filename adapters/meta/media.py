@@ -13,8 +13,9 @@ from typing import Final
 import orjson
 from yarl import URL
 
+from adapters.conversation_ports import TokenFiles
 from adapters.http import coded
-from adapters.ports import FetchedFile, TokenFiles
+from adapters.ports import FetchedFile
 from schemas.errors import Refused
 
 HOSTS: Final = (".fbsbx.com", ".facebook.com", ".whatsapp.net", ".fbcdn.net")

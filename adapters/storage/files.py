@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from adapters.channel import Channel
+from adapters.conversation_ports import NoObject
 from adapters.http import coded
-from adapters.ports import NoObject
 from adapters.storage.names import check
 from schemas.errors import ChannelDown, Operation, Transient
 

@@ -25,8 +25,8 @@ from gcloud.aio.auth import Token
 from gcloud.aio.storage import SCOPES, Storage
 
 from adapters.channel import Channel
+from adapters.conversation_ports import BucketTaken, NoObject
 from adapters.http import coded, retry_after
-from adapters.ports import BucketTaken, NoObject
 from adapters.storage.account import GcsAccount
 from adapters.storage.names import check
 from schemas.errors import ChannelDown, FerrymanError, Operation, Refused, Transient

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 
 from yarl import URL
 
-from adapters.ports import FetchedFile, TokenFiles
+from adapters.conversation_ports import TokenFiles
+from adapters.ports import FetchedFile
 
 
 class TwilioMedia:

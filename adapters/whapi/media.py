@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from adapters.ports import FetchedFile, TokenFiles
+from adapters.conversation_ports import TokenFiles
+from adapters.ports import FetchedFile
 
 _ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,150}")
 

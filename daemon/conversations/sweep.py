@@ -26,7 +26,7 @@ from adapters.postgres.bus import outbox
 from schemas.errors import FerrymanError, Refused, Transient
 
 if TYPE_CHECKING:
-    from adapters.ports import History, Talk
+    from adapters.conversation_ports import History, Talk
     from adapters.postgres.pool import Pool
     from adapters.postgres.sweeps import Turn
     from daemon.bus.worker import Clock

@@ -11,7 +11,8 @@ from aiohttp import ClientSession
 
 from adapters.chatwoot.setup import ChatwootSetup
 from adapters.chatwoot.source import SOURCE
-from adapters.ports import Crm, Probe
+from adapters.conversation_ports import Crm
+from adapters.ports import Probe
 from adapters.registry import PROBES
 from daemon.conversations.labels.rules import LabelRules, Shown
 from daemon.operator import labels

@@ -16,7 +16,7 @@ from daemon.rules.files import load
 from schemas.labels import same
 
 if TYPE_CHECKING:
-    from adapters.ports import Crm
+    from adapters.conversation_ports import Crm
     from daemon.settings.in_force import InForce
     from daemon.settings.model import Settings
 

@@ -12,8 +12,8 @@ from aiohttp import ClientSession
 from adapters.channel import Channel
 from adapters.chatwoot.client import NotThere
 from adapters.chatwoot.crm import NOTE_MARKER
+from adapters.conversation_ports import CrmPlace
 from adapters.http import open_session
-from adapters.ports import CrmPlace
 from daemon.sandbox.chatwoot import ChatwootSandbox
 from daemon.sandbox.chatwoot_account import Contact, Conversation
 from schemas.errors import Exists, Refused, Uncertain

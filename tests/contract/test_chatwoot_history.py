@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from adapters.channel import Channel
 from adapters.chatwoot.events import events_of
 from adapters.chatwoot.history import ChatwootHistory, as_webhook
+from adapters.conversation_ports import Talk, TalkPage
 from adapters.http import open_session
-from adapters.ports import Talk, TalkPage
 from adapters.redis.limits import RateLimiter
 from adapters.registry import HISTORIES
 from daemon.sandbox import chatwoot_webhooks as webhooks

@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 
 from adapters.channel import Channels
+from adapters.conversation_ports import MediaSource
 from adapters.files import open_files
-from adapters.ports import MediaSource
 from adapters.registry import MEDIA
 from daemon.conversations.archive.fetching import FILE_CHANNELS, Fetching
 from daemon.settings.model import Settings

@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.channel import Channel
+from adapters.conversation_ports import BucketTaken, NoObject, ObjectStore
 from adapters.http import open_session
-from adapters.ports import BucketTaken, NoObject, ObjectStore
 from adapters.storage.account import GcsAccount
 from adapters.storage.files import FileStore
 from adapters.storage.gcs import AGES, GcsStore, lifecycle

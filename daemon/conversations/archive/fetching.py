@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from yarl import URL
 
-from adapters.ports import Files, MediaSource
+from adapters.conversation_ports import MediaSource
+from adapters.ports import Files
 from schemas.conversations import CHATWOOT
 from schemas.errors import ChannelDown, Refused, Transient
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from adapters.ports import BucketTaken, NoObject
+from adapters.conversation_ports import BucketTaken, NoObject
 from adapters.postgres import archive, users
 from adapters.postgres.archive import Held, Move, Moved, WaitingObject
 from adapters.postgres.pool import Pool

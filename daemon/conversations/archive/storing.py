@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from adapters.ports import BucketTaken, NoObject, ObjectStore
+from adapters.conversation_ports import BucketTaken, NoObject, ObjectStore
 from adapters.postgres import archive
 from adapters.postgres.archive import WaitingObject
 from schemas.errors import ChannelClosed, ChannelDown, FerrymanError, Transient, Uncertain

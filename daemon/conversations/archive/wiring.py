@@ -25,7 +25,8 @@ from daemon.messages.wiring import own_servers
 from daemon.telemetry.declared import Declared
 
 if TYPE_CHECKING:
-    from adapters.ports import FetchedFile, ObjectStore
+    from adapters.conversation_ports import ObjectStore
+    from adapters.ports import FetchedFile
     from adapters.postgres.pool import Pool
     from daemon.settings.model import Settings
 

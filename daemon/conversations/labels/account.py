@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from adapters.registry import CRM
 
 if TYPE_CHECKING:
+    from adapters.conversation_ports import Crm
     from adapters.gate import Gate
-    from adapters.ports import Crm
     from daemon.settings.model import Settings
 
 _VALUES: Final[Mapping[str, str]] = {

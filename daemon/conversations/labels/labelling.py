@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 import structlog
 
-from adapters.ports import Crm
+from adapters.conversation_ports import Crm
 from adapters.postgres.crm import Posted
 from daemon.conversations.labels.rules import Shown
 from schemas.errors import Refused, Transient

@@ -21,7 +21,7 @@ from daemon.conversations.labels.tagger import Tagger
 from daemon.telemetry.declared import Declared
 
 if TYPE_CHECKING:
-    from adapters.ports import Crm
+    from adapters.conversation_ports import Crm
     from daemon.telemetry.metrics import Metrics
 
 SETTLE: Final = timedelta(seconds=2)

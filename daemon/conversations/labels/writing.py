@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import structlog
 
-from adapters.ports import CrmPlace
+from adapters.conversation_ports import CrmPlace
 from adapters.postgres.crm import Labelled
 from daemon.bus.outcome import Row
 from daemon.conversations.labels.labelling import Wish

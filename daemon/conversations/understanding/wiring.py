@@ -27,7 +27,7 @@ from schemas.errors import FerrymanError, LeaseLost
 from schemas.understanding import Intent
 
 if TYPE_CHECKING:
-    from adapters.ports import IntentClassifier, Transcriber
+    from adapters.conversation_ports import IntentClassifier, Transcriber
     from daemon.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)

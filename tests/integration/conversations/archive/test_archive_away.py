@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 
 from adapters.channel import Channel
-from adapters.ports import BucketTaken, ObjectStore
+from adapters.conversation_ports import BucketTaken, ObjectStore
 from adapters.postgres.pool import Pool
 from daemon.conversations.archive import attachments
 from daemon.conversations.archive.names import bucket_name
