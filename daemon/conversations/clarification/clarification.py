@@ -16,13 +16,13 @@ whatever comes again asks nothing twice.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
 from adapters.postgres import buffered_messages, content_orders, conversations, messages, opt_outs
-from adapters.postgres.buffered_messages import Buffered, Understood
+from adapters.postgres.buffered_messages import Buffered, Transcript, Understood
 from adapters.postgres.conversations import Asked, Clock, Seen, Told
 from adapters.postgres.opt_outs import Preference
 from adapters.postgres.pool import Connection
@@ -46,16 +46,6 @@ from schemas.told import is_test_contact, phone_told, time_told, told_in
 
 SOON: Final = timedelta(seconds=1)
 REPORT: Final = "applicant_issue.reported"
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Transcript:
-    """The text of a voice note, as the event *event_id* tells it; None: it has none."""
-
-    key: str
-    text: str | None
-    event_id: str
-    at: datetime
 
 
 async def handle(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
@@ -198,9 +188,7 @@ async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     await conversations.see(conn, seen)
     await conversations.tell(conn, [row for row in rows if isinstance(row, Told)])
     await buffered_messages.keep(conn, [row for row in rows if isinstance(row, Buffered)])
-    for row in rows:
-        if isinstance(row, Transcript):
-            await buffered_messages.transcribe(conn, row.key, row.text, row.event_id, row.at)
+    await buffered_messages.transcribe(conn, [row for row in rows if isinstance(row, Transcript)])
     await conversations.wind(conn, clocks)
     emitted = await _turn(conn, turns)
     await buffered_messages.understand(conn, [row for row in rows if isinstance(row, Understood)])
