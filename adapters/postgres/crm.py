@@ -165,8 +165,8 @@ def _standing(
 
 
 async def record(conn: Connection, heard: Sequence[Heard], labelled: Sequence[Labelled]) -> None:
-    """Keep a batch. A message counts once. All locks are taken in one order: messages, people and conversations, each in
-    that of their keys."""
+    """Keep a batch. A message counts once. Locks are taken in one order: messages, people, conversations, each by its
+    key."""
     keys = list({row.message_key for row in heard})
     new = {row["message_key"] for row in await conn.fetch(_COUNT, keys)} if keys else set()
     people = []

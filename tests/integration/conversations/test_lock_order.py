@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from adapters.postgres import archive, audio_files, buffered_messages, notes, users
+from adapters.postgres import archive, audio_files, buffered_messages, crm, notes, users
 from adapters.postgres.archive import Held, Move, Moved, WaitingObject
 from adapters.postgres.audio_files import AudioRow
+from adapters.postgres.crm import Heard, Labelled
 from adapters.postgres.notes import FileEnd, NewFile, Note
 from adapters.postgres.pool import Connection, Pool, connect
 from daemon.conversations.archive import archive as messages_of_people
@@ -99,6 +100,13 @@ async def moved(pool: Pool) -> None:
     await archive.moved(pool, move, [Moved(one, "one", "gs://one") for one in objects])
 
 
+async def counted(pool: Pool) -> None:
+    """Labels are put on conversations of a few people, whom several systems hear of."""
+    heard = [Heard(3, f"person {KEYS.index(key) % 4}", key, 0, frozenset({key}), {}, None) for key in some()]
+    labelled = [Labelled(3, KEYS.index(key), frozenset({key})) for key in some()]
+    await in_transaction(pool, lambda conn: crm.record(conn, heard, labelled))
+
+
 async def renamed(pool: Pool) -> None:
     """A bucket turns out to be somebody else's."""
     await archive.rename(pool, "one", "two")
@@ -120,6 +128,6 @@ async def test_no_two_of_them_wait_for_each_other(database_url: str, db: Pool) -
         for _ in range(ROUNDS):
             await act(pool)
 
-    acts = (archived, attached, transcribed, assigned, noted, moved, renamed)
+    acts = (archived, attached, transcribed, assigned, noted, moved, counted, renamed)
     async with connect(database_url, size=len(acts)) as pool:
         await asyncio.gather(*map(again, acts))
