@@ -10,7 +10,9 @@ import typer
 
 from daemon.cli.audit import show_balance
 from daemon.cli.context import read_settings, run_async
+from daemon.cli.demo_chat import show_chat
 from daemon.cli.screen import progress, say, show_json, show_table
+from daemon.demo import chat
 from daemon.demo.performance import Result, perform
 from daemon.demo.stage import Stage, staged
 from daemon.lifecycle import stop_on_signals
@@ -34,7 +36,10 @@ def demo(
 
 
 async def _demo(data_dir: Path, orders: int, seed: int, json: bool, keep: bool) -> Result:
-    say("starting Valkey, PostgreSQL, the daemon, and a simulated CGB, Meta, Twilio and Whapi …", err=json)
+    say(
+        "starting Valkey, PostgreSQL, the daemon, and simulated CGB, Chatwoot, Meta, Twilio, Whapi and OpenAI …",
+        err=json,
+    )
     async with staged(data_dir) as stage:
         with progress("webhooks have ended", err=json) as report:
             result = await perform(stage, orders, seed, report)
@@ -54,6 +59,8 @@ def _show(result: Result) -> None:
     show_table(("order", "what it is", "answer", "what became of it"), rows, title="Orders", box=True)
     letters = [(one.what, one.provider, one.outcome) for one in result.letters]
     show_table(("message", "provider", "what became of it"), letters, title="Messages", box=True)
+    show_chat(chat.said(result.conversation), chat.document(result.conversation))
+    say("")
     show_balance(result.audit)
     say(f"sync bulk of {result.bulk.ended} orders: {result.bulk_writes} writes, for nothing had changed since")
     duplicates = sum(s.duplicate for s in result.shipments)
@@ -83,7 +90,7 @@ async def _keep(stage: Stage, *, err: bool) -> None:
 def _where_next(data_dir: Path) -> None:
     say("")
     say("where to look next:")
-    say("  ferryman demo             again: every order is a duplicate, nothing is sent twice")
-    say("  ferryman demo --keep      keeps running, so that you can look at /readyz, /metrics and the tables")
+    say("  ferryman demo             again: every order is a duplicate, nothing is sent twice; people talk anew")
+    say("  ferryman demo --keep      keeps running: write to the bot as its customer, look at /metrics and the tables")
     say(f"  {data_dir / 'daemon.log'}   the log of the daemon, one JSON object a line")
     say("  deploy/README.md          how to install it for real: ferryman run")
