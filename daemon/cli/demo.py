@@ -13,6 +13,7 @@ from daemon.cli.context import read_settings, run_async
 from daemon.cli.demo_chat import show_chat
 from daemon.cli.screen import progress, say, show_json, show_table
 from daemon.demo import chat
+from daemon.demo.page import served
 from daemon.demo.performance import Result, perform
 from daemon.demo.stage import Stage, staged
 from daemon.lifecycle import stop_on_signals
@@ -74,17 +75,24 @@ def _show(result: Result) -> None:
 
 
 async def _keep(stage: Stage, *, err: bool) -> None:
-    say(f"listener   {stage.url}  (/readyz, /metrics, /webhooks/orders, /api/v1/docs)", err=err)
-    say(f"CGB        {stage.cgb.url}  ({stage.cgb.root}/_sandbox/ledger)", err=err)
-    say(f"Meta       {stage.meta.url}", err=err)
-    say(f"Twilio     {stage.twilio.url}", err=err)
-    say(f"Whapi      {stage.whapi.url}", err=err)
-    say(f"Redis      {stage.addresses.redis_url}", err=err)
-    say(f"Postgres   {stage.addresses.database_url}", err=err)
-    say("running until Ctrl-C", err=err)
-    stop = asyncio.Event()
-    stop_on_signals(stop)
-    await stop.wait()
+    async with served(stage) as chat_url:
+        for name, address in (
+            ("listener", f"{stage.url}  (/readyz, /metrics, /webhooks/orders, /api/v1/docs)"),
+            ("CGB", f"{stage.cgb.url}  ({stage.cgb.root}/_sandbox/ledger)"),
+            ("Meta", stage.meta.url),
+            ("Twilio", stage.twilio.url),
+            ("Whapi", stage.whapi.url),
+            ("Chatwoot", f"{stage.chatwoot.url}  (its token: {stage.chatwoot.token})"),
+            ("OpenAI", stage.openai.url),
+            ("Redis", stage.addresses.redis_url),
+            ("Postgres", stage.addresses.database_url),
+            ("chat", f"{chat_url}  (in a browser, write as the customer: “Write a post about sailing”)"),
+        ):
+            say(f"{name:<10} {address}", err=err)
+        say("running until Ctrl-C", err=err)
+        stop = asyncio.Event()
+        stop_on_signals(stop)
+        await stop.wait()
 
 
 def _where_next(data_dir: Path) -> None:

@@ -59,8 +59,7 @@ LABELS: Final = ("interest-volkswagen", "preference-electric", "source-whatsapp"
 
 ATTRIBUTES: Final = {"interested_in_make": "Volkswagen"}
 
-VOICE: Final = b"OggS" + b"\0" * 24 + b"OpusHead" + b"\1" * (4 * BYTES_A_SECOND - 36)
-"""A file that passes for a voice note of four seconds. Nobody can hear anything in it."""
+_OPUS: Final = b"OggS" + b"\0" * 24 + b"OpusHead"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +96,9 @@ class Held:
         return bots(self.talk)
 
 
-def begin(chatwoot: ChatwootSandbox, openai: OpenAiSandbox) -> Message:
+def begin(chatwoot: ChatwootSandbox) -> Message:
     """Let the customer write a first message, while nobody listens."""
     chatwoot.account.count_from(int(time.time()) - EPOCH)
-    openai.switches.texts = {sha256(VOICE).hexdigest(): next(act.text for act in ACTS if act.kind == "voice")}
     return chatwoot.receive(CUSTOMER, ACTS[0].text, name=NAME)
 
 
@@ -112,12 +110,12 @@ async def recall(chatwoot: ChatwootSandbox, pool: Pool) -> None:
         contact.custom_attributes |= await stored.attributes(pool, ACCOUNT_ID, line(CUSTOMER))
 
 
-async def hold(chatwoot: ChatwootSandbox, pool: Pool, first: Message) -> Held:
+async def hold(chatwoot: ChatwootSandbox, openai: OpenAiSandbox, pool: Pool, first: Message) -> Held:
     """Let the customer do the rest, each act when the one before it was understood."""
     talk = next(talk for talk in chatwoot.account.conversations.values() if first in talk.messages)
     held = Held(talk=talk, mine=[], answered=[])
     for act in ACTS:
-        message = first if act.kind == "lost" else _done(chatwoot, act)
+        message = first if act.kind == "lost" else _done(chatwoot, openai, act)
         held.mine.append(message)
 
         async def settled(act: Act = act, message: Message = message) -> bool:
@@ -138,7 +136,7 @@ async def read(held: Held, chatwoot: ChatwootSandbox, pool: Pool) -> None:
         return all(one is not None and one.object_at and one.files[0] == one.files[1] for one in held.kept)
 
     await _until(whole)
-    held.orders = await stored.orders(pool, CUSTOMER, held.talk.id)
+    held.orders = await stored.orders(pool, CUSTOMER, [held.talk.id])
     told = {str(one.body.get("id")) for one in chatwoot.hooks.deliveries if one.event == "message_created"}
     held.swept = sum(
         one is not None and str(message.id) not in told for message, one in zip(held.mine, held.kept, strict=True)
@@ -146,13 +144,22 @@ async def read(held: Held, chatwoot: ChatwootSandbox, pool: Pool) -> None:
     held.sends = {marks_of(one): chatwoot.sends()[marks_of(one)] for one in held.bots}
 
 
-def _done(chatwoot: ChatwootSandbox, act: Act) -> Message:
+def _done(chatwoot: ChatwootSandbox, openai: OpenAiSandbox, act: Act) -> Message:
     match act.kind:
         case "voice":
-            return chatwoot.receive(CUSTOMER, files=[("voice.ogg", "audio/ogg", VOICE)])
+            return speak(chatwoot, openai, act.text)
         case "tap":
             return chatwoot.tap(CUSTOMER, act.text)
     return chatwoot.receive(CUSTOMER, act.text)
+
+
+def speak(chatwoot: ChatwootSandbox, openai: OpenAiSandbox, text: str) -> Message:
+    """Let the customer send a voice note, in which the simulated OpenAI hears *text*. The file passes for one of four
+    seconds; nobody else can hear anything in it."""
+    digest = sha256(text.encode()).digest()
+    body = _OPUS + digest + b"\1" * (4 * BYTES_A_SECOND - len(_OPUS) - len(digest))
+    openai.switches.texts[sha256(body).hexdigest()] = text
+    return chatwoot.receive(CUSTOMER, files=[("voice.ogg", "audio/ogg", body)])
 
 
 def bots(talk: Conversation) -> list[Message]:

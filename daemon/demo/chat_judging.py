@@ -10,10 +10,11 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from adapters.postgres.operator.demo_conversation import KeptMessage
+from daemon.conversations.hearing import ANSWER
 from daemon.demo.chat import ACTS, ATTRIBUTES, LABELS, ORDERED, Act, Held
 
 _INTENTS: Final = {"lost": "NOTE", "note": "NOTE", "voice": "NOTE", "order": "ORDER"}
-"""Kind of an act -> what it is understood as. The others answer a question."""
+"""Kind of an act -> what it is understood as. The others are answers."""
 
 _ONE_OF: Final = ("journey-", "engagement-")
 """Of each of these groups a conversation has one label."""
@@ -77,8 +78,9 @@ def _of_a_message(act: Act, kept: KeptMessage | None) -> Iterator[str]:
         yield f"{kept.files[0]} of its {kept.files[1]} files are stored"
     if act.kind == "voice" and kept.voice != "completed":
         yield f"its voice note is {kept.voice}"
-    if (intent := _INTENTS.get(act.kind)) is not None and kept.intent != intent:
-        yield f"it was understood as {kept.intent}, and not as {intent}"
+    intent = _INTENTS.get(act.kind, "NOTE")
+    if kept.intent != intent or (kept.why == ANSWER) != (act.kind not in _INTENTS):
+        yield f"it was understood as {kept.intent} ({kept.why})"
 
 
 def _is_whole(kept: KeptMessage) -> bool:

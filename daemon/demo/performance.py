@@ -96,7 +96,7 @@ async def perform(stage: Stage, count: int, seed: int, report: Report) -> Result
     made, _, held = await asyncio.gather(
         _sent(stage, sent, known, report, alone_from=AGAIN),
         messages.send_all(stage, letters),
-        chat.hold(stage.chatwoot, stage.pool, stage.first),
+        chat.hold(stage.chatwoot, stage.openai, stage.pool, stage.first),
     )
     later = sequel(sent)
     made |= await _sent(stage, later, known, report)

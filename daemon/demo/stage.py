@@ -65,6 +65,7 @@ class Stage:
     twilio: TwilioSandbox
     whapi: WhapiSandbox
     chatwoot: ChatwootSandbox
+    openai: OpenAiSandbox
     first: Message
     vizi: Vizi
     pool: Pool
@@ -102,7 +103,7 @@ async def staged(data_dir: Path) -> AsyncIterator[Stage]:
             orders_api_key=(SecretStr(key),),
         )
         cgb.switches.limit = None
-        first = chat.begin(chatwoot, openai)
+        first = chat.begin(chatwoot)
         async with located_stores(settings, make=True) as addresses, assembled(settings, addresses) as daemon:
             stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
             running = asyncio.create_task(daemon.run(stop, port.set_result))
@@ -129,6 +130,7 @@ async def staged(data_dir: Path) -> AsyncIterator[Stage]:
                             twilio=twilio,
                             whapi=whapi,
                             chatwoot=chatwoot,
+                            openai=openai,
                             first=first,
                             vizi=vizi,
                             pool=pool,

@@ -14,10 +14,12 @@ from adapters.postgres.pool import Pool
 
 @dataclass(frozen=True, slots=True)
 class KeptMessage:
-    """What was kept of a message. *rows*: of `meeting_notes`. *content*: its text, or what was said in it. *object_at*:
-    the address of its object, and *sha256*, the digest of that; None: it has none yet. *intent*: None: it is not
-    understood yet. *voice*: the state of its transcription; None: it has no voice note. *files*: how many of its files
-    are stored, and how many it has."""
+    """What was kept of a message.
+
+    *rows*: of `meeting_notes`. *content*: its text, or what was said in it. *object_at*: the address of its object, and
+    *sha256*, the digest of that; None: it has none yet. *intent*, and *why*: None: it is not understood yet. *voice*:
+    the state of its transcription; None: it has no voice note. *files*: how many are stored, of how many.
+    """
 
     rows: int
     status: str | None
@@ -25,6 +27,7 @@ class KeptMessage:
     object_at: str | None
     sha256: str | None
     intent: str | None
+    why: str | None
     voice: str | None
     files: tuple[int, int]
 
@@ -34,7 +37,7 @@ async def kept(pool: Pool, keys: Sequence[str]) -> dict[str, KeptMessage]:
     rows = await pool.fetch(
         """
         SELECT key, (SELECT count(*) FROM meeting_notes n WHERE n.message_key = key) AS notes, n.processing_status,
-            n.content, n.gcs_storage_path, n.sha256, b.intent,
+            n.content, n.gcs_storage_path, n.sha256, b.intent, b.intent_reason,
             (SELECT max(a.transcription_status) FROM audio_files a WHERE a.meeting_note_id = n.id) AS voice,
             (SELECT count(*) FROM note_attachments f WHERE f.meeting_note_id = n.id AND f.status = 'stored') AS stored,
             (SELECT count(*) FROM note_attachments f WHERE f.meeting_note_id = n.id) AS files
@@ -53,6 +56,7 @@ async def kept(pool: Pool, keys: Sequence[str]) -> dict[str, KeptMessage]:
             row["gcs_storage_path"],
             row["sha256"],
             row["intent"],
+            row["intent_reason"],
             row["voice"],
             (row["stored"], row["files"]),
         )
@@ -66,13 +70,13 @@ async def understood(pool: Pool, key: str) -> bool:
     return bool(await pool.fetchval(sql, key))
 
 
-async def orders(pool: Pool, phone: str, conversation_id: int) -> list[Mapping[str, Any]]:
-    """What the person of *phone* has ordered in a conversation of Chatwoot, the oldest first."""
+async def orders(pool: Pool, phone: str, conversations: Sequence[int]) -> list[Mapping[str, Any]]:
+    """What the person of *phone* has ordered in these conversations of Chatwoot, the oldest first."""
     rows = await pool.fetch(
-        "SELECT params_json::text FROM content_orders WHERE phone = $1 AND chatwoot_conversation_id = $2"
+        "SELECT params_json::text FROM content_orders WHERE phone = $1 AND chatwoot_conversation_id = ANY($2)"
         " ORDER BY created_at, id",
         phone,
-        conversation_id,
+        list(conversations),
     )
     return [orjson.loads(row["params_json"]) for row in rows]
 
