@@ -59,9 +59,8 @@ def _wrapped(text: str, room: int) -> Sequence[str]:
         if cell_len(longer) <= room:
             lines[-1] = longer
             continue
-        first, *rest = chop_cells(word, room)
-        lines += [first, *rest] if lines[-1] else []
-        lines[-1] = rest[-1] if rest else first
+        begun = lines if lines[-1] else lines[:-1]
+        lines = [*begun, *chop_cells(word, room)]
     return [line.replace("\u00a0", " ") for line in lines]
 
 
