@@ -19,9 +19,15 @@ from adapters.postgres.pool import Pool, connect
 from adapters.redis import streams
 from adapters.redis.streams import Streams
 from daemon.app import assembled
+from daemon.demo import chat
+from daemon.operator.chatwoot_webhook import EVENTS
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
+from daemon.sandbox.chatwoot import ChatwootSandbox
+from daemon.sandbox.chatwoot_account import ACCOUNT_ID, INBOX_ID, Message
+from daemon.sandbox.chatwoot_webhooks import PATH as CHATWOOT_PATH
 from daemon.sandbox.meta import MetaSandbox
 from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID
+from daemon.sandbox.openai import OpenAiSandbox
 from daemon.sandbox.twilio import ACCOUNT_SID, TwilioSandbox
 from daemon.sandbox.twilio_webhooks import NUMBER
 from daemon.sandbox.vizi import Vizi
@@ -35,6 +41,9 @@ GAP_S: Final = 0.1
 OUTSIDE: Final = "https://ferryman.example"
 """How the outside reaches the daemon of the demonstration, as its settings say."""
 
+SILENCE_S: Final = 0.2
+"""After so much of it what somebody has written is understood. Real people take longer to write on."""
+
 WROTE: Final = "+46701740621"
 STOPPED: Final = "+46701740622"
 SILENT: Final = "+46701740623"
@@ -44,7 +53,8 @@ NOT_THERE: Final = "+46701740624"
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What runs during a demonstration. *token*: of the API, for those who may send."""
+    """What runs during a demonstration. *token*: of the API, for those who may send. *first*: what the customer of the
+    conversation had written before."""
 
     addresses: Addresses
     url: str
@@ -54,6 +64,9 @@ class Stage:
     meta: MetaSandbox
     twilio: TwilioSandbox
     whapi: WhapiSandbox
+    chatwoot: ChatwootSandbox
+    openai: OpenAiSandbox
+    first: Message
     vizi: Vizi
     pool: Pool
     bus: Streams
@@ -70,6 +83,8 @@ async def staged(data_dir: Path) -> AsyncIterator[Stage]:
         MetaSandbox(app_secret=token) as meta,
         TwilioSandbox() as twilio,
         WhapiSandbox(callback_secret=token) as whapi,
+        ChatwootSandbox() as chatwoot,
+        OpenAiSandbox() as openai,
         open_session() as session,
     ):
         settings = Settings(
@@ -78,6 +93,7 @@ async def staged(data_dir: Path) -> AsyncIterator[Stage]:
             ferryman_public_url=OUTSIDE,
             ferryman_admin_token=SecretStr(token),
             **_accounts(meta, twilio, whapi, token),
+            **_conversations(chatwoot, openai, token),
             cgb_api_url=cgb.url,
             cgb_api_key=SecretStr(TOKEN),
             cgb_rate_per_minute=1_000_000,
@@ -87,6 +103,7 @@ async def staged(data_dir: Path) -> AsyncIterator[Stage]:
             orders_api_key=(SecretStr(key),),
         )
         cgb.switches.limit = None
+        first = chat.begin(chatwoot)
         async with located_stores(settings, make=True) as addresses, assembled(settings, addresses) as daemon:
             stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
             running = asyncio.create_task(daemon.run(stop, port.set_result))
@@ -100,8 +117,25 @@ async def staged(data_dir: Path) -> AsyncIterator[Stage]:
                 client = streams.client(addresses.redis_url, timeout_s=2)
                 try:
                     async with connect(addresses.database_url, size=2) as pool:
+                        await chat.recall(chatwoot, pool)
+                        chatwoot.hooks.subscribe(url + CHATWOOT_PATH, EVENTS, secret=token)
                         bus = Streams(client, settings.ferryman_partitions)
-                        yield Stage(addresses, url, token, session, cgb, meta, twilio, whapi, vizi, pool, bus)
+                        yield Stage(
+                            addresses=addresses,
+                            url=url,
+                            token=token,
+                            session=session,
+                            cgb=cgb,
+                            meta=meta,
+                            twilio=twilio,
+                            whapi=whapi,
+                            chatwoot=chatwoot,
+                            openai=openai,
+                            first=first,
+                            vizi=vizi,
+                            pool=pool,
+                            bus=bus,
+                        )
                 finally:
                     await client.aclose()
             finally:
@@ -124,6 +158,21 @@ def _accounts(meta: MetaSandbox, twilio: TwilioSandbox, whapi: WhapiSandbox, sec
         "whapi_token": SecretStr(whapi.token),
         "whapi_webhook_secret": (SecretStr(secret),),
         "whapi_rate_per_minute": 1_000_000,
+    }
+
+
+def _conversations(chatwoot: ChatwootSandbox, openai: OpenAiSandbox, secret: str) -> dict[str, Any]:
+    """The settings of people who write in Chatwoot: what they say is understood within a moment."""
+    chatwoot.switches.role = "administrator"  # who may make the account's labels
+    return {
+        "chatwoot_base_url": chatwoot.url,
+        "chatwoot_api_access_token": SecretStr(chatwoot.token),
+        "chatwoot_account_id": ACCOUNT_ID,
+        "chatwoot_whatsapp_inbox_id": INBOX_ID,
+        "chatwoot_webhook_secret": (SecretStr(secret),),
+        "openai_base_url": openai.url,
+        "openai_api_key": SecretStr(openai.key),
+        "ferryman_understand_after_seconds": SILENCE_S,
     }
 
 

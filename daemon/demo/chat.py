@@ -1,0 +1,216 @@
+"""The conversation of the demonstration: what its customer writes in Chatwoot, taps and says, and what the bot answers.
+
+The first message is written before the daemon runs: Chatwoot tells nobody of it, and the sweep finds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Final, Literal
+
+from adapters.postgres.operator import demo_conversation as stored
+from adapters.postgres.operator.demo_conversation import KeptMessage
+from adapters.postgres.pool import Pool
+from daemon.sandbox.chatwoot import MARKER, ChatwootSandbox
+from daemon.sandbox.chatwoot_account import ACCOUNT_ID, Conversation, Message
+from daemon.sandbox.openai import BYTES_A_SECOND, OpenAiSandbox
+from schemas.phone import line
+
+CUSTOMER: Final = "+46701740625"
+NAME: Final = "Noor Baak"
+PATIENCE_S: Final = 30.0
+"""For one message. Where it is over the demonstration goes on, and tells what is missing."""
+
+LOOK_S: Final = 0.05
+
+EPOCH: Final = 1_577_836_800
+"""2020-01-01. The ids of a run's simulated account count from the seconds since then, so no run meets those of another:
+Ferryman remembers them, and would take its messages for those of before."""
+
+Kind = Literal["lost", "note", "voice", "order", "tap", "correction"]
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something that the customer does. *answered*: how many messages the bot has written when it is understood."""
+
+    kind: Kind
+    text: str
+    answered: int
+
+
+ACTS: Final = (
+    Act("lost", "We are back at the harbour on Monday.", 0),
+    Act("note", "Drove the electric Golf, quiet as a ferry.", 0),
+    Act("voice", "Charging it took twenty minutes.", 0),
+    Act("order", "Write a post about tidal power", 1),
+    Act("tap", "LinkedIn", 2),
+    Act("tap", "Short", 3),
+    Act("correction", "No, Instagram", 3),
+    Act("tap", "Friendly", 4),
+)
+ORDERED: Final = {"platform": "instagram", "length": "short", "tone": "friendly", "topic": "tidal power"}
+LABELS: Final = ("interest-volkswagen", "preference-electric", "source-whatsapp")
+"""Some of the labels of this conversation: those that stay the same however often it was held."""
+
+ATTRIBUTES: Final = {"interested_in_make": "Volkswagen"}
+
+_OPUS: Final = b"OggS" + b"\0" * 24 + b"OpusHead"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message of the conversation, as one reads it. *by*: `customer` or `bot`. *buttons*: titles. *how*: what is
+    special about it, as that it is a voice note."""
+
+    by: Literal["customer", "bot"]
+    text: str
+    buttons: tuple[str, ...] = ()
+    how: str = ""
+
+    def document(self) -> Mapping[str, Any]:
+        """As JSON."""
+        return {"by": self.by, "text": self.text, "buttons": list(self.buttons), "how": self.how}
+
+
+@dataclass(slots=True, kw_only=True)
+class Held:
+    """The conversation when it was held. *kept*: act by act. *answered*: how many messages of the bot there were after
+    each act. *swept*: how many messages the sweep has found. *sends*: our id -> how often it was sent."""
+
+    talk: Conversation
+    mine: list[Message]
+    answered: list[int]
+    kept: list[KeptMessage | None] = field(default_factory=list)
+    orders: list[Mapping[str, Any]] = field(default_factory=list)
+    swept: int = 0
+    sends: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def bots(self) -> list[Message]:
+        """What the bot has written."""
+        return bots(self.talk)
+
+
+def begin(chatwoot: ChatwootSandbox) -> Message:
+    """Let the customer write a first message, while nobody listens."""
+    chatwoot.account.count_from(int(time.time()) - EPOCH)
+    return chatwoot.receive(CUSTOMER, ACTS[0].text, name=NAME)
+
+
+async def recall(chatwoot: ChatwootSandbox, pool: Pool) -> None:
+    """Let the simulated account have what runs before have written of the customer, as an account that stays has: what
+    was written once is not written again."""
+    contact = chatwoot.account.owner_of(CUSTOMER.removeprefix("+"))
+    if contact is not None:
+        contact.custom_attributes |= await stored.attributes(pool, ACCOUNT_ID, line(CUSTOMER))
+
+
+async def hold(chatwoot: ChatwootSandbox, openai: OpenAiSandbox, pool: Pool, first: Message) -> Held:
+    """Let the customer do the rest, each act when the one before it was understood."""
+    talk = next(talk for talk in chatwoot.account.conversations.values() if first in talk.messages)
+    held = Held(talk=talk, mine=[], answered=[])
+    for act in ACTS:
+        message = first if act.kind == "lost" else _done(chatwoot, openai, act)
+        held.mine.append(message)
+
+        async def settled(act: Act = act, message: Message = message) -> bool:
+            return len(held.bots) >= act.answered and await stored.understood(pool, key_of(message))
+
+        await _until(settled)
+        held.answered.append(len(held.bots))
+    return held
+
+
+async def read(held: Held, chatwoot: ChatwootSandbox, pool: Pool) -> None:
+    """Read what became of all of it: once everything is over."""
+    keys = [key_of(message) for message in held.mine]
+
+    async def whole() -> bool:
+        found = await stored.kept(pool, keys)
+        held.kept = [found.get(key) for key in keys]
+        return all(one is not None and one.object_at and one.files[0] == one.files[1] for one in held.kept)
+
+    await _until(whole)
+    held.orders = await stored.orders(pool, CUSTOMER, [held.talk.id])
+    told = {str(one.body.get("id")) for one in chatwoot.hooks.deliveries if one.event == "message_created"}
+    held.swept = sum(
+        one is not None and str(message.id) not in told for message, one in zip(held.mine, held.kept, strict=True)
+    )
+    held.sends = {marks_of(one): chatwoot.sends()[marks_of(one)] for one in held.bots}
+
+
+def _done(chatwoot: ChatwootSandbox, openai: OpenAiSandbox, act: Act) -> Message:
+    match act.kind:
+        case "voice":
+            return speak(chatwoot, openai, act.text)
+        case "tap":
+            return chatwoot.tap(CUSTOMER, act.text)
+    return chatwoot.receive(CUSTOMER, act.text)
+
+
+def speak(chatwoot: ChatwootSandbox, openai: OpenAiSandbox, text: str) -> Message:
+    """Let the customer send a voice note, in which the simulated OpenAI hears *text*. The file passes for one of four
+    seconds; nobody else can hear anything in it."""
+    digest = sha256(text.encode()).digest()
+    body = _OPUS + digest + b"\1" * (4 * BYTES_A_SECOND - len(_OPUS) - len(digest))
+    openai.switches.texts[sha256(body).hexdigest()] = text
+    return chatwoot.receive(CUSTOMER, files=[("voice.ogg", "audio/ogg", body)])
+
+
+def bots(talk: Conversation) -> list[Message]:
+    """What the bot has written to the person of *talk*."""
+    return [one for one in talk.messages if one.message_type == 1 and not one.private]
+
+
+def key_of(message: Message) -> str:
+    """The name of a message over all systems."""
+    return f"chatwoot:{message.id}"
+
+
+def marks_of(message: Message) -> str:
+    """Our own id of a message of the bot; "": it is not by Ferryman."""
+    return str(message.content_attributes.get(MARKER) or "")
+
+
+def titles(message: Message) -> tuple[str, ...]:
+    """What its buttons or its list show."""
+    return tuple(str(item.get("title")) for item in message.content_attributes.get("items") or ())
+
+
+def said(held: Held) -> list[Said]:
+    """The conversation as one reads it."""
+    acts = {message.id: (act, kept) for act, message, kept in zip(ACTS, held.mine, held.kept, strict=True)}
+    shown = []
+    for one in held.talk.messages:
+        if not one.shown:
+            continue
+        act, kept = acts.get(one.id, (None, None))
+        text = one.content or (kept.content if kept else None) or ""
+        how = {"lost": "no webhook told of it", "voice": "voice note", "tap": "tapped"}.get(act.kind, "") if act else ""
+        shown.append(Said("bot" if one.message_type == 1 else "customer", text, titles(one), how))
+    return shown
+
+
+async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not await condition() and time.monotonic() < deadline:  # noqa: ASYNC110 - no event tells it
+        await asyncio.sleep(LOOK_S)
+
+
+def document(held: Held) -> dict[str, Any]:
+    """As JSON."""
+    return {
+        "messages": [one.document() for one in said(held)],
+        "notes": sum(one.rows for one in held.kept if one),
+        "objects": sum(bool(one and one.object_at) for one in held.kept),
+        "transcribed": sum(one is not None and one.voice == "completed" for one in held.kept),
+        "found_by_sweep": held.swept,
+        "orders": held.orders,
+        "labels": sorted(held.talk.labels),
+        "attributes": dict(held.talk.contact.custom_attributes),
+    }
