@@ -9,12 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
-from pydantic import SecretStr
-
 from adapters.postgres import notes, users
 from adapters.postgres.notes import FileState
 from adapters.postgres.users import Who
 from adapters.registry import MEDIA, file_store, gcs_store
+from daemon.accounts import META, TWILIO, VALUES, WHAPI, values_of
 from daemon.bus.batcher import Batcher
 from daemon.bus.worker import Domain, Duty, Outside
 from daemon.conversations.archive import objects
@@ -132,7 +131,8 @@ async def _opened(outside: Outside) -> AsyncIterator[ArchiveDeps]:
     files: Batcher[UUID, FileState | None] = Batcher(partial(notes.file_states, outside.pool))
     async with open_store(outside) as archive, open_files(own=own_servers(settings)) as fetched:
         media = {
-            name: MEDIA[name]()(fetched, account=partial(_account, outside, name)) for name in _with_media(settings)
+            name: MEDIA[name]()(fetched, account=partial(values_of, settings, outside.secret, name, _OF_MEDIA[name]))
+            for name in _with_media(settings)
         }
         fetching = Fetching(fetched, outside.channels, settings, media)
         yield ArchiveDeps(
@@ -146,25 +146,21 @@ async def _opened(outside: Outside) -> AsyncIterator[ArchiveDeps]:
         )
 
 
-_MEDIA_NEEDS: Final[Mapping[str, Mapping[str, str]]] = {
-    "meta": {"url": "meta_graph_url", "access_token": "meta_access_token"},
-    "twilio": {"url": "twilio_api_url", "account_sid": "twilio_account_sid", "auth_token": "twilio_auth_token"},
-    "whapi": {"url": "whapi_api_url", "token": "whapi_token"},
+_OF_MEDIA: Final[Mapping[str, tuple[str, ...]]] = {
+    META: ("url", "access_token"),
+    TWILIO: ("url", "account_sid", "auth_token"),
+    WHAPI: ("url", "token"),
 }
-"""Provider -> the values that its files are fetched by, and the settings that hold them."""
+"""Provider -> the values of its account that its files are fetched by."""
 
 
 def _with_media(settings: Settings) -> list[str]:
     """The providers whose files can be fetched."""
     return [
-        name for name, needs in _MEDIA_NEEDS.items() if all(getattr(settings, s) is not None for s in needs.values())
+        provider
+        for provider, names in _OF_MEDIA.items()
+        if all(getattr(settings, VALUES[provider][name]) is not None for name in names)
     ]
-
-
-def _account(outside: Outside, provider: str) -> Mapping[str, str]:
-    needs = _MEDIA_NEEDS[provider].items()
-    given = {name: (setting, getattr(outside.settings, setting)) for name, setting in needs}
-    return {n: outside.secret(s) if isinstance(value, SecretStr) else str(value) for n, (s, value) in given.items()}
 
 
 async def _find(pool: Pool, asked: Sequence[Asked]) -> list[Found]:
