@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from adapters.postgres.operator.demo_conversation import KeptMessage
-from daemon.conversations.hearing import ANSWER
+from daemon.conversations.clarification.hearing import ANSWER
 from daemon.demo.chat import ACTS, ATTRIBUTES, LABELS, ORDERED, Act, Held
 
 _INTENTS: Final = {"lost": "NOTE", "note": "NOTE", "voice": "NOTE", "order": "ORDER"}

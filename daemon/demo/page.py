@@ -14,7 +14,7 @@ from aiohttp.typedefs import Handler
 
 from adapters.postgres.operator import demo_conversation as stored
 from adapters.postgres.operator.demo_conversation import KeptMessage
-from daemon.conversations.hearing import ANSWER
+from daemon.conversations.clarification.hearing import ANSWER
 from daemon.demo import chat
 from daemon.demo.chat import CUSTOMER
 from daemon.demo.page_view import LONGEST, Bubble, Shown, page, parts

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from adapters.postgres.operator.demo_conversation import KeptMessage
-from daemon.conversations.hearing import ANSWER
+from daemon.conversations.clarification.hearing import ANSWER
 from daemon.demo.chat import ACTS, ATTRIBUTES, CUSTOMER, LABELS, ORDERED, Held
 from daemon.demo.chat_judging import judged
 from daemon.sandbox.chatwoot_account import INBOX_ID, Contact, Conversation, Message
