@@ -19,11 +19,12 @@ from adapters.postgres.pool import Pool, connect
 from adapters.redis import streams
 from adapters.redis.streams import Streams
 from daemon.app import assembled
-from daemon.demo import chat
+from daemon.demo.chat import ACTS
+from daemon.demo.customer import Customer, customer_of, next_run
 from daemon.operator.chatwoot_webhook import EVENTS
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
 from daemon.sandbox.chatwoot import ChatwootSandbox
-from daemon.sandbox.chatwoot_account import ACCOUNT_ID, INBOX_ID, Message
+from daemon.sandbox.chatwoot_account import ACCOUNT_ID, INBOX_ID
 from daemon.sandbox.chatwoot_webhooks import PATH as CHATWOOT_PATH
 from daemon.sandbox.meta import MetaSandbox
 from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID
@@ -53,8 +54,8 @@ NOT_THERE: Final = "+46701740624"
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What runs during a demonstration. *token*: of the API, for those who may send. *first*: what the customer of the
-    conversation had written before."""
+    """What runs during a demonstration. *token*: of the API, for those who may send. *customer*: who had written once
+    before the daemon began."""
 
     addresses: Addresses
     url: str
@@ -66,7 +67,7 @@ class Stage:
     whapi: WhapiSandbox
     chatwoot: ChatwootSandbox
     openai: OpenAiSandbox
-    first: Message
+    customer: Customer
     vizi: Vizi
     pool: Pool
     bus: Streams
@@ -103,7 +104,8 @@ async def staged(data_dir: Path) -> AsyncIterator[Stage]:
             orders_api_key=(SecretStr(key),),
         )
         cgb.switches.limit = None
-        first = chat.begin(chatwoot)
+        customer = customer_of(next_run(data_dir), chatwoot, openai)
+        customer.write(ACTS[0].text)  # nobody is told: the sweep finds it
         async with located_stores(settings, make=True) as addresses, assembled(settings, addresses) as daemon:
             stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
             running = asyncio.create_task(daemon.run(stop, port.set_result))
@@ -113,12 +115,11 @@ async def staged(data_dir: Path) -> AsyncIterator[Stage]:
                     await running
                 url = f"http://127.0.0.1:{port.result()}"
                 _let_tell(url, meta, twilio, whapi)
+                chatwoot.hooks.subscribe(url + CHATWOOT_PATH, EVENTS, secret=token)
                 vizi = Vizi(session, url, secret=signing, api_key=key)
                 client = streams.client(addresses.redis_url, timeout_s=2)
                 try:
                     async with connect(addresses.database_url, size=2) as pool:
-                        await chat.recall(chatwoot, pool)
-                        chatwoot.hooks.subscribe(url + CHATWOOT_PATH, EVENTS, secret=token)
                         bus = Streams(client, settings.ferryman_partitions)
                         yield Stage(
                             addresses=addresses,
@@ -131,7 +132,7 @@ async def staged(data_dir: Path) -> AsyncIterator[Stage]:
                             whapi=whapi,
                             chatwoot=chatwoot,
                             openai=openai,
-                            first=first,
+                            customer=customer,
                             vizi=vizi,
                             pool=pool,
                             bus=bus,
