@@ -18,8 +18,8 @@ from daemon.demo.customer import Customer
 from daemon.sandbox.chatwoot import MARKER
 from daemon.sandbox.chatwoot_account import Conversation, Message
 
-PATIENCE_S: Final = 30.0
-"""For one message. Where it is over the demonstration goes on, and tells what is missing."""
+PATIENCE_S: Final = 60.0
+"""For all of it. Where it is over the demonstration goes on, and tells what is missing."""
 
 LOOK_S: Final = 0.05
 
@@ -102,6 +102,7 @@ async def hold(customer: Customer, pool: Pool) -> Held:
     """Let *customer*, who has done the first act, do the rest: each one when the one before it was understood."""
     (talk,) = customer.talks
     first = talk.messages[0]
+    deadline = time.monotonic() + PATIENCE_S
     held = Held(talk=talk, mine=[], answered=[])
     for act in ACTS:
         message = first if act.kind == "lost" else _done(customer, act)
@@ -110,7 +111,7 @@ async def hold(customer: Customer, pool: Pool) -> Held:
         async def settled(act: Act = act, message: Message = message) -> bool:
             return len(held.bots) >= act.answered and await stored.understood(pool, key_of(message))
 
-        await _until(settled)
+        await _until(settled, deadline)
         held.answered.append(len(held.bots))
     return held
 
@@ -124,7 +125,7 @@ async def read(held: Held, customer: Customer, pool: Pool) -> None:
         held.kept = [found.get(key) for key in keys]
         return all(one is not None and one.object_at and one.files[0] == one.files[1] for one in held.kept)
 
-    await _until(whole)
+    await _until(whole, time.monotonic() + PATIENCE_S)
     held.orders = await stored.orders(pool, customer.phone, [held.talk.id])
     told = {str(one.body.get("id")) for one in customer.chatwoot.hooks.deliveries if one.event == "message_created"}
     held.swept = sum(
@@ -177,8 +178,7 @@ def said(held: Held) -> list[Said]:
     return shown
 
 
-async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+async def _until(condition: Callable[[], Awaitable[bool]], deadline: float) -> None:
     while not await condition() and time.monotonic() < deadline:  # noqa: ASYNC110 - no event tells it
         await asyncio.sleep(LOOK_S)
 

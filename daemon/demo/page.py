@@ -120,11 +120,7 @@ class ChatPage:
         text = str(form.get("text") or "").strip()
         if not 0 < len(text) <= LONGEST:
             raise web.HTTPBadRequest(text=f"A message has 1 to {LONGEST} characters.")
-        if form.get("voice"):
-            self._customer.speak(text)
-        else:
-            self._customer.write(text)
-        raise web.HTTPSeeOther("/")
+        raise _shows(self._customer.speak(text) if form.get("voice") else self._customer.write(text))
 
     async def _tap(self, request: web.Request) -> web.Response:
         form = await request.post()
@@ -132,16 +128,14 @@ class ChatPage:
         for talk in self._customer.talks:
             for one in talk.messages:
                 if str(one.id) == id and isinstance(title, str) and title in chat.titles(one):
-                    self._customer.tap(title, one)
-                    raise web.HTTPSeeOther("/")
+                    raise _shows(self._customer.tap(title, one))
         raise web.HTTPBadRequest(text="There is no such button.")
 
     async def _file(self, request: web.Request) -> web.Response:
         file = (await request.post()).get("file")
         if not isinstance(file, web.FileField) or not (body := file.file.read()):
             raise web.HTTPBadRequest(text="There is no file, or it is empty.")
-        self._customer.send(file.filename or "file", file.content_type, body)
-        raise web.HTTPSeeOther("/")
+        raise _shows(self._customer.send(file.filename or "file", file.content_type, body))
 
     async def _shown(self) -> Shown:
         talks = self._customer.talks
@@ -157,6 +151,11 @@ class ChatPage:
             of_talk=talk.custom_attributes,
             orders=await stored.orders(self._pool, self._customer.phone, [one.id for one in talks]),
         )
+
+
+def _shows(message: Message) -> web.HTTPSeeOther:
+    """The answer that leads to the page, where *message* is in view."""
+    return web.HTTPSeeOther(f"/#m{message.id}")
 
 
 def _bubble(message: Message, kept: Mapping[str, KeptMessage]) -> Bubble:
