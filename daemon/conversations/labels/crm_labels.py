@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from adapters.postgres import crm as kept
+from adapters.postgres import crm_told
 from adapters.postgres.crm import Asked, Heard, Labelled, Standing
 from adapters.postgres.pool import Connection
 from daemon.accounts import CHATWOOT
@@ -150,7 +151,10 @@ def planned(tags: Tags, stands: Standing) -> Plan:
 async def record(conn: Connection, rows: Sequence[Row]) -> None:
     """Write what people have said, and what was put on their conversations."""
     heard = [row for row in rows if isinstance(row, Heard)]
-    await kept.record(conn, heard, [row for row in rows if isinstance(row, Labelled)])
+    labelled = [row for row in rows if isinstance(row, Labelled)]
+    await kept.record(conn, heard, labelled)
+    lists = {(row.account_id, row.conversation_id): row.posted[0][1] for row in labelled if row.posted}
+    await crm_told.label(conn, {f"chatwoot:{account}:{id}": written for (account, id), written in lists.items()})
 
 
 WORKER: Final[Worker[CrmDeps | None]] = Worker(

@@ -16,10 +16,11 @@ from daemon.bus.outcome import Turn
 from daemon.bus.worker import utc_now
 from daemon.conversations.labels.crm_labels import handle
 from daemon.sandbox.chatwoot import ChatwootSandbox
-from daemon.sandbox.chatwoot_account import Contact, Conversation
+from daemon.sandbox.chatwoot_account import ACCOUNT_ID, Contact, Conversation
 from schemas.envelope import Event
 from schemas.errors import Malformed, Refused, Transient
 from schemas.labels import NoTitle
+from tests.support.conversations import insert
 from tests.support.crm import FIRST, CrmWorker, event_of, worker_on, written
 from tests.support.sending import PHONE
 
@@ -68,6 +69,16 @@ async def test_a_message_of_chatwoot_gives_its_conversation_labels_and_its_conta
         "budget_max": 15000,
     }
     assert not any(path.endswith("/contacts/filter") for path, _ in sandbox.bodies), "it names its contact itself"
+
+
+async def test_labels_that_we_have_written_are_those_of_the_conversation(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    row = {"chat": f"chatwoot:{ACCOUNT_ID}:{talk.id}", "system": "chatwoot", "labels": ["vip"]}
+    await insert(worker.pool, "conversations", **row)
+    await worker.handle(written("Audi", talk=talk))
+    assert set(await worker.pool.fetchval("SELECT labels FROM conversations")) == labels(sandbox, talk)
+    assert "interest-audi" in labels(sandbox, talk)
 
 
 async def test_a_message_of_another_system_finds_or_makes_the_conversation_of_its_phone(
