@@ -51,6 +51,7 @@ CREATE TABLE agent_replies (
     created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX agent_replies_chat ON agent_replies (chat, at DESC);
+CREATE INDEX agent_replies_created_at ON agent_replies (created_at);
 
 -- What a person has written and what is not understood yet. Messages that come close together are understood as one.
 CREATE TABLE buffered_messages (
@@ -270,6 +271,7 @@ CREATE TABLE crm_messages (
     message_key text PRIMARY KEY,
     created_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX crm_messages_created_at ON crm_messages (created_at);
 
 -- The labels of conversations, as far as they are ours.
 CREATE TABLE crm_labels (
@@ -289,6 +291,7 @@ CREATE TABLE label_requests (
     event_id uuid NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX label_requests_created_at ON label_requests (created_at);
 
 -- When the history of a CRM was last looked through for messages that no webhook has brought, and up to where.
 CREATE TABLE sweeps (

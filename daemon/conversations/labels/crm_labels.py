@@ -88,17 +88,18 @@ async def _tagged(event: Event, deps: CrmDeps, turn: Turn) -> tuple[Settling | N
     told = spoken_in(told) if spoken else told
     target = target_of(told, deps.account_id)
     key = (counted_as(told) or f"event:{event.id}") + part
-    stands = await deps.standing(_asked(target, key, told, event))
+    late = turn.now - time_told(told, event.time) > deps.keeps
+    stands = await _standing(deps, _asked(target, key, told, event), late)
     tags = await _tags(told, stands, deps, new=0 if spoken or stands.counted else 1)
     plan = planned(tags, stands)
-    row = Heard(deps.account_id, target.person, key, stands.before, tags.heard, {}, None, counts=not spoken)
+    row = Heard(deps.account_id, target.person, key, stands.before, tags.heard, {}, None, not spoken and not late)
     if plan.wish is None and not plan.attributes:
         return None, (row,)
     place = await place_of(deps, target)
     if place is None:
         raise Skipped(GONE)
     if place.conversation_id != stands.conversation_id:
-        stands = await deps.standing(_asked(target, key, told, event, place.conversation_id))
+        stands = await _standing(deps, _asked(target, key, told, event, place.conversation_id), late)
         plan = planned(tags, stands)
     try:
         settling, labelled = await labels_put(deps, place.conversation_id, plan.wish, plan.wished)
@@ -120,6 +121,12 @@ def _without_place(deps: CrmDeps, target: Target, refused: Refused, row: Row) ->
     again = Transient("the conversation is not there: it is looked for anew")
     again.answered = True
     return again
+
+
+async def _standing(deps: CrmDeps, asked: Asked, late: bool) -> Standing:
+    """How the person stands. Of a message that comes *late* it is not known any more whether it was counted: it was."""
+    stands = await deps.standing(asked)
+    return replace(stands, counted=True) if late else stands
 
 
 def _asked(target: Target, key: str, told: dict[str, Any], event: Event, conversation_id: int | None = None) -> Asked:

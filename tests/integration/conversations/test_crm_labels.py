@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -123,6 +124,17 @@ async def test_a_message_that_two_systems_tell_of_counts_once(
     assert await worker.handle(written("ok", talk=talk, received=told)) == "done"
     assert await worker.handle(written("ok", message_id="wamid.ONE")) == "done"
     assert await worker.pool.fetchval("SELECT messages FROM crm_people") == 1
+
+
+async def test_a_message_that_comes_when_nothing_is_known_of_it_any_more_is_not_counted(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    await worker.handle(written("Audi", talk=talk))
+    old = written("BMW", talk=talk, at=(utc_now() - timedelta(days=31)).isoformat())
+    assert await worker.handle(old) == "done"
+    assert await worker.pool.fetchval("SELECT messages FROM crm_people") == 1
+    assert "interest-bmw" in labels(sandbox, talk)
+    assert sandbox.crm.contact_attributes[talk.contact.id]["interested_in_make"] == "Audi", "that was said later"
 
 
 def spoken(message: Event, text: str | None, n: int = 1) -> Event:
