@@ -23,6 +23,7 @@ from daemon.conversations.archive.fetching import Fetching
 from daemon.conversations.archive.storing import Archive
 from daemon.messages.wiring import own_servers
 from daemon.telemetry.declared import Declared
+from schemas.service_account import project_in
 
 if TYPE_CHECKING:
     from adapters.conversation_ports import ObjectStore
@@ -35,8 +36,6 @@ STORAGE: Final = "storage"
 
 EMULATED_PROJECT: Final = "ferryman"
 """The project of the buckets at an emulator, which takes any."""
-
-_PROJECT_HOST: Final = ".iam.gserviceaccount.com"
 
 METRICS: Final = (
     Declared(
@@ -110,10 +109,7 @@ def in_cloud(settings: Settings) -> bool:
 
 def project_of(settings: Settings) -> str | None:
     """The project of the buckets; where it is not set, that of the service account."""
-    if settings.gcs_project_id is not None:
-        return settings.gcs_project_id
-    _, _, host = (settings.gcs_client_email or "").partition("@")
-    return host.removesuffix(_PROJECT_HOST) if host.endswith(_PROJECT_HOST) else None
+    return settings.gcs_project_id or project_in(settings.gcs_client_email or "")
 
 
 def lacking(settings: Settings) -> str | None:
