@@ -42,7 +42,9 @@ _CHANNELS: Final[Mapping[str, str]] = {"webwidget": "web", "facebookpage": "face
 
 _LONGEST_ERROR: Final = 500
 
-FACTS: Final = ("system", "contact_id", "phone", "at", "channel", "conversation", "name", "message_id", "kind")
+FACTS: Final = (
+    "system", "contact_id", "phone", "at", "channel", "conversation", "name", "message_id", "kind", "number"
+)  # fmt: skip
 """Members of `message.received` that the events of its files carry on."""
 
 
