@@ -52,8 +52,8 @@ class Fetching:
     async def fetch(
         self, system: str, url: str | None, media_id: str | None, number: str | None = None
     ) -> FetchedFile | None:
-        """The file of *system* at *url*, or by its *media_id* there; None where it is not fetched so. *number*: of ours,
-        to which it came.
+        """The file of *system* at *url*, or by its *media_id* there; None where it is not fetched so. *number*: ours,
+        that it came to.
 
         Raises: Transient, Refused; ChannelClosed, ChannelDown where the system is away, or refuses our token.
         """
