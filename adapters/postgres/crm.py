@@ -102,7 +102,8 @@ class Standing:
 @dataclass(frozen=True, slots=True, repr=False)
 class Heard:
     """What a message tells of *person*. *before*: as of Standing. *heard*: rules whose words it says. *attributes*:
-    those that were written for it. *conversation_id*: where its labels are."""
+    those that were written for it. *conversation_id*: where its labels are. *counts*: false: it is the text of a voice
+    note, whose message counts by itself."""
 
     account_id: int
     person: str
@@ -111,6 +112,7 @@ class Heard:
     heard: frozenset[str]
     attributes: Mapping[str, Any]
     conversation_id: int | None
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -166,8 +168,8 @@ async def record(conn: Connection, heard: Sequence[Heard], labelled: Sequence[La
     """Keep a batch. A message counts once; rows are locked in the order of their keys."""
     for row in sorted(heard, key=lambda one: (one.person, one.message_key)):
         new = await conn.fetchval(_COUNT, row.message_key) is True
-        told = (row.before + 1, sorted(row.heard), json_text(row.attributes), row.conversation_id)
-        await conn.execute(_PERSON, row.account_id, row.person, *told, int(new))
+        told = (row.before + row.counts, sorted(row.heard), json_text(row.attributes), row.conversation_id)
+        await conn.execute(_PERSON, row.account_id, row.person, *told, int(new and row.counts))
     for done in sorted(labelled, key=lambda one: (one.account_id, one.conversation_id)):
         wished = None if done.wished is None else sorted(done.wished)
         lists = json_text([{"before": before, "list": written} for before, written in done.posted])
