@@ -60,7 +60,7 @@ ON CONFLICT (chat) DO UPDATE SET
 """
 _TELL: Final = """
 UPDATE conversations SET status = COALESCE($2, status), assigned = COALESCE($3, assigned),
-  agent_at = CASE WHEN $5 THEN NULL ELSE GREATEST(agent_at, $4) END,
+  agent_at = GREATEST(agent_at, $4),
   escalated_at = CASE WHEN $5 THEN NULL ELSE escalated_at END,
   escalated_why = CASE WHEN $5 THEN NULL ELSE escalated_why END, updated_at = now()
 WHERE chat = $1

@@ -205,6 +205,23 @@ async def test_a_conversation_that_is_resolved_lets_the_bot_go_on(db: Pool) -> N
     assert await handled(db, changed("status", NOW + 3 * MINUTE, status="resolved"), deps) == ("done", [])
 
 
+async def test_what_is_replayed_of_an_agent_asks_nothing_again(db: Pool) -> None:
+    """Promise: `replay --worker clarification` sends nobody what they have been sent."""
+    deps = deps_of(db)
+    await handled(db, chatwoot_message(1, ORDER), deps)
+    await sent(db)
+    spoke = changed("agent_replied", NOW + MINUTE)
+    resolved = changed("status", NOW + 2 * MINUTE, status="resolved")
+    await handled(db, spoke, deps)
+    await handled(db, resolved, deps)
+    assert len(await questions(db)) == 2
+    await db.execute("DELETE FROM inbox")
+    for event in (spoke, resolved):
+        assert await handled(db, event, deps, NOW + 3 * MINUTE) == ("done", [])
+    assert "pausedUntil" not in await context(db)
+    assert len(await questions(db)) == 2
+
+
 async def test_a_webhook_that_comes_late_ends_no_pause(db: Pool) -> None:
     deps = deps_of(db)
     await handled(db, chatwoot_message(1, ORDER), deps)
