@@ -11,7 +11,7 @@ from adapters.postgres.pool import Connection
 
 _TELL: Final = """
 UPDATE conversations SET status = COALESCE($2, status), assigned = COALESCE($3, assigned),
-  agent_at = CASE WHEN $5 THEN NULL ELSE GREATEST(agent_at, $4) END,
+  agent_at = GREATEST(agent_at, $4),
   escalated_at = CASE WHEN $5 THEN NULL ELSE escalated_at END,
   escalated_why = CASE WHEN $5 THEN NULL ELSE escalated_why END,
   labels = CASE WHEN $6::text[] IS NULL OR $7 < labels_at THEN labels ELSE $6 END,

@@ -127,8 +127,12 @@ async def _changed(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
     what, status, assigned = told.get("what"), told.get("status"), told.get("assignee")
     at = time_told(told, event.time)
     spoke = what == "agent_replied"
-    # a webhook that comes late tells of what was before the agent's last word
-    resolved = status == "resolved" and not spoke and (known.agent_at is None or at >= known.agent_at)
+    # what comes late, or is replayed, tells of what was before the agent's last word, or before it was handed over
+    stale = (known.agent_at is not None and at < known.agent_at) or (
+        known.escalated_at is not None and event.time < known.escalated_at
+    )
+    resolved = status == "resolved" and not spoke and not stale
+    is_news = spoke and (known.agent_at is None or at > known.agent_at)
     rows: list[Row] = [
         seen_in(event, told, chat, None),
         Told(
@@ -145,7 +149,7 @@ async def _changed(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
         rows.append(AgentReply(event.id, chat.key, at))
     hearing = Hearing(event, chat.key, known, deps, turn)
     until = at + deps.pause
-    if spoke and until > turn.now:
+    if is_news and until > turn.now:
         step = dialog.paused(deps.rules, hearing.context, chat.key, until, turn.now)
     elif resolved:
         step = dialog.resumed(deps.rules, hearing.context, chat.key, turn.now)

@@ -229,6 +229,23 @@ async def test_a_reply_of_an_agent_is_kept_once_by_its_time(db: Pool) -> None:
     assert [tuple(row) for row in rows] == [(chat_of(told.json()).key, NOW)]
 
 
+async def test_what_is_replayed_of_an_agent_asks_nothing_again(db: Pool) -> None:
+    """Promise: `replay --worker clarification` sends nobody what they have been sent."""
+    deps = deps_of(db)
+    await handled(db, chatwoot_message(1, ORDER), deps)
+    await sent(db)
+    spoke = changed("agent_replied", NOW + MINUTE)
+    resolved = changed("status", NOW + 2 * MINUTE, status="resolved")
+    await handled(db, spoke, deps)
+    await handled(db, resolved, deps)
+    assert len(await questions(db)) == 2
+    await db.execute("DELETE FROM inbox")
+    for event in (spoke, resolved):
+        assert await handled(db, event, deps, NOW + 3 * MINUTE) == ("done", [])
+    assert "pausedUntil" not in await context(db)
+    assert len(await questions(db)) == 2
+
+
 async def test_a_webhook_that_comes_late_ends_no_pause(db: Pool) -> None:
     deps = deps_of(db)
     await handled(db, chatwoot_message(1, ORDER), deps)

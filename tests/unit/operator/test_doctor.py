@@ -49,7 +49,9 @@ REDIS = RedisServer(
 )
 POSTGRES = PostgresServer("16.2", 16, True, "on", True, 90, 0.02, ())
 TABLES = TableCounts(16, {"inbox": 0, "event_journal": 0}, {}, 0, None, 0, None, 14, True)
-OFF = {source.name: f"set {source.wanted}" for source in SOURCES if "orders_api_key" not in source.secrets}
+OFF = {
+    source.name: source.lacks({}, address_known=True) for source in SOURCES if "orders_api_key" not in source.secrets
+}
 """What is not served where only orders have a secret."""
 
 RUNNING = about(Settings(), WORKERS, SOURCES).workers
@@ -289,7 +291,8 @@ def test_what_is_off_is_listed_with_the_names_that_switch_it_on() -> None:
         "automatic-messages": "no rule of messages.toml is enabled",
         "crm-labels": "set CHATWOOT_BASE_URL, CHATWOOT_API_ACCESS_TOKEN, CHATWOOT_ACCOUNT_ID",
     }
-    assert found.sources_off == {source.name: f"set {source.wanted}" for source in SOURCES}
+    assert found.sources_off == {source.name: source.lacks({}, address_known=True) for source in SOURCES}
+    assert found.sources_off["chatwoot"] == "set CHATWOOT_WEBHOOK_SECRET, or run `ferryman chatwoot setup`"
     assert found.sources_off["orders"] == "set ORDERS_API_KEY or ORDERS_WEBHOOK_SECRET"
     given = Settings(cgb_api_key="k" * 20, orders_api_key="a" * 20, ferryman_workers="journal")
     found = about(given, WORKERS, SOURCES)
