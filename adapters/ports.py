@@ -284,6 +284,7 @@ class Source:
     challenge: the answer to a GET with this query, None for a query that is not this source's challenge. A source
         without it serves no GET.
     challenge_secrets: further settings that the challenge goes by; they prove no POST.
+    set_up: the command that gives it its secret as well; "" for none.
     addressed: those of its secrets that serve it only where FERRYMAN_PUBLIC_URL is set: they are given for another
         purpose too, and its proof is over our address.
     entered: where at the sender an operator enters our address, and what else belongs there.
@@ -307,6 +308,7 @@ class Source:
     challenge_secrets: tuple[str, ...] = ()
     entered: str = ""
     addressed: tuple[str, ...] = ()
+    set_up: str = ""
 
     @property
     def wanted(self) -> str:
@@ -318,7 +320,7 @@ class Source:
         not given. *address_known*: FERRYMAN_PUBLIC_URL is set."""
         given = [name for name in self.secrets if secrets.get(name)]
         if not given:
-            return f"set {self.wanted}"
+            return f"set {self.wanted}" + (f", or run `{self.set_up}`" if self.set_up else "")
         if not address_known and all(name in self.addressed for name in given):
             return "set FERRYMAN_PUBLIC_URL: its senders sign our address"
         return ""

@@ -96,11 +96,14 @@ def lacking(settings: Settings, channel: str) -> list[str]:
 def values_of(
     settings: Settings, secret: Callable[[str], str], channel: str, names: Iterable[str] | None = None
 ) -> Mapping[str, str]:
-    """The values of the account of *channel* that the settings hold, or those with *names*. *secret*: gives a secret
-    that is in force."""
-    given = {name: setting for name, setting in VALUES[channel].items() if names is None or name in names}
-    found = {name: (setting, getattr(settings, setting)) for name, setting in given.items()}
-    return {n: secret(s) if isinstance(value, SecretStr) else str(value) for n, (s, value) in found.items()}
+    """The values of the account of *channel* that the settings hold, or those of them with *names*. *secret*: gives a
+    secret that is in force."""
+    found = {name: (setting, getattr(settings, setting)) for name, setting in VALUES[channel].items()}
+    return {
+        name: secret(setting) if isinstance(value, SecretStr) else str(value)
+        for name, (setting, value) in found.items()
+        if value is not None and (names is None or name in names)
+    }
 
 
 def limit_of(channel: str, settings: Settings) -> Limit:

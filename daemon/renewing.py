@@ -58,4 +58,4 @@ class Renewing:
             if served and source.name not in before:
                 log.info("source.served", source=source.name, reason="an account is stored")
             elif not served and source.name in before:
-                log.warning("source.off", source=source.name, reason=f"set {source.wanted}")
+                log.warning("source.off", source=source.name, reason=source.lacks({}, address_known=True))

@@ -103,6 +103,7 @@ SOURCE = Source(
     keeps_body=False,
     sample=sample,
     scheme="X-Chatwoot-Signature",
+    set_up="ferryman chatwoot setup",
     entered="`ferryman chatwoot setup` does it. By hand: Chatwoot → Settings → Integrations → Webhooks, all events of"
     " messages, conversations and contacts; set its secret, as that page shows it, as CHATWOOT_WEBHOOK_SECRET",
     advice="run `ferryman chatwoot setup`, or set the webhook's secret, as Chatwoot's page of it shows it, as"

@@ -104,7 +104,8 @@ class Standing:
 @dataclass(frozen=True, slots=True, repr=False)
 class Heard:
     """What a message tells of *person*. *before*: as of Standing. *heard*: rules whose words it says. *attributes*:
-    those that were written for it. *conversation_id*: where its labels are."""
+    those that were written for it. *conversation_id*: where its labels are. *counts*: false: it is the text of a voice
+    note, whose message counts by itself."""
 
     account_id: int
     person: str
@@ -113,6 +114,7 @@ class Heard:
     heard: frozenset[str]
     attributes: Mapping[str, Any]
     conversation_id: int | None
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -171,8 +173,8 @@ async def record(conn: Connection, heard: Sequence[Heard], labelled: Sequence[La
     new = {row["message_key"] for row in await conn.fetch(_COUNT, keys)} if keys else set()
     people = []
     for row in sorted(heard, key=lambda one: (one.account_id, one.person, one.message_key)):
-        told = (row.before + 1, sorted(row.heard), json_text(row.attributes), row.conversation_id)
-        people.append((row.account_id, row.person, *told, int(row.message_key in new)))
+        told = (row.before + row.counts, sorted(row.heard), json_text(row.attributes), row.conversation_id)
+        people.append((row.account_id, row.person, *told, int(row.counts and row.message_key in new)))
         new.discard(row.message_key)
     await conn.executemany(_PERSON, people)
     done = sorted(labelled, key=lambda one: (one.account_id, one.conversation_id))

@@ -75,7 +75,7 @@ def _show(result: Result) -> None:
 
 
 async def _keep(stage: Stage, *, err: bool) -> None:
-    async with served(stage) as chat_url:
+    async with served(stage.customer, stage.pool) as chat_url:
         for name, address in (
             ("listener", f"{stage.url}  (/readyz, /metrics, /webhooks/orders, /api/v1/docs)"),
             ("CGB", f"{stage.cgb.url}  ({stage.cgb.root}/_sandbox/ledger)"),

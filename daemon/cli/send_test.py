@@ -15,7 +15,7 @@ from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
 from daemon.cli.screen import say
 from daemon.cli.tools import DryRun, opened
-from daemon.operator.send_test import Answer, Prepared, as_it_should, endings, post, prepare
+from daemon.operator.send_test import Answer, Prepared, as_it_should, as_the_daemon, endings, post, prepare
 from daemon.operator.standing import order_of
 from daemon.operator.trail import handled_by
 from daemon.settings.model import Settings
@@ -53,9 +53,9 @@ def send_test(
     timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds to wait for its end at most.")] = 30.0,
     dry_run: DryRun = False,
 ) -> None:
-    """Post one invented webhook to the running daemon, with the settings' key or signature, and follow it to its end in
-    every worker. It is marked as a test: it is kept and then skipped, and nothing is done for it outside. Exit code 0
-    only when it ended so."""
+    """Post one invented webhook to the running daemon, with the key or signature of the settings or of a stored
+    account, and follow it to its end in every worker. It is marked as a test: it is kept and then skipped, and nothing
+    is done for it outside. Exit code 0 only when it ended so."""
     require_known("SOURCE", source, list(TESTED))
     settings = read_settings()
     tested = TESTED[source]
@@ -67,7 +67,7 @@ def send_test(
 async def _send(settings: Settings, source: Source, where: str, timeout_s: float, dry_run: bool) -> bool:
     """Post a test of *source* to *where* and follow it; whether it ended as it should. *dry_run*: only say it."""
     async with opened(settings) as (_, pool):
-        test = prepare(settings, source, utc_now())
+        test = prepare(await as_the_daemon(pool, settings), source, utc_now())
         say(f"{'would post' if dry_run else 'posting'} the test {_named(test.event)} to {where}")
         if dry_run:
             return True

@@ -9,27 +9,19 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any, Final, Literal
 
 from adapters.postgres.operator import demo_conversation as stored
 from adapters.postgres.operator.demo_conversation import KeptMessage
 from adapters.postgres.pool import Pool
-from daemon.sandbox.chatwoot import MARKER, ChatwootSandbox
-from daemon.sandbox.chatwoot_account import ACCOUNT_ID, Conversation, Message
-from daemon.sandbox.openai import BYTES_A_SECOND, OpenAiSandbox
-from schemas.phone import line
+from daemon.demo.customer import Customer
+from daemon.sandbox.chatwoot import MARKER
+from daemon.sandbox.chatwoot_account import Conversation, Message
 
-CUSTOMER: Final = "+46701740625"
-NAME: Final = "Noor Baak"
-PATIENCE_S: Final = 30.0
-"""For one message. Where it is over the demonstration goes on, and tells what is missing."""
+PATIENCE_S: Final = 60.0
+"""For all of it. Where it is over the demonstration goes on, and tells what is missing."""
 
 LOOK_S: Final = 0.05
-
-EPOCH: Final = 1_577_836_800
-"""2020-01-01. The ids of a run's simulated account count from the seconds since then, so no run meets those of another:
-Ferryman remembers them, and would take its messages for those of before."""
 
 Kind = Literal["lost", "note", "voice", "order", "tap", "correction"]
 
@@ -54,12 +46,22 @@ ACTS: Final = (
     Act("tap", "Friendly", 4),
 )
 ORDERED: Final = {"platform": "instagram", "length": "short", "tone": "friendly", "topic": "tidal power"}
-LABELS: Final = ("interest-volkswagen", "preference-electric", "source-whatsapp")
-"""Some of the labels of this conversation: those that stay the same however often it was held."""
-
-ATTRIBUTES: Final = {"interested_in_make": "Volkswagen"}
-
-_OPUS: Final = b"OggS" + b"\0" * 24 + b"OpusHead"
+LABELS: Final = (
+    "cold-lead",
+    "engagement-medium",
+    "interest-volkswagen",
+    "journey-comparing",
+    "preference-electric",
+    "source-whatsapp",
+)
+ATTRIBUTES: Final = {
+    "conversation_stage": "comparing",
+    "interested_in_fuel_type": "electric",
+    "interested_in_make": "Volkswagen",
+    "interested_in_model": "Golf",
+    "lead_quality": "cold",
+    "lead_score": 15,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,37 +98,25 @@ class Held:
         return bots(self.talk)
 
 
-def begin(chatwoot: ChatwootSandbox) -> Message:
-    """Let the customer write a first message, while nobody listens."""
-    chatwoot.account.count_from(int(time.time()) - EPOCH)
-    return chatwoot.receive(CUSTOMER, ACTS[0].text, name=NAME)
-
-
-async def recall(chatwoot: ChatwootSandbox, pool: Pool) -> None:
-    """Let the simulated account have what runs before have written of the customer, as an account that stays has: what
-    was written once is not written again."""
-    contact = chatwoot.account.owner_of(CUSTOMER.removeprefix("+"))
-    if contact is not None:
-        contact.custom_attributes |= await stored.attributes(pool, ACCOUNT_ID, line(CUSTOMER))
-
-
-async def hold(chatwoot: ChatwootSandbox, openai: OpenAiSandbox, pool: Pool, first: Message) -> Held:
-    """Let the customer do the rest, each act when the one before it was understood."""
-    talk = next(talk for talk in chatwoot.account.conversations.values() if first in talk.messages)
+async def hold(customer: Customer, pool: Pool) -> Held:
+    """Let *customer*, who has done the first act, do the rest: each one when the one before it was understood."""
+    (talk,) = customer.talks
+    first = talk.messages[0]
+    deadline = time.monotonic() + PATIENCE_S
     held = Held(talk=talk, mine=[], answered=[])
     for act in ACTS:
-        message = first if act.kind == "lost" else _done(chatwoot, openai, act)
+        message = first if act.kind == "lost" else _done(customer, act)
         held.mine.append(message)
 
         async def settled(act: Act = act, message: Message = message) -> bool:
             return len(held.bots) >= act.answered and await stored.understood(pool, key_of(message))
 
-        await _until(settled)
+        await _until(settled, deadline)
         held.answered.append(len(held.bots))
     return held
 
 
-async def read(held: Held, chatwoot: ChatwootSandbox, pool: Pool) -> None:
+async def read(held: Held, customer: Customer, pool: Pool) -> None:
     """Read what became of all of it: once everything is over."""
     keys = [key_of(message) for message in held.mine]
 
@@ -135,31 +125,23 @@ async def read(held: Held, chatwoot: ChatwootSandbox, pool: Pool) -> None:
         held.kept = [found.get(key) for key in keys]
         return all(one is not None and one.object_at and one.files[0] == one.files[1] for one in held.kept)
 
-    await _until(whole)
-    held.orders = await stored.orders(pool, CUSTOMER, [held.talk.id])
-    told = {str(one.body.get("id")) for one in chatwoot.hooks.deliveries if one.event == "message_created"}
+    await _until(whole, time.monotonic() + PATIENCE_S)
+    held.orders = await stored.orders(pool, customer.phone, [held.talk.id])
+    told = {str(one.body.get("id")) for one in customer.chatwoot.hooks.deliveries if one.event == "message_created"}
     held.swept = sum(
         one is not None and str(message.id) not in told for message, one in zip(held.mine, held.kept, strict=True)
     )
-    held.sends = {marks_of(one): chatwoot.sends()[marks_of(one)] for one in held.bots}
+    sends = customer.chatwoot.sends()
+    held.sends = {id: sends.get(id, 0) for id in map(our_id, held.bots)}
 
 
-def _done(chatwoot: ChatwootSandbox, openai: OpenAiSandbox, act: Act) -> Message:
+def _done(customer: Customer, act: Act) -> Message:
     match act.kind:
         case "voice":
-            return speak(chatwoot, openai, act.text)
+            return customer.speak(act.text)
         case "tap":
-            return chatwoot.tap(CUSTOMER, act.text)
-    return chatwoot.receive(CUSTOMER, act.text)
-
-
-def speak(chatwoot: ChatwootSandbox, openai: OpenAiSandbox, text: str) -> Message:
-    """Let the customer send a voice note, in which the simulated OpenAI hears *text*. The file passes for one of four
-    seconds; nobody else can hear anything in it."""
-    digest = sha256(text.encode()).digest()
-    body = _OPUS + digest + b"\1" * (4 * BYTES_A_SECOND - len(_OPUS) - len(digest))
-    openai.switches.texts[sha256(body).hexdigest()] = text
-    return chatwoot.receive(CUSTOMER, files=[("voice.ogg", "audio/ogg", body)])
+            return customer.tap(act.text)
+    return customer.write(act.text)
 
 
 def bots(talk: Conversation) -> list[Message]:
@@ -172,7 +154,7 @@ def key_of(message: Message) -> str:
     return f"chatwoot:{message.id}"
 
 
-def marks_of(message: Message) -> str:
+def our_id(message: Message) -> str:
     """Our own id of a message of the bot; "": it is not by Ferryman."""
     return str(message.content_attributes.get(MARKER) or "")
 
@@ -196,8 +178,7 @@ def said(held: Held) -> list[Said]:
     return shown
 
 
-async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+async def _until(condition: Callable[[], Awaitable[bool]], deadline: float) -> None:
     while not await condition() and time.monotonic() < deadline:  # noqa: ASYNC110 - no event tells it
         await asyncio.sleep(LOOK_S)
 

@@ -10,14 +10,11 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from adapters.postgres.operator.demo_conversation import KeptMessage
-from daemon.conversations.hearing import ANSWER
+from daemon.conversations.clarification.hearing import ANSWER
 from daemon.demo.chat import ACTS, ATTRIBUTES, LABELS, ORDERED, Act, Held
 
 _INTENTS: Final = {"lost": "NOTE", "note": "NOTE", "voice": "NOTE", "order": "ORDER"}
 """Kind of an act -> what it is understood as. The others are answers."""
-
-_ONE_OF: Final = ("journey-", "engagement-")
-"""Of each of these groups a conversation has one label."""
 
 
 async def judged(held: Held) -> list[str]:
@@ -54,16 +51,10 @@ def _of_the_order(held: Held) -> Iterator[str]:
 
 
 def _of_the_crm(held: Held) -> Iterator[str]:
-    labels = held.talk.labels
-    for label in LABELS:
-        if labels.count(label) != 1:
-            yield f"the label {label} is there {labels.count(label)} times"
-    for group in _ONE_OF:
-        if (count := sum(label.startswith(group) for label in labels)) != 1:
-            yield f"there are {count} labels {group}…"
-    for name, value in ATTRIBUTES.items():
-        if (there := held.talk.contact.custom_attributes.get(name)) != value:
-            yield f"the attribute {name} is {there!r}, and not {value!r}"
+    if (labels := tuple(sorted(held.talk.labels))) != LABELS:
+        yield f"the labels are {', '.join(labels)}, and not {', '.join(LABELS)}"
+    if (attributes := held.talk.contact.custom_attributes) != ATTRIBUTES:
+        yield f"the attributes are {attributes}, and not {ATTRIBUTES}"
 
 
 def _of_a_message(act: Act, kept: KeptMessage | None) -> Iterator[str]:

@@ -14,12 +14,12 @@ from aiohttp.typedefs import Handler
 
 from adapters.postgres.operator import demo_conversation as stored
 from adapters.postgres.operator.demo_conversation import KeptMessage
-from daemon.conversations.hearing import ANSWER
+from adapters.postgres.pool import Pool
+from daemon.conversations.clarification.hearing import ANSWER
 from daemon.demo import chat
-from daemon.demo.chat import CUSTOMER
+from daemon.demo.customer import NAME, Customer
 from daemon.demo.page_view import LONGEST, Bubble, Shown, page, parts
-from daemon.demo.stage import Stage
-from daemon.sandbox.chatwoot_account import Conversation, Message
+from daemon.sandbox.chatwoot_account import Message
 
 LARGEST: Final = 16 * 1024 * 1024
 """Bytes of a file: WhatsApp takes no larger voice note."""
@@ -41,9 +41,9 @@ _OURS: Final = (None, "same-origin", "none")
 
 
 @asynccontextmanager
-async def served(stage: Stage) -> AsyncIterator[str]:
+async def served(customer: Customer, pool: Pool) -> AsyncIterator[str]:
     """The page, until the context ends. Yields its address."""
-    chat_page = ChatPage(stage)
+    chat_page = ChatPage(customer, pool)
     app = web.Application(middlewares=[chat_page.guard], client_max_size=LARGEST)
     app.add_routes(chat_page.routes())
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
@@ -60,9 +60,10 @@ async def served(stage: Stage) -> AsyncIterator[str]:
 class ChatPage:
     """What the page is asked. *names*: by which it may be asked."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, customer: Customer, pool: Pool) -> None:
         self.names: set[str] = set()
-        self._stage = stage
+        self._customer = customer
+        self._pool = pool
         self._files = {name: _packaged(name) for name in ("page.css", "page.js")}
 
     def routes(self) -> list[web.RouteDef]:
@@ -119,48 +120,42 @@ class ChatPage:
         text = str(form.get("text") or "").strip()
         if not 0 < len(text) <= LONGEST:
             raise web.HTTPBadRequest(text=f"A message has 1 to {LONGEST} characters.")
-        if form.get("voice"):
-            chat.speak(self._stage.chatwoot, self._stage.openai, text)
-        else:
-            self._stage.chatwoot.receive(CUSTOMER, text)
-        raise web.HTTPSeeOther("/")
+        raise _shows(self._customer.speak(text) if form.get("voice") else self._customer.write(text))
 
     async def _tap(self, request: web.Request) -> web.Response:
         form = await request.post()
         title, id = form.get("title"), form.get("question")
-        for talk in self._talks():
+        for talk in self._customer.talks:
             for one in talk.messages:
                 if str(one.id) == id and isinstance(title, str) and title in chat.titles(one):
-                    self._stage.chatwoot.tap(CUSTOMER, title, one)
-                    raise web.HTTPSeeOther("/")
+                    raise _shows(self._customer.tap(title, one))
         raise web.HTTPBadRequest(text="There is no such button.")
 
     async def _file(self, request: web.Request) -> web.Response:
         file = (await request.post()).get("file")
         if not isinstance(file, web.FileField) or not (body := file.file.read()):
             raise web.HTTPBadRequest(text="There is no file, or it is empty.")
-        self._stage.chatwoot.receive(CUSTOMER, files=[(file.filename or "file", file.content_type, body)])
-        raise web.HTTPSeeOther("/")
-
-    def _talks(self) -> list[Conversation]:
-        """The customer's conversations: a new one begins where the last one is resolved."""
-        every = self._stage.chatwoot.account.conversations.values()
-        return [talk for talk in every if talk.address == CUSTOMER.removeprefix("+")]
+        raise _shows(self._customer.send(file.filename or "file", file.content_type, body))
 
     async def _shown(self) -> Shown:
-        talks = self._talks()
+        talks = self._customer.talks
         talk = talks[-1]
         messages = [one for talk in talks for one in talk.messages if one.message_type != 2]
-        kept = await stored.kept(self._stage.pool, [chat.key_of(one) for one in messages])
+        kept = await stored.kept(self._pool, [chat.key_of(one) for one in messages])
         return Shown(
-            name=talk.contact.name or chat.NAME,
-            phone=CUSTOMER,
+            name=NAME,
+            phone=self._customer.phone,
             bubbles=[_bubble(one, kept) for one in messages],
             labels=sorted(talk.labels),
             attributes=talk.contact.custom_attributes,
             of_talk=talk.custom_attributes,
-            orders=await stored.orders(self._stage.pool, CUSTOMER, [one.id for one in talks]),
+            orders=await stored.orders(self._pool, self._customer.phone, [one.id for one in talks]),
         )
+
+
+def _shows(message: Message) -> web.HTTPSeeOther:
+    """The answer that leads to the page, where *message* is in view."""
+    return web.HTTPSeeOther(f"/#m{message.id}")
 
 
 def _bubble(message: Message, kept: Mapping[str, KeptMessage]) -> Bubble:

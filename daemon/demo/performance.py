@@ -96,7 +96,7 @@ async def perform(stage: Stage, count: int, seed: int, report: Report) -> Result
     made, _, held = await asyncio.gather(
         _sent(stage, sent, known, report, alone_from=AGAIN),
         messages.send_all(stage, letters),
-        chat.hold(stage.chatwoot, stage.openai, stage.pool, stage.first),
+        chat.hold(stage.customer, stage.pool),
     )
     later = sequel(sent)
     made |= await _sent(stage, later, known, report)
@@ -104,7 +104,7 @@ async def perform(stage: Stage, count: int, seed: int, report: Report) -> Result
     bulk = await _synced_again(stage, seed)
     bulk_writes = len(stage.cgb.ledger.writes()) - written
     letters += await _by_cgb(stage, sent[0], seed)
-    await chat.read(held, stage.chatwoot, stage.pool)
+    await chat.read(held, stage.customer, stage.pool)
     ledger = stage.cgb.ledger
     result = Result(
         [*sent, *later],

@@ -16,8 +16,10 @@ from adapters.postgres.bus.workers import JOURNAL
 from adapters.postgres.operator import trail
 from adapters.postgres.operator.trail import WorkerEnding
 from adapters.postgres.pool import Pool, store_is_down
-from daemon.settings.in_force import secrets_of
+from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings
+from daemon.stores.credentials import Credentials
+from daemon.stores.seal import keys_of
 from daemon.telemetry.failures import failure
 from daemon.telemetry.redaction import redact_text
 from schemas.envelope import Event
@@ -53,14 +55,22 @@ class Answer:
     detail: str
 
 
-def prepare(settings: Settings, source: Source, now: datetime) -> Prepared:
-    """A test of *source* that was never sent before, proven by the secrets of *settings*.
+async def as_the_daemon(pool: Pool, settings: Settings) -> InForce:
+    """What a daemon with *settings* goes by: with the accounts that are stored."""
+    credentials = Credentials(pool, lambda: keys_of(settings), tells=False)
+    await credentials.load()
+    return InForce(settings, credentials)
+
+
+def prepare(in_force: InForce, source: Source, now: datetime) -> Prepared:
+    """A test of *source* that was never sent before, proven by the secrets *in_force*.
 
     Raises: NoTest where these prove nothing, or *source* has no sample, or its proof needs an address that is not set.
     """
     if source.sample is None:
         raise NoTest(f"there is no test of {source.name}")
-    secrets: Secrets = {name: secrets_of(settings, name) for name in source.secrets}
+    settings = in_force.settings
+    secrets: Secrets = {name: in_force.secrets(name) for name in source.secrets}
     if not any(secrets.values()) and source.name not in settings.ferryman_allow_unsigned:
         raise NoTest(f"nothing here proves a sender of {source.name}: set {source.wanted} as the daemon has it")
     webhook = source.sample(secrets, now)

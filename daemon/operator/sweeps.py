@@ -16,10 +16,10 @@ SLACK_S: Final = 300.0
 
 
 def document(inspection: Inspection) -> dict[str, Mapping[str, Any]]:
-    """Account -> how its last sweep ended, as JSON; `at`: null where none was complete yet."""
+    """Account -> how its last sweep ended, to be shown; `at`: None where none was complete yet."""
     return {
         one.place: {
-            "at": None if one.ended_at is None else one.ended_at.isoformat(),
+            "at": one.ended_at,
             "seconds_ago": None if one.ended_at is None else round(one.age_s),
             "found": one.found,
             "error": one.error,

@@ -36,12 +36,18 @@ _AT_LINE: Final = re.compile(r"\(at line ([0-9]+), column [0-9]+\)$")
 _PLAIN: Final = {
     "missing": "is missing: add it",
     "extra_forbidden": "is no key that may stand here: correct it, or take it out",
-    "model_type": "must be a table, as { key = value }",
+    "model_type": "must be a table, as {{ key = value }}",
     "string_type": "must be a text in quotes",
     "list_type": "must be a list in brackets; one of tables is written [[NAME]]",
     "tuple_type": "must be a list in brackets; one of tables is written [[NAME]]",
+    "string_too_long": "has more than {max_length} characters: write fewer",
+    "string_too_short": "has fewer than {min_length} characters: write more, or take it out",
+    "too_long": "has more than {max_length} items: take some out",
+    "too_short": "has fewer than {min_length} items: add to it",
+    "less_than_equal": "must be {le} at most",
+    "greater_than_equal": "must be {ge} at least",
 }
-"""Pydantic's type of an error -> what an operator reads."""
+"""Pydantic's type of an error -> what an operator reads, with the limits in braces."""
 
 M = TypeVar("M", bound=BaseModel)
 """The model of a rule file."""
@@ -224,7 +230,8 @@ def _parsed(file: RuleFile[M], text: str) -> tuple[M | None, list[Fault]]:
     try:
         return file.model.model_validate(document), faults
     except ValidationError as invalid:
-        errors = invalid.errors(include_input=False, include_context=False, include_url=False)
+        every = invalid.errors(include_input=False, include_url=False)
+        errors = [error for error in every if not _follows(error, every)]
         told = [_fault(document, error) for error in errors]
         for n, error in enumerate(errors[:MOST_PROBLEMS]):
             if error["type"] == "extra_forbidden" and (near := meant(file.model, error["loc"])) is not None:
@@ -239,13 +246,20 @@ def _no_toml(said: str, text: str) -> _Unreadable:
     return _Unreadable(f"is no TOML: {visible(_AT.sub('', said), 100)}", line)
 
 
+def _follows(error: ErrorDetails, errors: Sequence[ErrorDetails]) -> bool:
+    """Whether a list is too short only because what is in it is wrong."""
+    at = error["loc"]
+    return error["type"] == "too_short" and any(one["loc"] != at and one["loc"][: len(at)] == at for one in errors)
+
+
 def _fault(document: Mapping[str, Any], error: ErrorDetails) -> Fault:
     """An error of the model, in the words of an operator."""
     path: KeyPath = error["loc"]
     if error["type"] != "missing":
         path = existing(document, path)  # a model may have made a list of one value
     said = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
-    return Fault(path, _PLAIN.get(error["type"], said))
+    plain = _PLAIN.get(error["type"])
+    return Fault(path, said if plain is None else plain.format_map(error.get("ctx", {})))
 
 
 def _located(place: str, text: str, faults: Sequence[Fault]) -> list[Problem]:

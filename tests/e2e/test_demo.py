@@ -50,6 +50,15 @@ CHAT: Final = [
     ("bot", []),
 ]
 """Who writes, and what the customer's message is, or what buttons the bot's has."""
+LABELS: Final = (
+    "cold-lead",
+    "engagement-medium",
+    "interest-volkswagen",
+    "journey-comparing",
+    "preference-electric",
+    "source-whatsapp",
+)
+STAGE: Final = ("Volkswagen", "comparing")
 
 
 def demo(home: Path, *options: str) -> dict[str, Any]:
@@ -91,5 +100,5 @@ def held(chat: dict[str, Any]) -> None:
     (order,) = chat["orders"]
     fields = {name: order[name] for name in ("platform", "length", "tone", "topic")}
     assert fields == {"platform": "instagram", "length": "short", "tone": "friendly", "topic": "tidal power"}
-    assert {"interest-volkswagen", "preference-electric", "source-whatsapp"} <= set(chat["labels"])
-    assert chat["attributes"]["interested_in_make"] == "Volkswagen"
+    assert tuple(chat["labels"]) == LABELS
+    assert (chat["attributes"]["interested_in_make"], chat["attributes"]["conversation_stage"]) == STAGE

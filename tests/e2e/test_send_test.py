@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from cryptography.fernet import Fernet
 
 from adapters.postgres.pool import Pool
 from adapters.vizi.source import SOURCE
@@ -177,3 +178,22 @@ def test_the_test_order_is_the_sample_of_the_page_under_a_new_id() -> None:
 def test_the_proof_of_a_test_is_one_that_the_source_takes(proofs: dict[str, list[str]]) -> None:
     assert SOURCE.sample is not None
     assert SOURCE.verify(SOURCE.sample(proofs, utc_now()), proofs)
+
+
+async def test_a_test_is_signed_with_the_secret_that_a_setup_has_stored(
+    tmp_path: Path, settings: dict[str, Any], db: Pool
+) -> None:
+    """Promise: what `chatwoot setup` stores is enough, and shows so."""
+    key = {"FERRYMAN_SECRET_KEY": Fernet.generate_key().decode()}
+    given = tmp_path / "webhook.json"
+    given.write_text('{"webhook_secret": "whisper-0d41-0d41-0d41"}')
+    env = environment(**settings | key)
+    code, out, err = await ferryman(
+        "credentials", "set", "chatwoot", "--account", "webhook", "--from", str(given), cwd=tmp_path, env=env
+    )
+    assert code == 0, out + err
+    async with running(tmp_path, **settings | key) as here:
+        sender = Sender(tmp_path, settings | key, here, "chatwoot")
+        code, said = await sender.run()
+        assert code == 0, said
+        assert "conversation-archive: skipped (test contact)" in said

@@ -79,10 +79,3 @@ async def orders(pool: Pool, phone: str, conversations: Sequence[int]) -> list[M
         list(conversations),
     )
     return [orjson.loads(row["params_json"]) for row in rows]
-
-
-async def attributes(pool: Pool, account_id: int, line: str) -> dict[str, Any]:
-    """The attributes that were written for the person of *line* in an account of Chatwoot, in any run before."""
-    sql = "SELECT attributes::text FROM crm_people WHERE account_id = $1 AND person = $2"
-    found = await pool.fetchval(sql, account_id, line)
-    return {} if found is None else dict(orjson.loads(found))

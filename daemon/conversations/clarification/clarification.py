@@ -15,15 +15,16 @@ whatever comes again asks nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from adapters.postgres import buffered_messages, content_orders, conversations, messages, opt_outs
+from adapters.postgres import buffered_messages, content_orders, conversations, crm_told, messages, opt_outs
 from adapters.postgres.buffered_messages import Buffered, Transcript, Understood
-from adapters.postgres.conversations import Asked, Clock, Seen, Told
+from adapters.postgres.conversations import Asked, Clock, Seen
+from adapters.postgres.crm_told import AgentReply, Told
 from adapters.postgres.opt_outs import Preference
 from adapters.postgres.pool import Connection
 from daemon.bus.outcome import Done, Outcome, Row, Turn
@@ -115,8 +116,12 @@ async def _changed(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
     what, status, assigned = told.get("what"), told.get("status"), told.get("assignee")
     at = time_told(told, event.time)
     spoke = what == "agent_replied"
-    # a webhook that comes late tells of what was before the agent's last word
-    resolved = status == "resolved" and not spoke and (known.agent_at is None or at >= known.agent_at)
+    # what comes late, or is replayed, tells of what was before the agent's last word, or before it was handed over
+    stale = (known.agent_at is not None and at < known.agent_at) or (
+        known.escalated_at is not None and event.time < known.escalated_at
+    )
+    resolved = status == "resolved" and not spoke and not stale
+    is_news = spoke and (known.agent_at is None or at > known.agent_at)
     rows: list[Row] = [
         seen_in(event, told, chat, None),
         Told(
@@ -125,11 +130,15 @@ async def _changed(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
             assigned if isinstance(assigned, bool) else None,
             at if spoke else None,
             resolved,
+            _labels_in(told),
+            None if told.get("at") is None else at,
         ),
     ]
+    if spoke:
+        rows.append(AgentReply(event.id, chat.key, at))
     hearing = Hearing(event, chat.key, known, deps, turn)
     until = at + deps.pause
-    if spoke and until > turn.now:
+    if is_news and until > turn.now:
         step = dialog.paused(deps.rules, hearing.context, chat.key, until, turn.now)
     elif resolved:
         step = dialog.resumed(deps.rules, hearing.context, chat.key, turn.now)
@@ -138,6 +147,11 @@ async def _changed(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
     if step.context != hearing.context:
         rows.append(hearing.turned(step))
     return Done(rows=tuple(rows))
+
+
+def _labels_in(told: Mapping[str, Any]) -> Sequence[str] | None:
+    found = told.get("labels")
+    return None if not isinstance(found, list) else [one for one in found if isinstance(one, str) and "\0" not in one]
 
 
 async def _reported(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
@@ -185,7 +199,8 @@ async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     chats = {row.chat.key for row in seen} | {row.context.chat for row in turns} | {row.chat for row in clocks}
     await conversations.lock(conn, sorted(chats))
     await conversations.see(conn, seen)
-    await conversations.tell(conn, [row for row in rows if isinstance(row, Told)])
+    await crm_told.tell(conn, [row for row in rows if isinstance(row, Told)])
+    await crm_told.reply(conn, [row for row in rows if isinstance(row, AgentReply)])
     await buffered_messages.keep(conn, [row for row in rows if isinstance(row, Buffered)])
     await buffered_messages.transcribe(conn, [row for row in rows if isinstance(row, Transcript)])
     await conversations.wind(conn, clocks)

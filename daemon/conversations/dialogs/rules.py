@@ -37,6 +37,12 @@ def _for_any_language(value: object) -> object:
     return value if isinstance(value, dict) else {ANY: value}
 
 
+def _label(title: str) -> str:
+    if re.fullmatch("[a-z0-9_-]{1,60}", title):
+        return title
+    raise ValueError("must be small letters, digits, hyphens and underscores, 60 at most, as needs-human")
+
+
 def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -54,7 +60,7 @@ Phrases: TypeAlias = Annotated[
 ]
 
 
-Labels: TypeAlias = tuple[Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,60}$")], ...]
+Labels: TypeAlias = tuple[Annotated[str, AfterValidator(_label)], ...]
 """Titles of labels, as Chatwoot takes them."""
 
 

@@ -36,6 +36,12 @@ def _language(key: str) -> str:
     raise ValueError('must be a language by its two letters, as nl, or "*" for words of every one')
 
 
+def _color(text: str) -> str:
+    if re.fullmatch("#[0-9A-Fa-f]{6}", text):
+        return text
+    raise ValueError('must be # and six digits of 0 to 9 and A to F, as "#1F93FF"')
+
+
 Name: TypeAlias = Annotated[str, AfterValidator(_name)]
 AttributeName: TypeAlias = Annotated[str, AfterValidator(_attribute)]
 Language: TypeAlias = Annotated[str, AfterValidator(_language)]
@@ -54,7 +60,7 @@ class _Part(BaseModel):
 class Label(_Part):
     """How a label looks in Chatwoot."""
 
-    color: Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]
+    color: Annotated[str, AfterValidator(_color)]
     description: Annotated[str, Field(max_length=500)] = ""
 
 

@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 from adapters.channel import Channels
 from adapters.http import open_session
 from adapters.postgres.pool import Pool
-from daemon.bus.worker import Outside, utc_now
 from daemon.accounts import CHATWOOT, lacking
+from daemon.bus.worker import Outside, utc_now
 from daemon.conversations.sweeping import METRICS, duties
 from daemon.operator import credentials
 from daemon.sandbox.chatwoot import ChatwootSandbox

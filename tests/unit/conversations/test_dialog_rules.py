@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from daemon.conversations.dialogs.asking import notice
 from daemon.conversations.dialogs.faults import faults
 from daemon.conversations.dialogs.rules import DIALOGS, why_idle
+from daemon.conversations.labels.rules import LABELS
 from daemon.rules.files import SHIPPED, check, load
 from daemon.rules.folder import init
 
@@ -154,7 +156,10 @@ def test_a_dialog_that_is_off_begins_nothing(tmp_path: Path) -> None:
             changed('"Large"', '"Large and larger still"'),
             "16: dialogs[1].fields[1].options[2].title: has 22 characters",
         ),
-        (changed('"Large"', f'"{"x" * 25}"'), "16: dialogs[1].fields[1].options[2].title: String should have at most"),
+        (
+            changed('"Large"', f'"{"x" * 25}"'),
+            "16: dialogs[1].fields[1].options[2].title: has more than 24 characters: write fewer",
+        ),
         (changed('"Large"', '" Large"'), "16: dialogs[1].fields[1].options[2].title: has blanks around it"),
         (changed('"Large"', '"La\\u202erge"'), "16: dialogs[1].fields[1].options[2].title: has blanks around it, or"),
         (changed('"Large"', '{ pt = "Large" }'), "16: dialogs[1].fields[1].options[2].title: lacks en"),
@@ -171,7 +176,7 @@ def test_a_dialog_that_is_off_begins_nothing(tmp_path: Path) -> None:
         (changed('given = ["client"]', 'given = ["client"]\nabout = "id"'), "9: dialogs[1].about: id is not among"),
         (
             changed('timeout = "2h"', 'timeout = "2h"\ngive_up = { labels = ["a:b"] }'),
-            "10: dialogs[1].give_up.labels[1]",
+            "10: dialogs[1].give_up.labels[1]: must be small letters, digits, hyphens and underscores",
         ),
         (HEAD + "[words.en]\ncancle = []\n", "4: words.en.cancle: is no key that may stand here: did you mean cancel?"),
         (HEAD + "[words.english]\n", "3: words.english"),
@@ -183,7 +188,7 @@ def test_a_dialog_that_is_off_begins_nothing(tmp_path: Path) -> None:
             changed(
                 "options = [", "options = [" + "".join(f'{{ value = "v{n}", title = "T{n}" }}, ' for n in range(9))
             ),
-            "16: dialogs[1].fields[1].options: Tuple should have at most 10",
+            "16: dialogs[1].fields[1].options: has more than 10 items: take some out",
         ),
     ],
     ids=str,
@@ -198,6 +203,21 @@ def test_a_button_has_fewer_characters_than_a_row_of_a_list(tmp_path: Path) -> N
     two_more = '{ value = "c", title = "C" }, { value = "d", title = "D" }, { value = "small"'
     assert problems(tmp_path, long)
     assert problems(tmp_path, long.replace('{ value = "small"', two_more)) == []
+
+
+def test_a_field_that_is_wrong_is_told_and_not_that_there_is_none(tmp_path: Path) -> None:
+    found = problems(tmp_path, changed('kind = "choice"', 'kind = "chioce"'))
+    assert "13: dialogs[1].fields[1].kind: must be 'choice', 'text', 'number'" in "\n".join(found)
+    assert [one for one in found if "dialogs[1].fields: " in one] == []
+
+
+def test_labels_that_the_shipped_dialogs_give_are_among_those_that_are_made() -> None:
+    """Promise: what a conversation is marked with when a person has to go on can be seen in Chatwoot."""
+    dialogs, labels = tomllib.loads(DIALOGS.shipped().decode()), tomllib.loads(LABELS.shipped().decode())
+    made = {title for group in labels["groups"].values() for title in group["labels"]}
+    for dialog in dialogs["dialogs"]:
+        named = {*dialog["give_up"]["labels"], *dialog.get("done", {}).get("labels", ())}
+        assert named <= made, dialog["name"]
 
 
 KEYS = (

@@ -60,7 +60,7 @@ then = { param = "platform", value = "PLACE" }
         ),
         (changed('["write [a] post"]', "[]"), ["6: rules[1].where.words: is empty: write at least one"]),
         (changed('intent = "ORDER"', 'intent = "DELETE"'), ["7: rules[1].then.intent: must be 'NOTE' or 'ORDER'"]),
-        (changed("0.7", "7"), ["7: rules[1].then.confidence: must be less than or equal to 1"]),
+        (changed("0.7", "7"), ["7: rules[1].then.confidence: must be 1.0 at most"]),
         (changed('intent = "ORDER", ', ""), ["7: rules[1].then: must have one of intent and param"]),
         (
             changed('intent = "ORDER"', 'param = "topic"'),

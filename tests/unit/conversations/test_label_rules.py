@@ -35,7 +35,7 @@ def test_a_sound_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "wanted"),
     [
-        ('"#1F93FF"', '"blue"', "2: groups.interest.labels.interest-audi.color: "),
+        ('"#1F93FF"', '"blue"', "2: groups.interest.labels.interest-audi.color: must be # and six digits"),
         ("interest-audi = {", "Interest-Audi = {", "no title that Chatwoot takes: write interest-audi"),
         ("interest-audi = {", "x = {", "is no title: a label needs two letters"),
         ('["interest-audi"]', '["interest-bmw"]', "6: rules[1].then.labels[1]: interest-bmw stands in no group"),

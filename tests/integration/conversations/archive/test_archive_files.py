@@ -69,6 +69,11 @@ async def test_what_is_stored_is_told_once(worker: ArchiveWorker, db: Pool, file
         row["bucket"], row["object_path"], "audio/ogg", len(OGG), sha256(OGG).hexdigest(),
     ]  # fmt: skip
     assert (data["kind"], data["message_key"], data["system"]) == ("audio", "chatwoot:7306", "chatwoot")
+    of, told_first = data["message"], event.json()
+    assert (of["conversation"], of["phone"], of["message_id"]) == (
+        told_first["conversation"], told_first["phone"], "7306",
+    )  # fmt: skip
+    assert not {"text", "received", "files"} & of.keys(), "what was said is told once"
 
 
 @pytest.mark.parametrize("prefix", ["http:///", "https:///", "/"])
