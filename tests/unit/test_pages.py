@@ -27,6 +27,7 @@ LIMITS: Final = {"README.md": 215, "adapters/README.md": 72, "daemon/contacts/RE
 PAGES: Final = (
     *LIMITS,
     "daemon/bus/README.md",
+    "daemon/conversations/README.md",
     "deploy/README.md",
     "deploy/SENDING.md",
     "deploy/SETTINGS.md",
@@ -122,6 +123,12 @@ def test_the_readme_names_every_folder() -> None:
     rooms = {file.parent for top in PACKAGES for file in (ROOT / top).rglob("__init__.py")}
     rows = set(re.findall(r"^\| `([\w/]+)/` \|", text_of("README.md"), flags=re.M))
     assert rows == {str(room.relative_to(ROOT)) for room in rooms} | {"deploy", "tests"}
+
+
+def test_the_page_of_conversations_names_every_module() -> None:
+    room = ROOT / "daemon/conversations"
+    modules = {str(file.relative_to(room)) for file in room.rglob("*.py") if file.name != "__init__.py"}
+    assert modules - set(named("daemon/conversations/README.md")) == set()
 
 
 def test_the_quick_start_opens_with_the_demo_and_the_tests() -> None:
