@@ -219,7 +219,8 @@ CREATE TABLE archive_moves (
 );
 CREATE INDEX archive_moves_created_at ON archive_moves (created_at);
 
--- Objects that were copied elsewhere: where from, where to, and when the old one was deleted.
+-- Objects that were copied elsewhere: where from, where to, and when the old one was deleted. With the path '' a bucket
+-- that got another name, before anything was in it.
 CREATE TABLE archive_moved (
     bucket text NOT NULL,
     path text NOT NULL,

@@ -133,8 +133,8 @@ async def _digest(body: bytes) -> str:
 
 async def record(conn: Connection, rows: Sequence[Row]) -> None:
     """Write a batch of files. Those whose note got a user meanwhile follow it."""
-    await archive.wait(conn, [row for row in rows if isinstance(row, WaitingObject)])
     late = await notes.end_files(conn, [row for row in rows if isinstance(row, FileEnd)])
+    await archive.wait(conn, [row for row in rows if isinstance(row, WaitingObject)])
     await archive.follow(conn, late)
 
 

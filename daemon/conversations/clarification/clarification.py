@@ -16,13 +16,13 @@ whatever comes again asks nothing twice.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from adapters.postgres import buffered_messages, content_orders, conversations, crm_told, messages, opt_outs
-from adapters.postgres.buffered_messages import Buffered, Understood
+from adapters.postgres.buffered_messages import Buffered, Transcript, Understood
 from adapters.postgres.conversations import Asked, Clock, Seen
 from adapters.postgres.crm_told import AgentReply, Told
 from adapters.postgres.opt_outs import Preference
@@ -47,16 +47,6 @@ from schemas.told import is_test_contact, phone_told, time_told, told_in
 
 SOON: Final = timedelta(seconds=1)
 REPORT: Final = "applicant_issue.reported"
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Transcript:
-    """The text of a voice note, as the event *event_id* tells it; None: it has none."""
-
-    key: str
-    text: str | None
-    event_id: str
-    at: datetime
 
 
 async def handle(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
@@ -213,9 +203,7 @@ async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     await crm_told.tell(conn, [row for row in rows if isinstance(row, Told)])
     await crm_told.reply(conn, [row for row in rows if isinstance(row, AgentReply)])
     await buffered_messages.keep(conn, [row for row in rows if isinstance(row, Buffered)])
-    for row in rows:
-        if isinstance(row, Transcript):
-            await buffered_messages.transcribe(conn, row.key, row.text, row.event_id, row.at)
+    await buffered_messages.transcribe(conn, [row for row in rows if isinstance(row, Transcript)])
     await conversations.wind(conn, clocks)
     emitted = await _turn(conn, turns)
     await buffered_messages.understand(conn, [row for row in rows if isinstance(row, Understood)])
