@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -98,6 +99,7 @@ class World:
         self.stop: tuple[datetime, str] | None = None
         self.pair = FakePair()
         self.uncorrelated = False
+        self.counted: list[tuple[str, str]] = []
         stand_in = SimpleNamespace(
             senders={(provider, "default"): self.sender},
             state=self._state,
@@ -106,6 +108,7 @@ class World:
             pairs={"meta": self.pair},
             uncorrelated=self._uncorrelated,
             accounts=None,  # it has no route
+            count=lambda *ended: self.counted.append(ended),
         )
         self.deps = cast(MessageDeps, stand_in)
 
@@ -176,6 +179,29 @@ async def test_a_message_is_claimed_sent_and_recorded_with_the_provider_s_id() -
     assert Sent(world.id, "meta", "wamid.1") in done.rows
     (event,) = done.emit
     assert (event.type, event.subject, event.json()["provider_message_id"]) == ("message.sent", PHONE, "wamid.1")
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "status", "counted"),
+    [
+        (TEMPLATE, None, "queued", ["sent"]),
+        (Text("no window"), None, "queued", ["skipped"]),
+        (TEMPLATE, OutsideWindow("no window"), "queued", ["skipped"]),
+        (TEMPLATE, Refused("no such number"), "queued", ["failed"]),
+        (TEMPLATE, Uncertain("no answer"), "queued", ["uncertain"]),
+        (TEMPLATE, None, "sending", ["uncertain"]),
+        (TEMPLATE, None, "sent", []),
+        (TEMPLATE, Transient("away"), "queued", []),
+    ],
+)
+async def test_a_message_is_counted_by_its_end(
+    content: Content, error: FerrymanError | None, status: str, counted: list[str]
+) -> None:
+    world = World(content)
+    world.sender.error, world.status = error, status
+    with suppress(Uncertain, Transient):
+        await world.run()
+    assert world.counted == [("meta", outcome) for outcome in counted]
 
 
 async def test_an_id_that_cannot_be_stored_is_left_out() -> None:
