@@ -167,7 +167,9 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
             raise _NotQueued("the message is not queued any more")
 
     content, _ = parted(message.content)
-    outbound = OutboundMessage(id=message.id, to=message.to, content=content, name=state.name)
+    outbound = OutboundMessage(
+        id=message.id, to=message.to, content=content, name=state.name, conversation=state.conversation
+    )
     try:
         taken = await sender.send(outbound, claim)
     except _NotQueued:

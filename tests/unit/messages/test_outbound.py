@@ -40,6 +40,7 @@ from schemas.errors import (
     Unwritten,
 )
 from schemas.messages import Choice, Choices, Content, Media, OutboundMessage, Reaction, Taken, Template, Text
+from schemas.phone import Phone
 
 NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
 PHONE = "+972505550142"
@@ -125,6 +126,7 @@ class World:
             event_id=self.event_id,
             provider=self.provider,
             account="default",
+            conversation=481,
         )
 
     async def _uncorrelated(self, id: UUID, phone: str) -> bool:
@@ -172,8 +174,8 @@ def ended(done: Done) -> Ended:
 async def test_a_message_is_claimed_sent_and_recorded_with_the_provider_s_id() -> None:
     world = World()
     done = await world.run()
-    assert [(one.id, one.to.e164, one.content, one.name) for one in world.sender.sent] == [
-        (world.id, PHONE, TEMPLATE, "Noa")
+    assert world.sender.sent == [
+        OutboundMessage(id=world.id, to=Phone.parse_e164(PHONE), content=TEMPLATE, name="Noa", conversation=481)
     ]
     assert ended(done) == Ended(id=world.id, status="sent", at=NOW, provider_id="wamid.1")
     assert Sent(world.id, "meta", "wamid.1") in done.rows
