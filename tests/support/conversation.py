@@ -112,7 +112,9 @@ def deps_of(
     def way_of(chat: str, known: Standing) -> Way | NoWay:
         if way is not None:
             return way
-        return NoWay("no phone") if known.phone is None else Way("chatwoot", "default", Phone.parse_e164(known.phone))
+        if known.phone is None:
+            return NoWay("no phone")
+        return Way("chatwoot", "default", Phone.parse_e164(known.phone), known.chatwoot_conversation_id)
 
     return DialogDeps(
         rules=SHIPPED(DIALOGS),

@@ -125,6 +125,7 @@ def way_of(outside: Outside, chat: str, known: Standing) -> Way | NoWay:
         number_in(chat) if known.chatwoot_conversation_id is None else None,
         known.chatwoot_account_id,
         known.inbox_id,
+        known.chatwoot_conversation_id,
     )
     return way_to(whom, partial(account_of, outside), outside.settings.messages_default_provider)
 
