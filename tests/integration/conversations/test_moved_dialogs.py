@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from adapters.postgres.pool import Pool
@@ -97,7 +99,7 @@ async def test_a_wish_for_no_messages_in_the_next_conversation_ends_the_dialog(d
         {"conversation": NEW, "phone": "+972505550143"},
     ],
 )
-async def test_a_dialog_goes_to_no_other_inbox_and_to_no_other_person(db: Pool, elsewhere: dict[str, object]) -> None:
+async def test_a_dialog_goes_to_no_other_inbox_and_to_no_other_person(db: Pool, elsewhere: dict[str, Any]) -> None:
     await asked(db)
     outcome = await decided(db, chatwoot_message(2, "LinkedIn", at=NOW + MINUTE, **elsewhere), deps_of(db))
     assert isinstance(outcome, Done)
