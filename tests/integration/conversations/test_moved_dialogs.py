@@ -46,7 +46,8 @@ async def test_an_answer_in_the_next_conversation_is_an_answer_and_the_rest_is_a
     db: Pool, reply_to: str | None
 ) -> None:
     await asked(db)
-    deps, told = deps_of(db), {"conversation": NEW, "reply_to": reply_to}
+    told: dict[str, Any] = {"conversation": NEW, "reply_to": reply_to}
+    deps = deps_of(db)
     for n, text in enumerate(["LinkedIn", "Short", "Casual", "Tips"], 2):
         _, emitted = await handled(db, chatwoot_message(n, text, at=NOW + n * SECOND, **told), deps)
         await sent(db)
