@@ -126,6 +126,7 @@ def deps_of(
         twins=partial(buffered_messages.twins, db),
         chat_of_line=partial(conversations.of_line, db),
         chat_of_message=partial(buffered_messages.chat_of, db),
+        dialog_of=partial(conversations.dialog_of, db),
         language_of=language_of,
         classify=classify,
         way=way_of,
