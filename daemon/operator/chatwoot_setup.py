@@ -61,7 +61,7 @@ async def set_up(
         yield _failed("account", error)
         return
     if role not in ("", "administrator"):
-        text = f"the token's owner is {role} of the account, and webhooks and labels take an administrator"
+        text = f"the token's owner is in the account as {role}, and webhooks and labels take an administrator"
         yield Step("account", "error", text, ADMINISTRATOR)
         return
     url, unsigned = address(settings.ferryman_public_url or ""), SOURCE.name in settings.ferryman_allow_unsigned

@@ -507,7 +507,7 @@ async def test_chatwoot_is_connected(operator: Operator, db: Pool) -> None:
             at = replace(operator, settings=connected(operator, chatwoot) | {"FERRYMAN_PUBLIC_URL": here.url}).beside(
                 here
             )
-            await page.follow("error account: the token's owner is agent of the account", at, code=1)
+            await page.follow("error account: the token's owner is in the account as agent", at, code=1)
             chatwoot.switches.role = "administrator"
             await page.follow("source chatwoot is not served: set CHATWOOT_WEBHOOK_SECRET", at)
             await until(lambda: heard(here, "source.served"), "the source")

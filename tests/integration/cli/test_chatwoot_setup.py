@@ -147,7 +147,7 @@ async def test_a_token_of_no_administrator_is_said_and_what_to_do(
 ) -> None:
     chatwoot.switches.role = "agent"
     text = (await ran(env, code=FAILED)).stdout
-    assert "the token's owner is agent of the account" in text
+    assert "the token's owner is in the account as agent" in text
     assert "access token of an administrator" in text
     assert writes(chatwoot) == []
 
