@@ -142,10 +142,12 @@ def _probes() -> tuple[Probe, ...]:
     from adapters.chatwoot import probe as chatwoot
     from adapters.meta import probe as meta_number
     from adapters.openai import probe as openai
+    from adapters.storage import probe as storage
     from adapters.twilio import probe as twilio_account
     from adapters.whapi import probe as channel
 
-    return cgb.PROBE, chatwoot.PROBE, meta_number.PROBE, twilio_account.PROBE, channel.PROBE, openai.PROBE
+    of_providers = cgb.PROBE, chatwoot.PROBE, meta_number.PROBE, twilio_account.PROBE, channel.PROBE
+    return *of_providers, openai.PROBE, storage.PROBE
 
 
 PROBES: Final[Callable[[], tuple[Probe, ...]]] = _probes

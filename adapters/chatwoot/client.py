@@ -15,13 +15,18 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from adapters.gate import Gate, Look
-from adapters.http import MAX_BODY_BYTES, Part, Reply, coded, lost, retry_after
+from adapters.http import Part, Reply, coded, lost, retry_after
 from adapters.masking import masked, texts_of, without_sent
 from schemas.errors import ChannelDown, Exists, FerrymanError, Refused, Transient, Uncertain
 
 T = TypeVar("T")
 
 CHANNEL: Final = "chatwoot"
+
+LONGEST_ANSWER: Final = 64 * 1024 * 1024
+"""Bytes of an answer that are read. A message has up to 150,000 characters, and a page up to 25 conversations, each of
+which shows its newest one twice: no customer's long texts must look like a wrong address. Asked for by time the list of
+conversations comes whole, each of which has some 4,000."""
 
 _OF_THE_ACCOUNT: Final = frozenset({401, 402, 403, 405, 407})
 """Token, role, plan, address. A missing role is answered 401 too."""
@@ -65,17 +70,16 @@ class ChatwootCalls:
         params: Mapping[str, str] | None = None,
         json: Mapping[str, Any] | None = None,
         known: bool = False,
-        max_body: int = MAX_BODY_BYTES,
     ) -> T:
         """What *read* makes of the answer to a question; None from it means that the answer has another shape. With
         *json* the question goes by POST. *about*: whom it is about. *known*: the record in *path* was there before, so
-        a 404 is its own; else it is the account's. *max_body*: bytes of the answer that are read.
+        a 404 is its own; else it is the account's.
 
         Raises: Transient; ChannelDown; Refused, NotThere among them; what the gate raises without a request.
         """
         judged = self._judged(read, [params, json], write=False, known=known)
         method = "GET" if json is None else "POST"
-        how = {"params": params, "json": json, "asks": True, "max_body": max_body}
+        how = {"params": params, "json": json, "asks": True, "max_body": LONGEST_ANSWER}
         return await self._request(method, path, judged, about, **how)
 
     async def glance(self, path: str, read: Callable[[Any], T | None]) -> T | None:

@@ -4,6 +4,7 @@
                             by a human agent         conversation.changed (agent_replied)
                             one of ours              delivery.updated
     message_updated         one of ours              delivery.updated: it could not be sent, or the person has it
+                            answered in the widget   message.received: the choice, as a reply to it
     conversation_created, _status_changed, _updated  conversation.changed
     contact_created, _updated                        contact.changed
 
@@ -44,6 +45,7 @@ from schemas.webhooks.chatwoot import (
     person_of,
     said_in,
     status_of,
+    submitted_in,
     time_of,
     told_of,
     type_of,
@@ -68,8 +70,8 @@ _UNTOLD: Final[Mapping[str, Any]] = {"status": None, "assignee": None, "labels":
 
 
 def events_of(doc: Mapping[str, Any], now: datetime) -> list[Event]:
-    """At most one event; none of what tells of nothing that is used. Decides nothing: what has an unexpected shape
-    fails visibly in the worker.
+    """The events, mostly one; none of what tells of nothing that is used. Decides nothing: what has an unexpected
+    shape fails visibly in the worker.
 
     Raises: NoIdentity for a document that names no event, or a message without its id.
     """
@@ -92,7 +94,7 @@ def _of_a_message(event: str, doc: Mapping[str, Any], now: datetime) -> list[Eve
     if doc.get("private") is True:
         return []
     if (our_id := marker_of(doc)) is not None:
-        return _statuses(event, doc, message_id, our_id, now)
+        return [*_statuses(event, doc, message_id, our_id, now), *_answered(event, doc, message_id, now)]
     if event != "message_created":
         return []
     try:
@@ -124,6 +126,34 @@ def _message(doc: Mapping[str, Any], message_id: str, now: datetime) -> Event:
         **said_in(doc),
     )
     return _received(doc, message_id, person, data, now)
+
+
+def _answered(event: str, doc: Mapping[str, Any], message_id: str, now: datetime) -> list[Event]:
+    """What a visitor of a website has chosen of our question: Chatwoot writes it into the question, and tells no time
+    of it. It is named by the question and by the choice."""
+    person, account, choice = person_of(doc), account_of(doc), submitted_in(doc)
+    place = _place(doc, account)
+    if event != "message_updated" or choice is None or None in (account, person.id, place["id"]):
+        return []
+    title, value = choice
+    named = f"{message_id}-{content_digest({'value': value}).hex()[:12]}"
+    data = message_data(
+        system=SYSTEM,
+        contact_id=f"{account}:{person.id}",
+        phone=person.phone,
+        at=None,
+        channel=channel_of(conversation_of(doc)),
+        message_id=named,
+        received=_text(doc),
+        name=person.name,
+        bsuid=person.bsuid,
+        conversation=place,
+        kind="choice",
+        text=title,
+        choice=value,
+        reply_to=message_id,
+    )
+    return [_received(doc, named, person, data, now)]
 
 
 def _received(doc: Mapping[str, Any], message_id: str, person: Person, data: bytes, now: datetime) -> Event:

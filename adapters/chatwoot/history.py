@@ -6,9 +6,12 @@ functions that read that; so the event of a message is the same by either way, i
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
+
+import orjson
 
 from adapters.chatwoot.client import ChatwootCalls, NotThere
 from adapters.chatwoot.events import events_of
@@ -17,9 +20,6 @@ from adapters.gate import Gate
 from schemas.envelope import Event
 from schemas.errors import Malformed, TooLong, Transient
 from schemas.webhooks.chatwoot import id_of, part, time_of, word
-
-LONGEST_LIST: Final = 64 * 1024 * 1024
-"""Bytes of a list of conversations, each of which has some 4,000. Asked for by time it comes whole."""
 
 PER_PAGE: Final = 25
 MOST_PAGES: Final = 4_000
@@ -32,6 +32,10 @@ _ALL: Final = {"status": "all"}
 """Without it only open conversations are listed."""
 
 _WANTED: Final = frozenset({"message.received", "conversation.changed"})
+_NUL: Final = rb"\u0000"
+_NULS: Final = re.compile(rb"(?<!\\)((?:\\\\)*)(?:\\u0000)+")
+"""It as JSON writes it, behind an even number of backslashes."""
+
 _TOLD: Final = (
     "id", "content", "content_type", "content_attributes", "created_at", "message_type", "private", "source_id",
     "sender",
@@ -56,7 +60,7 @@ class ChatwootHistory:
         params = {**_ALL, "updated_within": str(max(1, within_s))}
         try:
             # about somebody, so that a list which is too long is no fault of the account
-            return await self._calls.ask("/conversations", _talks, about="all", params=params, max_body=LONGEST_LIST)
+            return await self._calls.ask("/conversations", _talks, about="all", params=params)
         except TooLong:
             pass
         except Transient as error:
@@ -107,9 +111,7 @@ class ChatwootHistory:
     async def _page(self, talk: Talk, params: Mapping[str, str]) -> Sequence[Mapping[str, Any]]:
         path = f"/conversations/{talk.id}/messages"
         try:
-            return await self._calls.ask(
-                path, _messages, about=str(talk.id), params=params, known=True, max_body=LONGEST_LIST
-            )
+            return await self._calls.ask(path, _messages, about=str(talk.id), params=params, known=True)
         except NotThere:
             return []
 
@@ -118,7 +120,7 @@ class ChatwootHistory:
         found: list[Event] = []
         for one in sorted(page, key=_id):
             try:
-                found += events_of(as_webhook(one, talk.shown, account), now)
+                found += events_of(storable(as_webhook(one, talk.shown, account)), now)
             except Malformed:  # without an id no webhook of it would have been taken either
                 continue
         return TalkPage([event for event in found if event.type in _WANTED], max(map(_id, page)))
@@ -143,6 +145,16 @@ def as_webhook(message: Mapping[str, Any], conversation: Mapping[str, Any], acco
             "meta": {"sender": part(meta, "sender")},
         },
     }
+
+
+def storable(webhook: dict[str, Any]) -> dict[str, Any]:
+    """*webhook* without U+0000, which no text in Postgres holds. Chatwoot keeps `content_attributes` as they came, so
+    they may have it; a webhook that has it is refused."""
+    text = orjson.dumps(webhook)
+    if _NUL not in text:
+        return webhook
+    found: dict[str, Any] = orjson.loads(_NULS.sub(rb"\1", text))
+    return found
 
 
 def _written_to(conversation: Mapping[str, Any]) -> str | None:

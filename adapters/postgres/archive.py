@@ -1,4 +1,5 @@
-"""Objects on their way: those that wait for the store, and those that go to another bucket."""
+"""Objects on their way: those that wait for the store, and those that go to another bucket. Rows are locked in the
+order that `adapters.postgres.notes` tells."""
 
 from __future__ import annotations
 
@@ -29,14 +30,36 @@ _DONE: Final = "DELETE FROM archive_objects WHERE bucket = $1 AND path = $2"
 _BACK: Final = (
     "UPDATE archive_objects SET taken_until = now() + make_interval(secs => $3) WHERE bucket = $1 AND path = $2"
 )
-_WAITING: Final = "SELECT body FROM archive_objects WHERE bucket = $1 AND path = $2"
+_KNOWN: Final = """
+SELECT (SELECT body FROM archive_objects WHERE bucket = $1 AND path = $2) AS body,
+       (SELECT to_bucket FROM archive_moved WHERE bucket = $1 AND path = '') AS renamed
+"""
 _COUNT: Final = "SELECT count(*) FROM archive_objects"
-_RENAME: Final = (
-    "UPDATE user_bucket_mapping SET bucket_name = $2, updated_at = now() WHERE bucket_name = $1",
-    "UPDATE archive_objects SET bucket = $2, taken_until = NULL WHERE bucket = $1",
-    "UPDATE meeting_notes SET bucket = $2, gcs_storage_path = replace(gcs_storage_path, $1, $2) WHERE bucket = $1",
-    "UPDATE note_attachments SET bucket = $2, storage_path = replace(storage_path, $1, $2) WHERE bucket = $1",
+_RENAME: Final = "UPDATE user_bucket_mapping SET bucket_name = $2, updated_at = now() WHERE bucket_name = $1"
+_LOCK_NOTES_IN: Final = """
+SELECT id FROM meeting_notes
+WHERE bucket = $1 OR id IN (SELECT meeting_note_id FROM note_attachments WHERE bucket = $1)
+ORDER BY id FOR NO KEY UPDATE
+"""
+_RENAME_OF_NOTES: Final = (
+    """UPDATE meeting_notes SET bucket = $2, gcs_storage_path = replace(gcs_storage_path, $1, $2)
+       WHERE id = ANY($3) AND bucket = $1""",
+    """UPDATE audio_files a SET file_path = replace(a.file_path, $1, $2) FROM note_attachments f
+       WHERE f.meeting_note_id = ANY($3) AND f.bucket = $1 AND a.note_attachment_id = f.id""",
+    """UPDATE note_attachments SET bucket = $2, storage_path = replace(storage_path, $1, $2)
+       WHERE meeting_note_id = ANY($3) AND bucket = $1""",
 )
+_LOCK_OBJECTS: Final = "LOCK TABLE archive_objects IN SHARE ROW EXCLUSIVE MODE"
+"""So that none comes meanwhile. It is done once for a bucket's name that is somebody else's."""
+
+_RENAME_OF_OBJECTS: Final = (
+    """DELETE FROM archive_objects o USING archive_objects there
+       WHERE o.bucket = $1 AND there.bucket = $2 AND there.path = o.path""",  # with the same bytes
+    "UPDATE archive_objects SET bucket = $2, taken_until = NULL WHERE bucket = $1",
+    """INSERT INTO archive_moved (bucket, path, to_bucket, deleted_at) VALUES ($1, '', $2, now())
+       ON CONFLICT (bucket, path) DO UPDATE SET to_bucket = excluded.to_bucket, deleted_at = excluded.deleted_at""",
+)
+_LOCK_NOTE: Final = "SELECT FROM meeting_notes WHERE id = $1 FOR NO KEY UPDATE"
 _FOLLOW: Final = """
 INSERT INTO archive_moves (meeting_note_id) SELECT unnest($1::uuid[]) ORDER BY 1
 ON CONFLICT (meeting_note_id) DO UPDATE SET created_at = clock_timestamp()
@@ -120,6 +143,13 @@ class Moved(NamedTuple):
     location: str
 
 
+class Known(NamedTuple):
+    """*body*: of an object that waits; None: it does not. *renamed*: how its bucket is called since; None: so."""
+
+    body: bytes | None
+    renamed: str | None
+
+
 class Place(NamedTuple):
     """Where an object is."""
 
@@ -150,10 +180,10 @@ async def put_back(pool: Pool, objects: Sequence[WaitingObject], pause_s: float)
         await pool.execute(_BACK, one.bucket, one.path, pause_s)
 
 
-async def waiting_body(pool: Pool, bucket: str, path: str) -> bytes | None:
-    """The body of an object that waits; None: there is none such."""
-    found: bytes | None = await pool.fetchval(_WAITING, bucket, path)
-    return found
+async def known(pool: Pool, bucket: str, path: str) -> Known:
+    """What is known here of an object."""
+    row = await pool.fetchrow(_KNOWN, bucket, path)
+    return Known(None, None) if row is None else Known(*row)
 
 
 async def count(pool: Pool) -> int:
@@ -162,9 +192,15 @@ async def count(pool: Pool) -> int:
 
 
 async def rename(pool: Pool, old: str, new: str) -> None:
-    """Whatever was to be in the bucket *old*, which is not ours, is to be in *new*."""
+    """Whatever was to be in the bucket *old*, which is not ours, is to be in *new*. Where it went is remembered, as an
+    event that was on its way meanwhile may name *old*."""
     async with pool.acquire() as conn, conn.transaction():
-        for statement in _RENAME:
+        await conn.execute(_RENAME, old, new)
+        notes = [row["id"] for row in await conn.fetch(_LOCK_NOTES_IN, old)]
+        for statement in _RENAME_OF_NOTES:
+            await conn.execute(statement, old, new, notes)
+        await conn.execute(_LOCK_OBJECTS)
+        for statement in _RENAME_OF_OBJECTS:
             await conn.execute(statement, old, new)
 
 
@@ -203,6 +239,7 @@ async def moved(pool: Pool, move: Move, done: Sequence[Moved]) -> None:
     """The objects *done* of a note were copied: its rows say so, and the old objects are to be deleted. The move ends,
     unless it was asked for anew meanwhile."""
     async with pool.acquire() as conn, conn.transaction():
+        await conn.execute(_LOCK_NOTE, move.note_id)
         for one in done:
             if one.object.attachment is None:
                 await conn.execute(_MOVED_NOTE, move.note_id, one.to_bucket, one.location)

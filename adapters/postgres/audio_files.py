@@ -1,5 +1,5 @@
 """The `audio_files` table, and the transcripts in `meeting_notes`. In batches; every write is harmless to repeat, and
-takes its row locks in the order of the ids, those of notes before those of files.
+locks rows in the order that `adapters.postgres.notes` tells.
 """
 
 from __future__ import annotations

@@ -34,7 +34,6 @@ VALUES ('', $1, $3, 0, $4, 'voice', $2, $4, true)
 ON CONFLICT (message_key) DO UPDATE SET text = COALESCE(b.text, excluded.text), waits_for_text = false, noted = false,
   understood_at = CASE WHEN b.waits_for_text AND excluded.text IS NOT NULL THEN NULL ELSE b.understood_at END
 WHERE b.chat <> '' AND b.waits_for_text
-RETURNING chat
 """
 _OF_KEY: Final = "SELECT chat FROM buffered_messages WHERE message_key = $1 AND chat <> ''"
 _RANK: Final = "(CASE split_part({0}, ':', 1) WHEN 'chatwoot' THEN 0 WHEN 'cgb' THEN 2 ELSE 1 END, {0})"
@@ -61,16 +60,19 @@ WITH ready AS MATERIALIZED (
   FROM buffered_messages b JOIN meeting_notes n ON n.message_key = b.message_key
   WHERE b.understood_at > now() - interval '7 days' AND NOT b.noted AND b.intent IS NOT NULL
   ORDER BY b.id LIMIT $1 FOR UPDATE OF b SKIP LOCKED),
+locked AS MATERIALIZED (  -- in the order that all who write notes keep to
+  SELECT n.id, r.intent, r.intent_confidence, r.intent_reason
+  FROM ready r JOIN meeting_notes n USING (message_key) ORDER BY n.id FOR NO KEY UPDATE OF n),
 told AS (
-  UPDATE meeting_notes n SET intent = ready.intent, intent_confidence = ready.intent_confidence,
-    intent_reason = ready.intent_reason
-  FROM ready WHERE n.message_key = ready.message_key)
+  UPDATE meeting_notes n SET intent = l.intent, intent_confidence = l.intent_confidence, intent_reason = l.intent_reason
+  FROM locked l WHERE n.id = l.id)
 UPDATE buffered_messages b SET noted = true FROM ready WHERE b.id = ready.id
 """
 _COUNT: Final = "SELECT count(*) FROM buffered_messages WHERE understood_at IS NULL"
 _FORGET: Final = """
 DELETE FROM buffered_messages WHERE id IN (
-  SELECT id FROM buffered_messages WHERE understood_at < now() - make_interval(days => $1) LIMIT $2)
+  SELECT id FROM buffered_messages WHERE understood_at < now() - make_interval(days => $1)
+  ORDER BY understood_at LIMIT $2 FOR UPDATE SKIP LOCKED)
 """
 
 
@@ -102,6 +104,15 @@ class Understood(NamedTuple):
     intent: str
     confidence: float
     reason: str
+
+
+class Transcript(NamedTuple):
+    """The text of a voice note, as the event *event_id* tells it at *at*; None: it has none."""
+
+    key: str
+    text: str | None
+    event_id: str
+    at: datetime
 
 
 def buffered_of(row: Mapping[str, Any]) -> Buffered:
@@ -140,11 +151,10 @@ async def understand(conn: Connection, what: Sequence[Understood]) -> None:
     await conn.executemany(_UNDERSTAND, given)
 
 
-async def transcribe(conn: Connection, key: str, text: str | None, event_id: str, at: datetime) -> str | None:
-    """Give a voice note its text; None: it gets none. Returns the chat of a message that waited for it. A text that
-    comes before its message waits for that."""
-    chat: str | None = await conn.fetchval(_TRANSCRIBE, key, text, event_id, at)
-    return chat or None
+async def transcribe(conn: Connection, transcripts: Sequence[Transcript]) -> None:
+    """Give voice notes their texts. A text that comes before its message waits for that."""
+    given = [(one.key, one.text, one.event_id, one.at) for one in sorted(transcripts, key=lambda one: one.key)]
+    await conn.executemany(_TRANSCRIBE, given)
 
 
 async def chat_of(pool: Pool, key: str) -> str | None:

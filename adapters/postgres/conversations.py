@@ -58,13 +58,6 @@ ON CONFLICT (chat) DO UPDATE SET
   message_count = c.message_count + excluded.message_count,
   last_message_at = GREATEST(c.last_message_at, excluded.last_message_at), updated_at = now()
 """
-_TELL: Final = """
-UPDATE conversations SET status = COALESCE($2, status), assigned = COALESCE($3, assigned),
-  agent_at = GREATEST(agent_at, $4),
-  escalated_at = CASE WHEN $5 THEN NULL ELSE escalated_at END,
-  escalated_why = CASE WHEN $5 THEN NULL ELSE escalated_why END, updated_at = now()
-WHERE chat = $1
-"""
 _TURN: Final = """
 UPDATE conversations SET context_json = $3::jsonb, context_version = context_version + 1, due_at = $4,
   language = COALESCE($5, language), escalated_at = CASE WHEN $6::text IS NULL THEN escalated_at ELSE $7 END,
@@ -158,17 +151,6 @@ class Seen:
     wrote_at: datetime | None = None
 
 
-class Told(NamedTuple):
-    """What a CRM tells of a conversation: None where it does not. *resolved*: it is, so no agent talks any more, and
-    what was handed to one is taken back."""
-
-    chat: str
-    status: str | None
-    assigned: bool | None
-    agent_at: datetime | None
-    resolved: bool
-
-
 class Clock(NamedTuple):
     """When the clock is to look at a conversation. *what*: "settles_at" or "due_at"."""
 
@@ -247,11 +229,6 @@ def _values(one: Seen) -> tuple[Any, ...]:
     numbers = (chat.account, chat.conversation, chat.inbox)
     person = (one.line, one.phone, one.contact_ref, one.name)
     return (chat.key, chat.system, one.subject, *numbers, one.channel, *person, int(wrote), one.wrote_at)
-
-
-async def tell(conn: Connection, told: Sequence[Told]) -> None:
-    """Keep what a CRM tells of conversations."""
-    await conn.executemany(_TELL, [tuple(one) for one in sorted(told, key=lambda one: one.chat)])
 
 
 async def turn(conn: Connection, contexts: Sequence[Context]) -> set[str]:

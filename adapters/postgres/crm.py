@@ -41,7 +41,9 @@ LEFT JOIN LATERAL (
 ) l ON true
 ORDER BY given.place
 """
-_COUNT: Final = "INSERT INTO crm_messages (message_key) VALUES ($1) ON CONFLICT DO NOTHING RETURNING true"
+_COUNT: Final = """
+INSERT INTO crm_messages (message_key) SELECT unnest($1::text[]) ORDER BY 1 ON CONFLICT DO NOTHING RETURNING message_key
+"""
 _PERSON: Final = """
 INSERT INTO crm_people AS p (account_id, person, messages, heard, attributes, conversation_id)
 VALUES ($1, $2, $3, $4, $5::jsonb, $6)
@@ -102,7 +104,8 @@ class Standing:
 @dataclass(frozen=True, slots=True, repr=False)
 class Heard:
     """What a message tells of *person*. *before*: as of Standing. *heard*: rules whose words it says. *attributes*:
-    those that were written for it. *conversation_id*: where its labels are."""
+    those that were written for it. *conversation_id*: where its labels are. *counts*: false: it is the text of a voice
+    note, whose message counts by itself."""
 
     account_id: int
     person: str
@@ -111,6 +114,7 @@ class Heard:
     heard: frozenset[str]
     attributes: Mapping[str, Any]
     conversation_id: int | None
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -163,16 +167,24 @@ def _standing(
 
 
 async def record(conn: Connection, heard: Sequence[Heard], labelled: Sequence[Labelled]) -> None:
-    """Keep a batch. A message counts once; rows are locked in the order of their keys."""
-    for row in sorted(heard, key=lambda one: (one.person, one.message_key)):
-        new = await conn.fetchval(_COUNT, row.message_key) is True
-        told = (row.before + 1, sorted(row.heard), json_text(row.attributes), row.conversation_id)
-        await conn.execute(_PERSON, row.account_id, row.person, *told, int(new))
-    for done in sorted(labelled, key=lambda one: (one.account_id, one.conversation_id)):
-        wished = None if done.wished is None else sorted(done.wished)
-        lists = json_text([{"before": before, "list": written} for before, written in done.posted])
-        sets = sorted(done.ours), sorted(done.removed), wished
-        await conn.execute(_LABELS, done.account_id, done.conversation_id, *sets, lists, POSTED)
+    """Keep a batch. A message counts once. Locks are taken in one order: messages, people, conversations, each by its
+    key."""
+    keys = list({row.message_key for row in heard})
+    new = {row["message_key"] for row in await conn.fetch(_COUNT, keys)} if keys else set()
+    people = []
+    for row in sorted(heard, key=lambda one: (one.account_id, one.person, one.message_key)):
+        told = (row.before + row.counts, sorted(row.heard), json_text(row.attributes), row.conversation_id)
+        people.append((row.account_id, row.person, *told, int(row.counts and row.message_key in new)))
+        new.discard(row.message_key)
+    await conn.executemany(_PERSON, people)
+    done = sorted(labelled, key=lambda one: (one.account_id, one.conversation_id))
+    await conn.executemany(_LABELS, [_put(one) for one in done])
+
+
+def _put(one: Labelled) -> tuple[Any, ...]:
+    wished = None if one.wished is None else sorted(one.wished)
+    lists = json_text([{"before": before, "list": written} for before, written in one.posted])
+    return (one.account_id, one.conversation_id, sorted(one.ours), sorted(one.removed), wished, lists, POSTED)
 
 
 async def line_of(pool: Pool, account_id: int, conversation_id: int) -> str | None:

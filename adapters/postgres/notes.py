@@ -1,4 +1,8 @@
-"""What people have written, archived: `meeting_notes` and `note_attachments`."""
+"""What people have written, archived: `meeting_notes` and `note_attachments`.
+
+Whoever writes several of these rows in one transaction locks notes first, then their files, then what is spoken in
+them (`audio_files`), then objects and moves (`adapters.postgres.archive`); each in the order of the ids.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text
             $18::text[], $19::text[], $20::timestamptz[])
   AS given (id, message_key, user_id, chatwoot_message_id, conversation, contact, account, identifier, line,
             source_type, content, metadata, status, error, bucket, path, location, sha256, event_id, received_at)
-ORDER BY message_key
+ORDER BY id
 ON CONFLICT (message_key) DO UPDATE SET
   user_id = COALESCE(n.user_id, excluded.user_id), chatwoot_conversation_id = excluded.chatwoot_conversation_id,
   chatwoot_contact_id = excluded.chatwoot_contact_id, chatwoot_account_id = excluded.chatwoot_account_id,

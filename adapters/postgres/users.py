@@ -65,9 +65,12 @@ CROSS JOIN LATERAL (
   WHERE user_id IS NULL AND chatwoot_account_id = r.account AND chatwoot_contact_id = r.contact LIMIT $4) AS n
 LIMIT $4
 """
+_LOCK_UNMAPPED: Final = """
+SELECT id FROM meeting_notes WHERE id = ANY($1::uuid[]) AND user_id IS NULL ORDER BY id FOR NO KEY UPDATE
+"""
 _ASSIGN: Final = """
 UPDATE meeting_notes SET user_id = ($2::text[])[array_position($1::uuid[], id)]
-WHERE id = ANY($1::uuid[]) AND user_id IS NULL RETURNING id
+WHERE id = ANY($1::uuid[])
 """
 _ASSIGN_AUDIO: Final = """
 UPDATE audio_files AS a SET user_id = n.user_id FROM meeting_notes AS n
@@ -205,9 +208,8 @@ async def unmapped(pool: Pool, who: Who, most: int) -> list[Unmapped]:
 
 
 async def assign(conn: Connection, users: Mapping[UUID, str]) -> list[UUID]:
-    """Give notes without a user theirs. Returns those that had none."""
-    ids = sorted(users)
-    rows = await conn.fetch(_ASSIGN, ids, [users[id] for id in ids])
-    assigned = [row["id"] for row in rows]
+    """Give notes without a user theirs. Returns those that had none. Locks as `adapters.postgres.notes` tells."""
+    assigned = [row["id"] for row in await conn.fetch(_LOCK_UNMAPPED, list(users))]
+    await conn.execute(_ASSIGN, assigned, [users[id] for id in assigned])
     await conn.execute(_ASSIGN_AUDIO, assigned)
     return assigned

@@ -182,8 +182,9 @@ class Upkeep:
 
     async def _remove_old(self) -> None:
         """Remove what is older than the settings keep, kind by kind."""
-        for kind in retention.KINDS:
-            days_kept: int = getattr(self._settings, f"ferryman_retention_{kind}_days")
+        terms = {kind: getattr(self._settings, f"ferryman_retention_{kind}_days") for kind in retention.KINDS}
+        terms |= dict.fromkeys(retention.WITH_EVENTS, self._settings.ferryman_inbox_days)
+        for kind, days_kept in terms.items():
             if removed := await retention.remove(self._pool, kind, days_kept):
                 log.info("retention.removed", kind=kind, rows=removed, older_than_days=days_kept)
 

@@ -10,7 +10,10 @@ import typer
 
 from daemon.cli.audit import show_balance
 from daemon.cli.context import read_settings, run_async
+from daemon.cli.demo_chat import show_chat
 from daemon.cli.screen import progress, say, show_json, show_table
+from daemon.demo import chat
+from daemon.demo.page import served
 from daemon.demo.performance import Result, perform
 from daemon.demo.stage import Stage, staged
 from daemon.lifecycle import stop_on_signals
@@ -34,7 +37,10 @@ def demo(
 
 
 async def _demo(data_dir: Path, orders: int, seed: int, json: bool, keep: bool) -> Result:
-    say("starting Valkey, PostgreSQL, the daemon, and a simulated CGB, Meta, Twilio and Whapi …", err=json)
+    say(
+        "starting Valkey, PostgreSQL, the daemon, and simulated CGB, Chatwoot, Meta, Twilio, Whapi and OpenAI …",
+        err=json,
+    )
     async with staged(data_dir) as stage:
         with progress("webhooks have ended", err=json) as report:
             result = await perform(stage, orders, seed, report)
@@ -54,6 +60,8 @@ def _show(result: Result) -> None:
     show_table(("order", "what it is", "answer", "what became of it"), rows, title="Orders", box=True)
     letters = [(one.what, one.provider, one.outcome) for one in result.letters]
     show_table(("message", "provider", "what became of it"), letters, title="Messages", box=True)
+    show_chat(chat.said(result.conversation), chat.document(result.conversation))
+    say("")
     show_balance(result.audit)
     say(f"sync bulk of {result.bulk.ended} orders: {result.bulk_writes} writes, for nothing had changed since")
     duplicates = sum(s.duplicate for s in result.shipments)
@@ -67,23 +75,30 @@ def _show(result: Result) -> None:
 
 
 async def _keep(stage: Stage, *, err: bool) -> None:
-    say(f"listener   {stage.url}  (/readyz, /metrics, /webhooks/orders, /api/v1/docs)", err=err)
-    say(f"CGB        {stage.cgb.url}  ({stage.cgb.root}/_sandbox/ledger)", err=err)
-    say(f"Meta       {stage.meta.url}", err=err)
-    say(f"Twilio     {stage.twilio.url}", err=err)
-    say(f"Whapi      {stage.whapi.url}", err=err)
-    say(f"Redis      {stage.addresses.redis_url}", err=err)
-    say(f"Postgres   {stage.addresses.database_url}", err=err)
-    say("running until Ctrl-C", err=err)
-    stop = asyncio.Event()
-    stop_on_signals(stop)
-    await stop.wait()
+    async with served(stage.customer, stage.pool) as chat_url:
+        for name, address in (
+            ("listener", f"{stage.url}  (/readyz, /metrics, /webhooks/orders, /api/v1/docs)"),
+            ("CGB", f"{stage.cgb.url}  ({stage.cgb.root}/_sandbox/ledger)"),
+            ("Meta", stage.meta.url),
+            ("Twilio", stage.twilio.url),
+            ("Whapi", stage.whapi.url),
+            ("Chatwoot", f"{stage.chatwoot.url}  (its token: {stage.chatwoot.token})"),
+            ("OpenAI", stage.openai.url),
+            ("Redis", stage.addresses.redis_url),
+            ("Postgres", stage.addresses.database_url),
+            ("chat", f"{chat_url}  (in a browser, write as the customer: “Write a post about sailing”)"),
+        ):
+            say(f"{name:<10} {address}", err=err)
+        say("running until Ctrl-C", err=err)
+        stop = asyncio.Event()
+        stop_on_signals(stop)
+        await stop.wait()
 
 
 def _where_next(data_dir: Path) -> None:
     say("")
     say("where to look next:")
-    say("  ferryman demo             again: every order is a duplicate, nothing is sent twice")
-    say("  ferryman demo --keep      keeps running, so that you can look at /readyz, /metrics and the tables")
+    say("  ferryman demo             again: every order is a duplicate, nothing is sent twice; people talk anew")
+    say("  ferryman demo --keep      keeps running: write to the bot as its customer, look at /metrics and the tables")
     say(f"  {data_dir / 'daemon.log'}   the log of the daemon, one JSON object a line")
     say("  deploy/README.md          how to install it for real: ferryman run")

@@ -61,6 +61,7 @@ def _print(found: dict[str, Any]) -> None:
         say(f"source {source} is not served: {why}")
     for place, sweep in found["sweeps"].items():
         _print_sweep(place, sweep)
+    _print_archive(found["archive"])
     _print_credentials(found["credentials"])
     for name in found["paused"]:
         say(f"{name} is paused: `ferryman resume {name}`")
@@ -102,6 +103,18 @@ def _print_sweep(place: str, sweep: Mapping[str, Any]) -> None:
     last = "none yet" if sweep["at"] is None else f"the last {shown_time(sweep['at'])} UTC, {sweep['found']} found"
     failing = "" if sweep["error"] is None else f"; it fails now ({sweep['error']})"
     say(f"sweep of {place}: {last}{failing}")
+
+
+def _print_archive(archive: Mapping[str, Any] | None) -> None:
+    """What waits for the object store, and what could not be archived."""
+    if archive is None:
+        return
+    if archive["waiting"]:
+        since = shown_time(archive["waiting_since"])
+        say(f"archive: {archive['waiting']} objects wait for the store, the oldest since {since} UTC")
+    if archive["files_in_error"] or archive["notes_in_error"]:
+        counts = f"{archive['files_in_error']} files and {archive['notes_in_error']} messages"
+        say(f"archive: {counts} could not be archived; `ferryman conversations show ID` has the reason of each")
 
 
 def _print_credentials(stored: Mapping[str, str]) -> None:

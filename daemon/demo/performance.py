@@ -15,7 +15,8 @@ from adapters.postgres.operator import demo
 from adapters.postgres.stored_orders import OrderFilter
 from adapters.redis.streams import stream_keys
 from daemon.bus.worker import AnyWorker
-from daemon.demo import messages
+from daemon.demo import chat, chat_judging, messages
+from daemon.demo.chat import Held
 from daemon.demo.judging import UNEXPECTED, tell
 from daemon.demo.messages import Letter
 from daemon.demo.shipments import AGAIN, Shipment, sequel, shipments
@@ -45,6 +46,7 @@ class Result:
 
     shipments: list[Shipment]
     letters: list[Letter]
+    conversation: Held
     audit: Audit
     made: list[str]
     writes: int
@@ -75,6 +77,7 @@ class Result:
                 for s in self.shipments
             ],
             "messages": [letter.document() for letter in self.letters],
+            "conversation": chat.document(self.conversation),
             "bulk": {"orders": self.bulk.ended, "outcomes": dict(self.bulk.outcomes), "writes": self.bulk_writes},
             "balance": self.audit.document(),
             "simulator": {"requests": self.requests, "writes": self.writes, "contacts_made": len(self.made)},
@@ -90,8 +93,10 @@ async def perform(stage: Stage, count: int, seed: int, report: Report) -> Result
     stage.cgb.faults.add("html", after_s=BAD_MOMENT_S, for_s=BAD_MOMENT_S, status=502)
     known = set(await demo.ended(stage.pool, "journal"))
     sent, letters = shipments(count, seed), messages.letters(seed)
-    made, _ = await asyncio.gather(
-        _sent(stage, sent, known, report, alone_from=AGAIN), messages.send_all(stage, letters)
+    made, _, held = await asyncio.gather(
+        _sent(stage, sent, known, report, alone_from=AGAIN),
+        messages.send_all(stage, letters),
+        chat.hold(stage.customer, stage.pool),
     )
     later = sequel(sent)
     made |= await _sent(stage, later, known, report)
@@ -99,10 +104,12 @@ async def perform(stage: Stage, count: int, seed: int, report: Report) -> Result
     bulk = await _synced_again(stage, seed)
     bulk_writes = len(stage.cgb.ledger.writes()) - written
     letters += await _by_cgb(stage, sent[0], seed)
+    await chat.read(held, stage.customer, stage.pool)
     ledger = stage.cgb.ledger
     result = Result(
         [*sent, *later],
         letters,
+        held,
         await audit_workers(stage.pool),
         ledger.contacts_made(),
         len(ledger.writes()),
@@ -111,7 +118,7 @@ async def perform(stage: Stage, count: int, seed: int, report: Report) -> Result
         bulk_writes,
         time.monotonic() - began,
     )
-    result.disagreements += _disagreements(result, made)
+    result.disagreements += [*_disagreements(result, made), *await chat_judging.judged(held)]
     return result
 
 

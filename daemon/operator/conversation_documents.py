@@ -45,6 +45,7 @@ def more_document(one: StoredConversation, *, reveal: bool) -> dict[str, Any]:
         "language": one.language,
         "assigned": one.assigned,
         "agent_at": one.agent_at,
+        "labels": None if one.labels is None else sorted(one.labels),
         "escalated_why": one.escalated_why,
         "due_at": one.due_at,
         "created_at": one.created_at,

@@ -4,7 +4,7 @@ texts."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -27,11 +27,14 @@ from schemas.phone import aliases
 PLAIN: Final = "text"
 """The kind of an archived message of which nothing else is known."""
 
+AGENT: Final = "agent_reply"
+"""The kind of what a human agent has written, of which nothing but its time is known."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Said:
     """One message. Of what a person has written any of *message*, *note* and *waiting* may be missing: each is the work
-    of a worker of its own. *key*: its name over all systems, where it has one."""
+    of a worker of its own. *key*: its name over all systems, where it has one. *agent*: a human agent wrote it."""
 
     key: str | None
     at: datetime
@@ -39,12 +42,15 @@ class Said:
     note: StoredNote | None = None
     waiting: StoredWaiting | None = None
     files: Sequence[StoredFile] = ()
+    agent: bool = False
 
     @property
     def kind(self) -> str:
         """Of the message: text, voice, choices and so on."""
         if self.message is not None:
             return self.message.kind
+        if self.agent:
+            return AGENT
         return PLAIN if self.waiting is None else self.waiting.kind
 
     @property
@@ -73,7 +79,8 @@ async def timeline(pool: Pool, of: StoredConversation, asked: Sequence[UUID], li
     keys = {key for one in messages if (key := _key_of(one)) is not None}
     notes |= {one.message_key: one for one in await parts.notes_of(pool, sorted(keys - notes.keys()))}
     waiting |= {one.message_key: one for one in await parts.waiting(pool, of.chat, sorted(keys - waiting.keys()))}
-    found = sorted(_joined(messages, notes, waiting), key=lambda one: (one.at, one.key or ""))
+    agents = [Said(key=None, at=at, agent=True) for at in await parts.agent_replies(pool, of.chat, limit + 1)]
+    found = sorted([*_joined(messages, notes, waiting), *agents], key=lambda one: (one.at, one.key or ""))
     shown = found[-limit:]
     files = await _files(pool, [one.note.id for one in shown if one.note is not None])
     return Timeline([_with_files(one, files) for one in shown], len(found) > limit)
@@ -89,12 +96,12 @@ def said_document(one: Said, *, reveal: bool) -> dict[str, Any]:
     m, n, w = one.message, one.note, one.waiting
     return {
         "at": one.at,
-        "direction": "in" if m is None else m.direction,
+        "direction": ("out" if one.agent else "in") if m is None else m.direction,
         "id": None if m is None else str(m.id),
         "message_key": one.key,
         "provider": None if m is None else m.provider,
         "kind": one.kind,
-        "status": "received" if m is None else m.status,
+        "status": ("sent" if one.agent else "received") if m is None else m.status,
         "error": None if m is None else m.error,
         "error_code": None if m is None else m.error_code,
         "not_before": None if m is None else m.not_before,
@@ -185,4 +192,4 @@ async def _files(pool: Pool, note_ids: Sequence[UUID]) -> Mapping[UUID, list[Sto
 
 def _with_files(one: Said, files: Mapping[UUID, list[StoredFile]]) -> Said:
     there = [] if one.note is None else files.get(one.note.id, [])
-    return Said(key=one.key, at=one.at, message=one.message, note=one.note, waiting=one.waiting, files=there)
+    return replace(one, files=there)

@@ -22,6 +22,7 @@ from adapters.postgres.bus import pauses, workers
 from adapters.postgres.bus.workers import Registered
 from adapters.postgres.migrate import MigrationError
 from adapters.postgres.operator import orders
+from adapters.postgres.operator.archive import ArchiveCounts, archive_counts
 from adapters.postgres.operator.arrivals import Arrivals, read_arrivals
 from adapters.postgres.operator.inspect import (
     PostgresServer,
@@ -123,6 +124,7 @@ class Inspection:
     """Worker of the installation -> for how many seconds its work waits without a process."""
     sweeps: Sequence[Swept] = ()
     """When Chatwoot was last looked through for messages that no webhook had brought."""
+    archive: ArchiveCounts | None = None
     arrivals: Arrivals | None = None
     """What has come in from the webhook sources, where it was asked for."""
 
@@ -273,6 +275,7 @@ async def _inspect_postgres(
             if inspection.postgres.pending:
                 return
             inspection.tables = await count_tables(conn)
+            inspection.archive = await archive_counts(conn)
             if look_for_arrivals:
                 inspection.arrivals = await read_arrivals(conn, [source.name for source in SOURCES])
         inspection.registered = await workers.listed(pool)

@@ -137,6 +137,10 @@ class Account:
         self._message_ids = count(7301)
         self._display_ids = count(481)
 
+    def count_from(self, first: int) -> None:
+        """Let further ids of contacts, messages and conversations begin at *first*, as in an account that is in use."""
+        self._ids, self._message_ids, self._display_ids = count(first), count(first), count(first)
+
     @property
     def channel_type(self) -> str:
         """Of the inbox that messages go out by."""

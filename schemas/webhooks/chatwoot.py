@@ -207,6 +207,16 @@ def marker_of(doc: Mapping[str, Any]) -> str | None:
     return word(part(doc, "content_attributes"), MARKER)
 
 
+def submitted_in(doc: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What a visitor of a website has chosen of the `input_select` *doc*: its title and its value; None: nothing."""
+    if word(doc, "content_type") != "input_select":
+        return None
+    for one in _list(part(doc, "content_attributes").get("submitted_values")):
+        if isinstance(one, dict) and (value := word(one, "value")) is not None:
+            return word(one, "title") or value, value
+    return None
+
+
 def status_of(doc: Mapping[str, Any]) -> tuple[str, str | None]:
     """How a message of ours stands, and the channel's code of a failure. Chatwoot tells no status with a message; where
     it is the last one of its conversation, that one has it."""

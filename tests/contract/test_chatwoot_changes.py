@@ -142,6 +142,46 @@ def test_a_contact_tells_who_is_behind_it(document: dict[str, Any], fields: dict
     assert (told["system"], told["contact_id"], told["phone"], told["fields"]) == ("chatwoot", "3:905", PHONE, fields)
 
 
+def question(submitted: Any, **members: Any) -> dict[str, Any]:
+    """A question of ours, as a visitor's answer in the widget of a website changes it."""
+    marks = {
+        "ferryman_message_id": str(uuid4()),
+        "items": [{"title": "Blog", "value": "blog"}],
+        "submitted_values": submitted,
+    }
+    asked = message(7310, "Which platform?", TALK, message_type="outgoing", sender=INES, content_attributes=marks)
+    return asked | {"event": "message_updated", "content_type": "input_select"} | members
+
+
+def test_an_answer_in_the_widget_of_a_website_is_the_persons_choice() -> None:
+    event, again = (one(question([{"title": "Blog", "value": "blog"}])) for _ in range(2))
+    told = event.json()
+    assert (event.type, event.id, event.subject) == ("message.received", again.id, one(message(7, "x", TALK)).subject)
+    assert {name: told[name] for name in ("kind", "text", "choice", "reply_to", "contact_id", "at")} == {
+        "kind": "choice", "text": "Blog", "choice": "blog", "reply_to": "7310", "contact_id": "3:905", "at": None,
+    }  # fmt: skip
+    assert told["message_id"].startswith("7310-")
+    assert chat_of(told) == chat_of(one(message(7, "x", TALK)).json())
+    other = one(question([{"title": "Web", "value": "web"}]))
+    assert other.id != event.id, "another choice is another answer"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        question(None),
+        question([]),
+        question([{"name": "email", "value": 7}, 3]),
+        question({"csat_survey_response": {"rating": 5}}),
+        question([{"title": "Blog", "value": "blog"}], event="message_created"),
+        question([{"title": "Blog", "value": "blog"}], content_type="form"),
+        question([{"title": "Blog", "value": "blog"}], private=True),
+    ],
+)
+def test_what_is_no_answer_in_the_widget_is_none(document: dict[str, Any]) -> None:
+    assert "message.received" not in [event.type for event in events(document)]
+
+
 marks = st.dictionaries(
     st.sampled_from(["in_reply_to", "external_echo", "items", "deleted", "external_error", "automation_rule_id"]),
     st.sampled_from([True, None, 7302, "131026: no", [{"title": "Blog", "value": "blog"}]]),

@@ -236,6 +236,25 @@ async def test_a_list_that_cannot_come_whole_comes_in_pages(
     assert asked(sandbox) == ["conversations"] * 5
 
 
+async def test_long_texts_of_customers_stop_no_sweep(sandbox: ChatwootSandbox, history: ChatwootHistory) -> None:
+    for n in range(8):
+        sandbox.account.receive(phone(n), "א" * 150_000)
+    last = sandbox.account.receive(phone(8), "the last one").messages[-1]
+    assert await history.newest() == last.id
+    sandbox.faults.add("error", status=504, times=1)
+    assert len(await history.changed(HOUR, 0)) == 9
+
+
+async def test_a_message_with_what_no_text_in_postgres_holds_comes_without_it(
+    sandbox: ChatwootSandbox, history: ChatwootHistory
+) -> None:
+    talk = sandbox.account.receive(phone(1), "a\0\0b \\u0000 c\\\0")
+    talk.messages[-1].content_attributes["\0key"] = ["\0"]
+    (event,) = await every(history.messages(await talk_of(history, talk), 0, NOW))
+    assert b"\\u0000" not in event.data.replace(b"\\\\u0000", b"")
+    assert event.json()["text"] == "ab \\u0000 c\\"
+
+
 async def test_a_conversation_that_is_gone_has_nothing(sandbox: ChatwootSandbox, history: ChatwootHistory) -> None:
     talk = await talk_of(history, sandbox.account.receive(phone(1), "hello"))
     sandbox.account.conversations.clear()

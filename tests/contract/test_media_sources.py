@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -11,11 +12,11 @@ import pytest
 from aiohttp import web
 
 from adapters.channel import Channels
-from adapters.conversation_ports import MediaSource
 from adapters.files import open_files
-from adapters.registry import MEDIA
 from daemon.conversations.archive.fetching import FILE_CHANNELS, Fetching
-from daemon.settings.model import Settings
+from daemon.conversations.archive.media import Media, chosen
+from daemon.settings.load import load_settings
+from daemon.stores.credentials import Held
 from schemas.errors import ChannelDown, Refused, Transient
 from tests.support.file_server import JPEG, FileServer, answering, redirect
 
@@ -37,21 +38,37 @@ async def elsewhere() -> AsyncIterator[FileServer]:
         yield running
 
 
-def account(server: FileServer) -> dict[str, str]:
+def settings_of(server: FileServer) -> dict[str, str]:
     return {
-        "url": server.url, "access_token": TOKEN, "token": TOKEN, "account_sid": "AC01", "auth_token": TOKEN,
+        "META_GRAPH_URL": server.url, "META_ACCESS_TOKEN": TOKEN, "META_PHONE_NUMBER_ID": "501",
+        "TWILIO_API_URL": server.url, "TWILIO_ACCOUNT_SID": "AC01", "TWILIO_AUTH_TOKEN": TOKEN,
+        "TWILIO_WHATSAPP_NUMBER": "+15550001234", "WHAPI_API_URL": server.url, "WHAPI_TOKEN": TOKEN,
     }  # fmt: skip
+
+
+class Stored:
+    """The stored accounts as a process has them."""
+
+    def __init__(self) -> None:
+        self.held: list[Held] = []
+
+    async def of(self, provider: str, account: str, *, expected: bool) -> Held | None:
+        return None
+
+    def accounts(self, provider: str) -> list[Held]:
+        return [one for one in self.held if one.provider == provider]
 
 
 class Opened:
     """The sources of all providers, which are at *server*."""
 
     def __init__(self, files: Any, server: FileServer) -> None:
-        self.sources: dict[str, MediaSource] = {
-            name: maker()(files, account=lambda: account(server)) for name, maker in MEDIA.items()
-        }
-        self.channels = Channels()
-        self.fetching = Fetching(files, self.channels, Settings(), self.sources)
+        self.channels, self.stored = Channels(), Stored()
+        given = load_settings(settings_of(server), None, known={})
+        outside: Any = SimpleNamespace(
+            settings=given, secret=lambda name: getattr(given, name).get_secret_value(), credentials=self.stored
+        )
+        self.fetching = Fetching(files, self.channels, given, Media(outside, files).source)
 
 
 @pytest.fixture
@@ -116,6 +133,44 @@ async def test_an_id_that_is_none_is_asked_for_nowhere(
 ) -> None:
     assert await opened.fetching.fetch(system, None, media_id) is None
     assert provider.asked == {}
+
+
+async def test_a_file_is_fetched_with_the_token_of_the_account_that_it_came_by(
+    opened: Opened, provider: FileServer
+) -> None:
+    opened.stored.held = [
+        Held("meta", "second", {"access_token": "second-token", "phone_number_id": "502"}),
+        Held("twilio", "second", {"account_sid": "AC02", "auth_token": "second-token"}),
+        Held("meta", "sealed", error="it cannot be decrypted"),
+    ]
+    place = orjson.dumps({"url": f"{provider.url}/at"})
+    provider.files |= {"/at": JPEG, "/2010/AC01/m": demanding(BASIC)}
+    second = "Basic " + b64encode(b"AC02:second-token").decode()
+    provider.files |= {"/2010/AC02/m": demanding(second), "/7": demanding("Bearer second-token", place)}
+    assert await opened.fetching.fetch("meta", None, "7", "502") is not None
+    for sid in ("AC01", "AC02"):
+        assert await opened.fetching.fetch("twilio", f"{provider.url}/2010/{sid}/m", None) is not None
+    provider.files |= {"/8": demanding(BEARER, place)}
+    for number in ("501", "599", None):
+        assert await opened.fetching.fetch("meta", None, "8", number) is not None, "that of the settings"
+
+
+async def test_an_account_whose_token_is_refused_stops_itself_alone(opened: Opened, provider: FileServer) -> None:
+    opened.stored.held = [Held("meta", "second", {"access_token": "old", "phone_number_id": "502"})]
+    provider.files |= {"/7": demanding(BEARER, orjson.dumps({"url": f"{provider.url}/at"})), "/at": JPEG}
+    with pytest.raises(ChannelDown) as caught:
+        await opened.fetching.fetch("meta", None, "7", "502")
+    assert caught.value.channel == "meta-files/second"
+    assert await opened.fetching.fetch("meta", None, "7", "501") is not None
+
+
+async def test_of_several_accounts_none_is_guessed(opened: Opened) -> None:
+    one, other = {"access_token": "a", "phone_number_id": "1"}, {"access_token": "b", "phone_number_id": "2"}
+    assert chosen("meta", {"a": one, "b": other}, "3", None) is None
+    assert chosen("meta", {"a": one, "b": other}, "2", None) == "b"
+    assert chosen("meta", {"a": one}, None, None) == "a"
+    assert chosen("whapi", {}, None, None) is None
+    assert chosen("twilio", {"a": {"account_sid": "AC01"}}, None, "https://[") == "a"
 
 
 async def test_a_system_without_a_token_here_is_not_asked(opened: Opened) -> None:

@@ -25,6 +25,8 @@ from adapters.storage.account import GcsAccount
 from adapters.storage.files import FileStore
 from adapters.storage.gcs import AGES, GcsStore, lifecycle
 from adapters.storage.names import check
+from daemon.operator.live import Looked, look_at_accounts
+from daemon.settings.load import load_settings
 from schemas.errors import ChannelClosed, ChannelDown, FerrymanError, Refused, Transient
 from tests.support.object_stores import emulator
 
@@ -342,6 +344,60 @@ async def test_a_server_that_is_not_there_is_tried_again(session: ClientSession)
     with pytest.raises(Transient) as caught:
         await store.put(BUCKET, PATH, b"x", "text/plain")
     assert caught.value.code == "no-connection"
+
+
+@pytest.fixture
+def service_account(google: Google, key: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The settings of a service account whose calls go to *google*."""
+    monkeypatch.setattr("adapters.storage.gcs.API", google.url)
+    return {
+        "GCS_CLIENT_EMAIL": "archive@demo.iam.gserviceaccount.com",
+        "GCS_PRIVATE_KEY": key,
+        "GCS_TOKEN_URL": f"{google.url}/token",
+    }
+
+
+async def looked_at(service_account: dict[str, str]) -> Looked:
+    (one,) = await look_at_accounts(load_settings(service_account, None, known={}))
+    return one
+
+
+async def test_an_account_that_works_is_looked_at_by_a_token_and_one_read(
+    google: Google, service_account: dict[str, str]
+) -> None:
+    looked = await looked_at(service_account)
+    assert (looked.system, looked.works) == ("storage", True), looked
+    assert [(method, where) for method, where, _ in google.asked] == [
+        ("token", "/token"),
+        ("GET", "/storage/v1/b?project=demo&maxResults=1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "tokens", "answers", "named"),
+    [
+        ({"GCS_CLIENT_EMAIL": "archive@demo.example.test"}, [], [], "GCS_PROJECT_ID"),
+        ({}, [(400, {"error": "invalid_grant"})], [], "GCS_CLIENT_EMAIL"),
+        ({}, [(200, {"nothing": "here"})], [], "GCS_TOKEN_URL"),
+        ({}, [], [(403, reason("forbidden"), {})], "Storage Admin"),
+        ({"GCS_PROJECT_ID": "other"}, [], [(404, {}, {})], "GCS_PROJECT_ID"),
+        ({}, [], [(503, {}, {})], "no setting is known to be wrong"),
+    ],
+)
+async def test_an_account_that_does_not_work_says_which_setting_is_wrong(
+    google: Google,
+    service_account: dict[str, str],
+    changed: dict[str, str],
+    tokens: list[Any],
+    answers: list[Any],
+    named: str,
+) -> None:
+    google.tokens, google.answers = tokens, answers
+    looked = await looked_at({name: text for name, text in (service_account | changed).items() if text})
+    assert not looked.works
+    said = " ".join(f"{one.text} {one.do}" for one in looked.findings)
+    assert named in said
+    assert "example" not in said
 
 
 async def test_the_emulator_keeps_the_rules_of_ageing(emulated: str, session: ClientSession) -> None:

@@ -25,6 +25,7 @@ from daemon.settings.load import load_settings
 from daemon.settings.model import Settings
 from tests.support.chatwoot_account import TOKEN as CHATWOOT_TOKEN
 from tests.support.chatwoot_account import chatwoot
+from tests.support.object_stores import emulator
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -41,6 +42,7 @@ class Systems:
         self.twilio = await stack.enter_async_context(TwilioSandbox())
         self.whapi = await stack.enter_async_context(WhapiSandbox())
         self.openai = await stack.enter_async_context(OpenAiSandbox())
+        storage = stack.enter_context(emulator())
         self.given = {
             "CGB_API_URL": self.cgb.url,
             "CGB_API_KEY": cgb_sandbox.TOKEN,
@@ -61,6 +63,7 @@ class Systems:
             "CHATWOOT_API_ACCESS_TOKEN": CHATWOOT_TOKEN,
             "CHATWOOT_ACCOUNT_ID": "3",
             "CHATWOOT_WHATSAPP_INBOX_ID": "4",
+            "STORAGE_EMULATOR_HOST": storage,
         }
 
     async def look(self, **changed: str) -> dict[str, Looked]:
@@ -126,6 +129,7 @@ async def test_a_look_changes_nothing_at_an_account(systems: Systems) -> None:
         ({"CHATWOOT_ACCOUNT_ID": "8"}, "chatwoot", "CHATWOOT_ACCOUNT_ID"),
         ({"CHATWOOT_WHATSAPP_INBOX_ID": "9"}, "chatwoot", "CHATWOOT_WHATSAPP_INBOX_ID"),
         ({"CHATWOOT_BASE_URL": NOBODY}, "chatwoot", "CHATWOOT_BASE_URL"),
+        ({"STORAGE_EMULATOR_HOST": NOBODY}, "storage", "STORAGE_EMULATOR_HOST"),
     ],
 )
 async def test_a_wrong_setting_is_named_with_the_place_of_the_right_one(
@@ -177,8 +181,8 @@ async def test_what_a_provider_in_trouble_says_blames_no_setting(systems: System
     for sandbox in (systems.cgb, systems.meta, systems.twilio, systems.whapi, systems.openai):
         sandbox.faults.add("html", **trouble)
     looked = await systems.look()
-    assert {name for name, one in looked.items() if one.works} == {"chatwoot"}
-    for name in looked.keys() - {"chatwoot"}:
+    assert {name for name, one in looked.items() if one.works} == {"chatwoot", "storage"}
+    for name in looked.keys() - {"chatwoot", "storage"}:
         assert "no setting is known to be wrong" in said(looked[name])
 
 

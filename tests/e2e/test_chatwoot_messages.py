@@ -15,7 +15,7 @@ from daemon.sandbox.chatwoot import ChatwootSandbox
 from daemon.sandbox.chatwoot_account import ACCOUNT_ID, INBOX_ID
 from daemon.sandbox.meta import MetaSandbox
 from tests.support.chatwoot_sending import TEMPLATES
-from tests.support.daemons import Running, running
+from tests.support.daemons import Running, environment, ferryman, running
 from tests.support.until import PATIENCE_S, until
 
 SECRET: Final = "meta-app-secret-0123456789"
@@ -129,7 +129,8 @@ async def test_a_refused_token_costs_no_message(
         ids = [await send(here, phone(n)) for n in range(6)]
         await until(lambda: _told(here, "provider.down"), "the line that tells of the token")
         chatwoot.token = given
-        rows = [await ended(db, id, within_s=90) for id in ids]  # the account is asked again every 30 seconds
+        await ferryman("resume", "chatwoot", cwd=tmp_path, env=environment(**sending))
+        rows = [await ended(db, id, within_s=90) for id in ids]  # without it the account is asked every 30 seconds
     assert {row["status"] for row in rows} == {"sent"}
     assert chatwoot.sends() == dict.fromkeys(ids, 1)
 

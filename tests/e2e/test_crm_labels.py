@@ -38,7 +38,7 @@ async def test_what_people_write_and_programs_ask_for_becomes_labels_also_over_a
 ) -> None:
     async with ChatwootSandbox() as chatwoot:
         chatwoot.switches.role = "administrator"
-        talk = chatwoot.account.receive(PHONE, "hello")
+        talk = chatwoot.account.receive(PHONE, "hello", ago_s=7200)  # before what the first sweep looks at
         settings = settings | {"CHATWOOT_BASE_URL": chatwoot.url}
 
         def labels() -> set[str]:
@@ -74,7 +74,7 @@ async def test_what_people_write_and_programs_ask_for_becomes_labels_also_over_a
 async def test_a_chatwoot_that_is_away_buries_nothing(tmp_path: Path, settings: dict[str, Any], db: Pool) -> None:
     async with ChatwootSandbox() as chatwoot:
         chatwoot.switches.role = "administrator"
-        talk = chatwoot.account.receive(PHONE, "hello")
+        talk = chatwoot.account.receive(PHONE, "hello", ago_s=7200)  # before what the first sweep looks at
         settings = settings | {"CHATWOOT_BASE_URL": chatwoot.url}
         async with running(tmp_path, **settings) as here:
             chatwoot.faults.add("error", status=502)

@@ -35,6 +35,31 @@ MESSAGES: Final = {
     ("flow", "cgb"): "sent",
 }
 
+CHAT: Final = [
+    ("customer", "no webhook told of it"),
+    ("customer", ""),
+    ("customer", "voice note"),
+    ("customer", ""),
+    ("bot", ["LinkedIn", "Instagram", "Twitter", "Blog"]),
+    ("customer", "tapped"),
+    ("bot", ["Short", "Medium", "Long"]),
+    ("customer", "tapped"),
+    ("bot", ["Professional", "Casual", "Friendly", "Authoritative"]),
+    ("customer", ""),
+    ("customer", "tapped"),
+    ("bot", []),
+]
+"""Who writes, and what the customer's message is, or what buttons the bot's has."""
+LABELS: Final = (
+    "cold-lead",
+    "engagement-medium",
+    "interest-volkswagen",
+    "journey-comparing",
+    "preference-electric",
+    "source-whatsapp",
+)
+STAGE: Final = ("Volkswagen", "comparing")
+
 
 def demo(home: Path, *options: str) -> dict[str, Any]:
     env = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
@@ -54,6 +79,8 @@ def test_the_demo_shows_every_kind_of_end_and_a_second_run_does_nothing_more(tmp
     assert {(one["what"], one["provider"]): one["outcome"] for one in first["messages"]} == MESSAGES
     assert [one["sends"] for one in first["messages"]] == [not end.startswith("skipped") for end in MESSAGES.values()]
 
+    held(first["conversation"])
+
     again = demo(tmp_path, "--orders", "10")
     assert again["ok"] is True
     accepted = [one for one in again["orders"] if one["status"] == 202]
@@ -61,3 +88,17 @@ def test_the_demo_shows_every_kind_of_end_and_a_second_run_does_nothing_more(tmp
     assert again["simulator"]["writes"] == 0
     assert {one["message_id"] for one in again["messages"]} == {one["message_id"] for one in first["messages"]}
     assert {(one["sends"], one["duplicate"]) for one in again["messages"]} == {(0, True)}
+    held(again["conversation"])
+
+
+def held(chat: dict[str, Any]) -> None:
+    """The conversation took its course: silent notes, each question once, one order, as it was corrected."""
+    said = chat["messages"]
+    assert [(one["by"], one["buttons"] if one["by"] == "bot" else one["how"]) for one in said] == CHAT
+    assert all(title in said[-1]["text"] for title in ("Instagram", "Short", "Friendly", "tidal power"))
+    assert (chat["notes"], chat["objects"], chat["transcribed"], chat["found_by_sweep"]) == (8, 8, 1, 1)
+    (order,) = chat["orders"]
+    fields = {name: order[name] for name in ("platform", "length", "tone", "topic")}
+    assert fields == {"platform": "instagram", "length": "short", "tone": "friendly", "topic": "tidal power"}
+    assert tuple(chat["labels"]) == LABELS
+    assert (chat["attributes"]["interested_in_make"], chat["attributes"]["conversation_stage"]) == STAGE

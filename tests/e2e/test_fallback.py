@@ -112,6 +112,7 @@ async def test_with_a_revoked_token_new_messages_go_by_the_other_provider_and_th
         assert (move["from"], move["to"], "refuses our account" in move["why"]) == ("meta", "twilio", True)
         assert "where the default one is down" in await world.verb("status")
         world.meta.faults.clear()
+        await world.verb("resume", "meta")
         await world.reach({("meta", "sent"): 2, ("twilio", "sent"): 7})
         for id in (first, bound):
             assert (await world.shown(here, id))["moves"] == []

@@ -187,12 +187,14 @@ async def test_what_stays_in_doubt_is_shown_and_sent_again_where_an_operator_say
 async def test_an_outage_and_a_refused_token_cost_no_message(
     tmp_path: Path, sending: dict[str, Any], meta: MetaSandbox, db: Pool
 ) -> None:
-    meta.faults.add("bad_token", for_s=3)
+    meta.faults.add("bad_token")
     async with running(tmp_path, **sending) as here:
         api = Api(here)
         ids = [await api.send(phone(n)) for n in range(10)]
         await until(lambda: meta.ledger.entries, "the first call")
         assert (await statuses(db)).keys() <= {"queued", "sending"}
+        meta.faults.clear()
+        await ferryman("resume", "meta", cwd=tmp_path, env=environment(**sending))
         await until(all_are(db, sent=10), "all messages, when the token is taken again", within_s=60)
     assert meta.sends() == dict.fromkeys(ids, 1)
 

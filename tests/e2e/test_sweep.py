@@ -34,8 +34,12 @@ async def chatwoot() -> AsyncIterator[ChatwootSandbox]:
 
 
 @pytest.fixture
-def settings(stores: dict[str, str], chatwoot: ChatwootSandbox) -> dict[str, Any]:
+def settings(stores: dict[str, str], chatwoot: ChatwootSandbox, tmp_path: Path) -> dict[str, Any]:
+    """Without rules of labels: a label is looked at once more two seconds later, before the person's next message."""
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "labels.toml").write_text("groups = {}\n")
     return stores | {
+        "FERRYMAN_RULES_DIR": tmp_path / "rules",
         "CHATWOOT_BASE_URL": chatwoot.url,
         "CHATWOOT_API_ACCESS_TOKEN": chatwoot.token,
         "CHATWOOT_ACCOUNT_ID": ACCOUNT_ID,

@@ -101,6 +101,7 @@ class CrmWorker:
             standing=standing,
             hold=self.hold,
             metrics=self.metrics,
+            keeps=timedelta(days=30),
             settle=self.settle,
         )
 

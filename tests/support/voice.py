@@ -84,6 +84,7 @@ class Place:
             "kind": "audio",
             "id": "91",
             "system": "chatwoot",
+            "message": {"contact_id": "3:7"},
             "bucket": BUCKET,
             "user": "user-7",
             "path": path,

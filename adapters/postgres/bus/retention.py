@@ -48,11 +48,31 @@ KINDS: Final = tuple(_KINDS)
 """The kinds of data, each with a setting of its own."""
 
 
+_WITH_EVENTS: Final[Mapping[str, str]] = {
+    # a day more than events: whoever asks by the day of an event finds it all of that day
+    "crm_messages": """
+        DELETE FROM crm_messages WHERE message_key IN (
+            SELECT message_key FROM crm_messages
+            WHERE created_at < now() - make_interval(days => $1 + 1) ORDER BY created_at LIMIT $2)""",
+    "label_requests": """
+        DELETE FROM label_requests WHERE key IN (
+            SELECT key FROM label_requests
+            WHERE created_at < now() - make_interval(days => $1) ORDER BY created_at LIMIT $2)""",
+    "agent_replies": """
+        DELETE FROM agent_replies WHERE event_id IN (
+            SELECT event_id FROM agent_replies
+            WHERE created_at < now() - make_interval(days => $1) ORDER BY created_at LIMIT $2)""",
+}
+
+WITH_EVENTS: Final = tuple(_WITH_EVENTS)
+"""Tables that are kept as long as it is remembered which events were handled."""
+
+
 async def remove(pool: Pool, kind: str, days: int) -> int:
-    """Remove what is older than *days* of one of KINDS; returns how many rows."""
-    count = 0
+    """Remove what is older than *days* of one of KINDS or WITH_EVENTS; returns how many rows."""
+    statement, count = {**_KINDS, **_WITH_EVENTS}[kind], 0
     while True:
-        some = int((await pool.execute(_KINDS[kind], days, BATCH)).rpartition(" ")[2])
+        some = int((await pool.execute(statement, days, BATCH)).rpartition(" ")[2])
         count += some
         if some < BATCH:
             return count

@@ -19,6 +19,8 @@ CREATE TABLE conversations (
     status text,                                -- as the CRM has it: open, resolved, pending, snoozed
     assigned boolean,                           -- a human agent is assigned
     agent_at timestamptz,                       -- when a human agent has written last
+    labels text[],                              -- as they were last told, or written by us; NULL: not known
+    labels_at timestamptz,                      -- when they were so, by the CRM's clock
     context_json jsonb NOT NULL DEFAULT '{}',   -- of the dialog; no clarifyingField where no question is open
     context_version int NOT NULL DEFAULT 0,     -- each change adds one
     due_at timestamptz,                         -- when the dialog is to be looked at by the clock
@@ -40,6 +42,16 @@ CREATE INDEX conversations_newest ON conversations ((COALESCE(last_message_at, c
 CREATE INDEX conversations_asked ON conversations ((context_json ->> 'clarifyingField'));
 CREATE INDEX conversations_name ON conversations USING gin (to_tsvector('simple', name));
 CREATE INDEX dead_letters_subject ON dead_letters (subject) WHERE state = 'open';
+
+-- What human agents have written in the CRM: when, and nothing of what.
+CREATE TABLE agent_replies (
+    event_id text PRIMARY KEY,
+    chat text NOT NULL,
+    at timestamptz NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX agent_replies_chat ON agent_replies (chat, at DESC);
+CREATE INDEX agent_replies_created_at ON agent_replies (created_at);
 
 -- What a person has written and what is not understood yet. Messages that come close together are understood as one.
 CREATE TABLE buffered_messages (
@@ -207,7 +219,8 @@ CREATE TABLE archive_moves (
 );
 CREATE INDEX archive_moves_created_at ON archive_moves (created_at);
 
--- Objects that were copied elsewhere: where from, where to, and when the old one was deleted.
+-- Objects that were copied elsewhere: where from, where to, and when the old one was deleted. With the path '' a bucket
+-- that got another name, before anything was in it.
 CREATE TABLE archive_moved (
     bucket text NOT NULL,
     path text NOT NULL,
@@ -259,6 +272,7 @@ CREATE TABLE crm_messages (
     message_key text PRIMARY KEY,
     created_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX crm_messages_created_at ON crm_messages (created_at);
 
 -- The labels of conversations, as far as they are ours.
 CREATE TABLE crm_labels (
@@ -278,6 +292,7 @@ CREATE TABLE label_requests (
     event_id uuid NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX label_requests_created_at ON label_requests (created_at);
 
 -- When the history of a CRM was last looked through for messages that no webhook has brought, and up to where.
 CREATE TABLE sweeps (

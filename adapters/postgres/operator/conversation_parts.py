@@ -164,6 +164,7 @@ _WAITING: Final = f"""
 (SELECT {_BUFFERED} FROM buffered_messages WHERE chat = $1 AND understood_at IS NULL ORDER BY place LIMIT $3)
 UNION SELECT {_BUFFERED} FROM buffered_messages WHERE message_key = ANY ($2::text[]) AND chat = $1
 """  # noqa: S608 - constants only
+_AGENTS: Final = "SELECT at FROM agent_replies WHERE chat = $1 ORDER BY at DESC LIMIT $2"
 _ORDERS: Final = """
 SELECT id, params_json::text AS params, created_at, ready_at, notice_message_id
 FROM content_orders WHERE chat = $1 ORDER BY created_at DESC, id LIMIT $2
@@ -220,6 +221,11 @@ async def files(pool: Pool, note_ids: Sequence[UUID]) -> list[StoredFile]:
 async def waiting(pool: Pool, chat: str, keys: Sequence[str]) -> list[StoredWaiting]:
     """What the understanding of *chat* has in hand, and those of *keys* that it has had."""
     return [StoredWaiting(**dict(row)) for row in await pool.fetch(_WAITING, chat, list(keys), MOST_WAITING)]
+
+
+async def agent_replies(pool: Pool, chat: str, limit: int) -> list[datetime]:
+    """When human agents have written in a conversation: the *limit* newest."""
+    return [row[0] for row in await pool.fetch(_AGENTS, chat, limit)]
 
 
 async def content_orders(pool: Pool, chat: str) -> list[StoredContentOrder]:

@@ -37,6 +37,7 @@ class StoredConversation:
     status: str | None
     assigned: bool | None
     agent_at: datetime | None
+    labels: Sequence[str] | None
     context: Mapping[str, Any]
     context_version: int
     due_at: datetime | None
@@ -78,8 +79,8 @@ class Page(NamedTuple):
 _NEWEST: Final = "COALESCE(last_message_at, created_at)"
 _COLUMNS: Final = f"""
 id, chat, system, subject, chatwoot_account_id, chatwoot_conversation_id, inbox_id, channel, line, phone, contact_ref,
-name, language, status, assigned, agent_at, context_json::text AS context, context_version, due_at, escalated_at,
-escalated_why, settles_at, message_count, last_message_at, created_at, updated_at, {_NEWEST} AS newest_at
+name, language, status, assigned, agent_at, labels, context_json::text AS context, context_version, due_at,
+escalated_at, escalated_why, settles_at, message_count, last_message_at, created_at, updated_at, {_NEWEST} AS newest_at
 """
 _ORDER: Final = f"ORDER BY {_NEWEST} DESC, id DESC LIMIT $3"
 _AFTER: Final = f"({_NEWEST}, id) < ($1, $2)"

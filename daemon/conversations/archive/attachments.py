@@ -46,7 +46,7 @@ DEADLINE_S: Final = 240.0
 
 
 class Wanted(NamedTuple):
-    """The file of an `attachment.received`."""
+    """The file of an `attachment.received`. *number*: of ours, to which it came."""
 
     id: UUID
     note_id: UUID
@@ -57,6 +57,7 @@ class Wanted(NamedTuple):
     stem: str
     bucket: str
     user: str | None
+    number: str | None
 
 
 def wanted(event: Event) -> tuple[Wanted, dict[str, Any]]:
@@ -65,14 +66,19 @@ def wanted(event: Event) -> tuple[Wanted, dict[str, Any]]:
     try:
         id, note = UUID(data["attachment_id"]), UUID(data["note_id"])
         texts = [data[name] for name in ("kind", "system", "stem", "bucket")]
-        others = [data.get(name) for name in ("url", "media_id", "user")]
+        others = [data.get(name) for name in ("url", "media_id", "user")] + [_number_in(data.get("message"))]
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         raise Malformed("the event names no file of a message") from exc
     if not all(isinstance(text, str) for text in texts) or not all(isinstance(o, str | None) for o in others):
         raise Malformed("a member of the event is not text")
     kind, system, stem, bucket = texts
-    url, media_id, user = others
-    return Wanted(id, note, kind, url, media_id, system, stem, bucket, user), data
+    url, media_id, user, number = others
+    return Wanted(id, note, kind, url, media_id, system, stem, bucket, user, number), data
+
+
+def _number_in(message: object) -> object:
+    """The number of ours that the message came to."""
+    return message.get("number") if isinstance(message, dict) else None
 
 
 async def handle(event: Event, deps: ArchiveDeps, turn: Turn) -> Outcome:
@@ -84,7 +90,7 @@ async def handle(event: Event, deps: ArchiveDeps, turn: Turn) -> Outcome:
     if state.status == "stored":
         return Done(skipped="archived already")
     try:
-        fetched = await deps.fetch(file.system, file.url, file.media_id)
+        fetched = await deps.fetch(file.system, file.url, file.media_id, file.number)
     except Refused as error:
         if error.code in LATE and turn.attempt < LATE_ATTEMPTS:
             raise Transient(f"{error}: it may not be uploaded yet") from None
@@ -127,8 +133,8 @@ async def _digest(body: bytes) -> str:
 
 async def record(conn: Connection, rows: Sequence[Row]) -> None:
     """Write a batch of files. Those whose note got a user meanwhile follow it."""
-    await archive.wait(conn, [row for row in rows if isinstance(row, WaitingObject)])
     late = await notes.end_files(conn, [row for row in rows if isinstance(row, FileEnd)])
+    await archive.wait(conn, [row for row in rows if isinstance(row, WaitingObject)])
     await archive.follow(conn, late)
 
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from yarl import URL
 
-from adapters.conversation_ports import MediaSource
+from adapters.channel import channel_of
 from adapters.ports import Files
+from daemon.conversations.archive.media import Source
 from schemas.conversations import CHATWOOT
+from schemas.credentials import DEFAULT
 from schemas.errors import ChannelDown, Refused, Transient
 
 if TYPE_CHECKING:
@@ -30,27 +32,35 @@ _HOSTLESS: Final = re.compile(r"https?:///|/(?!/)")
 
 
 class Fetching:
-    """Fetches files by *files*, and by the *media* of providers. Those of our own Chatwoot and of providers go through
-    *channels*: an outage of such a system costs no attempt."""
+    """Fetches files by *files*, and what providers keep as *media* says. Those of our own Chatwoot and of providers go
+    through *channels*: an outage of such a system costs no attempt. An account has a channel of its own."""
 
     def __init__(
-        self, files: Files, channels: Channels, settings: Settings, media: Mapping[str, MediaSource] | None = None
+        self,
+        files: Files,
+        channels: Channels,
+        settings: Settings,
+        media: Callable[[str, str | None, str | None], Awaitable[Source | None]] | None = None,
     ) -> None:
         self._files = files
         self._channels = channels
-        self._media = media or {}
+        self._media = media
         self._most = settings.ferryman_attachment_max_bytes
         self._base = settings.chatwoot_base_url
         self._own = None if self._base is None else URL(self._base).origin()
 
-    async def fetch(self, system: str, url: str | None, media_id: str | None) -> FetchedFile | None:
-        """The file of *system* at *url*, or by its *media_id* there; None where it is not fetched so.
+    async def fetch(
+        self, system: str, url: str | None, media_id: str | None, number: str | None = None
+    ) -> FetchedFile | None:
+        """The file of *system* at *url*, or by its *media_id* there; None where it is not fetched so. *number*: ours,
+        that it came to.
 
         Raises: Transient, Refused; ChannelClosed, ChannelDown where the system is away, or refuses our token.
         """
-        source = self._media.get(system)
+        source = None if self._media is None else await self._media(system, number, url)
         if source is not None:
-            found = await self._through(system, lambda: source.fetch(url, media_id, self._most))
+            files, most = source.files, self._most
+            found = await self._through(system, lambda: files.fetch(url, media_id, most), source.account)
             if found is not None:
                 return found
         if url is None:
@@ -60,8 +70,10 @@ class Fetching:
             return await self._files.fetch(whole, self._most)
         return await self._through(CHATWOOT, lambda: self._files.fetch(whole, self._most))
 
-    async def _through(self, system: str, make: Callable[[], Awaitable[FetchedFile | None]]) -> FetchedFile | None:
-        channel = self._channels[FILE_CHANNELS[system]]
+    async def _through(
+        self, system: str, make: Callable[[], Awaitable[FetchedFile | None]], account: str = DEFAULT
+    ) -> FetchedFile | None:
+        channel = self._channels[channel_of(FILE_CHANNELS[system], account)]
 
         async def marked() -> FetchedFile | None:
             try:

@@ -42,6 +42,11 @@ _CHANNELS: Final[Mapping[str, str]] = {"webwidget": "web", "facebookpage": "face
 
 _LONGEST_ERROR: Final = 500
 
+FACTS: Final = (
+    "system", "contact_id", "phone", "at", "channel", "conversation", "name", "message_id", "kind", "number"
+)  # fmt: skip
+"""Members of `message.received` that the events of its files carry on."""
+
 
 class FileTold(NamedTuple):
     """A file of a message. *id*: the system's own of an attachment. It is fetched from *url*, or by *media_id*."""
@@ -232,11 +237,19 @@ def file_events(message: Heard, user: str | None, bucket: str) -> list[Event]:
                 "stem": file_stem(message.folder, message.message_id, file.id or str(place)),
                 "bucket": bucket,
                 "user": user,
+                "message": facts_of(message.told),
             },
             time=message.event.time,
         )
         for place, file in enumerate(message.files)
     ]
+
+
+def facts_of(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What whoever hears of a file, or of its text, has to know of its message: all but what it says."""
+    received = told.get("received")
+    source = received.get("source_id") if isinstance(received, Mapping) else None
+    return {**{name: told[name] for name in FACTS if name in told}, "source_id": source}
 
 
 def failed_note(event: Event, why: str, whatsapp_inbox: int) -> Note:

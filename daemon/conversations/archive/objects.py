@@ -79,8 +79,10 @@ class Moving:
     async def _another_name(self, taken: str) -> None:
         """Let what was to be in the bucket *taken*, which is somebody else's, be in another one of the same user."""
         user = await users.user_of_bucket(self._pool, taken)
-        if user is None:
-            return  # done already, for another object
+        if user is None:  # done already, for another object; this one was perhaps on its way meanwhile
+            if (renamed := (await archive.known(self._pool, taken, "")).renamed) is not None:
+                await archive.rename(self._pool, taken, renamed)
+            return
         names = [bucket_name(self._prefix, user, attempt) for attempt in range(MOST_NAMES)]
         later = names[names.index(taken) + 1 :] if taken in names else names
         if not later:

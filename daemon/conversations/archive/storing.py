@@ -16,8 +16,8 @@ AWAY: Final = (Transient, Uncertain, ChannelDown, ChannelClosed, BucketTaken)
 """The errors of a store that does not take an object now. A bucket whose name is somebody else's gets another name as
 what waits for it is moved."""
 
-MOST_MOVES: Final = 4
-"""Buckets in a row that an object may have gone through."""
+MOST_MOVES: Final = 12
+"""Buckets in a row that an object may have gone through: a few moves, and the names of a user's bucket."""
 
 
 class Archive:
@@ -55,9 +55,12 @@ class Archive:
     async def get(self, bucket: str, path: str) -> bytes:
         """See `ObjectStore`: also of an object that waits in Postgres, and of one that went to another bucket."""
         for _ in range(MOST_MOVES):
-            waiting = await archive.waiting_body(self._pool, bucket, path)
-            if waiting is not None:
-                return waiting
+            known = await archive.known(self._pool, bucket, path)
+            if known.body is not None:
+                return known.body
+            if known.renamed is not None:  # the bucket of the old name is somebody else's: it is not asked
+                bucket = known.renamed
+                continue
             try:
                 return await self._store.get(bucket, path)
             except NoObject:

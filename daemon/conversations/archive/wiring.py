@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
-from pydantic import SecretStr
-
 from adapters.postgres import notes, users
 from adapters.postgres.notes import FileState
 from adapters.postgres.users import Who
-from adapters.registry import MEDIA, file_store, gcs_store
+from adapters.registry import file_store, gcs_store
 from daemon.bus.batcher import Batcher
 from daemon.bus.worker import Domain, Duty, Outside
 from daemon.conversations.archive import objects
 from daemon.conversations.archive import users as mapping
 from daemon.conversations.archive.fetching import Fetching
+from daemon.conversations.archive.media import Media
 from daemon.conversations.archive.storing import Archive
 from daemon.messages.wiring import own_servers
 from daemon.telemetry.declared import Declared
+from schemas.service_account import project_in
 
 if TYPE_CHECKING:
     from adapters.conversation_ports import ObjectStore
@@ -35,8 +35,6 @@ STORAGE: Final = "storage"
 
 EMULATED_PROJECT: Final = "ferryman"
 """The project of the buckets at an emulator, which takes any."""
-
-_PROJECT_HOST: Final = ".iam.gserviceaccount.com"
 
 METRICS: Final = (
     Declared(
@@ -68,14 +66,14 @@ class Found(NamedTuple):
 class ArchiveDeps:
     """The outside as the handlers of this domain see it. *archive*: where objects go. *find*: answers what is known of
     a message. *file_state*: how a file stands. *buckets*: user -> bucket, of those that have one. *fetch*: the file of
-    a system at an address, or by the system's id of it; None where it is not fetched. *prefix*: how names of buckets
-    begin. *whatsapp_inbox*: Chatwoot's inbox of WhatsApp."""
+    a system at an address, or by the system's id of it, that came to this number of ours; None where it is not fetched.
+    *prefix*: how names of buckets begin. *whatsapp_inbox*: Chatwoot's inbox of WhatsApp."""
 
     archive: Archive
     find: Callable[[Asked], Awaitable[Found]]
     file_state: Callable[[UUID], Awaitable[FileState | None]]
     buckets: Callable[[Sequence[str]], Awaitable[dict[str, str]]]
-    fetch: Callable[[str, str | None, str | None], Awaitable[FetchedFile | None]]
+    fetch: Callable[[str, str | None, str | None, str | None], Awaitable[FetchedFile | None]]
     prefix: str
     whatsapp_inbox: int
 
@@ -110,10 +108,7 @@ def in_cloud(settings: Settings) -> bool:
 
 def project_of(settings: Settings) -> str | None:
     """The project of the buckets; where it is not set, that of the service account."""
-    if settings.gcs_project_id is not None:
-        return settings.gcs_project_id
-    _, _, host = (settings.gcs_client_email or "").partition("@")
-    return host.removesuffix(_PROJECT_HOST) if host.endswith(_PROJECT_HOST) else None
+    return settings.gcs_project_id or project_in(settings.gcs_client_email or "")
 
 
 def lacking(settings: Settings) -> str | None:
@@ -131,10 +126,7 @@ async def _opened(outside: Outside) -> AsyncIterator[ArchiveDeps]:
     lookups: Batcher[Asked, Found] = Batcher(partial(_find, outside.pool))
     files: Batcher[UUID, FileState | None] = Batcher(partial(notes.file_states, outside.pool))
     async with open_store(outside) as archive, open_files(own=own_servers(settings)) as fetched:
-        media = {
-            name: MEDIA[name]()(fetched, account=partial(_account, outside, name)) for name in _with_media(settings)
-        }
-        fetching = Fetching(fetched, outside.channels, settings, media)
+        fetching = Fetching(fetched, outside.channels, settings, Media(outside, fetched).source)
         yield ArchiveDeps(
             archive=archive,
             find=lookups.submit,
@@ -144,27 +136,6 @@ async def _opened(outside: Outside) -> AsyncIterator[ArchiveDeps]:
             prefix=settings.gcs_bucket_prefix,
             whatsapp_inbox=settings.chatwoot_whatsapp_inbox_id,
         )
-
-
-_MEDIA_NEEDS: Final[Mapping[str, Mapping[str, str]]] = {
-    "meta": {"url": "meta_graph_url", "access_token": "meta_access_token"},
-    "twilio": {"url": "twilio_api_url", "account_sid": "twilio_account_sid", "auth_token": "twilio_auth_token"},
-    "whapi": {"url": "whapi_api_url", "token": "whapi_token"},
-}
-"""Provider -> the values that its files are fetched by, and the settings that hold them."""
-
-
-def _with_media(settings: Settings) -> list[str]:
-    """The providers whose files can be fetched."""
-    return [
-        name for name, needs in _MEDIA_NEEDS.items() if all(getattr(settings, s) is not None for s in needs.values())
-    ]
-
-
-def _account(outside: Outside, provider: str) -> Mapping[str, str]:
-    needs = _MEDIA_NEEDS[provider].items()
-    given = {name: (setting, getattr(outside.settings, setting)) for name, setting in needs}
-    return {n: outside.secret(s) if isinstance(value, SecretStr) else str(value) for n, (s, value) in given.items()}
 
 
 async def _find(pool: Pool, asked: Sequence[Asked]) -> list[Found]:

@@ -15,15 +15,16 @@ whatever comes again asks nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final
 from uuid import UUID
 
-from adapters.postgres import buffered_messages, content_orders, conversations, messages, opt_outs
-from adapters.postgres.buffered_messages import Buffered, Understood
-from adapters.postgres.conversations import Asked, Clock, Seen, Told
+from adapters.postgres import buffered_messages, content_orders, conversations, crm_told, messages, opt_outs
+from adapters.postgres.buffered_messages import Buffered, Transcript, Understood
+from adapters.postgres.conversations import Asked, Clock, Seen
+from adapters.postgres.crm_told import AgentReply, Told
 from adapters.postgres.opt_outs import Preference
 from adapters.postgres.pool import Connection
 from daemon.bus.outcome import Done, Outcome, Row, Turn
@@ -46,16 +47,6 @@ from schemas.told import is_test_contact, phone_told, time_told, told_in
 
 SOON: Final = timedelta(seconds=1)
 REPORT: Final = "applicant_issue.reported"
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Transcript:
-    """The text of a voice note, as the event *event_id* tells it; None: it has none."""
-
-    key: str
-    text: str | None
-    event_id: str
-    at: datetime
 
 
 async def handle(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
@@ -140,8 +131,12 @@ async def _changed(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
             assigned if isinstance(assigned, bool) else None,
             at if spoke else None,
             resolved,
+            _labels_in(told),
+            None if told.get("at") is None else at,
         ),
     ]
+    if spoke:
+        rows.append(AgentReply(event.id, chat.key, at))
     hearing = Hearing(event, chat.key, known, deps, turn)
     until = at + deps.pause
     if is_news and until > turn.now:
@@ -153,6 +148,11 @@ async def _changed(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
     if step.context != hearing.context:
         rows.append(hearing.turned(step))
     return Done(rows=tuple(rows))
+
+
+def _labels_in(told: Mapping[str, Any]) -> Sequence[str] | None:
+    found = told.get("labels")
+    return None if not isinstance(found, list) else [one for one in found if isinstance(one, str) and "\0" not in one]
 
 
 async def _reported(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
@@ -200,11 +200,10 @@ async def record(conn: Connection, rows: Sequence[Row]) -> Sequence[Event]:
     chats = {row.chat.key for row in seen} | {row.context.chat for row in turns} | {row.chat for row in clocks}
     await conversations.lock(conn, sorted(chats))
     await conversations.see(conn, seen)
-    await conversations.tell(conn, [row for row in rows if isinstance(row, Told)])
+    await crm_told.tell(conn, [row for row in rows if isinstance(row, Told)])
+    await crm_told.reply(conn, [row for row in rows if isinstance(row, AgentReply)])
     await buffered_messages.keep(conn, [row for row in rows if isinstance(row, Buffered)])
-    for row in rows:
-        if isinstance(row, Transcript):
-            await buffered_messages.transcribe(conn, row.key, row.text, row.event_id, row.at)
+    await buffered_messages.transcribe(conn, [row for row in rows if isinstance(row, Transcript)])
     await conversations.wind(conn, clocks)
     emitted = await _turn(conn, turns)
     await buffered_messages.understand(conn, [row for row in rows if isinstance(row, Understood)])

@@ -28,6 +28,7 @@ UNSENT: Final = frozenset({"skipped", "failed", "canceled"})
 """A question that stands so has not reached its person."""
 
 NO_WAY: Final = "no way to answer"
+ANSWER: Final = "an answer"
 TWIN: Final = "came by another system as well"
 
 
@@ -60,7 +61,7 @@ class Hearing:
         """The rows of an answer. What was written before it and is not understood yet was said beside it."""
         step = dialog.heard(self.deps.rules, self.context, self.chat, said_of(as_one([message])), self.now)
         beside = [one.key for one in self.known.waiting]
-        notes = [self.note([message.key], "an answer")]
+        notes = [self.note([message.key], ANSWER)]
         if not beside:
             return (self.turned(step, understood=notes),)
         notes.append(self.note(beside, "written beside an answer"))

@@ -1,6 +1,7 @@
 """The crm-labels worker: what people write gives labels and attributes in the CRM.
 
     message.received          ""      how the person stands, and what the message says ──► labels, attributes
+    message.transcribed       ""      what a voice note says, the same; its message counts by itself
     labels.requested          ""      a program asks for labels and attributes
     conversation.escalated    ""      the conversation is opened, a private note is written, labels
     conversation.changed      ""      a list of ours took away what somebody else had just put there: it is put back
@@ -18,6 +19,7 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from adapters.postgres import crm as kept
+from adapters.postgres import crm_told
 from adapters.postgres.crm import Asked, Heard, Labelled, Standing
 from adapters.postgres.pool import Connection
 from daemon.accounts import CHATWOOT
@@ -28,7 +30,7 @@ from daemon.conversations.labels.account import why_off
 from daemon.conversations.labels.labelling import Wish
 from daemon.conversations.labels.requests import ESCALATED, REQUESTED, escalated, requested, restored
 from daemon.conversations.labels.tagger import Said, Tags
-from daemon.conversations.labels.targets import Skipped, Target, counted_as, target_of
+from daemon.conversations.labels.targets import Skipped, Target, counted_as, spoken_in, target_of
 from daemon.conversations.labels.wiring import CRM, CrmDeps
 from daemon.conversations.labels.writing import (
     GONE,
@@ -46,6 +48,7 @@ from schemas.phone import aliases
 from schemas.told import time_told, told_in
 
 RECEIVED: Final = "message.received"
+TRANSCRIBED: Final = "message.transcribed"
 CHANGED: Final = "conversation.changed"
 LOOK: Final = "look"
 DEADLINE_S: Final = 300.0
@@ -66,7 +69,7 @@ async def handle(event: Event, deps: CrmDeps | None, turn: Turn) -> Outcome:
     try:
         if turn.step == LOOK and isinstance(turn.memo, Settling):
             settling, rows = await look(deps, turn.memo)
-        elif event.type == RECEIVED:
+        elif event.type in (RECEIVED, TRANSCRIBED):
             settling, rows = await _tagged(event, deps, turn)
         elif event.type == CHANGED:
             settling, rows = await restored(event, deps)
@@ -80,20 +83,23 @@ async def handle(event: Event, deps: CrmDeps | None, turn: Turn) -> Outcome:
 
 
 async def _tagged(event: Event, deps: CrmDeps, turn: Turn) -> tuple[Settling | None, Sequence[Row]]:
-    told = told_in(event)
+    told, spoken = told_in(event), event.type == TRANSCRIBED
+    part = f"#{told.get('attachment_id')}" if spoken else ""
+    told = spoken_in(told) if spoken else told
     target = target_of(told, deps.account_id)
-    key = counted_as(told) or f"event:{event.id}"
-    stands = await deps.standing(_asked(target, key, told, event))
-    tags = await _tags(told, stands, deps)
+    key = (counted_as(told) or f"event:{event.id}") + part
+    late = turn.now - time_told(told, event.time) > deps.keeps
+    stands = await _standing(deps, _asked(target, key, told, event), late)
+    tags = await _tags(told, stands, deps, new=0 if spoken or stands.counted else 1)
     plan = planned(tags, stands)
-    row = Heard(deps.account_id, target.person, key, stands.before, tags.heard, {}, None)
+    row = Heard(deps.account_id, target.person, key, stands.before, tags.heard, {}, None, not spoken and not late)
     if plan.wish is None and not plan.attributes:
         return None, (row,)
     place = await place_of(deps, target)
     if place is None:
         raise Skipped(GONE)
     if place.conversation_id != stands.conversation_id:
-        stands = await deps.standing(_asked(target, key, told, event, place.conversation_id))
+        stands = await _standing(deps, _asked(target, key, told, event, place.conversation_id), late)
         plan = planned(tags, stands)
     try:
         settling, labelled = await labels_put(deps, place.conversation_id, plan.wish, plan.wished)
@@ -117,16 +123,23 @@ def _without_place(deps: CrmDeps, target: Target, refused: Refused, row: Row) ->
     return again
 
 
+async def _standing(deps: CrmDeps, asked: Asked, late: bool) -> Standing:
+    """How the person stands. Of a message that comes *late* it is not known any more whether it was counted: it was."""
+    stands = await deps.standing(asked)
+    return replace(stands, counted=True) if late else stands
+
+
 def _asked(target: Target, key: str, told: dict[str, Any], event: Event, conversation_id: int | None = None) -> Asked:
     phones = () if target.phone is None else aliases(target.phone.e164)
     return Asked(target.person, key, phones, time_told(told, event.time), conversation_id or target.conversation_id)
 
 
-async def _tags(told: dict[str, Any], stands: Standing, deps: CrmDeps) -> Tags:
+async def _tags(told: dict[str, Any], stands: Standing, deps: CrmDeps, new: int) -> Tags:
     """What the message gives; a large one is read in a thread, so that the process goes on. A message that was counted
-    before, as a replay brings it, is not the person's newest: how they stand goes by all that they have written."""
+    before, as a replay brings it, is not the person's newest: how they stand goes by all that they have written. *new*:
+    1 for a message that is not counted yet."""
     text, channel = told.get("text"), told.get("channel", "whatsapp")
-    number = stands.messages if stands.counted else (stands.messages or stands.before) + 1
+    number = max(1, (stands.messages or stands.before) + new)
     said = Said(text if isinstance(text, str) else None, number, channel if isinstance(channel, str) else None)
     if said.text is None or len(said.text) * 4 <= LARGE_BYTES:
         return deps.tagger.tag(said, stands.heard)
@@ -150,19 +163,22 @@ def planned(tags: Tags, stands: Standing) -> Plan:
 async def record(conn: Connection, rows: Sequence[Row]) -> None:
     """Write what people have said, and what was put on their conversations."""
     heard = [row for row in rows if isinstance(row, Heard)]
-    await kept.record(conn, heard, [row for row in rows if isinstance(row, Labelled)])
+    labelled = [row for row in rows if isinstance(row, Labelled)]
+    await kept.record(conn, heard, labelled)
+    lists = {(row.account_id, row.conversation_id): row.posted[0][1] for row in labelled if row.posted}
+    await crm_told.label(conn, {f"chatwoot:{account}:{id}": written for (account, id), written in lists.items()})
 
 
 WORKER: Final[Worker[CrmDeps | None]] = Worker(
     name="crm-labels",
     reads=("messages", "conversations"),
-    types=frozenset({RECEIVED, REQUESTED, ESCALATED, CHANGED}),
+    types=frozenset({RECEIVED, TRANSCRIBED, REQUESTED, ESCALATED, CHANGED}),
     begins="now",
     domain=CRM,
     handle=handle,
     record=record,
     channels=(CHATWOOT,),
-    bulk=frozenset({RECEIVED, CHANGED}),
+    bulk=frozenset({RECEIVED, TRANSCRIBED, CHANGED}),
     on_uncertain="retry",
     off=why_off,
     deadline_s=lambda settings: DEADLINE_S,

@@ -63,6 +63,16 @@ def counted_as(told: Mapping[str, Any]) -> str | None:
     return of_whatsapp[0] if of_whatsapp else message_key(told)
 
 
+def spoken_in(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The message of a `message.transcribed` as if it had been written. Raises: Skipped."""
+    message, text = told.get("message"), told.get("text")
+    if not isinstance(text, str) or not text.strip():
+        raise Skipped("no text")
+    if not isinstance(message, Mapping):
+        raise Skipped("no message")
+    return {**message, "text": text, "received": {"source_id": message.get("source_id")}}
+
+
 def asked_target(told: Mapping[str, Any], account_id: int) -> Target:
     """Of the data of a `labels.requested` or a `conversation.escalated`: a conversation of the CRM, else a phone.
     Raises: Skipped; Malformed."""

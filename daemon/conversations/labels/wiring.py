@@ -44,7 +44,7 @@ METRICS: Final = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrmDeps:
     """The outside as the handlers of this domain see it. *standing*: answers how a person stands. *hold*: a lock over
-    all processes."""
+    all processes. *keeps*: how long it is known which messages were counted."""
 
     account_id: int
     crm: Crm
@@ -53,6 +53,7 @@ class CrmDeps:
     standing: Callable[[Asked], Awaitable[Standing]]
     hold: Hold
     metrics: Metrics
+    keeps: timedelta
     settle: timedelta = SETTLE
 
 
@@ -76,6 +77,7 @@ async def _opened(outside: Outside) -> AsyncIterator[CrmDeps | None]:
         standing=lookups.submit,
         hold=hold,
         metrics=outside.metrics,
+        keeps=timedelta(days=settings.ferryman_inbox_days),
     )
 
 

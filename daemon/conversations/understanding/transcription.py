@@ -51,7 +51,7 @@ _NOT_HEARD: Final = ("text/", "image/", "application/pdf")
 
 
 class Voice(NamedTuple):
-    """The file of an `attachment.stored`."""
+    """The file of an `attachment.stored`. *message*: what its events carry on of its message."""
 
     id: UUID
     note_id: UUID
@@ -62,6 +62,7 @@ class Voice(NamedTuple):
     path: str
     content_type: str
     size: int
+    message: object
 
 
 class Told(NamedTuple):
@@ -83,7 +84,7 @@ def voice_of(event: Event) -> Voice:
     if not all(isinstance(text, str) for text in (key, kind, bucket, path, type)) or not isinstance(size, int):
         raise Malformed("a member of the event is of the wrong kind")
     named = str(attachment) if isinstance(attachment, str | int) else None
-    return Voice(*ids, key, kind, named, bucket, path, type, size)
+    return Voice(*ids, key, kind, named, bucket, path, type, size, data.get("message"))
 
 
 async def handle(event: Event, deps: VoiceDeps, turn: Turn) -> Outcome:
@@ -161,7 +162,7 @@ def _row(
 
 def _told(event: Event, turn: Turn, voice: Voice, end: End, text: str | None, language: str | None = None) -> Event:
     data: dict[str, Any] = {"message_key": voice.message_key, "text": text, "status": end}
-    data |= {"attachment_id": str(voice.id), "language": language}
+    data |= {"attachment_id": str(voice.id), "language": language, "message": voice.message}
     return event.emit("message.transcribed", _PLACES[end], data, time=turn.now)
 
 

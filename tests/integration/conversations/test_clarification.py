@@ -15,6 +15,7 @@ from daemon.bus.outcome import Done, Turn
 from daemon.conversations.clarification.answering import NoWay
 from daemon.conversations.clarification.buffering import Pace
 from daemon.conversations.clarification.clarification import buried
+from schemas.conversations import chat_of
 from schemas.envelope import Event
 from schemas.errors import Permanent
 from tests.support.conversation import (
@@ -203,6 +204,29 @@ async def test_a_conversation_that_is_resolved_lets_the_bot_go_on(db: Pool) -> N
     first, second = await questions(db)
     assert first["content"] == second["content"]
     assert await handled(db, changed("status", NOW + 3 * MINUTE, status="resolved"), deps) == ("done", [])
+
+
+async def test_the_newest_labels_are_kept_whatever_comes_late(db: Pool) -> None:
+    deps = deps_of(db)
+
+    async def kept() -> object:
+        return await db.fetchval("SELECT labels FROM conversations")
+
+    await handled(db, changed("updated", NOW + MINUTE, labels=["hot-lead", "interest-audi"]), deps)
+    assert await kept() == ["hot-lead", "interest-audi"]
+    await handled(db, changed("updated", NOW, labels=["cold-lead"]), deps)
+    await handled(db, changed("agent_replied", NOW + 2 * MINUTE, labels=None), deps)
+    assert await kept() == ["hot-lead", "interest-audi"]
+    await handled(db, changed("updated", NOW + MINUTE, labels=[]), deps)
+    assert await kept() == []
+
+
+async def test_a_reply_of_an_agent_is_kept_once_by_its_time(db: Pool) -> None:
+    deps, told = deps_of(db), changed("agent_replied", NOW)
+    for _ in range(2):
+        await handled(db, told, deps)
+    rows = await db.fetch("SELECT chat, at FROM agent_replies")
+    assert [tuple(row) for row in rows] == [(chat_of(told.json()).key, NOW)]
 
 
 async def test_what_is_replayed_of_an_agent_asks_nothing_again(db: Pool) -> None:

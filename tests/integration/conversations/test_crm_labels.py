@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from aiohttp import ClientSession
@@ -14,12 +16,14 @@ from adapters.http import open_session
 from adapters.postgres.pool import Pool
 from daemon.bus.outcome import Turn
 from daemon.bus.worker import utc_now
+from daemon.conversations.archive.notes import facts_of
 from daemon.conversations.labels.crm_labels import handle
 from daemon.sandbox.chatwoot import ChatwootSandbox
-from daemon.sandbox.chatwoot_account import Contact, Conversation
+from daemon.sandbox.chatwoot_account import ACCOUNT_ID, Contact, Conversation
 from schemas.envelope import Event
 from schemas.errors import Malformed, Refused, Transient
 from schemas.labels import NoTitle
+from tests.support.conversations import insert
 from tests.support.crm import FIRST, CrmWorker, event_of, worker_on, written
 from tests.support.sending import PHONE
 
@@ -70,6 +74,16 @@ async def test_a_message_of_chatwoot_gives_its_conversation_labels_and_its_conta
     assert not any(path.endswith("/contacts/filter") for path, _ in sandbox.bodies), "it names its contact itself"
 
 
+async def test_labels_that_we_have_written_are_those_of_the_conversation(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    row = {"chat": f"chatwoot:{ACCOUNT_ID}:{talk.id}", "system": "chatwoot", "labels": ["vip"]}
+    await insert(worker.pool, "conversations", **row)
+    await worker.handle(written("Audi", talk=talk))
+    assert set(await worker.pool.fetchval("SELECT labels FROM conversations")) == labels(sandbox, talk)
+    assert "interest-audi" in labels(sandbox, talk)
+
+
 async def test_a_message_of_another_system_finds_or_makes_the_conversation_of_its_phone(
     worker: CrmWorker, sandbox: ChatwootSandbox
 ) -> None:
@@ -110,6 +124,53 @@ async def test_a_message_that_two_systems_tell_of_counts_once(
     assert await worker.handle(written("ok", talk=talk, received=told)) == "done"
     assert await worker.handle(written("ok", message_id="wamid.ONE")) == "done"
     assert await worker.pool.fetchval("SELECT messages FROM crm_people") == 1
+
+
+async def test_a_message_that_comes_when_nothing_is_known_of_it_any_more_is_not_counted(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    await worker.handle(written("Audi", talk=talk))
+    old = written("BMW", talk=talk, at=(utc_now() - timedelta(days=31)).isoformat())
+    assert await worker.handle(old) == "done"
+    assert await worker.pool.fetchval("SELECT messages FROM crm_people") == 1
+    assert "interest-bmw" in labels(sandbox, talk)
+    assert sandbox.crm.contact_attributes[talk.contact.id]["interested_in_make"] == "Audi", "that was said later"
+
+
+def spoken(message: Event, text: str | None, n: int = 1) -> Event:
+    """The `message.transcribed` of a file of *message*."""
+    data = {"message": facts_of(message.json()), "attachment_id": str(UUID(int=n)), "text": text}
+    return event_of("message.transcribed", data)
+
+
+async def test_a_voice_note_gives_labels_like_what_is_written_and_counts_once(
+    worker: CrmWorker, sandbox: ChatwootSandbox, talk: Conversation
+) -> None:
+    await worker.handle(written("Audi", talk=talk))
+    note = written(None, talk=talk, kind="voice")
+    assert await worker.handle(note) == "done"
+    told = spoken(note, "ik zoek een BMW, voor een proefrit")
+    for _ in range(2):
+        assert await worker.handle(told) == "done"
+    assert {"interest-bmw", "behavior-test-drive-requested", "journey-initial-inquiry"} <= labels(sandbox, talk)
+    assert sandbox.crm.contact_attributes[talk.contact.id]["interested_in_make"] == "BMW", "it was said later"
+    assert await worker.pool.fetchval("SELECT messages FROM crm_people") == 2
+    await worker.handle(written("Volkswagen", talk=talk))
+    assert await worker.handle(told) == "done"
+    assert sandbox.crm.contact_attributes[talk.contact.id]["interested_in_make"] == "Volkswagen", "a replay is older"
+
+
+async def test_a_text_that_comes_before_its_message_counts_once_too(worker: CrmWorker, talk: Conversation) -> None:
+    note = written(None, talk=talk, kind="voice")
+    for event in (spoken(note, "Audi"), spoken(note, "BMW", 2), note):
+        assert await worker.handle(event) == "done"
+    assert await worker.pool.fetchval("SELECT messages FROM crm_people") == 1
+
+
+async def test_a_voice_note_without_a_text_gives_nothing(worker: CrmWorker, talk: Conversation) -> None:
+    note = written(None, talk=talk, kind="voice")
+    assert await worker.handle(spoken(note, None)) == "no text"
+    assert await worker.handle(event_of("message.transcribed", {"text": "Audi", "message": None})) == "no message"
 
 
 async def test_earlier_messages_that_are_stored_count_for_one_who_is_new_here(

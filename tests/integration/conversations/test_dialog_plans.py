@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from adapters.postgres import buffered_messages, conversations, messages
+from adapters.postgres import buffered_messages, conversations, crm_told, messages
 from adapters.postgres.pool import Pool
 from tests.support.plans import nodes
 
@@ -50,10 +50,11 @@ _NOW = "now() + interval '1 minute'"
         (conversations._TAKE.format(at="settles_at"), "timestamptz, int", f"{_NOW}, 5"),
         (conversations._TAKE.format(at="due_at"), "timestamptz, int", f"{_NOW}, 5"),
         (
-            conversations._TELL,
-            "text, text, boolean, timestamptz, boolean",
-            "'chatwoot:1:3', 'open', true, now(), false",
+            crm_told._TELL,
+            "text, text, boolean, timestamptz, boolean, text[], timestamptz",
+            "'chatwoot:1:3', 'open', true, now(), false, ARRAY['vip'], now()",
         ),
+        (crm_told._LABELLED, "text, text[]", "'chatwoot:1:3', ARRAY['vip']"),
         (buffered_messages._OF_KEY, "text", "'chatwoot:2222'"),
         (
             buffered_messages._TWINS,

@@ -20,7 +20,8 @@ from tests.support.sending import PHONE
 from tests.support.until import until
 
 ROUNDS = 500
-AT_ONCE = 5
+AT_ONCE = 25
+"""Conversations in which the rounds go on side by side."""
 OURS = {"from-one", "from-two"}
 
 

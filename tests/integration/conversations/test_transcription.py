@@ -57,6 +57,7 @@ async def test_a_voice_note_becomes_the_text_of_its_message(place: Place) -> Non
         "status": "completed",
         "attachment_id": "",
         "language": "en",
+        "message": {"contact_id": "3:7"},
     }
     assert len(place.openai.ledger.entries) == 1
 

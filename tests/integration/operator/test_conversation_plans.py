@@ -33,6 +33,8 @@ chats AS (
   INSERT INTO buffered_messages (chat, message_key, event_id, place, at, kind, understood_at)
   SELECT 'chatwoot:3:' || n, 'chatwoot:' || n, 'e' || n, n, now(), 'text', CASE WHEN n % 400 <> 6 THEN now() END
   FROM people
+), agents AS (
+  INSERT INTO agent_replies (event_id, chat, at) SELECT 'r' || n, 'chatwoot:3:' || n, now() FROM people
 ), ordered AS (
   INSERT INTO content_orders (id, params_json, chat, event_id)
   SELECT md5('o' || n)::uuid, '{}', 'chatwoot:3:' || n, 'e' || n FROM people
@@ -83,6 +85,7 @@ def _of_kinds(kinds: str) -> str:
         (parts._NOTES_OF_MESSAGES, "ARRAY['chatwoot:3', 'chatwoot:4']"),
         (parts._FILES, "ARRAY[md5('n3')::uuid, md5('n4')::uuid]"),
         (parts._WAITING, "'chatwoot:3:6', ARRAY['chatwoot:3'], 50"),
+        (parts._AGENTS, "'chatwoot:3:6', 50"),
         (parts._ORDERS, "'chatwoot:3:6', 20"),
         (parts._LETTERS, f"{_PHONES}, ARRAY['message.received'], 20"),
     ],

@@ -16,6 +16,7 @@ from adapters.postgres.operator.conversations import Wanted
 from adapters.postgres.pool import Pool
 from daemon.operator import conversations
 from daemon.operator.naming import SeveralFit
+from schemas.api.conversation_answers import ConversationDetail
 from tests.support.contacts_verb import Verb, contacts_verb
 from tests.support.conversations import (
     ACCOUNT,
@@ -240,6 +241,25 @@ async def test_a_conversation_is_one_timeline_of_both_ways(db: Pool) -> None:
     ((order,),) = (document["content_orders"],)
     assert (order["id"], order["ready_at"], order["params"]) == (str(UUID(int=5)), None, {"topic": "…"})
     assert not document["earlier"]
+
+
+async def test_what_agents_have_written_is_a_fact_of_the_timeline_and_labels_are_shown(db: Pool, verb: Verb) -> None:
+    await chatwoot_chat(db, 481, labels=["vip", "hot-lead"])
+    await wrote(db, 1, SECRET)
+    chat, at = f"chatwoot:{ACCOUNT}:481", NOON + timedelta(minutes=1)
+    await db.execute("INSERT INTO agent_replies (event_id, chat, at) VALUES ('e', $1, $2)", chat, at)
+    await sent(db, SECRET, minutes=2)
+    document = await shown(db, "481")
+    assert document["labels"] == ["hot-lead", "vip"]
+    assert [(one["direction"], one["kind"]) for one in document["timeline"]] == [
+        ("in", "text"),
+        ("out", "agent_reply"),
+        ("out", "text"),
+    ]
+    ConversationDetail.model_validate(document)
+    out = (await verb("show", "481"))[1]
+    assert "agent_reply" in out
+    assert '["hot-lead","vip"]' in out
 
 
 async def test_the_newest_messages_are_shown_and_it_is_said_that_there_are_more(db: Pool) -> None:

@@ -56,6 +56,29 @@ async def test_of_an_old_order_and_an_old_report_only_the_text_leaves(db: Pool) 
     assert [tuple(row) for row in rows] == [("IL10", "text"), ("IL50", "")]
 
 
+@pytest.mark.parametrize(
+    ("table", "columns", "left"),
+    [("crm_messages", "message_key", 31), ("label_requests", "key", 30), ("agent_replies", "event_id", 30)],
+)
+async def test_what_repeats_are_known_by_leaves_with_the_events(
+    db: Pool, monkeypatch: pytest.MonkeyPatch, table: str, columns: str, left: int
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 7)
+    assert table in retention.WITH_EVENTS
+    more = {
+        "label_requests": (", digest, event_id", ", '', gen_random_uuid()"),
+        "agent_replies": (", chat, at", ", 'c', now()"),
+    }
+    names, values = more.get(table, ("", ""))
+    await db.execute(
+        f"INSERT INTO {table} ({columns}{names}, created_at)"
+        f" SELECT n::text{values}, now() - make_interval(days => n, mins => -5) FROM generate_series(1, 50) AS n"
+    )
+    assert await retention.remove(db, table, 30) == 50 - left
+    assert await db.fetchval(f"SELECT max({columns}::int) FROM {table}") == left
+    assert await retention.remove(db, table, 30) == 0
+
+
 @pytest.mark.parametrize("kind", retention.KINDS)
 async def test_every_kind_has_its_setting_and_a_statement_that_runs(db: Pool, kind: str) -> None:
     await days.ensure_days(db)

@@ -105,7 +105,7 @@ def test_any_text_gives_one_label_of_an_exclusive_group_at_most(text: str, numbe
 
 
 def test_a_text_of_any_length_is_looked_through() -> None:
-    assert TAGGER.tag(Said("bla " * 200_000 + "diesel", 1), ()).anew == ("preference-diesel",)
+    assert TAGGER.tag(Said("bla " * 50_000 + "diesel", 1), ()).anew == ("preference-diesel",)
 
 
 def test_a_rule_that_is_off_gives_nothing() -> None:

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from adapters.postgres.operator.archive import ArchiveCounts
 from adapters.postgres.operator.inspect import PostgresServer, TableCounts
 from adapters.postgres.sweeps import Swept
 from adapters.redis.inspect import RedisServer
 from adapters.redis.lease_table import Table
 from adapters.registry import SOURCES
+from daemon.operator import archive
 from daemon.operator.about import about
 from daemon.operator.doctor import examine
 from daemon.operator.finding import Finding
@@ -315,6 +317,40 @@ def test_the_share_of_the_disk_is_that_of_df(tmp_path: Path, monkeypatch: pytest
 
 def test_the_disk_of_a_directory_that_is_not_there_yet_is_that_of_its_parent(tmp_path: Path) -> None:
     assert disk_at(tmp_path / "a" / "b") is not None
+
+
+def test_the_archive_in_files_says_where_how_much_room_there_is_and_whether_it_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(**changed: Any) -> list[Finding]:
+        settings = Settings(ferryman_data_dir=tmp_path / "data")
+        return list(archive.check(inspection(**{"settings": settings, "workers": ("conversation-archive",)} | changed)))
+
+    (fine,) = found()
+    assert (fine.level, "GB are free" in fine.text) == ("ok", True)
+    monkeypatch.setattr("daemon.operator.archive.shutil.disk_usage", lambda path: SimpleNamespace(free=5))
+    assert [one.level for one in found()] == ["warn"]
+    monkeypatch.setattr("daemon.operator.archive.os.access", lambda path, mode: False)
+    assert [one.level for one in found()] == ["error"]
+    assert found(workers=("journal",)) == []
+    (tmp_path / "data").write_text("no folder")
+    assert [one.level for one in found()] == ["error"]
+
+
+def test_what_waits_for_the_archive_is_told_when_it_has_waited_long() -> None:
+    settings = Settings(storage_emulator_host="http://127.0.0.1:9023")
+    for minutes, levels in ((1, ["ok"]), (16, ["ok", "warn"])):
+        counts = ArchiveCounts(3, NOW - timedelta(minutes=minutes), 2, 1)
+        told_of = inspection(settings=settings, archive=counts, workers=("conversation-archive",))
+        assert [one.level for one in archive.check(told_of)] == levels
+        assert document(told_of)["archive"] == {
+            "place": "emulator",
+            "waiting": 3,
+            "waiting_since": (NOW - timedelta(minutes=minutes)).isoformat(),
+            "files_in_error": 2,
+            "notes_in_error": 1,
+        }
+    assert document(inspection())["archive"] is None
 
 
 def test_the_status_says_what_is_known_and_null_where_nothing_is() -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from adapters.channel import Channel
 from adapters.conversation_ports import BucketTaken, ObjectStore
+from adapters.postgres import archive
+from adapters.postgres.archive import WaitingObject
 from adapters.postgres.pool import Pool
 from daemon.conversations.archive import attachments
 from daemon.conversations.archive.names import bucket_name
@@ -108,6 +110,14 @@ async def test_a_name_that_belongs_to_somebody_else_is_given_up(
     assert await db.fetchval("SELECT bucket_name FROM user_bucket_mapping") == other
     assert sha256(await body_of(worker, row)).hexdigest() == row["sha256"]
     await handled(worker, *events_of(incoming(7302)))
+    assert await db.fetchval("SELECT count(*) FROM archive_objects") == 0
+    async with db.acquire() as conn:  # by a process that had asked for the bucket before
+        await archive.wait(conn, [WaitingObject(ACCOUNT, "late/7303.json", archive.JSON, b"{}")])
+    await worker.duties("archive-waiting")
+    async with open_store(worker.outside) as store:
+        assert await store.get(other, "late/7303.json") == b"{}"
+        asked_for_by_an_older_event = await store.get(ACCOUNT, row["object_path"])
+        assert sha256(asked_for_by_an_older_event).hexdigest() == row["sha256"]
     assert await db.fetchval("SELECT count(*) FROM archive_objects") == 0
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from adapters import channel as channel_of_files
 from adapters.postgres.pool import Pool
 from daemon.conversations.archive import attachments
 from daemon.settings.model import Settings
@@ -24,6 +25,12 @@ from tests.support.archive_worker import (
 )
 from tests.support.file_server import HTML, JPEG, PDF, PNG, FileServer, answering, redirect
 from tests.support.until import until
+
+
+@pytest.fixture
+def settings(tmp_path: Path, files: FileServer) -> Settings:
+    """Where files come from does not depend on where they go: one store will do."""
+    return Settings(chatwoot_base_url=files.url, ferryman_data_dir=tmp_path)
 
 
 async def test_files_are_kept_by_what_their_bytes_are(worker: ArchiveWorker, db: Pool, files: FileServer) -> None:
@@ -62,6 +69,11 @@ async def test_what_is_stored_is_told_once(worker: ArchiveWorker, db: Pool, file
         row["bucket"], row["object_path"], "audio/ogg", len(OGG), sha256(OGG).hexdigest(),
     ]  # fmt: skip
     assert (data["kind"], data["message_key"], data["system"]) == ("audio", "chatwoot:7306", "chatwoot")
+    of, told_first = data["message"], event.json()
+    assert (of["conversation"], of["phone"], of["message_id"]) == (
+        told_first["conversation"], told_first["phone"], "7306",
+    )  # fmt: skip
+    assert not {"text", "received", "files"} & of.keys(), "what was said is told once"
 
 
 @pytest.mark.parametrize("prefix", ["http:///", "https:///", "/"])
@@ -117,7 +129,10 @@ async def test_a_file_longer_than_the_cap_is_not_kept(
     assert "larger than" in rows[0]["error"]
 
 
-async def test_a_chatwoot_that_is_away_costs_no_file(worker: ArchiveWorker, db: Pool, files: FileServer) -> None:
+async def test_a_chatwoot_that_is_away_costs_no_file(
+    worker: ArchiveWorker, db: Pool, files: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel_of_files, "PROBE_S", 0.2)
     down = True
 
     async def wavering(request: Any) -> Any:
