@@ -236,7 +236,17 @@ async def test_the_commands_outside_the_runbook_run_in_their_order(
     text = PAGE.replace(section("Runbook"), "").replace(section("Commands"), "")
     found = [command for command in commands(text) if not command.startswith(ELSEWHERE)]
     verbs = {command.split()[0] for command in found}
-    assert verbs == {"migrate", "doctor", "rules", "status", "audit", "workers", "reconcile", "contacts"}
+    assert verbs == {
+        "migrate",
+        "doctor",
+        "rules",
+        "status",
+        "audit",
+        "workers",
+        "reconcile",
+        "contacts",
+        "conversations",
+    }
     fresh = Operator(tmp_path, settings | {"DATABASE_URL": empty_database_url, "FERRYMAN_PORT": free_port()})
     assert (await fresh.verb("doctor"))[0] == 1
     for command in [*(c for c in found if c.startswith("migrate")), *found]:
