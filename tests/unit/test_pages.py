@@ -27,6 +27,7 @@ LIMITS: Final = {"README.md": 220, "adapters/README.md": 72, "daemon/contacts/RE
 PAGES: Final = (
     *LIMITS,
     "daemon/bus/README.md",
+    "daemon/conversations/README.md",
     "deploy/README.md",
     "deploy/SENDING.md",
     "deploy/SETTINGS.md",

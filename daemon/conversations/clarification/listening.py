@@ -36,7 +36,9 @@ async def written(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
     chat = chat_of(told)
     message = message_of(told, event, chat, turn.now)
     if turn.now - message.at > deps.keeps:
-        return Done(skipped="too old")
+        known = await deps.standing(Asked(chat.key))
+        new = () if known.there else (seen_in(event, told, chat, None),)  # it can be looked at all the same
+        return Done(rows=new, skipped="too old")
     provider, reply_to = _replied(chat, told)
     known = await deps.standing(Asked(chat.key, message.key, provider, reply_to))
     if known.known:

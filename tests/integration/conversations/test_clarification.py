@@ -350,10 +350,17 @@ async def test_tests_and_what_says_nothing_are_left_alone(db: Pool) -> None:
     for event, why in (
         (chatwoot_message(1, ORDER, contact_id="x-TEST"), "test contact"),
         (chatwoot_message(2, None, kind="reaction"), "nothing said"),
-        (chatwoot_message(3, ORDER, at=NOW - timedelta(days=31)), "too old"),
     ):
         assert await handled(db, event, deps, NOW) == (why, [])
     assert await db.fetchval("SELECT count(*) FROM conversations") == 0
+
+
+async def test_what_is_too_old_is_not_understood_and_its_conversation_can_be_looked_at(db: Pool) -> None:
+    deps, old = deps_of(db), chatwoot_message(3, ORDER, at=NOW - timedelta(days=31))
+    for _ in range(2):
+        assert await handled(db, old, deps, NOW) == ("too old", [])
+    (row,) = await db.fetch("SELECT phone, message_count, settles_at FROM conversations")
+    assert tuple(row) == (E164, 0, None)
 
 
 async def test_a_report_asks_for_the_right_photo_in_the_conversation_of_its_person(db: Pool) -> None:
