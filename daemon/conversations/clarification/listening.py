@@ -12,7 +12,7 @@ from adapters.postgres.buffered_messages import Buffered
 from adapters.postgres.conversations import Asked, Clock, Seen, Standing
 from adapters.postgres.opt_outs import Preference
 from daemon.bus.outcome import Done, Outcome, Row, Turn
-from daemon.conversations.clarification.buffering import SILENT, message_of, settles_at
+from daemon.conversations.clarification.buffering import message_of, settles_at
 from daemon.conversations.clarification.hearing import Hearing
 from daemon.conversations.clarification.moving import moved_to, with_dialog
 from daemon.conversations.clarification.wiring import DialogDeps
@@ -20,8 +20,7 @@ from daemon.conversations.dialogs.steps import Step
 from daemon.messages.preferences import wants
 from schemas.conversations import Chat, chat_of
 from schemas.envelope import Event
-from schemas.identity import key
-from schemas.told import WHATSAPP, is_test_contact, phone_told, told_in
+from schemas.told import SILENT, WHATSAPP, is_test_contact, phone_told, told_in
 
 TICK: Final = timedelta(milliseconds=1)
 
@@ -82,7 +81,7 @@ def seen_in(event: Event, told: Mapping[str, Any], chat: Chat, wrote_at: datetim
         chat=chat,
         subject=event.subject,
         channel=channel if isinstance(channel, str) else None,
-        line=None if phone is None else key(phone=phone),
+        line=None if phone is None else phone.line,
         phone=None if phone is None else phone.e164,
         contact_ref=contact if isinstance(contact, str) and contact.rpartition(":")[2] else None,
         name=name if isinstance(name, str) and name else None,
