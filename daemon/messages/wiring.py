@@ -51,7 +51,8 @@ class MessageDeps:
     """The outside as the handlers of this domain see it. *senders*: by provider and account. *state*: answers how a
     message stands. *claim*, *unclaim*: as `adapters.postgres.messages` has them. *requeue*: queues a message anew that
     has failed; whether that was done. *pairs*: provider -> its limit of messages to one person, where it has one.
-    *uncorrelated*: as `adapters.postgres.holds` has it. *accounts*: what is known of them, and moves messages."""
+    *uncorrelated*: as `adapters.postgres.holds` has it. *accounts*: what is known of them, and moves messages. *count*:
+    counts a message of a provider by its end."""
 
     senders: Mapping[tuple[str, str], Sender]
     state: Callable[[Asked], Awaitable[MessageState]]
@@ -61,6 +62,7 @@ class MessageDeps:
     pairs: Mapping[str, PairLimit]
     uncorrelated: Callable[[UUID, str], Awaitable[bool]]
     accounts: Accounts
+    count: Callable[[str, str], None]
 
 
 @asynccontextmanager
@@ -94,7 +96,12 @@ async def _opened(outside: Outside) -> AsyncIterator[MessageDeps]:
             pairs={name: pair_limit(outside, name) for name in PAIRS},
             uncorrelated=partial(holds.uncorrelated, outside.pool, told=_told_of_cgb(outside.settings)),
             accounts=_accounts(outside),
+            count=partial(_count, outside),
         )
+
+
+def _count(outside: Outside, provider: str, outcome: str) -> None:
+    outside.metrics.inc("ferryman_messages_total", {"provider": provider, "outcome": outcome})
 
 
 def _accounts(outside: Outside) -> Accounts:

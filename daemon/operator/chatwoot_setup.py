@@ -27,6 +27,9 @@ from schemas.errors import FerrymanError, UsageError
 ADMINISTRATOR: Final = (
     "run this once with the access token of an administrator: CHATWOOT_API_ACCESS_TOKEN=… ferryman chatwoot setup"
 )
+LABELS_WORKER: Final = "crm-labels"
+"""The worker that puts labels on conversations; where it is not to run, an account needs none of ours."""
+
 _CLOUD: Final = "see whether the plan has API and webhooks, where it is Chatwoot's own cloud; else "
 _NEEDS: Final = ("chatwoot_base_url", "chatwoot_api_access_token", "chatwoot_account_id", "ferryman_public_url")
 
@@ -61,20 +64,23 @@ async def set_up(
         yield _failed("account", error)
         return
     if role not in ("", "administrator"):
-        text = f"the token's owner is {role} of the account, and webhooks and labels take an administrator"
+        text = f"the token's owner is in the account as {role}, and webhooks and labels take an administrator"
         yield Step("account", "error", text, ADMINISTRATOR)
         return
     url, unsigned = address(settings.ferryman_public_url or ""), SOURCE.name in settings.ferryman_allow_unsigned
-    for part, steps in (
-        ("webhook", subscribe(calls, url, keeper, unsigned=unsigned, dry_run=dry_run)),
-        ("labels", _labels(crm, rules.catalog(), dry_run=dry_run)),
-        ("attributes", define(calls, rules, dry_run=dry_run)),
-    ):
+    parts = [("webhook", subscribe(calls, url, keeper, unsigned=unsigned, dry_run=dry_run))]
+    labelled = not settings.ferryman_workers or LABELS_WORKER in settings.ferryman_workers
+    if labelled:
+        parts.append(("labels", _labels(crm, rules.catalog(), dry_run=dry_run)))
+        parts.append(("attributes", define(calls, rules, dry_run=dry_run)))
+    for part, steps in parts:
         try:
             async for step in steps:
                 yield step
         except FerrymanError as error:
             yield _failed(part, error)
+    if not labelled:
+        yield Step("labels", "ok", f"none are made: FERRYMAN_WORKERS does not name {LABELS_WORKER}")
 
 
 async def _labels(crm: Crm, wanted: list[Shown], *, dry_run: bool) -> AsyncIterator[Step]:

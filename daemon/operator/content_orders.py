@@ -25,7 +25,13 @@ from daemon.operator.faults import NotThere
 from schemas.conversations import CHATWOOT
 from schemas.envelope import Event
 
-NOT_WANTED: Final = "its person has not asked for notices: set notify_on_ready of {user} in user_bucket_mapping"
+NOT_WANTED: Final = (
+    "notify_on_ready of {user} was off when it became ready: `ferryman mappings notify {user} on` is for later orders"
+)
+NO_USER: Final = (
+    "its person was in no mapping when it became ready. For later orders: `ferryman mappings add USER --phone PHONE`,"
+    " then `ferryman mappings notify USER on`; for all without one: notify_on_ready of {user} in user_bucket_mapping"
+)
 NO_CONVERSATION: Final = "the conversation that it comes from is not known any more"
 PURPOSE: Final = "notice:ready"
 
@@ -85,7 +91,7 @@ async def _notice(outside: Outside, conn: Connection, order: Mapping[str, Any]) 
     """The message that tells that an order is ready, or why there is none."""
     user = order["user_id"] or account_user(order["chat"])
     if not await content_orders.wants_notice(conn, user):
-        return NOT_WANTED.format(user=user)
+        return (NOT_WANTED if order["user_id"] else NO_USER).format(user=user)
     (known,) = await conversations.standing(conn, [Asked(order["chat"] or "")])
     if not known.there:
         return NO_CONVERSATION

@@ -138,7 +138,7 @@ def _note_document(note: StoredNote) -> dict[str, Any]:
         "error": None if note.error_details is None else redact_text(note.error_details),
         "storage_path": note.gcs_storage_path,
         "intent": note.intent,
-        "confidence": note.intent_confidence,
+        "confidence": None if note.intent_confidence is None else round(note.intent_confidence, 4),
         "reason": None if note.intent_reason is None else redact_text(note.intent_reason),
     }
 

@@ -28,9 +28,9 @@ def not_understood(of: StoredConversation, said: Sequence[Said], now: datetime, 
         yield f"the {one.kind} message of {shown(one.at)} waits for its transcription{_spoken(one)}"
     if held and len(silent) < len(held):
         number = len(held) - len(silent)
-        what = "1 message waits" if number == 1 else f"{number} messages wait"
+        what, be = ("1 message waits", "is") if number == 1 else (f"{number} messages wait", "are")
         if of.settles_at is not None and of.settles_at > now:
-            yield f"{what} until {shown(of.settles_at)}, for what else the person writes, and is understood then"
+            yield f"{what} until {shown(of.settles_at)}, for what else the person writes, and {be} understood then"
         else:
             yield f"{what} to be understood: {stopped or NEXT}"
 
@@ -52,13 +52,14 @@ def dialog_waits(of: StoredConversation, dialog: Dialog, said: Sequence[Said], n
         yield f"the bot is silent until {shown(dialog.paused_until)}, as a human agent is talking"
     if dialog.field is None:
         return
-    since = "" if dialog.since is None else f" since {shown(dialog.since)}"
     times = len(dialog.asked)
     asked = "" if times < 2 else f", asked {times} times"
-    then = ""
-    if of.due_at is not None:
-        then = f"; a reminder or the end of the dialog is due at {shown(of.due_at)}"
-    yield f"the answer about {dialog.field} is waited for{since}{asked}{then}"
+    due = "" if of.due_at is None else shown(of.due_at)
+    if dialog.since is None:  # the bot had to be silent when it came to it
+        yield f"the question about {dialog.field} is to be asked yet{f', at {due}' if due else ''}"
+    else:
+        then = f"; a reminder or the end of the dialog is due at {due}" if due else ""
+        yield f"the answer about {dialog.field} is waited for since {shown(dialog.since)}{asked}{then}"
     last = _message_of(said, dialog.asked[-1].id) if times else None
     if last is not None and last.status in _NOT_SENT:
         why = f": {last.error}" if last.error else ""

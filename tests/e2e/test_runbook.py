@@ -236,7 +236,17 @@ async def test_the_commands_outside_the_runbook_run_in_their_order(
     text = PAGE.replace(section("Runbook"), "").replace(section("Commands"), "")
     found = [command for command in commands(text) if not command.startswith(ELSEWHERE)]
     verbs = {command.split()[0] for command in found}
-    assert verbs == {"migrate", "doctor", "rules", "status", "audit", "workers", "reconcile", "contacts"}
+    assert verbs == {
+        "migrate",
+        "doctor",
+        "rules",
+        "status",
+        "audit",
+        "workers",
+        "reconcile",
+        "contacts",
+        "conversations",
+    }
     fresh = Operator(tmp_path, settings | {"DATABASE_URL": empty_database_url, "FERRYMAN_PORT": free_port()})
     assert (await fresh.verb("doctor"))[0] == 1
     for command in [*(c for c in found if c.startswith("migrate")), *found]:
@@ -507,7 +517,7 @@ async def test_chatwoot_is_connected(operator: Operator, db: Pool) -> None:
             at = replace(operator, settings=connected(operator, chatwoot) | {"FERRYMAN_PUBLIC_URL": here.url}).beside(
                 here
             )
-            await page.follow("error account: the token's owner is agent of the account", at, code=1)
+            await page.follow("error account: the token's owner is in the account as agent", at, code=1)
             chatwoot.switches.role = "administrator"
             await page.follow("source chatwoot is not served: set CHATWOOT_WEBHOOK_SECRET", at)
             await until(lambda: heard(here, "source.served"), "the source")

@@ -14,6 +14,7 @@ from adapters.postgres.notes import FileState
 from adapters.postgres.users import Who
 from adapters.registry import file_store, gcs_store
 from daemon.bus.batcher import Batcher
+from daemon.bus.metrics import OF_ALL
 from daemon.bus.worker import Domain, Duty, Outside
 from daemon.conversations.archive import objects
 from daemon.conversations.archive import users as mapping
@@ -40,7 +41,7 @@ METRICS: Final = (
     Declared(
         "ferryman_archive_waiting",
         "gauge",
-        "Objects of the archive that wait in Postgres for the object store.",
+        f"Objects of the archive that wait in Postgres for the object store. {OF_ALL}",
     ),
 )
 

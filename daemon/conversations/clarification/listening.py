@@ -14,6 +14,7 @@ from adapters.postgres.opt_outs import Preference
 from daemon.bus.outcome import Done, Outcome, Row, Turn
 from daemon.conversations.clarification.buffering import message_of, settles_at
 from daemon.conversations.clarification.hearing import Hearing
+from daemon.conversations.clarification.moving import moved_to, with_dialog
 from daemon.conversations.clarification.wiring import DialogDeps
 from daemon.conversations.dialogs.steps import Step
 from daemon.messages.preferences import wants
@@ -34,25 +35,34 @@ async def written(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
     chat = chat_of(told)
     message = message_of(told, event, chat, turn.now)
     if turn.now - message.at > deps.keeps:
-        return Done(skipped="too old")
+        known = await deps.standing(Asked(chat.key))
+        new = () if known.there else (seen_in(event, told, chat, None),)  # it can be looked at all the same
+        return Done(rows=new, skipped="too old")
     provider, reply_to = _replied(chat, told)
     known = await deps.standing(Asked(chat.key, message.key, provider, reply_to))
     if known.known:
         return Done(skipped="known already")
     seen, message = seen_in(event, told, chat, message.at), replace(message, answers=known.answers)
-    hearing = Hearing(event, chat.key, with_it(known, seen), deps, turn)
-    rows: list[Row] = [seen, message]
+    known = with_it(known, seen)
+    moved = await moved_to(event, seen, known, deps, turn.now)
+    hearing = Hearing(event, chat.key, known if moved is None else moved.known, deps, turn)
+    done = await _taken_in(hearing, seen, message)
+    rows = (seen, message, *done.rows)
+    return done._replace(rows=rows if moved is None else with_dialog(rows, moved, hearing))
+
+
+async def _taken_in(hearing: Hearing, seen: Seen, message: Buffered) -> Done:
+    """What *message* brings about, or when it will be understood."""
     if (wish := _wish(message)) is not None:
-        rows += _wished(hearing, message, seen, wish)
-        return Done(rows=tuple(rows))
+        return Done(rows=tuple(_wished(hearing, message, seen, wish)))
     if hearing.surely_answers(message):
-        return Done(rows=(*rows, *hearing.at_once(message)))
-    waiting = [*known.waiting, message]
-    at = settles_at(waiting, turn.now, deps.pace)
-    if at <= turn.now:
+        return Done(rows=hearing.at_once(message))
+    waiting = [*hearing.known.waiting, message]
+    at = settles_at(waiting, hearing.now, hearing.deps.pace)
+    if at <= hearing.now:
         done = await hearing.understood(waiting)
-        return done._replace(rows=(*rows, *done.rows, Clock(chat.key, "settles_at", None)))
-    return Done(rows=(*rows, Clock(chat.key, "settles_at", at)))
+        return done._replace(rows=(*done.rows, Clock(hearing.chat, "settles_at", None)))
+    return Done(rows=(Clock(hearing.chat, "settles_at", at),))
 
 
 def _replied(chat: Chat, told: Mapping[str, Any]) -> tuple[str, str]:

@@ -98,6 +98,7 @@ def request_of(way: Way, ask: Ask, purpose: str) -> Request:
         content=to_json(content),
         purpose=purpose,
         event_id=event_id_of(ask.id),
+        conversation=way.conversation,
     )
 
 

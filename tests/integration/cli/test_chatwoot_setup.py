@@ -92,6 +92,13 @@ async def test_an_account_is_set_up_whole(env: dict[str, str], chatwoot: Chatwoo
     assert webhook.secret not in json.dumps(found)
 
 
+async def test_who_wants_no_labels_gets_none(env: dict[str, str], chatwoot: ChatwootSandbox) -> None:
+    """Promise: an account has no labels of rules that nobody runs."""
+    found = await document(env | {"FERRYMAN_WORKERS": "journal,conversation-archive"})
+    assert (found["ok"], states(found, "webhook"), states(found, "labels")) == (True, ["made"], ["ok"])
+    assert (list(chatwoot.crm.account_labels), chatwoot.definitions) == ([], [])
+
+
 async def test_a_second_run_changes_nothing(env: dict[str, str], chatwoot: ChatwootSandbox, db: Pool) -> None:
     await ran(env)
     before, stored = len(writes(chatwoot)), await db.fetch("SELECT * FROM credentials")
@@ -147,7 +154,7 @@ async def test_a_token_of_no_administrator_is_said_and_what_to_do(
 ) -> None:
     chatwoot.switches.role = "agent"
     text = (await ran(env, code=FAILED)).stdout
-    assert "the token's owner is agent of the account" in text
+    assert "the token's owner is in the account as agent" in text
     assert "access token of an administrator" in text
     assert writes(chatwoot) == []
 

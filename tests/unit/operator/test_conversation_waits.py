@@ -59,7 +59,7 @@ def ours(id: UUID, status: str, error: str | None = None) -> Said:
             [held(NOON), held(NOW)],
             NOW + timedelta(seconds=20),
             "no daemon runs: `ferryman run`",
-            ["2 messages wait until 2031-03-01 13:00:20 UTC, for what else the person writes, and is understood then"],
+            ["2 messages wait until 2031-03-01 13:00:20 UTC, for what else the person writes, and are understood then"],
         ),
         (
             [held(NOON)],
@@ -123,6 +123,12 @@ def test_what_is_not_understood_yet_says_until_when_or_why(
             ["the bot is silent until 2031-03-01 13:01:00 UTC, as a human agent is talking"],
         ),
         ({"pausedUntil": NOON.isoformat()}, None, [], []),
+        (
+            {name: value for name, value in asking("tone").items() if name != "since"},
+            NOW,
+            [],
+            ["the question about tone is to be asked yet, at 2031-03-01 13:00:00 UTC"],
+        ),
     ],
 )
 def test_an_open_question_says_since_when_and_what_became_of_it(
