@@ -332,6 +332,7 @@ def test_the_archive_in_files_says_where_how_much_room_there_is_and_whether_it_c
     assert [one.level for one in found()] == ["warn"]
     monkeypatch.setattr("daemon.operator.archive.os.access", lambda path, mode: False)
     assert [one.level for one in found()] == ["error"]
+    assert [one.level for one in found(members=told())] == ["warn"], "the daemon may be another user"
     assert found(workers=("journal",)) == []
     (tmp_path / "data").write_text("no folder")
     assert [one.level for one in found()] == ["error"]
