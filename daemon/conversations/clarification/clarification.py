@@ -31,6 +31,7 @@ from daemon.bus.worker import Worker
 from daemon.conversations import notices
 from daemon.conversations.clarification.answering import NoWay
 from daemon.conversations.clarification.buffering import settles_at
+from daemon.conversations.clarification.echoes import our_own
 from daemon.conversations.clarification.hearing import Hearing
 from daemon.conversations.clarification.listening import seen_in, with_it, written
 from daemon.conversations.clarification.turning import Turned, completed, request_of
@@ -126,6 +127,8 @@ async def _changed(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
     what, status, assigned = told.get("what"), told.get("status"), told.get("assignee")
     at = time_told(told, event.time)
     spoke = what == "agent_replied"
+    if spoke and (ours := await our_own(event, told, deps, turn)) is not None:
+        return ours
     # a webhook that comes late tells of what was before the agent's last word
     resolved = status == "resolved" and not spoke and (known.agent_at is None or at >= known.agent_at)
     rows: list[Row] = [
