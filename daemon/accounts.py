@@ -1,11 +1,15 @@
-"""The accounts at providers that more than one domain calls: the channel of each, and the gate to it.
+"""The accounts at providers that more than one domain calls: the channel of each, what the settings tell of it, and the
+gate to it.
 
 All calls of one account stand in one line for its rate limit, over all processes, whichever domain makes them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pydantic import SecretStr
 
 from adapters.channel import channel_of, scope_of
 from daemon.bus.worker import Outside
@@ -33,6 +37,25 @@ SCOPES: Final = {
 }
 """Channel -> what its rate limit counts by. CGB limits the account as a whole, to 100 requests in 60 seconds by its
 refusals."""
+
+VALUES: Final[Mapping[str, Mapping[str, str]]] = {
+    CGB: {"url": "cgb_api_url", "api_key": "cgb_api_key"},
+    CHATWOOT: {
+        "url": "chatwoot_base_url",
+        "api_access_token": "chatwoot_api_access_token",
+        "account_id": "chatwoot_account_id",
+        "inbox_id": "chatwoot_whatsapp_inbox_id",
+    },
+    META: {"url": "meta_graph_url", "phone_number_id": "meta_phone_number_id", "access_token": "meta_access_token"},
+    TWILIO: {
+        "url": "twilio_api_url",
+        "account_sid": "twilio_account_sid",
+        "auth_token": "twilio_auth_token",
+        "whatsapp_number": "twilio_whatsapp_number",
+    },
+    WHAPI: {"url": "whapi_api_url", "token": "whapi_token"},
+}
+"""Channel -> the values of its account, and the settings that hold them."""
 
 TIMEOUT_S: Final = 30.0
 """For one request to a provider without a setting of its own: the vendors' own clients wait as long."""
@@ -63,6 +86,24 @@ class Limit(NamedTuple):
 PAIRS: Final = {META: (6.0, 45, 5.0)}
 """Channel -> how often it takes a message to one person: one in 6 seconds, and up to 45 at once within 6 seconds, which
 are paid for afterwards. The burst ends a second earlier here, as a message is a while on its way."""
+
+
+def lacking(settings: Settings, channel: str) -> list[str]:
+    """The settings without which *channel* has no account, as they are to be given."""
+    return [name.upper() for name in VALUES.get(channel, {}).values() if getattr(settings, name) is None]
+
+
+def values_of(
+    settings: Settings, secret: Callable[[str], str], channel: str, names: Iterable[str] | None = None
+) -> Mapping[str, str]:
+    """The values of the account of *channel* that the settings hold, or those of them with *names*. *secret*: gives a
+    secret that is in force."""
+    found = {name: (setting, getattr(settings, setting)) for name, setting in VALUES[channel].items()}
+    return {
+        name: secret(setting) if isinstance(value, SecretStr) else str(value)
+        for name, (setting, value) in found.items()
+        if value is not None and (names is None or name in names)
+    }
 
 
 def limit_of(channel: str, settings: Settings) -> Limit:

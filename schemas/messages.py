@@ -93,12 +93,14 @@ Content: TypeAlias = Text | Template | Media | Choices | Reaction
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class OutboundMessage:
     """A message on its way to a sender. *id*: our own, which the provider gives back where it can. *name*: what the
-    person is called, where that is known: some providers make a contact for the message."""
+    person is called, where that is known: some providers make a contact for the message. *conversation*: Chatwoot's
+    number of the one that it belongs to, where there is one; other providers have none."""
 
     id: UUID
     to: Phone
     content: Content
     name: str | None = None
+    conversation: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,11 @@ class Phone:
         """The number without its plus, as WhatsApp and CGB write it."""
         return self.e164[1:]
 
+    @property
+    def line(self) -> str:
+        """See `line`."""
+        return line(self.e164)
+
     def __repr__(self) -> str:
         return f"Phone(…{self.e164[-2:]})"
 

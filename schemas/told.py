@@ -33,6 +33,12 @@ STATUSES: Final = ("sent", "delivered", "read", "played", "failed")
 WHATSAPP: Final = "whatsapp"
 """The name of WhatsApp as a channel."""
 
+SPOKEN: Final = frozenset({"voice", "audio"})
+"""Kinds of messages, and of files, whose words are spoken: their text comes later."""
+
+SILENT: Final = frozenset({"system", "reaction", "user_preferences"})
+"""Kinds of messages that tell something of a person who says nothing by them."""
+
 
 def is_test_contact(contact_id: object) -> bool:
     """Whether the contact is a test, marked as Vizi marks its test orders."""

@@ -63,14 +63,18 @@ class Recipients:
         self._known: dict[str, _Known] = {}
         self._told: set[int] = set()
 
-    async def place(self, phone: Phone, name: str | None, *, free: bool) -> Place:
-        """The conversation for a message to *phone*: of those that free text may be sent in, where *free*; then of
-        those that are not resolved; then the latest. It is made where there is none. *name*: for a contact that is
-        made, else it is `Contact` and the last four digits. Where *free*, what is remembered is looked at again, as a
-        window may have closed.
+    async def place(self, phone: Phone, name: str | None, *, free: bool, named: int | None = None) -> Place:
+        """The conversation for a message to *phone*: the one with the number *named*, where it is theirs, is in the
+        inbox, and takes free text or needs not (*free*). Else of those that free text may be sent in, where *free*;
+        then of those that are not resolved; then the latest. It is made where there is none. *name*: for a contact that
+        is made, else it is `Contact` and the last four digits. Where *free*, what is remembered is looked at again, as
+        a window may have closed.
 
         Raises: what the calls raise, but never Uncertain, as all of it may be done again.
         """
+        one = None if named is None else await self._named(named, phone)
+        if one is not None and (one.can_reply or not free):
+            return Place(one.id, one.can_reply, one.contact_id)
         known = self._remembered(phone)
         if known is not None and not free:
             return Place(known.conversation_id, None, known.contact.id)
@@ -84,14 +88,16 @@ class Recipients:
         except NotThere as gone:
             raise later(gone, "the contact is looked for anew") from None
 
-    async def existing(self, phone: Phone) -> list[Conversation]:
-        """The conversations with *phone* in the inbox, the latest first; nothing is made. Raises: what the calls raise,
-        NotThere among it."""
+    async def existing(self, phone: Phone, named: int | None = None) -> list[Conversation]:
+        """The conversations with *phone* in the inbox, the one with the number *named* first, then the latest; nothing
+        is made. Raises: what the calls raise, NotThere among it."""
         found: dict[int, Conversation] = {}
         for contact in await self._contacts(phone):
             found |= {one.id: one for one in await self._conversations(contact, phone)}
         found = found or {one.id: one for one in await self._by_address(phone)}
-        return sorted(found.values(), key=lambda one: -one.active_at)
+        if named is not None and named not in found and (one := await self._named(named, phone)) is not None:
+            found[named] = one
+        return sorted(found.values(), key=lambda one: (one.id != named, -one.active_at))
 
     def forget(self, phone: Phone) -> None:
         """The conversation of *phone* is not there."""
@@ -100,6 +106,18 @@ class Recipients:
     def _remembered(self, phone: Phone) -> _Known | None:
         known = self._known.get(phone.digits)
         return known if known is not None and self._clock() < known.until else None
+
+    async def _named(self, id: int, phone: Phone) -> Conversation | None:
+        """The conversation *id*; None where it is not there, is in another inbox, or writes to another number."""
+        try:
+            one = await self._calls.of_record("GET", f"/conversations/{id}", conversation, about=phone.digits)
+        except Refused:
+            return None
+        if one.inbox_id != self._calls.inbox_id:
+            return None
+        if one.address is None:
+            return one if one.phone in aliases(phone.e164) else None
+        return None if is_another(one.address, phone) else one
 
     async def _place_of(self, contact: Contact | Conversation, phone: Phone, free: bool, *, remembered: bool) -> Place:
         if isinstance(contact, Conversation):

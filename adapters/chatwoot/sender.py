@@ -71,7 +71,7 @@ class ChatwootSender:
             raise Refused(f"Chatwoot: {why}")
         prepared = await self._prepared(content)
         free = not isinstance(content, Template)
-        place = await self._recipients.place(message.to, message.name, free=free)
+        place = await self._recipients.place(message.to, message.name, free=free, named=message.conversation)
         if free and not place.can_reply:
             raise OutsideWindow(_CLOSED)
         body = await self._body(message, prepared)
@@ -90,7 +90,7 @@ class ChatwootSender:
         """
         earliest = since.timestamp() - CLOCKS_DIFFER_S
         try:
-            for conversation in await self._recipients.existing(message.to):
+            for conversation in await self._recipients.existing(message.to, message.conversation):
                 if not 0 < conversation.active_at < earliest:
                     about, id = message.to.digits, str(message.id)
                     found = await marked(self._calls, conversation.id, MARKER, id, earliest, about=about)

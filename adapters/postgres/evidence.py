@@ -34,7 +34,7 @@ WITH due AS MATERIALIZED (
     AND COALESCE(looked_at, claimed_at) < now() - LEAST($5::interval * power(4, LEAST(looks, 10)), $6::interval)
   ORDER BY looked_at NULLS FIRST, claimed_at LIMIT $2 FOR UPDATE SKIP LOCKED)
 UPDATE messages m SET looks = looks + 1, looked_at = now() FROM due WHERE m.id = due.id
-RETURNING m.id, m.provider, m.account, m.phone, m.kind, m.content::text, m.claimed_at
+RETURNING m.id, m.provider, m.account, m.phone, m.kind, m.content::text, m.claimed_at, m.conversation
 """
 _FOUND_BY: Final = """
 SELECT provider_message_id FROM messages
@@ -45,7 +45,7 @@ _KEEP: Final = "UPDATE messages SET evidence = $2::jsonb WHERE id = $1"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Doubted:
-    """A message whose call began *at*, and whose end nobody knows."""
+    """A message whose call began *at*, and whose end nobody knows. *conversation*: as of its `Request`."""
 
     id: UUID
     provider: str
@@ -54,6 +54,7 @@ class Doubted:
     kind: str
     content: Any
     at: datetime
+    conversation: int | None = None
 
 
 async def due(pool: Pool, providers: Sequence[str], limit: int) -> list[Doubted]:

@@ -19,8 +19,8 @@ _RANK: Final = "array_position(ARRAY[{ranks}], {{}})".format(ranks=", ".join(f"'
 
 _REQUEST: Final = """
 INSERT INTO messages (id, direction, status, provider, account, phone, kind, content, purpose, not_before, event_id,
-                      category, route, released_at, created_at)
-VALUES ($1, 'out', 'queued', $2, $3, $4, $5, $6::jsonb, $7, $8, $9, $10, $11,
+                      category, route, conversation, released_at, created_at)
+VALUES ($1, 'out', 'queued', $2, $3, $4, $5, $6::jsonb, $7, $8, $9, $10, $11, $12,
         CASE WHEN $8::timestamptz IS NULL THEN now() END, clock_timestamp())
 """
 _REQUEST_ONCE: Final = f"{_REQUEST} ON CONFLICT (id) DO NOTHING RETURNING id"
@@ -32,7 +32,7 @@ _KEY: Final = "SELECT digest, message_id FROM idempotency_keys WHERE key = $1"
 _STATES: Final = """
 SELECT m.id, m.status, m.attempts, COALESCE(c.name, r.name), w.written_at, COALESCE(o.opted_out, false), s.until,
        s.error, m.category, m.event_id, m.provider, m.account, m.route,
-       CASE WHEN m.moves IS NOT NULL THEN m.content::text END
+       CASE WHEN m.moves IS NOT NULL THEN m.content::text END, m.conversation
 FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS given (id, line, systems, place)
 LEFT JOIN LATERAL (SELECT * FROM messages WHERE id = given.id LIMIT 1) m ON true
 LEFT JOIN LATERAL (
@@ -137,7 +137,8 @@ WHERE event_id = $1 AND status IN ('queued', 'sending')
 class Request:
     """A message that somebody has asked for. *content*: as JSON, by the name of its *kind*. *event_id*: of the event
     that brings it to its worker. *purpose*: who asked. *category*: what it is for, as WhatsApp sorts templates, where
-    that is known. *route*: the channels that it may go by, in order; empty: only that of its account."""
+    that is known. *route*: the channels that it may go by, in order; empty: only that of its account. *conversation*:
+    Chatwoot's number of the one that it belongs to, where there is one."""
 
     id: UUID
     provider: str
@@ -150,6 +151,7 @@ class Request:
     not_before: datetime | None = None
     category: str | None = None
     route: tuple[str, ...] = ()
+    conversation: int | None = None
 
 
 class Kept(NamedTuple):
@@ -173,7 +175,7 @@ class MessageState:
     written last. *opted_out*: whether they want no messages of its *category*. *stopped_until*: so long its template is
     stopped, and *stopped_why*. *event_id*: of the event that brings it. *provider*, *account*: by which it goes.
     *route*: the channels that it may go by, None or in order. *content*: what it says, as JSON text, where it was moved
-    along its route."""
+    along its route. *conversation*: as of its `Request`."""
 
     status: str | None
     attempts: int
@@ -188,6 +190,7 @@ class MessageState:
     account: str | None = None
     route: Sequence[str] | None = None
     content: str | None = None
+    conversation: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -224,7 +227,7 @@ async def request_once(conn: Connection, given: Sequence[Request]) -> set[UUID]:
 def _values(m: Request) -> tuple[Any, ...]:
     content, time = json_text(m.content), m.not_before
     given = (m.id, m.provider, m.account, m.phone, m.kind, content, m.purpose, time, m.event_id, m.category)
-    return (*given, list(m.route) or None)
+    return (*given, list(m.route) or None, m.conversation)
 
 
 async def release(conn: Connection, limit: int) -> list[Request]:

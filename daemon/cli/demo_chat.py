@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon.cli.screen import say
+from daemon.cli.screen import say, width, wrapped
 
 if TYPE_CHECKING:
     from daemon.demo.chat import Said
@@ -21,9 +22,7 @@ _SHARE: Final = 0.8
 def show_chat(said: Iterable[Said], document: Mapping[str, Any]) -> None:
     """Print the conversation, and what came of it. *document*: as `daemon.demo.chat.document` has it. Raises:
     OutputGone."""
-    from rich.console import Console
-
-    columns = max(NARROWEST, min(Console().width, WIDEST))
+    columns = max(NARROWEST, min(get_terminal_size().columns, WIDEST))
     say("Conversation")
     for text in chat_lines(said, columns):
         say(text)
@@ -33,13 +32,11 @@ def show_chat(said: Iterable[Said], document: Mapping[str, Any]) -> None:
 
 def chat_lines(said: Iterable[Said], columns: int) -> Iterator[str]:
     """The lines of a chat that is *columns* wide, as a terminal counts them."""
-    from rich.cells import cell_len
-
     room = int(columns * _SHARE)
     for one in said:
         yield ""
-        shown = [line for text in _texts(one) for line in _wrapped(text, room)]
-        left = "  " if one.by == "customer" else " " * (columns - max(map(cell_len, shown)))
+        shown = [line for text in _texts(one) for line in wrapped(text, room)]
+        left = "  " if one.by == "customer" else " " * (columns - max(map(width, shown), default=0))
         yield from (left + line for line in shown)
 
 
@@ -47,21 +44,6 @@ def _texts(one: Said) -> Iterator[str]:
     yield from f"{one.text} ({one.how})".splitlines() if one.how else one.text.splitlines()
     if one.buttons:
         yield " ".join(f"[{title}]".replace(" ", "\u00a0") for title in one.buttons)
-
-
-def _wrapped(text: str, room: int) -> Sequence[str]:
-    """*text* in lines of *room* columns at most, broken between words where that is possible."""
-    from rich.cells import cell_len, chop_cells
-
-    lines = [""]
-    for word in text.split(" "):
-        longer = f"{lines[-1]} {word}" if lines[-1] else word
-        if cell_len(longer) <= room:
-            lines[-1] = longer
-            continue
-        begun = lines if lines[-1] else lines[:-1]
-        lines = [*begun, *chop_cells(word, room)]
-    return [line.replace("\u00a0", " ") for line in lines]
 
 
 def _outcome(document: Mapping[str, Any]) -> Iterator[str]:

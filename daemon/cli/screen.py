@@ -97,6 +97,29 @@ def show_table(
     _write("".join(line.rstrip() + "\n" for line in paper.getvalue().splitlines()), out)
 
 
+def width(text: str) -> int:
+    """How many columns of a terminal *text* takes."""
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def wrapped(text: str, columns: int) -> list[str]:
+    """*text* in lines of so many *columns* at most, broken between words where that is possible. A no-break space is
+    shown as a space."""
+    from rich.cells import chop_cells
+
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if width(longer) <= columns:
+            lines[-1] = longer
+            continue
+        begun = lines if lines[-1] else lines[:-1]
+        lines = [*begun, *chop_cells(word, columns)]
+    return [line.replace("\u00a0", " ") for line in lines]
+
+
 class _Paper(StringIO):
     """Text in memory, of an encoding: it tells which frames a table may have."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,7 @@ import structlog
 
 from adapters.postgres import sweeps
 from adapters.registry import HISTORIES
-from daemon.accounts import CHATWOOT, CHATWOOT_PER_SECOND, SCOPES, TIMEOUT_S
+from daemon.accounts import CHATWOOT, gate_to, lacking, values_of
 from daemon.bus.metrics import OF_ALL
 from daemon.bus.worker import Duty, Outside
 from daemon.conversations.sweep import Sweep
@@ -19,12 +20,9 @@ from daemon.telemetry.declared import Declared
 from schemas.errors import FerrymanError
 
 if TYPE_CHECKING:
-    from adapters.gate import Gate
     from daemon.settings.model import Settings
 
 LOOK_EVERY_S: Final = 5.0
-
-_NEEDS: Final = ("chatwoot_base_url", "chatwoot_api_access_token", "chatwoot_account_id")
 
 METRICS: Final = (
     Declared("ferryman_sweep_found", "gauge", f"Messages that the last sweep has found. {OF_ALL}"),
@@ -40,11 +38,6 @@ METRICS: Final = (
 )
 
 log = structlog.get_logger(__name__)
-
-
-def lacking(settings: Settings) -> list[str]:
-    """The settings without which nothing is swept, as they are to be given."""
-    return [name.upper() for name in _NEEDS if getattr(settings, name) is None]
 
 
 def hears(outside: Outside) -> bool:
@@ -63,10 +56,14 @@ def place_of(settings: Settings) -> str:
 
 def duties(outside: Outside) -> Sequence[Duty]:
     """The sweep, in a process whose settings name an account. It is at rest while no webhooks of it are taken."""
+    from adapters.channel import Channel
+
     settings = outside.settings
-    if lacking(settings):
+    if lacking(settings, CHATWOOT):
         return ()
-    history = HISTORIES[CHATWOOT]()(_gate(outside), account=partial(_account, outside))
+    # with breakers of its own: a history that cannot be read stops no message
+    gate = replace(gate_to(outside, CHATWOOT, "Chatwoot"), channel=Channel("chatwoot-history"))
+    history = HISTORIES[CHATWOOT]()(gate, account=partial(values_of, settings, outside.secret, CHATWOOT))
     place = place_of(settings)
     sweep = Sweep(history, outside.pool, outside.hurry, outside.now, place=place, me=uuid.uuid4().hex)
     every_s, failing = settings.chatwoot_sweep_minutes * 60.0, ""
@@ -100,31 +97,3 @@ async def _measure(outside: Outside, place: str) -> None:
         if one.place == place:
             outside.metrics.set("ferryman_sweep_found", one.found)
             outside.metrics.set("ferryman_sweep_age_seconds", one.age_s)
-
-
-def _account(outside: Outside) -> Mapping[str, str]:
-    settings = outside.settings
-    return {
-        "url": str(settings.chatwoot_base_url),
-        "api_access_token": outside.secret("chatwoot_api_access_token"),
-        "account_id": str(settings.chatwoot_account_id),
-        "inbox_id": str(settings.chatwoot_whatsapp_inbox_id),
-    }
-
-
-def _gate(outside: Outside) -> Gate:
-    """Breakers of its own: a history that cannot be read stops no message. The rate limit is that of the account."""
-    from adapters.channel import Channel
-    from adapters.gate import Gate
-    from adapters.redis.limits import RateLimiter
-
-    limiter = RateLimiter(outside.redis, per_minute=CHATWOOT_PER_SECOND, window_s=1.0)
-    outside.at_end(limiter.close)
-    return Gate(
-        session=outside.session,
-        channel=Channel("chatwoot-history"),
-        limiter=limiter,
-        scope=SCOPES[CHATWOOT],
-        system="Chatwoot",
-        timeout_s=TIMEOUT_S,
-    )

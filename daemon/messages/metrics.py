@@ -17,6 +17,13 @@ METRICS: Final = (
         values={"outcome": ("done", "failed")},
     ),
     Declared(
+        "ferryman_messages_total",
+        "counter",
+        "Messages to people that outbound-messaging has ended with. What becomes of a dead letter is not counted.",
+        ("provider", "outcome"),
+        values={"outcome": ("sent", "skipped", "failed", "uncertain")},
+    ),
+    Declared(
         "ferryman_messages_moved_total",
         "counter",
         "Messages that went from one provider to the next one of their route, as the first could not take them.",

@@ -83,6 +83,7 @@ async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
     if state.event_id not in (None, event.id):  # it has changed since, as its phone, and comes by another event
         return Done(skipped="superseded")
     if state.status == "sending":
+        deps.count(message.provider, "uncertain")
         raise Uncertain(CUT_SHORT)
     if state.status == "failed" and event.target and await deps.requeue(message.id):
         pass  # an operator has taken its dead letter up again
@@ -91,7 +92,7 @@ async def handle(event: Event, deps: MessageDeps, turn: Turn) -> Outcome:
     state = with_behind(state, message.provider, turn.behind())
     reason = why_not(message.content, message.provider, state.written_at, turn.now, opted_out=state.opted_out)
     if reason is not None:
-        return Done(rows=(_skip(message.id, turn, reason),), skipped="not allowed")
+        return _skipped(deps, turn, message, reason)
     return await _send_or_move(event, deps, turn, message, state)
 
 
@@ -130,7 +131,7 @@ async def _send_or_move(
             raise
         if way.instead:
             raise closed(str(error), *way.instead) from None
-        return _failed(event, turn, message, error.full_text, error.code)
+        return _failed(event, deps, turn, message, error.full_text, error.code)
 
 
 async def _send_or_hold(
@@ -156,7 +157,7 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
     its fallback text, where free text may be sent."""
     sender = deps.senders.get((message.provider, message.account))
     if sender is None:
-        return _failed(event, turn, message, f"{message.provider} is not configured: see `ferryman status`", None)
+        return _failed(event, deps, turn, message, f"{message.provider} is not configured: see `ferryman status`", None)
     attempt: int | None = None
 
     async def claim() -> None:
@@ -166,19 +167,23 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
             raise _NotQueued("the message is not queued any more")
 
     content, _ = parted(message.content)
-    outbound = OutboundMessage(id=message.id, to=message.to, content=content, name=state.name)
+    outbound = OutboundMessage(
+        id=message.id, to=message.to, content=content, name=state.name, conversation=state.conversation
+    )
     try:
         taken = await sender.send(outbound, claim)
     except _NotQueued:
         return Later(turn.now)  # by its row, as it is by now
-    except (Uncertain, NoAccount):
+    except (Uncertain, NoAccount) as error:
+        if isinstance(error, Uncertain):
+            deps.count(message.provider, "uncertain")
         raise
     except OutsideWindow as error:
-        return Done(rows=(_skip(message.id, turn, str(error)),), skipped="not allowed")
+        return _skipped(deps, turn, message, str(error))
     except (Permanent, TemplateStopped) as error:
         text = _instead(message, state, turn)
         if text is None and isinstance(error, Permanent):
-            return _failed(event, turn, message, error.full_text, error.code)
+            return _failed(event, deps, turn, message, error.full_text, error.code)
         if attempt is not None:
             await deps.unclaim(message.id, attempt, str(error))
         return stopped(event, turn, message, error) if text is None else await _send(event, deps, turn, text, state)
@@ -189,7 +194,7 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
         return in_lane(turn, message, await pair.refused(scope(message), line(message.to.e164), str(message.id)))
     except FerrymanError as error:
         if (held_back := held_back_s(error)) is not None and held_back > LONGEST_HOLD_S:
-            return _failed(event, turn, message, f"{error}: send it again in a day", error.code)
+            return _failed(event, deps, turn, message, f"{error}: send it again in a day", error.code)
         if attempt is not None:
             await deps.unclaim(message.id, attempt, str(error))
         if held_back is not None:
@@ -200,15 +205,18 @@ async def _send(event: Event, deps: MessageDeps, turn: Turn, message: Requested,
     rows: list[Row] = [Ended(id=message.id, status="sent", at=turn.now, provider_id=provider_id)]
     if provider_id is not None:
         rows.append(Sent(message.id, message.provider, provider_id))
+    deps.count(message.provider, "sent")
     fact = _fact(message, provider_message_id=provider_id)
     return Done(rows=tuple(rows), emit=(event.emit("message.sent", 0, fact, time=turn.now),))
 
 
-def _skip(id: UUID, turn: Turn, reason: str) -> Ended:
-    return Ended(id=id, status="skipped", at=turn.now, error=reason)
+def _skipped(deps: MessageDeps, turn: Turn, message: Requested, reason: str) -> Done:
+    deps.count(message.provider, "skipped")
+    return Done(rows=(Ended(id=message.id, status="skipped", at=turn.now, error=reason),), skipped="not allowed")
 
 
-def _failed(event: Event, turn: Turn, message: Requested, error: str, code: str | None) -> Done:
+def _failed(event: Event, deps: MessageDeps, turn: Turn, message: Requested, error: str, code: str | None) -> Done:
+    deps.count(message.provider, "failed")
     row = Ended(id=message.id, status="failed", at=turn.now, error=error, error_code=code)
     failed = event.emit("message.failed", 0, _fact(message, error_code=code), time=turn.now)
     return Done(rows=(row,), emit=(failed,))

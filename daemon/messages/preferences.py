@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Any, Final
+from unicodedata import category
 
 from adapters.postgres.opt_outs import Scope
+from schemas.folding import folded
 
 _ENGLISH: Final = ("stop", "stopall", "stop all", "unsubscribe", "revoke", "optout", "opt out", "please stop")
 _ROMANCE: Final = ("baja", "parar", "detener", "sair", "descadastrar", "arret", "arrêt", "arrêter", "désabonner")
@@ -60,9 +61,8 @@ def wants(text: str | None, *, tapped: bool = False) -> bool | None:
 
 def _plain(text: str) -> str:
     """*text* without what does not tell words apart: case, accents, signs, pictures, and more than one blank."""
-    parts = unicodedata.normalize("NFKD", " ".join(text.split())).casefold()
-    kept = "".join(c for c in parts if unicodedata.category(c) == "Mc" or unicodedata.category(c)[0] in "LNZ")
-    return " ".join(unicodedata.normalize("NFC", kept).split())
+    kept = (c for c in folded(" ".join(text.split())) if category(c) == "Mc" or category(c)[0] in "LNZ")
+    return " ".join("".join(kept).split())
 
 
 _PLAIN_STOP: Final = frozenset(map(_plain, STOP))

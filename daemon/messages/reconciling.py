@@ -47,7 +47,8 @@ async def look_for(pool: Pool, sender: Reconciler, one: Doubted, now: Clock) -> 
     """Look for one message, and keep what was found."""
     try:
         content, _ = parted(from_json(one.kind, one.content))
-        message = OutboundMessage(id=one.id, to=Phone.parse_e164(one.phone), content=content)
+        to = Phone.parse_e164(one.phone)
+        message = OutboundMessage(id=one.id, to=to, content=content, conversation=one.conversation)
         taken = await sender.look_for(message, one.at)
         candidates: Sequence[Taken] = () if taken is None else (taken,)
     except Several as error:

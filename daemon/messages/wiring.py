@@ -16,7 +16,8 @@ from adapters.postgres import holds, messages, moves, templates
 from adapters.postgres.messages import Asked, MessageState
 from adapters.postgres.moves import Account
 from adapters.registry import SENDERS
-from daemon.accounts import CGB, CHATWOOT, META, PAIRS, SCOPES, TWILIO, WHAPI, pair_limit
+from daemon import accounts
+from daemon.accounts import CGB, CHATWOOT, META, PAIRS, SCOPES, TWILIO, VALUES, WHAPI, pair_limit, values_of
 from daemon.bus.batcher import Batcher
 from daemon.bus.worker import Domain, Duty, Outside
 from daemon.messages import campaigns, scheduling, template_sync
@@ -50,7 +51,8 @@ class MessageDeps:
     """The outside as the handlers of this domain see it. *senders*: by provider and account. *state*: answers how a
     message stands. *claim*, *unclaim*: as `adapters.postgres.messages` has them. *requeue*: queues a message anew that
     has failed; whether that was done. *pairs*: provider -> its limit of messages to one person, where it has one.
-    *uncorrelated*: as `adapters.postgres.holds` has it. *accounts*: what is known of them, and moves messages."""
+    *uncorrelated*: as `adapters.postgres.holds` has it. *accounts*: what is known of them, and moves messages. *count*:
+    counts a message of a provider by its end."""
 
     senders: Mapping[tuple[str, str], Sender]
     state: Callable[[Asked], Awaitable[MessageState]]
@@ -60,6 +62,7 @@ class MessageDeps:
     pairs: Mapping[str, PairLimit]
     uncorrelated: Callable[[UUID, str], Awaitable[bool]]
     accounts: Accounts
+    count: Callable[[str, str], None]
 
 
 @asynccontextmanager
@@ -93,7 +96,12 @@ async def _opened(outside: Outside) -> AsyncIterator[MessageDeps]:
             pairs={name: pair_limit(outside, name) for name in PAIRS},
             uncorrelated=partial(holds.uncorrelated, outside.pool, told=_told_of_cgb(outside.settings)),
             accounts=_accounts(outside),
+            count=partial(_count, outside),
         )
+
+
+def _count(outside: Outside, provider: str, outcome: str) -> None:
+    outside.metrics.inc("ferryman_messages_total", {"provider": provider, "outcome": outcome})
 
 
 def _accounts(outside: Outside) -> Accounts:
@@ -138,41 +146,17 @@ def lacking(settings: Settings, provider: str) -> list[str]:
     """The settings without which *provider* sends nothing, as they are to be given."""
     if provider == CGB and settings.cgb_api_style != "live":
         return [LIVE]
-    return [name.upper() for name in _NEEDS.get(provider, {}).values() if getattr(settings, name) is None]
+    return accounts.lacking(settings, provider)
 
 
 def needed(provider: str) -> list[str]:
     """The settings that *provider* needs to send."""
-    return [name.upper() for name in _NEEDS.get(provider, {}).values()]
-
-
-_NEEDS: Final[Mapping[str, Mapping[str, str]]] = {
-    CGB: {"url": "cgb_api_url", "api_key": "cgb_api_key"},
-    CHATWOOT: {
-        "url": "chatwoot_base_url",
-        "api_access_token": "chatwoot_api_access_token",
-        "account_id": "chatwoot_account_id",
-        "inbox_id": "chatwoot_whatsapp_inbox_id",
-    },
-    META: {"url": "meta_graph_url", "phone_number_id": "meta_phone_number_id", "access_token": "meta_access_token"},
-    TWILIO: {
-        "url": "twilio_api_url",
-        "account_sid": "twilio_account_sid",
-        "auth_token": "twilio_auth_token",
-        "whatsapp_number": "twilio_whatsapp_number",
-    },
-    WHAPI: {"url": "whapi_api_url", "token": "whapi_token"},
-}
-"""Provider -> the values of its account, and the settings that hold them."""
-
-_SECRETS: Final = frozenset(
-    {"cgb_api_key", "chatwoot_api_access_token", "meta_access_token", "twilio_auth_token", "whapi_token"}
-)
+    return [name.upper() for name in VALUES.get(provider, {}).values()]
 
 
 def own_servers(settings: Settings) -> list[str]:
     """The addresses of the servers whose files are fetched also where they are in our own network."""
-    providers = [str(getattr(settings, _NEEDS[name]["url"])) for name in configured(settings)]
+    providers = [str(getattr(settings, VALUES[name]["url"])) for name in configured(settings)]
     return providers if settings.chatwoot_base_url is None else [settings.chatwoot_base_url, *providers]
 
 
@@ -186,16 +170,12 @@ def upload_hosts(settings: Settings) -> tuple[str, ...]:
 def _account(outside: Outside, provider: str) -> Mapping[str, str]:
     """The values of the account of *provider*, with the secrets that are in force."""
     settings = outside.settings
-    values = {
-        name: outside.secret(setting) if setting in _SECRETS else str(getattr(settings, setting))
-        for name, setting in _NEEDS[provider].items()
-    }
-    return {**_beside(settings, provider), **values}
+    return {**_beside(settings, provider), **values_of(settings, outside.secret, provider)}
 
 
 def _beside(settings: Settings, provider: str) -> Mapping[str, str]:
     """What the settings of *provider* say to each of its accounts, its address among it."""
-    address = getattr(settings, _NEEDS[provider]["url"])
+    address = getattr(settings, VALUES[provider]["url"])
     values = {} if address is None else {"url": str(address)}
     values["upload_hosts"] = ",".join(upload_hosts(settings))
     if provider in (CGB, CHATWOOT):

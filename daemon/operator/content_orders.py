@@ -15,12 +15,14 @@ from adapters.postgres.operator import messages as stored
 from adapters.postgres.pool import Connection
 from daemon.bus.worker import Outside
 from daemon.conversations import notices
+from daemon.conversations.archive.names import fallback_user
 from daemon.conversations.clarification.answering import NoWay
 from daemon.conversations.clarification.turning import request_of
 from daemon.conversations.clarification.wiring import way_of
 from daemon.conversations.dialogs.rules import DIALOGS
 from daemon.messages.requests import event_of
 from daemon.operator.faults import NotThere
+from schemas.conversations import CHATWOOT
 from schemas.envelope import Event
 
 NOT_WANTED: Final = (
@@ -102,7 +104,7 @@ async def _notice(outside: Outside, conn: Connection, order: Mapping[str, Any]) 
 def account_user(chat: str | None) -> str:
     """Who stands for people without a mapping: `account_` and Chatwoot's number of the account, or the system."""
     system, _, rest = (chat or "").partition(":")
-    return f"account_{rest.partition(':')[0] if system == 'chatwoot' else system}"
+    return fallback_user(system, rest.partition(":")[0] if system == CHATWOOT else None)
 
 
 def _told(id: UUID, at: Any, message_id: UUID | None, why: str | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from adapters.chatwoot.client import ChatwootCalls
 from adapters.chatwoot.recipients import Recipients
 from adapters.http import open_session
 from daemon.sandbox.chatwoot import ChatwootSandbox
-from daemon.sandbox.chatwoot_account import ACCOUNT_ID, INBOX_ID, Contact
+from daemon.sandbox.chatwoot_account import ACCOUNT_ID, INBOX_ID, Contact, Conversation
 from schemas.errors import OutsideWindow, Transient
+from schemas.messages import Content
 from schemas.phone import Phone
 from tests.support.chatwoot_sending import CONFIRMATION, TEMPLATES, TEXT, actions, is_safe, sender_on, to, unclaimed
 from tests.support.gates import gate_on
@@ -65,6 +67,48 @@ async def test_a_person_who_is_not_there_is_made_once_and_the_template_goes_to_t
     assert (talk.address, talk.inbox_id) == (PHONE.digits, INBOX_ID)
     assert actions(sandbox) == ["inbox", "filter", "create", "list", "begin", "send"]
     assert next(body for path, body in sandbox.bodies if path.endswith("/contacts"))["inbox_id"] == INBOX_ID
+
+
+def talks(sandbox: ChatwootSandbox, phone: Phone = PHONE) -> tuple[Conversation, Conversation]:
+    """Two open conversations of one person, who has written in both: the second one later."""
+    account = sandbox.account
+    older = account.receive(phone.e164, "hello", ago_s=60)
+    newer = account.begin(older.contact, phone.digits, INBOX_ID)
+    account.add(newer, content="hello", message_type=0, created_at=time.time(), sender=older.contact)
+    return older, newer
+
+
+def ours(talk: Conversation) -> int:
+    """How many messages of ours are in *talk*."""
+    return sum(one.message_type == 1 for one in talk.messages)
+
+
+@pytest.mark.parametrize("content", [TEXT, CONFIRMATION])
+async def test_a_message_goes_to_the_conversation_that_it_belongs_to(
+    sandbox: ChatwootSandbox, session: ClientSession, content: Content
+) -> None:
+    older, newer = talks(sandbox)
+    sender = sender_on(sandbox, session)
+    for _ in range(2):
+        await sender.send(to(PHONE, content, conversation=older.id), unclaimed)
+    await sender.send(to(PHONE, content, conversation=newer.id), unclaimed)
+    assert (ours(older), ours(newer)) == (2, 1)
+    message = to(PHONE, content, conversation=older.id)
+    taken = await sender.send(message, unclaimed)
+    assert await sender.look_for(message, datetime.now(UTC)) == taken
+
+
+async def test_a_conversation_that_is_none_of_the_person_s_is_not_written_in(
+    sandbox: ChatwootSandbox, session: ClientSession
+) -> None:
+    _, newer = talks(sandbox)
+    elsewhere = sandbox.account.begin(newer.contact, PHONE.digits, INBOX_ID + 1)
+    other, _ = talks(sandbox, OTHER)
+    closed = sandbox.account.begin(newer.contact, PHONE.digits, INBOX_ID)
+    sender = sender_on(sandbox, session)
+    for named in (elsewhere.id, other.id, closed.id, 999_999):
+        await sender.send(to(PHONE, TEXT, conversation=named), unclaimed)
+    assert (ours(newer), ours(elsewhere), ours(other), ours(closed)) == (4, 0, 0, 0)
 
 
 async def test_what_was_found_is_remembered_and_looked_at_again_where_a_window_matters(

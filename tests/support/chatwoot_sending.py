@@ -72,9 +72,16 @@ def sender_on(
     return ChatwootSender(gate, account=lambda: {**values, **account}, public_url=None, files=files)
 
 
-def to(phone: Phone, content: Content = TEXT, *, name: str | None = None, id: UUID | None = None) -> OutboundMessage:
+def to(
+    phone: Phone,
+    content: Content = TEXT,
+    *,
+    name: str | None = None,
+    id: UUID | None = None,
+    conversation: int | None = None,
+) -> OutboundMessage:
     """A message of its own id."""
-    return OutboundMessage(id=id or uuid4(), to=phone, content=content, name=name)
+    return OutboundMessage(id=id or uuid4(), to=phone, content=content, name=name, conversation=conversation)
 
 
 async def unclaimed() -> None:

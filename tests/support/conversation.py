@@ -112,7 +112,9 @@ def deps_of(
     def way_of(chat: str, known: Standing) -> Way | NoWay:
         if way is not None:
             return way
-        return NoWay("no phone") if known.phone is None else Way("chatwoot", "default", Phone.parse_e164(known.phone))
+        if known.phone is None:
+            return NoWay("no phone")
+        return Way("chatwoot", "default", Phone.parse_e164(known.phone), known.chatwoot_conversation_id)
 
     return DialogDeps(
         rules=SHIPPED(DIALOGS),
@@ -124,6 +126,7 @@ def deps_of(
         twins=partial(buffered_messages.twins, db),
         chat_of_line=partial(conversations.of_line, db),
         chat_of_message=partial(buffered_messages.chat_of, db),
+        dialog_of=partial(conversations.dialog_of, db),
         language_of=language_of,
         classify=classify,
         way=way_of,

@@ -53,6 +53,9 @@ CREATE TABLE agent_replies (
 CREATE INDEX agent_replies_chat ON agent_replies (chat, at DESC);
 CREATE INDEX agent_replies_created_at ON agent_replies (created_at);
 
+-- The conversation that a message to a person belongs to, by Chatwoot's number; NULL: whichever fits.
+ALTER TABLE messages ADD COLUMN conversation bigint;
+
 -- What a person has written and what is not understood yet. Messages that come close together are understood as one.
 CREATE TABLE buffered_messages (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -116,12 +116,14 @@ m.id, m.direction, m.status, m.provider, m.account, m.kind, m.content::text AS c
 m.provider_message_id, m.error, m.error_code, m.not_before, m.event_id,
 COALESCE(m.sent_at, m.created_at) AS at
 """
-# A person's message belongs to the conversation that its archive names; ours goes to the person, wherever they look.
+# A person's message belongs to the conversation that its archive names; ours to the one that it is for, else it goes to
+# the person, wherever they look.
 _MESSAGES: Final = f"""
 SELECT DISTINCT ON (id) * FROM (
   (SELECT {_MESSAGE} FROM unnest($1::text[]) AS given (phone) CROSS JOIN LATERAL (
     SELECT * FROM messages m WHERE m.phone = given.phone
       AND m.provider = ANY (CASE WHEN m.direction = 'in' THEN $2::text[] ELSE $3::text[] END)
+      AND (m.conversation IS NULL OR m.conversation = COALESCE($5::bigint, m.conversation))
       AND NOT EXISTS (
         SELECT FROM meeting_notes n WHERE m.direction = 'in' AND $5::bigint IS NOT NULL
           AND n.message_key = m.provider || ':' || m.provider_message_id

@@ -6,23 +6,23 @@ message of a number that is stored nowhere: then it is the account `default`, or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from pydantic import SecretStr
 from yarl import URL
 
 from adapters.conversation_ports import MediaSource, TokenFiles
 from adapters.registry import MEDIA
+from daemon.accounts import META, TWILIO, WHAPI, values_of
 from daemon.bus.worker import Outside
 from schemas.credentials import DEFAULT
 
-_NEEDS: Final[Mapping[str, Mapping[str, str]]] = {
-    "meta": {"url": "meta_graph_url", "access_token": "meta_access_token"},
-    "twilio": {"url": "twilio_api_url", "account_sid": "twilio_account_sid", "auth_token": "twilio_auth_token"},
-    "whapi": {"url": "whapi_api_url", "token": "whapi_token"},
+_NEEDS: Final[Mapping[str, Sequence[str]]] = {
+    META: ("url", "access_token"),
+    TWILIO: ("url", "account_sid", "auth_token"),
+    WHAPI: ("url", "token"),
 }
-"""Provider -> the values that its files are fetched by, and the settings that hold them."""
+"""Provider -> the values of its account that its files are fetched by."""
 
 _NUMBER: Final = "phone_number_id"
 
@@ -64,20 +64,15 @@ class Media:
 
     def _by_settings(self, system: str) -> dict[str, str]:
         settings = self._outside.settings
-        given = {name: (setting, getattr(settings, setting)) for name, setting in _NEEDS[system].items()}
-        values = {
-            name: self._outside.secret(setting) if isinstance(value, SecretStr) else str(value)
-            for name, (setting, value) in given.items()
-            if value is not None
-        }
-        return values | {_NUMBER: settings.meta_phone_number_id or ""}
+        values = values_of(settings, self._outside.secret, system, _NEEDS[system])
+        return {**values, _NUMBER: settings.meta_phone_number_id or ""}
 
 
 def chosen(system: str, known: Mapping[str, Mapping[str, str]], number: str | None, url: str | None) -> str | None:
     """The account of *known* (name -> values) that a file belongs to."""
-    if system == "meta" and number:
+    if system == META and number:
         named = [account for account, values in known.items() if values.get(_NUMBER) == number]
-    elif system == "twilio" and url is not None:
+    elif system == TWILIO and url is not None:
         steps = _steps(url)
         named = [account for account, values in known.items() if values["account_sid"] in steps]
     else:

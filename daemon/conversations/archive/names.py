@@ -16,6 +16,7 @@ from uuid import UUID
 from adapters.file_types import ENDINGS
 from schemas.conversations import CHATWOOT, Chat
 from schemas.envelope import event_id
+from schemas.told import SPOKEN
 
 HASH: Final = 32
 """Characters of a user's digest in a bucket's name: 128 bits, so that no two users share one."""
@@ -25,8 +26,6 @@ LONGEST_PREFIX: Final = 63 - 1 - HASH
 
 OF_ACCOUNT: Final = "account_"
 """How the name begins that stands for a user where nobody knows who it is."""
-
-AUDIO: Final = frozenset({"audio", "voice"})
 
 _NOT_IN_BUCKETS: Final = re.compile(r"[^a-z0-9]+")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -97,7 +96,7 @@ def file_stem(folder: str, message_id: str, file: str) -> str:
 def file_path(stem: str, kind: str, content_type: str) -> str:
     """The path of a file's object. *content_type*: what its bytes show."""
     ending = ENDINGS.get(content_type, (_ENDINGS.get(content_type, ".bin"),))[0]
-    top = "whatsapp-audio" if kind in AUDIO or content_type.startswith("audio/") else "whatsapp-media"
+    top = "whatsapp-audio" if kind in SPOKEN or content_type.startswith("audio/") else "whatsapp-media"
     return f"{top}/{stem}{ending}"
 
 

@@ -21,7 +21,6 @@ from schemas.cleaned import cut, visible
 from schemas.conversations import CHATWOOT, Chat, chat_of, message_key
 from schemas.envelope import Event
 from schemas.errors import FerrymanError, Malformed
-from schemas.identity import key
 from schemas.phone import Phone
 from schemas.told import WHATSAPP, phone_told, told_in
 
@@ -72,7 +71,7 @@ class Heard(NamedTuple):
     @property
     def line(self) -> str | None:
         """The person's phone line."""
-        return None if self.phone is None else key(phone=self.phone)
+        return None if self.phone is None else self.phone.line
 
     @property
     def folder(self) -> str:

@@ -16,7 +16,8 @@ OTHER_INBOX: Final = "the conversation is in an inbox that no account of Chatwoo
 
 
 class Whom(NamedTuple):
-    """Where a person writes. *number*: the system's own id of our number; *account*, *inbox*: Chatwoot's numbers."""
+    """Where a person writes. *number*: the system's own id of our number; *account*, *inbox*,
+    *conversation*: Chatwoot's numbers."""
 
     system: str
     phone: str | None
@@ -24,14 +25,16 @@ class Whom(NamedTuple):
     number: str | None = None
     account: int | None = None
     inbox: int | None = None
+    conversation: int | None = None
 
 
 class Way(NamedTuple):
-    """The account of a provider by which a person is answered."""
+    """The account of a provider by which a person is answered, and Chatwoot's number of the *conversation* in which."""
 
     provider: str
     account: str
     phone: Phone
+    conversation: int | None = None
 
 
 class NoWay(NamedTuple):
@@ -52,7 +55,7 @@ def way_to(whom: Whom, account_of: AccountOf, default: str) -> Way | NoWay:
         return NoWay(OTHER_CHANNEL)
     phone = Phone.parse_e164(whom.phone)
     if (account := account_of(whom.system, whom)) is not None:
-        return Way(whom.system, account, phone)
+        return Way(whom.system, account, phone, whom.conversation if whom.system == CHATWOOT else None)
     if whom.system == CHATWOOT and whom.inbox is not None and account_of(CHATWOOT, Whom(CHATWOOT, whom.phone)):
         return NoWay(OTHER_INBOX)
     other = account_of(default, Whom(default, whom.phone))

@@ -10,13 +10,7 @@ from uuid import UUID
 from adapters.postgres.buffered_messages import Buffered
 from schemas.conversations import Chat, message_key
 from schemas.envelope import Event
-from schemas.told import time_told
-
-VOICE: Final = frozenset({"voice", "audio"})
-"""Kinds whose text comes later."""
-
-SILENT: Final = frozenset({"system", "reaction", "user_preferences"})
-"""Kinds by which a person says nothing that is understood."""
+from schemas.told import SPOKEN, time_told
 
 MOST_TEXT: Final = 100_000
 """Characters of what is understood as one."""
@@ -63,7 +57,7 @@ def message_of(told: Mapping[str, Any], event: Event, chat: Chat, now: datetime)
         came_at=now,
         choice=_text(told.get("choice")),
         source_id=by_chatwoot if chat.account is not None else id,
-        waits_for_text=kind in VOICE and text is None,
+        waits_for_text=kind in SPOKEN and text is None,
     )
 
 
@@ -106,5 +100,5 @@ def as_one(waiting: Sequence[Buffered]) -> Said:
 
 def _kind(ordered: Sequence[Buffered]) -> str:
     """The kind of several messages: that of a file among them, as its words are told beside."""
-    files = [one.kind for one in ordered if one.kind not in ("text", "choice", *VOICE)]
+    files = [one.kind for one in ordered if one.kind not in ("text", "choice", *SPOKEN)]
     return files[-1] if files else ordered[-1].kind

@@ -42,7 +42,6 @@ from daemon.messages.requests import event_of
 from schemas.conversations import chat_of
 from schemas.envelope import Event
 from schemas.errors import FerrymanError, Malformed
-from schemas.identity import key
 from schemas.told import is_test_contact, phone_told, time_told, told_in
 
 SOON: Final = timedelta(seconds=1)
@@ -161,7 +160,7 @@ async def _reported(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
         return Done(skipped="no dialog")
     told = event.json()
     phone = phone_told(told)
-    chat = None if phone is None else await deps.chat_of_line(key(phone=phone))
+    chat = None if phone is None else await deps.chat_of_line(phone.line)
     if phone is None or chat is None:
         return Done(skipped="no conversation")
     known = await deps.standing(Asked(chat))

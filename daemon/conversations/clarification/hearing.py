@@ -13,15 +13,14 @@ from daemon.bus.outcome import Done, Row, Turn
 from daemon.conversations.clarification import buffering
 from daemon.conversations.clarification.answering import NoWay
 from daemon.conversations.clarification.buffering import as_one
-from daemon.conversations.clarification.turning import Turned, escalated, turned
+from daemon.conversations.clarification.turning import Turned, contact_of, escalated, turned
 from daemon.conversations.clarification.wiring import DialogDeps
 from daemon.conversations.dialogs import dialog
 from daemon.conversations.dialogs.context import Context
 from daemon.conversations.dialogs.steps import Said, Step
 from schemas.conversations import CHATWOOT
 from schemas.envelope import Event
-from schemas.identity import key
-from schemas.phone import Phone
+from schemas.phone import line
 from schemas.understanding import Intent
 
 UNSENT: Final = frozenset({"skipped", "failed", "canceled"})
@@ -96,8 +95,8 @@ class Hearing:
     async def _twins(self, waiting: Sequence[Buffered]) -> list[str]:
         """Those that two systems tell of, which hear of the same number, and that begin their dialog in the other one's
         conversation: in Chatwoot's, or where they were understood already."""
-        line = None if self.known.phone is None else key(phone=Phone.parse_e164(self.known.phone))
-        twins = await self.deps.twins(waiting, line, TWIN)
+        mine = None if self.known.phone is None else line(self.known.phone)
+        twins = await self.deps.twins(waiting, mine, TWIN)
         return [one.key for one in waiting if one.key in twins]
 
     async def _continued(self, one: buffering.Said) -> Step:
@@ -172,8 +171,3 @@ class Hearing:
 def said_of(one: buffering.Said) -> Said:
     """Messages as the dialog hears them."""
     return Said(text=one.text, choice=one.choice, answers=one.answers, kind=one.kind, at=one.at, message_key=one.key)
-
-
-def contact_of(known: Standing) -> str | None:
-    """The person's own id in their system, without that of the account."""
-    return (known.contact_ref or "").rpartition(":")[2] or None

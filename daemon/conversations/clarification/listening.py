@@ -12,15 +12,15 @@ from adapters.postgres.buffered_messages import Buffered
 from adapters.postgres.conversations import Asked, Clock, Seen, Standing
 from adapters.postgres.opt_outs import Preference
 from daemon.bus.outcome import Done, Outcome, Row, Turn
-from daemon.conversations.clarification.buffering import SILENT, message_of, settles_at
+from daemon.conversations.clarification.buffering import message_of, settles_at
 from daemon.conversations.clarification.hearing import Hearing
+from daemon.conversations.clarification.moving import moved_to, with_dialog
 from daemon.conversations.clarification.wiring import DialogDeps
 from daemon.conversations.dialogs.steps import Step
 from daemon.messages.preferences import wants
 from schemas.conversations import Chat, chat_of
 from schemas.envelope import Event
-from schemas.identity import key
-from schemas.told import WHATSAPP, is_test_contact, phone_told, told_in
+from schemas.told import SILENT, WHATSAPP, is_test_contact, phone_told, told_in
 
 TICK: Final = timedelta(milliseconds=1)
 
@@ -43,19 +43,26 @@ async def written(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
     if known.known:
         return Done(skipped="known already")
     seen, message = seen_in(event, told, chat, message.at), replace(message, answers=known.answers)
-    hearing = Hearing(event, chat.key, with_it(known, seen), deps, turn)
-    rows: list[Row] = [seen, message]
+    known = with_it(known, seen)
+    moved = await moved_to(event, seen, known, deps, turn.now)
+    hearing = Hearing(event, chat.key, known if moved is None else moved.known, deps, turn)
+    done = await _taken_in(hearing, seen, message)
+    rows = (seen, message, *done.rows)
+    return done._replace(rows=rows if moved is None else with_dialog(rows, moved, hearing))
+
+
+async def _taken_in(hearing: Hearing, seen: Seen, message: Buffered) -> Done:
+    """What *message* brings about, or when it will be understood."""
     if (wish := _wish(message)) is not None:
-        rows += _wished(hearing, message, seen, wish)
-        return Done(rows=tuple(rows))
+        return Done(rows=tuple(_wished(hearing, message, seen, wish)))
     if hearing.surely_answers(message):
-        return Done(rows=(*rows, *hearing.at_once(message)))
-    waiting = [*known.waiting, message]
-    at = settles_at(waiting, turn.now, deps.pace)
-    if at <= turn.now:
+        return Done(rows=hearing.at_once(message))
+    waiting = [*hearing.known.waiting, message]
+    at = settles_at(waiting, hearing.now, hearing.deps.pace)
+    if at <= hearing.now:
         done = await hearing.understood(waiting)
-        return done._replace(rows=(*rows, *done.rows, Clock(chat.key, "settles_at", None)))
-    return Done(rows=(*rows, Clock(chat.key, "settles_at", at)))
+        return done._replace(rows=(*done.rows, Clock(hearing.chat, "settles_at", None)))
+    return Done(rows=(Clock(hearing.chat, "settles_at", at),))
 
 
 def _replied(chat: Chat, told: Mapping[str, Any]) -> tuple[str, str]:
@@ -74,7 +81,7 @@ def seen_in(event: Event, told: Mapping[str, Any], chat: Chat, wrote_at: datetim
         chat=chat,
         subject=event.subject,
         channel=channel if isinstance(channel, str) else None,
-        line=None if phone is None else key(phone=phone),
+        line=None if phone is None else phone.line,
         phone=None if phone is None else phone.e164,
         contact_ref=contact if isinstance(contact, str) and contact.rpartition(":")[2] else None,
         name=name if isinstance(name, str) and name else None,

@@ -18,9 +18,10 @@ from daemon.conversations.dialogs.context import Context
 from daemon.conversations.dialogs.steps import Ask, Completed, Step
 from daemon.messages.content import kind_of, to_json
 from daemon.messages.requests import event_id_of
+from schemas.conversations import CHATWOOT
 from schemas.envelope import Event
 from schemas.messages import Choices, Content, Text
-from schemas.phone import Phone, aliases
+from schemas.phone import aliases
 
 CONTENT_ORDER: Final = "content_order"
 """The dialog whose result is a row of `content_orders`."""
@@ -97,6 +98,7 @@ def request_of(way: Way, ask: Ask, purpose: str) -> Request:
         content=to_json(content),
         purpose=purpose,
         event_id=event_id_of(ask.id),
+        conversation=way.conversation,
     )
 
 
@@ -142,6 +144,11 @@ def completed(turned: Turned, order: ContentOrder, user_id: str | None) -> Event
         "params": dict(order.params),
     }
     return turned.cause.emit("content_order.completed", 0, data, time=turned.at)
+
+
+def contact_of(known: Standing) -> str | None:
+    """The person's own id in their system, without that of the account."""
+    return (known.contact_ref or "").rpartition(":")[2] or None
 
 
 def _conversation(known: Standing) -> dict[str, str | None] | None:
@@ -194,9 +201,7 @@ def _order(
     origin = origin if isinstance(origin, dict) else {}
     params = {name: value.lower() if name in ORDER_PARAMS else value for name, value in done.params.items()}
     extra = origin.get("params")
-    person = None if known.phone is None else Phone.parse_e164(known.phone)
     account = known.chatwoot_account_id
-    contact_id = (known.contact_ref or "").rpartition(":")[2] or None
     return ContentOrder(
         id=done.id,
         params={
@@ -213,7 +218,7 @@ def _order(
         provider=None if isinstance(way, NoWay) else way.provider,
         event_id=event.id,
         message_key=origin.get("message_key"),
-        contact_id=contact_id if known.system == "chatwoot" else None,
+        contact_id=contact_of(known) if known.system == CHATWOOT else None,
         account_id=None if account is None else str(account),
-        phones=() if person is None else tuple(aliases(person.e164)),
+        phones=() if known.phone is None else aliases(known.phone),
     )

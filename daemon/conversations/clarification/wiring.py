@@ -14,7 +14,7 @@ import orjson
 
 from adapters.postgres import buffered_messages, conversations, messages
 from adapters.postgres.bus import outbox
-from adapters.postgres.conversations import Asked, Due, Standing
+from adapters.postgres.conversations import Asked, Due, Place, Standing
 from daemon.bus.batcher import Batcher
 from daemon.bus.metrics import OF_ALL
 from daemon.bus.worker import Domain, Duty, Outside
@@ -64,9 +64,9 @@ METRICS: Final = (
 class DialogDeps:
     """The outside as the handler sees it. *pace*: how long is waited for more; *pause*: how long the bot is silent
     after an agent's word; *keeps*: how long it is known that a message has come. *standing*: answers how a conversation
-    stands; *status*: how a message of ours does. *twins*, *chat_of_line*, *chat_of_message*, *language_of*: as
-    `adapters.postgres` has them. *classify*: what a text is; its language is a guess. *way*: how the person of a chat
-    is answered. *count*: counts what a step does."""
+    stands; *status*: how a message of ours does. *twins*, *chat_of_line*, *chat_of_message*, *dialog_of*,
+    *language_of*: as `adapters.postgres` has them. *classify*: what a text is; its language is a guess. *way*: how the
+    person of a chat is answered. *count*: counts what a step does."""
 
     rules: DialogRules
     pace: Pace
@@ -77,6 +77,7 @@ class DialogDeps:
     twins: Callable[[Sequence[Buffered], str | None, str], Awaitable[set[str]]]
     chat_of_line: Callable[[str], Awaitable[str | None]]
     chat_of_message: Callable[[str], Awaitable[str | None]]
+    dialog_of: Callable[[Place], Awaitable[str | None]]
     language_of: Callable[[str], Awaitable[str | None]]
     classify: Callable[[str, str | None], Awaitable[Intent]]
     way: Callable[[str, Standing], Way | NoWay]
@@ -103,6 +104,7 @@ async def _opened(outside: Outside) -> AsyncIterator[DialogDeps]:
             twins=partial(buffered_messages.twins, pool),
             chat_of_line=partial(conversations.of_line, pool),
             chat_of_message=partial(buffered_messages.chat_of, pool),
+            dialog_of=partial(conversations.dialog_of, pool),
             language_of=language_of,
             classify=classify,
             way=partial(way_of, outside),
@@ -125,6 +127,7 @@ def way_of(outside: Outside, chat: str, known: Standing) -> Way | NoWay:
         number_in(chat) if known.chatwoot_conversation_id is None else None,
         known.chatwoot_account_id,
         known.inbox_id,
+        known.chatwoot_conversation_id,
     )
     return way_to(whom, partial(account_of, outside), outside.settings.messages_default_provider)
 

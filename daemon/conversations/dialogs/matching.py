@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
-from unicodedata import category, digit, normalize
+from unicodedata import category, digit
 
 from schemas.cleaned import cut, visible
+from schemas.folding import word_folded
 
 MOST_READ: Final = 2000
 """Characters of a message that are read for answers. What is longer is no answer to a question with options."""
@@ -84,11 +85,9 @@ def _is_of_word(text: str, at: int, char: str) -> bool:
     return char in _WITHIN and 0 < at < len(text) - 1 and text[at - 1].isalnum()
 
 
-@lru_cache(maxsize=8192)
 def folded(word: str) -> str:
-    """*word* as it is compared: by NFKC, in small letters, without marks; digits of any script are ASCII ones."""
-    bare = "".join(c for c in normalize("NFKD", word[:_LONGEST_WORD]) if category(c) not in ("Mn", "Me", "Cf"))
-    plain = normalize("NFKC", bare.casefold())
+    """*word* as it is compared: without marks and signs; digits of any script are ASCII ones."""
+    plain = word_folded(word[:_LONGEST_WORD])
     return "".join(str(digit(c)) if c.isdecimal() else c for c in plain if c.isalnum())
 
 

@@ -13,14 +13,13 @@ from daemon.conversations.dialogs.phrases import Phrases, Told
 from daemon.conversations.dialogs.rules import Dialog, DialogField, DialogRules
 from daemon.conversations.dialogs.steps import Said
 from daemon.conversations.dialogs.values import option_value, text_value, typed_value
+from schemas.told import SILENT, SPOKEN
 
-WORDS: Final = frozenset({"text", "choice", "voice", "audio"})
+WORDS: Final = frozenset({"text", "choice", *SPOKEN})
 """Kinds of messages whose text is what the person says; the text of a file is beside it."""
 
 FILES: Final = frozenset({"video", "document"})
 """Kinds of files that somebody may send for a photo."""
-
-SILENT: Final = frozenset({"reaction", "system", "user_preferences"})
 
 ANSWER_WORDS: Final = 3
 """A text with no more words that mean something is meant as an answer. A longer one is a note."""

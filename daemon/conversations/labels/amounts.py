@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from daemon.conversations.labels.words import folded
+from schemas.folding import accented
 
 LEAST: Final = 100
 MOST: Final = 10_000_000
@@ -25,7 +25,7 @@ _YEARS: Final = range(1950, 2100)
 def largest_amount(text: str) -> int | None:
     """The largest amount that *text* names, in whole units; None where it names none. A plain year is none, nor is what
     is measured otherwise, nor what is too small or too large to be the price of a thing."""
-    found = [amount for match in _AMOUNT.finditer(folded(text)) if (amount := _amount(match)) is not None]
+    found = [amount for match in _AMOUNT.finditer(accented(text)) if (amount := _amount(match)) is not None]
     return max(found, default=None)
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from schemas.conversations import CHATWOOT, chat_of, message_key
-from schemas.phone import Phone, line
-from schemas.told import is_test_contact, phone_told
-
-NO_MESSAGES: Final = frozenset({"system", "user_preferences", "reaction"})
-"""Kinds of what WhatsApp tells of a person that are nothing that they say."""
+from schemas.phone import Phone
+from schemas.told import SILENT, is_test_contact, phone_told
 
 
 class Skipped(Exception):
@@ -40,10 +37,10 @@ def target_of(told: dict[str, Any], account_id: int) -> Target:
     Skipped; Malformed."""
     if is_test_contact(told.get("contact_id")):
         raise Skipped("test contact")
-    if told.get("kind") in NO_MESSAGES:
+    if told.get("kind") in SILENT:
         raise Skipped("no message")
     chat, phone, name = chat_of(told), phone_told(told), told.get("name")
-    person = f"{chat.system}:{told['contact_id']}" if phone is None else line(phone.e164)
+    person = f"{chat.system}:{told['contact_id']}" if phone is None else phone.line
     named = name if isinstance(name, str) else None
     if chat.system == CHATWOOT:
         if chat.account != account_id:
@@ -84,7 +81,7 @@ def asked_target(told: Mapping[str, Any], account_id: int) -> Target:
         raise Skipped("another account")
     if conversation_id is None and phone is None:
         raise Skipped("no phone")
-    person = line(phone.e164) if phone is not None else f"{CHATWOOT}:conversation:{conversation_id}"
+    person = phone.line if phone is not None else f"{CHATWOOT}:conversation:{conversation_id}"
     return Target(person, phone, conversation_id, name=name if isinstance(name, str) else None)
 
 

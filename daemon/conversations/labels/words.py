@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from schemas.folding import accented
+
 _TOKEN: Final = re.compile(r"[^\W_]+")
-_MARKS: Final = re.compile(r"[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Hebrew points, and marks of direction: a word is the same with them."""
-
-
-def folded(text: str) -> str:
-    """*text* without what does not make it another text: case, width, points of vowels."""
-    return unicodedata.normalize("NFKC", _MARKS.sub("", unicodedata.normalize("NFKC", text)).casefold())
 
 
 def tokens_of(text: str) -> list[str]:
-    """The words of *text*, folded."""
-    return _TOKEN.findall(folded(text))
+    """The words of *text*, as they are compared: an accent makes another word."""
+    return _TOKEN.findall(accented(text))
 
 
 class _Phrase(NamedTuple):

@@ -15,7 +15,6 @@ from daemon.conversations.labels.labelling import Wish
 from daemon.conversations.labels.targets import Target
 from daemon.conversations.labels.wiring import WRITTEN, CrmDeps
 from schemas.errors import Exists, Refused, Transient
-from schemas.phone import line
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +45,7 @@ async def place_of(deps: CrmDeps, target: Target) -> CrmPlace | None:
         return CrmPlace(target.conversation_id, target.contact_id)
     if target.phone is None:
         return None
-    async with deps.hold(f"chatwoot:{deps.account_id}:phone:{line(target.phone.e164)}"):
+    async with deps.hold(f"chatwoot:{deps.account_id}:phone:{target.phone.line}"):
         return await deps.crm.place(target.phone, target.name)
 
 

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from daemon.conversations.understanding.phrases import folded, phrase_of
+from daemon.conversations.understanding.phrases import cleaned, phrase_of
 from daemon.rules.files import RuleFile
 from daemon.rules.problems import Fault, visible
+from schemas.folding import word_folded
 from schemas.understanding import MOST_VALUE, Kind
 
 ANY: Final = "*"
@@ -26,9 +27,10 @@ def _phrase(text: str) -> str:
 
 
 def _word(text: str) -> str:
-    if any(c.isspace() for c in text) or not folded(text):
+    folded = word_folded(cleaned(text))
+    if any(c.isspace() for c in text) or not folded:
         raise ValueError("must be one word")
-    return folded(text)
+    return folded
 
 
 def _slug(name: str) -> str:
@@ -183,7 +185,7 @@ def _contradictions(
         return
     for n, phrase in enumerate(_texts(rule, "where", "words")):
         for language in spoken:
-            earlier, value = said.setdefault((language, param, folded(phrase)), (at, then.get("value")))
+            earlier, value = said.setdefault((language, param, word_folded(cleaned(phrase))), (at, then.get("value")))
             if value != then.get("value"):
                 text = f"stands in rule {earlier + 1} with another value of {visible(param)}: take it out of one"
                 yield Fault(("rules", at, "where", "words", n), text)

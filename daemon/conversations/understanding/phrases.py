@@ -7,11 +7,11 @@ followed word by word through all its ways at once, so its time is bounded by it
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final, Literal, NamedTuple, TypeAlias
+
+from schemas.folding import plain, word_folded
 
 GAP: Final = 3
 """Words that `...` stands for at most."""
@@ -25,9 +25,7 @@ _SHORTEST_REST: Final = 3
 
 _MOST_PREFIXES: Final = 3
 
-_HEBREW_POINTS: Final = [n for n in range(0x0591, 0x05C8) if n not in (0x05BE, 0x05C0, 0x05C3, 0x05C6)]
-_UNSEEN: Final = [*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0x00AD, 0xFEFF]
-_CLEANED: Final = {**dict.fromkeys([*_HEBREW_POINTS, *_UNSEEN]), **dict.fromkeys(map(ord, "’ʼ‘`´"), "'")}
+_APOSTROPHES: Final = dict.fromkeys(map(ord, "’ʼ‘`´"), "'")
 
 _LETTER: Final = r"(?:[^\W_]|[\u0300-\u036f])"
 _TOKEN: Final = re.compile(
@@ -62,8 +60,8 @@ Phrase: TypeAlias = tuple[Part, ...]
 
 
 def cleaned(text: str) -> str:
-    """*text* in one notation of its characters, without vowel points and what is not seen."""
-    return unicodedata.normalize("NFKC", text).translate(_CLEANED)
+    """*text* in one notation of its characters and apostrophes, without vowel points and what is not seen."""
+    return plain(text).translate(_APOSTROPHES)
 
 
 def words_of(text: str) -> list[Word]:
@@ -71,17 +69,10 @@ def words_of(text: str) -> list[Word]:
     found: list[Word] = []
     for match in _TOKEN.finditer(text):
         kind: Token = match.lastgroup  # type: ignore[assignment]  # the groups have the names of the kinds
-        found.append(Word(kind, folded(match[0]) if kind == "word" else "", match.start(), match.end()))
+        found.append(Word(kind, word_folded(match[0]) if kind == "word" else "", match.start(), match.end()))
         if len(found) == MOST_WORDS:
             break
     return found
-
-
-@lru_cache(maxsize=4096)
-def folded(word: str) -> str:
-    """*word* without case, accents and vowel points."""
-    bare = (c for c in unicodedata.normalize("NFKD", cleaned(word)) if unicodedata.category(c) != "Mn")
-    return "".join(bare).casefold()
 
 
 def phrase_of(text: str) -> Phrase:
@@ -89,13 +80,13 @@ def phrase_of(text: str) -> Phrase:
     if _PART.sub("", text).strip():
         raise ValueError("has a bracket or a bar that is not paired: write (a|b) or [a|b]")
     parts: list[Part] = []
-    for group, maybe, gap, end, plain in _PART.findall(text):
+    for group, maybe, gap, end, single in _PART.findall(text):
         if gap:
             parts += [Part("any", optional=True)] * GAP
         elif end:
             parts.append(Part("end"))
         else:
-            parts.append(_one_of(group or maybe or plain, optional=bool(maybe)))
+            parts.append(_one_of(group or maybe or single, optional=bool(maybe)))
     if not parts or all(part.optional or part.kind == "end" for part in parts):
         raise ValueError("needs a word that must be there")
     if parts[0].kind != "word":
@@ -108,8 +99,8 @@ def phrase_of(text: str) -> Phrase:
 def _one_of(text: str, *, optional: bool) -> Part:
     words, stems = set(), []
     for word in text.split("|"):
-        bare = folded(word.strip().removesuffix("*"))
-        found = words_of(cleaned(bare))
+        bare = word_folded(cleaned(word.strip().removesuffix("*")))
+        found = words_of(bare)
         if len(found) != 1 or found[0].kind != "word" or found[0].folded != bare:
             raise ValueError('must have single words, without signs: between ( and | for one of several, "*" at an end')
         if word.strip().endswith("*"):
@@ -147,7 +138,7 @@ class Phrases:
                     words.setdefault(word, []).append((number, phrase))
                 for stem in part.stems:
                     stems.setdefault(stem, []).append((number, phrase))
-        return cls(words, stems, frozenset(folded(letter) for letter in prefixes))
+        return cls(words, stems, frozenset(word_folded(letter) for letter in prefixes))
 
     def found_in(self, text: Sequence[Word]) -> Iterator[Hit]:
         """Every place where one of the phrases is, as long as it goes there."""

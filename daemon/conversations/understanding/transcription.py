@@ -27,9 +27,8 @@ from daemon.conversations.understanding.wiring import VOICE, VoiceDeps
 from schemas.conversations import CHATWOOT
 from schemas.envelope import Event
 from schemas.errors import FerrymanError, Malformed, Refused
+from schemas.told import SPOKEN
 from schemas.understanding import MOST_TEXT, Transcript
-
-KINDS: Final = frozenset({"audio", "voice"})
 
 PLACEHOLDERS: Final = ("[Audio Message]", "[Media Message]")
 """What a note says of a message without text, by the third seed."""
@@ -89,7 +88,7 @@ def voice_of(event: Event) -> Voice:
 
 async def handle(event: Event, deps: VoiceDeps, turn: Turn) -> Outcome:
     """Have one voice note transcribed. Raises what the store and the transcriber raise but Refused, and Malformed."""
-    if event.json().get("kind") not in KINDS:
+    if event.json().get("kind") not in SPOKEN:
         return Done(skipped="no voice")
     voice = voice_of(event)
     if (known := await deps.transcript_of(voice.id)) is not None:

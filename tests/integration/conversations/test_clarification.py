@@ -6,10 +6,11 @@ import asyncio
 import json
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from adapters.postgres import buffered_messages, conversations
+from adapters.postgres import buffered_messages, conversations, messages
 from adapters.postgres.pool import Pool
 from daemon.bus.outcome import Done, Turn
 from daemon.conversations.clarification.answering import NoWay
@@ -21,6 +22,7 @@ from schemas.errors import Permanent
 from tests.support.conversation import (
     AT_ONCE,
     CHAT,
+    CONVERSATION,
     E164,
     MINUTE,
     NOW,
@@ -204,6 +206,20 @@ async def test_a_conversation_that_is_resolved_lets_the_bot_go_on(db: Pool) -> N
     first, second = await questions(db)
     assert first["content"] == second["content"]
     assert await handled(db, changed("status", NOW + 3 * MINUTE, status="resolved"), deps) == ("done", [])
+
+
+async def test_a_question_belongs_to_the_conversation_in_which_it_is_asked(db: Pool) -> None:
+    deps = deps_of(db)
+    other = {"account": "1", "id": "43", "inbox": "1"}
+    for id, conversation in ((1, CONVERSATION), (2, other)):
+        at = NOW + id * MINUTE
+        _, (asked,) = await handled(db, chatwoot_message(id, ORDER, at=at, conversation=conversation), deps)
+        message_id = UUID(asked.json()["message_id"])
+        assert (
+            str(await db.fetchval("SELECT conversation FROM messages WHERE id = $1", message_id)) == conversation["id"]
+        )
+        (state,) = await messages.states(db, [messages.Asked(message_id, E164, "chatwoot")])
+        assert state.conversation == int(conversation["id"])
 
 
 async def test_the_newest_labels_are_kept_whatever_comes_late(db: Pool) -> None:

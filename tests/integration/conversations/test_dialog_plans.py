@@ -47,6 +47,7 @@ _NOW = "now() + interval '1 minute'"
         ),
         (conversations._LOCK, "text[]", _CHATS),
         (conversations._OF_LINE, "text", "'line2222'"),
+        (conversations._DIALOG_OF, "text, bigint, bigint", "'line2222', 1, 1"),
         (conversations._TAKE.format(at="settles_at"), "timestamptz, int", f"{_NOW}, 5"),
         (conversations._TAKE.format(at="due_at"), "timestamptz, int", f"{_NOW}, 5"),
         (

@@ -13,8 +13,9 @@ from redis.asyncio import Redis
 from adapters.channel import Channels
 from adapters.http import open_session
 from adapters.postgres.pool import Pool
+from daemon.accounts import CHATWOOT, lacking
 from daemon.bus.worker import Outside, utc_now
-from daemon.conversations.sweeping import METRICS, duties, lacking
+from daemon.conversations.sweeping import METRICS, duties
 from daemon.operator import credentials
 from daemon.sandbox.chatwoot import ChatwootSandbox
 from daemon.sandbox.chatwoot_account import ACCOUNT_ID
@@ -92,7 +93,7 @@ async def test_a_paused_chatwoot_is_asked_nothing(rig: Rig) -> None:
 
 async def test_without_an_account_nothing_is_swept(rig: Rig) -> None:
     settings = rig.outside.settings.model_copy(update={"chatwoot_account_id": None})
-    assert lacking(settings) == ["CHATWOOT_ACCOUNT_ID"]
+    assert lacking(settings, CHATWOOT) == ["CHATWOOT_ACCOUNT_ID"]
     assert duties(replace(rig.outside, settings=settings)) == ()
 
 

@@ -125,6 +125,10 @@ async def test_messages_go_by_the_next_provider_while_theirs_is_paused_and_only_
         await settled_as(world, twilio=10, meta=10)
     page, _ = process.outside.metrics.render()
     assert b'ferryman_messages_moved_total{provider="meta",to="twilio"} 10' in page
+    for provider in ("meta", "twilio"):
+        assert b'ferryman_messages_total{outcome="sent",provider="%s"} 10' % provider.encode() in page, (
+            "by whom it went"
+        )
     assert (set(taken(world.meta.ledger).values()), set(taken(world.twilio.ledger).values())) == ({1}, {1})
 
 

@@ -262,6 +262,14 @@ async def test_what_agents_have_written_is_a_fact_of_the_timeline_and_labels_are
     assert '["hot-lead","vip"]' in out
 
 
+async def test_a_message_for_one_conversation_is_shown_in_no_other(db: Pool) -> None:
+    for number in (481, 482):
+        await chatwoot_chat(db, number)
+    await sent(db, SECRET, conversation=481)
+    await sent(db, SECRET, minutes=1)
+    assert [len((await shown(db, number))["timeline"]) for number in ("481", "482")] == [2, 1]
+
+
 async def test_the_newest_messages_are_shown_and_it_is_said_that_there_are_more(db: Pool) -> None:
     await a_conversation(db)
     document = await shown(db, "481", 2)

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from daemon.cli.demo_chat import NARROWEST, WIDEST, chat_lines
 from daemon.demo.chat import Said
 
-TEXTS = st.text(st.characters(categories=("L", "N", "P", "So", "Zs"), include_characters="\n"), min_size=1)
+TEXTS = st.text(st.characters(categories=("L", "N", "P", "So", "Zs"), include_characters="\n"))
 SAID = st.builds(
     Said,
     by=st.sampled_from(["customer", "bot"]),

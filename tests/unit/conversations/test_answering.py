@@ -28,6 +28,7 @@ ACCOUNTS = {
     [
         (Whom("chatwoot", E164, account=1, inbox=12), Way("chatwoot", "default", PHONE)),
         (Whom("chatwoot", E164, None, account=1, inbox=12), Way("chatwoot", "default", PHONE)),
+        (Whom("chatwoot", E164, None, None, 1, 12, 481), Way("chatwoot", "default", PHONE, 481)),
         (Whom("chatwoot", E164, "email", account=1, inbox=12), NoWay(answering.OTHER_CHANNEL)),
         (Whom("chatwoot", E164, account=1, inbox=13), NoWay(answering.OTHER_INBOX)),
         (Whom("chatwoot", None, account=1, inbox=12), NoWay(answering.NO_PHONE)),

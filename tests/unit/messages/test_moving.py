@@ -125,6 +125,7 @@ class World:
             pairs={"meta": Pair()},
             uncorrelated=self._never,
             accounts=accounts,
+            count=lambda *_: None,
         )
         self.deps = cast(MessageDeps, stand_in)
 

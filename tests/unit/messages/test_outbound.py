@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -39,6 +40,7 @@ from schemas.errors import (
     Unwritten,
 )
 from schemas.messages import Choice, Choices, Content, Media, OutboundMessage, Reaction, Taken, Template, Text
+from schemas.phone import Phone
 
 NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
 PHONE = "+972505550142"
@@ -98,6 +100,7 @@ class World:
         self.stop: tuple[datetime, str] | None = None
         self.pair = FakePair()
         self.uncorrelated = False
+        self.counted: list[tuple[str, str]] = []
         stand_in = SimpleNamespace(
             senders={(provider, "default"): self.sender},
             state=self._state,
@@ -106,6 +109,7 @@ class World:
             pairs={"meta": self.pair},
             uncorrelated=self._uncorrelated,
             accounts=None,  # it has no route
+            count=lambda *ended: self.counted.append(ended),
         )
         self.deps = cast(MessageDeps, stand_in)
 
@@ -122,6 +126,7 @@ class World:
             event_id=self.event_id,
             provider=self.provider,
             account="default",
+            conversation=481,
         )
 
     async def _uncorrelated(self, id: UUID, phone: str) -> bool:
@@ -169,13 +174,36 @@ def ended(done: Done) -> Ended:
 async def test_a_message_is_claimed_sent_and_recorded_with_the_provider_s_id() -> None:
     world = World()
     done = await world.run()
-    assert [(one.id, one.to.e164, one.content, one.name) for one in world.sender.sent] == [
-        (world.id, PHONE, TEMPLATE, "Noa")
+    assert world.sender.sent == [
+        OutboundMessage(id=world.id, to=Phone.parse_e164(PHONE), content=TEMPLATE, name="Noa", conversation=481)
     ]
     assert ended(done) == Ended(id=world.id, status="sent", at=NOW, provider_id="wamid.1")
     assert Sent(world.id, "meta", "wamid.1") in done.rows
     (event,) = done.emit
     assert (event.type, event.subject, event.json()["provider_message_id"]) == ("message.sent", PHONE, "wamid.1")
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "status", "counted"),
+    [
+        (TEMPLATE, None, "queued", ["sent"]),
+        (Text("no window"), None, "queued", ["skipped"]),
+        (TEMPLATE, OutsideWindow("no window"), "queued", ["skipped"]),
+        (TEMPLATE, Refused("no such number"), "queued", ["failed"]),
+        (TEMPLATE, Uncertain("no answer"), "queued", ["uncertain"]),
+        (TEMPLATE, None, "sending", ["uncertain"]),
+        (TEMPLATE, None, "sent", []),
+        (TEMPLATE, Transient("away"), "queued", []),
+    ],
+)
+async def test_a_message_is_counted_by_its_end(
+    content: Content, error: FerrymanError | None, status: str, counted: list[str]
+) -> None:
+    world = World(content)
+    world.sender.error, world.status = error, status
+    with suppress(Uncertain, Transient):
+        await world.run()
+    assert world.counted == [("meta", outcome) for outcome in counted]
 
 
 async def test_an_id_that_cannot_be_stored_is_left_out() -> None:
