@@ -30,14 +30,14 @@ def place_of(settings: Settings) -> str:
 
 
 def document(inspection: Inspection) -> Mapping[str, Any] | None:
-    """As JSON; null: not known."""
+    """To be shown; None: not known."""
     found = inspection.archive
     if found is None:
         return None
     return {
         "place": place_of(inspection.settings),
         "waiting": found.waiting,
-        "waiting_since": None if found.since is None else found.since.isoformat(),
+        "waiting_since": found.since,
         "files_in_error": found.files,
         "notes_in_error": found.notes,
     }
