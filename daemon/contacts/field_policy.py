@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BeforeValidator
 
 from daemon.contacts.fields import WRITTEN
 from daemon.rules.files import RuleFile
+from daemon.rules.parts import Part
 from daemon.rules.problems import Fault, visible
 from schemas.contacts import Owner
 
@@ -40,11 +41,7 @@ def _alone(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Where(_Part):
+class Where(Part):
     """Which fields a rule is about. In the file *field* may also be a single name."""
 
     field: Annotated[
@@ -52,20 +49,20 @@ class Where(_Part):
     ]
 
 
-class Then(_Part):
+class Then(Part):
     """What holds for these fields."""
 
     owner: Owner
 
 
-class FieldRule(_Part):
+class FieldRule(Part):
     """Fields, and who owns them."""
 
     where: Where
     then: Then
 
 
-class FieldRules(_Part):
+class FieldRules(Part):
     """What `fields.toml` says. The first rule that names a field counts."""
 
     rules: tuple[FieldRule, ...]

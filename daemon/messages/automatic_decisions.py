@@ -12,9 +12,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from daemon.messages.automatic_fields import TIME, Coded, Facts
-from daemon.messages.automatic_rules import ANY_LANGUAGE, Condition, MessageRule, MessageRules, Presence, Then
+from daemon.messages.automatic_rules import Condition, MessageRule, MessageRules, Presence, Then
 from daemon.messages.automatic_texts import NoValue, filled
 from daemon.messages.automatic_times import NoTime, named_by, time_of, zone_of
+from daemon.rules.parts import ANY
 from schemas.envelope import event_id
 from schemas.languages import language_of
 from schemas.messages import Content, Media, Template, Text
@@ -243,10 +244,10 @@ def _content(
 ) -> tuple[Content, str]:
     """What is sent, and the language of the person that it is in. Raises: _No."""
     choices: Mapping[str, Any] = then.templates or then.text or {}
-    language = person.language or ANY_LANGUAGE
-    if language not in choices and (language := ANY_LANGUAGE) not in choices:
+    language = person.language or ANY
+    if language not in choices and (language := ANY) not in choices:
         raise _No(NO_TEMPLATE, person.language or "not known")
-    spoken = {**words.get(ANY_LANGUAGE, {}), **words.get(person.language or "", {})}
+    spoken = {**words.get(ANY, {}), **words.get(person.language or "", {})}
     try:
         document = None if then.document is None else _address(then.document, value, person)
         if then.templates is None:

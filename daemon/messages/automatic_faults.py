@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from daemon.messages.automatic_fields import DATA, MOMENTS, ORDER, REPORT, TIME, fault_of
 from daemon.messages.automatic_texts import has_stray_brace, places
+from daemon.rules.parts import table
 from daemon.rules.problems import Fault, KeyPath, visible
 
 _ONCE: Final[Mapping[str, tuple[str, ...]]] = {
@@ -30,12 +31,12 @@ def faults(document: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _of_rule(path: KeyPath, rule: Mapping[str, Any]) -> Iterator[Fault]:
-    when, then = _table(rule, "when"), _table(rule, "then")
+    when, then = table(rule, "when"), table(rule, "then")
     trigger, once = str(when.get("event")), then.get("once")
     if trigger in _ONCE and isinstance(once, str) and once not in _ONCE[trigger]:
         yield Fault((*path, "then", "once"), f"must be one of {', '.join(_ONCE[trigger])} for {trigger}")
     each = once == "applicant"
-    for name in _table(rule, "where"):
+    for name in table(rule, "where"):
         if why := fault_of(name, trigger, each=each):
             yield Fault((*path, "where", name), why)
     for place, text in _texts(then):
@@ -60,7 +61,7 @@ def _of_then(path: KeyPath, then: Mapping[str, Any], trigger: str, each: bool) -
             yield Fault((*path, key), 'names no language: write one as he = …, or "*" = … for all')
     if "text" in then and "variables" in then:
         yield Fault((*path, "variables"), "are of templates: write the fields into the text")
-    any_template = _table(_table(then, "templates"), "*")
+    any_template = table(table(then, "templates"), "*")
     if any_template and "language" not in any_template:
         yield Fault((*path, "templates", "*"), "must have a language: the template's own")
     times = [key for key in ("delay", "before", "after") if key in then]
@@ -86,13 +87,8 @@ def _of_moment(path: KeyPath, name: str, trigger: str, each: bool) -> Iterator[F
 def _texts(then: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     """The texts with places, and where each stands."""
     variables = then.get("variables")
-    numbered = list(enumerate(variables)) if isinstance(variables, list) else list(_table(then, "variables").items())
+    numbered = list(enumerate(variables)) if isinstance(variables, list) else list(table(then, "variables").items())
     found: list[tuple[KeyPath, Any]] = [(("variables", key), text) for key, text in numbered]
-    found += [(("text", language), text) for language, text in _table(then, "text").items()]
+    found += [(("text", language), text) for language, text in table(then, "text").items()]
     found.append((("document",), then.get("document")))
     return ((path, text) for path, text in found if isinstance(text, str))
-
-
-def _table(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = parent.get(key)
-    return value if isinstance(value, dict) else {}

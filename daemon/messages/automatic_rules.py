@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from datetime import time, timedelta
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from daemon.messages.automatic_faults import faults
 from daemon.messages.automatic_fields import Trigger
 from daemon.rules.files import RuleFile
+from daemon.rules.parts import AnyLanguage, Part, Slug
 from daemon.settings.model import Provider
-
-ANY_LANGUAGE: Final = "*"
 
 _DURATION: Final = re.compile(r"([0-9]{1,4})([smhd])")
 _UNITS: Final[Mapping[str, str]] = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -51,37 +50,19 @@ def _numbered(value: object) -> object:
     return {str(n): text for n, text in enumerate(value, 1)} if isinstance(value, list | tuple) else value
 
 
-def _slug(name: str) -> str:
-    if re.fullmatch(r"[a-z0-9]+(?:[_-][a-z0-9]+)*", name) and len(name) <= 60:
-        return name
-    raise ValueError("must be small letters, digits, hyphens and underscores, as order_confirmation")
-
-
-def _language(key: str) -> str:
-    if key == ANY_LANGUAGE or re.fullmatch("[a-z]{2}", key):
-        return key
-    raise ValueError('must be a language by its two letters, as he, or "*" for every other one')
-
-
 Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration)]
-Slug: TypeAlias = Annotated[str, AfterValidator(_slug)]
-Language: TypeAlias = Annotated[str, AfterValidator(_language)]
 Filled: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096)]
 Scalar: TypeAlias = bool | int | str
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class When(_Part):
+class When(Part):
     """The event that a rule goes by. *within*: only so long after the order was changed last, or the report came."""
 
     event: Trigger
     within: Duration | None = None
 
 
-class Presence(_Part):
+class Presence(Part):
     """A condition: whether the field has a value."""
 
     present: bool
@@ -91,20 +72,20 @@ Condition: TypeAlias = Annotated[Presence | tuple[Scalar, ...], BeforeValidator(
 """Values of which the field has one, in whatever case of letters; or whether it has any."""
 
 
-class NamedTemplate(_Part):
+class NamedTemplate(Part):
     """A template of the provider. *language*: as the provider writes it; None: as the key that it stands under."""
 
     name: Annotated[str, Field(min_length=1, max_length=512)]
     language: Annotated[str, Field(min_length=2, max_length=20)] | None = None
 
 
-class Then(_Part):
+class Then(Part):
     """What is sent, as `daemon/rules/shipped/messages.toml` says."""
 
     kind: Slug
     once: Literal["order", "applicant", "status", "report"]
-    templates: Mapping[Language, NamedTemplate] | None = None
-    text: Mapping[Language, Filled] | None = None
+    templates: Mapping[AnyLanguage, NamedTemplate] | None = None
+    text: Mapping[AnyLanguage, Filled] | None = None
     variables: Annotated[
         Mapping[Annotated[str, Field(min_length=1, max_length=100)], Filled], BeforeValidator(_numbered)
     ] = Field(default_factory=dict)
@@ -124,7 +105,7 @@ class Then(_Part):
         return self.once == "applicant"
 
 
-class MessageRule(_Part):
+class MessageRule(Part):
     """One automatic message: by which event, under which conditions, and what is sent."""
 
     name: Slug
@@ -134,10 +115,10 @@ class MessageRule(_Part):
     then: Then
 
 
-class MessageRules(_Part):
+class MessageRules(Part):
     """What `messages.toml` says. *words*: language -> code -> how the language says it."""
 
-    words: Mapping[Language, Mapping[str, Filled]] = Field(default_factory=dict)
+    words: Mapping[AnyLanguage, Mapping[str, Filled]] = Field(default_factory=dict)
     rules: tuple[MessageRule, ...]
 
 

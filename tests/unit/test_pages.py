@@ -125,6 +125,12 @@ def test_the_readme_names_every_folder() -> None:
     assert rows == {str(room.relative_to(ROOT)) for room in rooms} | {"deploy", "tests"}
 
 
+def test_the_page_of_conversations_names_every_module() -> None:
+    room = ROOT / "daemon/conversations"
+    modules = {str(file.relative_to(room)) for file in room.rglob("*.py") if file.name != "__init__.py"}
+    assert modules - set(named("daemon/conversations/README.md")) == set()
+
+
 def test_the_quick_start_opens_with_the_demo_and_the_tests() -> None:
     part = text_of("README.md").partition("\n## Quick start\n")[2].partition("\n## ")[0]
     blocks = re.findall(r"^```sh\n(.*?)^```", part, flags=re.M | re.S)

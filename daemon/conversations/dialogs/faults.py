@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from daemon.conversations.dialogs.matching import phrase
 from daemon.messages.automatic_texts import has_stray_brace, places
+from daemon.rules.parts import ANY, table, tables
 from daemon.rules.problems import Fault, KeyPath, visible
 from schemas.cleaned import visible as clean
 
-ANY: Final = "*"
 MOST_BUTTONS: Final = 3
 LONGEST_ON_BUTTON: Final = 20
 """Characters of a button's title; Meta takes no longer ones. A row of a list has 24."""
@@ -23,7 +23,7 @@ _BOUNDED: Final = ("text", "number")
 def faults(document: Mapping[str, Any]) -> Iterator[Fault]:
     """All of them. *document* is parsed and not yet checked: any part may have any shape."""
     fallback = document.get("language")
-    for notice, texts in _table(document, "notices").items():
+    for notice, texts in table(document, "notices").items():
         if isinstance(texts, dict):
             yield from _of_languages(("notices", notice), texts, fallback, texts)
             for language, text in _strings(texts):
@@ -31,7 +31,7 @@ def faults(document: Mapping[str, Any]) -> Iterator[Fault]:
                 yield from _of_text(("notices", notice, language), text, known, frozenset())
     names: dict[str, int] = {}
     begins: dict[str, int] = {}
-    for at, dialog in enumerate(_tables(document, "dialogs")):
+    for at, dialog in enumerate(tables(document, "dialogs")):
         path: KeyPath = ("dialogs", at)
         name = dialog.get("name")
         if isinstance(name, str) and names.setdefault(name, at) != at:
@@ -41,7 +41,7 @@ def faults(document: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _of_when(path: KeyPath, dialog: Mapping[str, Any], at: int, begins: dict[str, int]) -> Iterator[Fault]:
-    when = _table(dialog, "when")
+    when = table(dialog, "when")
     if "when" in dialog and len(when) != 1:
         yield Fault((*path, "when"), "must have one of intent and event")
     for told in when.values():
@@ -50,20 +50,20 @@ def _of_when(path: KeyPath, dialog: Mapping[str, Any], at: int, begins: dict[str
 
 
 def _of_dialog(path: KeyPath, dialog: Mapping[str, Any], fallback: object) -> Iterator[Fault]:
-    spoken = _table(dialog, "confirmation")
+    spoken = table(dialog, "confirmation")
     listed = dialog.get("given")
     given = {name for name in listed if isinstance(name, str)} if isinstance(listed, list) else set()
-    fields = list(enumerate(_tables(dialog, "fields")))
+    fields = list(enumerate(tables(dialog, "fields")))
     names = {at: name for at, field in fields if isinstance(name := field.get("name"), str)}
     known = frozenset({*given, *names.values()})
     certain = frozenset(name for at, name in names.items() if _is_certain(fields[at][1]))
     texts: list[tuple[KeyPath, Mapping[str, Any], frozenset[str]]] = [
-        (("title",), _table(dialog, "title"), frozenset()),
+        (("title",), table(dialog, "title"), frozenset()),
         (("confirmation",), spoken, certain),
-        (("reminder", "text"), _table(_table(dialog, "reminder"), "text"), frozenset()),
+        (("reminder", "text"), table(table(dialog, "reminder"), "text"), frozenset()),
     ]
     for at, field in fields:
-        texts += [(("fields", at, key), _table(field, key), frozenset()) for key in ("prompt", "wrong")]
+        texts += [(("fields", at, key), table(field, key), frozenset()) for key in ("prompt", "wrong")]
     for place, told, sure in texts:
         if told:
             yield from _of_languages((*path, *place), told, fallback, spoken)
@@ -90,8 +90,8 @@ def _is_certain(field: Mapping[str, Any]) -> bool:
 def _of_field(
     path: KeyPath, field: Mapping[str, Any], given: Collection[str], spoken: Collection[str]
 ) -> Iterator[Fault]:
-    kind, options = field.get("kind"), list(enumerate(_tables(field, "options")))
-    for key in _table(field, "where"):
+    kind, options = field.get("kind"), list(enumerate(tables(field, "options")))
+    for key in table(field, "where"):
         if key not in given:
             yield Fault((*path, "where", key), f"{visible(key)} is not among what is given")
     if kind == "choice" and not options:
@@ -185,14 +185,3 @@ def _said(told: object) -> Iterator[tuple[KeyPath, object]]:
 
 def _strings(texts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     return ((key, text) for key, text in texts.items() if isinstance(text, str))
-
-
-def _tables(parent: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    """The tables of a list; another value in one's place counts as an empty table."""
-    value = parent.get(key)
-    return [one if isinstance(one, dict) else {} for one in value] if isinstance(value, list) else []
-
-
-def _table(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = parent.get(key)
-    return value if isinstance(value, dict) else {}

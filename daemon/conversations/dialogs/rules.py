@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from daemon.conversations.dialogs.faults import ANY, faults
-from daemon.messages.automatic_rules import Duration, Slug
+from daemon.conversations.dialogs.faults import faults
+from daemon.messages.automatic_rules import Duration
 from daemon.rules.files import RuleFile
+from daemon.rules.parts import ANY, AnyLanguage, Language, Part, Slug, listed
 
 MOST_OPTIONS: Final = 10
 """Rows of a list; Meta takes no more."""
@@ -20,16 +21,6 @@ LONGEST_BODY: Final = 1024
 """Characters of a question with options; Meta takes no longer ones."""
 
 Kind: TypeAlias = Literal["choice", "text", "number", "date", "email", "phone", "photo"]
-
-
-def _language(key: str) -> str:
-    if re.fullmatch("[a-z]{2}", key):
-        return key
-    raise ValueError("must be a language by its two letters, as pt")
-
-
-def _language_or_any(key: str) -> str:
-    return key if key == ANY else _language(key)
 
 
 def _for_any_language(value: object) -> object:
@@ -43,12 +34,6 @@ def _label(title: str) -> str:
     raise ValueError("must be small letters, digits, hyphens and underscores, 60 at most, as needs-human")
 
 
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-Language: TypeAlias = Annotated[str, AfterValidator(_language)]
-AnyLanguage: TypeAlias = Annotated[str, AfterValidator(_language_or_any)]
 Body: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_BODY)]
 Word: TypeAlias = Annotated[str, Field(min_length=1, max_length=100)]
 Words: TypeAlias = tuple[Word, ...]
@@ -56,7 +41,7 @@ Texts: TypeAlias = Annotated[Mapping[Language, Body], Field(min_length=1)]
 Title: TypeAlias = Annotated[str, Field(min_length=1, max_length=24)]
 Titles: TypeAlias = Annotated[Mapping[AnyLanguage, Title], BeforeValidator(_for_any_language), Field(min_length=1)]
 Phrases: TypeAlias = Annotated[
-    Mapping[AnyLanguage, Annotated[Words, BeforeValidator(_listed)]], BeforeValidator(_for_any_language)
+    Mapping[AnyLanguage, Annotated[Words, BeforeValidator(listed)]], BeforeValidator(_for_any_language)
 ]
 
 
@@ -64,11 +49,7 @@ Labels: TypeAlias = tuple[Annotated[str, AfterValidator(_label)], ...]
 """Titles of labels, as Chatwoot takes them."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class LanguageWords(_Part):
+class LanguageWords(Part):
     """How one language says what is no answer. *unsure*: the person does not know what to answer. *correct*: what
     follows counts in place of what was said before. *negate*: what follows is not meant. *fill*: means nothing beside
     an answer. *ordinals*: the words for 1, 2, 3, …"""
@@ -83,7 +64,7 @@ class LanguageWords(_Part):
     last: Words = ()
 
 
-class Notices(_Part):
+class Notices(Part):
     """What is said beside questions. The `wrong_…` ones stand before a question that is asked again."""
 
     wrong_choice: Texts
@@ -102,7 +83,7 @@ class Notices(_Part):
     ready: Texts
 
 
-class Option(_Part):
+class Option(Part):
     """What may be answered. *value*: what is kept, in small letters. *title*: what is shown and tapped."""
 
     value: Slug
@@ -110,14 +91,14 @@ class Option(_Part):
     synonyms: Phrases = Field(default_factory=dict)
 
 
-class DialogField(_Part):
+class DialogField(Part):
     """What a dialog asks for, as `daemon/rules/shipped/dialogs.toml` says."""
 
     name: Slug
     kind: Kind
     names: Phrases
     required: bool = True
-    where: Mapping[str, Annotated[Words, BeforeValidator(_listed)]] = Field(default_factory=dict)
+    where: Mapping[str, Annotated[Words, BeforeValidator(listed)]] = Field(default_factory=dict)
     prompt: Texts
     wrong: Texts | None = None
     options: Annotated[tuple[Option, ...], Field(max_length=MOST_OPTIONS)] = ()
@@ -133,21 +114,21 @@ class DialogField(_Part):
         return self.free or self.kind == "text"
 
 
-class When(_Part):
+class When(Part):
     """What begins a dialog: one of the two."""
 
     intent: Literal["ORDER"] | None = None
     event: Literal["applicant_issue.reported"] | None = None
 
 
-class Reminder(_Part):
+class Reminder(Part):
     """What is said once, so long after the question."""
 
     after: Duration
     text: Texts
 
 
-class GiveUp(_Part):
+class GiveUp(Part):
     """When a dialog ends without an answer. *wrong_answers*: so often a question is asked again. *timeout*: what
     becomes of it when nobody answers."""
 
@@ -156,7 +137,7 @@ class GiveUp(_Part):
     labels: Labels = ()
 
 
-class Done(_Part):
+class Done(Part):
     """What becomes of a dialog when all is known. *hand_over*: a person is to look at it. *labels*: of the conversation
     then."""
 
@@ -164,7 +145,7 @@ class Done(_Part):
     labels: Labels = ()
 
 
-class Dialog(_Part):
+class Dialog(Part):
     """A dialog: what begins it, what it asks for in which order, and how it ends. *given*: what it is told besides.
     *about*: which of these tells one such dialog from another. *notes*: longer texts that answer nothing are none."""
 
@@ -199,7 +180,7 @@ class Dialog(_Part):
         return frozenset(self.confirmation)
 
 
-class DialogRules(_Part):
+class DialogRules(Part):
     """What `dialogs.toml` says. *language*: for people whose own a dialog does not speak."""
 
     language: Language

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from daemon.conversations.labels.words import tokens_of
+from daemon.rules.parts import table
 from daemon.rules.problems import Fault, KeyPath, visible
 from schemas.labels import NoTitle, title_of
 
@@ -17,10 +18,10 @@ _PLACES: Final = ("{amount}", "{score}", "{messages}")
 def faults(document: Mapping[str, Any]) -> Iterator[Fault]:
     """All of them. *document* is parsed and not yet checked: any part may have any shape."""
     known: dict[str, KeyPath] = {}
-    for name, group in _table(document, "groups").items():
-        for title in _table(group, "labels"):
+    for name, group in table(document, "groups").items():
+        for title in table(group, "labels"):
             yield from _of_title(("groups", name, "labels", title), title, known)
-    yield from _of_words(("negations",), _table(document, "negations"), open_end=False)
+    yield from _of_words(("negations",), table(document, "negations"), open_end=False)
     rules = document.get("rules")
     names: dict[str, int] = {}
     for at, rule in enumerate(rules if isinstance(rules, list) else ()):
@@ -45,7 +46,7 @@ def _of_title(path: KeyPath, title: str, known: dict[str, KeyPath]) -> Iterator[
 
 
 def _of_rule(path: KeyPath, rule: Mapping[str, Any], known: Mapping[str, KeyPath]) -> Iterator[Fault]:
-    when, then = _table(rule, "when"), _table(rule, "then")
+    when, then = table(rule, "when"), table(rule, "then")
     spoken = "words" in when
     if not set(when) - {"amount"}:
         yield Fault((*path, "when"), "needs words, messages, score or channel")
@@ -53,7 +54,7 @@ def _of_rule(path: KeyPath, rule: Mapping[str, Any], known: Mapping[str, KeyPath
         yield Fault((*path, "when", "amount"), "needs words beside it: an amount alone tells of no budget")
     if when.get("words") == {}:
         yield Fault((*path, "when", "words"), 'names no language: write one as nl = […], or "*" = […] for all')
-    yield from _of_words((*path, "when", "words"), _table(when, "words"), open_end=True)
+    yield from _of_words((*path, "when", "words"), table(when, "words"), open_end=True)
     for key in ("messages", "score"):
         yield from _of_range((*path, "when", key), when.get(key))
     if spoken and "score" in when:
@@ -66,7 +67,7 @@ def _of_rule(path: KeyPath, rule: Mapping[str, Any], known: Mapping[str, KeyPath
             yield Fault((*path, "then", "labels", at), f"{visible(title)} stands in no group: add it to one")
     if not any(then.get(key) for key in ("labels", "score", "attributes")):
         yield Fault((*path, "then"), "gives nothing: write labels, score or attributes")
-    yield from _of_attributes((*path, "then", "attributes"), _table(then, "attributes"), when)
+    yield from _of_attributes((*path, "then", "attributes"), table(then, "attributes"), when)
 
 
 def _of_words(path: KeyPath, words: Mapping[str, Any], *, open_end: bool) -> Iterator[Fault]:
@@ -102,8 +103,3 @@ def _of_attributes(path: KeyPath, attributes: Mapping[str, Any], when: Mapping[s
             yield Fault((*path, name), f"{unknown} must be all of the value, and one of {', '.join(_PLACES)}")
         elif value == "{amount}" and when.get("amount") is not True:
             yield Fault((*path, name), "needs amount = true in `when`")
-
-
-def _table(parent: Any, key: str) -> Mapping[str, Any]:
-    value = parent.get(key) if isinstance(parent, dict) else None
-    return value if isinstance(value, dict) else {}

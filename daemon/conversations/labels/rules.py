@@ -7,21 +7,14 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Final, NamedTuple, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from daemon.conversations.labels.faults import faults
 from daemon.rules.files import RuleFile
-
-EVERY_LANGUAGE: Final = "*"
+from daemon.rules.parts import AnyLanguage, Part, Slug
 
 LONGEST_VALUE: Final = 1500
 """Of a text as an attribute: what Chatwoot takes of a conversation's."""
-
-
-def _name(name: str) -> str:
-    if re.fullmatch(r"[a-z0-9]+(?:[_-][a-z0-9]+)*", name) and len(name) <= 60:
-        return name
-    raise ValueError("must be small letters, digits, hyphens and underscores, as test-drive")
 
 
 def _attribute(name: str) -> str:
@@ -30,48 +23,36 @@ def _attribute(name: str) -> str:
     raise ValueError("must be small letters, digits and underscores, as lead_score")
 
 
-def _language(key: str) -> str:
-    if key == EVERY_LANGUAGE or re.fullmatch("[a-z]{2}", key):
-        return key
-    raise ValueError('must be a language by its two letters, as nl, or "*" for words of every one')
-
-
 def _color(text: str) -> str:
     if re.fullmatch("#[0-9A-Fa-f]{6}", text):
         return text
     raise ValueError('must be # and six digits of 0 to 9 and A to F, as "#1F93FF"')
 
 
-Name: TypeAlias = Annotated[str, AfterValidator(_name)]
 AttributeName: TypeAlias = Annotated[str, AfterValidator(_attribute)]
-Language: TypeAlias = Annotated[str, AfterValidator(_language)]
 Word: TypeAlias = Annotated[str, Field(min_length=1, max_length=100)]
 Title: TypeAlias = Annotated[str, Field(min_length=1, max_length=255)]
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_VALUE)]
 Whole: TypeAlias = Annotated[int, Field(strict=True, ge=-9_999_999_999, le=9_999_999_999)]
 Value: TypeAlias = Annotated[bool, Field(strict=True)] | Whole | Text
-Words: TypeAlias = Mapping[Language, tuple[Word, ...]]
+Words: TypeAlias = Mapping[AnyLanguage, tuple[Word, ...]]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Label(_Part):
+class Label(Part):
     """How a label looks in Chatwoot."""
 
     color: Annotated[str, AfterValidator(_color)]
     description: Annotated[str, Field(max_length=500)] = ""
 
 
-class Group(_Part):
+class Group(Part):
     """Labels that belong together. *exclusive*: a conversation has one of them at most."""
 
     exclusive: bool = False
     labels: Mapping[Title, Label] = Field(default_factory=dict)
 
 
-class Range(_Part):
+class Range(Part):
     """Numbers, both ends among them; None: no end."""
 
     least: int | None = Field(default=None, alias="from")
@@ -81,7 +62,7 @@ class Range(_Part):
         return (self.least is None or number >= self.least) and (self.most is None or number <= self.most)
 
 
-class When(_Part):
+class When(Part):
     """All that must hold, as `daemon/rules/shipped/labels.toml` says."""
 
     words: Words | None = None
@@ -91,7 +72,7 @@ class When(_Part):
     channel: Annotated[str, Field(min_length=1, max_length=60)] | None = None
 
 
-class Then(_Part):
+class Then(Part):
     """What a rule gives."""
 
     labels: tuple[Title, ...] = ()
@@ -99,10 +80,10 @@ class Then(_Part):
     attributes: Mapping[AttributeName, Value] = Field(default_factory=dict)
 
 
-class LabelRule(_Part):
+class LabelRule(Part):
     """One rule."""
 
-    name: Name
+    name: Slug
     enabled: bool = True
     when: When
     then: Then
@@ -116,11 +97,11 @@ class Shown(NamedTuple):
     description: str
 
 
-class LabelRules(_Part):
+class LabelRules(Part):
     """What `labels.toml` says."""
 
     negations: Words = Field(default_factory=dict)
-    groups: Mapping[Name, Group]
+    groups: Mapping[Slug, Group]
     rules: tuple[LabelRule, ...] = ()
 
     def catalog(self) -> list[Shown]:

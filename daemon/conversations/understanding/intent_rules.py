@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from daemon.conversations.understanding.phrases import cleaned, phrase_of
 from daemon.rules.files import RuleFile
+from daemon.rules.parts import ANY, Language, Part, Slug, listed
 from daemon.rules.problems import Fault, visible
 from schemas.folding import word_folded
 from schemas.understanding import MOST_VALUE, Kind
-
-ANY: Final = "*"
-"""In the place of a language: words of all of them."""
 
 DEFAULT_LANGUAGE: Final = "en"
 
@@ -33,26 +30,10 @@ def _word(text: str) -> str:
     return folded
 
 
-def _slug(name: str) -> str:
-    if re.fullmatch(r"[a-z0-9]+(?:[_-][a-z0-9]+)*", name) and len(name) <= 60:
-        return name
-    raise ValueError("must be small letters, digits, hyphens and underscores, as en-order")
-
-
 def _small(text: str) -> str:
     if text != text.lower().strip() or not text:
         raise ValueError("must be in small letters, without blanks at its ends")
     return text
-
-
-def _language(key: str) -> str:
-    if re.fullmatch("[a-z]{2}", key):
-        return key
-    raise ValueError("must be a language by its two letters, as he")
-
-
-def _listed(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
 
 
 def _filled(several: tuple[str, ...]) -> tuple[str, ...]:
@@ -73,16 +54,10 @@ def _script(name: str) -> str:
 
 
 PhraseText: TypeAlias = Annotated[str, Field(max_length=500), AfterValidator(_phrase)]
-Language: TypeAlias = Annotated[str, AfterValidator(_language)]
 Confidence: TypeAlias = Annotated[float, Field(ge=0, le=1)]
-Slug: TypeAlias = Annotated[str, AfterValidator(_slug)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Known(_Part):
+class Known(Part):
     """What a language is known by, and letters that its words may begin with."""
 
     common: tuple[Annotated[str, AfterValidator(_word)], ...] = ()
@@ -90,20 +65,20 @@ class Known(_Part):
     prefixes: Annotated[str, Field(max_length=20)] = ""
 
 
-class When(_Part):
+class When(Part):
     """Of which languages the words of a rule are. In the file *language* may also be a single one."""
 
-    language: Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_filled)]
+    language: Annotated[tuple[str, ...], BeforeValidator(listed), AfterValidator(_filled)]
 
 
-class Where(_Part):
+class Where(Part):
     """Phrases of which one must be there, and those that take a match back."""
 
     words: Annotated[tuple[PhraseText, ...], AfterValidator(_filled)]
     unless: tuple[PhraseText, ...] = ()
 
 
-class Then(_Part):
+class Then(Part):
     """What follows: an intent; or a value of a param, or with *takes* the rest of the sentence as its value."""
 
     intent: Kind | None = None
@@ -123,7 +98,7 @@ class Then(_Part):
         return self
 
 
-class IntentRule(_Part):
+class IntentRule(Part):
     """Words of a language, and what follows from them."""
 
     name: Slug
@@ -132,14 +107,14 @@ class IntentRule(_Part):
     then: Then
 
 
-class Otherwise(_Part):
+class Otherwise(Part):
     """What is meant where no rule says anything."""
 
     intent: Kind
     confidence: Confidence
 
 
-class IntentRules(_Part):
+class IntentRules(Part):
     """What `intents.toml` says."""
 
     otherwise: Otherwise

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from daemon.conversations.understanding.intent_rules import ANY, DEFAULT_LANGUAGE, IntentRule, IntentRules
+from daemon.conversations.understanding.intent_rules import DEFAULT_LANGUAGE, IntentRule, IntentRules
 from daemon.conversations.understanding.phrases import Hit, Phrases, Word, cleaned, phrase_of, words_of
+from daemon.rules.parts import ANY
 from schemas.understanding import MOST_UNDERSTOOD, MOST_VALUE, Intent
 
 REFS: Final = "refs"
