@@ -40,11 +40,6 @@ ORDER BY given.place
 _OF_LINE: Final = """
 SELECT chat FROM conversations WHERE line = $1 ORDER BY last_message_at DESC NULLS LAST, id DESC LIMIT 1
 """
-_DIALOG_OF: Final = """
-SELECT chat FROM conversations
-WHERE line = $1 AND chatwoot_account_id = $2 AND inbox_id = $3 AND context_json ->> 'dialog' IS NOT NULL
-ORDER BY last_message_at DESC NULLS LAST, id DESC LIMIT 1
-"""
 _LANGUAGE: Final = """
 SELECT c.language FROM contact_identities i JOIN contacts c ON c.id = i.contact_id
 WHERE i.kind = 'phone' AND i.value = ANY ($1::text[]) AND c.language IS NOT NULL LIMIT 1
@@ -90,14 +85,6 @@ class Asked(NamedTuple):
     message_key: str = ""
     provider: str = ""
     reply_to: str = ""
-
-
-class Place(NamedTuple):
-    """A phone line in an inbox of a CRM."""
-
-    line: str
-    account: int
-    inbox: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -218,12 +205,6 @@ def _standing_of(row: Record) -> Standing:
 async def of_line(pool: Pool, line: str) -> str | None:
     """The conversation in which the person of a phone line has written last; None: they have none."""
     chat: str | None = await pool.fetchval(_OF_LINE, line)
-    return chat
-
-
-async def dialog_of(pool: Pool, place: Place) -> str | None:
-    """The conversation of a person in an inbox whose dialog is open; None: there is none."""
-    chat: str | None = await pool.fetchval(_DIALOG_OF, *place)
     return chat
 
 

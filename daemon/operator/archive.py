@@ -30,14 +30,14 @@ def place_of(settings: Settings) -> str:
 
 
 def document(inspection: Inspection) -> Mapping[str, Any] | None:
-    """As JSON; null: not known."""
+    """To be shown; None: not known."""
     found = inspection.archive
     if found is None:
         return None
     return {
         "place": place_of(inspection.settings),
         "waiting": found.waiting,
-        "waiting_since": None if found.since is None else found.since.isoformat(),
+        "waiting_since": found.since,
         "files_in_error": found.files,
         "notes_in_error": found.notes,
     }
@@ -49,7 +49,7 @@ def check(inspection: Inspection) -> Findings:
         return
     place = place_of(inspection.settings)
     if place == "files":
-        yield from _of_files(inspection.settings.ferryman_data_dir / "archive")
+        yield from _of_files(inspection.settings.ferryman_data_dir / "archive", runs=bool(inspection.members))
     elif lacking(inspection.settings) is None:
         where = "Google Cloud Storage" if place == "google" else "an emulator of Google Cloud Storage"
         yield Finding("ok", f"the archive goes to {where}, which `ferryman doctor --live` asks")
@@ -62,12 +62,14 @@ def check(inspection: Inspection) -> Findings:
             )
 
 
-def _of_files(directory: Path) -> Findings:
-    """Whether files can be written in *directory*, or it can be made; and how much room there is."""
+def _of_files(directory: Path, *, runs: bool) -> Findings:
+    """Whether files can be written in *directory*, or it can be made; and how much room there is. *runs*: a daemon
+    does, and may be another user than whoever asks."""
     there = next((one for one in (directory, *directory.absolute().parents) if one.exists()), None)
     if there is None or not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         text = f"the archive goes to files in {directory}, which this user may not write"
-        yield Finding("error", text, "give the folder to the user of the daemon, or set FERRYMAN_DATA_DIR or GCS_*")
+        do = "run the doctor as the user of the daemon; if that may not either, give it the folder, or set GCS_*"
+        yield Finding("warn" if runs else "error", text, do)
         return
     free = shutil.disk_usage(there).free
     text = f"the archive goes to files in {directory}, where {free / 1e9:.1f} GB are free"

@@ -49,7 +49,9 @@ def _spoken(one: Said) -> str:
 def dialog_waits(of: StoredConversation, dialog: Dialog, said: Sequence[Said], now: datetime) -> Iterator[str]:
     """Of the open question, and of the bot that is silent."""
     if dialog.paused_until is not None and dialog.paused_until > now:
-        yield f"the bot is silent until {shown(dialog.paused_until)}, as a human agent is talking"
+        handed_over = of.escalated_at is not None and (of.agent_at is None or of.agent_at < of.escalated_at)
+        why = "for a person to answer" if handed_over else "as a human agent is talking"
+        yield f"the bot is silent until {shown(dialog.paused_until)}, {why}"
     if dialog.field is None:
         return
     times = len(dialog.asked)

@@ -94,9 +94,9 @@ class FileOut(BaseModel):
 
 
 class SaidOut(BaseModel):
-    """A message. *id*: ours, for `/api/v1/messages/{id}`; null: it is known from its archive alone, or a human agent
-    has written it (*kind* `agent_reply`): of that nothing but its time is kept. *understanding*: of what a person has
-    written. *content*: what is said, revealed."""
+    """A message; of one by a human agent (*kind* `agent_reply`) only the time is known. *id*: ours, for
+    `/api/v1/messages/{id}`; null: not stored there. *understanding*: of what a person has written. *content*: what is
+    said, revealed."""
 
     at: AwareDatetime
     direction: Literal["in", "out"]
@@ -148,7 +148,7 @@ class ConversationDetail(ConversationRow):
     language: str | None
     assigned: bool | None
     agent_at: AwareDatetime | None
-    labels: Annotated[list[str], Field(description="as the CRM told them last, or we wrote them")] | None
+    labels: list[str] | None
     escalated_why: str | None
     due_at: AwareDatetime | None
     created_at: AwareDatetime

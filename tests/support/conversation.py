@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from adapters.postgres import buffered_messages, conversations, messages
+from adapters.postgres import buffered_messages, conversations, dialogs, messages
 from adapters.postgres.conversations import Asked, Standing
 from adapters.postgres.pool import Pool
 from daemon.bus.outcome import Done, Outcome, Turn
@@ -126,7 +126,8 @@ def deps_of(
         twins=partial(buffered_messages.twins, db),
         chat_of_line=partial(conversations.of_line, db),
         chat_of_message=partial(buffered_messages.chat_of, db),
-        dialog_of=partial(conversations.dialog_of, db),
+        dialog_of=partial(dialogs.dialog_of, db),
+        word=partial(dialogs.word, db),
         language_of=language_of,
         classify=classify,
         way=way_of,

@@ -32,6 +32,7 @@ from daemon.bus.worker import Worker
 from daemon.conversations import notices
 from daemon.conversations.clarification.answering import NoWay
 from daemon.conversations.clarification.buffering import settles_at
+from daemon.conversations.clarification.echoes import our_own
 from daemon.conversations.clarification.hearing import Hearing
 from daemon.conversations.clarification.listening import seen_in, with_it, written
 from daemon.conversations.clarification.turning import Turned, completed, request_of
@@ -116,6 +117,8 @@ async def _changed(event: Event, deps: DialogDeps, turn: Turn) -> Outcome:
     what, status, assigned = told.get("what"), told.get("status"), told.get("assignee")
     at = time_told(told, event.time)
     spoke = what == "agent_replied"
+    if spoke and (ours := await our_own(event, told, deps, turn)) is not None:
+        return ours
     # what comes late, or is replayed, tells of what was before the agent's last word, or before it was handed over
     stale = (known.agent_at is not None and at < known.agent_at) or (
         known.escalated_at is not None and event.time < known.escalated_at

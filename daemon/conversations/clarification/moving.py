@@ -9,7 +9,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from adapters.postgres.conversations import Asked, Place, Seen, Standing
+from adapters.postgres.conversations import Asked, Seen, Standing
+from adapters.postgres.dialogs import Place
 from daemon.bus.outcome import Row
 from daemon.conversations.clarification.hearing import Hearing
 from daemon.conversations.clarification.turning import Turned, turned

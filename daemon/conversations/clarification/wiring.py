@@ -12,9 +12,10 @@ from uuid import UUID
 
 import orjson
 
-from adapters.postgres import buffered_messages, conversations, messages
+from adapters.postgres import buffered_messages, conversations, dialogs, messages
 from adapters.postgres.bus import outbox
-from adapters.postgres.conversations import Asked, Due, Place, Standing
+from adapters.postgres.conversations import Asked, Due, Standing
+from adapters.postgres.dialogs import Place, Word
 from daemon.bus.batcher import Batcher
 from daemon.bus.metrics import OF_ALL
 from daemon.bus.worker import Domain, Duty, Outside
@@ -64,7 +65,7 @@ METRICS: Final = (
 class DialogDeps:
     """The outside as the handler sees it. *pace*: how long is waited for more; *pause*: how long the bot is silent
     after an agent's word; *keeps*: how long it is known that a message has come. *standing*: answers how a conversation
-    stands; *status*: how a message of ours does. *twins*, *chat_of_line*, *chat_of_message*, *dialog_of*,
+    stands; *status*: how a message of ours does. *twins*, *chat_of_line*, *chat_of_message*, *dialog_of*, *word*,
     *language_of*: as `adapters.postgres` has them. *classify*: what a text is; its language is a guess. *way*: how the
     person of a chat is answered. *count*: counts what a step does."""
 
@@ -78,6 +79,7 @@ class DialogDeps:
     chat_of_line: Callable[[str], Awaitable[str | None]]
     chat_of_message: Callable[[str], Awaitable[str | None]]
     dialog_of: Callable[[Place], Awaitable[str | None]]
+    word: Callable[[str, str], Awaitable[Word]]
     language_of: Callable[[str], Awaitable[str | None]]
     classify: Callable[[str, str | None], Awaitable[Intent]]
     way: Callable[[str, Standing], Way | NoWay]
@@ -104,7 +106,8 @@ async def _opened(outside: Outside) -> AsyncIterator[DialogDeps]:
             twins=partial(buffered_messages.twins, pool),
             chat_of_line=partial(conversations.of_line, pool),
             chat_of_message=partial(buffered_messages.chat_of, pool),
-            dialog_of=partial(conversations.dialog_of, pool),
+            dialog_of=partial(dialogs.dialog_of, pool),
+            word=partial(dialogs.word, pool),
             language_of=language_of,
             classify=classify,
             way=partial(way_of, outside),

@@ -142,14 +142,16 @@ def _spellings(word: str) -> Iterator[str]:
 def ordinal(words: Sequence[str], ordinals: Mapping[str, int], fill: frozenset[str], count: int) -> int | None:
     """Which of *count* options, from 0, *words* name by its number; None where they name none, or say more.
 
-    *ordinals*: word -> its number from 1, -1: the last one. *fill*: words that mean nothing beside a number; one of
-    them may itself be an ordinal, as in "the first one".
+    *ordinals*: word -> its number from 1, -1: the last one. *fill*: words that mean nothing beside a number. One of
+    them may itself be an ordinal, as in "the first one"; alone it counts as the last word, as in "option a": before
+    another one it is an article, as in "write a post".
     """
     words = [_known(word, ordinals, fill) for word in words]
     numbers = {word: n for word in words if (n := _number(word, ordinals)) is not None}
     if not numbers or any(word not in numbers and word not in fill for word in words):
         return None
-    meant = {n for word, n in numbers.items() if word not in fill} or set(numbers.values())
+    last = {numbers[words[-1]]} if words[-1] in numbers else set()
+    meant = {n for word, n in numbers.items() if word not in fill} or last
     if len(meant) != 1:
         return None
     number = meant.pop()

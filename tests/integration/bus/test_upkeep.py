@@ -33,6 +33,22 @@ def upkeep_of(db: Pool, bus: Streams, channels: Channels) -> Upkeep:
     return Upkeep(Settings(), db, bus, [], channels, make_metrics())
 
 
+async def test_what_is_kept_with_events_is_removed_after_their_days(db: Pool, redis: Redis) -> None:
+    await days.ensure_days(db)
+    await db.execute(
+        "INSERT INTO label_requests (key, digest, event_id, created_at)"
+        " SELECT n::text, '', gen_random_uuid(), now() - make_interval(days => n) FROM unnest(ARRAY[5, 8]) AS n"
+    )
+    settings = Settings(ferryman_inbox_days=7)
+    upkeep = Upkeep(settings, db, Streams(redis, 2), [], Channels(), make_metrics())
+    async with services(*[one for one in upkeep.duties if one.name == "retention"]):
+
+        async def removed() -> bool:
+            return [row["key"] for row in await db.fetch("SELECT key FROM label_requests")] == ["5"]
+
+        await until(removed)
+
+
 async def test_a_duty_that_waits_for_a_frozen_store_delays_no_other(
     db: Pool, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -211,9 +211,9 @@ async def test_a_conversation_that_is_resolved_lets_the_bot_go_on(db: Pool) -> N
 async def test_a_question_belongs_to_the_conversation_in_which_it_is_asked(db: Pool) -> None:
     deps = deps_of(db)
     other = {"account": "1", "id": "43", "inbox": "1"}
-    for id, conversation in ((1, CONVERSATION), (2, other)):
+    for id, text, conversation in ((1, ORDER, CONVERSATION), (2, "LinkedIn", other)):
         at = NOW + id * MINUTE
-        _, (asked,) = await handled(db, chatwoot_message(id, ORDER, at=at, conversation=conversation), deps)
+        _, (asked,) = await handled(db, chatwoot_message(id, text, at=at, conversation=conversation), deps)
         message_id = UUID(asked.json()["message_id"])
         assert (
             str(await db.fetchval("SELECT conversation FROM messages WHERE id = $1", message_id)) == conversation["id"]

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from adapters.postgres import buffered_messages, conversations, crm_told, messages
+from adapters.postgres import buffered_messages, conversations, crm_told, dialogs, messages
 from adapters.postgres.pool import Pool
 from tests.support.plans import nodes
 
@@ -47,7 +47,8 @@ _NOW = "now() + interval '1 minute'"
         ),
         (conversations._LOCK, "text[]", _CHATS),
         (conversations._OF_LINE, "text", "'line2222'"),
-        (conversations._DIALOG_OF, "text, bigint, bigint", "'line2222', 1, 1"),
+        (dialogs._DIALOG_OF, "text, bigint, bigint", "'line2222', 1, 1"),
+        (dialogs._WORD, "text, text", "'+972500002222', '2222'"),
         (conversations._TAKE.format(at="settles_at"), "timestamptz, int", f"{_NOW}, 5"),
         (conversations._TAKE.format(at="due_at"), "timestamptz, int", f"{_NOW}, 5"),
         (

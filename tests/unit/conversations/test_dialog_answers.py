@@ -227,6 +227,21 @@ def test_a_note_is_none(field: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "Write a post for me",
+        "I want a post",
+        "one post please",
+        "escreva um post",
+        "schrijf een post",
+        "Please create a post",
+    ],
+)
+def test_an_article_in_an_order_that_is_said_again_names_no_option(text: str) -> None:
+    assert not understood("platform", text)
+
+
+@pytest.mark.parametrize(
     ("text", "learned"),
     [
         ("I would say that LinkedIn fits what we do best", {"platform": "linkedin"}),

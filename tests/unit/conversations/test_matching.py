@@ -94,6 +94,7 @@ def test_others_are_not(text: str, other: str) -> None:
         ("1 2", None),
         ("first second", None),
         ("2 posts", None),
+        ("one please", None),
         ("the", None),
         ("", None),
         ("2" * 50, None),

@@ -137,6 +137,13 @@ def test_an_open_question_says_since_when_and_what_became_of_it(
     assert list(waits.dialog_waits(conversation(due_at=due_at), dialog_in(context), said, NOW)) == told
 
 
+@pytest.mark.parametrize(("agent_at", "why"), [(None, "for a person to answer"), (NOW, "as a human agent is talking")])
+def test_the_bot_is_silent_for_whom_it_says(agent_at: datetime | None, why: str) -> None:
+    silent = dialog_in({"pausedUntil": (NOW + timedelta(minutes=1)).isoformat()})
+    of = conversation(escalated_at=NOON, agent_at=agent_at)
+    assert list(waits.dialog_waits(of, silent, [], NOW)) == [f"the bot is silent until 2031-03-01 13:01:00 UTC, {why}"]
+
+
 def test_messages_files_and_people_that_are_waited_for_are_named() -> None:
     said = [ours(UUID(int=1), "uncertain"), ours(UUID(int=2), "queued"), ours(UUID(int=3), "sent")]
     assert list(waits.going_out(said, {UUID(int=2): "chatwoot is away"})) == [

@@ -19,6 +19,7 @@ from adapters.postgres.sweeps import Swept
 from adapters.redis.inspect import RedisServer
 from adapters.redis.lease_table import Table
 from adapters.registry import SOURCES
+from daemon.cli.status import _print
 from daemon.operator import archive
 from daemon.operator.about import about
 from daemon.operator.doctor import examine
@@ -332,6 +333,7 @@ def test_the_archive_in_files_says_where_how_much_room_there_is_and_whether_it_c
     assert [one.level for one in found()] == ["warn"]
     monkeypatch.setattr("daemon.operator.archive.os.access", lambda path, mode: False)
     assert [one.level for one in found()] == ["error"]
+    assert [one.level for one in found(members=told())] == ["warn"], "the daemon may be another user"
     assert found(workers=("journal",)) == []
     (tmp_path / "data").write_text("no folder")
     assert [one.level for one in found()] == ["error"]
@@ -346,11 +348,22 @@ def test_what_waits_for_the_archive_is_told_when_it_has_waited_long() -> None:
         assert document(told_of)["archive"] == {
             "place": "emulator",
             "waiting": 3,
-            "waiting_since": (NOW - timedelta(minutes=minutes)).isoformat(),
+            "waiting_since": NOW - timedelta(minutes=minutes),
             "files_in_error": 2,
             "notes_in_error": 1,
         }
     assert document(inspection())["archive"] is None
+
+
+def test_all_that_the_status_may_know_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Promise: what is found out of order does not keep `ferryman status` from saying so."""
+    swept = Swept("chatwoot:3", NOW, 300.0, 4, "http-401", False)
+    _print(document(inspection(sweeps=[swept], archive=ArchiveCounts(3, NOW, 2, 1), members=told(CGB_API_KEY="other"))))
+    printed = capsys.readouterr().out
+    at = f"{NOW.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    assert f"sweep of chatwoot:3: the last {at}, 4 found; it fails now (http-401)" in printed
+    assert f"archive: 3 objects wait for the store, the oldest since {at}" in printed
+    assert "2 files and 1 messages could not be archived" in printed
 
 
 def test_the_status_says_what_is_known_and_null_where_nothing_is() -> None:
