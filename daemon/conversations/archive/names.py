@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from adapters.file_types import ENDINGS
@@ -100,6 +100,6 @@ def file_path(stem: str, kind: str, content_type: str) -> str:
     return f"{top}/{stem}{ending}"
 
 
-def told_id(value: str | None) -> Any:
+def told_id(value: str | None) -> int | str | None:
     """An id as the payload had it: a number where it is one."""
     return int(value) if value is not None and value.isascii() and value.isdigit() and len(value) <= 18 else value

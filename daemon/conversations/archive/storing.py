@@ -19,6 +19,9 @@ what waits for it is moved."""
 MOST_MOVES: Final = 12
 """Buckets in a row that an object may have gone through: a few moves, and the names of a user's bucket."""
 
+MOST_READY: Final = 10_000
+"""Buckets that a process remembers to be there; then it looks at them anew."""
+
 
 class Archive:
     """The store, with what waits for it in Postgres. Buckets are made when they are first used."""
@@ -29,9 +32,11 @@ class Archive:
         self._ready: set[str] = set()
 
     async def ensure_bucket(self, name: str) -> None:
-        """See `ObjectStore`; of each bucket once."""
+        """See `ObjectStore`; a bucket that is remembered to be there is not asked for again."""
         if name not in self._ready:
             await self._store.ensure_bucket(name)
+            if len(self._ready) >= MOST_READY:
+                self._ready.clear()
             self._ready.add(name)
 
     async def put(self, bucket: str, path: str, body: bytes, content_type: str) -> None:

@@ -39,13 +39,30 @@ class Hearing:
         self.context = Context.from_json(known.context)
         self.way = deps.way(chat, known)
 
-    def turned(self, step: Step, **further: Any) -> Turned:
-        """The rows of *step*."""
+    def turned(
+        self,
+        step: Step,
+        *,
+        origin: Mapping[str, Any] | None = None,
+        language: str | None = None,
+        understood: Sequence[Understood] = (),
+    ) -> Turned:
+        """The rows of *step*; the rest as of `turning.turned`."""
         self.deps.count(self.context, step)
         if step.escalated and not step.completed:  # an agent's turn: what is asked next waits as while one talks
             silent = dialog.paused(self.deps.rules, step.context, self.chat, self.now + self.deps.pause, self.now)
             step = replace(step, context=silent.context, due_at=silent.due_at)
-        return turned(self.event, self.chat, self.known, step, self.way, self.now, **further)
+        return turned(
+            self.event,
+            self.chat,
+            self.known,
+            step,
+            self.way,
+            self.now,
+            origin=origin,
+            language=language,
+            understood=understood,
+        )
 
     def note(self, keys: Sequence[str], reason: str) -> Understood:
         """What was said is nothing to be acted on by itself."""

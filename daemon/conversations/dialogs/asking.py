@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from daemon.conversations.dialogs.context import Asked, Context
@@ -15,6 +15,8 @@ from daemon.messages.automatic_texts import filled
 from schemas.cleaned import cut
 from schemas.envelope import event_id
 from schemas.messages import Choice, Choices, Text
+
+T = TypeVar("T")
 
 GAP: Final = "\n\n"
 LAST_WORDS: Final = 200
@@ -51,9 +53,9 @@ class Speaker:
 
     def question(self, field: DialogField, what: What = "question", before: str = "") -> tuple[Ask, Asked]:
         """The question for *field*, with a text *before* it; and what is to be remembered of it."""
-        body = self._filled(str(self._said(field.prompt)))
+        body = self._filled(self._said(field.prompt))
         body = cut(f"{before}{GAP}{body}" if before else body, LONGEST_BODY)
-        items = tuple(Choice(str(self._said(one.title)), one.value) for one in field.options)
+        items = tuple(Choice(self._said(one.title), one.value) for one in field.options)
         ask = self._ask(Choices(body, items) if items else Text(body), what)
         pairs = tuple((item.title, item.value) for item in items)
         return ask, Asked(ask.id, field.name, self._context.number + 1, pairs)
@@ -61,18 +63,16 @@ class Speaker:
     def wrong(self, field: DialogField) -> str:
         """What stands before the question for *field* when it is asked again."""
         if field.wrong is not None:
-            return str(self._said(field.wrong))
+            return self._said(field.wrong)
         return notice(self._rules, f"wrong_{field.kind}", self._language)
 
     def reminder(self) -> str:
         """What stands before the question when it is asked again because nobody answered."""
-        return "" if self._dialog.reminder is None else str(self._said(self._dialog.reminder.text))
+        return "" if self._dialog.reminder is None else self._said(self._dialog.reminder.text)
 
     def confirmation(self) -> Ask:
         """What is said when all is known."""
-        return self._ask(
-            Text(cut(self._filled(str(self._said(self._dialog.confirmation))), LONGEST_BODY)), "confirmation"
-        )
+        return self._ask(Text(cut(self._filled(self._said(self._dialog.confirmation)), LONGEST_BODY)), "confirmation")
 
     def notice(self, name: str) -> Ask:
         """A notice of the rules."""
@@ -83,7 +83,7 @@ class Speaker:
         rules, dialog, params = self._rules, self._dialog, self._context.params
         lines = [f"{said_in(dialog.title, rules.language, rules.language)}: handed over ({why})."]
         for field in dialog.fields:
-            label = str(said_in(field.names, rules.language, rules.language)[0])
+            label = said_in(field.names, rules.language, rules.language)[0]
             if field.name in params:
                 lines.append(f"{label}: {self._shown(field.name)}")
             elif field.name == self._context.clarifying:
@@ -97,7 +97,7 @@ class Speaker:
     def _shown(self, name: str) -> str:
         return shown(self._dialog, name, self._context.params[name], self._language, self._rules.language)
 
-    def _said(self, texts: Mapping[str, object]) -> object:
+    def _said(self, texts: Mapping[str, T]) -> T:
         return said_in(texts, self._language, self._rules.language)
 
     def _filled(self, text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
@@ -13,6 +13,8 @@ from daemon.conversations.dialogs.faults import faults
 from daemon.messages.automatic_rules import Duration
 from daemon.rules.files import RuleFile
 from daemon.rules.parts import ANY, AnyLanguage, Language, Part, Slug, listed
+
+T = TypeVar("T")
 
 MOST_OPTIONS: Final = 10
 """Rows of a list; Meta takes no more."""
@@ -203,7 +205,7 @@ class DialogRules(Part):
 DIALOGS: Final[RuleFile[DialogRules]] = RuleFile("dialogs.toml", DialogRules, faults)
 
 
-def said_in(texts: Mapping[str, Any], language: str, fallback: str) -> Any:
+def said_in(texts: Mapping[str, T], language: str, fallback: str) -> T:
     """What *texts* say in *language*; else alike in all; else in the *fallback*; else in the first one there is."""
     for key in (language, ANY, fallback):
         if key in texts:

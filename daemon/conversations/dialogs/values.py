@@ -106,7 +106,7 @@ def shown(dialog: Dialog, name: str, value: str, language: str, fallback: str) -
     field = dialog.field(name)
     for option in field.options if field is not None else ():
         if option.value == value:
-            return str(said_in(option.title, language, fallback))
+            return said_in(option.title, language, fallback)
     return cut(" ".join(_MARKUP.sub(" ", visible(value)).split()), LONGEST_SHOWN)
 
 
