@@ -108,11 +108,12 @@ class ChatwootCalls:
         *,
         about: str,
         json: Mapping[str, Any] | None = None,
+        known: bool = True,
     ) -> T:
-        """What *read* makes of the answer to a call on a record that was there before; a write may be done again. A
-        refusal that may be the account's is the record's own where the inbox can be read: the token's owner may see
-        other conversations, or may not do this. Raises: as `ask`; Uncertain where a write may have been done."""
-        judged = self._judged(read, [json], write=method != "GET", known=True)
+        """What *read* makes of the answer to a call on a record; a write may be done again. A refusal that may be the
+        account's is the record's own where the inbox can be read: the token's owner may see other conversations, or may
+        not do this. *known*: as of `ask`. Raises: as `ask`; Uncertain where a write may have been done."""
+        judged = self._judged(read, [json], write=method != "GET", known=known)
         return await self._request(method, path, judged, about, json=json, look=self._inbox)
 
     async def send(

@@ -70,7 +70,7 @@ class ChatwootCrm:
 
     async def account_labels(self) -> Mapping[str, str]:
         """See `Crm`."""
-        return await self._calls.of_record("GET", "/labels", account_labels, about=_ACCOUNT)
+        return await self._calls.of_record("GET", "/labels", account_labels, about=_ACCOUNT, known=False)
 
     async def make_label(self, title: str, color: str, description: str) -> bool:
         """See `Crm`. Only an administrator may."""

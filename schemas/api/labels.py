@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    model_validator,
+)
 
 from schemas.labels import NoTitle, title_of
 from schemas.phone import parse_phone
@@ -54,7 +63,7 @@ class LabelsIn(BaseModel):
     (31612345678@c.us); or of the conversation *conversation_id* of the Chatwoot account. *labels* are added to those
     that are there; what Chatwoot takes in no label becomes a hyphen. *contact_attributes* and
     *conversation_attributes* are added to those that are there, or take their place. *name*: of a contact that has to
-    be made."""
+    be made. Taggers may say `tags` for *labels*, and `attributes` for *contact_attributes*."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -74,9 +83,11 @@ class LabelsIn(BaseModel):
     phone: Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_e164)] | None = None
     conversation_id: Annotated[int, Field(strict=True, ge=1, le=10**15), BeforeValidator(_number)] | None = None
     labels: Annotated[list[Annotated[str, Field(max_length=1500), AfterValidator(_title)]], Field(max_length=MOST)] = (
-        Field(default_factory=list)
+        Field(default_factory=list, validation_alias=AliasChoices("labels", "tags"))
     )
-    contact_attributes: Attributes = Field(default_factory=dict)
+    contact_attributes: Attributes = Field(
+        default_factory=dict, validation_alias=AliasChoices("contact_attributes", "attributes")
+    )
     conversation_attributes: Attributes = Field(default_factory=dict)
     name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 

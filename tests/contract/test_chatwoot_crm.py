@@ -15,8 +15,8 @@ from adapters.chatwoot.crm import NOTE_MARKER
 from adapters.conversation_ports import CrmPlace
 from adapters.http import open_session
 from daemon.sandbox.chatwoot import ChatwootSandbox
-from daemon.sandbox.chatwoot_account import Contact, Conversation
-from schemas.errors import Exists, Refused, Uncertain
+from daemon.sandbox.chatwoot_account import ACCOUNT_ID, Contact, Conversation
+from schemas.errors import ChannelDown, Exists, Refused, Uncertain
 from schemas.phone import Phone
 from tests.support.crm import crm_on
 from tests.support.sending import PHONE
@@ -147,6 +147,13 @@ async def test_account_labels_are_made_once(sandbox: ChatwootSandbox, session: C
     assert await crm.make_label("hot-lead", "#E5484D", "hot") is True
     assert await crm.make_label("hot-lead", "#000000", "hot") is False
     assert await crm.account_labels() == {"hot-lead": "#E5484D"}
+
+
+async def test_labels_of_an_account_that_is_not_there_say_which_settings_to_check(
+    sandbox: ChatwootSandbox, session: ClientSession
+) -> None:
+    with pytest.raises(ChannelDown, match="check the address, the account and the inbox"):
+        await crm_on(sandbox, session, account_id=ACCOUNT_ID + 1).account_labels()
 
 
 async def test_a_role_that_is_missing_stops_no_messages(

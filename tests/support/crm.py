@@ -45,14 +45,16 @@ FIRST: Final = {"journey-first-contact", "engagement-low", "source-whatsapp", "c
 _IDS: Final = count(7301)
 
 
-def crm_on(sandbox: ChatwootSandbox, session: ClientSession, *, channel: Channel | None = None) -> ChatwootCrm:
+def crm_on(
+    sandbox: ChatwootSandbox, session: ClientSession, *, channel: Channel | None = None, account_id: int = ACCOUNT_ID
+) -> ChatwootCrm:
     """The CRM of *sandbox*, as a process of its own would have it."""
     limiter = RateLimiter(None, per_minute=None, max_wait_s=0.05)
     gate = gate_on(session, limiter=limiter, channel=channel or Channel("chatwoot"), timeout_s=5.0)
     values = {
         "url": sandbox.url,
         "api_access_token": sandbox.token,
-        "account_id": str(ACCOUNT_ID),
+        "account_id": str(account_id),
         "inbox_id": str(INBOX_ID),
     }
     made = CRM()(gate, account=lambda: values)

@@ -75,6 +75,14 @@ async def test_labels_of_a_phone_in_any_notation_are_handed_to_the_worker(
     assert (data["contact_attributes"], data["conversation"]) == ({"lead_score": 72}, None)
 
 
+async def test_a_tagger_may_say_tags_and_attributes(labelling: Served) -> None:
+    asked = {"phone": "+972505550142", "tags": ["journey:first-contact"], "attributes": {"lead_score": 72}}
+    assert (await ask(labelling, asked))[0] == 202
+    [(_, data)] = await kept(labelling)
+    assert (data["labels"], data["contact_attributes"]) == (["journey-first-contact"], {"lead_score": 72})
+    assert (await ask(labelling, asked | {"labels": ["vip"]}))[0] == 422
+
+
 async def test_a_conversation_stands_behind_what_its_person_has_written(labelling: Served) -> None:
     await labelling.rig.db.execute(
         "INSERT INTO conversations (chat, system, chatwoot_account_id, chatwoot_conversation_id, line)"
