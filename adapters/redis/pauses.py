@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -33,7 +34,19 @@ async def resume(redis: Redis, scope: str) -> None:
     await redis.set(key("resumed", scope), uuid4().hex, ex=REMEMBERED_S)
 
 
-async def resumed(redis: Redis, scope: str) -> bytes | None:
-    """What changes with each resumption of *scope*; None: there was none of late."""
-    told: bytes | None = await redis.get(key("resumed", scope))  # type: ignore[assignment]
-    return told
+class Heard(NamedTuple):
+    """What is known of a scope. *left_s*: how long its requests are held yet. *resumed*: changes with each resumption;
+    None: there was none of late."""
+
+    left_s: float
+    resumed: bytes | None
+
+
+async def heard(redis: Redis, scopes: Sequence[str]) -> list[Heard]:
+    """What is known of each of *scopes*, in their order; one round trip."""
+    pipe = redis.pipeline(transaction=False)
+    for scope in scopes:
+        pipe.pttl(key("pause", scope))
+        pipe.get(key("resumed", scope))
+    told = await pipe.execute() if scopes else []
+    return [Heard(max(0.0, int(ms) / 1000), again) for ms, again in zip(told[::2], told[1::2], strict=True)]

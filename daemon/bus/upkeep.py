@@ -148,19 +148,17 @@ class Upkeep:
     async def _follow_waits(self) -> None:
         """See which providers have asked us to wait, also where no call of this process has met it; and which ones an
         operator has resumed, whose calls are tried again although they had stopped."""
+        named = {name: self._channels[name] for name in (*self._scopes, *self._channels.names)}.values()
+        channels = [channel for channel in named if parted(channel.name)[0] in self._scopes]
+        scopes = [scope_of(self._scopes[parted(channel.name)[0]], parted(channel.name)[1]) for channel in channels]
         longest: dict[str, float] = {}
-        for channel in {name: self._channels[name] for name in (*self._scopes, *self._channels.names)}.values():
-            provider, account = parted(channel.name)
-            if provider not in self._scopes:
-                continue
-            scope = scope_of(self._scopes[provider], account)
-            left_s = await asked.seconds_left(self._streams.redis, scope)
-            channel.heard(left_s)
-            resumed = await asked.resumed(self._streams.redis, scope)
-            if resumed and resumed != self._resumed.setdefault(channel.name, resumed):
+        for channel, told in zip(channels, await asked.heard(self._streams.redis, scopes), strict=True):
+            channel.heard(told.left_s)
+            if told.resumed and told.resumed != self._resumed.setdefault(channel.name, told.resumed):
                 channel.probe_now()
-            self._resumed[channel.name] = resumed
-            longest[provider] = max(left_s, longest.get(provider, 0.0))
+            self._resumed[channel.name] = told.resumed
+            provider = parted(channel.name)[0]
+            longest[provider] = max(told.left_s, longest.get(provider, 0.0))
         for provider, left_s in longest.items():
             self._metrics.set("ferryman_provider_wait_seconds", left_s, {"provider": provider})
 

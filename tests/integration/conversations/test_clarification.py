@@ -220,7 +220,6 @@ async def test_a_question_belongs_to_the_conversation_in_which_it_is_asked(db: P
         )
         (state,) = await messages.states(db, [messages.Asked(message_id, E164, "chatwoot")])
         assert state.conversation == int(conversation["id"])
-        await db.execute("UPDATE conversations SET context_json = '{}'")  # its dialog is over, and no one goes along
 
 
 async def test_the_newest_labels_are_kept_whatever_comes_late(db: Pool) -> None:
