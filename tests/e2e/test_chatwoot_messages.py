@@ -105,7 +105,7 @@ async def test_free_text_goes_out_where_chatwoot_lets_it_and_is_skipped_elsewher
     assert chatwoot.sends() == {inside: 1}
 
 
-@pytest.mark.parametrize("kind", ["reset", "html", "cut"])
+@pytest.mark.parametrize("kind", ["cut", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("reset", "html"))])
 async def test_a_call_in_doubt_is_never_repeated(
     tmp_path: Path, sending: dict[str, Any], chatwoot: ChatwootSandbox, db: Pool, kind: Any
 ) -> None:

@@ -150,7 +150,7 @@ async def _paused(here: Running, *names: str) -> bool:
     return all((f'ferryman_breaker_open{{provider="{one}"}} 1' in text) is (one in wanted) for one in open_ones)
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.5])
+@pytest.mark.parametrize("seconds", [0.5, pytest.param(0.0, marks=pytest.mark.slow)])
 async def test_a_process_that_is_killed_while_messages_go_over_sends_none_twice(world: World, seconds: float) -> None:
     world.meta.faults.add("bad_token")
     world.twilio.faults.add("slow", seconds=seconds)

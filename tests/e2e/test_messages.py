@@ -149,7 +149,9 @@ async def test_free_text_is_sent_to_a_person_who_has_written_and_stopped_by_thei
     assert meta.sends() == {inside: 1}
 
 
-@pytest.mark.parametrize("kind", ["reset", "html", "cut", "short"])
+@pytest.mark.parametrize(
+    "kind", ["cut", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("reset", "html", "short"))]
+)
 async def test_a_call_in_doubt_is_never_repeated_and_settled_by_the_status_that_carries_our_id(
     tmp_path: Path, sending: dict[str, Any], meta: MetaSandbox, db: Pool, kind: Any
 ) -> None:

@@ -146,7 +146,7 @@ async def test_a_process_that_is_given_no_number_takes_that_of_the_database(
     assert "FERRYMAN_PARTITIONS" not in out
 
 
-@pytest.mark.parametrize("at", ["before:change", "after:change", "after:forget"])
+@pytest.mark.parametrize("at", ["after:change", "after:forget", pytest.param("before:change", marks=pytest.mark.slow)])
 async def test_what_waits_for_a_worker_that_is_off_is_carried_over_also_when_the_verb_is_killed(
     tmp_path: Path, settings: dict[str, Any], cgb: CgbSandbox, db: Pool, redis: Redis, at: str
 ) -> None:

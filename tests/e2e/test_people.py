@@ -56,7 +56,7 @@ def an_order(n: int, notation: tuple[str, str], *, hour: int | None = None) -> d
     return body
 
 
-@pytest.mark.parametrize("notations", [MEXICO, BRAZIL], ids=["Mexico", "Brazil"])
+@pytest.mark.parametrize("notations", [BRAZIL, pytest.param(MEXICO, marks=pytest.mark.slow)], ids=["Brazil", "Mexico"])
 async def test_fifty_first_events_of_one_phone_in_twelve_notations_make_one_contact(
     tmp_path: Path, settings: dict[str, Any], cgb: CgbSandbox, db: Pool, notations: list[tuple[str, str]]
 ) -> None:

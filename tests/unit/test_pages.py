@@ -134,7 +134,7 @@ def test_the_page_of_conversations_names_every_module() -> None:
 def test_the_quick_start_opens_with_the_demo_and_the_tests() -> None:
     part = text_of("README.md").partition("\n## Quick start\n")[2].partition("\n## ")[0]
     blocks = re.findall(r"^```sh\n(.*?)^```", part, flags=re.M | re.S)
-    assert [block.splitlines()[-1] for block in blocks] == [".venv/bin/ferryman demo", ".venv/bin/pytest -q -n 6"]
+    assert [block.splitlines()[-1] for block in blocks] == [".venv/bin/ferryman demo", ".venv/bin/pytest -q -n 4"]
 
 
 @pytest.mark.parametrize(("page", "lines"), LIMITS.items())
