@@ -21,6 +21,8 @@ from adapters.redis.limits import LONGEST_WAIT_S
 from daemon.accounts import OPENAI
 from daemon.bus.outcome import Done, Later, Outcome, Row, Turn
 from daemon.bus.worker import Worker
+from daemon.conversations.archive.notes import OTHER
+from daemon.conversations.archive.notes import PLACEHOLDERS as STANDS_FOR
 from daemon.conversations.archive.wiring import STORAGE
 from daemon.conversations.understanding.voice_length import seconds_of
 from daemon.conversations.understanding.wiring import VOICE, VoiceDeps
@@ -30,8 +32,8 @@ from schemas.errors import FerrymanError, Malformed, Refused
 from schemas.told import SPOKEN
 from schemas.understanding import MOST_TEXT, Transcript
 
-PLACEHOLDERS: Final = ("[Audio Message]", "[Media Message]")
-"""What a note says of a message without text, by the third seed."""
+PLACEHOLDERS: Final = tuple({*(STANDS_FOR[kind] for kind in SPOKEN), OTHER})
+"""What the note of a voice note says until its text is known."""
 
 NO_KEY: Final = "OPENAI_API_KEY is not set"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from adapters.postgres import (
@@ -21,7 +19,7 @@ from adapters.postgres import (
     whatsapp_checks,
 )
 from adapters.postgres.pool import Pool
-from tests.support.plans import nodes
+from tests.support.plans import assert_reads_few
 
 PEOPLE = 4_000
 AT_MOST = 200
@@ -173,30 +171,4 @@ _ASKED = "ARRAY['+972500000003', '+972500002222'], ARRAY['IL3', 'IL2222']"
 async def test_a_plan_made_for_few_people_reads_few_rows_of_many(
     db: Pool, query: str, types: str, arguments: str
 ) -> None:
-    async with db.acquire() as conn:
-        for table in (
-            "orders",
-            "contacts",
-            "contact_identities",
-            "whatsapp_checks",
-            "told_fields",
-            "messages",
-            "customer_windows",
-            "templates",
-            "automatic_orders",
-            "automatic_messages",
-            *("campaign_recipients", "crm_people", "crm_labels", "crm_messages"),
-        ):
-            await conn.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
-        for fill in _FILL:
-            await conn.execute(fill, 1, 20)
-        await conn.execute("SET plan_cache_mode = force_generic_plan")  # the server comes to it by itself
-        await conn.execute(f"PREPARE asked ({types}) AS {query}")
-        await conn.execute(f"EXECUTE asked ({arguments})")
-        for fill in _FILL:
-            await conn.execute(fill, 21, PEOPLE)
-        told = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({arguments})")
-        assert await conn.fetchval("SELECT generic_plans FROM pg_prepared_statements WHERE name = 'asked'") > 0
-    (plan,) = json.loads(told)
-    read = sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes(plan["Plan"]))
-    assert read < AT_MOST, json.dumps(plan["Plan"], indent=1)
+    await assert_reads_few(db, _TABLES, _FILL, PEOPLE, query, types, arguments, AT_MOST)

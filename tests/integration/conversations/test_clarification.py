@@ -318,6 +318,9 @@ async def test_wrong_answers_are_asked_again_twice_and_then_a_person_goes_on(db:
     (row,) = await db.fetch("SELECT escalated_at, escalated_why FROM conversations")
     assert (row[0] is not None, row[1]) == (True, "wrong answers")
     assert await handled(db, chatwoot_message(6, ORDER, at=NOW + MINUTE), deps) == ("done", []), "an agent's turn"
+    before = changed("status", NOW - MINUTE, status="resolved")  # as a replay brings it
+    assert await handled(db, before._replace(time=NOW - MINUTE), deps) == ("done", [])
+    assert await db.fetchval("SELECT escalated_at FROM conversations") is not None
     await handled(db, changed("status", NOW + 2 * MINUTE, status="resolved"), deps)
     assert await db.fetchval("SELECT escalated_at FROM conversations") is None
 

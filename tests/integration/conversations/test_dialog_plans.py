@@ -3,13 +3,11 @@ small."""
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from adapters.postgres import buffered_messages, conversations, crm_told, dialogs, messages
 from adapters.postgres.pool import Pool
-from tests.support.plans import nodes
+from tests.support.plans import assert_reads_few
 
 MANY = 4_000
 AT_MOST = 200
@@ -75,18 +73,6 @@ _NOW = "now() + interval '1 minute'"
 async def test_a_plan_made_for_few_conversations_reads_few_rows_of_many(
     db: Pool, query: str, types: str, arguments: str
 ) -> None:
-    prepared, given = (f"({types})", f"({arguments})") if types else ("", "")
-    async with db.acquire() as conn:
-        for table in ("conversations", "buffered_messages", "messages"):
-            await conn.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
-        for fill in _FILL:
-            await conn.execute(fill, 1, 20)
-        await conn.execute("SET plan_cache_mode = force_generic_plan")  # the server comes to it by itself
-        await conn.execute(f"PREPARE asked {prepared} AS {query}")
-        await conn.execute(f"EXECUTE asked {given}")
-        for fill in _FILL:
-            await conn.execute(fill, 21, MANY)
-        told = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked {given}")
-    (plan,) = json.loads(told)
-    read = sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes(plan["Plan"]))
-    assert read < AT_MOST, json.dumps(plan["Plan"], indent=1)
+    await assert_reads_few(
+        db, ("conversations", "buffered_messages", "messages"), _FILL, MANY, query, types, arguments, AT_MOST
+    )

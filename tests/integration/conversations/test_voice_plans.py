@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 import pytest
 
 from adapters.postgres import audio_files
 from adapters.postgres.pool import Pool
-from tests.support.plans import nodes
+from tests.support.plans import assert_reads_few
 
 MANY: Final = 4000
 AT_MOST: Final = 60
@@ -45,15 +44,6 @@ NONE: Final = "ARRAY[NULL, NULL]"
 async def test_a_plan_made_for_few_notes_reads_few_rows_of_many(
     db: Pool, query: str, types: str, arguments: str
 ) -> None:
-    async with db.acquire() as conn:
-        for table in ("meeting_notes", "note_attachments", "audio_files"):
-            await conn.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
-        await conn.execute(FILL, 1, 20)
-        await conn.execute("SET plan_cache_mode = force_generic_plan")  # the server comes to it by itself
-        await conn.execute(f"PREPARE asked ({types}) AS {query}")
-        await conn.execute(f"EXECUTE asked ({arguments})")
-        await conn.execute(FILL, 21, MANY)
-        told = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({arguments})")
-    (plan,) = json.loads(told)
-    read = sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes(plan["Plan"]))
-    assert read < AT_MOST, json.dumps(plan["Plan"], indent=1)
+    await assert_reads_few(
+        db, ("meeting_notes", "note_attachments", "audio_files"), (FILL,), MANY, query, types, arguments, AT_MOST
+    )
