@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 
 from adapters.redis import address
 from adapters.redis.cluster import Cluster, ClusterServer
-from adapters.redis.connections import WrongServers, leave_wrong_servers
+from adapters.redis.connections import WrongServers, cancelable_master, cancelable_nodes, leave_wrong_servers
 from adapters.redis.idle import Pool, SentinelPool
 from adapters.redis.server import SentinelServer, Server
 
@@ -105,6 +105,7 @@ def _sentinel_master(url: str, options: dict[str, Any]) -> Redis:
         **_tls(query, query),
     )
     _refuse(query)
+    cancelable_master(made)
     return made
 
 
@@ -121,6 +122,7 @@ def _cluster(url: str, options: dict[str, Any]) -> Redis:
         **options,
         **tls,
     )
+    cancelable_nodes(made)
     return cast("Redis", made)
 
 

@@ -12,8 +12,9 @@ import asyncio
 from typing import Any, Final
 
 from redis import exceptions as redis_errors
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
 _WRONG_SERVER: Final = (
     redis_errors.ReadOnlyError,
@@ -40,7 +41,25 @@ class WrongServers:
             self._by_address[address] = made_after + 1
 
 
-class _Leaving(AbstractConnection):
+class _Cancelable(AbstractConnection):
+    """Lets the task that uses it be canceled at any moment."""
+
+    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        """See AbstractConnection. A cancellation that comes while it sends is not lost.
+
+        redis-py sends through `asyncio.wait_for`, which before Python 3.12 drops a cancellation that comes in the same
+        turn of the loop as the end of what it waits for (python/cpython#86296). A task that does nothing else but ask
+        Redis again and again would then never end.
+        """
+        task = asyncio.current_task()
+        asked = task.cancelling() if task else 0
+        await super().send_packed_command(*args, **kwargs)
+        if task and task.cancelling() > asked:
+            await self.disconnect(nowait=True)  # the answer to the command that went out is not read
+            raise asyncio.CancelledError
+
+
+class _Leaving(_Cancelable):
     """Notes a refusal for its address, and connects anew when one was noted since it connected."""
 
     def __init__(self, *args: Any, wrong_servers: WrongServers, **kwargs: Any) -> None:
@@ -57,20 +76,6 @@ class _Leaving(AbstractConnection):
             self._made_after = noted
         untyped: Any = super()
         await untyped.connect()
-
-    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
-        """See AbstractConnection. A cancellation that comes while it sends is not lost.
-
-        redis-py sends through `asyncio.wait_for`, which before Python 3.12 drops a cancellation that comes in the same
-        turn of the loop as the end of what it waits for (python/cpython#86296). A task that does nothing else but ask
-        Redis again and again would then never end.
-        """
-        task = asyncio.current_task()
-        asked = task.cancelling() if task else 0
-        await super().send_packed_command(*args, **kwargs)
-        if task and task.cancelling() > asked:
-            await self.disconnect(nowait=True)  # the answer to the command that went out is not read
-            raise asyncio.CancelledError
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         """See AbstractConnection."""
@@ -98,6 +103,24 @@ class _Unix(_Leaving, UnixDomainSocketConnection):
     """Over a Unix socket."""
 
 
+class _MasterTcp(_Cancelable, SentinelManagedConnection):
+    """To the master that the sentinels name, over TCP."""
+
+
+class _MasterTls(_Cancelable, SentinelManagedSSLConnection):
+    """The same over TLS."""
+
+
+class _NodeTcp(_Cancelable, Connection):
+    """To a node of a cluster, or to a sentinel, over TCP."""
+
+
+class _NodeTls(_Cancelable, SSLConnection):
+    """The same over TLS."""
+
+
+_MASTER: Final[dict[type, type]] = {SentinelManagedConnection: _MasterTcp, SentinelManagedSSLConnection: _MasterTls}
+_NODE: Final[dict[type, type]] = {Connection: _NodeTcp, SSLConnection: _NodeTls}
 _LEAVING: Final[dict[type, type]] = {Connection: _Tcp, SSLConnection: _Tls, UnixDomainSocketConnection: _Unix}
 
 
@@ -106,3 +129,20 @@ def leave_wrong_servers(redis: Redis, wrong_servers: WrongServers) -> None:
     pool: Any = redis.connection_pool
     pool.connection_class = _LEAVING[pool.connection_class]
     pool.connection_kwargs["wrong_servers"] = wrong_servers
+
+
+def cancelable_master(redis: Redis) -> None:
+    """Make the connections of *redis*, a Sentinel's master, and those to its sentinels such that let their user be
+    canceled. It has none yet."""
+    pool: Any = redis.connection_pool
+    pool.connection_class = _MASTER[pool.connection_class]
+    for sentinel in pool.sentinel_manager.sentinels:
+        sentinel.connection_pool.connection_class = _NODE[sentinel.connection_pool.connection_class]
+
+
+def cancelable_nodes(cluster: RedisCluster) -> None:
+    """The same of a *cluster*, for the nodes that it was given and those that its map will name."""
+    kept: Any = cluster.connection_kwargs  # the map's nodes are made with these
+    kept["connection_class"] = _NODE[kept["connection_class"]]
+    for node in cluster.nodes_manager.startup_nodes.values():
+        node.connection_class = kept["connection_class"]
