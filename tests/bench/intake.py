@@ -17,7 +17,7 @@ import base64
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
@@ -26,26 +26,18 @@ import orjson
 from aiohttp import web
 from redis.asyncio import Redis
 
-from adapters.postgres.pool import connect
-from adapters.redis import durability, streams
-from adapters.redis.streams import Streams
-from adapters.registry import SOURCES
-from daemon.bus.intake import Intake
-from daemon.bus.worker import utc_now
 from daemon.process import settle_memory
 from daemon.telemetry.metrics import Metrics
 from daemon.web import server
-from daemon.web.application import application
 from daemon.web.connections import Connections
-from daemon.web.listener import Listener
 from daemon.web.metrics import METRICS as WEB_METRICS
-from daemon.web.refusals import Refusals
 from daemon.web.server import serving
-from tests.bench.rig import Addresses, Cores, Figure, Helper, helper, main, stores
-from tests.support.services import services, unwatched
+from tests.bench.doors import bare, ferryman
+from tests.bench.rig import Cores, Figure, Helper, helper, main, stores
 
 SECRET: Final = "whsec_" + base64.b64encode(b"a secret of the benchmarks").decode()
 KEY: Final = "bench.0123456789abcdef"
+SECRETS: Final = {"orders_webhook_secret": [SECRET], "orders_api_key": [KEY]}
 CONNECTIONS: Final = 64
 ORDERS: Final = 24_000
 SECONDS: Final = 2.0
@@ -64,25 +56,6 @@ class Run:
 
 
 @asynccontextmanager
-async def bare() -> AsyncIterator[int]:
-    """The limit."""
-
-    async def handle(request: web.Request) -> web.Response:
-        document = await request.json()
-        return web.json_response({"id": document["order"]["id"]}, status=202)
-
-    app = web.Application()
-    app.router.add_post("/webhooks/orders", handle)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield int(runner.addresses[0][1])
-    finally:
-        await runner.cleanup()
-
-
-@asynccontextmanager
 async def tuned() -> AsyncIterator[int]:
     """The limit, with what speeds up aiohttp."""
 
@@ -96,38 +69,6 @@ async def tuned() -> AsyncIterator[int]:
     app[server.CONNECTIONS] = Connections(Metrics(WEB_METRICS))
     async with serving(app, "127.0.0.1", 0, drain_s=1.0) as port:
         yield port
-
-
-class _Ready:
-    def ready(self) -> dict[str, Any]:
-        return {"ready": True}
-
-
-@asynccontextmanager
-async def ferryman(addresses: Addresses) -> AsyncIterator[tuple[int, Redis]]:
-    """The real application."""
-    async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(connect(addresses.database_url))
-        redis = streams.client(addresses.redis_url, timeout_s=2.0, connections=64)
-        stack.push_async_callback(redis.aclose)
-        assert await durability.of(redis) == "always"
-        metrics = Metrics(WEB_METRICS, sources=["orders"])
-        intake, refusals = Intake(Streams(redis, 16, "always"), pool, unwatched()), Refusals(pool)
-        listener = Listener(
-            intake,
-            refusals,
-            metrics,
-            sources=SOURCES,
-            secrets={"orders_webhook_secret": [SECRET], "orders_api_key": [KEY]},
-            unsigned=(),
-            body_cap=4_000_000,
-            now=utc_now,
-        )
-        async with services(intake, refusals):
-            await intake.looked.wait()
-            app = application(listener, _Ready(), metrics)
-            async with serving(app, "127.0.0.1", 0, drain_s=1.0) as port:
-                yield port, redis
 
 
 async def one(load: Helper, port: int, proof: str, *, brief: bool, seconds: float = SECONDS) -> Run:
@@ -157,8 +98,8 @@ async def measure() -> list[Figure]:
     async with (
         stores() as addresses,
         helper("tests.bench.load", str(ORDERS), SECRET, KEY) as load,
-        ferryman(addresses) as (port, redis),
-        bare() as bare_port,
+        ferryman(addresses, "orders", SECRETS) as (port, redis),
+        bare("/webhooks/orders", lambda document: document["order"]["id"]) as bare_port,
         tuned() as tuned_port,
     ):
         cores.measured()

@@ -13,88 +13,20 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import product
-from typing import Any, Final
+from typing import Final
 
-from aiohttp import web
-from redis.asyncio import Redis
-
-from adapters.postgres.pool import connect
-from adapters.redis import durability, streams
-from adapters.redis.streams import Streams
-from adapters.registry import SOURCES
-from daemon.bus.intake import Intake
-from daemon.bus.worker import utc_now
 from daemon.process import settle_memory
 from daemon.sandbox.meta_webhooks import PATH
-from daemon.telemetry.metrics import Metrics
-from daemon.web.application import application
-from daemon.web.listener import Listener
-from daemon.web.metrics import METRICS as WEB_METRICS
-from daemon.web.refusals import Refusals
-from daemon.web.server import serving
+from tests.bench.doors import bare, ferryman
 from tests.bench.intake import CONNECTIONS, Run, emptied
-from tests.bench.rig import Addresses, Cores, Figure, Helper, helper, main, stores
-from tests.support.services import services, unwatched
+from tests.bench.rig import Cores, Figure, Helper, helper, main, stores
 
 SECRET: Final = "meta-app-secret-of-the-benchmarks"
 SIZES: Final = (1, 50)
 STATUSES: Final = 100_000
 SECONDS: Final = 2.0
 TIMES: Final = 3
-
-
-@asynccontextmanager
-async def bare() -> AsyncIterator[int]:
-    """The limit."""
-
-    async def handle(request: web.Request) -> web.Response:
-        document = await request.json()
-        return web.json_response({"id": document["entry"][0]["id"]}, status=202)
-
-    app = web.Application()
-    app.router.add_post(PATH, handle)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield int(runner.addresses[0][1])
-    finally:
-        await runner.cleanup()
-
-
-class _Ready:
-    def ready(self) -> dict[str, Any]:
-        return {"ready": True}
-
-
-@asynccontextmanager
-async def ferryman(addresses: Addresses) -> AsyncIterator[tuple[int, Redis]]:
-    """The real application."""
-    async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(connect(addresses.database_url))
-        redis = streams.client(addresses.redis_url, timeout_s=2.0, connections=64)
-        stack.push_async_callback(redis.aclose)
-        assert await durability.of(redis) == "always"
-        metrics = Metrics(WEB_METRICS, sources=["meta"])
-        intake, refusals = Intake(Streams(redis, 16, "always"), pool, unwatched()), Refusals(pool)
-        listener = Listener(
-            intake,
-            refusals,
-            metrics,
-            sources=SOURCES,
-            secrets={"meta_app_secret": [SECRET]},
-            unsigned=(),
-            body_cap=4_000_000,
-            now=utc_now,
-        )
-        async with services(intake, refusals):
-            await intake.looked.wait()
-            app = application(listener, _Ready(), metrics)
-            async with serving(app, "127.0.0.1", 0, drain_s=1.0) as port:
-                yield port, redis
 
 
 async def one(load: Helper, port: int, size: int, seconds: float = SECONDS) -> Run:
@@ -114,8 +46,8 @@ async def measure() -> list[Figure]:
     async with (
         stores() as addresses,
         helper("tests.bench.status_load", str(STATUSES), SECRET) as load,
-        ferryman(addresses) as (port, redis),
-        bare() as bare_port,
+        ferryman(addresses, "meta", {"meta_app_secret": [SECRET]}) as (port, redis),
+        bare(PATH, lambda document: document["entry"][0]["id"]) as bare_port,
     ):
         cores.measured()
         settle_memory()  # as `ferryman run` does
