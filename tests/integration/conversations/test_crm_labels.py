@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -12,7 +11,6 @@ import pytest
 from aiohttp import ClientSession
 from redis.asyncio import Redis
 
-from adapters.http import open_session
 from adapters.postgres.pool import Pool
 from daemon.bus.outcome import Turn
 from daemon.bus.worker import utc_now
@@ -26,30 +24,6 @@ from schemas.labels import NoTitle
 from tests.support.conversations import insert
 from tests.support.crm import FIRST, CrmWorker, event_of, worker_on, written
 from tests.support.sending import PHONE
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[ChatwootSandbox]:
-    async with ChatwootSandbox() as running:
-        running.switches.role = "administrator"
-        yield running
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[ClientSession]:
-    async with open_session() as made:
-        yield made
-
-
-@pytest.fixture
-def worker(db: Pool, sandbox: ChatwootSandbox, session: ClientSession, redis: Redis) -> CrmWorker:
-    return worker_on(db, sandbox, session, redis)
-
-
-@pytest.fixture
-def talk(sandbox: ChatwootSandbox) -> Conversation:
-    """A conversation in which the person has written."""
-    return sandbox.account.receive(PHONE.e164, "hello")
 
 
 def labels(sandbox: ChatwootSandbox, talk: Conversation) -> set[str]:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import ClientSession
 from redis.asyncio import Redis
 
-from adapters.http import open_session
 from adapters.postgres.pool import Pool
 from daemon.sandbox.chatwoot import ChatwootSandbox
 from daemon.sandbox.chatwoot_account import ACCOUNT_ID, Conversation
 from schemas.envelope import Event
 from tests.support.crm import FIRST, CrmWorker, changed, event_of, worker_on, written
-from tests.support.sending import PHONE
 from tests.support.until import until
 
 ROUNDS = 500
@@ -25,29 +22,10 @@ AT_ONCE = 25
 OURS = {"from-one", "from-two"}
 
 
-@pytest.fixture
-async def sandbox() -> AsyncIterator[ChatwootSandbox]:
-    async with ChatwootSandbox() as running:
-        running.switches.role = "administrator"
-        running.crm.read_delay_s, running.crm.write_delay_s = 0.001, 0.003
-        yield running
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[ClientSession]:
-    async with open_session() as made:
-        yield made
-
-
-@pytest.fixture
-def worker(db: Pool, sandbox: ChatwootSandbox, session: ClientSession, redis: Redis) -> CrmWorker:
-    return worker_on(db, sandbox, session, redis)
-
-
-@pytest.fixture
-def talk(sandbox: ChatwootSandbox) -> Conversation:
-    """A conversation in which the person has written."""
-    return sandbox.account.receive(PHONE.e164, "hello")
+@pytest.fixture(autouse=True)
+def _slow(sandbox: ChatwootSandbox) -> None:
+    """Between a read and a write others have time to write."""
+    sandbox.crm.read_delay_s, sandbox.crm.write_delay_s = 0.001, 0.003
 
 
 def labels(sandbox: ChatwootSandbox, talk: Conversation) -> set[str]:
