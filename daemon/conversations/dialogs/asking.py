@@ -38,7 +38,7 @@ def language_of(rules: DialogRules, dialog: Dialog, language: str | None) -> str
 
 
 def notice(rules: DialogRules, name: str, language: str | None, values: Mapping[str, str] | None = None) -> str:
-    """The notice *name* of the rules, as `unknown_person`, with *values* in its places."""
+    """The notice *name* of the rules, as `bucket_failed`, with *values* in its places."""
     text = said_in(getattr(rules.notices, name), language or rules.language, rules.language)
     known = {} if values is None else values
     return cut(filled(str(text), lambda place: known.get(place, ""), {}, UTC), LONGEST_BODY)

@@ -78,10 +78,8 @@ class Notices(Part):
     wrong_photo: Texts
     canceled: Texts
     handed_over: Texts
-    unknown_person: Texts
     bucket_failed: Texts
     order_failed: Texts
-    job_failed: Texts
     ready: Texts
 
 

@@ -26,10 +26,8 @@ NOTICES = (
     "wrong_photo",
     "canceled",
     "handed_over",
-    "unknown_person",
     "bucket_failed",
     "order_failed",
-    "job_failed",
     "ready",
 )
 HEAD = 'language = "en"\nnotices = { ' + ", ".join(f'{name} = {{ en = "x" }}' for name in NOTICES) + " }\n"
