@@ -53,7 +53,8 @@ Provider: TypeAlias = Annotated[
     one_of("cgb", "chatwoot", "meta", "twilio", "whapi"),
 ]
 ConflictStrategy: TypeAlias = Annotated[
-    Literal["newest", "local", "upstream", "manual"], one_of("newest", "local", "upstream", "manual")
+    Literal["newest", "server", "client", "merge", "manual"],
+    one_of("newest", "server", "client", "merge", "manual"),
 ]
 
 
@@ -189,8 +190,9 @@ class Settings(BaseModel):
     sync_interval_minutes: Annotated[int, whole(1, 10_080)] = 5
     sync_upstream_url: HttpAddress | None = None
     sync_upstream_token: Token | None = None
-    sync_batch_size: Annotated[int, whole(1, 10_000)] = 50
+    sync_batch_size: Annotated[int, whole(1, 50)] = 50
     sync_retention_days: Annotated[int, whole(1, 3650)] = 30
+    sync_horizon_days: Annotated[int, whole(1, 3650)] = 90
     sync_conflict_strategy: ConflictStrategy = "newest"
 
     # environment name: "env" or the name of the file, for what the loader read; a name that is not here has its default

@@ -1,0 +1,82 @@
+"""The rows that one statement of record sync writes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+
+class RecordRow(NamedTuple):
+    """A record's new state. *expected*: the version that was read, 0 for none: the row is written only where it still
+    stands. *data*, *stamps*: JSON texts."""
+
+    model: str
+    record_id: str
+    expected: int
+    version: int
+    owner_id: str | None
+    branch: str | None
+    deleted: bool
+    erased: bool
+    data: str
+    stamps: str
+    up_version: int | None
+    changed_at: datetime
+
+
+class LedgerRow(NamedTuple):
+    """What was answered to an operation."""
+
+    user_id: str
+    op_id: UUID
+    replica: str
+    model: str
+    record_id: str
+    digest: bytes
+    result: str
+    decision: str | None
+    version: int | None
+
+
+class ConflictRow(NamedTuple):
+    """A row of `sync_conflicts`. *decision* None: open. *base*, *ours*, *theirs*: JSON texts."""
+
+    user_id: str
+    op_id: UUID
+    operation: str
+    model: str
+    record_id: str
+    owner_id: str | None
+    base_version: int | None
+    version: int | None
+    base: str | None
+    ours: str | None
+    theirs: str | None
+    fields: list[str]
+    strategy: str
+    decision: str | None
+
+
+class QueueRow(NamedTuple):
+    """An operation for the upstream of this edge."""
+
+    op_id: UUID
+    operation: str
+    model: str
+    record_id: str
+    data: str
+    user_id: str
+    base_version: int
+    base: str | None
+    changed_at: datetime
+    tick: int
+    origin: str
+
+
+class ExitRow(NamedTuple):
+    """A reader whom a record has left, as `o:OWNER` or `b:BRANCH`."""
+
+    audience: str
+    model: str
+    record_id: str
