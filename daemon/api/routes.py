@@ -22,6 +22,7 @@ from daemon.api import (
 )
 from daemon.api.access import Access
 from daemon.api.reference import Reference
+from daemon.api.stored_tokens import StoredTokens
 from daemon.bus.publisher import hurry
 from daemon.bus.worker import Outside, utc_now
 from daemon.settings.in_force import InForce
@@ -42,7 +43,7 @@ def routes_of(in_force: InForce, pool: Pool, bus: Streams, outside: Outside, mad
         given = in_force.settings.ferryman_readonly_token
         return [] if given is None else [given.get_secret_value()]
 
-    access = Access({"admin": admin, "readonly": readonly})
+    access = Access({"admin": admin, "readonly": readonly}, stored=StoredTokens(pool))
     routes = [
         *messages.Api(pool, in_force, access, utc_now, partial(hurry, pool, bus), outside).routes(),
         *templates.Api(pool, bus, in_force, access).routes(),
