@@ -132,10 +132,10 @@ CREATE TABLE sync_queue (
     acked_version bigint,                       -- of the upstream, after it
     settled boolean NOT NULL DEFAULT false      -- the upstream's row that holds it has been pulled
 );
-CREATE INDEX sync_queue_pending ON sync_queue (next_at, id) WHERE state = 'pending';
+CREATE INDEX sync_queue_pending ON sync_queue (id) WHERE state = 'pending';
 CREATE INDEX sync_queue_open ON sync_queue (model, record_id, id) WHERE NOT settled;
 CREATE INDEX sync_queue_synced_at ON sync_queue (synced_at) WHERE synced_at IS NOT NULL;
-CREATE INDEX sync_queue_failed ON sync_queue (id) WHERE state IN ('failed', 'conflict');
+CREATE INDEX sync_queue_failed ON sync_queue (state, id) WHERE state IN ('failed', 'conflict');
 
 -- The upstream's row, while an operation of ours on it is open: what the record is made of anew.
 CREATE TABLE sync_base (
@@ -158,14 +158,24 @@ CREATE TABLE sync_upstream (
     cursor text,
     rebuilding text,                            -- the cursor of a base that is built anew; NULL: none is
     rebuild_reason text,
-    generation int NOT NULL DEFAULT 0,
+    generation int NOT NULL DEFAULT 0,         -- how often it was built anew
+    step bigint NOT NULL DEFAULT 0,             -- grows with each write of this side: its compare-and-swap
     url text,                                   -- the upstream that all this is about
+    feed uuid,                                  -- the upstream's, as it last named itself
+    schema text,                                -- of the upstream's models
     online boolean,                             -- whether the last exchange was one
     last_sync_at timestamptz,                   -- when a round was last complete
     last_error text,
     error_at timestamptz
 );
 INSERT INTO sync_upstream DEFAULT VALUES;
+
+-- The records that a base that is built anew has seen so far: the others are gone at its end.
+CREATE TABLE sync_seen (
+    model text NOT NULL,
+    record_id text NOT NULL,
+    PRIMARY KEY (model, record_id)
+);
 
 -- The people whom records are about, as the worker `record-sync` has found them.
 CREATE TABLE record_people (
