@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
@@ -35,9 +35,9 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """*seq*: the reader has every change up to it. *snap*: the head when it began; it never had what was deleted before.
-    *end*: where the round under way ends; 0: none is. *scope*: what it reads, as a hash. *mseq*, *mark*: proof of the
-    history that it has seen."""
+    """*seq*: the reader has every change up to it. *snap*: the head when it began; it never had what was deleted
+    before. *end*: where the round under way ends; 0: none is. *scope*: what it reads, as a hash. *mseq*, *mark*: proof
+    of the history that it has seen."""
 
     feed: UUID
     epoch: int
@@ -49,7 +49,7 @@ class Cursor:
     mark: UUID
 
     def __str__(self) -> str:
-        told = orjson.dumps({"v": _VERSION} | asdict(self))
+        told = orjson.dumps({"v": _VERSION} | {name: getattr(self, name) for name in self.__slots__})
         return base64.urlsafe_b64encode(told + _seal(self.feed, told)).rstrip(b"=").decode()
 
     def expired(self, head: Head) -> Reason | None:
@@ -71,7 +71,7 @@ def read_cursor(text: str) -> Cursor:
         raw = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
         told, seal = raw[:-_SEAL], raw[-_SEAL:]
         cursor = _read(orjson.loads(told))
-    except (ValueError, KeyError, TypeError, binascii.Error):
+    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
         raise Unreadable("the cursor cannot be read") from None
     if not hmac.compare_digest(seal, _seal(cursor.feed, told)):
         raise Unreadable("the cursor was changed")
@@ -79,15 +79,22 @@ def read_cursor(text: str) -> Cursor:
 
 
 def _read(told: Any) -> Cursor:
-    """Raises: ValueError, KeyError, TypeError where *told* is no cursor."""
-    if told.pop("v") != _VERSION:
+    """Raises: ValueError, KeyError, TypeError, AttributeError where *told* is no cursor."""
+    if not isinstance(told, dict) or told["v"] != _VERSION:
         raise Unreadable
-    numbers = {name: _number(told.pop(name)) for name in ("epoch", "seq", "snap", "end", "mseq")}
-    ids = {name: UUID(told.pop(name)) for name in ("feed", "mark")}
-    scope = told.pop("scope")
-    if told or not isinstance(scope, str):
+    scope = told["scope"]
+    if not isinstance(scope, str):
         raise Unreadable
-    return Cursor(**numbers, **ids, scope=scope)
+    return Cursor(
+        feed=UUID(told["feed"]),
+        epoch=_number(told["epoch"]),
+        seq=_number(told["seq"]),
+        snap=_number(told["snap"]),
+        end=_number(told["end"]),
+        scope=scope,
+        mseq=_number(told["mseq"]),
+        mark=UUID(told["mark"]),
+    )
 
 
 def _number(given: object) -> int:

@@ -30,10 +30,9 @@ MOST_NEWS: Final = 500
 class Asked:
     """A page that is asked for: of changes after *seq*, *limit* rows and *most_bytes* bytes at most.
 
-    *owners*, *branch*: whose records the reader sees; None and None: all. *snap*: tombstones and exits up to this number
-    are left out, since the reader has never had their records; None: those up to the head, as a reader begins.
-    *models*: of these alone; None: of all. *mseq*, *mark*: what proves the history that the reader has seen.
-    """
+    *owners*, *branch*: whose records the reader sees; None and None: all. *snap*: tombstones and exits up to this
+    number are left out, since the reader has never had their records; None: those up to the head, as a reader begins.
+    *models*: of these alone; None: of all. *mseq*, *mark*: what proves the history that the reader has seen."""
 
     owners: Sequence[str] | None
     branch: str | None
@@ -86,7 +85,8 @@ head AS (
 
 # no number is above the head: that it is said makes the planner expect few rows, and read them by their index
 _RECORDS: Final = """(
-    SELECT r.seq, CASE WHEN r.deleted THEN 'delete' ELSE 'upsert' END AS op, r.model, r.record_id, r.version, r.owner_id,
+    SELECT r.seq, CASE WHEN r.deleted THEN 'delete' ELSE 'upsert' END AS op, r.model, r.record_id, r.version,
+           r.owner_id,
            CASE WHEN NOT r.deleted THEN r.data::text END AS data,
            CASE WHEN $8::boolean AND NOT r.deleted THEN r.stamps END AS stamps
     FROM records r
@@ -132,7 +132,8 @@ def page_query(owners: int | None, branch: bool) -> str:
     if branch:
         others = "r.branch = $10::text AND (r.owner_id = ANY ($9::text[])) IS NOT TRUE AND"
         parts += [_RECORDS.format(readers=others), _EXITS.format(audience="'b:' || $10::text", stayed=stayed)]
-    return _PAGE.format(head=_HEAD, parts=" UNION ALL ".join(parts) or "", row=ROW_BYTES)
+    parts = parts or [_RECORDS.format(readers="false AND")]
+    return _PAGE.format(head=_HEAD, parts=" UNION ALL ".join(parts), row=ROW_BYTES)
 
 
 async def page(pool: Pool, asked: Asked) -> tuple[Head, list[Record]]:
@@ -163,7 +164,8 @@ news AS (
      WHERE seq > $1 AND seq <= (SELECT seq FROM c) ORDER BY seq LIMIT $2)
 )
 SELECT c.seq, count(news) AS many,
-       array_agg(DISTINCT 'o:' || owner_id) || array_agg(DISTINCT 'b:' || branch) || array_agg(DISTINCT audience) AS whom
+       array_agg(DISTINCT 'o:' || owner_id) || array_agg(DISTINCT 'b:' || branch) || array_agg(DISTINCT audience)
+           AS whom
 FROM c LEFT JOIN news ON true GROUP BY c.seq
 """
 
