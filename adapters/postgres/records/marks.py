@@ -15,14 +15,13 @@ from adapters.postgres.pool import Pool
 _MAKE: Final = """
 INSERT INTO sync_marks AS m (seq) VALUES ($1)
 ON CONFLICT (seq) DO UPDATE SET mark = m.mark
-RETURNING mark
+RETURNING mark::text
 """
 
 
 async def made(pool: Pool, seq: int) -> UUID:
     """The mark of the number *seq*, which has been seen as the head."""
-    mark: UUID = await pool.fetchval(_MAKE, seq)
-    return mark
+    return UUID(await pool.fetchval(_MAKE, seq))
 
 
 _MAKE_AT_HEAD: Final = "INSERT INTO sync_marks (seq) SELECT seq FROM sync_clock ON CONFLICT DO NOTHING"
