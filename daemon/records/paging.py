@@ -64,14 +64,14 @@ def place_after(head: Head, since: Cursor | None, last: int | None, is_full: boo
         snap=snap if snap > seq else 0,
         end=end if more else 0,
         more=more,
-        newest=head.mseq is not None and head.mseq >= seq,
+        newest=head.mseq is not None and head.mseq >= max(seq, snap),  # compaction leaves the marks from snap on
     )
 
 
 def taken(rows: Sequence[Record], limit: int, most_bytes: int) -> tuple[Sequence[Record], bool]:
     """Those of *rows* that go into a page, and whether more may follow them."""
-    if len(rows) > 1 and rows[-1]["bytes"] > most_bytes:
-        return rows[:-1], True
+    if rows and rows[-1]["bytes"] > most_bytes:
+        return rows[:-1] or rows, True
     return rows, len(rows) >= limit
 
 

@@ -95,6 +95,8 @@ _RECORDS: Final = """(
     ORDER BY r.seq
 )"""
 
+_NOBODY: Final = "r.owner_id = ANY ($9::text[]) AND $10::text IS NULL AND"
+
 _EXITS: Final = """(
     SELECT x.seq, 'remove', x.model, x.record_id, NULL::bigint, NULL::text, NULL::text, NULL::text
     FROM sync_exits x LEFT JOIN records r ON r.model = x.model AND r.record_id = x.record_id
@@ -132,7 +134,7 @@ def page_query(owners: int | None, branch: bool) -> str:
     if branch:
         others = "r.branch = $10::text AND (r.owner_id = ANY ($9::text[])) IS NOT TRUE AND"
         parts += [_RECORDS.format(readers=others), _EXITS.format(audience="'b:' || $10::text", stayed=stayed)]
-    parts = parts or [_RECORDS.format(readers="false AND")]
+    parts = parts or [_RECORDS.format(readers=_NOBODY)]
     return _PAGE.format(head=_HEAD, parts=" UNION ALL ".join(parts), row=ROW_BYTES)
 
 
