@@ -18,6 +18,7 @@ from daemon.api import (
     labels,
     messages,
     templates,
+    tokens,
     user_mappings,
 )
 from daemon.api.access import Access
@@ -50,6 +51,7 @@ def routes_of(in_force: InForce, pool: Pool, bus: Streams, outside: Outside, mad
         *campaigns.CampaignsApi(pool, in_force, access, utc_now).routes(),
         *conversations.ConversationsApi(pool, access, utc_now).routes(),
         *credentials.CredentialsApi(pool, in_force, access).routes(),
+        *tokens.TokensApi(pool, access).routes(),
         *content_orders.ContentOrdersApi(in_force, access, outside).routes(),
         *user_mappings.UserMappingsApi(pool, in_force, access).routes(),
         *labels.LabelsApi(pool, in_force, access, utc_now, partial(hurry, pool, bus)).routes(),
