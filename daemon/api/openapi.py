@@ -112,7 +112,7 @@ def _operation(route: Route, refs: Refs) -> dict[str, Any]:
 
 
 def _operation_id(route: Route) -> str:
-    words = re.findall(r"\w+", route.path.removeprefix("/api/").removeprefix("v1/"))
+    words = re.findall(r"\w+", route.path.removeprefix("/api/v1/"))
     return "_".join((route.method.lower(), *words))
 
 
