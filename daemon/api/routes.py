@@ -63,7 +63,7 @@ def routes_of(
         *user_mappings.UserMappingsApi(pool, in_force, access).routes(),
         *labels.LabelsApi(pool, in_force, access, utc_now, partial(hurry, pool, bus)).routes(),
         *sync_push.SyncPushApi(access, records).routes(),
-        *sync_stats.SyncStatsApi(access, pool, in_force, outside.now).routes(),
+        *sync_stats.SyncStatsApi(access, pool, in_force, utc_now).routes(),
         *sync_pull.SyncPullApi(access, pulls).routes(),
     ]
     return [*routes, *Reference(routes).routes()]
