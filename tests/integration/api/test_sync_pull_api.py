@@ -18,7 +18,7 @@ from daemon.settings.model import Settings
 from schemas.api.sync_pull import SyncPulled
 from tests.integration.api.conftest import Served
 from tests.support.answers import check_fields
-from tests.support.listening import check_problem
+from tests.support.listening import Answer, check_problem
 from tests.support.record_feed import Row, put
 from tests.support.until import until
 
