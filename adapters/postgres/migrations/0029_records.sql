@@ -16,7 +16,8 @@ INSERT INTO sync_clock DEFAULT VALUES;
 -- before that moment does not know the mark.
 CREATE TABLE sync_marks (
     seq bigint PRIMARY KEY,
-    mark uuid NOT NULL DEFAULT gen_random_uuid()
+    mark uuid NOT NULL DEFAULT gen_random_uuid(),
+    at timestamptz NOT NULL DEFAULT now()
 );
 
 CREATE TABLE records (
@@ -43,7 +44,8 @@ CREATE INDEX records_owner ON records (owner_id, seq);
 CREATE INDEX records_branch ON records (branch, seq) WHERE branch IS NOT NULL;
 CREATE INDEX records_deleted ON records (deleted_at, seq) WHERE deleted;
 
--- Readers whom a record has left: 'o:OWNER' and 'b:BRANCH'. They are told to drop it, and nothing of it.
+-- Readers whom a record has left: 'o:OWNER' and 'b:BRANCH'; '*': those who read all, where the row itself is gone. They
+-- are told to drop it, and nothing of it.
 CREATE TABLE sync_exits (
     audience text NOT NULL,
     model text NOT NULL,
@@ -53,6 +55,7 @@ CREATE TABLE sync_exits (
     PRIMARY KEY (audience, model, record_id)
 );
 CREATE INDEX sync_exits_seq ON sync_exits (audience, seq);
+CREATE INDEX sync_exits_number ON sync_exits (seq);     -- what is new, for whoever waits
 CREATE INDEX sync_exits_at ON sync_exits (at);
 
 -- The ledger of operations: what was answered, never what was sent.
