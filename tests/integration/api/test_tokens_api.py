@@ -29,7 +29,7 @@ PLACE: Final = re.compile(r"\{\w+\}")
 NOBODY: Any = None
 ROUTES: Final = {
     f"{route.method} {route.path}": route
-    for route in described_routes(routes_of(InForce(Settings()), NOBODY, NOBODY, NOBODY, "", NOBODY))
+    for route in described_routes(routes_of(InForce(Settings()), NOBODY, NOBODY, NOBODY, "", NOBODY, NOBODY))
 }
 
 WHO: Final[Mapping[str, str]] = {
@@ -66,6 +66,17 @@ WHO: Final[Mapping[str, str]] = {
     "DELETE /api/v1/user-mappings/{id}": "admin",
     "PUT /api/v1/user-mappings/{id}/notify": "admin",
     "POST /api/v1/conversations/labels": "admin",
+    "POST /api/v1/records/{model}": "writer",
+    "GET /api/v1/records/{model}": "records",
+    "GET /api/v1/records/{model}/{id}": "records",
+    "POST /api/v1/records/{model}/{id}": "writer",
+    "PUT /api/v1/records/{model}/{id}": "writer",
+    "PATCH /api/v1/records/{model}/{id}": "writer",
+    "DELETE /api/v1/records/{model}/{id}": "writer",
+    "GET /api/v1/sync/pull": "records",
+    "POST /api/v1/sync/pull": "records",
+    "GET /api/sync/pull": "records",
+    "POST /api/sync/pull": "records",
     "POST /api/v1/sync/push": "records",
     "POST /api/sync/push": "records",
     "GET /api/v1/openapi.json": "anybody",
