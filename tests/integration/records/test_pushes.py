@@ -229,7 +229,7 @@ async def test_what_comes_from_this_server_is_refused(db: Pool) -> None:
 async def test_a_cursor_of_another_history_is_refused_before_anything_is_applied(db: Pool) -> None:
     records = records_of(db)
     await create(records, ALICE, "a")
-    feed, epoch = await db.fetchrow("SELECT feed, epoch FROM sync_clock") or ()
+    ((feed, epoch),) = await db.fetch("SELECT feed, epoch FROM sync_clock")
     mark = await marks.made(db, 1)
 
     def cursor(feed: UUID, mark: UUID, seq: int = 1) -> str:
@@ -276,9 +276,8 @@ async def test_a_former_owner_in_the_same_batch_is_told_too(db: Pool) -> None:
     await create(records, ALICE, "a")
     given = pushed(records, ADMIN, operation("UPDATE", "a", owner_id="ben", _base_version=1), replica="desk")
     late = pushed(records, ALICE, operation("UPDATE", "a", name="X", _base_version=1))
-    _, answers = await asyncio.gather(given, late)
-    answer = answers[0]
-    assert said(answer, "reason") == ("rejected", "owner")
+    both: list[list[dict[str, Any]]] = list(await asyncio.gather(given, late))
+    assert said(both[1][0], "reason") == ("rejected", "owner")
 
 
 async def test_an_edge_names_whom_it_is_for_and_nobody_else(db: Pool) -> None:
