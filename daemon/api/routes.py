@@ -24,6 +24,9 @@ from daemon.api import (
     tokens,
     user_mappings,
 )
+from daemon.api import (
+    records as records_api,
+)
 from daemon.api.access import Access
 from daemon.api.reference import Reference
 from daemon.api.stored_tokens import StoredTokens
@@ -62,6 +65,7 @@ def routes_of(
         *content_orders.ContentOrdersApi(in_force, access, outside).routes(),
         *user_mappings.UserMappingsApi(pool, in_force, access).routes(),
         *labels.LabelsApi(pool, in_force, access, utc_now, partial(hurry, pool, bus)).routes(),
+        *records_api.RecordsApi(pool, access, records, outside).routes(),
         *sync_push.SyncPushApi(access, records).routes(),
         *sync_stats.SyncStatsApi(access, pool, in_force, utc_now).routes(),
         *sync_pull.SyncPullApi(access, pulls).routes(),
