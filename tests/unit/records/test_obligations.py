@@ -147,12 +147,20 @@ def test_no_value_is_lost_silently(rules: Models, steps: list[Step]) -> None:
 
 
 def _writes(op: Operation, peer: str, record: Stored | None, before: Stored | None) -> list[Write]:
+    """What *op* has to say. A null says nothing in a CREATE, and where there was no value. Who brings a record back
+    says all that is in it."""
     version = 0 if record is None else record.version
     if op.operation == "DELETE":
         return [Write(LIFE, DELETED, version, peer)] if before is not None else []
     if record is not None and record.deleted and op.operation == "UPDATE" and not op.data:
         return []
-    return [Write(name, value, version, peer) for name, value in op.data.items()]
+    said = {
+        name: value
+        for name, value in op.data.items()
+        if value is not None or (op.operation == "UPDATE" and visible(before, name) is not None)
+    }
+    back = dict(record.data) if record and before and before.deleted and not record.deleted else {}
+    return [Write(name, value, version, peer) for name, value in (*back.items(), *said.items())]
 
 
 def _there(record: Stored | None, one: Write) -> bool:
