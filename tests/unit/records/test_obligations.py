@@ -14,7 +14,7 @@ from daemon.records.models import Models
 from daemon.records.state import Conflict, Decided, Stored
 from schemas.records.operation import Operation, Verb
 from schemas.records.stamps import LIFE
-from tests.support.deciding import after, created, models, operation, put
+from tests.support.deciding import LEAD, after, created, models, operation, put
 
 PEERS: Final = ("a", "b", "c")
 DELETED: Final = object()
@@ -205,7 +205,17 @@ _CONCURRENT: Final = st.fixed_dictionaries(
 def test_all_orders_of_arrival_give_one_state(writes: list[tuple[dict[str, Any], int]]) -> None:
     """Each by a replica of its own, which knows the record as it was created, and writes what is new."""
     first = created("first", tags=["a"], most=2, least="2026-01-02")
-    news = [({k: v for k, v in data.items() if v != first.data.get(k)}, at) for data, at in writes]
+    news = [
+        (
+            {
+                k: v
+                for k, v in data.items()
+                if not LEAD.fields[k].same(first.data.get(k), sorted({*v}) if k == "tags" else v)
+            },
+            at,
+        )
+        for data, at in writes
+    ]
     ops = [(operation(number, data=data, base=1, at=at), f"p{number}") for number, (data, at) in enumerate(news, 2)]
     ends = set()
     for order in permutations(ops):
