@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from math import ceil
 from typing import Final
 
+import orjson
 from aiohttp import web
 
 from adapters.json_guard import parse_object
 from daemon.api.access import Access, Refused, principal_of
 from daemon.api.description import described
-from daemon.api.requests import body_of, guarded, json_answer, query_of, read
+from daemon.api.requests import body_of, guarded, query_of, read
 from daemon.records.cursor import Cursor, Unreadable, read_cursor
 from daemon.records.pulling import Pulls
 from daemon.records.pulls import LONGEST_WAIT_S, MOST_ROWS, Expired, PullIn
 from daemon.records.rates import Busy
+from daemon.web.answer import Whole
 from daemon.web.problems import problem
 from schemas.api.sync_pull import SyncPull, SyncPulled
 from schemas.principals import Principal
@@ -80,7 +83,7 @@ class SyncPullApi:
         except Busy as busy:
             headers = {"Retry-After": str(ceil(busy.retry_after_s))}
             return problem(429, str(busy), type="busy", headers=headers)
-        return json_answer(page.document())
+        return Whole(orjson.dumps(page.document()), HTTPStatus.OK)
 
     def _reader(self, request: web.Request) -> Callable[[], Awaitable[Principal]]:
         """Tells who reads: first whom the route has let in, then whom it would let in now."""
