@@ -19,6 +19,7 @@ from daemon.api import (
     messages,
     sync_push,
     templates,
+    tokens,
     user_mappings,
 )
 from daemon.api.access import Access
@@ -54,6 +55,7 @@ def routes_of(
         *campaigns.CampaignsApi(pool, in_force, access, utc_now).routes(),
         *conversations.ConversationsApi(pool, access, utc_now).routes(),
         *credentials.CredentialsApi(pool, in_force, access).routes(),
+        *tokens.TokensApi(pool, access).routes(),
         *content_orders.ContentOrdersApi(in_force, access, outside).routes(),
         *user_mappings.UserMappingsApi(pool, in_force, access).routes(),
         *labels.LabelsApi(pool, in_force, access, utc_now, partial(hurry, pool, bus)).routes(),
