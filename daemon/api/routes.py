@@ -17,6 +17,7 @@ from daemon.api import (
     credentials,
     labels,
     messages,
+    sync_conflicts,
     sync_push,
     templates,
     tokens,
@@ -59,6 +60,7 @@ def routes_of(
         *content_orders.ContentOrdersApi(in_force, access, outside).routes(),
         *user_mappings.UserMappingsApi(pool, in_force, access).routes(),
         *labels.LabelsApi(pool, in_force, access, utc_now, partial(hurry, pool, bus)).routes(),
+        *sync_conflicts.SyncConflictsApi(pool, in_force, access, records).routes(),
         *sync_push.SyncPushApi(access, records).routes(),
     ]
     return [*routes, *Reference(routes).routes()]
