@@ -46,8 +46,10 @@ DELETE FROM record_people p USING locked WHERE (p.model, p.record_id) = (locked.
 """
 _OF_PERSON: Final = """
 SELECT r.model, r.record_id, r.version, r.owner_id, r.branch, r.changed_at
-FROM record_people p JOIN records r USING (model, record_id)
-WHERE p.line = ANY ($1::text[]) AND NOT r.deleted
+FROM record_people p CROSS JOIN LATERAL (
+  SELECT * FROM records WHERE model = p.model AND record_id = p.record_id AND NOT deleted LIMIT 1
+) r
+WHERE p.line = ANY ($1::text[])
 ORDER BY r.changed_at DESC, r.model, r.record_id LIMIT $2
 """
 
