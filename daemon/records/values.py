@@ -54,7 +54,7 @@ class Kind:
 
 def read_values(model: ModelRules, data: Mapping[str, Any], *, whole: bool) -> dict[str, Any] | Wrong:
     """The fields of *data* as they are stored. Retired ones are left out, `id` is not looked at. *whole*: it is all
-    that the record will have, so that required fields must be there."""
+    that the record will have: required fields must be there, and nulls say nothing."""
     fields, found = model.fields, {}
     for name, value in data.items():
         rule = fields.get(name)
@@ -69,7 +69,8 @@ def read_values(model: ModelRules, data: Mapping[str, Any], *, whole: bool) -> d
                 return Wrong("type", f"{name} {wrong}")
         if rule.required and (value is None or (value.__class__ is str and not value.strip())):
             return _required(name)
-        found[name] = value
+        if value is not None or not whole:
+            found[name] = value
     if whole:
         for name in model.required:
             if name not in found:
@@ -261,7 +262,7 @@ _FILE: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
 
 
 def _person(value: Any) -> str:
-    if _is_text(LONGEST_NAME)(value) and value == value.strip():
+    if isinstance(value, str) and 0 < len(value) <= LONGEST_NAME and value.isprintable() and value == value.strip():
         return value
     raise WrongValue(f"must be a name of 1 to {LONGEST_NAME} printable characters")
 
