@@ -16,10 +16,12 @@ from daemon.cli.context import read_settings, run_async
 from daemon.cli.screen import say, show_json, show_table
 from daemon.cli.tools import DryRun, Json, NotRead, Text, content_of, opened, operator, shown_time
 from daemon.operator import records_conflicts
-from daemon.operator.records_conflicts import MOST, TAKES, Plan, Take
+from daemon.operator.records_conflicts import MOST, TAKES, Plan
+from daemon.records.deciding.resolving import Take
 from daemon.settings.model import Settings
 from schemas.errors import FerrymanError, Malformed, UsageError
 from schemas.principals import Principal
+from schemas.records.operation import Operation
 
 _COLUMNS: Final = ("conflict", "model", "record", "fields", "rule", "decision", "by", "of", "arose (UTC)")
 
@@ -150,10 +152,15 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
     else:
         for name in was.fields:
             yield f"{name}: ours {_value(was.ours, name)}  theirs {_value(was.theirs, name)}  now {_now(was, name)}"
-    writes = "deletes the record" if plan.deletes else "writes nothing: it stands" if plan.fields is None else ""
-    yield f"{plan.take}: {writes or 'writes ' + _json(plan.fields)}"
+    yield f"{plan.take}: {_written(plan.operation)}"
     if plan.changed:
         yield f"changed since: {', '.join(plan.changed)}"
+
+
+def _written(operation: Operation | None) -> str:
+    if operation is None:
+        return "writes nothing: it stands"
+    return "deletes the record" if operation.operation == "DELETE" else f"writes {_json(operation.data)}"
 
 
 def _side(values: Mapping[str, Any] | None) -> str:

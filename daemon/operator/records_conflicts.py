@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal, TypeAlias
+from datetime import UTC, datetime
+from typing import Any, Final, cast
 from uuid import uuid4
 
 from adapters.postgres import audit_log
@@ -17,13 +18,16 @@ from adapters.postgres.operator import record_conflicts
 from adapters.postgres.operator.record_conflicts import Now, StoredConflict, Wanted
 from adapters.postgres.pool import Pool
 from daemon.operator.faults import Conflict, NotThere, Unusable
+from daemon.records.deciding.resolving import Take
+from daemon.records.deciding.resolving import resolve as deciding
 from daemon.records.pushing import Records
+from daemon.records.state import Conflict as Met
+from daemon.records.state import Stored
 from schemas.errors import FerrymanError
 from schemas.principals import Principal
-from schemas.records.answers import Answer
-from schemas.records.operation import Operation, Verb
+from schemas.records.answers import Answer, Decision
+from schemas.records.operation import Operation
 
-Take: TypeAlias = Literal["theirs", "ours", "merge"]
 TAKES: Final = ("theirs", "ours", "merge")
 
 MOST: Final = 1000
@@ -56,30 +60,13 @@ class Changed(Conflict):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Plan:
-    """How a conflict is to be decided. *fields*: what is written; None: nothing is. *deletes*: the record is deleted.
-    *changed*: the fields that hold neither of the values that the conflict left there."""
+    """How a conflict is to be decided. *operation*: what is written; None: what stands is what is chosen. *changed*:
+    the fields that do not hold any more what the conflict left there."""
 
     was: StoredConflict
     take: Take
-    fields: Mapping[str, Any] | None
-    deletes: bool
+    operation: Operation | None
     changed: Sequence[str]
-
-    @property
-    def operation(self) -> Operation | None:
-        """What is written, as an operation of a person who knows the record as it stands."""
-        now = self.was.now
-        if self.fields is None and not self.deletes:
-            return None
-        verb: Verb = "DELETE" if self.deletes else "CREATE" if now is None else "UPDATE"
-        return Operation(
-            op_id=uuid4(),
-            operation=verb,
-            model=self.was.model,
-            record_id=self.was.record_id,
-            data=self.fields or {},
-            base_version=0 if now is None else now.version,
-        )
 
 
 async def listed(pool: Pool, principal: Principal, wanted: Wanted) -> list[dict[str, Any]]:
@@ -104,9 +91,8 @@ async def plan(
     _require_open(was)
     if was.now is not None and was.now.erased:
         raise Unusable(f"the {was.model} was erased: nothing brings it back")
-    written, deletes = _written(was, take, fields)
-    writes = written is not None or deletes
-    return Plan(was=was, take=take, fields=written, deletes=deletes, changed=_changed(was) if writes else ())
+    operation = _operation(was, take, fields)
+    return Plan(was=was, take=take, operation=operation, changed=() if operation is None else _changed(was))
 
 
 async def resolve(
@@ -181,22 +167,44 @@ def _require_open(was: StoredConflict) -> None:
         raise Decided(f"conflict {was.id} is decided already: {was.decision}, by {was.decided_by} at {was.decided_at}")
 
 
-def _written(
-    was: StoredConflict, take: Take, fields: Mapping[str, Any] | None
-) -> tuple[Mapping[str, Any] | None, bool]:
-    """(the fields to write, None for none; whether the record is to be deleted). Raises: Unusable."""
-    if take == "merge":
-        if not fields:
-            raise Unusable("merge needs the fields to write, as a JSON object of one field or more")
-        return fields, False
-    if fields is not None:
+def _operation(was: StoredConflict, take: Take, fields: Mapping[str, Any] | None) -> Operation | None:
+    """Raises: Unusable."""
+    if take == "merge" and not fields:
+        raise Unusable("merge needs the fields to write, as a JSON object of one field or more")
+    if take != "merge" and fields is not None:
         raise Unusable(f"{take} takes the values of the conflict: fields are for merge")
-    side = was.ours if take == "ours" else was.theirs
-    if take == (was.decision or "ours") or (side is None and was.decision == "gone"):
-        return None, False  # it stands
-    if side is None:
-        return None, True
-    return {name: side[name] for name in was.fields if name in side} or side, False
+    if take == was.decision:
+        return None
+    met = Met(
+        base=was.base,
+        ours=was.ours,
+        theirs=was.theirs,
+        fields=tuple(was.fields),
+        strategy=was.strategy,
+        decision=cast(Decision, was.decision or "open"),
+    )
+    return deciding(
+        _stored(was), (was.model, was.record_id), met, take, values=fields, op_id=uuid4(), now=datetime.now(UTC)
+    )
+
+
+def _stored(was: StoredConflict) -> Stored | None:
+    """The record as it stands, but for the stamps of its fields: whoever decides knows them all."""
+    now = was.now
+    if now is None:
+        return None
+    return Stored(
+        model=was.model,
+        record_id=was.record_id,
+        version=now.version,
+        owner_id=now.owner_id,
+        branch=now.branch,
+        data=now.data,
+        stamps={},
+        changed_at=now.changed_at,
+        deleted=now.deleted,
+        erased=now.erased,
+    )
 
 
 def _changed(was: StoredConflict) -> list[str]:

@@ -29,6 +29,7 @@ class ConflictRecord(BaseModel):
     branch: str | None
     deleted: bool
     erased: bool
+    changed_at: AwareDatetime
     data: dict[str, Any]
 
 

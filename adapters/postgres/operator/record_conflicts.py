@@ -17,7 +17,7 @@ _CONFLICTS: Final = """
 SELECT c.id, c.model, c.record_id, c.user_id, c.op_id, c.operation, c.owner_id, c.base_version, c.version,
   c.base::text AS base, c.ours::text AS ours, c.theirs::text AS theirs, c.fields, c.strategy, c.decision, c.decided_at,
   c.decided_by, c.created_at, r.version AS now_version, r.owner_id AS now_owner, r.branch AS now_branch, r.deleted,
-  r.erased, r.data::text AS now_data
+  r.erased, r.changed_at, r.data::text AS now_data
 FROM sync_conflicts c LEFT JOIN records r ON r.model = c.model AND r.record_id = c.record_id
 WHERE {which} AND ($1::text[] IS NULL OR CASE WHEN r.model IS NULL OR c.decision = 'gone'
   THEN 'o:' || c.user_id = ANY ($1)
@@ -56,6 +56,7 @@ class Now:
     branch: str | None
     deleted: bool
     erased: bool
+    changed_at: datetime
     data: Mapping[str, Any]
 
 
@@ -116,7 +117,7 @@ async def waiting(pool: Pool) -> int:
     return count
 
 
-_NOW: Final = ("now_version", "now_owner", "now_branch", "deleted", "erased", "now_data")
+_NOW: Final = ("now_version", "now_owner", "now_branch", "deleted", "erased", "changed_at", "now_data")
 
 
 def _read(row: Record) -> StoredConflict:
@@ -135,5 +136,6 @@ def _now(row: Record) -> Now | None:
         branch=row["now_branch"],
         deleted=row["deleted"],
         erased=row["erased"],
+        changed_at=row["changed_at"],
         data=orjson.loads(row["now_data"]),
     )
