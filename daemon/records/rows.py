@@ -103,9 +103,7 @@ def base_row(key: Key, before: Stored | None) -> BaseRow:
     if before is None or before.up_version is None:
         return BaseRow(*key, 0, True, None, None, None, None)
     owner, branch = before.owner_id, before.branch
-    return BaseRow(
-        *key, before.up_version, before.deleted, owner, branch, _text(before.data), dumped(before.stamps)
-    )
+    return BaseRow(*key, before.up_version, before.deleted, owner, branch, _text(before.data), dumped(before.stamps))
 
 
 def event_of(before: Stored | None, stored: Stored, changing: Sequence[Item], now: datetime) -> Event:
