@@ -106,8 +106,15 @@ async def test_a_question_that_makes_no_sense_is_told(served: Served, ann: Proof
 
 @pytest.mark.parametrize(
     "body",
-    [{"take": "mine"}, {"take": "merge"}, {"take": "merge", "data": {}}, {"take": "ours", "data": {"amount": "1"}}]
-    + [{"take": "merge", "data": {"amount": "much"}}, {"take": "theirs", "version": -1}, {"take": "theirs", "x": 1}],
+    [
+        {"take": "mine"},
+        {"take": "merge"},
+        {"take": "merge", "data": {}},
+        {"take": "ours", "data": {"amount": "1"}},
+        {"take": "merge", "data": {"amount": "much"}},
+        {"take": "theirs", "version": -1},
+        {"take": "theirs", "x": 1},
+    ],
 )
 async def test_a_decision_that_makes_no_sense_changes_nothing(served: Served, ann: Proof, body: dict[str, Any]) -> None:
     id = await amounts(served, ann)
