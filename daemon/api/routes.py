@@ -69,7 +69,7 @@ def routes_of(
         *sync_conflicts.SyncConflictsApi(pool, in_force, access, records).routes(),
         *records_api.RecordsApi(pool, access, records, outside).routes(),
         *sync_push.SyncPushApi(access, records).routes(),
-        *sync_stats.SyncStatsApi(access, pool, in_force, outside.now).routes(),
+        *sync_stats.SyncStatsApi(access, pool, in_force, utc_now).routes(),
         *sync_pull.SyncPullApi(access, pulls).routes(),
     ]
     return [*routes, *Reference(routes).routes()]

@@ -12,7 +12,7 @@ from daemon.records.pulling import Pulls
 from daemon.records.pushing import Records
 from daemon.telemetry.declared import Declared
 
-METRICS: Final[tuple[Declared, ...]] = (*counting.METRICS, *pulling.METRICS, *edge.METRICS, *stats.METRICS)
+METRICS: Final[tuple[Declared, ...]] = (*pulling.METRICS, *counting.METRICS, *edge.METRICS, *stats.METRICS)
 
 
 def open_records(outside: Outside) -> Records:
