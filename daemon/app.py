@@ -35,6 +35,9 @@ from daemon.operator.about import about
 from daemon.operator.pauses import scopes
 from daemon.operator.repartition import finish
 from daemon.process import Daemon
+from daemon.records.duties import duties as records_duties
+from daemon.records.wiring import METRICS as RECORDS_METRICS
+from daemon.records.wiring import open_records
 from daemon.renewing import Renewing
 from daemon.rules.files import SHIPPED, Rules
 from daemon.settings.in_force import InForce
@@ -97,7 +100,7 @@ async def _built(
     in_force = InForce(settings, credentials)
     since: dict[str, datetime] = {}
     outside = await _outside(stack, base, in_force, credentials, known, running, metrics, rules)
-    channels = outside.channels
+    channels, records = outside.channels, open_records(outside)
     deps = await _opened(stack, running, outside)
     keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, since)
     told = partial(about, workers=known, sources=sources, rules=rules, beside=credentials.beside)
@@ -111,7 +114,8 @@ async def _built(
         presence=presence,
         about=told,
     )
-    duties = [*_duties(running, outside, deps), *sweeping.duties(outside), renewing.duty]
+    of_domains = [*_duties(running, outside, deps), *sweeping.duties(outside), *records_duties(outside, records)]
+    duties = [*of_domains, renewing.duty]
     return Daemon(
         settings=settings,
         in_force=in_force,
@@ -128,7 +132,7 @@ async def _built(
         presence=presence,
         upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known), duties),
         metrics=metrics,
-        routes=routes_of(in_force, pool, bus, outside, made_token),
+        routes=routes_of(in_force, pool, bus, outside, made_token, records),
     )
 
 
@@ -315,6 +319,7 @@ def declared(workers: Sequence[AnyWorker]) -> list[Declared]:
         *BUS_METRICS,
         *WEB_METRICS,
         *sweeping.METRICS,
+        *RECORDS_METRICS,
         *(metric for domain in _domains(workers) for metric in domain.metrics),
     ]
 

@@ -12,8 +12,9 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 from aiohttp.web import RouteDef
 from pydantic import BaseModel
 
-Who: TypeAlias = Literal["anybody", "reader", "admin"]
-"""Whose token a route asks for: none; the read-only or the admin token; the admin token."""
+Who: TypeAlias = Literal["anybody", "reader", "admin", "records", "writer"]
+"""Whose token a route asks for: none; the installation's, or a stored one of an admin; such a one that may write; any;
+any that may write."""
 
 JSON: Final = "application/json"
 API: Final = "/api/"

@@ -18,7 +18,7 @@ PROBLEM: Final = "application/problem+json"
 PROBLEMS: Final[Mapping[int, str]] = {
     400: "The query, a header or the body cannot be read.",
     401: "There is no token, or a wrong one.",
-    403: "The token only reads.",
+    403: "The token does not allow it.",
     404: "There is no such thing.",
     409: "It does not go together with what there is.",
     413: "The body is too large.",
@@ -112,7 +112,7 @@ def _operation(route: Route, refs: Refs) -> dict[str, Any]:
 
 
 def _operation_id(route: Route) -> str:
-    words = re.findall(r"\w+", route.path.removeprefix("/api/").removeprefix("v1/"))
+    words = re.findall(r"\w+", route.path.removeprefix("/api/v1/"))
     return "_".join((route.method.lower(), *words))
 
 
@@ -130,7 +130,7 @@ def _problems(route: Route) -> set[int]:
     told, found = route.description, set(route.description.problems)
     if route.who != "anybody":
         found |= {401, 429, 503}
-    if route.who == "admin":
+    if route.who not in ("anybody", "records"):
         found |= {403}
     if told.body_type is not None:
         found |= {400, 413, 422}

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from adapters.postgres.pool import store_is_down
 from daemon.api.access import Access, Refused
-from daemon.api.description import hand_on
+from daemon.api.description import Who, hand_on
 from daemon.operator.faults import Conflict, NotThere, Unanswered, Unusable
 from daemon.web.problems import problem
 from schemas.api.moments import bounded
@@ -32,12 +32,14 @@ A = TypeVar("A")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def guarded(access: Access, handler: Handler, *, write: bool) -> Handler:
-    """*handler*, for those who may read, or *write*; its errors as problem documents."""
+def guarded(access: Access, handler: Handler, *, write: bool, records: bool = False) -> Handler:
+    """*handler*, for those who may read, or *write*; its errors as problem documents. *records*: also for tokens that
+    are for records alone."""
+    who: Who = ("writer" if write else "records") if records else ("admin" if write else "reader")
 
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
-            access.demand(request, write=write)
+            await access.demand(request, who)
             return await handler(request)
         except Refused as refused:
             return refused.answer
@@ -55,7 +57,7 @@ def guarded(access: Access, handler: Handler, *, write: bool) -> Handler:
             detail = "Postgres does not answer: it is not known whether the request was taken; send it again"
             return problem(503, detail, headers={"Retry-After": "2"})
 
-    hand_on(handler, answer, "admin" if write else "reader")
+    hand_on(handler, answer, who)
     return answer
 
 

@@ -25,6 +25,12 @@ MESSAGES = ("to", "status", "provider", "direction", "purpose", "since", "limit"
 SENDING = ("provider", "account", "fallback", "key", "at")
 REACTING = ("provider", "account", "key", "at")
 LETTERS = ("worker", "class", "text")
+TOKENS = (
+    ((), "user"),
+    (("--branch", "north"), "edge"),
+    *((("--edge", "e1"), name) for name in ("owners", "branch")),
+    *((("--user", "u1"), name) for name in ("role", "expires")),
+)
 FORMS = [
     ["events", "show", "*"],
     ["dead-letters", "show", "*"],
@@ -81,6 +87,8 @@ FORMS = [
     *(["credentials", verb, "--dry-run", "*"] for verb in ("set", "delete")),
     *(["credentials", "set", "--dry-run", "meta", f"--{name}", "*"] for name in ("account", "from")),
     ["credentials", "delete", "--dry-run", "meta", "--account", "*"],
+    *(["tokens", "create", "--dry-run", *more, f"--{name}", "*"] for more, name in TOKENS),
+    ["tokens", "revoke", "--dry-run", "*"],
     ["mappings", "add", "--dry-run", "--phone", "+12025550143", "*"],
     *(["mappings", "add", "--dry-run", "u1", f"--{name}", "*"] for name in ("phone", "contact", "account")),
     ["mappings", "list", "--user", "*"],

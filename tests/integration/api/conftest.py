@@ -16,6 +16,7 @@ from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
 from daemon.api.routes import routes_of
 from daemon.operator.reading import outside_of
+from daemon.records.wiring import open_records
 from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings
 from tests.support.listening import Answer, Rig, opener
@@ -57,7 +58,7 @@ async def served(redis: Redis, db: Pool) -> AsyncIterator[Served]:
         messages_default_provider="whapi",
     )
     async with outside_of(db, settings, redis) as outside:
-        routes = routes_of(InForce(settings), db, Streams(redis, 4), outside, "")
+        routes = routes_of(InForce(settings), db, Streams(redis, 4), outside, "", open_records(outside))
         async with opener(redis, db)(more=routes) as rig:
             answer = await rig.ask("GET", "/api/v1/openapi.json")
             yield Served(rig, orjson.loads(answer.body))
