@@ -30,7 +30,9 @@ def create(
     user: Annotated[str | None, Text("--user", help="A person: reads and writes the records that they own.")] = None,
     edge: Annotated[str | None, Text("--edge", help="A branch office's daemon; with --owners or --branch.")] = None,
     owners: Annotated[str | None, Text("--owners", help="Whose records the edge carries, as a,b.")] = None,
-    branch: Annotated[str | None, Text("--branch", help="Which branch's records; of a person, where they work.")] = None,
+    branch: Annotated[
+        str | None, Text("--branch", help="Which branch's records; of a person, where they work.")
+    ] = None,
     role: Annotated[str, typer.Option("--role", metavar="ROLE", parser=_role, help=", ".join(ROLES) + ".")] = "operate",
     expires: Annotated[
         int | None, typer.Option("--expires", metavar="DAYS", min=1, max=MOST_DAYS, help="How long it holds.")
