@@ -30,7 +30,8 @@ def demo(
     ] = False,
 ) -> None:
     """Send invented orders through the whole of Ferryman, on servers of its own, and prove what became of each."""
-    data_dir = read_settings().ferryman_data_dir / ("demo-offline" if offline else "demo")
+    data_dir = read_settings().ferryman_data_dir / "demo"
+    data_dir = data_dir / "offline" if offline else data_dir
     data_dir.mkdir(parents=True, exist_ok=True)
     with (data_dir / "daemon.log").open("ab", buffering=0) as log:
         logs.configure("info", stream=log)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from adapters.postgres.operator import demo_records
 from adapters.postgres.operator.demo_records import KeptConflict, KeptRecord, QueuedOperation
-from daemon.demo.offline_stage import BRANCH, DANA, NOA, Stage
+from daemon.demo.offline_stage import BRANCH, NOA, Stage
 from daemon.demo.offline_story import AGREED, SCENES, Change, Scene
 from schemas.errors import FerrymanError
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from adapters.postgres.pool import Pool, connect
 from daemon.demo.offline_link import Link, linked
 from daemon.stores.embedded.servers import embedded
 from tests.support.daemons import Running, environment, ferryman, free_port, running
@@ -20,6 +21,20 @@ __all__ = ["ADMIN", "Link", "Site", "linked", "site"]
 
 ADMIN: Final = "records-admin-token-0123456789"
 """The admin token of every site: sees and writes all records."""
+
+MODELS: Final = """
+[models.Item]
+strategy = "newest"
+delete = "update-wins"
+
+[models.Item.fields]
+value = { type = "text", max = 200 }
+other = { type = "text", max = 200 }
+tags = { type = "set", strategy = "union" }
+most = { type = "integer", strategy = "max" }
+price = { type = "decimal", strategy = "manual" }
+"""
+"""The rules of a site, where the test has no others."""
 
 _SETTINGS: Final = {
     "FERRYMAN_ADMIN_TOKEN": ADMIN,
@@ -121,6 +136,12 @@ class Site:
         results: list[dict[str, Any]] = told.body["results"]
         return results
 
+    @asynccontextmanager
+    async def looked_into(self) -> AsyncIterator[Pool]:
+        """A pool on its database, also while it does not run."""
+        async with connect(self.database_url, size=2) as pool:
+            yield pool
+
     async def stats(self, token: str = ADMIN) -> dict[str, Any]:
         """Its document of /api/v1/sync/stats."""
         told = await self.ask("GET", "/api/v1/sync/stats", token=token)
@@ -129,17 +150,21 @@ class Site:
 
 
 @asynccontextmanager
-async def site(place: Path, name: str, postgres_url: str, template: str, **settings: object) -> AsyncIterator[Site]:
+async def site(
+    place: Path, name: str, postgres_url: str, template: str, *, models: str = MODELS, **settings: object
+) -> AsyncIterator[Site]:
     """A site that runs, ended with the context in whatever state it is. *place*: its folder *name* is made there.
-    *template*: the name of a database with the whole schema."""
+    *template*: the name of a database with the whole schema. *models*: its `models.toml`."""
     cwd = place / name
-    cwd.mkdir()
+    (cwd / "rules").mkdir(parents=True)
+    (cwd / "rules" / "models.toml").write_text(models)
     async with (
         fresh_database(postgres_url, template) as database_url,
         embedded(cwd / "valkey", postgres=False, fsync=False) as servers,
     ):
         stores = {"REDIS_URL": servers.redis_url, "DATABASE_URL": database_url, "FERRYMAN_PORT": free_port()}
-        one = Site(cwd, _SETTINGS | stores | settings)
+        own = {"FERRYMAN_RULES_DIR": cwd / "rules"}
+        one = Site(cwd, _SETTINGS | stores | own | settings)
         await one.start()
         try:
             yield one
