@@ -52,8 +52,8 @@ def _show(result: Result) -> None:
     columns = ("record", "what was refused", "why", "it is kept")
     show_table(columns, _refusals(result), title="Refused", box=True)
     say(
-        f"{result.queued[0]} changes waited on the phone, {result.queued[1]} operations at the branch; the head office has"
-        f" {result.operations} operations in its ledger, each once; {result.seconds:.1f} s"
+        f"{result.queued[0]} changes waited on the phone, {result.queued[1]} operations at the branch; the head office"
+        f" has {result.operations} operations in its ledger, each once; {result.seconds:.1f} s"
     )
     for disagreement in result.disagreements:
         say(f"does NOT agree: {disagreement}")

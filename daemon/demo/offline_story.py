@@ -1,5 +1,5 @@
-"""What happens in the demonstration of offline work: the records, who changes which of them while the lines are cut, and
-how each of them must end."""
+"""What happens in the demonstration of offline work: the records, who changes which of them while the lines are cut,
+and how each of them must end."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from typing import Final
 
 import pytest
 from adapters.records_client import RecordsClient
-from aiohttp import ClientError
 
 from adapters.postgres.pool import Pool
 from tests.support.records_rig import Link, Site, linked, site
@@ -81,13 +80,9 @@ async def test_all_are_equal_in_the_end_and_no_value_is_lost_without_a_word(
 
 
 async def _write(writer: PhoneWriter | OfficeWriter, rng: random.Random, account: Account, over: asyncio.Event) -> None:
-    """Write, now and then, until it is over. A daemon that is away is tried again."""
+    """Write, now and then, until it is over."""
     while not over.is_set():
-        try:
-            await writer.act(rng, rng.choice(RECORDS), account)
-        except (ClientError, OSError, AssertionError):
-            if isinstance(writer, PhoneWriter):
-                raise
+        await writer.act(rng, rng.choice(RECORDS), account)
         await asyncio.sleep(rng.random() * 0.1)
 
 
@@ -95,22 +90,20 @@ async def _break(world: World, rng: random.Random, until_: float, over: asyncio.
     """Break one thing after the other, and mend all of them in the end."""
     while time.monotonic() < until_:
         await asyncio.sleep(rng.random() * 0.4)
-        what, line, edge = rng.random(), rng.choice(world.lines), rng.choice(world.edges)
-        if what < 0.7:
-            await (line.cut() if line.whole else _mended(line))
+        what, line, daemon = rng.random(), rng.choice(world.lines), rng.choice([world.hub, *world.edges])
+        if what < 0.7 and line.whole:
+            await line.cut()
+        elif what < 0.7:
+            line.mend()
         elif what < 0.85:
-            await edge.kill()
-            await edge.start()
+            await daemon.kill()
+            await daemon.start()
         else:
-            with rng.choice([world.hub, *world.edges]).frozen():
+            with daemon.frozen():
                 await asyncio.sleep(rng.random())
     over.set()
     for line in world.lines:
         line.mend()
-
-
-async def _mended(line: Link) -> None:
-    line.mend()
 
 
 async def _equal(world: World) -> bool:

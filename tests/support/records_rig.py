@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from aiohttp import ClientSession
+
 from adapters.postgres.pool import Pool, connect
 from daemon.demo.offline_link import Link, linked
 from daemon.stores.embedded.servers import embedded
@@ -60,9 +62,10 @@ class Site:
     *settings*: what it is started with; a change counts from the next start.
     """
 
-    def __init__(self, cwd: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, cwd: Path, settings: dict[str, Any], session: ClientSession) -> None:
         self.cwd = cwd
         self.settings = settings
+        self._session = session
         self.port = int(settings["FERRYMAN_PORT"])
         self._stack = AsyncExitStack()
         self._here: Running | None = None
@@ -87,6 +90,21 @@ class Site:
         """Start it, and wait until it is ready."""
         assert self._here is None, "it runs"
         self._here = await self._stack.enter_async_context(running(self.cwd, **self.settings))
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """It runs, and is ended with the context in whatever state it is."""
+        try:
+            await self.start()
+            yield
+        finally:
+            if self._here is not None:
+                await self.kill()
+            await self._stack.aclose()
+
+    def beside(self) -> Site:
+        """Another process of the same installation, on the same stores, which does not run yet."""
+        return Site(self.cwd, self.settings | {"FERRYMAN_PORT": free_port()}, self._session)
 
     async def kill(self) -> None:
         """End it as a power failure does."""
@@ -122,10 +140,10 @@ class Site:
         return str(json.loads(await self.verb("tokens", "create", *argv, "--json"))["token"])
 
     async def ask(self, method: str, path: str, body: Any = None, *, token: str = ADMIN, **headers: str) -> Told:
-        """Ask its API. A header's name has `_` for `-`."""
+        """Ask its API. A header's name has `_` for `-`. Raises: ClientError where it does not answer."""
         sent = {name.replace("_", "-"): text for name, text in headers.items()}
         sent["Authorization"] = f"Bearer {token}"
-        async with self.here.session.request(method, f"{self.url}{path}", json=body, headers=sent) as answer:
+        async with self._session.request(method, f"{self.url}{path}", json=body, headers=sent) as answer:
             text = await answer.text()
             return Told(answer.status, json.loads(text) if text else None, dict(answer.headers))
 
@@ -161,13 +179,10 @@ async def site(
     async with (
         fresh_database(postgres_url, template) as database_url,
         embedded(cwd / "valkey", postgres=False, fsync=False) as servers,
+        ClientSession() as session,
     ):
         stores = {"REDIS_URL": servers.redis_url, "DATABASE_URL": database_url, "FERRYMAN_PORT": free_port()}
         own = {"FERRYMAN_RULES_DIR": cwd / "rules"}
-        one = Site(cwd, _SETTINGS | stores | own | settings)
-        await one.start()
-        try:
+        one = Site(cwd, _SETTINGS | stores | own | settings, session)
+        async with one.kept():
             yield one
-        finally:
-            if one._here is not None:
-                await one.kill()

@@ -21,6 +21,8 @@ from tests.support.records_rig import Site
 
 MODEL: Final = "Item"
 FIELDS: Final = ("value", "other")
+DELETES: Final = 0.08
+"""The part of the writes that delete."""
 
 
 @dataclass
@@ -46,6 +48,10 @@ class Account:
         self.written |= {(record, name, value) for name, value in (data or {}).items() if name in FIELDS}
         self.deletes += data is None
 
+    def may_have_written(self, record: str, seen: Mapping[str, Any] | None) -> None:
+        """Note a write whose answer got lost, by somebody who saw *seen*."""
+        self.replaced |= {(record, name, seen[name]) for name in FIELDS if seen is not None and seen.get(name)}
+
     def lost(self, current: Mapping[str, Mapping[str, Any]], told: str) -> list[tuple[str, str, str]]:
         """The writes that nothing tells of. *current*: record -> its data; *told*: all conflicts and refusals, as
         text."""
@@ -63,7 +69,7 @@ class PhoneWriter:
     async def act(self, rng: random.Random, record: str, account: Account) -> None:
         """Do something to *record*, and see it at once."""
         seen = await self.phone.get(MODEL, record)
-        if seen is not None and rng.random() < 0.08:
+        if seen is not None and rng.random() < DELETES:
             before, _ = await asyncio.gather(self.phone.get(MODEL, record), self.phone.delete(MODEL, record))
             account.wrote(record, before, None)
             return
@@ -84,26 +90,34 @@ class OfficeWriter:
     token: str
 
     async def act(self, rng: random.Random, record: str, account: Account) -> None:
-        """Do something to *record*. Where somebody else was faster, nothing is done."""
-        path = f"/api/v1/records/{MODEL}/{record}"
-        there = await self.site.ask("GET", path, token=self.token)
-        if there.status == 404:
-            data = _data(rng, account)
-            body = {**data, "owner_id": "noa"}
-            told = await self.site.ask("PUT", path, body, token=self.token, If_None_Match="*")
-            if told.status == 201:
-                account.wrote(record, None, data)
-            return
-        version, seen = f'"{there.body["version"]}"', there.body["data"]
-        if rng.random() < 0.08:
-            told = await self.site.ask("DELETE", path, token=self.token, If_Match=version)
-            if told.status == 204:
-                account.wrote(record, seen, None)
-            return
+        """Do something to *record*. Where somebody else was faster, or the daemon is away, nothing is done."""
+        seen: Mapping[str, Any] | None = None
+        try:
+            there = await self.site.ask("GET", f"/api/v1/records/{MODEL}/{record}", token=self.token)
+            seen = there.body["data"] if there.status == 200 else None
+            if seen is None:
+                await self._make(rng, record, account)
+            else:
+                await self._change(rng, record, account, there.body["version"], seen)
+        except (ClientError, OSError):
+            account.may_have_written(record, seen)
+
+    async def _make(self, rng: random.Random, record: str, account: Account) -> None:
         data = _data(rng, account)
-        told = await self.site.ask("PATCH", path, data, token=self.token, If_Match=version)
-        assert told.status in (200, 404, 412), told
-        if told.status == 200:
+        path, body = f"/api/v1/records/{MODEL}/{record}", {**data, "owner_id": "noa"}
+        told = await self.site.ask("PUT", path, body, token=self.token, If_None_Match="*")
+        assert told.status in (200, 201, 412), told
+        if told.status != 412:
+            account.wrote(record, None, data)
+
+    async def _change(
+        self, rng: random.Random, record: str, account: Account, version: int, seen: Mapping[str, Any]
+    ) -> None:
+        data = None if rng.random() < DELETES else _data(rng, account)
+        method, path = "PATCH" if data else "DELETE", f"/api/v1/records/{MODEL}/{record}"
+        told = await self.site.ask(method, path, data, token=self.token, If_Match=f'"{version}"')
+        assert told.status in (200, 204, 404, 412), told
+        if told.status in (200, 204):
             account.wrote(record, seen, data)
 
 
