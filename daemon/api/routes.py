@@ -17,6 +17,8 @@ from daemon.api import (
     credentials,
     labels,
     messages,
+    sync_conflicts,
+    sync_pull,
     sync_push,
     templates,
     tokens,
@@ -27,6 +29,7 @@ from daemon.api.reference import Reference
 from daemon.api.stored_tokens import StoredTokens
 from daemon.bus.publisher import hurry
 from daemon.bus.worker import Outside, utc_now
+from daemon.records.pulling import Pulls
 from daemon.records.pushing import Records
 from daemon.settings.in_force import InForce
 
@@ -34,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 
 def routes_of(
-    in_force: InForce, pool: Pool, bus: Streams, outside: Outside, made_token: str, records: Records
+    in_force: InForce, pool: Pool, bus: Streams, outside: Outside, made_token: str, records: Records, pulls: Pulls
 ) -> Sequence[RouteDef]:
     """All routes of the API. *outside*: what providers are reached by. *made_token*: the admin token that was made for
     embedded stores, "" for none."""
@@ -59,6 +62,8 @@ def routes_of(
         *content_orders.ContentOrdersApi(in_force, access, outside).routes(),
         *user_mappings.UserMappingsApi(pool, in_force, access).routes(),
         *labels.LabelsApi(pool, in_force, access, utc_now, partial(hurry, pool, bus)).routes(),
+        *sync_conflicts.SyncConflictsApi(pool, in_force, access, records).routes(),
         *sync_push.SyncPushApi(access, records).routes(),
+        *sync_pull.SyncPullApi(access, pulls).routes(),
     ]
     return [*routes, *Reference(routes).routes()]

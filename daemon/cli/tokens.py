@@ -31,7 +31,7 @@ def create(
     edge: Annotated[str | None, Text("--edge", help="A branch office's daemon; with --owners or --branch.")] = None,
     owners: Annotated[str | None, Text("--owners", help="Whose records the edge carries, as a,b.")] = None,
     branch: Annotated[
-        str | None, Text("--branch", help="Which branch's records; of a person, where they work.")
+        str | None, Text("--branch", help="Whose branch it carries; of a person, where they work.")
     ] = None,
     role: Annotated[str, typer.Option("--role", metavar="ROLE", parser=_role, help=", ".join(ROLES) + ".")] = "operate",
     expires: Annotated[

@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Final
 
 from daemon.bus.worker import Outside
+from daemon.records import pulling
+from daemon.records.pulling import Pulls
 from daemon.records.pushing import Records
 from daemon.telemetry.declared import Declared
 
-METRICS: Final[tuple[Declared, ...]] = ()
+METRICS: Final[tuple[Declared, ...]] = (*pulling.METRICS,)
 
 
 def open_records(outside: Outside) -> Records:
     """The records of this process."""
     return Records(outside)
+
+
+def open_pulls(outside: Outside, records: Records) -> Pulls:
+    """The pulls of this process."""
+    return Pulls(outside.pool, records.woke, outside.metrics, outside.now, (), "")

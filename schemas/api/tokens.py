@@ -12,9 +12,9 @@ _Name = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class AccessTokenIn(BaseModel):
-    """A token of a *user*, or of an *edge*: a branch office's daemon. *owners*, *branch*: whose records an edge carries;
-    of a user, the branch that records of theirs begin with. *expires_days*: how long it holds; null: until it is
-    revoked."""
+    """A token of a *user*, or of an *edge*: a branch office's daemon. *owners*, *branch*: whose records an edge
+    carries; of a user, the branch that records of theirs begin with. *expires_days*: how long it holds; null: until it
+    is revoked."""
 
     model_config = ConfigDict(
         extra="forbid",

@@ -697,7 +697,10 @@ async def test_every_path_is_served_and_secrets_are_changed_without_a_gap(operat
 POSTED: Final = {
     "/api/token",
     "/api/send-message",
-    *(f"/api/v1/{name}" for name in ("messages", "templates/sync", "campaigns", "credentials", "user-mappings")),
+    *(
+        f"/api/v1/{name}"
+        for name in ("messages", "templates/sync", "campaigns", "credentials", "tokens", "user-mappings")
+    ),
     "/api/v1/conversations/labels",
 }
 FLOW_SECRET: Final = "whisper-of-the-runbook-0d41"

@@ -33,7 +33,7 @@ from tests.support.listening import check_problem
 NOBODY: Any = None
 """In place of a store that a route is given and does not ask here."""
 
-ROUTES: Final = routes_of(InForce(Settings()), NOBODY, NOBODY, NOBODY, "", NOBODY)
+ROUTES: Final = routes_of(InForce(Settings()), NOBODY, NOBODY, NOBODY, "", NOBODY, NOBODY)
 CAMPAIGNS: Final = "/api/v1/campaigns"
 CREDENTIALS: Final = "/api/v1/credentials"
 PLACE: Final = re.compile(r"\{\w+\}")
