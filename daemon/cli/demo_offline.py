@@ -43,14 +43,14 @@ async def demo_offline(data_dir: Path, *, json: bool, keep: bool) -> bool:
 
 def _show(result: Result) -> None:
     say("")
-    columns = ("record", "at the branch, cut off", "at the head office meanwhile", "rule", "in the end")
-    show_table(columns, _story(result), title="What people did", box=True)
-    columns = ("record", "head office", "branch", "phone", "equal")
-    show_table(columns, _ends(result), title="The same at all three", box=True)
-    columns = ("record", "decided at", "stood there", "came", "rule", "decision")
-    show_table(columns, _conflicts(result), title="Conflicts: no value is lost", box=True)
-    columns = ("record", "what was refused", "why", "it is kept")
-    show_table(columns, _refusals(result), title="Refused", box=True)
+    people = ("record", "at the branch, cut off", "at the head office meanwhile", "rule", "in the end")
+    show_table(people, _story(result), title="What people did", box=True)
+    copies = ("record", "head office", "branch", "phone", "equal")
+    show_table(copies, _ends(result), title="The same at all three", box=True)
+    values = ("record", "decided at", "stood there", "came", "rule", "decision")
+    show_table(values, _conflicts(result), title="Conflicts: no value is lost", box=True)
+    refusals = ("record", "what was refused", "why", "it is kept")
+    show_table(refusals, _refusals(result), title="Refused", box=True)
     say(
         f"{result.queued[0]} changes waited on the phone, {result.queued[1]} operations at the branch; the head office"
         f" has {result.operations} operations in its ledger, each once; {result.seconds:.1f} s"

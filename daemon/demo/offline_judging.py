@@ -44,7 +44,7 @@ def _of_a_record(scene: Scene, copies: Copies) -> Iterator[str]:
 
 def _of_the_conflicts(result: Result) -> Iterator[str]:
     """Every value that lost stands in a conflict that tells both; and there is no other conflict."""
-    wanted = Counter(
+    wanted: Counter[tuple[str, str, str, str]] = Counter(
         (scene.met.at, scene.id, scene.met.strategy, scene.met.decision) for scene in SCENES if scene.met is not None
     )
     found: Counter[tuple[str, str, str, str]] = Counter()

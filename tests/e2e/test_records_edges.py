@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from adapters.records_client import RecordsClient
@@ -68,7 +69,7 @@ async def test_all_are_equal_in_the_end_and_no_value_is_lost_without_a_word(
     async with AsyncExitStack() as stack:
         world, account = await built(stack, tmp_path, postgres_url, template), Account()
         over = asyncio.Event()
-        writers = [*(PhoneWriter(phone) for phone in world.phones), world.office]
+        writers: list[PhoneWriter | OfficeWriter] = [*(PhoneWriter(phone) for phone in world.phones), world.office]
         acting = [_write(writer, random.Random(seed * 100 + n), account, over) for n, writer in enumerate(writers)]
         breaking = _break(world, random.Random(seed), time.monotonic() + seconds, over)
         await asyncio.gather(breaking, *acting)
@@ -121,8 +122,8 @@ async def _equal(world: World) -> bool:
     return all(one == copies[0] for one in copies)
 
 
-async def _on(phone: RecordsClient) -> dict[str, object]:
-    found: dict[str, object] = {}
+async def _on(phone: RecordsClient) -> dict[str, Mapping[str, Any]]:
+    found: dict[str, Mapping[str, Any]] = {}
     for record in RECORDS:
         if (data := await phone.get(MODEL, record)) is not None:
             found[record] = data

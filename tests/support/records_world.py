@@ -16,6 +16,8 @@ from typing import Any, Final
 
 from adapters.records_client import RecordsClient
 
+from aiohttp import ClientError
+
 from adapters.postgres.pool import Pool
 from tests.support.records_rig import Site
 
