@@ -23,7 +23,7 @@ MOST_PAGES: Final = 100
 class Round:
     """What a round has done: how many operations ended in which state, and how many changes were new. *again*: how many
     were sent and wait all the same. *error*: what stopped it; None: it is complete. *more*: changes wait at the server,
-    for the next round. *rebuilt*: the copy of the rows was built anew."""
+    for the next round. *rebuilt*: the copy of the rows was built anew. *cut*: the wait for news was ended."""
 
     synced: int = 0
     conflicts: int = 0
@@ -32,7 +32,13 @@ class Round:
     pulled: int = 0
     more: bool = False
     rebuilt: bool = False
+    cut: bool = False
     error: UpstreamError | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there was nothing to do."""
+        return not (self.synced or self.conflicts or self.failed or self.pulled or self.more or self.cut)
 
 
 async def run_round(
@@ -66,7 +72,7 @@ async def run_round(
     states = running.sending.states
     done.synced, done.conflicts = states["synced"], states["conflict"]
     done.failed, done.again = states["failed"], states["pending"]
-    if not running.cut or done.error is not None:
+    if not done.cut or done.error is not None:  # else nothing is known of the server
         await store.heard(None if done.error is None else done.error.code)
     return done
 
@@ -79,7 +85,6 @@ class _Running:
     models: Sequence[str]
     stamps: bool
     done: Round = field(default_factory=Round)
-    cut: bool = False  # the wait for the server was ended: nothing is known of it
 
     async def send(self) -> None:
         """Send what is due, but for a time in which it cannot be read against the copy of the rows."""
@@ -118,7 +123,7 @@ class _Running:
             cursor = identity.cursor if building is None else building.cursor
             page = await self._page(cursor, wait_s if building is None else 0.0, woken)
             if page is None:
-                self.cut = True
+                self.done.cut = True
                 return
             self.done.pulled += await self.store.take(page)
             self.done.more, wait_s = page.more, 0.0

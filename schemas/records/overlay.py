@@ -34,8 +34,8 @@ class Written(Protocol):
 def overlaid(base: Row | None, operations: Iterable[Written]) -> Row | None:
     """*base* with *operations* on top, in their order; None: there is no record. The version stays that of *base*.
 
-    A CREATE over a record writes its fields into it, as servers do. An UPDATE of a tombstone shows the record again
-    with what it held; an UPDATE of nothing shows nothing, as no server would make a record of it.
+    It shows what a server makes of them: a CREATE of a record that is there writes its fields into it, one of a
+    tombstone begins anew; an UPDATE of a tombstone brings back what it held, an UPDATE of nothing makes nothing.
     """
     row = base
     for one in operations:
@@ -48,4 +48,5 @@ def _with(row: Row | None, one: Written) -> Row | None:
         return None if row is None else Row(version=row.version, data=row.data, deleted=True)
     if row is None:
         return Row(version=0, data=dict(one.data)) if one.operation == "CREATE" else None
-    return Row(version=row.version, data={**row.data, **one.data})
+    kept = {} if row.deleted and one.operation == "CREATE" else row.data
+    return Row(version=row.version, data={**kept, **one.data})
