@@ -6,6 +6,7 @@ from typing import Final
 
 from daemon.bus.worker import Outside
 from daemon.records import pulling
+from daemon.records.models import MODELS, schema_id
 from daemon.records.pulling import Pulls
 from daemon.records.pushing import Records
 from daemon.telemetry.declared import Declared
@@ -20,4 +21,5 @@ def open_records(outside: Outside) -> Records:
 
 def open_pulls(outside: Outside, records: Records) -> Pulls:
     """The pulls of this process."""
-    return Pulls(outside.pool, records.woke, outside.metrics, outside.now, (), "")
+    said = outside.rules(MODELS)
+    return Pulls(outside.pool, records.woke, outside.metrics, outside.now, said.models, schema_id(said))

@@ -26,10 +26,12 @@ _EXITS: Final = """
 SELECT x.audience, x.model, x.record_id, x.seq FROM sync_exits x
 WHERE x.at < now() - make_interval(days => $1) ORDER BY x.at LIMIT $2
 """
-# marks are as old as their numbers are low; the newest stays, however old: nothing has come since
+# a mark is out of use since the next one was made: until then its cursors were given out
 _MARKS: Final = """
-SELECT seq FROM (SELECT seq, at FROM sync_marks ORDER BY seq LIMIT $2) AS m
-WHERE at < now() - make_interval(days => $1) AND seq < (SELECT max(seq) FROM sync_marks)
+SELECT seq FROM (
+    SELECT seq, lead(at) OVER (ORDER BY seq) AS since FROM (SELECT seq, at FROM sync_marks ORDER BY seq LIMIT $2) AS low
+) AS m
+WHERE since < now() - make_interval(days => $1)
 """
 
 _TAKE_TOMBSTONES: Final = """
@@ -99,7 +101,7 @@ async def take_exits(pool: Pool, days: int) -> int:
 
 
 async def take_marks(pool: Pool, days: int) -> int:
-    """Take away a step of the marks that are older than *days*, or that no cursor can use; returns how many."""
+    """Take away a step of the marks that are out of use for *days*, or that no cursor can use; returns how many."""
     (seqs,) = _columns(await pool.fetch(_MARKS, days, STEP), "seq")
     if seqs:
         return int(await pool.fetchval(_TAKE_MARKS, max(seqs), seqs))
