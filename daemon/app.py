@@ -38,6 +38,7 @@ from daemon.operator.pauses import scopes
 from daemon.operator.repartition import finish
 from daemon.process import Daemon
 from daemon.records.duties import duties as records_duties
+from daemon.records.edge import wiring as edge
 from daemon.records.wiring import METRICS as RECORDS_METRICS
 from daemon.records.wiring import open_pulls, open_records
 from daemon.renewing import Renewing
@@ -136,7 +137,7 @@ async def _built(
         upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known), duties),
         metrics=metrics,
         routes=routes_of(in_force, pool, bus, outside, made_token, records, pulls),
-        waits=[Background("record-pulls", pulls.watching.run)],
+        waits=[Background("record-pulls", pulls.watching.run), *edge.services(outside, records.woke)],
     )
 
 

@@ -25,7 +25,6 @@ WHERE q.state = 'pending' AND q.next_at <= $2 AND NOT EXISTS (
 ORDER BY q.id LIMIT $1
 """  # noqa: S608 - constants only
 _RECORDS_OF: Final = "SELECT DISTINCT model, record_id FROM sync_queue WHERE op_id = ANY ($1::uuid[])"
-_NEXT: Final = "SELECT min(next_at) FROM sync_queue WHERE state = 'pending'"
 _LISTED: Final = f"""
 SELECT {_COLUMNS} FROM sync_queue q
 WHERE q.state = ANY ($1::text[]) AND ($2::text IS NULL OR q.model = $2) ORDER BY q.id LIMIT $3
@@ -112,12 +111,6 @@ async def due(pool: Pool, limit: int, now: datetime) -> list[QueuedRow]:
 async def records_of(pool: Pool, op_ids: Sequence[UUID]) -> list[tuple[str, str]]:
     """The records, as (model, id), that these operations are about."""
     return [(row[0], row[1]) for row in await pool.fetch(_RECORDS_OF, list(op_ids))]
-
-
-async def next_due(pool: Pool) -> datetime | None:
-    """When the next pending operation may go out; None: there is none."""
-    found: datetime | None = await pool.fetchval(_NEXT)
-    return found
 
 
 async def listed(pool: Pool, states: Sequence[str], *, model: str | None = None, limit: int = 1000) -> list[QueuedRow]:

@@ -90,7 +90,9 @@ class Edge:
 
     async def op(self, op_id: UUID) -> dict[str, Any]:
         """The operation as it is in the queue."""
-        return dict(await self.db.fetchrow("SELECT * FROM sync_queue WHERE op_id = $1", op_id))
+        found = await self.db.fetchrow("SELECT * FROM sync_queue WHERE op_id = $1", op_id)
+        assert found is not None
+        return dict(found)
 
     async def bases(self) -> int:
         """How many rows of the upstream's are kept beside the records."""
