@@ -73,9 +73,7 @@ class SyncConflictsApi:
         try:
             async with self._deciding:
                 plan = await records_conflicts.plan(self.pool, principal, id, asked.take, asked.data, self._upstream)
-                await records_conflicts.resolve(
-                    self.pool, self.records, principal, plan, by=principal.name, version=asked.version
-                )
+                await records_conflicts.resolve(self.pool, self.records, plan, by=principal.name, version=asked.version)
         except NotAllowed as exc:
             raise Refused(problem(403, str(exc))) from None
         except Decided as exc:

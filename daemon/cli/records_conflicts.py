@@ -126,7 +126,7 @@ async def _resolve(
             raise NotDecided(f"{what}: add --yes to decide all the same")
         version = None if plan.was.now is None else plan.was.now.version
         async with records_of(settings, addresses, pool) as records:
-            answer = await records_conflicts.resolve(pool, records, me, plan, by=me.name, version=version)
+            answer = await records_conflicts.resolve(pool, records, plan, by=me.name, version=version)
     if answer is None:
         say("resolved: nothing was to be written")
         return

@@ -7,7 +7,7 @@ it stands, so every replica learns it by its next pull. To take what is stored n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 from uuid import uuid4
@@ -60,11 +60,12 @@ class Changed(Conflict):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Plan:
-    """How a conflict is to be decided. *operation*: what is written; None: what stands is what is chosen. *changed*:
-    the fields that do not hold any more what the conflict left there."""
+    """How a conflict is to be decided. *author*: who writes. *operation*: what is written; None: what stands is what is
+    chosen. *changed*: the fields that do not hold any more what the conflict left there."""
 
     was: StoredConflict
     take: Take
+    author: Principal
     operation: Operation | None
     changed: Sequence[str]
 
@@ -92,12 +93,16 @@ async def plan(
     if was.now is not None and was.now.erased:
         raise Unusable(f"the {was.model} was erased: nothing brings it back")
     operation = _operation(was, take, fields)
-    return Plan(was=was, take=take, operation=operation, changed=() if operation is None else _changed(was))
+    return Plan(
+        was=was,
+        take=take,
+        author=principal if upstream is None else _carried(principal, was),
+        operation=operation,
+        changed=() if operation is None else _changed(was),
+    )
 
 
-async def resolve(
-    pool: Pool, records: Records, principal: Principal, plan: Plan, *, by: str, version: int | None = None
-) -> Answer | None:
+async def resolve(pool: Pool, records: Records, plan: Plan, *, by: str, version: int | None = None) -> Answer | None:
     """Carry *plan* out; the answer to its operation, None where nothing is written. *by*: the person, for the audit
     log. *version*: of the record that they have seen: then they know that it has changed since the conflict arose.
 
@@ -115,7 +120,7 @@ async def resolve(
         if standing != was:
             _require_open(standing)
             raise Changed(f"conflict {was.id} has changed meanwhile: look at it again", _record(standing.now))
-        answer = None if plan.operation is None else await records.write(principal, plan.operation)
+        answer = None if plan.operation is None else await records.write(plan.author, plan.operation)
         if answer is not None:
             _require_taken(answer)
         if not await record_conflicts.decide(conn, was, _DECISIONS[plan.take], by):
@@ -167,6 +172,12 @@ def _require_open(was: StoredConflict) -> None:
         raise Decided(f"conflict {was.id} is decided already: {was.decision}, by {was.decided_by} at {was.decided_at}")
 
 
+def _carried(principal: Principal, was: StoredConflict) -> Principal:
+    """Who writes at an edge: its upstream knows the people whose records it carries, and no operator of this host."""
+    owner = None if was.now is None else was.now.owner_id
+    return principal if principal.kind == "user" or owner is None else replace(principal, name=owner)
+
+
 def _operation(was: StoredConflict, take: Take, fields: Mapping[str, Any] | None) -> Operation | None:
     """Raises: Unusable."""
     if take == "merge" and not fields:
@@ -216,7 +227,7 @@ def _changed(was: StoredConflict) -> list[str]:
         return [] if left is now or was.decision == "merged" else list(was.fields) or ["(the record)"]
     if was.decision == "merged":
         return []
-    return [name for name in was.fields if now.get(name) != left.get(name)]
+    return [name for name in was.fields if name in left and now.get(name) != left[name]]
 
 
 def _changed_text(plan: Plan) -> str:

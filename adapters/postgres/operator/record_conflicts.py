@@ -23,9 +23,9 @@ WHERE {which} AND ($1::text[] IS NULL OR CASE WHEN r.model IS NULL OR c.decision
   THEN 'o:' || c.user_id = ANY ($1)
   ELSE 'o:' || r.owner_id = ANY ($1) OR 'b:' || r.branch = ANY ($1) END)
 """
-_LIST: Final = (
-    "($2::text IS NULL OR c.model = $2) AND ($3::bigint IS NULL OR c.id < $3) {open} ORDER BY c.id DESC LIMIT $4"
-)
+_PAGE: Final = """
+AND ($2::text IS NULL OR c.model = $2) AND ($3::bigint IS NULL OR c.id < $3) ORDER BY c.id DESC LIMIT $4
+"""
 _ONE: Final = _CONFLICTS.format(which="c.id = $2")
 
 _LOCK: Final = "SELECT pg_try_advisory_xact_lock(hashtext('ferryman.conflict'), $1)"
@@ -88,9 +88,14 @@ class StoredConflict:
 
 async def listed(pool: Pool, audiences: Sequence[str] | None, wanted: Wanted) -> list[StoredConflict]:
     """The conflicts that readers of *audiences* may see, the newest first. *audiences*: None: all."""
-    which = _LIST.format(open="AND c.decision IS NULL" if wanted.open else "")
-    query = _CONFLICTS.format(which="true") + " AND " + which
-    return [_read(row) for row in await pool.fetch(query, audiences, wanted.model, wanted.after, wanted.limit)]
+    given = audiences, wanted.model, wanted.after, wanted.limit
+    return [_read(row) for row in await pool.fetch(query_of(wanted), *given)]
+
+
+def query_of(wanted: Wanted) -> str:
+    """The query of a page. Open conflicts are few among many, and have an index of their own."""
+    which = "c.decision IS NULL" if wanted.open else "true"
+    return _CONFLICTS.format(which=which) + _PAGE
 
 
 async def find(pool: Pool, audiences: Sequence[str] | None, id: int) -> StoredConflict | None:
