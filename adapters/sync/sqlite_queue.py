@@ -274,7 +274,7 @@ def shown(connection: sqlite3.Connection, which: str) -> list[Written]:
     """The operations that are `pending`, `failed` or in `conflicts`, oldest first."""
     rows = connection.execute(
         "SELECT op_id, operation, model, record_id, data, changed_ms, state, retries, decision, conflict_id, reason,"
-        f" detail FROM operations WHERE {_SHOWN[which]} ORDER BY n"  # noqa: S608 - a text of ours
+        f" detail FROM operations WHERE {_SHOWN[which]} ORDER BY n"
     )
     return [
         Written(

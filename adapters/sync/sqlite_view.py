@@ -109,7 +109,7 @@ def listed(
             raise ValueError("only texts, numbers, true, false and None can be asked for")
         asked += f" {'AND' if asked else 'WHERE'} json_extract(data, '$.{field}') IS :v{n}"
         values[f"v{n}"] = value
-    rows = connection.execute(f"{_SEEN}{asked} ORDER BY id LIMIT :limit", values)  # noqa: S608 - names are checked
+    rows = connection.execute(f"{_SEEN}{asked} ORDER BY id LIMIT :limit", values)
     return [Record(kind, name, version, orjson.loads(data), pending=bool(p)) for kind, name, version, data, p in rows]
 
 

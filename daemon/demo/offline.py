@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from adapters.postgres.operator import demo_records
 from adapters.postgres.operator.demo_records import KeptConflict, KeptRecord, QueuedOperation
+from adapters.records_client import Record
 from daemon.demo.offline_stage import BRANCH, NOA, Stage
 from daemon.demo.offline_story import AGREED, SCENES, Change, Scene
 from schemas.errors import FerrymanError
@@ -215,7 +216,7 @@ async def _copies(stage: Stage) -> list[Copies]:
         Copies(
             _shown(office.get(scene.key(stage.run))),
             _shown(branch.get(scene.key(stage.run))),
-            await stage.phone.get(scene.model, scene.key(stage.run)),
+            _plain(await stage.phone.get(scene.model, scene.key(stage.run))),
         )
         for scene in SCENES
     ]
@@ -227,6 +228,10 @@ async def _copies_of(stage: Stage, scene: Scene) -> Copies:
 
 def _shown(record: KeptRecord | None) -> Mapping[str, Any] | None:
     return None if record is None or record.deleted else record.data
+
+
+def _plain(record: Record | None) -> Mapping[str, Any] | None:
+    return None if record is None else dict(record)
 
 
 def _keys(stage: Stage) -> Sequence[str]:

@@ -126,5 +126,5 @@ async def _on(phone: RecordsClient) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
     for record in RECORDS:
         if (data := await phone.get(MODEL, record)) is not None:
-            found[record] = data
+            found[record] = dict(data)
     return found

@@ -36,7 +36,7 @@ async def _live(path: Path, url: str, token: str, records: int, operations: int)
                 await phone.update(MODEL, record, data)
 
         async def nothing_waits() -> bool:
-            return (await phone.status()).pending == 0
+            return not await phone.pending()
 
         await until(nothing_waits, "the end of every operation", within_s=600)
 

@@ -14,11 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from adapters.records_client import RecordsClient
-
 from aiohttp import ClientError
 
 from adapters.postgres.pool import Pool
+from adapters.records_client import NoRecord, RecordExists, RecordsClient
 from tests.support.records_rig import Site
 
 MODEL: Final = "Item"
@@ -69,17 +68,21 @@ class PhoneWriter:
     phone: RecordsClient
 
     async def act(self, rng: random.Random, record: str, account: Account) -> None:
-        """Do something to *record*, and see it at once."""
-        seen = await self.phone.get(MODEL, record)
-        if seen is not None and rng.random() < DELETES:
-            before, _ = await asyncio.gather(self.phone.get(MODEL, record), self.phone.delete(MODEL, record))
-            account.wrote(record, before, None)
+        """Do something to *record*, and see it at once. Where news of it has just come, nothing is done."""
+        phone = self.phone
+        if await phone.get(MODEL, record) is not None and rng.random() < DELETES:
+            seen, done = await asyncio.gather(phone.get(MODEL, record), phone.delete(MODEL, record))
+            if done:
+                account.wrote(record, seen, None)
             return
         data = _data(rng, account)
-        write = self.phone.create if seen is None else self.phone.update
-        before, _ = await asyncio.gather(self.phone.get(MODEL, record), write(MODEL, record, data))
-        account.wrote(record, before, data)
-        mine = await self.phone.get(MODEL, record)
+        write = phone.update if await phone.get(MODEL, record) else phone.create
+        try:  # what is seen is what the write replaces: the file has one thread, and nothing comes between
+            seen, _ = await asyncio.gather(phone.get(MODEL, record), write(MODEL, record, data))
+        except (NoRecord, RecordExists):
+            return
+        account.wrote(record, seen, data)
+        mine = await phone.get(MODEL, record)
         assert mine is not None, record
         assert {name: mine.get(name) for name in data} == data
 
