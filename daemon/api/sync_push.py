@@ -27,7 +27,14 @@ OLD_PATH: Final = "/api/sync/push"
 
 MOST_BYTES: Final = 4_000_000
 
-_STATUS: Final = {"replica-of-another": 403, "replica-forked": 409, "loop": 409, "cursor-expired": 410, "busy": 503}
+_STATUS: Final = {
+    "malformed": 400,
+    "replica-of-another": 403,
+    "replica-forked": 409,
+    "loop": 409,
+    "cursor-expired": 410,
+    "busy": 503,
+}
 _PROBLEMS: Final = (409, 410)
 
 
@@ -80,6 +87,7 @@ def _read(body: bytes) -> PushIn:
         cursor=given.cursor,
         via=tuple(given.via),
         operations=given.operations,
+        size=len(body),
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 from uuid import UUID, uuid4
 
-from daemon.records.deciding import corrected
+from daemon.records.deciding.clock import corrected
 from daemon.records.pushes import PushIn
 from daemon.records.state import Author, Stored
 from schemas.principals import Principal
@@ -24,14 +24,14 @@ UPSTREAM: Final = "up"
 @dataclass(slots=True, eq=False)
 class Item:
     """An operation that waits for its *answer*. *place*: among those of its push. *at*: when its author has made it, by
-    this server's clock."""
+    this server's clock; None: the clock of the replica is too far ahead."""
 
     push: Push
     place: int
     operation: Operation
     author: Author
     ledger_user: str
-    at: datetime
+    at: datetime | None
     digest: bytes
     answer: Answer | None = None
 
@@ -52,6 +52,11 @@ class Item:
     def reject(self, reason: str, detail: str, *, retry: bool = False) -> Answer:
         """The answer that it is rejected."""
         return Answer(op_id=str(self.operation.op_id), result="rejected", reason=reason, detail=detail, retry=retry)
+
+    def name_conflict(self, id: int | None) -> None:
+        """Say in its answer where the values that met are kept."""
+        if self.answer is not None:
+            self.answer = replace(self.answer, conflict_id=id)
 
     def end(self, answer: Answer) -> None:
         """Answer it for good. Behind a rejected one, those of the same record wait."""

@@ -63,7 +63,7 @@ class Meetings:
         """Have the values take the place of those of the rows *of*, where they are of the same fields."""
         for row in of:
             theirs = None if row.theirs is None else orjson.loads(row.theirs)
-            old = Conflict(None, None, theirs, tuple(row.fields), "", "open")
+            old = Conflict(base=None, ours=None, theirs=theirs, fields=tuple(row.fields), strategy="", decision="open")
             for met in self._met:
                 same = met.author == (row.user_id, row.model, row.record_id)
                 if same and met.replaces is None and _replaces(met.conflict, old):

@@ -6,10 +6,10 @@ are planned again on what is there then.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 from uuid import UUID
 
 import structlog
@@ -19,11 +19,12 @@ from adapters.postgres.records.rows import LedgerRow
 from adapters.postgres.records.writing import Writes, Written
 from daemon.records import rows
 from daemon.records.batch import Item, Key
-from daemon.records.deciding import decide, shown
+from daemon.records.deciding.answering import document
+from daemon.records.deciding.decision import decide
 from daemon.records.meetings import Meetings, Met
-from daemon.records.models import ModelRules
+from daemon.records.models import Models
 from daemon.records.state import Decided, Stored
-from schemas.records.answers import Answer
+from schemas.records.answers import Answer, Decision
 
 REUSED: Final = "this op_id was used for another operation: make a new one for each"
 WAITS: Final = "an earlier operation on its record was rejected: send it again behind that"
@@ -61,7 +62,7 @@ class Plan:
     """*models*: the rules of each. *now*: the time of the write. *edge*: whether what is changed is queued for an
     upstream."""
 
-    def __init__(self, models: Mapping[str, ModelRules], now: datetime, *, edge: bool) -> None:
+    def __init__(self, models: Models, now: datetime, *, edge: bool) -> None:
         self._models = models
         self._now = now
         self._edge = edge
@@ -118,7 +119,7 @@ class Plan:
         fold.ledger.append(row)
         return Outcome(item, answer, fold, True, met, decided.parallel)
 
-    def take_place(self, of: list[OpenConflict]) -> None:
+    def take_place(self, of: Sequence[OpenConflict]) -> None:
         """Have values take the place of older ones of their author that still wait, *of* which there are these."""
         self.meetings.take_place(of)
 
@@ -173,6 +174,6 @@ def _again(item: Item, told: Told, stored: Stored | None) -> Answer:
         result="duplicate",
         first="conflict" if told.result == "conflict" else "applied",
         version=told.version,
-        decision=told.decision,
-        record=shown(stored) if stored is not None and differs and item.reads(stored) else None,
+        decision=cast("Decision | None", told.decision),
+        record=document(stored) if stored is not None and differs and item.reads(stored) else None,
     )

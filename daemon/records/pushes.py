@@ -10,14 +10,15 @@ from typing import Any, Literal, TypeAlias
 from schemas.errors import FerrymanError
 from schemas.records.answers import Answer
 
-Refusal: TypeAlias = Literal["replica-of-another", "replica-forked", "loop", "cursor-expired", "busy"]
+Refusal: TypeAlias = Literal["malformed", "replica-of-another", "replica-forked", "loop", "cursor-expired", "busy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushIn:
     """What a replica sends. *replica*: its name; None: it has none, and its principal stands for it. *ack*: of the
     answer that it has had last. *sent_at*: by its own clock. *cursor*: up to which it has pulled. *via*: the feeds of
-    the servers that the operations have come through. *operations*: as they were sent, each is read by itself."""
+    the servers that the operations have come through. *operations*: as they were sent, each is read by itself. *size*:
+    in bytes."""
 
     replica: str | None = None
     ack: str | None = None
@@ -25,6 +26,7 @@ class PushIn:
     cursor: str | None = None
     via: tuple[str, ...] = ()
     operations: Sequence[object] = ()
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class PushOut:
     provisional: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Refused(FerrymanError):
     """The push as a whole is not taken: nothing of it was applied, and the replica keeps its operations. *kind*: the
     type of its problem document. *detail*: what to do. *members*: more of it, for programs."""

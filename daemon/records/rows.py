@@ -92,7 +92,7 @@ def queue_row(item: Item, effect: Effect, stored: Stored | None) -> QueueRow:
         user_id=item.author.user,
         base_version=0 if stored is None or stored.up_version is None else stored.up_version,
         base=None if operation.base is None else _text(operation.base),
-        changed_at=item.at,
+        changed_at=item.at or item.push.arrived,
         tick=operation.tick,
         origin=item.author.origin,
     )
@@ -103,30 +103,29 @@ def base_row(key: Key, before: Stored | None) -> BaseRow:
     if before is None or before.up_version is None:
         return BaseRow(*key, 0, True, None, None, None, None)
     owner, branch = before.owner_id, before.branch
-    return BaseRow(
-        *key, before.up_version, before.deleted, owner, branch, _text(before.data), dumped(before.stamps)
-    )
+    return BaseRow(*key, before.up_version, before.deleted, owner, branch, _text(before.data), dumped(before.stamps))
 
 
 def event_of(before: Stored | None, stored: Stored, changing: Sequence[Item], now: datetime) -> Event:
     """What tells the workers that the record has changed; it says nothing of what the record holds."""
-    last, version = changing[-1].operation.op_id, stored.version
+    op_ids = [str(item.operation.op_id) for item in changing]
+    fields = _changed({} if before is None else before.data, stored.data)
+    return changed(stored, op_ids, fields, changing[-1].author.origin, now)
+
+
+def changed(stored: Stored, op_ids: Sequence[str], fields: Sequence[str], origin: str, now: datetime) -> Event:
+    """`record.changed`. *op_ids*: of the operations that have changed it, *fields*: what they have changed."""
     data = {
         "model": stored.model,
         "id": stored.record_id,
-        "version": version,
-        "fields": _changed({} if before is None else before.data, stored.data),
-        "origin": changing[-1].author.origin,
+        "version": stored.version,
+        "fields": fields,
+        "origin": origin,
         "deleted": stored.deleted,
-        "op_ids": [str(item.operation.op_id) for item in changing],
+        "op_ids": op_ids,
     }
-    return changed(stored, str(last), data, now)
-
-
-def changed(stored: Stored, by: str, data: Mapping[str, Any], now: datetime) -> Event:
-    """`record.changed` with *data*. *by*: what has changed it, which goes into the event's id."""
     return Event(
-        id=event_id(SOURCE, stored.model, stored.record_id, str(stored.version), by),
+        id=event_id(SOURCE, stored.model, stored.record_id, str(stored.version), *op_ids[-1:]),
         type="record.changed",
         source=SOURCE,
         subject=f"{stored.model}:{stored.record_id}",

@@ -14,12 +14,14 @@ from typing import Any, Final
 from uuid import UUID
 
 import orjson
+from asyncpg import UniqueViolationError
 
 from adapters.postgres.audit_log import Logged
 from adapters.postgres.bus.events import COLUMNS, arrays
 from adapters.postgres.pool import Connection, Pool
 from adapters.postgres.records.rows import AckRow, BaseRow, ConflictRow, ExitRow, LedgerRow, QueueRow, RecordRow
 from schemas.envelope import Event
+from schemas.errors import FerrymanError
 
 _BETWEEN: Final = "\x1f"
 """Between the fields of a conflict: no name holds it."""
@@ -163,12 +165,21 @@ class Written:
     conflicts: dict[tuple[str, UUID], int] = field(default_factory=dict)
 
 
+class Overtaken(FerrymanError):
+    """Nothing was written: an operation that changes a record is in the ledger by now. Read, and decide again."""
+
+
 async def write(conn: Pool | Connection, writes: Writes) -> Written:
-    """Write what still can be. Raises: as the store; `UniqueViolationError` where an operation came in meanwhile that
-    changes a record here: read and decide again."""
+    """Write what still can be. Raises: Overtaken; as the store."""
     statement = _Statement(writes)
     written = Written()
-    for kind, user_id, op_id, number in await conn.fetch(statement.text(), *statement.arguments):
+    try:
+        rows = await conn.fetch(statement.text(), *statement.arguments)
+    except UniqueViolationError as exc:
+        if exc.table_name == "sync_ops":
+            raise Overtaken("an operation came twice at once") from None
+        raise
+    for kind, user_id, op_id, number in rows:
         if kind == "o":
             written.outbox[user_id] = number
         elif kind == "n":

@@ -29,7 +29,7 @@ PLACE: Final = re.compile(r"\{\w+\}")
 NOBODY: Any = None
 ROUTES: Final = {
     f"{route.method} {route.path}": route
-    for route in described_routes(routes_of(InForce(Settings()), NOBODY, NOBODY, NOBODY, "", NOBODY))
+    for route in described_routes(routes_of(InForce(Settings()), NOBODY, NOBODY, NOBODY, "", NOBODY, NOBODY))
 }
 
 WHO: Final[Mapping[str, str]] = {
