@@ -20,6 +20,7 @@ from daemon.api import (
     sync_conflicts,
     sync_pull,
     sync_push,
+    sync_stats,
     templates,
     tokens,
     user_mappings,
@@ -64,6 +65,7 @@ def routes_of(
         *labels.LabelsApi(pool, in_force, access, utc_now, partial(hurry, pool, bus)).routes(),
         *sync_conflicts.SyncConflictsApi(pool, in_force, access, records).routes(),
         *sync_push.SyncPushApi(access, records).routes(),
+        *sync_stats.SyncStatsApi(access, pool, in_force, utc_now).routes(),
         *sync_pull.SyncPullApi(access, pulls).routes(),
     ]
     return [*routes, *Reference(routes).routes()]

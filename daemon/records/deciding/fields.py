@@ -51,7 +51,8 @@ class Met(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """*written*: the fields that change, with their new values. *stamps*: theirs, and those that only grow older.
+    """*written*: the fields that change, with their new values. *stamps*: theirs, and those of
+    values that were only said again.
     *met*: the fields of which a value is lost, or waits. *mixed*: a value was made of both."""
 
     written: dict[str, Any]
@@ -79,7 +80,7 @@ def merged(stored: Stored, values: Mapping[str, Any], op: Operation, model: Mode
         concurrent = not known and old is not None and old.is_concurrent(by.base, by.peer)
         if rule.same(ours, theirs):
             if concurrent and old is not None and rule.strategy == "newest" and by[:3] > old.order:
-                stamps[name] = old._replace(ms=by.ms, counter=by.tick, origin=by.origin)
+                stamps[name] = by.beside(old)  # it was said again, and later: a value in between comes too late
             continue
         if old is None or not concurrent:
             written[name], stamps[name] = theirs, by.over(old)

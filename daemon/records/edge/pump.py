@@ -28,7 +28,6 @@ from daemon.telemetry.failures import fields
 from daemon.telemetry.metrics import Metrics
 
 ROUND_SECONDS: Final = "ferryman_sync_round_seconds"
-ONLINE: Final = "ferryman_sync_online"
 
 HOLD_S: Final = 25.0
 """How long the upstream is asked to hold an answer until it has news."""
@@ -151,7 +150,6 @@ class Pump:
 
     def _succeeded(self) -> None:
         self.pacing.done()
-        self.metrics.set(ONLINE, 1)
         if self._told:
             log.info("records.upstream_back")
             self._told = ""
@@ -160,7 +158,6 @@ class Pump:
         """Tell it once, and wait. A new token ends the wait, and so does nothing that is written here: an upstream that
         comes back is not met by everybody at once."""
         assert done.error is not None
-        self.metrics.set(ONLINE, 0)
         if self._told != done.error.code:
             self._told = done.error.code
             log.warning("records.upstream_away", reason=done.error.code)

@@ -26,10 +26,12 @@ _SAID: Final = {
 
 def sentence(code: str) -> str:
     """*code*: of an `UpstreamError`."""
+    if code in _SAID:
+        return _SAID[code]
     if code.startswith("expired-"):
         return "the upstream asks again and again to begin anew: its clock of changes does not stand still"
     if code.startswith("http-3"):
         return "SYNC_UPSTREAM_URL leads elsewhere: a login page of the network, or the server has moved"
     if code.startswith("http-5"):
         return f"the upstream failed ({code})"
-    return _SAID.get(code, f"the exchange with the upstream was stopped ({code})")
+    return f"the exchange with the upstream was stopped ({code})"

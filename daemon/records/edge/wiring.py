@@ -12,10 +12,9 @@ from daemon.bus.worker import Clock, Outside
 from daemon.lifecycle import Background, Service
 from daemon.records.bell import Bell
 from daemon.records.edge.deriving import Places
-from daemon.records.edge.pump import ONLINE, ROUND_SECONDS, Exchange, Pump
+from daemon.records.edge.pump import ROUND_SECONDS, Exchange, Pump
 from daemon.records.edge.store import PostgresReplica, Tell
-from daemon.records.models import MODELS, Models, models_of
-from daemon.rules.files import Rules
+from daemon.records.models import MODELS, Models, ModelsPart, models_of
 from daemon.settings.model import Settings
 from daemon.telemetry.declared import Declared
 from schemas.envelope import Event
@@ -27,23 +26,22 @@ METRICS: Final = (
         "How long rounds of an edge with its upstream take, without their waits for news.",
         buckets=(0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0),
     ),
-    Declared(ONLINE, "gauge", "1 where the last exchange of this edge with its upstream was one, else 0."),
 )
 
 
 def exchange(
     settings: Settings,
-    rules: Rules,
+    said: ModelsPart,
     pool: Pool,
     session: ClientSession,
     token: Callable[[], str],
     now: Clock,
     tell: Tell,
 ) -> Exchange | None:
-    """The exchange with the upstream of *settings*; None: they name none."""
+    """The exchange with the upstream of *settings*; None: they name none. *said*: what `models.toml` says."""
     if settings.sync_upstream_url is None or settings.sync_upstream_token is None:
         return None
-    models = models_of(rules(MODELS), settings.sync_conflict_strategy)
+    models = models_of(said, settings.sync_conflict_strategy)
     return Exchange(
         pool=pool,
         session=session,
@@ -79,7 +77,7 @@ def services(outside: Outside, bell: Bell) -> Sequence[Service]:
     settings = outside.settings
     made = exchange(
         settings,
-        outside.rules,
+        outside.rules(MODELS),
         outside.pool,
         outside.session,
         lambda: outside.secret("sync_upstream_token"),
