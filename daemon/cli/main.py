@@ -76,7 +76,6 @@ _TABLE: Final = (
     Verb("uncertain", "uncertain:app", group=True),
     Verb("credentials", "credentials:app", group=True),
     Verb("tokens", "tokens:app", group=True),
-    Verb("records", "records:app", group=True),
     Verb("mappings", "mappings:app", group=True),
     Verb("chatwoot", "chatwoot:app", group=True),
     Verb("send-test", "send_test:send_test"),

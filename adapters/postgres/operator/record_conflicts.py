@@ -18,7 +18,8 @@ SELECT c.id, c.model, c.record_id, c.user_id, c.op_id, c.operation, c.owner_id, 
   c.base::text AS base, c.ours::text AS ours, c.theirs::text AS theirs, c.fields, c.strategy, c.decision, c.decided_at,
   c.decided_by, c.created_at, r.version AS now_version, r.owner_id AS now_owner, r.branch AS now_branch, r.deleted,
   r.erased, r.changed_at, r.data::text AS now_data
-FROM sync_conflicts c LEFT JOIN records r ON r.model = c.model AND r.record_id = c.record_id
+FROM sync_conflicts c
+LEFT JOIN LATERAL (SELECT * FROM records WHERE model = c.model AND record_id = c.record_id LIMIT 1) r ON true
 WHERE {which} AND ($1::text[] IS NULL OR CASE WHEN r.model IS NULL OR c.decision = 'gone'
   THEN 'o:' || c.user_id = ANY ($1)
   ELSE 'o:' || r.owner_id = ANY ($1) OR 'b:' || r.branch = ANY ($1) END)
