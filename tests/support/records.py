@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from adapters.channel import Channels
 from adapters.postgres.pool import Pool
@@ -63,14 +63,13 @@ def edge(name: str, *owners: str, branch: str | None = None) -> Principal:
     return Principal(kind="edge", name=name, role="operate", owners=frozenset(owners), branch=branch, token=2)
 
 
-def operation(
-    verb: str, record_id: str, /, model: str = "Lead", op_id: UUID | None = None, **more: Any
-) -> dict[str, Any]:
-    """An operation as JSON has it; *more*: its data, and with an underscore before it what else an operation says."""
+def operation(verb: str, record_id: str, /, **more: Any) -> dict[str, Any]:
+    """An operation as JSON has it, on a Lead where `_model` is not given; *more*: its data, and with an underscore
+    before it what else an operation says."""
     said = {name[1:]: value for name, value in more.items() if name.startswith("_")}
     data = {name: value for name, value in more.items() if not name.startswith("_")}
     base = {"base_version": 0} if verb == "CREATE" else {}
-    names = {"op_id": str(op_id or uuid4()), "operation": verb, "model": model, "record_id": record_id}
+    names = {"op_id": str(uuid4()), "operation": verb, "model": "Lead", "record_id": record_id}
     return names | base | ({"data": data} if data else {}) | said
 
 

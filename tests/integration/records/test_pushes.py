@@ -76,10 +76,10 @@ async def test_what_is_sent_again_is_a_duplicate_with_its_first_answer(db: Pool)
 
 async def test_an_op_id_of_another_operation_is_refused_and_of_another_user_is_new(db: Pool) -> None:
     records, op_id = records_of(db), uuid4()
-    await pushed(records, ALICE, operation("CREATE", "a", op_id=op_id, name="Ann"))
-    (other,) = await pushed(records, ALICE, operation("CREATE", "b", op_id=op_id, name="Ann"))
+    await pushed(records, ALICE, operation("CREATE", "a", _op_id=str(op_id), name="Ann"))
+    (other,) = await pushed(records, ALICE, operation("CREATE", "b", _op_id=str(op_id), name="Ann"))
     assert said(other, "reason", "retry") == ("rejected", "op-reused", False)
-    (bens,) = await pushed(records, BEN, operation("CREATE", "c", op_id=op_id, name="C"), replica="phone-2")
+    (bens,) = await pushed(records, BEN, operation("CREATE", "c", _op_id=str(op_id), name="C"), replica="phone-2")
     assert said(bens, "version") == ("applied", 1)
 
 
@@ -136,7 +136,7 @@ async def test_what_cannot_be_read_is_rejected_by_itself_and_the_others_go_on(db
         (operation("CREATE", "n2", name="N", details={"a\0": 1}), "type"),
         (operation("UPDATE", "n2", name="N", _base_version=1, _base={"name": "a\0b"}), "type"),
         (operation("CREATE", "n3", name="N", notes="x" * 256 * 1024), "too-large"),
-        (operation("CREATE", "n4", model="Nothing", name="N"), "model"),
+        (operation("CREATE", "n4", _model="Nothing", name="N"), "model"),
         (operation("CREATE", "n5", name="N", fax2="1"), "field"),
         (operation("CREATE", "n6", name=7), "type"),
         (operation("UPDATE", "n7", name="N"), "base-missing"),
