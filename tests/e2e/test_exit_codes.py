@@ -100,6 +100,8 @@ SOUND: Final = {
     "records queue": [],
     "records retry-failed": [],
     "records show": ["Lead", "lead_1"],
+    "records conflicts": [],
+    "records resolve": ["1", "--take", "ours"],
     "mappings add": ["u1", "--phone", "+12025550143"],
     "mappings list": [],
     "mappings remove": ["1", "--yes"],
