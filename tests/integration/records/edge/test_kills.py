@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections.abc import Coroutine, Sequence
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -65,6 +66,9 @@ async def test_a_killed_edge_goes_on_and_everything_is_there_once(database_url: 
         assert sum(row["version"] for key, row in hub.rows.items() if key[1].startswith("l")) == 120
 
 
+T = TypeVar("T")
+
+
 class Killed(BaseException):
     """The process ends here."""
 
@@ -77,7 +81,7 @@ class Dying:
         self._left = n
         self._after = after
 
-    async def _do(self, step: Any) -> Any:
+    async def _do(self, step: Coroutine[Any, Any, T]) -> T:
         self._left -= 1
         if self._left == 0 and not self._after:
             step.close()
@@ -90,10 +94,10 @@ class Dying:
     async def identity(self) -> Identity:
         return await self._do(self._store.identity())
 
-    async def due(self, limit: int, max_bytes: int) -> list[Queued]:
+    async def due(self, limit: int, max_bytes: int) -> Sequence[Queued]:
         return await self._do(self._store.due(limit, max_bytes))
 
-    async def settle(self, ack: str | None, verdicts: list[Verdict]) -> None:
+    async def settle(self, ack: str | None, verdicts: Sequence[Verdict]) -> None:
         await self._do(self._store.settle(ack, verdicts))
 
     async def take(self, page: Page) -> int:
