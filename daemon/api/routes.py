@@ -25,6 +25,9 @@ from daemon.api import (
     tokens,
     user_mappings,
 )
+from daemon.api import (
+    records as records_api,
+)
 from daemon.api.access import Access
 from daemon.api.reference import Reference
 from daemon.api.stored_tokens import StoredTokens
@@ -64,6 +67,7 @@ def routes_of(
         *user_mappings.UserMappingsApi(pool, in_force, access).routes(),
         *labels.LabelsApi(pool, in_force, access, utc_now, partial(hurry, pool, bus)).routes(),
         *sync_conflicts.SyncConflictsApi(pool, in_force, access, records).routes(),
+        *records_api.RecordsApi(pool, access, records, outside).routes(),
         *sync_push.SyncPushApi(access, records).routes(),
         *sync_stats.SyncStatsApi(access, pool, in_force, utc_now).routes(),
         *sync_pull.SyncPullApi(access, pulls).routes(),

@@ -55,6 +55,9 @@ class Operation:
     saw in the fields of *data*, as far as it is told. *changed_at*: by the replica's own clock; None: when it is
     pushed. *tick* orders operations of one millisecond. *origin*: the replica where its author made it, where that is
     another than the one that pushes. *user_id*: the author, where an edge pushes it.
+
+    *only_at*: at which versions alone it applies, of an author who looks at the record while they write (no replica
+    pushes that); empty: at any, as long as it is there. A CREATE with it applies only where nothing is there.
     """
 
     op_id: UUID
@@ -68,6 +71,7 @@ class Operation:
     tick: int = 0
     origin: str | None = None
     user_id: str | None = None
+    only_at: frozenset[int] | None = None
 
     @property
     def key(self) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adapters.postgres.pool import Pool
-from tests.support.records import ADMIN, operation, person, pushed, records_of
+from tests.support.records import operation, person, pushed, records_of
 
 ALICE = person("alice")
 
