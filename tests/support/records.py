@@ -15,7 +15,7 @@ from daemon.records.wiring import METRICS, open_records
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics
 from schemas.envelope import Event
-from schemas.principals import Principal
+from schemas.principals import Principal, Role
 
 ADMIN = Principal(kind="installation", name="admin", role="admin")
 NOBODY: Any = None
@@ -53,9 +53,9 @@ def records_of(db: Pool, settings: Settings | None = None, **more: Any) -> Recor
     return open_records(outside_of(db, settings, **more))
 
 
-def person(name: str, **more: Any) -> Principal:
+def person(name: str, role: Role = "operate", token: int = 1) -> Principal:
     """The bearer of a person's token."""
-    return Principal(**{"kind": "user", "name": name, "role": "operate", "token": 1} | more)
+    return Principal(kind="user", name=name, role=role, token=token)
 
 
 def edge(name: str, *owners: str, branch: str | None = None) -> Principal:
