@@ -54,7 +54,8 @@ class Trouble(Offline):
 
 
 class Unauthorized(UpstreamError):
-    """The token is not good for this: ask for another one, keep everything."""
+    """The token is not good for this, or the address is this server's own (`loop`): ask for another one, keep
+    everything."""
 
 
 class Forked(UpstreamError):
@@ -221,7 +222,9 @@ def _told(status: int, found: Mapping[str, Any], code: str) -> UpstreamError:
     if status in (401, 403):
         return Unauthorized(kind if kind == "replica-of-another" else code)
     if status == 409:
-        return Forked("replica-forked") if kind == "replica-forked" else Bug("loop" if kind == "loop" else code)
+        if kind == "loop":  # no operation is at fault, but the address
+            return Unauthorized("loop")
+        return Forked("replica-forked") if kind == "replica-forked" else Bug(code)
     if status == 410:
         reason = found.get("reason")
         return Expired(cast(RebuildReason, reason) if reason in get_args(RebuildReason) else "compacted")

@@ -17,7 +17,7 @@ from schemas.records.stamps import Stamp, dumped, loaded
 UP: Final = "up"
 """The peer that the upstream is to this server."""
 
-UNKNOWN: Final = ThereRow(0, False, None, None, None, None)
+UNKNOWN: Final = ThereRow(0, True, None, None, None, None)
 """The base of a record that the upstream is not known to have."""
 
 
@@ -110,7 +110,7 @@ def gone(state: State, now: datetime) -> Derived:
 
 
 def _overlaid(there: ThereRow, ops: Sequence[OpRow]) -> Row | None:
-    known = there.data is not None or there.deleted
+    known = there.data is not None or there.up_version > 0
     data = {} if there.data is None else orjson.loads(there.data)
     base = Row(version=there.up_version, data=data, deleted=there.deleted) if known else None
     return overlaid(base, [Layer(cast(Verb, op.operation), fields_of(op)) for op in ops])
