@@ -25,7 +25,8 @@ from adapters.sync.round import Round, run_round
 from adapters.sync.sqlite import SqliteReplica, Status
 from adapters.sync.sqlite_copy import Lost
 from adapters.sync.sqlite_file import ForeignFile
-from adapters.sync.sqlite_queue import BadOperation, NoRecord, RecordExists, Written
+from adapters.sync.sqlite_queue import BadOperation, NoRecord, RecordExists
+from adapters.sync.sqlite_shown import Written
 from adapters.sync.sqlite_view import Record
 from adapters.sync.verdicts import STAYS_S
 
@@ -75,7 +76,7 @@ class RecordsClient:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """*path*: of the file, which is made where it is missing. *url*: the server's address, without a path. *token*:
-        of a person. *models*: those to copy; none: all. *interval_s*: between rounds, where the server holds no answers.
+        of a person. *models*: those to copy; none: all. *interval_s*: between rounds, where no answers are held.
         *wait_s*: for how long it is asked to hold them. *batch*: operations in a push. *zone*: where `synced_today`
         begins. *now*: this machine's clock. Raises: ValueError: *url* is not an address."""
         if URL(url).scheme not in ("http", "https") or not URL(url).host:
@@ -127,7 +128,7 @@ class RecordsClient:
 
     async def list(
         self, model: str, where: Mapping[str, Any] | None = None, *, limit: int = 1000, after: str = ""
-    ) -> list[Record]:
+    ) -> Sequence[Record]:
         """The records of *model* whose fields have the values of *where*, at most *limit*, by their ids: from the one
         behind *after*. Raises: ValueError: what cannot be asked for."""
         return await self._store.list(model, where or {}, limit, after)
@@ -159,11 +160,11 @@ class RecordsClient:
         self._upstream = replace(self._upstream, token=token)
         self._woken.set()
 
-    async def pending(self) -> list[Written]:
+    async def pending(self) -> Sequence[Written]:
         """The operations that wait, oldest first."""
         return await self._store.shown("pending")
 
-    async def failed(self) -> list[Written]:
+    async def failed(self) -> Sequence[Written]:
         """The operations that were refused, oldest first, with the reasons. They are not seen in the records any more;
         they are kept until they are retried or dismissed."""
         return await self._store.shown("failed")
@@ -174,7 +175,7 @@ class RecordsClient:
         self._woken.set()
         return count
 
-    async def conflicts(self) -> list[Written]:
+    async def conflicts(self) -> Sequence[Written]:
         """The operations that met what others had written, oldest first. *decision* says whose value stands."""
         return await self._store.shown("conflicts")
 

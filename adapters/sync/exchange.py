@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, NamedTuple, cast, get_args
-from uuid import UUID
+from typing import Any, Final, NamedTuple, cast, get_args
 
 import orjson
 from aiohttp import ClientSession
 from yarl import URL
 
 from adapters.http import Reply, exchange, retry_after
-from adapters.sync.store import Change, Identity, Page, RebuildReason
+from adapters.sync.reading import read_answer, read_page, said
+from adapters.sync.store import Identity, Page, RebuildReason
 from schemas.errors import FerrymanError, TooLong
-from schemas.records.answers import Answer, Decision, Result
+from schemas.records.answers import Answer
 from schemas.records.operation import Operation
 
 TIMEOUT_S: Final = 30.0
@@ -115,8 +115,8 @@ class Upstream:
         ack, results = found.get("ack"), found.get("results")
         if not isinstance(ack, str) or not isinstance(results, list):
             raise Offline("other-json")
-        answers = [answer for one in results if (answer := _answer(one)) is not None]
-        return Pushed(ack, answers, _said(found, "server_time"), _said(found, "feed"), found.get("provisional") is True)
+        answers = [answer for one in results if (answer := read_answer(one)) is not None]
+        return Pushed(ack, answers, said(found, "server_time"), said(found, "feed"), found.get("provisional") is True)
 
     async def pull(
         self,
@@ -135,7 +135,10 @@ class Upstream:
         asked |= {"wait": str(int(wait_s))} if wait_s >= 1 else {}
         asked |= {"stamps": "1"} if stamps else {}
         found = _understood(await self._ask("GET", "/api/v1/sync/pull", timeout_s + wait_s, params=asked))
-        return _page(found)
+        page = read_page(found)
+        if page is None:
+            raise Offline("other-json")
+        return page
 
     async def _ask(
         self,
@@ -239,74 +242,3 @@ def _object(reply: Reply) -> dict[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return found if isinstance(found, dict) else None
-
-
-def _answer(raw: object) -> Answer | None:
-    """An answer to one operation; None: one that we cannot read, so its operation waits."""
-    if not isinstance(raw, dict) or raw.get("result") not in get_args(Result):
-        return None
-    op_id = _said(raw, "op_id")
-    try:
-        UUID(op_id or "")
-    except ValueError:
-        return None
-    first, decision = raw.get("first"), raw.get("decision")
-    record = raw.get("record")
-    return Answer(
-        op_id=op_id,
-        result=cast(Result, raw["result"]),
-        version=_whole(raw.get("version")),
-        first=cast(Result, first) if first in get_args(Result) else None,
-        decision=cast(Decision, decision) if decision in get_args(Decision) else None,
-        conflict_id=_whole(raw.get("conflict_id")),
-        reason=_said(raw, "reason"),
-        detail=_said(raw, "detail"),
-        retry=raw.get("retry") is True,
-        record=record if isinstance(record, dict) else None,
-    )
-
-
-def _page(found: Mapping[str, Any]) -> Page:
-    """Raises: Offline where *found* is no page: a change that was left out would be missing for ever."""
-    changes, cursor, more = found.get("changes"), found.get("cursor"), found.get("more")
-    if not isinstance(changes, list) or not isinstance(cursor, str) or not isinstance(more, bool):
-        raise Offline("other-json")
-    try:
-        read = [_change(one) for one in changes]
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise Offline("other-json") from None
-    times = _said(found, "server_time"), _said(found, "schema"), _said(found, "feed")
-    return Page(changes=read, cursor=cursor, more=more, server_time=times[0], schema=times[1], feed=times[2])
-
-
-_OPS: Final = ("upsert", "delete", "remove")
-
-
-def _change(raw: Mapping[str, Any]) -> Change:
-    """Raises: KeyError, TypeError, ValueError, AttributeError."""
-    op, model, record_id = raw["op"], raw["model"], raw["id"]
-    version = 0 if op == "remove" else _whole(raw["version"])
-    data = raw["data"] if op == "upsert" else None
-    if op not in _OPS or not isinstance(model, str) or not isinstance(record_id, str) or version is None:
-        raise ValueError("no change")
-    if op == "upsert" and not isinstance(data, dict):
-        raise ValueError("no data")
-    stamps = {name: (int(ms), int(n), str(who)) for name, (ms, n, who) in (raw.get("stamps") or {}).items()} or None
-    return Change(
-        op=cast(Literal["upsert", "delete", "remove"], op),
-        model=model,
-        record_id=record_id,
-        version=version,
-        owner_id=raw.get("owner_id"),
-        data=data,
-        stamps=stamps,
-    )
-
-
-def _said(found: Mapping[str, Any], name: str) -> str | None:
-    value = found.get(name)
-    return value if isinstance(value, str) else None
-
-
-def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

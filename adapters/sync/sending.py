@@ -12,7 +12,7 @@ from uuid import UUID
 
 from adapters.sync.exchange import Bug, Forked, Pushed, TooLarge, Trouble, Upstream, UpstreamError
 from adapters.sync.store import Queued, ReplicaStore, Verdict
-from adapters.sync.verdicts import charged, refused, verdicts
+from adapters.sync.verdicts import charged, delayed, refused, verdicts
 
 MOST_BYTES: Final = 3_500_000
 """Of a push, as JSON: below what servers and proxies take."""
@@ -23,6 +23,14 @@ MOST_TRIES: Final = 3
 _BETWEEN_TRIES_S: Final = 0.5
 _AT_ONCE: Final = ("predecessor", "clock-ahead")
 """What an operation is sent again for at once, but once in a round: what stood in its way is gone."""
+
+
+class _Unsendable(Exception):
+    """What waits cannot be sent as it is; *error* says how the server takes it."""
+
+    def __init__(self, error: UpstreamError) -> None:
+        super().__init__(error.code)
+        self.error = error
 
 
 @dataclass(slots=True)
@@ -49,9 +57,9 @@ class Sending:
         while waiting := await self.store.due(self._size, MOST_BYTES):
             try:
                 pushed = await self._stubborn(waiting)
-            except (TooLarge, Bug, Trouble) as error:
+            except _Unsendable as unsendable:
                 if len(waiting) == 1:
-                    await self._settle(None, [_blamed(waiting[0], error)])
+                    await self._settle(None, [_blamed(waiting[0], unsendable.error)])
                 else:
                     self._size = len(waiting) // 2
             else:
@@ -59,18 +67,21 @@ class Sending:
                 self._size = min(self.batch, self._size * 2)
 
     async def _stubborn(self, waiting: Sequence[Queued]) -> Pushed:
-        """Push *waiting*; again, where the server fails at it but takes an empty push. Raises: UpstreamError: TooLarge,
-        Bug and Trouble only where *waiting* itself is at fault."""
+        """Push *waiting*; again, where the server fails at it but takes an empty push. Raises: _Unsendable: what waits
+        is at fault; UpstreamError: the server is."""
         tries = 0
         while True:
+            tries += 1
             try:
                 return await self._push(waiting)
+            except TooLarge as error:
+                raise _Unsendable(error) from None
             except (Bug, Trouble) as error:
-                await self._settle((await self._push(())).ack, ())
-                tries += 1
-                if isinstance(error, Bug) or self._suspects or tries == MOST_TRIES:
-                    self._suspects = True
-                    raise
+                fault: UpstreamError = error
+            await self._settle((await self._push(())).ack, ())
+            if isinstance(fault, Bug) or self._suspects or tries == MOST_TRIES:
+                self._suspects = True
+                raise _Unsendable(fault)
             await asyncio.sleep(random.uniform(0.0, _BETWEEN_TRIES_S))  # noqa: S311
 
     async def _push(self, waiting: Sequence[Queued]) -> Pushed:
@@ -103,4 +114,6 @@ def _blamed(one: Queued, error: UpstreamError) -> Verdict:
         return refused(one, "too-large", "the server does not take an operation of this size")
     if isinstance(error, Bug):
         return refused(one, "malformed", f"the server cannot read it ({error.code})")
+    if not error.code.startswith("http-"):  # a slow line is nobody's fault, but others need not wait for it
+        return delayed(one, error.code)
     return charged(one, "internal", f"the server fails at it ({error.code})")

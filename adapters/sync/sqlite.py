@@ -1,4 +1,5 @@
-"""A replica in a SQLite file: what a phone or a laptop writes while it is offline, and its copy of the server's rows."""
+"""A replica in a SQLite file: what a phone or a laptop writes while it is offline, and its copy of the server's
+rows."""
 
 from __future__ import annotations
 
@@ -10,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from adapters.sync import sqlite_copy, sqlite_queue, sqlite_view
+from adapters.sync import sqlite_copy, sqlite_queue, sqlite_shown, sqlite_view
 from adapters.sync.sqlite_copy import Lost
 from adapters.sync.sqlite_file import SqliteFile
-from adapters.sync.sqlite_queue import Written
+from adapters.sync.sqlite_shown import Written
 from adapters.sync.sqlite_view import Record
 from adapters.sync.store import Identity, Page, Queued, Rebuild, RebuildReason, Verdict
 from schemas.records.operation import Verb
@@ -68,21 +69,21 @@ class SqliteReplica:
             return None
         return Record(model, record_id, found.version, found.row.data, pending=found.pending)
 
-    async def list(self, model: str, where: Mapping[str, Any], limit: int, after: str) -> list[Record]:
+    async def list(self, model: str, where: Mapping[str, Any], limit: int, after: str) -> Sequence[Record]:
         """See `sqlite_view.listed`."""
         return await self._file.read(lambda c: sqlite_view.listed(c, model, where, limit, after))
 
-    async def shown(self, which: str) -> list[Written]:
-        """See `sqlite_queue.shown`."""
-        return await self._file.read(lambda c: sqlite_queue.shown(c, which))
+    async def shown(self, which: str) -> Sequence[Written]:
+        """See `sqlite_shown.shown`."""
+        return await self._file.read(lambda c: sqlite_shown.shown(c, which))
 
     async def retry_failed(self, op_id: UUID | None) -> int:
-        """See `sqlite_queue.retry_failed`."""
-        return await self._file.write(lambda c: sqlite_queue.retry_failed(c, op_id))
+        """See `sqlite_shown.retry_failed`."""
+        return await self._file.write(lambda c: sqlite_shown.retry_failed(c, op_id))
 
     async def dismiss(self, op_id: UUID) -> bool:
-        """See `sqlite_queue.dismiss`."""
-        return await self._file.write(lambda c: sqlite_queue.dismiss(c, op_id))
+        """See `sqlite_shown.dismiss`."""
+        return await self._file.write(lambda c: sqlite_shown.dismiss(c, op_id))
 
     async def lost(self) -> Sequence[Lost]:
         """See `sqlite_copy.lost`."""

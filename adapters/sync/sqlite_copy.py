@@ -74,14 +74,11 @@ def _close(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
     touched: dict[tuple[str, str], None] = {}
     for change in changes:
         key = change.model, change.record_id
-        if change.op == "remove":
-            sql, values = "", key
-        else:
-            sql, values = " AND acked_version <= ?", (*key, change.version)
+        reached = None if change.op == "remove" else change.version
         connection.execute(
-            "UPDATE operations SET open = 0 WHERE open = 1 AND state <> 'pending' AND model = ? AND record_id = ?"
-            + sql,
-            values,
+            "UPDATE operations SET open = 0 WHERE open = 1 AND state <> 'pending' AND model = ?1 AND record_id = ?2"
+            " AND (?3 IS NULL OR acked_version <= ?3)",
+            (*key, reached),
         )
         touched[key] = None
     over = [key for key in touched if _has_overlay(connection, key)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -45,26 +44,6 @@ class Tick(NamedTuple):
     counter: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
-    """An operation of this replica as its author may look at it. *state*: `pending`, `synced`, `conflict` or `failed`.
-    *decision*: of a conflict: whose value stands at the server, the author's being *theirs* there; `open`: a person
-    decides. *reason*, *detail*: of a refusal, or why it waits."""
-
-    op_id: UUID
-    operation: Verb
-    model: str
-    record_id: str
-    data: Mapping[str, Any]
-    changed_at: datetime
-    state: str
-    retries: int
-    decision: str | None
-    conflict_id: int | None
-    reason: str | None
-    detail: str | None
-
-
 def write(
     connection: sqlite3.Connection, verb: Verb, model: str, record_id: str, data: Mapping[str, Any], now_ms: int
 ) -> UUID | None:
@@ -90,7 +69,7 @@ def write(
         data=fields,
         base_version=here.version,
         base={name: before.get(name) for name in fields} if verb == "UPDATE" else None,
-        changed_at=_moment(tick.ms),
+        changed_at=moment(tick.ms),
         tick=tick.counter,
     )
     _check(operation)
@@ -183,7 +162,7 @@ def _queued(row: Sequence[Any]) -> Queued:
         data=orjson.loads(data),
         base=None if base is None else orjson.loads(base),
         base_version=base_version,
-        changed_at=_moment(ms),
+        changed_at=moment(ms),
         tick=tick,
     )
     return Queued(operation, retries)
@@ -242,62 +221,10 @@ def _restamp(connection: sqlite3.Connection, now_ms: int) -> None:
     connection.execute("UPDATE replica SET ms = ?, tick = ? WHERE ms > ?", (now_ms, len(late), now_ms))
 
 
-def retry_failed(connection: sqlite3.Connection, op_id: UUID | None) -> int:
-    """Let failed operations wait again, with their ids: all, or the one of *op_id*. Returns how many they are."""
-    rows = connection.execute(
-        "UPDATE operations SET state = 'pending', open = 1, retries = 0, next_at = 0, reason = NULL, detail = NULL,"
-        " answered_at = NULL WHERE state = 'failed' AND (?1 IS NULL OR op_id = ?1) RETURNING model, record_id",
-        (None if op_id is None else str(op_id),),
-    ).fetchall()
-    show_anew(connection, dict.fromkeys(rows))
-    return len(rows)
-
-
-def dismiss(connection: sqlite3.Connection, op_id: UUID) -> bool:
-    """A person has seen how an operation failed or met others: it is shown no more. Whether there was one."""
-    name = str(op_id)
-    gone = connection.execute("DELETE FROM operations WHERE op_id = ? AND state = 'failed'", (name,)).rowcount
-    done = connection.execute(
-        "UPDATE operations SET state = 'synced', decision = NULL WHERE op_id = ? AND decision IS NOT NULL", (name,)
-    ).rowcount
-    return gone + done > 0
-
-
-_SHOWN: Final = {
-    "pending": "state = 'pending'",
-    "failed": "state = 'failed'",
-    "conflicts": "decision IS NOT NULL",
-}
-
-
-def shown(connection: sqlite3.Connection, which: str) -> list[Written]:
-    """The operations that are `pending`, `failed` or in `conflicts`, oldest first."""
-    rows = connection.execute(
-        "SELECT op_id, operation, model, record_id, data, changed_ms, state, retries, decision, conflict_id, reason,"
-        f" detail FROM operations WHERE {_SHOWN[which]} ORDER BY n"
-    )
-    return [
-        Written(
-            op_id=UUID(op_id),
-            operation=verb,
-            model=model,
-            record_id=record_id,
-            data=orjson.loads(data),
-            changed_at=_moment(ms),
-            state=state,
-            retries=retries,
-            decision=decision,
-            conflict_id=conflict_id,
-            reason=reason,
-            detail=detail,
-        )
-        for op_id, verb, model, record_id, data, ms, state, retries, decision, conflict_id, reason, detail in rows
-    ]
-
-
 def _json(value: Mapping[str, Any]) -> str:
     return orjson.dumps(dict(value)).decode()
 
 
-def _moment(ms: int) -> datetime:
+def moment(ms: int) -> datetime:
+    """*ms*: since 1970."""
     return datetime.fromtimestamp(ms / 1000, UTC)

@@ -16,6 +16,9 @@ MOST_RETRIES: Final = 3
 STAYS_S: Final = 1.0
 """How long an operation waits that was sent and not answered, or waits for another one."""
 
+DELAY_S: Final = 60.0
+"""How long an operation makes way for others at whose sending the connection broke each time."""
+
 
 def verdicts(sent: Sequence[Queued], answers: Iterable[Answer]) -> list[Verdict]:
     """One verdict for each operation that was *sent*. Answers to others are ignored."""
@@ -30,6 +33,11 @@ def charged(one: Queued, reason: str, detail: str | None = None) -> Verdict:
         return Verdict(op_id=op_id, state="failed", reason=reason, detail=detail, retries=retries)
     after_s = STAYS_S + pause(retries)
     return Verdict(op_id=op_id, state="pending", reason=reason, detail=detail, retries=retries, after_s=after_s)
+
+
+def delayed(one: Queued, reason: str) -> Verdict:
+    """*one* makes way for others: it is tried again in a minute, and nothing is counted against it."""
+    return Verdict(op_id=one.operation.op_id, state="pending", reason=reason, retries=one.retries, after_s=DELAY_S)
 
 
 def refused(one: Queued, reason: str, detail: str | None = None) -> Verdict:
