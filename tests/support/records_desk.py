@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -19,8 +19,9 @@ from daemon.operator.reading import outside_of
 from daemon.records.deciding.resolving import Take
 from daemon.records.pushes import PushIn
 from daemon.records.pushing import Records
-from daemon.records.wiring import open_records
+from daemon.records.wiring import METRICS, open_records
 from daemon.settings.model import Settings
+from daemon.telemetry.metrics import Metrics
 from schemas.principals import Principal
 from schemas.records.answers import Answer
 
@@ -112,4 +113,5 @@ async def desk_on(db: Pool, redis: Redis, **settings: Any) -> AsyncIterator[Desk
     """The records of a daemon with these settings."""
     given = Settings(**settings)
     async with outside_of(db, given, redis) as outside:
-        yield Desk(db, open_records(outside), given.sync_upstream_url)
+        records = open_records(replace(outside, metrics=Metrics(METRICS)))
+        yield Desk(db, records, given.sync_upstream_url)
