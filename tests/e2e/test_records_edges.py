@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from adapters.records_client import RecordsClient
 
 from adapters.postgres.pool import Pool
+from adapters.records_client import RecordsClient
 from tests.support.records_rig import Link, Site, linked, site
 from tests.support.records_world import MODEL, Account, OfficeWriter, PhoneWriter, current, told
 from tests.support.until import until

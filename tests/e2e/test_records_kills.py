@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from adapters.records_client import RecordsClient
 
 from adapters.postgres.pool import Pool
+from adapters.records_client import RecordsClient
 from tests.support.daemons import environment
 from tests.support.killed_phone import MODEL, name_of
 from tests.support.records_rig import Site, site
