@@ -54,12 +54,12 @@ NAMED = {"first", "of-edge", "of-hub", "of-office"}
 
 
 @pytest.fixture
-async def world(tmp_path: Path, postgres_url: str, template: str) -> AsyncIterator[World]:
-    async with site(tmp_path, "hub", postgres_url, template) as hub:
+async def world(tmp_path: Path, postgres_url: str) -> AsyncIterator[World]:
+    async with site(tmp_path, "hub", postgres_url) as hub:
         token = await hub.token("--edge", "north", "--owners", "noa")
         upstream = {"SYNC_UPSTREAM_URL": hub.url, "SYNC_UPSTREAM_TOKEN": token}
         async with (
-            site(tmp_path, "edge", postgres_url, template, **upstream) as edge,
+            site(tmp_path, "edge", postgres_url, **upstream) as edge,
             RecordsClient(tmp_path / "hub.sqlite", hub.url, await hub.token("--user", "noa")) as at_hub,
             RecordsClient(tmp_path / "edge.sqlite", edge.url, await edge.token("--user", "noa")) as at_edge,
         ):
