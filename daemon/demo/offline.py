@@ -51,7 +51,7 @@ class Refusal:
 
 @dataclass(slots=True, kw_only=True)
 class Result:
-    """How it went. *waiting*: what still waits in the end, for a line or for a person, at each place. *queued*: how many
+    """How it went. *waiting*: what still waits in the end at each place, for a line or for a person. *queued*: how many
     operations waited on the phone, and at the branch once the phone was back. *apart_s*: how long the lines were cut;
     *together_s*: from the mending of the last line until all was equal."""
 
@@ -102,7 +102,10 @@ async def _before(stage: Stage, say: Say) -> None:
 
     if not await until(arrived):
         raise FerrymanError("what the head office has written does not come to the phone")
-    say(f"the head office wrote {len(there)} records; Noa's phone had them after {time.monotonic() - began:.1f} s")
+    say(
+        f"the head office wrote {len(there)} records; Noa's phone had them after {time.monotonic() - began:.1f} s;"
+        " its clock is a day fast"
+    )
 
 
 async def _apart(stage: Stage, result: Result, say: Say) -> None:

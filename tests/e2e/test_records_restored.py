@@ -109,6 +109,7 @@ async def test_a_hub_that_forgot_gets_back_what_replicas_hold_and_they_drop_what
     await world.settled()
     (at_hub, *_) = await world.copies()
     assert {id: data["value"] for id, data in at_hub.items()} == {"first": "2", "of-edge": "e", "of-hub": "h"}
+    assert [(one.record_id, (one.data or {})["value"]) for one in await world.at_hub.lost()] == [("of-office", "o")]
 
 
 @pytest.mark.usefixtures("forgetting")
