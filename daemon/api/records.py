@@ -32,7 +32,7 @@ from daemon.api.requests import Handler, guarded, json_answer
 from daemon.bus.worker import Outside
 from daemon.records import pushes
 from daemon.records.filters import NoFilter, filters_of, readers_of
-from daemon.records.models import MODELS, ModelRules, Models, ModelsPart, models_of
+from daemon.records.models import MODELS, ModelRules, ModelsPart
 from daemon.records.pushing import Records
 from daemon.web.problems import problem
 from schemas.api.records import RecordIn, RecordOut, RecordPage, RecordQuery
@@ -76,21 +76,19 @@ class RecordsApi:
     def _part(self) -> ModelsPart:
         return self._outside.rules(MODELS)
 
-    @cached_property
-    def _models(self) -> Models:
-        return models_of(self._part, self._outside.settings.sync_conflict_strategy)
-
     def _model(self, request: web.Request) -> ModelRules:
         """The model in its path. Raises: Refused."""
-        found = self._models.get(request.match_info["model"])
+        found = self._records.models.get(request.match_info["model"])
         if found is None:
-            raise Refused(rejection("model", f"there is no such model: {', '.join(sorted(self._models))} are known"))
+            raise Refused(
+                rejection("model", f"there is no such model: {', '.join(sorted(self._records.models))} are known")
+            )
         return found
 
     @described("Make a record, which gets an id", takes=RecordIn, gives=RecordOut, status=201, keyed=True, named=_ID)
     async def _post(self, request: web.Request) -> web.Response:
-        """Its owner is who makes it, where the field of the owner is left out. `id` in the body: the id that it gets. 409:
-        there is such a record, in the member `record`."""
+        """Its owner is who makes it, where the field of the owner is left out. `id` in the body: the id that it gets.
+        409: there is such a record, in the member `record`."""
         model = self._model(request)
         data = await fields_of(request, model, named=False)
         id = data.pop("id", None)
@@ -102,16 +100,17 @@ class RecordsApi:
         "Make a record with an id", takes=RecordIn, gives=RecordOut, status=201, keyed=True, named=_ID, headers=_NEW
     )
     async def _post_named(self, request: web.Request) -> web.Response:
-        """As above. One that was deleted begins anew. 409, or with `If-None-Match: *` 412: there is such a record, in the
-        member `record`; 403: it is another's."""
+        """As above. One that was deleted begins anew. 409, or with `If-None-Match: *` 412: there is such a record, in
+        the member `record`; 403: it is another's."""
         model, id = self._model(request), request.match_info["id"]
         is_new(request)
         return await self._write(request, operation(request, "CREATE", model, await fields_of(request, model), id=id))
 
     @described("List records", query=RecordQuery, gives=RecordPage, problems=(422,), named=_ID)
     async def _list(self, request: web.Request) -> web.Response:
-        """Those that the token reads, in the order of their last change; one that changes meanwhile comes again. Any field
-        of the model may stand in the query, as `stage=new`: the record's is the same, of a set: has that member."""
+        """Those that the token reads, in the order of their last change; one that changes meanwhile comes again. Any
+        field of the model may stand in the query, as `stage=new`: the record's is the same, of a set: has that
+        member."""
         model, principal = self._model(request), principal_of(request)
         query, asked = _query(request)
         try:
@@ -126,13 +125,14 @@ class RecordsApi:
 
     @described("Show a record", gives=RecordOut, also=(304,), named=_ID)
     async def _get(self, request: web.Request) -> web.Response:
-        """With its version as ETag; 304 where `If-None-Match` names that. 404 also where it was deleted, or is not for the
-        token."""
+        """With its version as ETag; 304 where `If-None-Match` names that. 404 also where it was deleted, or is not for
+        the token."""
         found = await self._find(request, self._model(request).name, request.match_info["id"])
         if found is None:
             return not_there()
         tag = etag(found.version)
-        if tag in [part.strip().removeprefix("W/") for part in request.headers.get("If-None-Match", "").split(",")]:
+        seen = [part.strip().removeprefix("W/") for part in request.headers.get("If-None-Match", "").split(",")]
+        if tag in seen or "*" in seen:
             return web.Response(status=304, headers={"ETag": tag})
         return _shown(_document(found))
 
@@ -147,8 +147,9 @@ class RecordsApi:
     )
     async def _put(self, request: web.Request) -> web.Response:
         """Fields that are left out have no value then, but for those of the owner and the branch, which stay. With
-        `If-None-Match: *` it makes the record (201). 412: it has another version than `If-Match` names, and stands in the
-        member `record`; 428: `If-Match` is missing. 204: it is not the token's any more, which has given it away."""
+        `If-None-Match: *` it makes the record (201). 412: it has another version than `If-Match` names, and stands in
+        the member `record`; 428: `If-Match` is missing. 204: it is not the token's any more, which has given it
+        away."""
         model, id = self._model(request), request.match_info["id"]
         if is_new(request):
             data = await fields_of(request, model)
@@ -160,7 +161,7 @@ class RecordsApi:
 
     @described("Write some fields of a record", takes=RecordIn, gives=RecordOut, keyed=True, named=_ID, headers=_MATCH)
     async def _patch(self, request: web.Request) -> web.Response:
-        """Those that are left out stay; null: the field has no value then. The rest as when a whole record is written."""
+        """Those that are left out stay; null: the field has no value then. The rest as when a whole one is written."""
         model, only_at = self._model(request), versions_of(request)
         data = await fields_of(request, model)
         asked = operation(request, "UPDATE", model, data, id=request.match_info["id"], only_at=only_at)

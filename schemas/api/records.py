@@ -45,7 +45,7 @@ class RecordPage(BaseModel):
 
 
 class RecordQuery(BaseModel):
-    """A page of a list. Any other name is a field of the model, and its value what the field must be; empty: no value."""
+    """A page of a list. Any other name is a field of the model, with what it must be; empty: it has no value."""
 
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
 

@@ -16,6 +16,7 @@ from adapters.postgres.records import queue, upstream
 from adapters.postgres.records.pulled import State, Writes, Written
 from adapters.postgres.records.queue import QueuedRow
 from adapters.postgres.records.upstream import Key, Standing
+from adapters.sync.exchange import Unauthorized
 from adapters.sync.store import HISTORY, Identity, Page, Queued, Rebuild, RebuildReason, Verdict
 from daemon.bus.worker import Clock
 from daemon.records.edge.deriving import Derived, Places
@@ -29,6 +30,10 @@ MOST_TURNS: Final = 20
 
 AT_ONCE: Final = 500
 """Records that the end of a rebuild looks at together."""
+
+INSTALLATION: Final = "admin"
+"""The name of the installation itself. What its token writes here goes up in the edge's own name: the upstream has
+another installation."""
 
 Tell: TypeAlias = Callable[[Sequence[Event], Sequence[int]], Awaitable[None]]
 """Hears of a commit that has changed records: its events, and their numbers in the outbox."""
@@ -87,7 +92,9 @@ class PostgresReplica:
         await self._write(keys, plan, Writes(step=0, ack=ack))
 
     async def take(self, page: Page) -> int:
-        """See ReplicaStore. Raises besides: Contended."""
+        """See ReplicaStore. Raises besides: Contended; Unauthorized where the page is this server's own."""
+        if page.feed is not None and UUID(page.feed) == await upstream.own_feed(self._pool):
+            raise Unauthorized("loop")
         changes = {(one.model, one.record_id): one for one in page.changes}  # of one record the last one holds
         await upstream.named(self._pool, feed=None if page.feed is None else UUID(page.feed), schema=page.schema)
 
@@ -177,7 +184,7 @@ def operation_of(row: QueuedRow) -> Operation:
         changed_at=row.changed_at,
         tick=row.tick,
         origin=row.origin,
-        user_id=row.user_id,
+        user_id=None if row.user_id == INSTALLATION else row.user_id,
     )
 
 

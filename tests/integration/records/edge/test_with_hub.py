@@ -10,6 +10,7 @@ import pytest
 from adapters.postgres.pool import Pool
 from schemas.principals import Principal
 from tests.support.offices import Server, change, edge_of, hub_on, lead
+from tests.support.records import ADMIN, operation, pushed
 from tests.support.tokens import made
 from tests.support.until import until
 
@@ -18,7 +19,7 @@ from tests.support.until import until
 async def both(db: Pool, hub_db: Pool) -> AsyncIterator[tuple[Server, Server]]:
     """(the hub, its edge for the records of alice and bob)."""
     async with hub_on(hub_db) as hub:
-        token = (await made(hub_db, edge="office", owners="alice,bob"))["token"]
+        token = (await made(hub_db, edge="office", owners=["alice", "bob"]))["token"]
         async with edge_of(db, hub.url, token) as edge:
             yield hub, edge
 
@@ -67,7 +68,7 @@ async def test_a_correction_of_the_hub_reaches_the_phones_of_the_edge(db: Pool, 
 async def test_two_offices_that_were_cut_off_agree_in_the_end_and_what_lost_is_kept(db: Pool, hub_db: Pool) -> None:
     async with hub_on(hub_db) as hub:
         port = int(hub.url.rsplit(":", 1)[1])
-        token = (await made(hub_db, edge="office", owners="alice,bob"))["token"]
+        token = (await made(hub_db, edge="office", owners=["alice", "bob"]))["token"]
         async with edge_of(db, hub.url, token) as edge:
             await edge.push("alice", lead("l1", stage="new"))
             await until(lambda: equal(hub, edge), within_s=5)
@@ -88,8 +89,6 @@ async def test_a_record_that_gets_another_owner_leaves_the_edge(db: Pool, hub_db
     async with both(db, hub_db) as (hub, edge):
         await edge.push("alice", lead("l1", stage="new"))
         await until(lambda: equal(hub, edge), within_s=5)
-        from tests.support.records import ADMIN, pushed
-
         (answer,) = await pushed(hub.records, ADMIN, change("l1", 1, owner_id="carol"), replica="admin")
         assert answer["result"] == "applied"
         await until(lambda: _gone(edge), within_s=5)
@@ -122,7 +121,7 @@ async def test_every_verb_of_many_phones_ends_equal(db: Pool, hub_db: Pool) -> N
     async with both(db, hub_db) as (hub, edge):
         for n in range(40):
             await edge.push("alice" if n % 2 else "bob", lead(f"l{n}", stage="new"))
-            await hub.push("alice" if n % 3 else "bob", lead(f"h{n}", stage="new"), replica="browser")
+            await hub.push("alice" if n % 3 else "bob", lead(f"h{n}", stage="new"))
         for n in range(40):
             await edge.push("alice" if n % 2 else "bob", change(f"l{n}", 1, stage="won"))
         await until(lambda: equal(hub, edge), within_s=15)
@@ -130,8 +129,6 @@ async def test_every_verb_of_many_phones_ends_equal(db: Pool, hub_db: Pool) -> N
         for n in range(0, 40, 2):
             version = await edge.version(f"h{n}")
             who = "alice" if n % 3 else "bob"
-            from tests.support.records import operation
-
             (answer,) = await edge.push(who, operation("DELETE", f"h{n}", _base_version=version))
             assert answer["result"] == "applied", answer
         await until(lambda: equal(hub, edge), within_s=15)
