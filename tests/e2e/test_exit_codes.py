@@ -95,6 +95,8 @@ SOUND: Final = {
     "tokens create": ["--user", "u1"],
     "tokens list": [],
     "tokens revoke": ["1", "--yes"],
+    "records conflicts": [],
+    "records resolve": ["1", "--take", "ours"],
     "mappings add": ["u1", "--phone", "+12025550143"],
     "mappings list": [],
     "mappings remove": ["1", "--yes"],

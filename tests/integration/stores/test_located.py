@@ -46,6 +46,8 @@ READING = [
     "credentials list",
     "labels create --dry-run",
     "credentials delete whapi --yes",
+    "records conflicts",
+    "records resolve 1 --take theirs --dry-run",
     "tokens create --user u1",
     "tokens list",
     "tokens revoke 1 --yes",
