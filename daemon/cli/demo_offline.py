@@ -20,6 +20,7 @@ _REFUSED: Final = {
     "owner": "the record was not the branch's any more",
     "field": "its model does not know the field",
 }
+_DECIDED: Final = {"": "open", "ours": "ours: it stays", "theirs": "theirs: it comes in"}
 _PLACES: Final = {"phone": "on the phone", "branch": "at the branch"}
 
 
@@ -88,7 +89,7 @@ def _conflicts(result: Result) -> Iterator[list[str]]:
                 _values(row.ours, fields),
                 _values(row.theirs, fields),
                 row.strategy,
-                f"{row.decision or 'open'}, by {'the rule' if row.by == 'rule' else row.by}",
+                f"{_DECIDED.get(row.decision or '', row.decision)}, by {'the rule' if row.by == 'rule' else row.by}",
             ]
 
 

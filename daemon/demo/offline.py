@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from adapters.postgres.operator import demo_records
-from adapters.postgres.operator.demo_records import KeptConflict, KeptRecord, QueuedOperation
+from adapters.postgres.operator.demo_records import KeptConflict, KeptRecord
 from adapters.records_client import Record
 from daemon.demo.offline_stage import BRANCH, NOA, Stage
 from daemon.demo.offline_story import AGREED, SCENES, Change, Scene
@@ -51,15 +51,16 @@ class Refusal:
 
 @dataclass(slots=True, kw_only=True)
 class Result:
-    """How it went. *queued*: how many operations waited on the phone, and at the branch once the phone was back.
-    *apart_s*: how long the lines were cut; *together_s*: from the mending of the last line until all was equal."""
+    """How it went. *waiting*: what still waits in the end at each place, for a line or for a person. *queued*: how many
+    operations waited on the phone, and at the branch once the phone was back. *apart_s*: how long the lines were cut;
+    *together_s*: from the mending of the last line until all was equal."""
 
     run: int
     copies: list[Copies] = field(default_factory=list)
     at_office: list[KeptConflict] = field(default_factory=list)
     at_branch: list[KeptConflict] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
-    waiting: list[QueuedOperation] = field(default_factory=list)
+    waiting: dict[str, int] = field(default_factory=dict)
     operations: int = 0
     queued: tuple[int, int] = (0, 0)
     apart_s: float = 0.0
@@ -101,7 +102,10 @@ async def _before(stage: Stage, say: Say) -> None:
 
     if not await until(arrived):
         raise FerrymanError("what the head office has written does not come to the phone")
-    say(f"the head office wrote {len(there)} records; Noa's phone had them after {time.monotonic() - began:.1f} s")
+    say(
+        f"the head office wrote {len(there)} records; Noa's phone had them after {time.monotonic() - began:.1f} s;"
+        " its clock is a day fast"
+    )
 
 
 async def _apart(stage: Stage, result: Result, say: Say) -> None:
@@ -198,14 +202,18 @@ async def _read(stage: Stage, result: Result) -> None:
     result.at_office = await demo_records.conflicts(stage.office.pool, keys)
     result.at_branch = await demo_records.conflicts(stage.branch.pool, keys)
     result.operations = await demo_records.operations(stage.office.pool, keys)
-    result.waiting = await demo_records.queued(stage.branch.pool, keys)
     scenes = {scene.key(stage.run): scene for scene in SCENES}
     for op in await stage.phone.failed():
         if op.record_id in scenes:
             result.refused.append(Refusal(scene=scenes[op.record_id], reason=op.reason or "", kept="phone"))
-    for queued in result.waiting:
+    for queued in await demo_records.queued(stage.branch.pool, keys):
         if queued.state == "failed":
             result.refused.append(Refusal(scene=scenes[queued.record_id], reason=queued.reason or "", kept="branch"))
+    status = await stage.phone.status()
+    result.waiting = {"the phone": status.pending}
+    for place in (stage.office, stage.branch):
+        _, told = await place.ask("GET", "/api/v1/sync/stats")
+        result.waiting[f"the {place.name}"] = int(told["pending"]) + int(told["conflicts"])
 
 
 async def _copies(stage: Stage) -> list[Copies]:

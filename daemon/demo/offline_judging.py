@@ -73,9 +73,10 @@ def _of_the_refused(result: Result) -> Iterator[str]:
 
 
 def _of_the_operations(result: Result) -> Iterator[str]:
-    """The head office's ledger has every operation once, and nothing waits at the branch."""
-    if left := [one.record_id for one in result.waiting if one.state in ("pending", "conflict")]:
-        yield f"operations on {', '.join(left)} wait at the branch"
+    """The head office's ledger has every operation once, and nothing waits any more."""
+    yield from (
+        f"{number} operations or conflicts wait on {place}" for place, number in result.waiting.items() if number
+    )
     if result.operations != (wanted := sum(map(_operations, SCENES))):
         yield f"the head office has applied {result.operations} operations, and not {wanted}"
 

@@ -1,5 +1,5 @@
 """What runs during the demonstration of offline work: the daemons of a head office and of its branch, each with servers
-of its own, the phone of somebody who works for the branch, and the two lines between them."""
+of its own, the phone of somebody at the branch, whose clock is a day fast, and the two lines between them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -42,6 +43,9 @@ DANA: Final = "dana"
 
 OMER: Final = "omer"
 """Works for the other branch."""
+
+AHEAD: Final = timedelta(days=1)
+"""How wrong the clock of the phone is."""
 
 _MADE_BY: Final = "demo"
 
@@ -117,7 +121,8 @@ async def staged(data_dir: Path, number: int) -> AsyncIterator[Stage]:
         branch = await _place(stack, session, "branch", RON, below, at_branch, rules)
         signal = await stack.enter_async_context(linked(_port(branch.url)))
         token = await _token(branch.pool, user=NOA, branch=BRANCH)
-        phone = await stack.enter_async_context(RecordsClient(data_dir / "phone.sqlite", signal.url, token))
+        phone = RecordsClient(data_dir / "phone.sqlite", signal.url, token, now=lambda: datetime.now(UTC) + AHEAD)
+        await stack.enter_async_context(phone)
         yield Stage(run=number, office=office, branch=branch, phone=phone, line=line, signal=signal)
 
 

@@ -150,7 +150,6 @@ SCENES: Final = (
         changes=(_phone("tag family", tags=["diesel", "family"]), _office("tag urgent", tags=["diesel", "urgent"])),
         end={"tags": ["diesel", "family", "urgent"]},
         outcome="all three tags",
-        met=Met(at="office", strategy="union", decision="merged"),
     ),
     Scene(
         id="katz",

@@ -107,7 +107,7 @@ class Pulls:
         most = since.mseq + paging.MARK_EVERY
         seen = Since(since.feed, since.epoch, since.seq, since.mseq, since.mark, most)
         head = await feed.unchanged(self._pool, seen, scope.owners, scope.branch)
-        return None if head is None else (self._out((), since, more=False), head)
+        return None if head is None else (self._out([], since, more=False), head)
 
     async def _page(self, principal: Principal, asked: PullIn) -> tuple[PullOut, int]:
         """The page as it stands, and the head that it was read at. Raises: Expired; as the store."""

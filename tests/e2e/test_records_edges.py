@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from adapters.records_client import RecordsClient
 
 from adapters.postgres.pool import Pool
+from adapters.records_client import RecordsClient
 from tests.support.records_rig import Link, Site, linked, site
 from tests.support.records_world import MODEL, Account, OfficeWriter, PhoneWriter, current, told
 from tests.support.until import until
@@ -34,15 +34,15 @@ class World:
     office: OfficeWriter
 
 
-async def built(stack: AsyncExitStack, place: Path, postgres_url: str, template: str) -> World:
+async def built(stack: AsyncExitStack, place: Path, postgres_url: str) -> World:
     """All of it, whole and idle; *stack* ends it."""
-    hub = await stack.enter_async_context(site(place, "hub", postgres_url, template))
+    hub = await stack.enter_async_context(site(place, "hub", postgres_url))
     edges, phones, lines = [], [], []
     for name in ("north", "south"):
         line = await stack.enter_async_context(linked(hub.port))
         token = await hub.token("--edge", name, "--owners", "noa")
         upstream = {"SYNC_UPSTREAM_URL": line.url, "SYNC_UPSTREAM_TOKEN": token}
-        edge = await stack.enter_async_context(site(place, name, postgres_url, template, **upstream))
+        edge = await stack.enter_async_context(site(place, name, postgres_url, **upstream))
         signal = await stack.enter_async_context(linked(edge.port))
         token = await edge.token("--user", "noa")
         phone = await stack.enter_async_context(RecordsClient(place / f"{name}.sqlite", signal.url, token))
@@ -64,10 +64,10 @@ async def built(stack: AsyncExitStack, place: Path, postgres_url: str, template:
 )
 @pytest.mark.timeout(200)
 async def test_all_are_equal_in_the_end_and_no_value_is_lost_without_a_word(
-    tmp_path: Path, postgres_url: str, template: str, seed: int, seconds: float
+    tmp_path: Path, postgres_url: str, seed: int, seconds: float
 ) -> None:
     async with AsyncExitStack() as stack:
-        world, account = await built(stack, tmp_path, postgres_url, template), Account()
+        world, account = await built(stack, tmp_path, postgres_url), Account()
         over = asyncio.Event()
         writers: list[PhoneWriter | OfficeWriter] = [*(PhoneWriter(phone) for phone in world.phones), world.office]
         acting = [_write(writer, random.Random(seed * 100 + n), account, over) for n, writer in enumerate(writers)]

@@ -50,10 +50,10 @@ async def _longer(found: list[str], than: int, what: str) -> None:
 
 @pytest.mark.parametrize("times", [3, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(200)])])
 async def test_nobody_waits_for_a_daemon_that_stands_still_and_nothing_is_skipped(
-    tmp_path: Path, postgres_url: str, template: str, times: int
+    tmp_path: Path, postgres_url: str, times: int
 ) -> None:
     rng, over = random.Random(times), asyncio.Event()
-    async with site(tmp_path, "hub", postgres_url, template) as hub:
+    async with site(tmp_path, "hub", postgres_url) as hub:
         other = hub.beside()
         async with other.kept():
             token = await hub.token("--user", "noa")

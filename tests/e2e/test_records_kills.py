@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from adapters.records_client import RecordsClient
 
 from adapters.postgres.pool import Pool
+from adapters.records_client import RecordsClient
 from tests.support.daemons import environment
 from tests.support.killed_phone import MODEL, name_of
 from tests.support.records_rig import Site, site
@@ -61,11 +61,11 @@ async def running_phone(path: Path, url: str, token: str, operations: int) -> As
     [(1000, 6), pytest.param(10_000, 40, marks=[pytest.mark.slow, pytest.mark.timeout(600)])],
 )
 async def test_each_operation_counts_once_whoever_is_killed_when(
-    tmp_path: Path, postgres_url: str, template: str, operations: int, kills: int
+    tmp_path: Path, postgres_url: str, operations: int, kills: int
 ) -> None:
     rng = random.Random(operations)
     path = tmp_path / "phone.sqlite"
-    async with site(tmp_path, "hub", postgres_url, template) as hub, hub.looked_into() as pool:
+    async with site(tmp_path, "hub", postgres_url) as hub, hub.looked_into() as pool:
         token = await hub.token("--user", "noa")
         async with running_phone(path, hub.url, token, operations) as phone:
             for n in range(kills):

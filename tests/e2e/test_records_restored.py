@@ -54,12 +54,12 @@ NAMED = {"first", "of-edge", "of-hub", "of-office"}
 
 
 @pytest.fixture
-async def world(tmp_path: Path, postgres_url: str, template: str) -> AsyncIterator[World]:
-    async with site(tmp_path, "hub", postgres_url, template) as hub:
+async def world(tmp_path: Path, postgres_url: str) -> AsyncIterator[World]:
+    async with site(tmp_path, "hub", postgres_url) as hub:
         token = await hub.token("--edge", "north", "--owners", "noa")
         upstream = {"SYNC_UPSTREAM_URL": hub.url, "SYNC_UPSTREAM_TOKEN": token}
         async with (
-            site(tmp_path, "edge", postgres_url, template, **upstream) as edge,
+            site(tmp_path, "edge", postgres_url, **upstream) as edge,
             RecordsClient(tmp_path / "hub.sqlite", hub.url, await hub.token("--user", "noa")) as at_hub,
             RecordsClient(tmp_path / "edge.sqlite", edge.url, await edge.token("--user", "noa")) as at_edge,
         ):
@@ -109,6 +109,7 @@ async def test_a_hub_that_forgot_gets_back_what_replicas_hold_and_they_drop_what
     await world.settled()
     (at_hub, *_) = await world.copies()
     assert {id: data["value"] for id, data in at_hub.items()} == {"first": "2", "of-edge": "e", "of-hub": "h"}
+    assert [(one.record_id, (one.data or {})["value"]) for one in await world.at_hub.lost()] == [("of-office", "o")]
 
 
 @pytest.mark.usefixtures("forgetting")

@@ -17,7 +17,7 @@ from adapters.postgres.pool import Pool, connect
 from daemon.demo.offline_link import Link, linked
 from daemon.stores.embedded.servers import embedded
 from tests.support.daemons import Running, environment, ferryman, free_port, running
-from tests.support.servers import fresh_database
+from tests.support.servers import migrated_database
 
 __all__ = ["ADMIN", "Link", "Site", "linked", "site"]
 
@@ -132,7 +132,7 @@ class Site:
     async def verb(self, *argv: str) -> str:
         """What a verb of the command line prints, which succeeds."""
         code, out, err = await ferryman(*argv, cwd=self.cwd, env=environment(**self.settings))
-        assert code == 0, (argv, code, err)
+        assert code == 0, (argv, code, out, err)
         return out
 
     async def token(self, *argv: str) -> str:
@@ -169,15 +169,16 @@ class Site:
 
 @asynccontextmanager
 async def site(
-    place: Path, name: str, postgres_url: str, template: str, *, models: str = MODELS, **settings: object
+    place: Path, name: str, postgres_url: str, *, models: str = MODELS, **settings: object
 ) -> AsyncIterator[Site]:
     """A site that runs, ended with the context in whatever state it is. *place*: its folder *name* is made there.
-    *template*: the name of a database with the whole schema. *models*: its `models.toml`."""
+    *models*: its `models.toml`. Its database is no copy of another one's, as servers know each other by what a
+    migration makes."""
     cwd = place / name
     (cwd / "rules").mkdir(parents=True)
     (cwd / "rules" / "models.toml").write_text(models)
     async with (
-        fresh_database(postgres_url, template) as database_url,
+        migrated_database(postgres_url) as database_url,
         embedded(cwd / "valkey", postgres=False, fsync=False) as servers,
         ClientSession() as session,
     ):

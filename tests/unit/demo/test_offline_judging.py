@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from adapters.postgres.operator.demo_records import KeptConflict, QueuedOperation
+from adapters.postgres.operator.demo_records import KeptConflict
 from daemon.demo.offline import Copies, Refusal, Result
 from daemon.demo.offline_judging import judged, seen
 from daemon.demo.offline_story import SCENES, Scene
@@ -88,7 +88,7 @@ def counted_twice(result: Result) -> None:
 
 
 def waiting(result: Result) -> None:
-    result.waiting.append(QueuedOperation("gal-3", "UPDATE", "pending", None))
+    result.waiting["the branch"] = 1
 
 
 @pytest.mark.parametrize(
