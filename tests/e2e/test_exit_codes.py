@@ -102,6 +102,8 @@ SOUND: Final = {
     "records show": ["Lead", "lead_1"],
     "records conflicts": [],
     "records resolve": ["1", "--take", "ours"],
+    "records erase": ["Lead", "lead_1", "--yes"],
+    "records replicas": [],
     "mappings add": ["u1", "--phone", "+12025550143"],
     "mappings list": [],
     "mappings remove": ["1", "--yes"],
