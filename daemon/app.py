@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -104,7 +105,7 @@ async def _built(
     outside = await _outside(stack, base, in_force, credentials, known, running, metrics, rules)
     channels, records = outside.channels, open_records(outside)
     pulls = open_pulls(outside, records)
-    deps = await _opened(stack, running, outside)
+    deps = await _opened(stack, running, replace(outside, wake=records.woke.ring))
     keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, since)
     told = partial(about, workers=known, sources=sources, rules=rules, beside=credentials.beside)
     listener = _listener(in_force, intake, refusals, metrics, sources, credentials.awaited)

@@ -180,16 +180,17 @@ CREATE TABLE sync_seen (
     PRIMARY KEY (model, record_id)
 );
 
--- The people whom records are about, as the worker `record-sync` has found them.
+-- The phone lines of the people whom records are about, as the worker `record-sync` has found them. Who has the line is
+-- in contact_identities: so a merge of contacts, its undoing and a contact that comes later need no change here.
 CREATE TABLE record_people (
     model text NOT NULL,
     record_id text NOT NULL,
-    version bigint NOT NULL,                    -- of the record, when it was looked at last
-    contact_id uuid,
+    seq bigint NOT NULL,                        -- of the record, when it was looked at last
+    line text,                                  -- NULL: it names no phone, or is deleted
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (model, record_id)
 );
-CREATE INDEX record_people_contact ON record_people (contact_id) WHERE contact_id IS NOT NULL;
+CREATE INDEX record_people_line ON record_people (line) WHERE line IS NOT NULL;
 
 -- Bearer tokens of people and of edges. The token itself is nowhere: only its SHA-256 is.
 CREATE TABLE tokens (

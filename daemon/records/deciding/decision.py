@@ -13,6 +13,7 @@ from typing import Any
 
 from daemon.records.deciding.answering import answered, rejected, strange
 from daemon.records.deciding.conflicts import of_fields, of_records
+from daemon.records.deciding.exact import at_version
 from daemon.records.deciding.fields import Writing, merged, parallel, writing
 from daemon.records.deciding.rights import may_place, reaches
 from daemon.records.models import ModelRules
@@ -33,6 +34,11 @@ def decide(
         return rejected(op, "read-only", "this token may read, and not write")
     if at is None:
         return rejected(op, "clock-ahead", "changed_at is more than 25 hours ahead: stamp it anew", retry=True)
+    if op.only_at is not None:
+        exact = at_version(stored, op, author)
+        if isinstance(exact, Decided):
+            return exact
+        op = exact
     if op.base_version is None and op.operation != "CREATE":
         return rejected(op, "base-missing", "base_version is missing: the version that its author saw")
     values = _values(op, model)
