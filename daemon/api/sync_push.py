@@ -78,9 +78,7 @@ class SyncPushApi:
 
 def _refusal(refused: pushes.Refused) -> web.Response:
     headers = {} if refused.retry_after_s is None else {"Retry-After": str(ceil(refused.retry_after_s))}
-    return problem(
-        _STATUS[refused.kind], refused.detail, type=refused.kind, headers=headers, members=refused.members
-    )
+    return problem(_STATUS[refused.kind], refused.detail, type=refused.kind, headers=headers, members=refused.members)
 
 
 def _read(body: bytes) -> PushIn:
