@@ -97,6 +97,8 @@ SOUND: Final = {
     "tokens revoke": ["1", "--yes"],
     "records conflicts": [],
     "records resolve": ["1", "--take", "ours"],
+    "records erase": ["Lead", "lead_1", "--yes"],
+    "records replicas": [],
     "mappings add": ["u1", "--phone", "+12025550143"],
     "mappings list": [],
     "mappings remove": ["1", "--yes"],

@@ -48,6 +48,8 @@ READING = [
     "credentials delete whapi --yes",
     "records conflicts",
     "records resolve 1 --take theirs --dry-run",
+    "records erase Lead lead_1 --yes",
+    "records replicas",
     "tokens create --user u1",
     "tokens list",
     "tokens revoke 1 --yes",
