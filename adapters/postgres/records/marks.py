@@ -35,7 +35,7 @@ async def make_at_head(pool: Pool) -> None:
 _STANDING: Final = """
 SELECT c.feed, c.epoch, c.seq, c.horizon,
        EXISTS (SELECT FROM sync_marks m WHERE m.seq = $1 AND m.mark = $2) AS is_known
-FROM sync_clock c
+FROM sync_clock c WHERE c.one
 """
 
 
