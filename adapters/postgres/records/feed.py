@@ -96,7 +96,7 @@ head AS (
 _RECORDS: Final = """(
     SELECT r.seq, CASE WHEN r.deleted THEN 'delete' ELSE 'upsert' END AS op, r.model, r.record_id, r.version,
            r.owner_id,
-           CASE WHEN NOT r.deleted THEN r.data::text END AS data,
+           CASE WHEN NOT r.deleted THEN r.data::text WHEN r.erased THEN '' END AS data,
            CASE WHEN $8::boolean AND NOT r.deleted THEN r.stamps END AS stamps
     FROM records r
     WHERE {readers} r.seq > $1 AND r.seq <= (SELECT seq FROM c) AND (NOT r.deleted OR r.seq > (SELECT snap FROM c))
