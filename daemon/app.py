@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -37,6 +38,7 @@ from daemon.operator.pauses import scopes
 from daemon.operator.repartition import finish
 from daemon.process import Daemon
 from daemon.records.duties import duties as records_duties
+from daemon.records.edge import wiring as edge
 from daemon.records.wiring import METRICS as RECORDS_METRICS
 from daemon.records.wiring import open_pulls, open_records
 from daemon.renewing import Renewing
@@ -103,7 +105,7 @@ async def _built(
     outside = await _outside(stack, base, in_force, credentials, known, running, metrics, rules)
     channels, records = outside.channels, open_records(outside)
     pulls = open_pulls(outside, records)
-    deps = await _opened(stack, running, outside)
+    deps = await _opened(stack, running, replace(outside, wake=records.woke.ring))
     keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, since)
     told = partial(about, workers=known, sources=sources, rules=rules, beside=credentials.beside)
     listener = _listener(in_force, intake, refusals, metrics, sources, credentials.awaited)
@@ -135,7 +137,7 @@ async def _built(
         upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known), duties),
         metrics=metrics,
         routes=routes_of(in_force, pool, bus, outside, made_token, records, pulls),
-        waits=[Background("record-pulls", pulls.watching.run)],
+        waits=[Background("record-pulls", pulls.watching.run), *edge.services(outside, records.woke)],
     )
 
 

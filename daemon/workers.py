@@ -14,6 +14,7 @@ from daemon.conversations.clarification import clarification
 from daemon.conversations.labels import crm_labels
 from daemon.conversations.understanding import transcription
 from daemon.messages import automatic, delivery_status, outbound
+from daemon.records import record_sync
 from daemon.records.models import MODELS
 from daemon.rules.files import SHIPPED, RuleFile, Rules, load_all
 from daemon.rules.problems import WrongRules
@@ -33,6 +34,7 @@ WORKERS: Final[tuple[AnyWorker, ...]] = (
     attachments.WORKER,
     transcription.WORKER,
     crm_labels.WORKER,
+    record_sync.WORKER,
 )
 
 

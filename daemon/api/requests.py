@@ -78,7 +78,7 @@ async def body_of(request: web.Request, most: int = MOST_BYTES) -> bytes:
     while len(body) <= most and (more := await request.content.read(most + 1 - len(body))):
         body += more
     if len(body) > most:
-        raise Refused(problem(413, f"the body has more than {most // 1024} KiB"))
+        raise Refused(problem(413, f"the body has more than {most // 1024} KiB", type="too-large"))
     return body
 
 

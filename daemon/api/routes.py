@@ -17,8 +17,10 @@ from daemon.api import (
     credentials,
     labels,
     messages,
+    sync_conflicts,
     sync_pull,
     sync_push,
+    sync_stats,
     templates,
     tokens,
     user_mappings,
@@ -64,8 +66,10 @@ def routes_of(
         *content_orders.ContentOrdersApi(in_force, access, outside).routes(),
         *user_mappings.UserMappingsApi(pool, in_force, access).routes(),
         *labels.LabelsApi(pool, in_force, access, utc_now, partial(hurry, pool, bus)).routes(),
+        *sync_conflicts.SyncConflictsApi(pool, in_force, access, records).routes(),
         *records_api.RecordsApi(pool, access, records, outside).routes(),
         *sync_push.SyncPushApi(access, records).routes(),
+        *sync_stats.SyncStatsApi(access, pool, in_force, utc_now).routes(),
         *sync_pull.SyncPullApi(access, pulls).routes(),
     ]
     return [*routes, *Reference(routes).routes()]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
+from adapters.postgres.pool import store_is_down
 from daemon.api.access import Access, Refused, principal_of
 from daemon.api.description import described
 from daemon.api.requests import body_of, guarded, json_answer
@@ -25,7 +27,7 @@ PATH: Final = "/api/v1/sync/push"
 OLD_PATH: Final = "/api/sync/push"
 """As the fifth seed document has it."""
 
-MOST_BYTES: Final = 4_000_000
+MOST_BYTES: Final = 4 * 1024 * 1024
 
 _STATUS: Final = {
     "malformed": 400,
@@ -62,13 +64,21 @@ class SyncPushApi:
         try:
             return json_answer(_document(await self.records.push(principal, asked)))
         except pushes.Refused as refused:
-            headers = {} if refused.retry_after_s is None else {"Retry-After": str(int(refused.retry_after_s) or 1)}
-            status, members = _STATUS[refused.kind], refused.members
-            return problem(status, refused.detail, type=refused.kind, headers=headers, members=members)
+            return _refusal(refused)
+        except Exception as exc:
+            if not store_is_down(exc):
+                raise
+            detail = "the database does not answer: send all of it again, what was applied is a `duplicate` then"
+            return problem(503, detail, type="busy", headers={"Retry-After": "2"})
 
     @described("Push operations on records, by its older path", takes=SyncPush, gives=SyncPushed, problems=_PROBLEMS)
     async def _push_old(self, request: web.Request) -> web.Response:
         return await self._push(request)
+
+
+def _refusal(refused: pushes.Refused) -> web.Response:
+    headers = {} if refused.retry_after_s is None else {"Retry-After": str(ceil(refused.retry_after_s))}
+    return problem(_STATUS[refused.kind], refused.detail, type=refused.kind, headers=headers, members=refused.members)
 
 
 def _read(body: bytes) -> PushIn:

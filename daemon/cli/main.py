@@ -81,6 +81,7 @@ _TABLE: Final = (
     Verb("send-test", "send_test:send_test"),
     Verb("config", "config:app", group=True),
     Verb("rules", "rules:app", group=True),
+    Verb("records", "records:app", group=True),
 )
 
 VERBS: Final = {verb.name: verb for verb in _TABLE}

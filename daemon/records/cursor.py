@@ -9,6 +9,7 @@ import base64
 import binascii
 import hmac
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
@@ -24,6 +25,9 @@ REASONS: Final[tuple[Reason, ...]] = ("compacted", "epoch", "feed", "scope")
 has said so; the cursor is another server's; what its holder reads has changed."""
 
 LONGEST: Final = 1000
+REMEMBERED: Final = 10_000
+"""Cursors that need not be read and written anew."""
+
 _VERSION: Final = 1
 _SEAL: Final = 8
 _MOST: Final = 2**63 - 1
@@ -49,8 +53,7 @@ class Cursor:
     mark: UUID
 
     def __str__(self) -> str:
-        told = orjson.dumps({"v": _VERSION} | {name: getattr(self, name) for name in self.__slots__})
-        return base64.urlsafe_b64encode(told + _seal(self.feed, told)).rstrip(b"=").decode()
+        return _written(self)
 
     def expired(self, head: Head) -> Reason | None:
         """Why it cannot be gone on from in the history of *head*, whatever is read; None: it can."""
@@ -63,6 +66,14 @@ class Cursor:
         return "compacted" if max(self.seq, self.snap) < head.horizon else None
 
 
+# a replica that has nothing new sends the cursor that it was given, again and again
+@lru_cache(maxsize=REMEMBERED)
+def _written(cursor: Cursor) -> str:
+    told = orjson.dumps({"v": _VERSION} | {name: getattr(cursor, name) for name in cursor.__slots__})
+    return base64.urlsafe_b64encode(told + _seal(cursor.feed, told)).rstrip(b"=").decode()
+
+
+@lru_cache(maxsize=REMEMBERED)
 def read_cursor(text: str) -> Cursor:
     """The cursor of a text. Raises: Unreadable."""
     try:

@@ -4,6 +4,7 @@ off."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
@@ -23,12 +24,13 @@ class Scope(NamedTuple):
     """What a principal reads. *owners*, *branch*: whose records; None owners: everybody's. *name*: the same for the
     same rights and models."""
 
-    owners: list[str] | None
+    owners: tuple[str, ...] | None
     branch: str | None
     audiences: frozenset[str]
     name: str
 
 
+@lru_cache(maxsize=10_000)
 def scope_of(principal: Principal, models: frozenset[str] | None) -> Scope:
     """What *principal* reads of *models*; None: of all."""
     audiences = frozenset({ALL}) if principal.sees_all else principal.audiences
@@ -36,7 +38,7 @@ def scope_of(principal: Principal, models: frozenset[str] | None) -> Scope:
     name = sha256(orjson.dumps(told)).hexdigest()[:16]
     if principal.sees_all:
         return Scope(None, None, audiences, name)
-    owners = sorted(one[2:] for one in audiences if one.startswith("o:"))
+    owners = tuple(sorted(one[2:] for one in audiences if one.startswith("o:")))
     return Scope(owners, next((one[2:] for one in audiences if one.startswith("b:")), None), audiences, name)
 
 

@@ -7,16 +7,17 @@ ends at the head that it began at, however much is written meanwhile; what comes
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Final
 
-from adapters.postgres.pool import Pool
+from adapters.postgres.pool import Pool, Record
 from adapters.postgres.records import feed, marks
-from adapters.postgres.records.feed import Asked
+from adapters.postgres.records.feed import Asked, Head
 from daemon.records import paging
 from daemon.records.bell import Bell
 from daemon.records.cursor import REASONS, Cursor, Reason
+from daemon.records.paging import Place, Scope
 from daemon.records.pulls import MOST_BYTES, Expired, PullIn, PullOut
 from daemon.records.rates import Rates
 from daemon.records.watching import WAITERS, Watching
@@ -67,10 +68,10 @@ class Pulls:
         """The next page; where there is nothing new, after *asked.wait_s* seconds at most. *reader*: tells who reads;
         it is asked before each look, since their rights may change while they wait. *gone*: whether nobody waits for
         the answer any more. Raises: Expired; Busy; what *reader* raises; as the store."""
-        principal = await reader()
-        if asked.since is None or not asked.since.end:
+        principal, begins = await reader(), asked.since is None or not asked.since.end
+        if begins:
             self._rates.begin_round(principal)
-        page, head = await self._page(principal, asked)
+        page, head = await self._page(principal, asked, look=begins)
         if not page.changes and asked.wait_s > 0:
             with self._rates.waiting(principal):
                 page = await self._waited(reader, principal, asked, page, head, gone)
@@ -97,53 +98,66 @@ class Pulls:
             page, head = await self._page(principal, asked)
         return page
 
-    async def _page(self, principal: Principal, asked: PullIn) -> tuple[PullOut, int]:
-        """The page as it stands, and the head that it was read at. Raises: Expired; as the store."""
+    async def _page(self, principal: Principal, asked: PullIn, *, look: bool = False) -> tuple[PullOut, int]:
+        """The page as it stands, and the head that it was read at. *look*: whether most probably nothing is new.
+        Raises: Expired; as the store."""
         scope, since = paging.scope_of(principal, asked.models), asked.since
-        head, found = await feed.page(
-            self._pool,
-            Asked(
-                owners=scope.owners,
-                branch=scope.branch,
-                seq=0 if since is None else since.seq,
-                snap=None if since is None else since.snap,
-                limit=asked.limit,
-                most_bytes=MOST_BYTES,
-                models=None if asked.models is None else sorted(asked.models),
-                stamps=asked.stamps,
-                mseq=None if since is None else since.mseq,
-                mark=None if since is None else since.mark,
-            ),
-        )
+        wanted = _asked(asked, scope)
+        found: Sequence[Record] = ()
+        is_new = True
+        if look and since is not None:
+            head, is_new = await feed.look(self._pool, wanted, tuple(scope.audiences))
+        if is_new:
+            head, found = await feed.page(self._pool, wanted)
         if since is not None:
             self._go_on(since.expired(head) or (None if since.scope == scope.name else "scope"))
         rows, is_full = paging.taken(found, asked.limit, MOST_BYTES)
         place = paging.place_after(head, since, rows[-1]["seq"] if rows else None, is_full)
-        if place.newest and head.mseq is not None and head.mark is not None:
-            mseq, mark = head.mseq, head.mark
-        else:
-            mseq, mark = head.seq, await marks.made(self._pool, head.seq)
-        cursor = Cursor(
-            feed=head.feed,
-            epoch=head.epoch,
-            seq=place.seq,
-            snap=place.snap,
-            end=place.end,
-            scope=scope.name,
-            mseq=mseq,
-            mark=mark,
-        )
         page = PullOut(
             changes=paging.changes(rows),
-            cursor=cursor,
+            cursor=await self._cursor(head, place, scope.name),
             more=place.more,
             server_time=self._now(),
             schema=self._schema,
         )
         return page, head.seq
 
+    async def _cursor(self, head: Head, place: Place, scope: str) -> Cursor:
+        """The cursor of *place*. Only where no mark proves the history up to it, one is made."""
+        if place.newest and head.mseq is not None and head.mark is not None:
+            mseq, mark = head.mseq, head.mark
+        else:
+            mseq, mark = head.seq, await marks.made(self._pool, head.seq)
+        return Cursor(
+            feed=head.feed,
+            epoch=head.epoch,
+            seq=place.seq,
+            snap=place.snap,
+            end=place.end,
+            scope=scope,
+            mseq=mseq,
+            mark=mark,
+        )
+
     def _go_on(self, reason: Reason | None) -> None:
         """Raises: Expired where there is a *reason*."""
         if reason is not None:
             self._metrics.inc(RESYNCS, {"reason": reason})
             raise Expired(reason)
+
+
+def _asked(asked: PullIn, scope: Scope) -> Asked:
+    """The page that is asked for by a reader of *scope*."""
+    since = asked.since
+    return Asked(
+        owners=scope.owners,
+        branch=scope.branch,
+        seq=0 if since is None else since.seq,
+        snap=None if since is None else since.snap,
+        limit=asked.limit,
+        most_bytes=MOST_BYTES,
+        models=None if asked.models is None else sorted(asked.models),
+        stamps=asked.stamps,
+        mseq=None if since is None else since.mseq,
+        mark=None if since is None else since.mark,
+    )

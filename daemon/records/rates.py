@@ -11,7 +11,7 @@ from typing import Final
 from schemas.errors import FerrymanError
 from schemas.principals import Principal
 
-ROUNDS_A_MINUTE: Final = 6000
+ROUNDS_A_MINUTE: Final = 12_000
 """That one token may begin. A round begins with a pull that goes on with no other one: the pages of a long sync are one
 round. Nobody needs so many; who loops without a pause gets as many."""
 

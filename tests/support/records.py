@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from adapters.channel import Channels
 from adapters.postgres.pool import Pool
@@ -15,7 +15,7 @@ from daemon.records.wiring import METRICS, open_records
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics
 from schemas.envelope import Event
-from schemas.principals import Principal
+from schemas.principals import Principal, Role
 
 ADMIN = Principal(kind="installation", name="admin", role="admin")
 NOBODY: Any = None
@@ -53,9 +53,9 @@ def records_of(db: Pool, settings: Settings | None = None, **more: Any) -> Recor
     return open_records(outside_of(db, settings, **more))
 
 
-def person(name: str, **more: Any) -> Principal:
+def person(name: str, role: Role = "operate", token: int = 1) -> Principal:
     """The bearer of a person's token."""
-    return Principal(**{"kind": "user", "name": name, "role": "operate", "token": 1} | more)
+    return Principal(kind="user", name=name, role=role, token=token)
 
 
 def edge(name: str, *owners: str, branch: str | None = None) -> Principal:
@@ -63,14 +63,13 @@ def edge(name: str, *owners: str, branch: str | None = None) -> Principal:
     return Principal(kind="edge", name=name, role="operate", owners=frozenset(owners), branch=branch, token=2)
 
 
-def operation(
-    verb: str, record_id: str, /, model: str = "Lead", op_id: UUID | None = None, **more: Any
-) -> dict[str, Any]:
-    """An operation as JSON has it; *more*: its data, and with an underscore before it what else an operation says."""
+def operation(verb: str, record_id: str, /, **more: Any) -> dict[str, Any]:
+    """An operation as JSON has it, on a Lead where `_model` is not given; *more*: its data, and with an underscore
+    before it what else an operation says."""
     said = {name[1:]: value for name, value in more.items() if name.startswith("_")}
     data = {name: value for name, value in more.items() if not name.startswith("_")}
     base = {"base_version": 0} if verb == "CREATE" else {}
-    names = {"op_id": str(op_id or uuid4()), "operation": verb, "model": model, "record_id": record_id}
+    names = {"op_id": str(uuid4()), "operation": verb, "model": "Lead", "record_id": record_id}
     return names | base | ({"data": data} if data else {}) | said
 
 

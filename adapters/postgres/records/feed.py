@@ -148,12 +148,46 @@ async def page(pool: Pool, asked: Asked) -> tuple[Head, list[Record]]:
     given += [asked.models, asked.stamps, *(() if everything else (asked.owners, asked.branch))]
     rows = await pool.fetch(query, *given)
     first = next(n for n, row in enumerate(rows) if row["op"] == "head")
-    return _head(rows.pop(first)["data"]), rows
+    return _head(orjson.loads(rows.pop(first)["data"])), rows
 
 
-def _head(text: str) -> Head:
-    feed, epoch, seq, horizon, is_known, mseq, mark = orjson.loads(text)
+def _head(told: Sequence[Any]) -> Head:
+    feed, epoch, seq, horizon, is_known, mseq, mark = told
     return Head(UUID(feed), epoch, seq, horizon, is_known, mseq, None if mark is None else UUID(mark))
+
+
+_LOOK: Final = """
+SELECT c.feed::text, c.epoch, c.seq, c.horizon,
+       EXISTS (SELECT FROM sync_marks k WHERE k.seq = $2 AND k.mark = $3) AS is_known,
+       m.seq AS mseq, m.mark::text AS mark,
+       c.seq > $1 AND {news} AS is_new
+FROM sync_clock c LEFT JOIN LATERAL (
+    SELECT k.seq, k.mark FROM sync_marks k WHERE k.seq <= c.seq ORDER BY k.seq DESC LIMIT 1
+) m ON true
+"""
+_OF_READERS: Final = """(
+    EXISTS (SELECT FROM records r WHERE r.owner_id = ANY ($4::text[]) AND r.seq > $1 AND r.seq <= c.seq)
+    OR EXISTS (SELECT FROM sync_exits x WHERE x.audience = ANY ($5::text[]) AND x.seq > $1 AND x.seq <= c.seq)
+    {branch})"""
+_OF_BRANCH: Final = "OR EXISTS (SELECT FROM records r WHERE r.branch = $6 AND r.seq > $1 AND r.seq <= c.seq)"
+
+LOOK_AT_ALL: Final = _LOOK.format(news="true")
+LOOK: Final = _LOOK.format(news=_OF_READERS.format(branch=""))
+LOOK_AT_BRANCH: Final = _LOOK.format(news=_OF_READERS.format(branch=_OF_BRANCH))
+
+
+async def look(pool: Pool, asked: Asked, audiences: Sequence[str]) -> tuple[Head, bool]:
+    """Where the history stands, and whether a page of what is *asked* may have changes: most pulls find none, and this
+    costs less than a page. *audiences*: of the reader."""
+    given: list[Any] = [asked.seq, asked.mseq, asked.mark]
+    query = LOOK_AT_ALL
+    if asked.owners is not None:
+        given += [asked.owners, audiences, *(() if asked.branch is None else (asked.branch,))]
+        query = LOOK if asked.branch is None else LOOK_AT_BRANCH
+    row = await pool.fetchrow(query, *given)
+    assert row is not None, "the migration has made the row of the clock"
+    *told, is_new = row
+    return _head(told), is_new
 
 
 _NEWS: Final = """

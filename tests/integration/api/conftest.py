@@ -27,10 +27,11 @@ TOKENS: Final = {"admin": "admin-token-0123456789", "reader": "readonly-token-01
 
 @dataclass(frozen=True)
 class Served:
-    """The API as a program sees it. *document*: what it says of itself."""
+    """The API as a program sees it. *document*: what it says of itself. *pulls*: what its pulls are answered by."""
 
     rig: Rig
     document: dict[str, Any] = field(repr=False)
+    pulls: Any = None
 
     async def ask(
         self,
@@ -65,4 +66,4 @@ async def served(redis: Redis, db: Pool) -> AsyncIterator[Served]:
         routes = routes_of(InForce(settings), db, Streams(redis, 4), outside, "", records, pulls)
         async with opener(redis, db)(more=routes) as rig:
             answer = await rig.ask("GET", "/api/v1/openapi.json")
-            yield Served(rig, orjson.loads(answer.body))
+            yield Served(rig, orjson.loads(answer.body), pulls)

@@ -79,6 +79,9 @@ WHO: Final[Mapping[str, str]] = {
     "POST /api/sync/pull": "records",
     "POST /api/v1/sync/push": "records",
     "POST /api/sync/push": "records",
+    "GET /api/v1/sync/conflicts": "records",
+    "GET /api/v1/sync/conflicts/{id}": "records",
+    "POST /api/v1/sync/conflicts/{id}": "writer",
     "GET /api/v1/openapi.json": "anybody",
     "GET /api/v1/docs": "anybody",
 }

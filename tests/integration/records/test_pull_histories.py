@@ -1,4 +1,4 @@
-"""Cursors: an unharmed history is gone on in for ever, and one that went back, was compacted or is another's is told."""
+"""Cursors: an unharmed history goes on for ever; one that went back, was compacted or is another's is told."""
 
 from __future__ import annotations
 
