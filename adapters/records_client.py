@@ -84,7 +84,7 @@ class RecordsClient:
         self._path, self._url, self._token = Path(path), url, token
         self._models, self._interval_s, self._wait_s, self._batch = tuple(models), interval_s, wait_s, batch
         self._zone = zone
-        self._store = SqliteReplica(now)
+        self._store, self._now = SqliteReplica(now), now
         self._woken = asyncio.Event()
         self._turn = asyncio.Lock()
         self._pacing = Pacing()
@@ -99,7 +99,7 @@ class RecordsClient:
             await self._store.open(self._path)
             stack.push_async_callback(self._store.close)
             session = await stack.enter_async_context(open_session())
-            self._upstream = Upstream(session, self._url, self._token)
+            self._upstream = Upstream(session, self._url, self._token, self._now)
             stack.push_async_callback(self.stop)
             self._open = stack.pop_all()
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -30,11 +31,16 @@ from daemon.bus.shared import Shared
 from daemon.bus.upkeep import Upkeep, publish_left
 from daemon.bus.worker import AnyWorker, Domain, Duty, Outside, utc_now
 from daemon.conversations import sweeping
+from daemon.lifecycle import Background
 from daemon.opening import Opening
 from daemon.operator.about import about
 from daemon.operator.pauses import scopes
 from daemon.operator.repartition import finish
 from daemon.process import Daemon
+from daemon.records.duties import duties as records_duties
+from daemon.records.edge import wiring as edge
+from daemon.records.wiring import METRICS as RECORDS_METRICS
+from daemon.records.wiring import open_pulls, open_records
 from daemon.renewing import Renewing
 from daemon.rules.files import SHIPPED, Rules
 from daemon.settings.in_force import InForce
@@ -97,8 +103,9 @@ async def _built(
     in_force = InForce(settings, credentials)
     since: dict[str, datetime] = {}
     outside = await _outside(stack, base, in_force, credentials, known, running, metrics, rules)
-    channels = outside.channels
-    deps = await _opened(stack, running, outside)
+    channels, records = outside.channels, open_records(outside)
+    pulls = open_pulls(outside, records)
+    deps = await _opened(stack, running, replace(outside, wake=records.woke.ring))
     keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, since)
     told = partial(about, workers=known, sources=sources, rules=rules, beside=credentials.beside)
     listener = _listener(in_force, intake, refusals, metrics, sources, credentials.awaited)
@@ -111,7 +118,8 @@ async def _built(
         presence=presence,
         about=told,
     )
-    duties = [*_duties(running, outside, deps), *sweeping.duties(outside), renewing.duty]
+    of_domains = [*_duties(running, outside, deps), *sweeping.duties(outside), *records_duties(outside, records)]
+    duties = [*of_domains, renewing.duty]
     return Daemon(
         settings=settings,
         in_force=in_force,
@@ -128,7 +136,8 @@ async def _built(
         presence=presence,
         upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known), duties),
         metrics=metrics,
-        routes=routes_of(in_force, pool, bus, outside, made_token),
+        routes=routes_of(in_force, pool, bus, outside, made_token, records, pulls),
+        waits=[Background("record-pulls", pulls.watching.run), *edge.services(outside, records.woke)],
     )
 
 
@@ -315,6 +324,7 @@ def declared(workers: Sequence[AnyWorker]) -> list[Declared]:
         *BUS_METRICS,
         *WEB_METRICS,
         *sweeping.METRICS,
+        *RECORDS_METRICS,
         *(metric for domain in _domains(workers) for metric in domain.metrics),
     ]
 

@@ -44,7 +44,7 @@ holds, so it would traverse nearly everything in hand again and again."""
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Daemon:
     """One process of Ferryman: put together by `daemon.app.assembled`, run once. *about*: what settings make of it.
-    *routes*: of the API."""
+    *routes*: of the API. *waits*: end what keeps requests waiting, as soon as the process is asked to stop."""
 
     settings: Settings
     in_force: InForce
@@ -62,6 +62,7 @@ class Daemon:
     presence: Presence
     metrics: Metrics
     routes: Sequence[RouteDef] = ()
+    waits: Sequence[Service] = ()
 
     def take(self, new: Settings) -> Change:
         """Go by the secrets of *new* from now on, as far as that needs no start. Returns what *new* changes."""
@@ -89,7 +90,7 @@ class Daemon:
         *started* hears the port when all is in place; *also* runs beside the rest; *handed*: sockets that the service
         manager keeps. Raises: StartError; what broke a service, or the start.
         """
-        work: list[Service] = [_Working(consumer) for consumer in self.consumers]
+        work: list[Service] = [*map(_Working, self.consumers), *self.waits]
         health = Readiness(self.stores, self.intake, self.keeper, [consumer.name for consumer in self.consumers])
         doors = Doors(self.settings, self.listener, self.intake, health, self.metrics, handed, self.routes)
 

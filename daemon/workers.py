@@ -14,6 +14,8 @@ from daemon.conversations.clarification import clarification
 from daemon.conversations.labels import crm_labels
 from daemon.conversations.understanding import transcription
 from daemon.messages import automatic, delivery_status, outbound
+from daemon.records import record_sync
+from daemon.records.models import MODELS
 from daemon.rules.files import SHIPPED, RuleFile, Rules, load_all
 from daemon.rules.problems import WrongRules
 from daemon.settings.model import Settings
@@ -32,13 +34,15 @@ WORKERS: Final[tuple[AnyWorker, ...]] = (
     attachments.WORKER,
     transcription.WORKER,
     crm_labels.WORKER,
+    record_sync.WORKER,
 )
 
 
 def rule_files(workers: Sequence[AnyWorker] = WORKERS) -> tuple[RuleFile[Any], ...]:
-    """The rule files that the domains of *workers* go by, each once."""
+    """The rule files that the domains of *workers* go by, each once, and the models of records: those are written
+    without any worker."""
     domains = dict.fromkeys(worker.domain for worker in workers if worker.domain is not None)
-    return tuple(dict.fromkeys(file for domain in domains for file in domain.rules))
+    return tuple(dict.fromkeys((*(file for domain in domains for file in domain.rules), MODELS)))
 
 
 def enabled(

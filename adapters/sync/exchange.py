@@ -6,7 +6,7 @@ answer 200 with a page of theirs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, cast, get_args
@@ -54,7 +54,8 @@ class Trouble(Offline):
 
 
 class Unauthorized(UpstreamError):
-    """The token is not good for this: ask for another one, keep everything."""
+    """The token is not good for this, or the address is this server's own (`loop`): ask for another one, keep
+    everything."""
 
 
 class Forked(UpstreamError):
@@ -90,11 +91,13 @@ class Pushed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A server of records at *url* (its address without a path), for the owner of *token*."""
+    """A server of records at *url* (its address without a path), for the owner of *token*. *now*: the clock that stamps
+    the operations too, as the server takes out by how much it is wrong."""
 
     session: ClientSession
     url: str
     token: str
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     async def push(
         self,
@@ -105,7 +108,7 @@ class Upstream:
         timeout_s: float = TIMEOUT_S,
     ) -> Pushed:
         """Send *operations*, at most 50. None: asks whether the server takes pushes. Raises: UpstreamError."""
-        body: dict[str, Any] = {"replica": identity.replica, "sent_at": _text(datetime.now(UTC))}
+        body: dict[str, Any] = {"replica": identity.replica, "sent_at": _text(self.now())}
         body |= {} if identity.ack is None else {"ack": identity.ack}
         body |= {} if identity.cursor is None else {"cursor": identity.cursor}
         body |= {"via": list(via)} if via else {}
@@ -224,7 +227,9 @@ def _told(status: int, found: Mapping[str, Any], code: str) -> UpstreamError:
     if status in (401, 403):
         return Unauthorized(kind if kind == "replica-of-another" else code)
     if status == 409:
-        return Forked("replica-forked") if kind == "replica-forked" else Bug("loop" if kind == "loop" else code)
+        if kind == "loop":  # no operation is at fault, but the address
+            return Unauthorized("loop")
+        return Forked("replica-forked") if kind == "replica-forked" else Bug(code)
     if status == 410:
         reason = found.get("reason")
         return Expired(cast(RebuildReason, reason) if reason in get_args(RebuildReason) else "compacted")

@@ -12,8 +12,11 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 from aiohttp.web import RouteDef
 from pydantic import BaseModel
 
-Who: TypeAlias = Literal["anybody", "reader", "admin"]
-"""Whose token a route asks for: none; the read-only or the admin token; the admin token."""
+Who: TypeAlias = Literal["anybody", "reader", "admin", "records", "writer"]
+"""Whose token a route asks for: none; the installation's, or a stored one of an admin; such a one that may write; any;
+any that may write."""
+
+Precondition: TypeAlias = Literal["If-Match", "If-None-Match"]
 
 JSON: Final = "application/json"
 API: Final = "/api/"
@@ -31,7 +34,8 @@ class Description:
     that is not JSON has none. *optional*: the body may be left out. *query*: the model of its query. *named*: what
     `{id}` of its path is, where that need not be a UUID. *gives*: the model of its answer, or its type; None: it has no
     body. *status*: of the answer when it goes well. *also*: other statuses of the same answer. *keyed*: it takes an
-    Idempotency-Key. *problems*: statuses of failures besides those that follow from the rest."""
+    Idempotency-Key. *headers*: those that it takes of how things must stand. *problems*: statuses of failures besides
+    those that follow from the rest."""
 
     summary: str
     takes: type[BaseModel] | None = None
@@ -43,6 +47,7 @@ class Description:
     status: int = 200
     also: Sequence[int] = ()
     keyed: bool = False
+    headers: Sequence[Precondition] = ()
     problems: Sequence[int] = ()
 
 
@@ -69,6 +74,7 @@ def described(
     status: int = 200,
     also: Sequence[int] = (),
     keyed: bool = False,
+    headers: Sequence[Precondition] = (),
     problems: Sequence[int] = (),
 ) -> Callable[[F], F]:
     """Describe a handler; see Description. The decorated function stays as it is."""
@@ -83,6 +89,7 @@ def described(
         status=status,
         also=tuple(also),
         keyed=keyed,
+        headers=tuple(headers),
         problems=tuple(problems),
     )
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from daemon.api.description import JSON, Description, Route
+from daemon.api.description import JSON, Description, Precondition, Route
 from schemas.api.answers import Problem
 
 PROBLEM: Final = "application/problem+json"
@@ -18,12 +18,14 @@ PROBLEM: Final = "application/problem+json"
 PROBLEMS: Final[Mapping[int, str]] = {
     400: "The query, a header or the body cannot be read.",
     401: "There is no token, or a wrong one.",
-    403: "The token only reads.",
+    403: "The token does not allow it.",
     404: "There is no such thing.",
     409: "It does not go together with what there is.",
+    412: "It has another version, or is there already.",
     413: "The body is too large.",
     415: "The body has another type.",
     422: "The request is understood, and cannot be carried out as it is.",
+    428: "If-Match is missing.",
     429: "Too many wrong tokens from this address: wait for Retry-After.",
     502: "A provider did not answer as it should. What the others could do is done.",
     503: "A store does not answer, and the request may have been taken: send it again, with the same key.",
@@ -52,6 +54,23 @@ KEY: Final = {
     "required": False,
     "description": "The same key and body again: the same answer. The same key with another body: 409.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+}
+
+PRECONDITIONS: Final[Mapping[Precondition, dict[str, Any]]] = {
+    "If-Match": {
+        "name": "If-Match",
+        "in": "header",
+        "required": False,
+        "description": 'The ETag that was seen, as `"7"`: at another version nothing is written. Missing: 428.',
+        "schema": {"type": "string"},
+    },
+    "If-None-Match": {
+        "name": "If-None-Match",
+        "in": "header",
+        "required": False,
+        "description": "`*`: only where there is none yet.",
+        "schema": {"const": "*"},
+    },
 }
 
 Refs: TypeAlias = Mapping[tuple[type[Any], JsonSchemaMode], dict[str, Any]]
@@ -112,7 +131,7 @@ def _operation(route: Route, refs: Refs) -> dict[str, Any]:
 
 
 def _operation_id(route: Route) -> str:
-    words = re.findall(r"\w+", route.path.removeprefix("/api/").removeprefix("v1/"))
+    words = re.findall(r"\w+", route.path.removeprefix("/api/v1/"))
     return "_".join((route.method.lower(), *words))
 
 
@@ -130,7 +149,7 @@ def _problems(route: Route) -> set[int]:
     told, found = route.description, set(route.description.problems)
     if route.who != "anybody":
         found |= {401, 429, 503}
-    if route.who == "admin":
+    if route.who not in ("anybody", "records"):
         found |= {403}
     if told.body_type is not None:
         found |= {400, 413, 422}
@@ -138,6 +157,10 @@ def _problems(route: Route) -> set[int]:
         found |= {400}
     if told.keyed:
         found |= {400, 409}
+    if told.headers:
+        found |= {400, 412}
+    if "If-Match" in told.headers:
+        found |= {428}
     if _PLACE.search(route.path):
         found |= {404}
     return found
@@ -147,7 +170,8 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     told = route.description
     places = [_place(name, told.named) for name in _PLACE.findall(route.path)]
     query = [] if told.query is None else _query(told.query)
-    return [*places, *query, *([KEY] if told.keyed else [])]
+    headers = [PRECONDITIONS[name] for name in told.headers]
+    return [*places, *query, *headers, *([KEY] if told.keyed else [])]
 
 
 def _place(name: str, named: str | None) -> dict[str, Any]:

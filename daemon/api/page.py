@@ -40,7 +40,13 @@ POLICY: Final = (
 )
 """The Content-Security-Policy of the page: its own sheet of style, and nothing else."""
 
-_WHO: Final = {"anybody": "without a token", "reader": "either token", "admin": "the admin token"}
+_WHO: Final = {
+    "anybody": "without a token",
+    "reader": "either token",
+    "admin": "an admin token",
+    "records": "any token",
+    "writer": "any token that writes",
+}
 
 
 def page(document: Mapping[str, Any]) -> str:

@@ -12,11 +12,12 @@ from uuid import UUID
 
 import orjson
 from aiohttp import web
+from multidict import MultiMapping
 from pydantic import BaseModel, ValidationError
 
 from adapters.postgres.pool import store_is_down
 from daemon.api.access import Access, Refused
-from daemon.api.description import hand_on
+from daemon.api.description import Who, hand_on
 from daemon.operator.faults import Conflict, NotThere, Unanswered, Unusable
 from daemon.web.problems import problem
 from schemas.api.moments import bounded
@@ -32,12 +33,14 @@ A = TypeVar("A")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def guarded(access: Access, handler: Handler, *, write: bool) -> Handler:
-    """*handler*, for those who may read, or *write*; its errors as problem documents."""
+def guarded(access: Access, handler: Handler, *, write: bool, records: bool = False) -> Handler:
+    """*handler*, for those who may read, or *write*; its errors as problem documents. *records*: also for tokens that
+    are for records alone."""
+    who: Who = ("writer" if write else "records") if records else ("admin" if write else "reader")
 
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
-            access.demand(request, write=write)
+            await access.demand(request, who)
             return await handler(request)
         except Refused as refused:
             return refused.answer
@@ -55,7 +58,7 @@ def guarded(access: Access, handler: Handler, *, write: bool) -> Handler:
             detail = "Postgres does not answer: it is not known whether the request was taken; send it again"
             return problem(503, detail, headers={"Retry-After": "2"})
 
-    hand_on(handler, answer, "admin" if write else "reader")
+    hand_on(handler, answer, who)
     return answer
 
 
@@ -76,7 +79,7 @@ async def body_of(request: web.Request, most: int = MOST_BYTES) -> bytes:
     while len(body) <= most and (more := await request.content.read(most + 1 - len(body))):
         body += more
     if len(body) > most:
-        raise Refused(problem(413, f"the body has more than {most // 1024} KiB"))
+        raise Refused(problem(413, f"the body has more than {most // 1024} KiB", type="too-large"))
     return body
 
 
@@ -111,8 +114,13 @@ def id_of(request: web.Request, what: str = "message") -> UUID:
 
 def query_of(request: web.Request, model: type[M]) -> M:
     """Its query as *model*. Raises: Refused, naming what is wrong and never its value."""
-    given = dict(request.query)
-    if len(given) < len(request.query):
+    return read_query(request.query, model)
+
+
+def read_query(query: MultiMapping[str], model: type[M]) -> M:
+    """*query* as *model*. Raises: Refused, naming what is wrong and never its value."""
+    given = dict(query)
+    if len(given) < len(query):
         raise Refused(problem(400, "a name stands twice in the query: give each once"))
     try:
         return model.model_validate(given)

@@ -38,6 +38,10 @@ D = TypeVar("D")
 """What a domain's handlers are given."""
 
 
+def _nobody_waits() -> None:
+    pass
+
+
 def _ignored(act: Callable[[], None]) -> None:
     pass
 
@@ -54,7 +58,8 @@ class Outside:
     *settings*, a secret may change while the process runs. *rules*: gives what a rule file says. *credentials*: the
     stored accounts; None: none are known, as where a command only looks. *at_end*: has something done when the process
     ends, while the stores are still open. *hurry*: publishes events that were just committed to the outbox, given their
-    numbers there; else the sweeper does, seconds later.
+    numbers there; else the sweeper does, seconds later. *wake*: tells whatever waits in this process for changes of
+    records that there is one.
     """
 
     settings: Settings
@@ -69,6 +74,7 @@ class Outside:
     credentials: Credentials | None = None
     at_end: Callable[[Callable[[], None]], object] = _ignored
     hurry: Callable[[Sequence[Event], Sequence[int]], Awaitable[None]] = _left
+    wake: Callable[[], None] = _nobody_waits
 
 
 class Duty(NamedTuple):

@@ -26,7 +26,7 @@ HELP: Final = (
 )
 Who: Final = typer.Argument(help=HELP, parser=parse_words, metavar="CONTACT")
 
-_LISTS: Final = ("identities", "orders", "told", "open", "merges", "apart_from")
+_LISTS: Final = ("identities", "orders", "told", "records", "open", "merges", "apart_from")
 
 
 @app.command()
@@ -41,8 +41,8 @@ def find(
 
 @app.command()
 def show(contact: Annotated[str, Who], json: Json = False) -> None:
-    """One person: identities, orders and where each stands, what each system knows, what CGB has told, what waits, past
-    merges."""
+    """One person: identities, orders and where each stands, what each system knows, what CGB has told, the records
+    about them, what waits, past merges."""
     run_async(_show(read_settings(), contact, json))
 
 
@@ -119,7 +119,7 @@ async def _conflicts(settings: Settings, since: datetime | None, limit: int, jso
 
 
 def _show_lists(document: Mapping[str, Any]) -> None:
-    """The identities, orders, what CGB has told, open events and merges of a person."""
+    """The identities, orders, what CGB has told, records, open events and merges of a person."""
     for one in document["identities"]:
         at_cgb = one["cgb_contact_id"] and (
             f"  CGB has {one['cgb_contact_id']}{'' if one['cgb_known'] else ', and is looked at by the next sync'}"
@@ -130,6 +130,10 @@ def _show_lists(document: Mapping[str, Any]) -> None:
         say(_row("order", "  ".join([one["order_id"], one["status"] or "", at, one["reason"] or ""]).rstrip()))
     for one in document["told"]:
         say(_row("told", _told(one)))
+    for one in document["records"]:
+        owner = "" if one["owner_id"] is None else f"  owner {one['owner_id']}"
+        at = shown_time(one["changed_at"])
+        say(_row("record", f"{one['model']}  {one['id']}  version {one['version']}  {at}{owner}"))
     for one in document["open"]:
         why = "; ".join(f"{worker}: {reason}" for worker, reason in one["why"].items())
         say(_row("open", f"{one['id']}  {one['type']}  {why}"))

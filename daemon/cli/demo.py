@@ -25,14 +25,23 @@ def demo(
     seed: Annotated[int, typer.Option(help="The same seed invents the same orders.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep running afterwards, until Ctrl-C.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Instead: two daemons and a phone, cut off from each other.")
+    ] = False,
 ) -> None:
     """Send invented orders through the whole of Ferryman, on servers of its own, and prove what became of each."""
     data_dir = read_settings().ferryman_data_dir / "demo"
+    data_dir = data_dir / "offline" if offline else data_dir
     data_dir.mkdir(parents=True, exist_ok=True)
     with (data_dir / "daemon.log").open("ab", buffering=0) as log:
         logs.configure("info", stream=log)
-        result = run_async(_demo(data_dir, orders, seed, json, keep))
-    if not result.ok:
+        if offline:
+            from daemon.cli.demo_offline import demo_offline
+
+            ok = run_async(demo_offline(data_dir, json=json, keep=keep))
+        else:
+            ok = run_async(_demo(data_dir, orders, seed, json, keep)).ok
+    if not ok:
         raise typer.Exit(1)
 
 

@@ -75,11 +75,13 @@ _TABLE: Final = (
     Verb("labels", "labels:app", group=True),
     Verb("uncertain", "uncertain:app", group=True),
     Verb("credentials", "credentials:app", group=True),
+    Verb("tokens", "tokens:app", group=True),
     Verb("mappings", "mappings:app", group=True),
     Verb("chatwoot", "chatwoot:app", group=True),
     Verb("send-test", "send_test:send_test"),
     Verb("config", "config:app", group=True),
     Verb("rules", "rules:app", group=True),
+    Verb("records", "records:app", group=True),
 )
 
 VERBS: Final = {verb.name: verb for verb in _TABLE}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import secrets
 from collections.abc import AsyncIterator
@@ -21,8 +20,8 @@ from adapters.redis.streams import Streams
 from daemon.app import assembled
 from daemon.demo.chat import ACTS
 from daemon.demo.customer import Customer, customer_of, next_run
+from daemon.demo.running import run
 from daemon.operator.chatwoot_webhook import EVENTS
-from daemon.process import Daemon
 from daemon.sandbox.cgb import TOKEN, CgbSandbox
 from daemon.sandbox.chatwoot import ChatwootSandbox
 from daemon.sandbox.chatwoot_account import ACCOUNT_ID, INBOX_ID
@@ -102,7 +101,7 @@ async def staged(data_dir: Path) -> AsyncIterator[Stage]:
         async with (
             located_stores(settings, make=True) as addresses,
             assembled(settings, addresses) as daemon,
-            _run(daemon) as url,
+            run(daemon) as url,
             _looked_into(addresses, settings) as (pool, bus),
         ):
             _let_tell(url, outside, token)
@@ -133,21 +132,6 @@ async def _simulated(secret: str) -> AsyncIterator[Simulators]:
         cgb.switches.limit = None
         chatwoot.switches.role = "administrator"  # who may make the account's labels
         yield Simulators(cgb=cgb, meta=meta, twilio=twilio, whapi=whapi, chatwoot=chatwoot, openai=openai)
-
-
-@asynccontextmanager
-async def _run(daemon: Daemon) -> AsyncIterator[str]:
-    """Run *daemon* until the context ends. Yields its address."""
-    stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
-    running = asyncio.create_task(daemon.run(stop, port.set_result))
-    try:
-        await asyncio.wait({running, port}, return_when=asyncio.FIRST_COMPLETED)
-        if running.done():
-            await running
-        yield f"http://127.0.0.1:{port.result()}"
-    finally:
-        stop.set()
-        await running
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """People as an operator finds them: one contact each, with its identities, its orders, what each system knows of it,
-what CGB has told of it, what waits, and the merges of its past; and the fields of which CGB's word was not taken."""
+what CGB has told of it, the records about it, what waits, and the merges of its past; and the fields of which CGB's
+word was not taken."""
 
 from __future__ import annotations
 
@@ -15,6 +16,8 @@ from adapters.postgres.operator import orders, people
 from adapters.postgres.operator.people import Conflict, FoundContact, PastMerge, StoredContact
 from adapters.postgres.operator.trail import EventFilter
 from adapters.postgres.pool import Pool
+from adapters.postgres.records import people as record_people
+from adapters.postgres.records.people import PersonRecord
 from daemon.operator.keys import phones_meant
 from daemon.operator.naming import LEAST, SeveralFit
 from daemon.operator.standing import order_document
@@ -27,7 +30,7 @@ from schemas.names import words_of
 from schemas.phone import aliases, line
 
 MOST: Final = 200
-"""Contacts that a name is compared with, and orders and events that are shown of a person, at most."""
+"""Contacts that a name is compared with, and orders, records and events that are shown of a person, at most."""
 
 THERE_ONCE: Final = "a contact is there once an order of the person is synced, or a flow of CGB or a report tells of it"
 
@@ -82,6 +85,7 @@ async def show(pool: Pool, text: str) -> dict[str, Any]:
         "identities": [asdict(one) for one in await people.identities(pool, found.id)],
         "orders": [order_document(order) for order in made],
         "told": [asdict(one) for one in await people.told(pool, lines)],
+        "records": [_record_document(one) for one in await record_people.of_person(pool, lines, MOST)],
         "open": await _open(pool, lines),
         "merges": [_merge_document(one) for one in await people.merges(pool, found.id)],
         "apart_from": [str(other) for other in stored.apart_from],
@@ -168,6 +172,12 @@ def _document(contact: FoundContact, named: Named) -> dict[str, Any]:
     """As JSON. *merged_id*: the contact that was asked for, where it was merged into this one."""
     merged = None if named.asked is None else str(named.asked)
     return {**asdict(contact), "id": str(contact.id), "found_by": named.by, "merged_id": merged}
+
+
+def _record_document(one: PersonRecord) -> dict[str, Any]:
+    """What a record is, without what it says: its values are its owner's."""
+    document = asdict(one)
+    return {"model": document.pop("model"), "id": document.pop("record_id"), **document}
 
 
 def _merge_document(past: PastMerge) -> dict[str, Any]:

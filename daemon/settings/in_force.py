@@ -16,6 +16,7 @@ SINGLE: Final = (
     "chatwoot_api_access_token",
     "meta_access_token",
     "openai_api_key",
+    "sync_upstream_token",
     "twilio_auth_token",
     "whapi_token",
 )

@@ -11,10 +11,16 @@ from aiohttp import web
 
 
 def problem(
-    status: int, detail: str, *, headers: Mapping[str, str] | None = None, members: Mapping[str, Any] | None = None
+    status: int,
+    detail: str,
+    *,
+    type: str = "about:blank",
+    headers: Mapping[str, str] | None = None,
+    members: Mapping[str, Any] | None = None,
 ) -> web.Response:
-    """A problem document. *detail*: what is wrong and what to do. *members*: more of it, for programs."""
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    """A problem document. *detail*: what is wrong and what to do. *type*: its short name, where programs tell it from
+    others of its status. *members*: more of it, for programs."""
+    body = {"type": type, "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     body |= members or {}
     return web.Response(
         body=orjson.dumps(body), status=status, content_type="application/problem+json", headers=headers

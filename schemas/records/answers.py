@@ -23,11 +23,12 @@ REASONS: Final = (
     "erased",
     "unstorable",
     "read-only",
+    "version",
     "internal",
     "predecessor",
 )
-"""Why an operation is rejected. `clock-ahead`, `internal` and `predecessor` may be sent again as they are or stamped
-anew; the others will never be accepted as they are."""
+"""Why an operation is rejected; `version`: it was to apply at other versions alone. `clock-ahead`, `internal` and
+`predecessor` may be sent again as they are or stamped anew; the others will never be accepted as they are."""
 
 Decision: TypeAlias = Literal["ours", "theirs", "merged", "gone", "open"]
 """Whose value stands after a conflict: the server's, the operation's, one made of both; the record is not there any

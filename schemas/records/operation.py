@@ -55,6 +55,9 @@ class Operation:
     saw in the fields of *data*, as far as it is told. *changed_at*: by the replica's own clock; None: when it is
     pushed. *tick* orders operations of one millisecond. *origin*: the replica where its author made it, where that is
     another than the one that pushes. *user_id*: the author, where an edge pushes it.
+
+    *only_at*: at which versions alone it applies, of an author who looks at the record while they write (no replica
+    pushes that); empty: at any, as long as it is there. A CREATE with it applies only where nothing is there.
     """
 
     op_id: UUID
@@ -68,6 +71,7 @@ class Operation:
     tick: int = 0
     origin: str | None = None
     user_id: str | None = None
+    only_at: frozenset[int] | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -96,8 +100,11 @@ def read_operation(raw: object) -> Operation | Unread:
     given = raw.get("op_id")
     said = given if isinstance(given, str) and len(given) <= LONGEST_ID else None
     try:
-        if len(orjson.dumps(raw)) > MOST_BYTES:
+        text = orjson.dumps(raw)
+        if len(text) > MOST_BYTES:
             return Unread(said, "too-large", f"an operation has at most {MOST_BYTES // 1024} KiB: split its data")
+        if b"\\u0000" in text and _holds_nul(raw):
+            return Unread(said, "type", "a text of it holds U+0000, which no database keeps")
         return _read(raw)
     except _Wrong as wrong:
         return Unread(said, wrong.reason, str(wrong))
@@ -171,6 +178,14 @@ def _depth(value: object) -> int:
         ]
         level += 1
     return level
+
+
+def _holds_nul(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(_holds_nul(part) for pair in value.items() for part in pair)
+    if isinstance(value, list):
+        return any(_holds_nul(part) for part in value)
+    return isinstance(value, str) and "\0" in value
 
 
 def _whole(raw: Mapping[str, Any], key: str, most: int) -> int | None:

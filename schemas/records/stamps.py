@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import orjson
 
@@ -32,8 +32,11 @@ class Stamp(NamedTuple):
         return (self.version if self.peer != peer else self.foreign) > base_version
 
 
+LIFE: Final = ""
+"""In the place of a field's name: when the record was last deleted, or came back. No field has this name."""
+
 Stamps: TypeAlias = Mapping[str, Stamp]
-"""Field -> its stamp."""
+"""Field -> its stamp; LIFE -> that of a deletion or a return, where there was one."""
 
 
 def dumped(stamps: Stamps) -> str:

@@ -5,41 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 
 from adapters.postgres.pool import Pool, connect
 from daemon.bus import recovery
 from daemon.sandbox.cgb import CgbSandbox
 from tests.support.daemons import environment, ferryman, running, some_orders, synced
+from tests.support.servers import copied, dropped
 from tests.support.until import until
-
-
-def named(database_url: str, name: str) -> str:
-    return urlunsplit(urlsplit(database_url)._replace(path=f"/{name}"))
-
-
-async def copied(database_url: str, name: str) -> str:
-    """A copy of the database as it is, under *name*: what a dump and a restore make."""
-    conn, source = await asyncpg.connect(named(database_url, "postgres")), urlsplit(database_url).path[1:]
-    try:
-        await conn.execute(f"ALTER DATABASE {source} ALLOW_CONNECTIONS false")  # a pool connects anew at once
-        await conn.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", source)
-        await conn.execute(f"CREATE DATABASE {name} TEMPLATE {source}")
-        await conn.execute(f"ALTER DATABASE {source} ALLOW_CONNECTIONS true")
-    finally:
-        await conn.close()
-    return named(database_url, name)
-
-
-async def dropped(database_url: str, name: str) -> None:
-    conn = await asyncpg.connect(named(database_url, "postgres"))
-    try:
-        await conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await conn.close()
 
 
 async def test_what_came_after_a_backup_is_read_again_and_no_contact_is_made_twice(

@@ -56,12 +56,14 @@ from tests.support.daemons import (
     some_orders,
     synced,
 )
+from tests.support.records_desk import op
+from tests.support.records_rig import Site, site
 from tests.support.until import until
 
 PAGE: Final = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
 ELSEWHERE: Final = (
     *("run", "demo", "reload", "send", "messages", "uncertain", "pause", "credentials", "templates"),
-    *("labels", "chatwoot", "mappings", "workers forget"),
+    *("labels", "chatwoot", "mappings", "workers forget", "tokens", "records"),
 )
 """Commands that run in the background of these tests, in the README's quick start, beside a daemon alone, or with an
 order, an account or a worker that a fresh installation does not have."""
@@ -697,7 +699,10 @@ async def test_every_path_is_served_and_secrets_are_changed_without_a_gap(operat
 POSTED: Final = {
     "/api/token",
     "/api/send-message",
-    *(f"/api/v1/{name}" for name in ("messages", "templates/sync", "campaigns", "credentials", "user-mappings")),
+    *(
+        f"/api/v1/{name}"
+        for name in ("messages", "templates/sync", "campaigns", "credentials", "tokens", "user-mappings")
+    ),
     "/api/v1/conversations/labels",
 }
 FLOW_SECRET: Final = "whisper-of-the-runbook-0d41"
@@ -922,3 +927,125 @@ async def test_a_refused_start(operator: Operator, redis: Redis, empty_database_
         async with answering(operator.cwd, **nowhere) as here:
             waiting = replace(operator, settings=nowhere).beside(here)
             await page.follow('"event":"store.awaited"', waiting, then=1)
+
+
+RULES: Final = (ROOT / "daemon/rules/shipped/models.toml").read_text(encoding="utf-8")
+
+
+async def person(at: Operator, name: str) -> dict[str, str]:
+    """The header of a token that is made for a person at an edge."""
+    code, said = await at.verb(f"tokens create --user {name} --json")
+    assert code == 0, said
+    return {"Authorization": f"Bearer {json.loads(said)['token']}"}
+
+
+async def pushed(here: Running, proof: Mapping[str, str], replica: str, operation: Mapping[str, Any]) -> dict[str, Any]:
+    """What a daemon answers to an operation of a replica."""
+    asked = {"replica": replica, "operations": [operation]}
+    async with here.session.post(f"{here.url}/api/v1/sync/push", json=asked, headers=proof) as answer:
+        assert answer.status == 200, await answer.text()
+        result: dict[str, Any] = (await answer.json())["results"][0]
+        return result
+
+
+async def settled(at: Operator) -> None:
+    """Nothing of the edge waits for its upstream."""
+
+    async def empty() -> bool:
+        return "pending 0" in " ".join((await at.verb("records stats"))[1].split())
+
+    try:
+        await until(empty, "an empty queue", every_s=PAUSE_S)
+    except TimeoutError as exc:
+        raise AssertionError(f"{(await at.verb('records stats'))[1]}{(await at.verb('records queue'))[1]}") from exc
+
+
+def edge_of(operator: Operator, hub: Site, token: str, **more: object) -> Operator:
+    settings = {"SYNC_UPSTREAM_URL": hub.url, "SYNC_UPSTREAM_TOKEN": token, "FERRYMAN_WORKERS": "journal,record-sync"}
+    return replace(operator, settings=dict(operator.settings) | settings | more)
+
+
+async def test_an_edge_that_is_set_up_and_cut_off(operator: Operator, tmp_path: Path, postgres_url: str) -> None:
+    async with site(tmp_path, "hub", postgres_url, models=RULES) as hub:
+        edge = edge_of(operator, hub, await hub.token("--edge", "north", "--owners", "ann"))
+        with following("Set up an edge") as page:
+            await page.follow("last sync never", edge)
+            await page.follow("N synced, N conflicts, N failed, N pending, N pulled", edge)
+            async with running(edge.cwd, **edge.settings) as here:
+                await page.follow("online yes", edge.beside(here))
+        ann, bob = await person(edge, "ann"), await person(edge, "bob")
+        with following("An edge does not sync") as page:
+            async with running(edge.cwd, **edge.settings) as here:
+                at = edge.beside(here)
+                await hub.kill()
+                await pushed(here, ann, "phone", op("CREATE", "l1", name="Somebody"))
+                await page.follow("pending N, the oldest for N s", at)
+                await page.follow("last error the upstream cannot be reached…", at)
+                await page.follow("records.upstream_away", at)
+                await hub.start()
+                await settled(at)
+                await pushed(here, bob, "tablet", op("CREATE", "l2", name="Other"))
+                await page.follow("failed N …", at)
+                await hub.verb("tokens", "revoke", "1", "--yes")
+                await pushed(here, ann, "phone", op("UPDATE", "l1", 1, stage="won"))
+                await page.follow("last error the upstream refuses SYNC_UPSTREAM_TOKEN…", at)
+
+
+async def test_conflicts_that_wait(operator: Operator, db: Pool, tmp_path: Path, postgres_url: str) -> None:
+    async with site(tmp_path, "hub", postgres_url, models=RULES) as hub:
+        token = await hub.token("--edge", "north", "--owners", "ann")
+        edge = edge_of(operator, hub, token, AUTO_SYNC_ENABLED="false")
+        ann = await person(edge, "ann")
+
+        async def meet(here: Running, id: str) -> int:
+            await pushed(here, ann, "phone", op("CREATE", id, name="Somebody", amount="1"))
+            await pushed(here, ann, "laptop", op("UPDATE", id, 1, amount="2"))
+            number: int = (await pushed(here, ann, "phone", op("UPDATE", id, 1, amount="3")))["conflict_id"]
+            return number
+
+        with following("Conflicts wait") as page:
+            async with running(edge.cwd, **edge.settings) as here:
+                at = edge.beside(here)
+                first, second = await meet(here, "l1"), await meet(here, "l2")
+                await page.follow("N Lead … open", at, NUMBER=first)
+                await page.follow("resolved: Lead … is at version N", at, NUMBER=first)
+                await page.follow("conflict N is decided already: …", at, code=1, NUMBER=first)
+                await pushed(here, ann, "laptop", op("UPDATE", "l2", 2, amount="5"))
+                await page.follow("changed since: …", at, NUMBER=second)
+                await at.verb("records sync")
+                await hub.push(op("UPDATE", "l1", 3, amount="7"))
+                await pushed(here, ann, "laptop", op("UPDATE", "l1", 3, amount="8"))
+                await at.verb("records sync")
+                phrase = "N operations of this edge wait for a decision at the upstream …"
+                await page.follow(phrase, at)
+                await page.follow("there is no conflict N here: …", at, code=1, NUMBER=999)
+
+
+async def test_a_replica_that_begins_anew(operator: Operator, db: Pool, tmp_path: Path, postgres_url: str) -> None:
+    async with site(tmp_path, "hub", postgres_url, models=RULES) as hub:
+        edge = edge_of(operator, hub, await hub.token("--edge", "north", "--owners", "ann"))
+        ann = await person(edge, "ann")
+        with following("A replica must begin anew") as page:
+            async with running(edge.cwd, **edge.settings) as here:
+                at = edge.beside(here)
+                await pushed(here, ann, "phone", op("CREATE", "l1", name="Somebody"))
+                await settled(at)
+                async with here.session.get(f"{here.url}/api/v1/sync/pull", headers=ann) as answer:
+                    cursor = (await answer.json())["cursor"]
+                await db.execute("UPDATE sync_clock SET epoch = epoch + 1")
+                pull = f"{here.url}/api/v1/sync/pull?since={cursor}"
+                async with here.session.get(pull, headers=ann) as answer:
+                    assert answer.status == 410
+                await page.follow('ferryman_sync_resyncs_total{reason="epoch"} 1', at)
+                async with hub.looked_into() as of_hub:
+                    for table in ("sync_ops", "records"):
+                        await of_hub.execute(f"DELETE FROM {table}")
+                    await of_hub.execute("UPDATE sync_clock SET epoch = epoch + 1")
+                    await page.follow("records.rebuild_done", at)
+                    await page.follow("records.upstream_went_back", at)
+                    await settled(at)
+                    assert await of_hub.fetchval("SELECT count(*) FROM records") == 1, "the edge has brought it back"
+                    await of_hub.execute("UPDATE sync_replicas SET ack = gen_random_uuid(), ack_before = NULL")
+                await pushed(here, ann, "phone", op("UPDATE", "l1", 1, stage="won"))
+                await page.follow("records.replica_renewed", at)
+                await settled(at)

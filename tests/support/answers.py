@@ -9,8 +9,12 @@ from pydantic import BaseModel
 
 
 def check_fields(model: type[BaseModel], answered: Any) -> None:
-    """*answered* is of *model*, and has each of its fields and no other one, at every depth."""
-    told, has = set(_places(model.model_validate(answered).model_dump(mode="json"))), set(_places(answered))
+    """*answered* is of *model*, and has each of its fields and no other one, at every depth. Those that the model gives
+    a default may be left out."""
+    told, has = (
+        set(_places(model.model_validate(answered).model_dump(mode="json", by_alias=True, exclude_unset=True))),
+        set(_places(answered)),
+    )
     assert told == has, f"only the model or only the answer has {sorted(told ^ has)}"
 
 

@@ -142,7 +142,7 @@ async def running(cwd: Path, *, module: str = "daemon", **settings: object) -> A
 @asynccontextmanager
 async def answering(cwd: Path, *, module: str = "daemon", **settings: object) -> AsyncIterator[Running]:
     """As `running`, but it is enough that the process answers, ready or not."""
-    port = free_port()
+    port = settings.get("FERRYMAN_PORT") or free_port()
     env = environment(**{"FERRYMAN_PORT": port, "ORDERS_API_KEY": API_KEY, "CGB_SYNC_DELAY_MS": 0} | settings)
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -126,6 +126,28 @@ async def migrated_database(server: str) -> AsyncIterator[str]:
         yield url
 
 
+async def copied(database_url: str, name: str) -> str:
+    """The address of a copy of the database as it is, under *name*: what a dump and a restore make."""
+    conn, source = await asyncpg.connect(_named(database_url, "postgres")), urlsplit(database_url).path[1:]
+    try:
+        await conn.execute(f"ALTER DATABASE {source} ALLOW_CONNECTIONS false")  # a pool connects anew at once
+        await conn.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", source)
+        await conn.execute(f"CREATE DATABASE {name} TEMPLATE {source}")
+        await conn.execute(f"ALTER DATABASE {source} ALLOW_CONNECTIONS true")
+    finally:
+        await conn.close()
+    return _named(database_url, name)
+
+
+async def dropped(database_url: str, name: str) -> None:
+    """Drop the database *name* beside the one at *database_url*."""
+    await _administer(_named(database_url, "postgres"), f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _named(database_url: str, name: str) -> str:
+    return urlsplit(database_url)._replace(path=f"/{name}").geturl()
+
+
 async def migrate_at(url: str) -> None:
     """Make the whole schema in the database at *url*."""
     conn = await asyncpg.connect(url)

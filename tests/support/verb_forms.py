@@ -25,6 +25,12 @@ MESSAGES = ("to", "status", "provider", "direction", "purpose", "since", "limit"
 SENDING = ("provider", "account", "fallback", "key", "at")
 REACTING = ("provider", "account", "key", "at")
 LETTERS = ("worker", "class", "text")
+TOKENS = (
+    ((), "user"),
+    (("--branch", "north"), "edge"),
+    *((("--edge", "e1"), name) for name in ("owners", "branch")),
+    *((("--user", "u1"), name) for name in ("role", "expires")),
+)
 FORMS = [
     ["events", "show", "*"],
     ["dead-letters", "show", "*"],
@@ -81,6 +87,20 @@ FORMS = [
     *(["credentials", verb, "--dry-run", "*"] for verb in ("set", "delete")),
     *(["credentials", "set", "--dry-run", "meta", f"--{name}", "*"] for name in ("account", "from")),
     ["credentials", "delete", "--dry-run", "meta", "--account", "*"],
+    *(["tokens", "create", "--dry-run", *more, f"--{name}", "*"] for more, name in TOKENS),
+    ["tokens", "revoke", "--dry-run", "*"],
+    *(["records", "queue", f"--{name}", "*"] for name in ("state", "model", "limit")),
+    *(["records", "retry-failed", "--dry-run", f"--{name}", "*"] for name in ("op", "model")),
+    ["records", "show", "*", "lead_1"],
+    ["records", "show", "Lead", "*"],
+    *(["records", "conflicts", f"--{name}", "*"] for name in ("model", "limit")),
+    ["records", "resolve", "--dry-run", "--take", "ours", "*"],
+    ["records", "resolve", "--dry-run", "1", "--take", "*"],
+    ["records", "resolve", "--dry-run", "1", "--take", "merge", "*"],
+    ["records", "erase", "--dry-run", "*", "lead_1"],
+    ["records", "erase", "--dry-run", "Lead", "*"],
+    ["records", "replicas", "*"],
+    ["records", "replicas", "forget", "--dry-run", "*"],
     ["mappings", "add", "--dry-run", "--phone", "+12025550143", "*"],
     *(["mappings", "add", "--dry-run", "u1", f"--{name}", "*"] for name in ("phone", "contact", "account")),
     ["mappings", "list", "--user", "*"],

@@ -16,7 +16,8 @@ INSERT INTO sync_clock DEFAULT VALUES;
 -- before that moment does not know the mark.
 CREATE TABLE sync_marks (
     seq bigint PRIMARY KEY,
-    mark uuid NOT NULL DEFAULT gen_random_uuid()
+    mark uuid NOT NULL DEFAULT gen_random_uuid(),
+    at timestamptz NOT NULL DEFAULT now()
 );
 
 CREATE TABLE records (
@@ -43,7 +44,8 @@ CREATE INDEX records_owner ON records (owner_id, seq);
 CREATE INDEX records_branch ON records (branch, seq) WHERE branch IS NOT NULL;
 CREATE INDEX records_deleted ON records (deleted_at, seq) WHERE deleted;
 
--- Readers whom a record has left: 'o:OWNER' and 'b:BRANCH'. They are told to drop it, and nothing of it.
+-- Readers whom a record has left: 'o:OWNER' and 'b:BRANCH'; '*': those who read all, where the row itself is gone. They
+-- are told to drop it, and nothing of it.
 CREATE TABLE sync_exits (
     audience text NOT NULL,
     model text NOT NULL,
@@ -53,6 +55,7 @@ CREATE TABLE sync_exits (
     PRIMARY KEY (audience, model, record_id)
 );
 CREATE INDEX sync_exits_seq ON sync_exits (audience, seq);
+CREATE INDEX sync_exits_number ON sync_exits (seq);     -- what is new, for whoever waits
 CREATE INDEX sync_exits_at ON sync_exits (at);
 
 -- The ledger of operations: what was answered, never what was sent.
@@ -132,10 +135,10 @@ CREATE TABLE sync_queue (
     acked_version bigint,                       -- of the upstream, after it
     settled boolean NOT NULL DEFAULT false      -- the upstream's row that holds it has been pulled
 );
-CREATE INDEX sync_queue_pending ON sync_queue (next_at, id) WHERE state = 'pending';
+CREATE INDEX sync_queue_pending ON sync_queue (id) WHERE state = 'pending';
 CREATE INDEX sync_queue_open ON sync_queue (model, record_id, id) WHERE NOT settled;
 CREATE INDEX sync_queue_synced_at ON sync_queue (synced_at) WHERE synced_at IS NOT NULL;
-CREATE INDEX sync_queue_failed ON sync_queue (id) WHERE state IN ('failed', 'conflict');
+CREATE INDEX sync_queue_failed ON sync_queue (state, id) WHERE state IN ('failed', 'conflict');
 
 -- The upstream's row, while an operation of ours on it is open: what the record is made of anew.
 CREATE TABLE sync_base (
@@ -158,8 +161,11 @@ CREATE TABLE sync_upstream (
     cursor text,
     rebuilding text,                            -- the cursor of a base that is built anew; NULL: none is
     rebuild_reason text,
-    generation int NOT NULL DEFAULT 0,
+    generation int NOT NULL DEFAULT 0,         -- how often it was built anew
+    step bigint NOT NULL DEFAULT 0,             -- grows with each write of this side: its compare-and-swap
     url text,                                   -- the upstream that all this is about
+    feed uuid,                                  -- the upstream's, as it last named itself
+    schema text,                                -- of the upstream's models
     online boolean,                             -- whether the last exchange was one
     last_sync_at timestamptz,                   -- when a round was last complete
     last_error text,
@@ -167,16 +173,24 @@ CREATE TABLE sync_upstream (
 );
 INSERT INTO sync_upstream DEFAULT VALUES;
 
--- The people whom records are about, as the worker `record-sync` has found them.
+-- The records that a base that is built anew has seen so far: the others are gone at its end.
+CREATE TABLE sync_seen (
+    model text NOT NULL,
+    record_id text NOT NULL,
+    PRIMARY KEY (model, record_id)
+);
+
+-- The phone lines of the people whom records are about, as the worker `record-sync` has found them. Who has the line is
+-- in contact_identities: so a merge of contacts, its undoing and a contact that comes later need no change here.
 CREATE TABLE record_people (
     model text NOT NULL,
     record_id text NOT NULL,
-    version bigint NOT NULL,                    -- of the record, when it was looked at last
-    contact_id uuid,
+    seq bigint NOT NULL,                        -- of the record, when it was looked at last
+    line text,                                  -- NULL: it names no phone, or is deleted
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (model, record_id)
 );
-CREATE INDEX record_people_contact ON record_people (contact_id) WHERE contact_id IS NOT NULL;
+CREATE INDEX record_people_line ON record_people (line) WHERE line IS NOT NULL;
 
 -- Bearer tokens of people and of edges. The token itself is nowhere: only its SHA-256 is.
 CREATE TABLE tokens (

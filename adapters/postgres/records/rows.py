@@ -40,7 +40,8 @@ class LedgerRow(NamedTuple):
 
 
 class ConflictRow(NamedTuple):
-    """A row of `sync_conflicts`. *decision* None: open. *base*, *ours*, *theirs*: JSON texts."""
+    """A row of `sync_conflicts`. *decision* None: open. *base*, *ours*, *theirs*: JSON texts. *replaces*: an open one
+    that it takes the place of, while nobody has decided that."""
 
     user_id: str
     op_id: UUID
@@ -56,6 +57,7 @@ class ConflictRow(NamedTuple):
     fields: list[str]
     strategy: str
     decision: str | None
+    replaces: int | None = None
 
 
 class QueueRow(NamedTuple):
@@ -80,3 +82,26 @@ class ExitRow(NamedTuple):
     audience: str
     model: str
     record_id: str
+
+
+class BaseRow(NamedTuple):
+    """The upstream's row as this edge has it, before its first open operation. *data*, *stamps*: JSON texts; None: the
+    upstream is not known to have the record."""
+
+    model: str
+    record_id: str
+    up_version: int
+    deleted: bool
+    owner_id: str | None
+    branch: str | None
+    data: str | None
+    stamps: str | None
+
+
+class AckRow(NamedTuple):
+    """What a replica sends with its next push: *ack*, or *before* where the answer with that was lost."""
+
+    replica: str
+    principal: str
+    ack: UUID
+    before: UUID | None

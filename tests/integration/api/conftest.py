@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
@@ -16,8 +16,10 @@ from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
 from daemon.api.routes import routes_of
 from daemon.operator.reading import outside_of
+from daemon.records.wiring import METRICS, open_pulls, open_records
 from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings
+from daemon.telemetry.metrics import Metrics
 from tests.support.listening import Answer, Rig, opener
 
 TOKENS: Final = {"admin": "admin-token-0123456789", "reader": "readonly-token-0123456789"}
@@ -25,10 +27,11 @@ TOKENS: Final = {"admin": "admin-token-0123456789", "reader": "readonly-token-01
 
 @dataclass(frozen=True)
 class Served:
-    """The API as a program sees it. *document*: what it says of itself."""
+    """The API as a program sees it. *document*: what it says of itself. *pulls*: what its pulls are answered by."""
 
     rig: Rig
     document: dict[str, Any] = field(repr=False)
+    pulls: Any = None
 
     async def ask(
         self,
@@ -57,7 +60,10 @@ async def served(redis: Redis, db: Pool) -> AsyncIterator[Served]:
         messages_default_provider="whapi",
     )
     async with outside_of(db, settings, redis) as outside:
-        routes = routes_of(InForce(settings), db, Streams(redis, 4), outside, "")
+        outside = replace(outside, metrics=Metrics(METRICS))
+        records = open_records(outside)
+        pulls = open_pulls(outside, records)
+        routes = routes_of(InForce(settings), db, Streams(redis, 4), outside, "", records, pulls)
         async with opener(redis, db)(more=routes) as rig:
             answer = await rig.ask("GET", "/api/v1/openapi.json")
-            yield Served(rig, orjson.loads(answer.body))
+            yield Served(rig, orjson.loads(answer.body), pulls)

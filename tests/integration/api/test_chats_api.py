@@ -28,6 +28,7 @@ from daemon.messages.scheduling import MOST
 from daemon.operator import credentials
 from daemon.operator.parts import MOST_PARTS
 from daemon.operator.reading import outside_of
+from daemon.records.wiring import open_pulls, open_records
 from daemon.sandbox.meta import MetaSandbox
 from daemon.sandbox.whapi import WhapiSandbox
 from daemon.settings.in_force import InForce
@@ -121,7 +122,8 @@ async def world(redis: Redis, db: Pool) -> AsyncIterator[World]:
         )
         async with outside_of(db, settings, redis) as outside:
             in_force = InForce(settings)
-            routes = routes_of(in_force, db, Streams(redis, 4), outside, "")
+            records = open_records(outside)
+            routes = routes_of(in_force, db, Streams(redis, 4), outside, "", records, open_pulls(outside, records))
             async with opener(redis, db)(more=routes) as rig:
                 yield World(rig, meta, whapi, in_force)
 

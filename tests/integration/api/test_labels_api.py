@@ -15,6 +15,7 @@ from adapters.redis.streams import Streams, stream_key
 from daemon.api.labels import PATH
 from daemon.api.routes import routes_of
 from daemon.operator.reading import outside_of
+from daemon.records.wiring import open_pulls, open_records
 from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings
 from schemas.envelope import from_fields
@@ -35,7 +36,8 @@ async def labelling(redis: Redis, db: Pool) -> AsyncIterator[Served]:
         chatwoot_account_id=3,
     )
     async with outside_of(db, settings, redis) as outside:
-        routes = routes_of(InForce(settings), db, Streams(redis, 4), outside, "")
+        records = open_records(outside)
+        routes = routes_of(InForce(settings), db, Streams(redis, 4), outside, "", records, open_pulls(outside, records))
         async with opener(redis, db)(more=routes) as rig:
             yield Served(rig, {})
 

@@ -32,7 +32,14 @@ def test_the_shipped_files_are_written_as_they_ship_and_count_as_they_did(tmp_pa
 
 
 def test_every_shipped_file_is_sound() -> None:
-    assert sorted(NAMES) == ["dialogs.toml", "fields.toml", "intents.toml", "labels.toml", "messages.toml"]
+    assert sorted(NAMES) == [
+        "dialogs.toml",
+        "fields.toml",
+        "intents.toml",
+        "labels.toml",
+        "messages.toml",
+        "models.toml",
+    ]
     assert check(None, FILES) == []
 
 

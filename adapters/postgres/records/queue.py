@@ -1,0 +1,149 @@
+"""`sync_queue`, an edge's operations for its upstream: which are due, how many there are, and putting them back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from adapters.postgres.pool import Connection, Pool, Record
+
+_COLUMNS: Final = """
+q.id, q.op_id, q.operation, q.model, q.record_id, q.data::text AS data, q.user_id, q.created_at, q.synced_at, q.error,
+q.retry_count, q.state, q.next_at, q.base_version, q.base::text AS base, q.changed_at, q.tick, q.origin, q.reason,
+q.acked_version, q.settled
+"""
+
+# in the order of their ids, so of one record in its order; an operation that waits holds back the later ones of its
+# record, and nothing else
+_DUE: Final = f"""
+SELECT {_COLUMNS} FROM sync_queue q
+WHERE q.state = 'pending' AND q.next_at <= $2 AND NOT EXISTS (
+  SELECT FROM sync_queue e WHERE e.model = q.model AND e.record_id = q.record_id AND e.id < q.id AND NOT e.settled
+    AND e.state = 'pending' AND e.next_at > $2)
+ORDER BY q.id LIMIT $1
+"""  # noqa: S608 - constants only
+_RECORDS_OF: Final = "SELECT DISTINCT model, record_id FROM sync_queue WHERE op_id = ANY ($1::uuid[])"
+_LISTED: Final = f"""
+SELECT {_COLUMNS} FROM sync_queue q
+WHERE q.state = ANY ($1::text[]) AND ($2::text IS NULL OR q.model = $2) ORDER BY q.id LIMIT $3
+"""  # noqa: S608 - constants only
+_OF_RECORD: Final = f"""
+SELECT {_COLUMNS} FROM sync_queue q WHERE q.model = $1 AND q.record_id = $2 ORDER BY q.id
+"""  # noqa: S608 - constants only
+
+_RETRY: Final = """
+UPDATE sync_queue SET state = 'pending', retry_count = 0, error = NULL, reason = NULL, synced_at = NULL, next_at = now()
+WHERE state = 'failed' AND ($1::uuid IS NULL OR op_id = $1) AND ($2::text IS NULL OR model = $2)
+RETURNING op_id
+"""
+_FAILED: Final = """
+SELECT count(*) FROM sync_queue
+WHERE state = 'failed' AND ($1::uuid IS NULL OR op_id = $1) AND ($2::text IS NULL OR model = $2)
+"""
+
+# a part for each index: together they cost the same whatever has been synced before
+_COUNTS: Final = """
+SELECT
+  (SELECT count(*) FROM sync_queue WHERE state = 'pending' AND ($1::text IS NULL OR user_id = $1)) AS pending,
+  (SELECT created_at FROM sync_queue WHERE state = 'pending' AND ($1::text IS NULL OR user_id = $1)
+   ORDER BY id LIMIT 1) AS oldest,
+  (SELECT count(*) FROM sync_queue WHERE state = 'failed' AND ($1::text IS NULL OR user_id = $1)) AS failed,
+  (SELECT count(*) FROM sync_conflicts WHERE decision IS NULL AND ($1::text IS NULL OR user_id = $1)) AS conflicts,
+  (SELECT count(*) FROM sync_queue q JOIN records r USING (model, record_id)
+   WHERE q.state = 'conflict' AND r.up_version <= q.acked_version
+     AND ($1::text IS NULL OR q.user_id = $1)) AS upstream_conflicts,
+  (SELECT count(*) FROM sync_queue
+   WHERE synced_at >= $2 AND ($1::text IS NULL OR user_id = $1)) AS synced,
+  (SELECT count(*) FROM sync_ops WHERE at >= $2 AND ($1::text IS NULL OR user_id = $1)) AS applied,
+  (SELECT max(pushed_at) FROM sync_replicas WHERE $1::text IS NULL OR principal = 'user:' || $1) AS pushed
+"""
+_RECORDS: Final = "SELECT count(*) FROM records WHERE NOT deleted AND ($1::text IS NULL OR owner_id = $1)"
+
+
+class QueuedRow(NamedTuple):
+    """A row of the queue. *data*, *base*: JSON texts."""
+
+    id: int
+    op_id: UUID
+    operation: str
+    model: str
+    record_id: str
+    data: str | None
+    user_id: str
+    created_at: datetime
+    synced_at: datetime | None
+    error: str | None
+    retry_count: int
+    state: str
+    next_at: datetime
+    base_version: int
+    base: str | None
+    changed_at: datetime
+    tick: int
+    origin: str
+    reason: str | None
+    acked_version: int | None
+    settled: bool
+
+
+class Counts(NamedTuple):
+    """*oldest*: when the oldest pending operation was written. *conflicts*: that wait for a person here;
+    *upstream_conflicts*: at the upstream. *synced*, *applied*: today, at the upstream and here. *pushed*: when a
+    replica has last pushed here."""
+
+    pending: int
+    oldest: datetime | None
+    failed: int
+    conflicts: int
+    upstream_conflicts: int
+    synced: int
+    applied: int
+    pushed: datetime | None
+
+
+async def due(pool: Pool, limit: int, now: datetime) -> list[QueuedRow]:
+    """The next *limit* operations that may go out at *now*, oldest first."""
+    return [_row(one) for one in await pool.fetch(_DUE, limit, now)]
+
+
+async def records_of(pool: Pool, op_ids: Sequence[UUID]) -> list[tuple[str, str]]:
+    """The records, as (model, id), that these operations are about."""
+    return [(row[0], row[1]) for row in await pool.fetch(_RECORDS_OF, list(op_ids))]
+
+
+async def listed(pool: Pool, states: Sequence[str], *, model: str | None = None, limit: int = 1000) -> list[QueuedRow]:
+    """The operations in these states, oldest first."""
+    return [_row(one) for one in await pool.fetch(_LISTED, list(states), model, limit)]
+
+
+async def of_record(pool: Pool, model: str, record_id: str) -> list[QueuedRow]:
+    """All operations on a record that are still kept, oldest first."""
+    return [_row(one) for one in await pool.fetch(_OF_RECORD, model, record_id)]
+
+
+async def retry_failed(conn: Connection | Pool, *, op_id: UUID | None = None, model: str | None = None) -> list[UUID]:
+    """Put failed operations back, under the same ids and with all their attempts. Returns which."""
+    return [row[0] for row in await conn.fetch(_RETRY, op_id, model)]
+
+
+async def count_failed(pool: Pool, *, op_id: UUID | None = None, model: str | None = None) -> int:
+    """How many `retry_failed` would put back."""
+    return int(await pool.fetchval(_FAILED, op_id, model))
+
+
+async def counts(pool: Pool, since: datetime, user: str | None = None) -> Counts:
+    """What there is to tell. *since*: when today began. *user*: whose alone; None: everybody's."""
+    row = await pool.fetchrow(_COUNTS, user, since)
+    assert row is not None
+    return Counts(*row)
+
+
+async def count_records(pool: Pool, owner: str | None = None) -> int:
+    """How many records there are that are not deleted. *owner*: whose alone; None: everybody's."""
+    return int(await pool.fetchval(_RECORDS, owner))
+
+
+def _row(found: Record) -> QueuedRow:
+    return QueuedRow(*found)

@@ -1,0 +1,122 @@
+"""`/api/v1/sync/push`: what a replica has done meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from pydantic import ValidationError
+
+from adapters.postgres.pool import store_is_down
+from daemon.api.access import Access, Refused, principal_of
+from daemon.api.description import described
+from daemon.api.requests import body_of, guarded, json_answer
+from daemon.records import pushes
+from daemon.records.pushes import PushIn, PushOut
+from daemon.records.pushing import Records
+from daemon.web.problems import problem
+from schemas.api.sync_push import SyncPush, SyncPushed
+from schemas.api.wrong import told
+from schemas.records.operation import MOST_OPERATIONS
+
+PATH: Final = "/api/v1/sync/push"
+OLD_PATH: Final = "/api/sync/push"
+"""As the fifth seed document has it."""
+
+MOST_BYTES: Final = 4 * 1024 * 1024
+
+_STATUS: Final = {
+    "malformed": 400,
+    "replica-of-another": 403,
+    "replica-forked": 409,
+    "loop": 409,
+    "cursor-expired": 410,
+    "busy": 503,
+}
+_PROBLEMS: Final = (409, 410)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPushApi:
+    """The route of pushes."""
+
+    access: Access
+    records: Records
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """What is served."""
+        return [
+            web.post(PATH, guarded(self.access, self._push, write=False, records=True)),
+            web.post(OLD_PATH, guarded(self.access, self._push_old, write=False, records=True)),
+        ]
+
+    @described("Push operations on records", takes=SyncPush, gives=SyncPushed, problems=_PROBLEMS)
+    async def _push(self, request: web.Request) -> web.Response:
+        """Each operation is answered by itself, for good: `applied`, `duplicate`, `conflict` or `rejected`. Sent again
+        it changes nothing. 409: `replica-forked`, another copy of the replica has pushed: take a new name, and begin
+        anew; `loop`: the operations come from this server. 410: the server's history went back: begin anew."""
+        asked = _read(await body_of(request, MOST_BYTES))
+        principal = principal_of(request)
+        try:
+            return json_answer(_document(await self.records.push(principal, asked)))
+        except pushes.Refused as refused:
+            return _refusal(refused)
+        except Exception as exc:
+            if not store_is_down(exc):
+                raise
+            detail = "the database does not answer: send all of it again, what was applied is a `duplicate` then"
+            return problem(503, detail, type="busy", headers={"Retry-After": "2"})
+
+    @described("Push operations on records, by its older path", takes=SyncPush, gives=SyncPushed, problems=_PROBLEMS)
+    async def _push_old(self, request: web.Request) -> web.Response:
+        return await self._push(request)
+
+
+def _refusal(refused: pushes.Refused) -> web.Response:
+    headers = {} if refused.retry_after_s is None else {"Retry-After": str(ceil(refused.retry_after_s))}
+    return problem(_STATUS[refused.kind], refused.detail, type=refused.kind, headers=headers, members=refused.members)
+
+
+def _read(body: bytes) -> PushIn:
+    """Raises: Refused."""
+    try:
+        given = SyncPush.model_validate(_object(body))
+    except ValidationError as exc:
+        raise Refused(problem(422, told(exc), type="malformed")) from None
+    if len(given.operations) > MOST_OPERATIONS:
+        detail = f"a push has at most {MOST_OPERATIONS} operations: send the others after it"
+        raise Refused(problem(422, detail, type="too-many"))
+    return PushIn(
+        replica=given.replica,
+        ack=given.ack,
+        sent_at=given.sent_at,
+        cursor=given.cursor,
+        via=tuple(given.via),
+        operations=given.operations,
+        size=len(body),
+    )
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """Raises: Refused where *body* is no JSON object."""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise Refused(problem(400, "the body must be a JSON object with `operations`", type="malformed"))
+    return found
+
+
+def _document(done: PushOut) -> dict[str, Any]:
+    document = {
+        "ack": done.ack,
+        "server_time": done.server_time,
+        "feed": done.feed,
+        "results": [answer.document() for answer in done.results],
+    }
+    return document | {"provisional": True} if done.provisional else document

@@ -1,0 +1,1 @@
+"""What becomes of an operation: pure, over values, with the clock among them."""
