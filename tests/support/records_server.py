@@ -212,9 +212,21 @@ class RecordsServer:
         more = len(found) > self.page
         page = found[: self.page]
         at = page[-1][0] if more else self.state.seq
+        cursor = f"{self.feed}:{self.epoch}:{at}:{snap}"
+        return self._document([change for _, change in page], cursor, more=more)
+
+    def cursor(self) -> str:
+        """Up to now."""
+        return f"{self.feed}:{self.epoch}:{self.state.seq}:{self.state.seq}"
+
+    def page_of(self, changes: list[dict[str, Any]], cursor: str) -> web.Response:
+        """A page that holds *changes*."""
+        return _json(self._document(changes, cursor, more=False))
+
+    def _document(self, changes: list[dict[str, Any]], cursor: str, *, more: bool) -> dict[str, Any]:
         return {
-            "changes": [change for _, change in page],
-            "cursor": f"{self.feed}:{self.epoch}:{at}:{snap}",
+            "changes": changes,
+            "cursor": cursor,
             "more": more,
             "server_time": "2026-11-27T10:00:00.000Z",
             "schema": "s",
