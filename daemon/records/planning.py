@@ -36,13 +36,14 @@ log = structlog.get_logger(__name__)
 @dataclass(slots=True)
 class Fold:
     """A record while operations are decided on it: as it was read, and as it is by now. *changing*: those that have
-    changed it, in their order."""
+    changed it, in their order, and *fields*, in what."""
 
     key: Key
     before: Stored | None
     stored: Stored | None
     ledger: list[LedgerRow] = field(default_factory=list)
     changing: list[Item] = field(default_factory=list)
+    fields: set[str] = field(default_factory=set)
     event: str = ""
 
 
@@ -109,8 +110,10 @@ class Plan:
             return Outcome(item, answer, fold)
         if decided.conflict is not None:
             met = self.meetings.add(item, decided.conflict, fold.stored, answer.version)
-        if decided.effect is not None and self._edge:
-            self._queue.append((item, decided, fold.stored))
+        if decided.effect is not None:
+            fold.fields.update(decided.effect.data)
+            if self._edge:
+                self._queue.append((item, decided, fold.stored))
         if decided.stored is not None:
             fold.stored = decided.stored
             fold.changing.append(item)
@@ -130,7 +133,7 @@ class Plan:
             if fold.stored is None or not fold.changing:
                 writes.unchanged += fold.ledger
                 continue
-            event = rows.event_of(fold.before, fold.stored, fold.changing, self._now)
+            event = rows.event_of(fold.stored, fold.changing, fold.fields, self._now)
             fold.event = event.id
             writes.records.append(rows.record_row(fold.before, fold.stored))
             writes.events.append(event)

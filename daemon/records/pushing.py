@@ -115,7 +115,7 @@ class Records:
             gone = replace(
                 before, version=before.version + 1, deleted=True, erased=True, data={}, stamps={}, changed_at=now
             )
-            event = rows.changed(gone, [], sorted(before.data), "erase", now)
+            event = rows.changed(gone, [], before.data, "erase", now)
             audit = [Logged(by, ERASED, f"record:{model}:{record_id}", {"version": gone.version})]
             writes = Writes(records=[rows.record_row(before, gone)], events=[event], audit=audit)
             written = await writing.write(self._outside.pool, writes)

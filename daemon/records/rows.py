@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 import orjson
 
@@ -106,37 +107,32 @@ def base_row(key: Key, before: Stored | None) -> BaseRow:
     return BaseRow(*key, before.up_version, before.deleted, owner, branch, _text(before.data), dumped(before.stamps))
 
 
-def event_of(before: Stored | None, stored: Stored, changing: Sequence[Item], now: datetime) -> Event:
-    """What tells the workers that the record has changed; it says nothing of what the record holds."""
-    op_ids = [str(item.operation.op_id) for item in changing]
-    fields = _changed({} if before is None else before.data, stored.data)
-    return changed(stored, op_ids, fields, changing[-1].author.origin, now)
+def event_of(stored: Stored, changing: Sequence[Item], fields: Iterable[str], now: datetime) -> Event:
+    """What tells the workers that the record was changed in *fields*; it says nothing of what the record holds."""
+    last = changing[-1]
+    return changed(stored, [item.operation.op_id for item in changing], fields, last.author.origin, now)
 
 
-def changed(stored: Stored, op_ids: Sequence[str], fields: Sequence[str], origin: str, now: datetime) -> Event:
+def changed(stored: Stored, op_ids: Sequence[UUID], fields: Iterable[str], origin: str, now: datetime) -> Event:
     """`record.changed`. *op_ids*: of the operations that have changed it, *fields*: what they have changed."""
+    model, id, version = stored.model, stored.record_id, stored.version
     data = {
-        "model": stored.model,
-        "id": stored.record_id,
-        "version": stored.version,
-        "fields": fields,
+        "model": model,
+        "id": id,
+        "version": version,
+        "fields": sorted(fields),
         "origin": origin,
         "deleted": stored.deleted,
         "op_ids": op_ids,
     }
     return Event(
-        id=event_id(SOURCE, stored.model, stored.record_id, str(stored.version), *op_ids[-1:]),
+        id=event_id(SOURCE, model, id, str(version), *map(str, op_ids[-1:])),
         type="record.changed",
         source=SOURCE,
-        subject=f"{stored.model}:{stored.record_id}",
+        subject=f"{model}:{id}",
         time=now,
         data=orjson.dumps(data),
     )
-
-
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    names = [*after, *(name for name in before if name not in after)]
-    return sorted(name for name in names if before.get(name) != after.get(name))
 
 
 def _text(values: Mapping[str, Any]) -> str:

@@ -41,9 +41,10 @@ Stamps: TypeAlias = Mapping[str, Stamp]
 
 def dumped(stamps: Stamps) -> str:
     """*stamps* as the text that is stored."""
-    return orjson.dumps({field: list(stamp) for field, stamp in stamps.items()}).decode()
+    return orjson.dumps(dict(zip(stamps, map(list, stamps.values()), strict=True))).decode()
 
 
 def loaded(text: str) -> dict[str, Stamp]:
     """The stamps of a stored text."""
-    return {field: Stamp(*parts) for field, parts in orjson.loads(text).items()}
+    stored = orjson.loads(text)
+    return dict(zip(stored, map(Stamp._make, stored.values()), strict=True))

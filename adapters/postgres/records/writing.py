@@ -17,7 +17,7 @@ import orjson
 from asyncpg import UniqueViolationError
 
 from adapters.postgres.audit_log import Logged
-from adapters.postgres.bus.events import COLUMNS, arrays
+from adapters.postgres.bus.events import COLUMNS
 from adapters.postgres.pool import Connection, Pool
 from adapters.postgres.records.rows import AckRow, BaseRow, ConflictRow, ExitRow, LedgerRow, QueueRow, RecordRow
 from schemas.envelope import Event
@@ -29,8 +29,7 @@ _BETWEEN: Final = "\x1f"
 _CLOCK: Final = "c AS (UPDATE sync_clock SET seq = seq + {n} RETURNING seq - {n} AS first)"
 _GIVEN: Final = (
     "i AS (SELECT * FROM unnest({args}) WITH ORDINALITY AS t (model, record_id, expected, version, owner_id, branch,"
-    " deleted, erased, data, stamps, up_version, changed_at, id, type, source, subject, time, event, traceparent,"
-    " causationid, schemaversion, n))"
+    " deleted, erased, data, stamps, up_version, changed_at, id, event, n))"
 )
 _RECORDS: Final = """
 w AS (
@@ -49,14 +48,18 @@ w AS (
 _OUTBOX: Final = f"""
 o AS (
   INSERT INTO outbox ({COLUMNS})
-  SELECT id, type, source, subject, time, event, traceparent, causationid, schemaversion
-  FROM w JOIN i USING (model, record_id) ORDER BY n
+  SELECT i.id, t.type, t.source, i.model || ':' || i.record_id, t.time, i.event, t.traceparent, t.causationid,
+         t.schemaversion
+  FROM c CROSS JOIN w JOIN i ON i.n = w.seq - c.first CROSS JOIN unnest({{args}})
+    AS t (type, source, time, traceparent, causationid, schemaversion) ORDER BY i.n
   RETURNING id, seq)"""  # noqa: S608 - constants only
 _OPERATION: Final = "user_id, op_id, replica, model, record_id, digest, result, decision, version"
 _LEDGER: Final = f"""
 l AS (
-  INSERT INTO sync_ops ({_OPERATION}) SELECT {_OPERATION} FROM w
-  JOIN unnest({{args}}) AS t ({_OPERATION}) USING (model, record_id)
+  INSERT INTO sync_ops ({_OPERATION})
+  SELECT user_id, op_id, replica, model, record_id, digest, result, decision, t.version
+  FROM c CROSS JOIN w JOIN unnest({{args}}) AS t (user_id, op_id, replica, n, digest, result, decision, version)
+    ON t.n = w.seq - c.first
   RETURNING user_id, op_id)"""  # noqa: S608 - constants only
 _UNCHANGED: Final = f"""
 n AS (
@@ -120,7 +123,15 @@ g AS (
   CROSS JOIN unnest({args}) AS t (actor, action, subject, detail))"""
 
 _RECORD: Final = "text text bigint bigint text text bool bool text text bigint timestamptz"
-_EVENT: Final = "text text text text timestamptz text text text int"
+_TOLD: Final = "text text"
+"""Of each event: its id and its data."""
+
+_EVENT: Final = "text text timestamptz text text int"
+"""What all events of a statement have in common."""
+
+_BY_PLACE: Final = "text uuid text bigint bytea text text bigint"
+"""A ledger row whose record is told by its place."""
+
 _TYPES: Final[Mapping[type[Any], str]] = {
     LedgerRow: "text uuid text text text bytea text text bigint",
     ConflictRow: "text uuid text text text text bigint bigint text text text text text text bigint",
@@ -135,9 +146,10 @@ _TYPES: Final[Mapping[type[Any], str]] = {
 
 @dataclass(slots=True)
 class Writes:
-    """What one statement writes. *records*, each once, with the *events* that tell of them, at the same places. With a
-    record go its *ledger* rows, *conflicts*, *exits*, *bases* and *queue*. *unchanged*: ledger rows of operations that
-    change no record; with them go their conflicts. *audit*: goes with any record. *acks*: go in any case."""
+    """What one statement writes. *records*, each once, with the *events* that tell of them, at the same places; events
+    differ in their id, their subject (model:id) and their data alone. With a record go its *ledger* rows, *conflicts*,
+    *exits*, *bases* and *queue*. *unchanged*: ledger rows of operations that change no record; with them go their
+    conflicts. *audit*: goes with any record. *acks*: go in any case."""
 
     records: list[RecordRow] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -211,11 +223,14 @@ class _Statement:
         return f"WITH {', '.join(self._parts)} {' UNION ALL '.join(self._told)}"
 
     def _add_records(self, writes: Writes) -> None:
-        rows = [*map(list, zip(*writes.records, strict=True)), *arrays(writes.events)]
-        self._parts += [_GIVEN.format(args=self._arguments(rows, f"{_RECORD} {_EVENT}")), _RECORDS, _OUTBOX]
+        ids, *common, data = _told(writes.events)
+        rows = [*map(list, zip(*writes.records, strict=True)), ids, data]
+        self._parts += [_GIVEN.format(args=self._arguments(rows, f"{_RECORD} {_TOLD}")), _RECORDS]
+        self._parts.append(_OUTBOX.format(args=self._arguments(common, _EVENT)))
         self._told.append("SELECT 'o', id, NULL, seq FROM o")
+        if writes.ledger:
+            self._parts.append(_LEDGER.format(args=self._arguments(_by_place(writes), _BY_PLACE)))
         for part, kind, of in (
-            (_LEDGER, LedgerRow, writes.ledger),
             (_EXITS, ExitRow, writes.exits),
             (_BASES, BaseRow, writes.bases),
             (_QUEUE, QueueRow, writes.queue),
@@ -246,3 +261,17 @@ class _Statement:
         first = len(self.arguments) + 1
         self.arguments += columns
         return ", ".join(f"${n}::{type}[]" for n, type in enumerate(types.split(), first))
+
+
+def _told(events: Sequence[Event]) -> tuple[list[Any], ...]:
+    """Their ids, what all have in common, and their data."""
+    one = events[0]
+    common = ([one.type], [one.source], [one.time], [one.traceparent], [one.causationid], [one.schemaversion])
+    return [event.id for event in events], *common, [event.data.decode() for event in events]
+
+
+def _by_place(writes: Writes) -> list[list[Any]]:
+    """The columns of the ledger rows, with the places of their records."""
+    places = {(row.model, row.record_id): n for n, row in enumerate(writes.records, 1)}
+    users, ids, replicas, models, records, *rest = map(list, zip(*writes.ledger, strict=True))
+    return [users, ids, replicas, [places[key] for key in zip(models, records, strict=True)], *rest]
