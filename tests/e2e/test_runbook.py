@@ -1013,9 +1013,12 @@ async def test_conflicts_that_wait(operator: Operator, db: Pool, tmp_path: Path,
                 await pushed(here, ann, "laptop", op("UPDATE", "l2", 2, amount="5"))
                 await page.follow("changed since: …", at, NUMBER=second)
                 await at.verb("records sync")
-                await hub.push(op("UPDATE", "l1", 3, amount="7"))
-                await pushed(here, ann, "laptop", op("UPDATE", "l1", 3, amount="8"))
-                await at.verb("records sync")
+                (there,) = await hub.push(op("UPDATE", "l1", 3, amount="7"))
+                assert there["result"] == "applied", there
+                met = await pushed(here, ann, "laptop", op("UPDATE", "l1", 3, amount="8"))
+                assert met["result"] == "applied", met
+                code, said = await at.verb("records sync")
+                assert (code, "1 conflicts" in said) == (0, True), said + (await at.verb("records show Lead l1"))[1]
                 phrase = "N operations of this edge wait for a decision at the upstream …"
                 await page.follow(phrase, at)
                 await page.follow("there is no conflict N here: …", at, code=1, NUMBER=999)
