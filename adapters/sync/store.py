@@ -74,8 +74,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A change that was pulled. `delete`: the record is a tombstone now; *erased*: nothing of it may be kept. `remove`: it is not for this replica any more;
-    nothing else is told. *data*, *owner_id*: of an `upsert`. *stamps*: field -> (ms, counter, origin), where asked."""
+    """A change that was pulled. `delete`: the record is a tombstone now; *erased*: nothing of it may be kept. `remove`:
+    it is not for this replica any more; nothing else is told. *data*, *owner_id*: of an `upsert`. *stamps*: field ->
+    (ms, counter, origin), where asked."""
 
     op: Literal["upsert", "delete", "remove"]
     model: str

@@ -134,8 +134,7 @@ def page_query(owners: int | None, branch: bool) -> str:
     """The query of a page for readers of so many *owners*, and of a *branch* or none; None owners: of everything. Each
     of their audiences is a part of its own, which an index gives in order."""
     if owners is None:
-        parts = [_RECORDS.format(readers=""), _EXITS.format(audience=f"'{ALL}'", stayed="coalesce(r.version, 0) = 0")]
-        return _PAGE.format(head=_HEAD, parts=" UNION ALL ".join(parts), row=ROW_BYTES)
+        return _PAGE.format(head=_HEAD, parts=_RECORDS.format(readers=""), row=ROW_BYTES)
     stayed = "(r.owner_id = ANY ($9::text[]) OR r.branch = $10::text) IS NOT TRUE"
     each = [f"($9::text[])[{n + 1}]" for n in range(owners)]
     parts = [_RECORDS.format(readers=f"r.owner_id = {one} AND") for one in each]

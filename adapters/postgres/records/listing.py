@@ -67,7 +67,7 @@ _COLUMNS: Final = "model, record_id, version, owner_id, branch"
 _ONE: Final = f"""
 SELECT {_COLUMNS}, data::text, changed_at, deleted, erased FROM records WHERE model = $1 AND record_id = $2
 """  # noqa: S608 - constants only
-_NUMERAL: Final = r"^[+-]?([0-9]{1,400}([.][0-9]{0,400})?|[.][0-9]{1,400})([eE][+-]?[0-9]{1,2})?$"
+_NUMERAL: Final = r"^[+-]?([0-9]{1,255}([.][0-9]{0,255})?|[.][0-9]{1,255})([eE][+-]?[0-9]{1,2})?$"
 """What can be cast, whatever the field has held before its model was changed."""
 
 # no number is above the clock's: that it is said makes the planner expect few rows, and read them by their index

@@ -23,8 +23,6 @@ INSERT INTO sync_exits (audience, model, record_id, seq, at)
 SELECT 'o:u' || ((n + 1) % 20), 'Lead', 'lead_' || n, n,
        now() - make_interval(days => CASE WHEN n % 1000 = 0 THEN 100 ELSE 1 END)
 FROM generate_series($1::int, $2::int) n
-UNION ALL
-SELECT '*', 'Lead', 'lead_' || n, n, now() FROM generate_series($1::int, $2::int) n WHERE n % 200 = 0
 """
 MARK = "00000000-0000-4000-8000-000000000001"
 _MARKS = f"INSERT INTO sync_marks (seq, mark) SELECT n, '{MARK}' FROM generate_series($1::int, $2::int) n"
