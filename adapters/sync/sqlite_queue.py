@@ -15,7 +15,7 @@ from adapters.sync.exchange import document
 from adapters.sync.sqlite_view import Open, seen, show, show_anew
 from adapters.sync.store import Queued, Verdict
 from schemas.records.operation import Operation, Unread, Verb, read_operation
-from schemas.records.overlay import overlaid
+from schemas.records.overlay import overlaid, seen_version
 
 _ENVELOPE: Final = 500
 """Bytes of an operation beside its data, about."""
@@ -67,7 +67,7 @@ def write(
         model=model,
         record_id=record_id,
         data=fields,
-        base_version=here.version,
+        base_version=seen_version(here.version, _on_top(connection, model, record_id), verb, fields),
         base={name: before.get(name) for name in fields} if verb == "UPDATE" else None,
         changed_at=moment(tick.ms),
         tick=tick.counter,
@@ -76,6 +76,22 @@ def write(
     _insert(connection, operation, tick)
     show(connection, model, record_id, overlaid(here.row, [Open(verb, fields)]))
     return operation.op_id
+
+
+class _Waiting(NamedTuple):
+    """An open operation, by what it hides."""
+
+    operation: Verb
+    data: Mapping[str, Any]
+    base_version: int
+
+
+def _on_top(connection: sqlite3.Connection, model: str, record_id: str) -> list[_Waiting]:
+    rows = connection.execute(
+        "SELECT operation, data, base_version FROM operations WHERE open = 1 AND model = ? AND record_id = ?",
+        (model, record_id),
+    )
+    return [_Waiting(verb, orjson.loads(data), version) for verb, data, version in rows]
 
 
 def _same(one: object, other: object) -> bool:

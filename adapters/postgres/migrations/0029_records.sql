@@ -44,8 +44,7 @@ CREATE INDEX records_owner ON records (owner_id, seq);
 CREATE INDEX records_branch ON records (branch, seq) WHERE branch IS NOT NULL;
 CREATE INDEX records_deleted ON records (deleted_at, seq) WHERE deleted;
 
--- Readers whom a record has left: 'o:OWNER' and 'b:BRANCH'; '*': those who read all, where the row itself is gone. They
--- are told to drop it, and nothing of it.
+-- Readers whom a record has left: 'o:OWNER' and 'b:BRANCH'. They are told to drop it, and nothing of it.
 CREATE TABLE sync_exits (
     audience text NOT NULL,
     model text NOT NULL,
@@ -137,6 +136,7 @@ CREATE TABLE sync_queue (
 );
 CREATE INDEX sync_queue_pending ON sync_queue (id) WHERE state = 'pending';
 CREATE INDEX sync_queue_open ON sync_queue (model, record_id, id) WHERE NOT settled;
+CREATE INDEX sync_queue_record ON sync_queue (model, record_id, id);
 CREATE INDEX sync_queue_synced_at ON sync_queue (synced_at) WHERE synced_at IS NOT NULL;
 CREATE INDEX sync_queue_failed ON sync_queue (state, id) WHERE state IN ('failed', 'conflict');
 

@@ -12,11 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from daemon.records.deciding.answering import answered, rejected, strange
+from daemon.records.deciding.conflicts import of_fields, of_records
 from daemon.records.deciding.exact import at_version
-from daemon.records.deciding.fields import Writing, conflict_of, merged, parallel, told_base, writing
-from daemon.records.deciding.rights import may_place, reaches
+from daemon.records.deciding.fields import Writing, merged, parallel, writing
+from daemon.records.deciding.rights import is_nobodys, may_place, reaches
 from daemon.records.models import ModelRules
-from daemon.records.state import Author, Conflict, Decided, Effect, Stored
+from daemon.records.state import Author, Decided, Effect, Stored
 from daemon.records.values import Wrong, read_values
 from schemas.records.answers import Decision
 from schemas.records.operation import Operation
@@ -45,7 +46,7 @@ def decide(
         return rejected(op, values.reason, values.detail)
     if stored is None:
         return _created(op, values, author, model, at) if op.operation == "CREATE" else _missing(op, values, model)
-    if not reaches(author, stored):
+    if not reaches(author, stored) and not (op.operation == "CREATE" and is_nobodys(stored)):
         return _of_another(op, values, author, model)
     if (op.base_version or 0) > stored.version:
         return rejected(op, "base-ahead", f"base_version is ahead of this server's, which is {stored.version}")
@@ -71,7 +72,7 @@ def _missing(op: Operation, values: Mapping[str, Any], model: ModelRules) -> Dec
         return strange(op, None)
     if not op.base_version:
         return rejected(op, "unknown-record", "there is no such record: CREATE it")
-    return strange(op, _conflict(op, model, tuple(values), None, values, "gone"))
+    return strange(op, of_records(op, model, None, values, "gone"))
 
 
 def _of_another(op: Operation, values: Mapping[str, Any], author: Author, model: ModelRules) -> Decided:
@@ -90,10 +91,7 @@ def _of_erased(stored: Stored, op: Operation, author: Author) -> Decided:
 
 
 def _created(op: Operation, values: Mapping[str, Any], author: Author, model: ModelRules, at: datetime) -> Decided:
-    data = dict(values)
-    data.setdefault(model.owner, author.user)
-    if author.principal.branch is not None:
-        data.setdefault(model.branch, author.principal.branch)
+    data = _placed(values, author, model)
     owner, branch = data[model.owner], data.get(model.branch)
     if not may_place(author, model, None, owner, branch):
         return rejected(op, "owner", f"you may not make it another's: leave {model.owner} out")
@@ -111,6 +109,15 @@ def _created(op: Operation, values: Mapping[str, Any], author: Author, model: Mo
     return answered(op, author, None, after, effect=Effect(operation="CREATE", data=data), differs=data != op.data)
 
 
+def _placed(values: Mapping[str, Any], author: Author, model: ModelRules) -> dict[str, Any]:
+    """*values* of a new record, with whose it is."""
+    data = dict(values)
+    data.setdefault(model.owner, author.user)
+    if author.principal.branch is not None:
+        data.setdefault(model.branch, author.principal.branch)
+    return data
+
+
 def _deleted(stored: Stored, op: Operation, author: Author, model: ModelRules, at: datetime) -> Decided:
     if stored.deleted:
         return answered(op, author, stored, None)
@@ -120,9 +127,8 @@ def _deleted(stored: Stored, op: Operation, author: Author, model: ModelRules, a
         changed = [name for name, stamp in stored.stamps.items() if stamp.is_concurrent(by.base, by.peer)]
         if changed:
             decision: Decision = _RULED[model.delete]
-            fields = tuple(name for name in changed if name != LIFE)
-            ours = {name: stored.data.get(name) for name in fields}
-            conflict = _conflict(op, model, fields, ours, None, decision)
+            ours = {name: stored.data.get(name) for name in changed if name != LIFE}
+            conflict = of_records(op, model, ours, None, decision)
             if decision != "theirs":
                 return answered(op, author, stored, None, conflict=conflict)
     after = replace(
@@ -143,25 +149,25 @@ def _updated(
     stored: Stored, op: Operation, values: Mapping[str, Any], author: Author, model: ModelRules, at: datetime
 ) -> Decided:
     """Of a record that is here, or was deleted."""
+    nobodys = op.operation == "CREATE" and is_nobodys(stored)
+    if nobodys:
+        values = _placed(values, author, model)
     owner = values.get(model.owner, stored.owner_id)
     branch = values.get(model.branch, stored.branch)
     moved = owner != stored.owner_id or branch != stored.branch
-    if moved and not may_place(author, model, stored, owner, branch):
+    if moved and not may_place(author, model, None if nobodys else stored, owner, branch):
         return rejected(op, "owner", f"you may not make it another's: leave {model.owner} out")
     by = writing(stored, op, author, at)
     unseen = stored.deleted and _is_unseen(stored, by)
     if unseen and model.delete != "update-wins":
         decision: Decision = "ours" if model.delete == "delete-wins" else "open"
-        lost = _conflict(op, model, tuple(values), None, values, decision)
-        return answered(op, author, stored, None, conflict=lost)
+        return answered(op, author, stored, None, conflict=of_records(op, model, None, values, decision))
     anew = stored.deleted and not unseen and op.operation == "CREATE"
     if anew:
         places = (model.owner, model.branch)
         values = {**{name: None for name in stored.data if name not in places}, **values}
     new = merged(stored, values, op, model, by)
-    conflict = conflict_of(new.met, op, model)
-    if unseen and conflict is None:
-        conflict = _conflict(op, model, tuple(values), None, values, "theirs")
+    conflict = of_records(op, model, None, values, "theirs", new.met) if unseen else of_fields(new.met, op, model)
     beside = parallel(stored, values, by)
     differs = new.mixed or values != op.data
     if not new.stamps and not stored.deleted:
@@ -190,6 +196,7 @@ def _after(
     data = {**stored.data, **written}
     kept = {**stored.stamps, **stamps}
     if stored.deleted:
+        kept |= {name: by.back(old) for name, old in stored.stamps.items() if name not in stamps}
         kept[LIFE] = by.over(stored.stamps.get(LIFE))
     return Stored(
         model=stored.model,
@@ -210,17 +217,3 @@ def _effect(after: Stored, fields: Iterable[str], *, anew: bool) -> Effect:
     if anew:
         return Effect(operation="CREATE", data={name: one for name, one in after.data.items() if one is not None})
     return Effect(operation="UPDATE", data={name: after.data.get(name) for name in fields})
-
-
-def _conflict(
-    op: Operation,
-    model: ModelRules,
-    fields: tuple[str, ...],
-    ours: Mapping[str, Any] | None,
-    theirs: Mapping[str, Any] | None,
-    decision: Decision,
-) -> Conflict:
-    """Of whole records: one of both is not there, or deletes it."""
-    return Conflict(
-        base=told_base(op, fields), ours=ours, theirs=theirs, fields=fields, strategy=model.delete, decision=decision
-    )

@@ -77,6 +77,8 @@ def pulled(state: State, change: Change, setting: Setting) -> Plan:
     anew."""
     if change.op == "remove":
         return _left(state, setting)
+    if state.here is not None and state.here.erased:
+        return Plan(state=state)  # it never comes back
     known = base_of(state)
     if setting.rebuild is None and change.version < known.up_version:
         return Plan(state=state)
@@ -142,6 +144,10 @@ def _left(state: State, setting: Setting) -> Plan:
 
 def _there(state: State, change: Change, known: ThereRow, places: Places) -> ThereRow:
     if change.op == "delete":
+        here = state.here
+        if known.data is None and here is not None:  # it was made here: a tombstone is still its owner's
+            owner, branch = here.owner_id, here.branch
+            known = known._replace(owner_id=owner, branch=branch, data=here.data, stamps=here.stamps)
         return known._replace(up_version=change.version, deleted=True)
     data = dict(change.data or {})
     branch = data.get(places.branch) if places.branch else None
