@@ -22,6 +22,7 @@ from daemon.api.description import described
 from daemon.api.record_requests import (
     etag,
     fields_of,
+    is_id,
     is_new,
     not_there,
     operation,
@@ -100,8 +101,8 @@ class RecordsApi:
         "Make a record with an id", takes=RecordIn, gives=RecordOut, status=201, keyed=True, named=_ID, headers=_NEW
     )
     async def _post_named(self, request: web.Request) -> web.Response:
-        """As above. One that was deleted begins anew. 409, or with `If-None-Match: *` 412: there is such a record, in
-        the member `record`; 403: it is another's."""
+        """As without an id. One that was deleted begins anew. 409, or with `If-None-Match: *` 412: there is such a
+        record, in the member `record`; 403: it is another's."""
         model, id = self._model(request), request.match_info["id"]
         is_new(request)
         return await self._write(request, operation(request, "CREATE", model, await fields_of(request, model), id=id))
@@ -140,7 +141,7 @@ class RecordsApi:
         "Write a whole record",
         takes=RecordIn,
         gives=RecordOut,
-        also=(201,),
+        also=(201, 204),
         keyed=True,
         named=_ID,
         headers=_MATCH + _NEW,
@@ -159,7 +160,15 @@ class RecordsApi:
         whole = {name: None for name in model.fields if name not in kept} | await fields_of(request, model)
         return await self._write(request, operation(request, "UPDATE", model, whole, id=id, only_at=only_at))
 
-    @described("Write some fields of a record", takes=RecordIn, gives=RecordOut, keyed=True, named=_ID, headers=_MATCH)
+    @described(
+        "Write some fields of a record",
+        takes=RecordIn,
+        gives=RecordOut,
+        also=(204,),
+        keyed=True,
+        named=_ID,
+        headers=_MATCH,
+    )
     async def _patch(self, request: web.Request) -> web.Response:
         """Those that are left out stay; null: the field has no value then. The rest as when a whole one is written."""
         model, only_at = self._model(request), versions_of(request)
@@ -201,7 +210,7 @@ class RecordsApi:
 
     async def _find(self, request: web.Request, model: str, id: str) -> Listed | None:
         """The record, where it is there and the asker reads it."""
-        if not id.isprintable():
+        if not is_id(id):
             return None
         found = await listing.one(self._pool, model, id)
         if (
