@@ -26,7 +26,7 @@ from schemas.errors import FerrymanError
 _BETWEEN: Final = "\x1f"
 """Between the fields of a conflict: no name holds it."""
 
-# `c` is read by subqueries: so the planner knows that it is one row. A statement that it takes for huge is compiled first
+# `c` is read by subqueries: so the planner knows that it is one row. It compiles a statement that it takes for huge.
 _CLOCK: Final = "c AS (UPDATE sync_clock SET seq = seq + {n} WHERE one RETURNING seq - {n} AS first)"
 _GIVEN: Final = (
     "i AS (SELECT * FROM unnest({args}) WITH ORDINALITY AS t (model, record_id, expected, version, owner_id, branch,"
