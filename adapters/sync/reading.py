@@ -68,6 +68,7 @@ def _change(raw: Mapping[str, Any]) -> Change:
         record_id=record_id,
         version=version,
         owner_id=raw.get("owner_id"),
+        erased=raw.get("erased") is True,
         data=data,
         stamps=stamps,
     )

@@ -63,13 +63,21 @@ def _taken(connection: sqlite3.Connection, table: str, op: str, changes: Sequenc
         connection.executemany(_PUT.format(table), rows)
     elif op == "delete":
         connection.executemany(_BURY.format(table), [(c.model, c.record_id, c.version) for c in changes])
+        _erase(connection, table, [(c.model, c.record_id) for c in changes if c.erased])
     else:
         connection.executemany(_DROP.format(table), [(c.model, c.record_id) for c in changes])
 
 
+def _erase(connection: sqlite3.Connection, table: str, keys: Sequence[tuple[str, str]]) -> None:
+    """Keep nothing of records that were erased for privacy, nor of what was written about them here."""
+    connection.executemany(f"UPDATE {table} SET data = NULL WHERE model = ? AND id = ?", keys)  # noqa: S608 - ours
+    connection.executemany("DELETE FROM operations WHERE model = ? AND record_id = ?", keys)
+    connection.executemany("DELETE FROM lost WHERE model = ? AND id = ?", keys)
+
+
 def _close(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
     """End the operations whose version is reached, and those on records that are not ours to read any more."""
-    if not connection.execute("SELECT EXISTS (SELECT 1 FROM operations WHERE open = 1)").fetchone()[0]:
+    if not connection.execute("SELECT EXISTS (SELECT 1 FROM overlay)").fetchone()[0]:
         return
     touched: dict[tuple[str, str], None] = {}
     for change in changes:

@@ -15,7 +15,7 @@ from adapters.sync.exchange import document
 from adapters.sync.sqlite_view import Open, seen, show, show_anew
 from adapters.sync.store import Queued, Verdict
 from schemas.records.operation import Operation, Unread, Verb, read_operation
-from schemas.records.overlay import overlaid
+from schemas.records.overlay import overlaid, seen_version
 
 _ENVELOPE: Final = 500
 """Bytes of an operation beside its data, about."""
@@ -67,7 +67,7 @@ def write(
         model=model,
         record_id=record_id,
         data=fields,
-        base_version=here.version,
+        base_version=_seen_version(connection, verb, (model, record_id), fields, here.version),
         base={name: before.get(name) for name in fields} if verb == "UPDATE" else None,
         changed_at=moment(tick.ms),
         tick=tick.counter,
@@ -76,6 +76,22 @@ def write(
     _insert(connection, operation, tick)
     show(connection, model, record_id, overlaid(here.row, [Open(verb, fields)]))
     return operation.op_id
+
+
+def _seen_version(
+    connection: sqlite3.Connection, verb: Verb, key: tuple[str, str], fields: Mapping[str, Any], version: int
+) -> int:
+    """The version that the author of an operation has seen: see `seen_version`."""
+    lowest = connection.execute(
+        "SELECT min(base_version) FROM operations WHERE open = 1 AND model = ? AND record_id = ?", key
+    ).fetchone()[0]
+    if lowest is None or lowest >= version:
+        return version
+    on_top = connection.execute(
+        "SELECT operation, data, base_version FROM operations WHERE open = 1 AND model = ? AND record_id = ?", key
+    )
+    operations = [Open(one, orjson.loads(data), base) for one, data, base in on_top]
+    return seen_version(version, operations, verb, fields)
 
 
 def _same(one: object, other: object) -> bool:

@@ -59,10 +59,11 @@ class Record(Mapping[str, Any]):
 
 
 class Open(NamedTuple):
-    """What of an open operation shows in its record."""
+    """What of an open operation shows in its record. *base_version*: what its author saw."""
 
     operation: Verb
     data: Mapping[str, Any]
+    base_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,14 +74,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A change that was pulled. `delete`: the record is a tombstone now. `remove`: it is not for this replica any more;
-    nothing else is told. *data*, *owner_id*: of an `upsert`. *stamps*: field -> (ms, counter, origin), where asked."""
+    """A change that was pulled. `delete`: the record is a tombstone now; *erased*: nothing of it may be kept. `remove`:
+    it is not for this replica any more; nothing else is told. *data*, *owner_id*: of an `upsert`. *stamps*: field ->
+    (ms, counter, origin), where asked."""
 
     op: Literal["upsert", "delete", "remove"]
     model: str
     record_id: str
     version: int = 0
     owner_id: str | None = None
+    erased: bool = False
     data: Mapping[str, Any] | None = None
     stamps: Mapping[str, tuple[int, int, str]] | None = None
 

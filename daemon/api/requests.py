@@ -12,6 +12,7 @@ from uuid import UUID
 
 import orjson
 from aiohttp import web
+from multidict import MultiMapping
 from pydantic import BaseModel, ValidationError
 
 from adapters.postgres.pool import store_is_down
@@ -113,8 +114,13 @@ def id_of(request: web.Request, what: str = "message") -> UUID:
 
 def query_of(request: web.Request, model: type[M]) -> M:
     """Its query as *model*. Raises: Refused, naming what is wrong and never its value."""
-    given = dict(request.query)
-    if len(given) < len(request.query):
+    return read_query(request.query, model)
+
+
+def read_query(query: MultiMapping[str], model: type[M]) -> M:
+    """*query* as *model*. Raises: Refused, naming what is wrong and never its value."""
+    given = dict(query)
+    if len(given) < len(query):
         raise Refused(problem(400, "a name stands twice in the query: give each once"))
     try:
         return model.model_validate(given)

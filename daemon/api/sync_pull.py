@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from http import HTTPStatus
 from math import ceil
 from typing import Final
 
+import orjson
 from aiohttp import web
+from yarl import URL
 
 from adapters.json_guard import parse_object
 from daemon.api.access import Access, Refused, principal_of
 from daemon.api.description import described
-from daemon.api.requests import body_of, guarded, json_answer, query_of, read
-from daemon.records.cursor import Cursor, Unreadable, read_cursor
+from daemon.api.requests import body_of, guarded, read, read_query
+from daemon.records.cursor import REMEMBERED, Cursor, Unreadable, read_cursor
 from daemon.records.pulling import Pulls
 from daemon.records.pulls import LONGEST_WAIT_S, MOST_ROWS, Expired, PullIn
 from daemon.records.rates import Busy
+from daemon.web.answer import Whole
 from daemon.web.problems import problem
 from schemas.api.sync_pull import SyncPull, SyncPulled
 from schemas.principals import Principal
@@ -49,11 +54,12 @@ class SyncPullApi:
         """The first pull goes without `since`, each later one with the `cursor` of the page before; while `more` is
         true, the next page is there at once. 410 `cursor-expired`: begin anew without `since`, and keep what was not
         pushed yet; `reason` says why. 429 `busy`: ask again after Retry-After."""
-        return await self._answer(request, query_of(request, SyncPull))
+        return await self._answer(request, _of_query(request.rel_url.raw_query_string, self.pulls.models))
 
     @described("Pull changes of records, asked for in a body", takes=SyncPull, gives=SyncPulled, problems=_PROBLEMS)
     async def _post(self, request: web.Request) -> web.Response:
-        return await self._answer(request, read(SyncPull, parse_object, await body_of(request)))
+        given = read(SyncPull, parse_object, await body_of(request))
+        return await self._answer(request, _asked(given, self.pulls.models))
 
     @described("Pull changes of records, by the older path", query=SyncPull, gives=SyncPulled, problems=_PROBLEMS)
     async def _get_old(self, request: web.Request) -> web.Response:
@@ -65,14 +71,7 @@ class SyncPullApi:
     async def _post_old(self, request: web.Request) -> web.Response:
         return await self._post(request)
 
-    async def _answer(self, request: web.Request, given: SyncPull) -> web.Response:
-        asked = PullIn(
-            since=_since(given.since),
-            models=self._models(given.models),
-            limit=min(given.limit, MOST_ROWS),
-            wait_s=min(given.wait, LONGEST_WAIT_S),
-            stamps=given.stamps,
-        )
+    async def _answer(self, request: web.Request, asked: PullIn) -> web.Response:
         try:
             page = await self.pulls.pull(self._reader(request), asked, lambda: request.transport is None)
         except Expired as expired:
@@ -80,7 +79,7 @@ class SyncPullApi:
         except Busy as busy:
             headers = {"Retry-After": str(ceil(busy.retry_after_s))}
             return problem(429, str(busy), type="busy", headers=headers)
-        return json_answer(page.document())
+        return Whole(orjson.dumps(page.document()), HTTPStatus.OK)
 
     def _reader(self, request: web.Request) -> Callable[[], Awaitable[Principal]]:
         """Tells who reads: first whom the route has let in, then whom it would let in now."""
@@ -91,14 +90,33 @@ class SyncPullApi:
 
         return reader
 
-    def _models(self, given: Sequence[str] | None) -> frozenset[str] | None:
-        """Raises: Refused where one of them is not known here."""
-        if given is None:
-            return None
-        if unknown := set(given) - self.pulls.models:
-            known = ", ".join(sorted(self.pulls.models))
-            raise Refused(problem(422, f"{len(unknown)} of `models` are not known here: {known} are", type="model"))
-        return frozenset(given)
+
+@lru_cache(maxsize=REMEMBERED)
+def _of_query(query: str, models: frozenset[str]) -> PullIn:
+    """What the query of a path asks for: a replica that has nothing new asks the same again and again. Raises:
+    Refused."""
+    return _asked(read_query(URL.build(path="/", query_string=query, encoded=True).query, SyncPull), models)
+
+
+def _asked(given: SyncPull, models: frozenset[str]) -> PullIn:
+    """Raises: Refused."""
+    return PullIn(
+        since=_since(given.since),
+        models=_known(given.models, models),
+        limit=min(given.limit, MOST_ROWS),
+        wait_s=min(given.wait, LONGEST_WAIT_S),
+        stamps=given.stamps,
+    )
+
+
+def _known(given: Sequence[str] | None, models: frozenset[str]) -> frozenset[str] | None:
+    """Raises: Refused where one of *given* is none of *models*."""
+    if given is None:
+        return None
+    if unknown := set(given) - models:
+        known = ", ".join(sorted(models))
+        raise Refused(problem(422, f"{len(unknown)} of `models` are not known here: {known} are", type="model"))
+    return frozenset(given)
 
 
 def _since(text: str) -> Cursor | None:

@@ -36,7 +36,7 @@ def doctor(live: Live = False, json: Json = False) -> None:
         findings = [Finding("error", problem, "correct the settings") for problem in exc.problems]
         wrong = code_of(exc)
     else:
-        inspection = run_async(inspect_installation(settings, look_for_arrivals=live))
+        inspection = run_async(inspect_installation(settings, look_for_arrivals=live, ask_upstream=True))
         findings = [Finding("ok", "the settings are sound"), *examine(inspection)]
         if live:
             webhooks = addresses(inspection, SOURCES)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from daemon.cli import records_conflicts, records_erase, records_queue, records_replicas, records_show
+from daemon.cli import (
+    records_conflicts,
+    records_erase,
+    records_queue,
+    records_replicas,
+    records_show,
+    records_upkeep,
+)
 
 app = typer.Typer(help="Records that apps and branch offices write, and how they come together.", no_args_is_help=True)
 
@@ -17,3 +24,6 @@ app.command("erase")(records_erase.erase)
 app.command("replicas")(records_replicas.replicas)
 app.command("conflicts")(records_conflicts.conflicts)
 app.command("resolve")(records_conflicts.resolve)
+app.command("compact")(records_upkeep.compact)
+app.command("new-epoch")(records_upkeep.new_epoch)
+app.command("check")(records_upkeep.check)

@@ -62,6 +62,7 @@ def _print(found: dict[str, Any]) -> None:
     for place, sweep in found["sweeps"].items():
         _print_sweep(place, sweep)
     _print_archive(found["archive"])
+    _print_upstream(found["upstream"])
     _print_credentials(found["credentials"])
     for name in found["paused"]:
         say(f"{name} is paused: `ferryman resume {name}`")
@@ -115,6 +116,19 @@ def _print_archive(archive: Mapping[str, Any] | None) -> None:
     if archive["files_in_error"] or archive["notes_in_error"]:
         counts = f"{archive['files_in_error']} files and {archive['notes_in_error']} messages"
         say(f"archive: {counts} could not be archived; `ferryman conversations show ID` has the reason of each")
+
+
+def _print_upstream(upstream: Mapping[str, Any] | None) -> None:
+    """How an edge stands with its upstream."""
+    if upstream is None:
+        return
+    counts = "".join(f", {upstream[what]} {what}" for what in ("pending", "failed", "conflicts") if upstream[what])
+    state = "online" if upstream["online"] else "offline"
+    last = "never" if upstream["last_sync"] is None else f"{shown_time(upstream['last_sync'])} UTC"
+    by_hand = "" if upstream["automatic"] else ", by `ferryman records sync` alone"
+    say(f"records go to {upstream['url']}{by_hand}: {state}, last complete {last}{counts}")
+    if upstream["last_error"]:
+        say(f"  {upstream['last_error']}")
 
 
 def _print_credentials(stored: Mapping[str, str]) -> None:

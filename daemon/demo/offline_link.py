@@ -28,6 +28,11 @@ class Link:
         """Where the other end is reached through it."""
         return f"http://{_HERE}:{self.port}"
 
+    @property
+    def carries(self) -> bool:
+        """Whether a connection goes through it now."""
+        return bool(self._carried)
+
     async def open(self) -> None:
         """Begin to listen, on a free port."""
         self._server = await asyncio.start_server(self._carry, _HERE, 0)

@@ -42,6 +42,7 @@ from adapters.redis.streams import StreamErrors, Streams, stream_keys
 from adapters.registry import SOURCES
 from daemon.bus.unattended import unattended_of
 from daemon.lifecycle import StartError
+from daemon.operator import upstream
 from daemon.operator.about import about
 from daemon.operator.members import Member, Provider, providers, read_members, sources_off, workers_off
 from daemon.operator.pauses import scopes
@@ -127,6 +128,8 @@ class Inspection:
     archive: ArchiveCounts | None = None
     arrivals: Arrivals | None = None
     """What has come in from the webhook sources, where it was asked for."""
+    upstream: upstream.Seen | None = None
+    """How an edge stands with its upstream."""
 
     @property
     def partitions(self) -> int:
@@ -162,10 +165,11 @@ class Inspection:
 
 
 async def inspect_installation(
-    settings: Settings, *, count_open: bool = False, look_for_arrivals: bool = False
+    settings: Settings, *, count_open: bool = False, look_for_arrivals: bool = False, ask_upstream: bool = False
 ) -> Inspection:
     """Inspect everything that can be reached, and leave out the rest. *count_open*: count the open events and
-    the orders too, which takes a while on a long journal. *look_for_arrivals*: also what has come in from whom."""
+    the orders too, which takes a while on a long journal. *look_for_arrivals*: also what has come in from whom.
+    *ask_upstream*: ask an edge's upstream for an answer."""
     shell = about(settings, WORKERS, SOURCES)
     inspection = Inspection(
         version=version(),
@@ -182,7 +186,7 @@ async def inspect_installation(
     try:
         async with located_stores(settings, make=False, join=True) as addresses:
             inspection.disk = disk_at(settings.ferryman_data_dir)
-            await _inspect_postgres(inspection, addresses, count_open, look_for_arrivals)
+            await _inspect_postgres(inspection, addresses, count_open, look_for_arrivals, ask_upstream)
             await _inspect_redis(inspection, addresses)
     except NoInstallation as exc:
         inspection.none_yet = str(exc)
@@ -262,7 +266,7 @@ async def _bounded(inspection: Inspection, store: str, place: str) -> AsyncItera
 
 
 async def _inspect_postgres(
-    inspection: Inspection, addresses: Addresses, count_open: bool, look_for_arrivals: bool
+    inspection: Inspection, addresses: Addresses, count_open: bool, look_for_arrivals: bool, ask_upstream: bool
 ) -> None:
     async with (
         _bounded(inspection, "Postgres", addresses.database_url),
@@ -282,6 +286,7 @@ async def _inspect_postgres(
         inspection.paused = await pauses.paused(pool)
         inspection.sweeps = await sweeps.last(pool)
         inspection.believe(await read_members(pool))
+        inspection.upstream = await upstream.inspect(pool, inspection.settings, inspection.now, ask=ask_upstream)
         if count_open:
             inspection.open_events = await open_events(pool, kept_for(WORKERS, inspection.registered))
             inspection.orders = await orders.counts(pool)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from daemon.operator import archive, members, sweeps
+from daemon.operator import archive, members, sweeps, upstream
 from daemon.operator.inspection import Inspection, inspect_installation
 from daemon.operator.senders import fallback, senders
 from daemon.settings.model import Settings
@@ -51,6 +51,7 @@ def document(inspection: Inspection) -> dict[str, Any]:
         "sources_off": inspection.sources_off,
         "sweeps": sweeps.document(inspection),
         "archive": archive.document(inspection),
+        "upstream": upstream.document(inspection),
         "paused": sorted(inspection.paused),
         "asked_to_wait": {provider: round(left_s) for provider, left_s in inspection.asked_to_wait.items()},
     }

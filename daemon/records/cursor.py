@@ -25,7 +25,7 @@ REASONS: Final[tuple[Reason, ...]] = ("compacted", "epoch", "feed", "scope")
 has said so; the cursor is another server's; what its holder reads has changed."""
 
 LONGEST: Final = 1000
-REMEMBERED: Final = 10_000
+REMEMBERED: Final = 2_000
 """Cursors that need not be read and written anew."""
 
 _VERSION: Final = 1

@@ -84,6 +84,8 @@ def changes(rows: Sequence[Record]) -> list[dict[str, Any]]:
         change = {"op": op, "model": model, "id": id}
         if op != "remove":
             change["version"] = version
+        if op == "delete" and data is not None:  # the mark of an erased record
+            change["erased"] = True
         if op == "upsert":
             change["owner_id"] = owner_id
             change["data"] = orjson.Fragment(data)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from adapters.postgres.pool import Pool, Record
+from adapters.postgres.pool import Pool
 from adapters.postgres.records import feed, marks
-from adapters.postgres.records.feed import Asked, Head
+from adapters.postgres.records.feed import Asked, Head, Since
 from daemon.records import paging
 from daemon.records.bell import Bell
 from daemon.records.cursor import REASONS, Cursor, Reason
@@ -71,11 +71,12 @@ class Pulls:
         principal, begins = await reader(), asked.since is None or not asked.since.end
         if begins:
             self._rates.begin_round(principal)
-        page, head = await self._page(principal, asked, look=begins)
+        page, head = (begins and await self._unchanged(principal, asked)) or await self._page(principal, asked)
         if not page.changes and asked.wait_s > 0:
             with self._rates.waiting(principal):
                 page = await self._waited(reader, principal, asked, page, head, gone)
-        self._metrics.inc(CHANGES, n=len(page.changes))
+        if page.changes:
+            self._metrics.inc(CHANGES, n=len(page.changes))
         return page
 
     async def _waited(
@@ -98,29 +99,35 @@ class Pulls:
             page, head = await self._page(principal, asked)
         return page
 
-    async def _page(self, principal: Principal, asked: PullIn, *, look: bool = False) -> tuple[PullOut, int]:
-        """The page as it stands, and the head that it was read at. *look*: whether most probably nothing is new.
-        Raises: Expired; as the store."""
+    async def _unchanged(self, principal: Principal, asked: PullIn) -> tuple[PullOut, int] | None:
+        """The empty page, and the head that it was found at, where it is plain that nothing is new."""
         scope, since = paging.scope_of(principal, asked.models), asked.since
-        wanted = _asked(asked, scope)
-        found: Sequence[Record] = ()
-        is_new = True
-        if look and since is not None:
-            head, is_new = await feed.look(self._pool, wanted, tuple(scope.audiences))
-        if is_new:
-            head, found = await feed.page(self._pool, wanted)
+        if since is None or since.scope != scope.name:
+            return None
+        most = since.mseq + paging.MARK_EVERY
+        seen = Since(since.feed, since.epoch, since.seq, since.mseq, since.mark, most)
+        head = await feed.unchanged(self._pool, seen, scope.owners, scope.branch)
+        return None if head is None else (self._out([], since, more=False), head)
+
+    async def _page(self, principal: Principal, asked: PullIn) -> tuple[PullOut, int]:
+        """The page as it stands, and the head that it was read at. Raises: Expired; as the store."""
+        scope, since = paging.scope_of(principal, asked.models), asked.since
+        head, found = await feed.page(self._pool, _asked(asked, scope))
         if since is not None:
             self._go_on(since.expired(head) or (None if since.scope == scope.name else "scope"))
         rows, is_full = paging.taken(found, asked.limit, MOST_BYTES)
         place = paging.place_after(head, since, rows[-1]["seq"] if rows else None, is_full)
-        page = PullOut(
-            changes=paging.changes(rows),
-            cursor=await self._cursor(head, place, scope.name),
-            more=place.more,
+        cursor = await self._cursor(head, place, scope.name)
+        return self._out(paging.changes(rows), cursor, more=place.more), head.seq
+
+    def _out(self, changes: Sequence[dict[str, Any]], cursor: Cursor, *, more: bool) -> PullOut:
+        return PullOut(
+            changes=changes,
+            cursor=cursor,
+            more=more,
             server_time=self._now(),
             schema=self._schema,
         )
-        return page, head.seq
 
     async def _cursor(self, head: Head, place: Place, scope: str) -> Cursor:
         """The cursor of *place*. Only where no mark proves the history up to it, one is made."""

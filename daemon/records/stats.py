@@ -77,6 +77,6 @@ def duty(outside: Outside) -> Duty:
         outside.metrics.set(OLDEST, max(0.0, oldest_s))
         outside.metrics.set(OPEN, counts.conflicts)
         if outside.settings.sync_upstream_url is not None:
-            outside.metrics.set(ONLINE, bool((await upstream.read(outside.pool)).online))
+            outside.metrics.set(ONLINE, 1 if (await upstream.read(outside.pool)).online else 0)
 
     return Duty("measures-records", measure, EVERY_S)

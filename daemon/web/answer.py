@@ -1,4 +1,4 @@
-"""The answer to a webhook that was accepted: 202 and the ids of its events."""
+"""Answers that are made often: to a webhook that was accepted, 202 and the ids of its events; to replicas."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from email.utils import formatdate
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Final
 
 import orjson
@@ -14,17 +15,16 @@ from aiohttp.abc import AbstractStreamWriter
 
 from adapters.ports import Answer
 
-_HEAD: Final = (
-    "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nDate: {date}\r\n\r\n"
-)
+_HEAD: Final = "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nDate: {date}\r\n\r\n"
 
 
-class Accepted(web.Response):
-    """Says which events are durable. On an ordinary HTTP/1.1 connection it writes head and body in one piece: to build
-    an answer header by header takes as long as to read an order."""
+class Whole(web.Response):
+    """JSON as an answer. On an ordinary HTTP/1.1 connection it writes head and body in one piece: to build an answer
+    header by header takes as long as to read an order."""
 
-    def __init__(self, event_ids: Sequence[str]) -> None:
-        super().__init__(body=orjson.dumps({"event_ids": event_ids}), status=202, content_type="application/json")
+    def __init__(self, body: bytes, status: HTTPStatus) -> None:
+        super().__init__(body=body, status=status, content_type="application/json")
+        self._line = f"{int(status)} {status.phrase}"
         self._whole = False
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -36,7 +36,8 @@ class Accepted(web.Response):
             raise ConnectionResetError("the sender is gone")
         body = self.body
         assert isinstance(body, bytes)
-        transport.write(_HEAD.format(length=len(body), date=_date(int(time.time()))).encode() + body)
+        head = _HEAD.format(status=self._line, length=len(body), date=_date(int(time.time())))
+        transport.write(head.encode() + body)
         self._whole = True
         return None
 
@@ -49,6 +50,13 @@ class Accepted(web.Response):
     def keep_alive(self) -> bool | None:
         """Whether the connection stays open."""
         return True if self._whole else super().keep_alive
+
+
+class Accepted(Whole):
+    """Says which events are durable."""
+
+    def __init__(self, event_ids: Sequence[str]) -> None:
+        super().__init__(orjson.dumps({"event_ids": event_ids}), HTTPStatus.ACCEPTED)
 
 
 def plain(answer: Answer) -> web.Response:

@@ -27,6 +27,9 @@ BACKLOG: Final = 1024
 WEBHOOKS: Final = "/webhooks/"
 """How the paths of webhooks begin."""
 
+SYNC: Final = "/api/v1/sync/"
+"""How the paths begin that replicas ask again and again."""
+
 KEEPALIVE_S: Final = 75.0
 """How long a connection stays open after an answer, when the settings do not say it."""
 
@@ -129,18 +132,19 @@ _Handler: TypeAlias = Callable[[Any], Awaitable[web.StreamResponse]]
 
 
 def _straight(app: web.Application, by_the_router: _Handler) -> _Handler:
-    """Sends a plain webhook request straight to its handler, since router and middleware would cost as much as checking
-    its signature. Every other request goes through the router, without the slashes that its path has too many."""
-    webhooks: dict[str, _Handler] = {
-        path: route.handler for route in app.router.routes() if (path := _webhook_path(route)) is not None
+    """Sends a plain webhook request, or a replica's, straight to its handler, since router and middleware would cost as
+    much as checking its signature. Every other request goes through the router, without the slashes that its path has
+    too many."""
+    direct: dict[tuple[str, str], _Handler] = {
+        (route.method, path): route.handler for route in app.router.routes() if (path := _direct_path(route))
     }
     served = {resource.canonical for resource in app.router.resources()}
 
     def handler(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         path = request.path
-        webhook = webhooks.get(path) if request.method == "POST" and "Expect" not in request.headers else None
-        if webhook is not None:
-            return webhook(request)
+        straight = direct.get((request.method, path)) if "Expect" not in request.headers else None
+        if straight is not None:
+            return straight(request)
         if path not in served and (meant := paths.clean(path)) in served:
             request = request.clone(rel_url=URL.build(path=meant, query_string=request.query_string))
         return by_the_router(request)
@@ -148,11 +152,12 @@ def _straight(app: web.Application, by_the_router: _Handler) -> _Handler:
     return handler
 
 
-def _webhook_path(route: web.AbstractRoute) -> str | None:
+def _direct_path(route: web.AbstractRoute) -> str | None:
     resource = route.resource
-    if route.method != "POST" or not isinstance(resource, web.PlainResource):
+    if not isinstance(resource, web.PlainResource):
         return None
-    return resource.canonical if resource.canonical.startswith(WEBHOOKS) else None
+    path = resource.canonical
+    return path if path.startswith(SYNC) or (path.startswith(WEBHOOKS) and route.method == "POST") else None
 
 
 @asynccontextmanager

@@ -43,7 +43,8 @@ class SyncPull(BaseModel):
 
 
 class SyncChange(BaseModel):
-    """*upsert*: the record as it is now. *delete*: it was deleted. *remove*: the reader does not read it any more, and
+    """*upsert*: the record as it is now. *delete*: it was deleted; *erased*: for good, so nothing of it is to be kept.
+    *remove*: the reader does not read it any more, and
     drops it. *stamps*: field -> milliseconds, counter and origin of its last change. What does not apply is left
     out."""
 
@@ -53,6 +54,7 @@ class SyncChange(BaseModel):
     version: int | None = None
     owner_id: str | None = None
     data: dict[str, Any] | None = None
+    erased: bool | None = None
     stamps: dict[str, tuple[int, int, str]] | None = None
 
 

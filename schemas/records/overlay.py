@@ -50,3 +50,25 @@ def _with(row: Row | None, one: Written) -> Row | None:
         return Row(version=0, data=dict(one.data)) if one.operation == "CREATE" else None
     kept = {} if row.deleted and one.operation == "CREATE" else row.data
     return Row(version=row.version, data={**kept, **one.data})
+
+
+class Open(Written, Protocol):
+    """An operation that lies on top of a server's row."""
+
+    @property
+    def base_version(self) -> int | None:
+        """The version that its author saw."""
+
+
+def seen_version(version: int, operations: Iterable[Open], verb: Verb, fields: Iterable[str]) -> int:
+    """The version that the author of a new operation saw, of the server's row at *version* with *operations* on top.
+
+    What those write hides what the server has there: a value of another's that came in meanwhile was not seen, and must
+    not pass for known. A deletion hides the whole record, and takes what is hidden with it.
+    """
+    written = frozenset(fields)
+    for one in operations:
+        hides = "DELETE" in (one.operation, verb) or not written.isdisjoint(one.data)
+        if hides and one.base_version is not None:
+            version = min(version, one.base_version)
+    return version

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
@@ -14,10 +14,10 @@ from adapters.postgres.pool import Pool, connect
 from adapters.redis import client as redis_client
 from daemon.api.access import Access
 from daemon.api.stored_tokens import StoredTokens
-from daemon.api.sync_pull import PATH, SyncPullApi
+from daemon.api.sync_pull import SyncPullApi
 from tests.bench.rig import Addresses
 from tests.support.listening import opener
-from tests.support.record_feed import pulls_on
+from tests.support.record_feed import Counted, pulls_on
 from tests.support.tokens import made
 
 OWNER: Final = "alice"
@@ -51,12 +51,16 @@ async def fill(pool: Pool, count: int, of_owner: int) -> None:
 
 @dataclass(frozen=True)
 class Served:
-    """*port*, *token*: of Ferryman; *bare*: the port of the limits."""
+    """*port*: of Ferryman; *bare*: of the limits. *asked*: counts what pulls ask the database."""
 
     pool: Pool
     port: int
-    token: str
     bare: int
+    asked: Counted
+
+    async def token(self) -> str:
+        """A new token of OWNER."""
+        return str((await made(self.pool, user=OWNER))["token"])
 
 
 @asynccontextmanager
@@ -67,11 +71,11 @@ async def served(addresses: Addresses) -> AsyncIterator[Served]:
         redis = redis_client.client(addresses.redis_url, timeout_s=5.0, connections=10)
         stack.push_async_callback(redis.aclose)
         access = Access({}, stored=StoredTokens(pool))
-        routes = SyncPullApi(access, pulls_on(pool)).routes()
+        counted: Any = Counted(pool)
+        routes = SyncPullApi(access, pulls_on(counted)).routes()
         rig = await stack.enter_async_context(opener(redis, pool)(more=routes))
         bare = await stack.enter_async_context(_limits(pool))
-        token = await made(pool, user=OWNER)
-        yield Served(pool, rig.port, token["token"], bare)
+        yield Served(pool, rig.port, bare, counted)
 
 
 @asynccontextmanager
@@ -97,6 +101,3 @@ async def _limits(pool: Pool) -> AsyncIterator[int]:
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
-
-
-__all__ = ["OWNER", "PATH", "Served", "fill", "served"]

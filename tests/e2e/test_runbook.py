@@ -965,10 +965,8 @@ def edge_of(operator: Operator, hub: Site, token: str, **more: object) -> Operat
     return replace(operator, settings=dict(operator.settings) | settings | more)
 
 
-async def test_an_edge_that_is_set_up_and_cut_off(
-    operator: Operator, tmp_path: Path, postgres_url: str, template: str
-) -> None:
-    async with site(tmp_path, "hub", postgres_url, template, models=RULES) as hub:
+async def test_an_edge_that_is_set_up_and_cut_off(operator: Operator, tmp_path: Path, postgres_url: str) -> None:
+    async with site(tmp_path, "hub", postgres_url, models=RULES) as hub:
         edge = edge_of(operator, hub, await hub.token("--edge", "north", "--owners", "ann"))
         with following("Set up an edge") as page:
             await page.follow("last sync never", edge)
@@ -993,10 +991,8 @@ async def test_an_edge_that_is_set_up_and_cut_off(
                 await page.follow("last error the upstream refuses SYNC_UPSTREAM_TOKEN…", at)
 
 
-async def test_conflicts_that_wait(
-    operator: Operator, db: Pool, tmp_path: Path, postgres_url: str, template: str
-) -> None:
-    async with site(tmp_path, "hub", postgres_url, template, models=RULES) as hub:
+async def test_conflicts_that_wait(operator: Operator, db: Pool, tmp_path: Path, postgres_url: str) -> None:
+    async with site(tmp_path, "hub", postgres_url, models=RULES) as hub:
         token = await hub.token("--edge", "north", "--owners", "ann")
         edge = edge_of(operator, hub, token, AUTO_SYNC_ENABLED="false")
         ann = await person(edge, "ann")
@@ -1017,18 +1013,19 @@ async def test_conflicts_that_wait(
                 await pushed(here, ann, "laptop", op("UPDATE", "l2", 2, amount="5"))
                 await page.follow("changed since: …", at, NUMBER=second)
                 await at.verb("records sync")
-                await hub.push(op("UPDATE", "l1", 3, amount="7"))
-                await pushed(here, ann, "laptop", op("UPDATE", "l1", 3, amount="8"))
-                await at.verb("records sync")
+                (there,) = await hub.push(op("UPDATE", "l1", 3, amount="7"))
+                assert there["result"] == "applied", there
+                met = await pushed(here, ann, "laptop", op("UPDATE", "l1", 3, amount="8"))
+                assert met["result"] == "applied", met
+                code, said = await at.verb("records sync")
+                assert (code, "1 conflicts" in said) == (0, True), said + (await at.verb("records show Lead l1"))[1]
                 phrase = "N operations of this edge wait for a decision at the upstream …"
                 await page.follow(phrase, at)
                 await page.follow("there is no conflict N here: …", at, code=1, NUMBER=999)
 
 
-async def test_a_replica_that_begins_anew(
-    operator: Operator, db: Pool, tmp_path: Path, postgres_url: str, template: str
-) -> None:
-    async with site(tmp_path, "hub", postgres_url, template, models=RULES) as hub:
+async def test_a_replica_that_begins_anew(operator: Operator, db: Pool, tmp_path: Path, postgres_url: str) -> None:
+    async with site(tmp_path, "hub", postgres_url, models=RULES) as hub:
         edge = edge_of(operator, hub, await hub.token("--edge", "north", "--owners", "ann"))
         ann = await person(edge, "ann")
         with following("A replica must begin anew") as page:

@@ -133,6 +133,8 @@ class Hub:
                     await self.changed.wait()
             except TimeoutError:
                 pass
+            if reason := self._stale(since):
+                return self._expired(reason)
         limit = int(request.query.get("limit", 1000))
         news = sorted((row["seq"], key, row) for key, row in self.rows.items() if row["seq"] > seen)
         page = news[:limit]

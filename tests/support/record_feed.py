@@ -38,6 +38,19 @@ def pulls_on(db: Pool, bell: Bell | None = None) -> Pulls:
     return Pulls(db, bell or Bell(), Metrics(METRICS), utc_now, ("Lead", "Payment"), "schema")
 
 
+class Counted:
+    """A pool that counts what it is asked."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.count = 0
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("fetch", "fetchrow", "fetchval", "execute"):
+            self.count += 1
+        return getattr(self._pool, name)
+
+
 def event_of(row: RecordRow) -> Event:
     return Event(
         id=str(uuid4()),

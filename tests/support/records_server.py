@@ -46,8 +46,8 @@ class State:
 
 class RecordsServer:
     """The server. *next_answers*: stand in for its own, one request each; *fails*: a test of each operation, which
-    makes the whole push answer 500, *garbles* one that makes it unreadable; *rejects*: op -> the rejection that it gets;
-    *after*: may change the answers; *expired*: what it says of cursors from before a compaction."""
+    makes the whole push answer 500, *garbles* one that makes it unreadable; *rejects*: op -> the rejection that it
+    gets; *after*: may change the answers; *expired*: what it says of cursors from before a compaction."""
 
     def __init__(self) -> None:
         self.state = State()
@@ -178,7 +178,7 @@ class RecordsServer:
         if since is not None and (gone := self._gone(since)):
             return _problem(410, "cursor-expired", reason=gone)
         wait = float(request.query.get("wait", "0"))
-        seq = 0 if since is None else int(since.split(":")[2])
+        seq, snap = (0, self.state.seq) if since is None else map(int, since.split(":")[2:])
         if wait and seq == self.state.seq:
             self.waiting += 1
             try:
@@ -187,20 +187,21 @@ class RecordsServer:
                 pass
             finally:
                 self.waiting -= 1
-        return _json(self._page(seq, first=since is None))
+        return _json(self._page(seq, snap))
 
     def _gone(self, cursor: str, *, push: bool = False) -> str | None:
-        feed, epoch, seq = cursor.split(":")
+        feed, epoch, seq, snap = cursor.split(":")
         if feed != self.feed:
             return "feed"
         if int(epoch) != self.epoch or int(seq) > self.state.seq:
             return "epoch"
-        return self.expired if int(seq) < self.compacted and not push else None
+        return self.expired if max(int(seq), int(snap)) < self.compacted and not push else None
 
-    def _page(self, seq: int, *, first: bool) -> dict[str, Any]:
+    def _page(self, seq: int, snap: int) -> dict[str, Any]:
+        """The page after *seq*. *snap*: the head when a first copy began, which needs no tombstones from before."""
         found: list[tuple[int, dict[str, Any]]] = []
         for (model, name), row in self.state.rows.items():
-            if row.seq <= seq or (first and row.deleted):
+            if row.seq <= seq or (row.deleted and row.seq <= snap):
                 continue
             key = {"model": model, "id": name, "version": row.version}
             found.append((row.seq, {"op": "delete"} | key if row.deleted else {"op": "upsert", "data": row.data} | key))
@@ -211,9 +212,21 @@ class RecordsServer:
         more = len(found) > self.page
         page = found[: self.page]
         at = page[-1][0] if more else self.state.seq
+        cursor = f"{self.feed}:{self.epoch}:{at}:{snap}"
+        return self._document([change for _, change in page], cursor, more=more)
+
+    def cursor(self) -> str:
+        """Up to now."""
+        return f"{self.feed}:{self.epoch}:{self.state.seq}:{self.state.seq}"
+
+    def page_of(self, changes: list[dict[str, Any]], cursor: str) -> web.Response:
+        """A page that holds *changes*."""
+        return _json(self._document(changes, cursor, more=False))
+
+    def _document(self, changes: list[dict[str, Any]], cursor: str, *, more: bool) -> dict[str, Any]:
         return {
-            "changes": [change for _, change in page],
-            "cursor": f"{self.feed}:{self.epoch}:{at}",
+            "changes": changes,
+            "cursor": cursor,
             "more": more,
             "server_time": "2026-11-27T10:00:00.000Z",
             "schema": "s",

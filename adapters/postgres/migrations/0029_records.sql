@@ -44,8 +44,7 @@ CREATE INDEX records_owner ON records (owner_id, seq);
 CREATE INDEX records_branch ON records (branch, seq) WHERE branch IS NOT NULL;
 CREATE INDEX records_deleted ON records (deleted_at, seq) WHERE deleted;
 
--- Readers whom a record has left: 'o:OWNER' and 'b:BRANCH'; '*': those who read all, where the row itself is gone. They
--- are told to drop it, and nothing of it.
+-- Readers whom a record has left: 'o:OWNER' and 'b:BRANCH'. They are told to drop it, and nothing of it.
 CREATE TABLE sync_exits (
     audience text NOT NULL,
     model text NOT NULL,

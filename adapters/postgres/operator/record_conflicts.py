@@ -36,7 +36,6 @@ _DECIDE: Final = """
 UPDATE sync_conflicts SET decision = $3, decided_at = now(), decided_by = $4
 WHERE id = $1 AND op_id = $2 AND decision IS NOT DISTINCT FROM $5 RETURNING id
 """
-_WAITING: Final = "SELECT count(*) FROM sync_queue WHERE state = 'conflict' AND NOT settled"
 
 
 class Wanted(NamedTuple):
@@ -115,12 +114,6 @@ async def lock(conn: Connection, id: int) -> bool:
 async def decide(conn: Connection, was: StoredConflict, decision: str, by: str) -> bool:
     """Keep what was decided; whether the conflict was still what it *was*."""
     return await conn.fetchval(_DECIDE, was.id, was.op_id, decision, by, was.decision) is not None
-
-
-async def waiting(pool: Pool) -> int:
-    """How many operations of this edge wait for a decision at its upstream."""
-    count: int = await pool.fetchval(_WAITING)
-    return count
 
 
 _NOW: Final = ("now_version", "now_owner", "now_branch", "deleted", "erased", "changed_at", "now_data")

@@ -22,9 +22,6 @@ ALL: Final = "*"
 ROW_BYTES: Final = 250
 """What a change takes in an answer beside its data and stamps, at most nearly."""
 
-MOST_NEWS: Final = 500
-"""Changes since the last look that are told one by one; more concern everybody."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
@@ -60,6 +57,18 @@ class Head(NamedTuple):
     mark: UUID | None
 
 
+class Since(NamedTuple):
+    """What a reader has seen: the history of *feed* in its *epoch* up to *seq*, as *mark* proves, which is the newest
+    one. *most*: at a higher head the reader gets a newer one."""
+
+    feed: UUID
+    epoch: int
+    seq: int
+    mseq: int
+    mark: UUID
+    most: int
+
+
 class News(NamedTuple):
     """What has come since the last look, up to *seq*. *concerned*: the audiences of it; None: anybody's may be
     among it."""
@@ -70,7 +79,7 @@ class News(NamedTuple):
 
 _HEAD: Final = """
 c AS MATERIALIZED (
-    SELECT seq, horizon, feed, epoch, coalesce($2, seq) AS snap FROM sync_clock
+    SELECT seq, horizon, feed, epoch, coalesce($2, seq) AS snap FROM sync_clock WHERE one
 ),
 head AS (
     SELECT json_build_array(
@@ -87,7 +96,7 @@ head AS (
 _RECORDS: Final = """(
     SELECT r.seq, CASE WHEN r.deleted THEN 'delete' ELSE 'upsert' END AS op, r.model, r.record_id, r.version,
            r.owner_id,
-           CASE WHEN NOT r.deleted THEN r.data::text END AS data,
+           CASE WHEN NOT r.deleted THEN r.data::text WHEN r.erased THEN '' END AS data,
            CASE WHEN $8::boolean AND NOT r.deleted THEN r.stamps END AS stamps
     FROM records r
     WHERE {readers} r.seq > $1 AND r.seq <= (SELECT seq FROM c) AND (NOT r.deleted OR r.seq > (SELECT snap FROM c))
@@ -125,8 +134,7 @@ def page_query(owners: int | None, branch: bool) -> str:
     """The query of a page for readers of so many *owners*, and of a *branch* or none; None owners: of everything. Each
     of their audiences is a part of its own, which an index gives in order."""
     if owners is None:
-        parts = [_RECORDS.format(readers=""), _EXITS.format(audience=f"'{ALL}'", stayed="coalesce(r.version, 0) = 0")]
-        return _PAGE.format(head=_HEAD, parts=" UNION ALL ".join(parts), row=ROW_BYTES)
+        return _PAGE.format(head=_HEAD, parts=_RECORDS.format(readers=""), row=ROW_BYTES)
     stayed = "(r.owner_id = ANY ($9::text[]) OR r.branch = $10::text) IS NOT TRUE"
     each = [f"($9::text[])[{n + 1}]" for n in range(owners)]
     parts = [_RECORDS.format(readers=f"r.owner_id = {one} AND") for one in each]
@@ -156,42 +164,49 @@ def _head(told: Sequence[Any]) -> Head:
     return Head(UUID(feed), epoch, seq, horizon, is_known, mseq, None if mark is None else UUID(mark))
 
 
-_LOOK: Final = """
-SELECT c.feed::text, c.epoch, c.seq, c.horizon,
-       EXISTS (SELECT FROM sync_marks k WHERE k.seq = $2 AND k.mark = $3) AS is_known,
-       m.seq AS mseq, m.mark::text AS mark,
-       c.seq > $1 AND {news} AS is_new
-FROM sync_clock c LEFT JOIN LATERAL (
-    SELECT k.seq, k.mark FROM sync_marks k WHERE k.seq <= c.seq ORDER BY k.seq DESC LIMIT 1
-) m ON true
+# "WHERE one" tells the planner that there is one row; without it no plan would be kept
+_UNCHANGED: Final = """
+SELECT c.seq FROM sync_clock c
+WHERE c.one AND c.feed = $1 AND c.epoch = $2 AND c.horizon <= $3
+  AND (SELECT k.mark FROM sync_marks k WHERE k.seq >= $4 ORDER BY k.seq DESC LIMIT 1) = $5
+  AND (c.seq = $3 OR c.seq > $3 AND c.seq <= $6 {news})
 """
-_OF_READERS: Final = """(
-    EXISTS (SELECT FROM records r WHERE r.owner_id = ANY ($4::text[]) AND r.seq > $1 AND r.seq <= c.seq)
-    OR EXISTS (SELECT FROM sync_exits x WHERE x.audience = ANY ($5::text[]) AND x.seq > $1 AND x.seq <= c.seq)
-    {branch})"""
-_OF_BRANCH: Final = "OR EXISTS (SELECT FROM records r WHERE r.branch = $6 AND r.seq > $1 AND r.seq <= c.seq)"
+_OF_ONE: Final = """
+  AND NOT EXISTS (SELECT FROM records r WHERE r.owner_id = $7::text AND r.seq > $3 AND r.seq <= c.seq)
+  AND NOT EXISTS (SELECT FROM sync_exits x WHERE x.audience = $8::text AND x.seq > $3 AND x.seq <= c.seq)
+"""
+_OF_MANY: Final = """
+  AND NOT EXISTS (SELECT FROM unnest($7::text[]) o CROSS JOIN LATERAL (
+      SELECT FROM records r WHERE r.owner_id = o AND r.seq > $3 AND r.seq <= c.seq LIMIT 1) r)
+  AND NOT EXISTS (SELECT FROM unnest($8::text[]) a CROSS JOIN LATERAL (
+      SELECT FROM sync_exits x WHERE x.audience = a AND x.seq > $3 AND x.seq <= c.seq LIMIT 1) x)
+  AND NOT EXISTS (SELECT FROM records r WHERE r.branch = $9::text AND r.seq > $3 AND r.seq <= c.seq)
+"""
 
-LOOK_AT_ALL: Final = _LOOK.format(news="true")
-LOOK: Final = _LOOK.format(news=_OF_READERS.format(branch=""))
-LOOK_AT_BRANCH: Final = _LOOK.format(news=_OF_READERS.format(branch=_OF_BRANCH))
+UNCHANGED_FOR_ALL: Final = _UNCHANGED.format(news="AND false")
+UNCHANGED_FOR_ONE: Final = _UNCHANGED.format(news=_OF_ONE)
+UNCHANGED_FOR_MANY: Final = _UNCHANGED.format(news=_OF_MANY)
 
 
-async def look(pool: Pool, asked: Asked, audiences: Sequence[str]) -> tuple[Head, bool]:
-    """Where the history stands, and whether a page of what is *asked* may have changes: most pulls find none, and this
-    costs less than a page. *audiences*: of the reader."""
-    given: list[Any] = [asked.seq, asked.mseq, asked.mark]
-    query = LOOK_AT_ALL
-    if asked.owners is not None:
-        given += [asked.owners, audiences, *(() if asked.branch is None else (asked.branch,))]
-        query = LOOK if asked.branch is None else LOOK_AT_BRANCH
-    row = await pool.fetchrow(query, *given)
-    assert row is not None, "the migration has made the row of the clock"
-    *told, is_new = row
-    return _head(told), is_new
+async def unchanged(pool: Pool, since: Since, owners: Sequence[str] | None, branch: str | None) -> int | None:
+    """The head, where nothing is new *since* for a reader as Asked has it; None: a page has to tell. Most pulls find
+    nothing, and this costs less than a page: it is hardly more than a look at the clock."""
+    head: int | None
+    if owners is None:
+        head = await pool.fetchval(UNCHANGED_FOR_ALL, *since)
+    elif len(owners) == 1 and branch is None:
+        head = await pool.fetchval(UNCHANGED_FOR_ONE, *since, owners[0], f"o:{owners[0]}")
+    else:
+        audiences = [f"o:{one}" for one in owners] + ([] if branch is None else [f"b:{branch}"])
+        head = await pool.fetchval(UNCHANGED_FOR_MANY, *since, owners, audiences, branch)
+    return head
 
+
+MOST_NEWS: Final = 500
+"""Changes since the last look that are told one by one; more concern everybody."""
 
 _NEWS: Final = """
-WITH c AS MATERIALIZED (SELECT seq FROM sync_clock),
+WITH c AS MATERIALIZED (SELECT seq FROM sync_clock WHERE one),
 news AS (
     (SELECT owner_id, branch, NULL::text AS audience FROM records
      WHERE seq > $1 AND seq <= (SELECT seq FROM c) ORDER BY seq LIMIT $2)

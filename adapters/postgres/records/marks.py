@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-from adapters.postgres.pool import Pool
+from adapters.postgres.pool import Connection, Pool
 
 # the update changes nothing: it makes the statement return the mark that another process has made
 _MAKE: Final = """
@@ -35,7 +35,7 @@ async def make_at_head(pool: Pool) -> None:
 _STANDING: Final = """
 SELECT c.feed, c.epoch, c.seq, c.horizon,
        EXISTS (SELECT FROM sync_marks m WHERE m.seq = $1 AND m.mark = $2) AS is_known
-FROM sync_clock c
+FROM sync_clock c WHERE c.one
 """
 
 
@@ -46,6 +46,6 @@ async def standing(pool: Pool, mseq: int, mark: UUID) -> tuple[UUID, int, int, i
     return row["feed"], row["epoch"], row["seq"], row["horizon"], row["is_known"]
 
 
-async def new_epoch(pool: Pool) -> int:
+async def new_epoch(conn: Connection | Pool) -> int:
     """Raise the epoch: every replica begins anew. Returns the new one."""
-    return int(await pool.fetchval("UPDATE sync_clock SET epoch = epoch + 1 RETURNING epoch"))
+    return int(await conn.fetchval("UPDATE sync_clock SET epoch = epoch + 1 RETURNING epoch"))

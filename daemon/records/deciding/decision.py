@@ -12,11 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from daemon.records.deciding.answering import answered, rejected, strange
+from daemon.records.deciding.conflicts import of_fields, of_records
 from daemon.records.deciding.exact import at_version
-from daemon.records.deciding.fields import Writing, conflict_of, merged, parallel, told_base, writing
+from daemon.records.deciding.fields import Writing, merged, parallel, writing
 from daemon.records.deciding.rights import may_place, reaches
 from daemon.records.models import ModelRules
-from daemon.records.state import Author, Conflict, Decided, Effect, Stored
+from daemon.records.state import Author, Decided, Effect, Stored
 from daemon.records.values import Wrong, read_values
 from schemas.records.answers import Decision
 from schemas.records.operation import Operation
@@ -71,7 +72,7 @@ def _missing(op: Operation, values: Mapping[str, Any], model: ModelRules) -> Dec
         return strange(op, None)
     if not op.base_version:
         return rejected(op, "unknown-record", "there is no such record: CREATE it")
-    return strange(op, _conflict(op, model, tuple(values), None, values, "gone"))
+    return strange(op, of_records(op, model, None, values, "gone"))
 
 
 def _of_another(op: Operation, values: Mapping[str, Any], author: Author, model: ModelRules) -> Decided:
@@ -120,9 +121,8 @@ def _deleted(stored: Stored, op: Operation, author: Author, model: ModelRules, a
         changed = [name for name, stamp in stored.stamps.items() if stamp.is_concurrent(by.base, by.peer)]
         if changed:
             decision: Decision = _RULED[model.delete]
-            fields = tuple(name for name in changed if name != LIFE)
-            ours = {name: stored.data.get(name) for name in fields}
-            conflict = _conflict(op, model, fields, ours, None, decision)
+            ours = {name: stored.data.get(name) for name in changed if name != LIFE}
+            conflict = of_records(op, model, ours, None, decision)
             if decision != "theirs":
                 return answered(op, author, stored, None, conflict=conflict)
     after = replace(
@@ -152,16 +152,13 @@ def _updated(
     unseen = stored.deleted and _is_unseen(stored, by)
     if unseen and model.delete != "update-wins":
         decision: Decision = "ours" if model.delete == "delete-wins" else "open"
-        lost = _conflict(op, model, tuple(values), None, values, decision)
-        return answered(op, author, stored, None, conflict=lost)
+        return answered(op, author, stored, None, conflict=of_records(op, model, None, values, decision))
     anew = stored.deleted and not unseen and op.operation == "CREATE"
     if anew:
         places = (model.owner, model.branch)
         values = {**{name: None for name in stored.data if name not in places}, **values}
     new = merged(stored, values, op, model, by)
-    conflict = conflict_of(new.met, op, model)
-    if unseen and conflict is None:
-        conflict = _conflict(op, model, tuple(values), None, values, "theirs")
+    conflict = of_records(op, model, None, values, "theirs", new.met) if unseen else of_fields(new.met, op, model)
     beside = parallel(stored, values, by)
     differs = new.mixed or values != op.data
     if not new.stamps and not stored.deleted:
@@ -190,6 +187,7 @@ def _after(
     data = {**stored.data, **written}
     kept = {**stored.stamps, **stamps}
     if stored.deleted:
+        kept |= {name: by.back(old) for name, old in stored.stamps.items() if name not in stamps}
         kept[LIFE] = by.over(stored.stamps.get(LIFE))
     return Stored(
         model=stored.model,
@@ -210,17 +208,3 @@ def _effect(after: Stored, fields: Iterable[str], *, anew: bool) -> Effect:
     if anew:
         return Effect(operation="CREATE", data={name: one for name, one in after.data.items() if one is not None})
     return Effect(operation="UPDATE", data={name: after.data.get(name) for name in fields})
-
-
-def _conflict(
-    op: Operation,
-    model: ModelRules,
-    fields: tuple[str, ...],
-    ours: Mapping[str, Any] | None,
-    theirs: Mapping[str, Any] | None,
-    decision: Decision,
-) -> Conflict:
-    """Of whole records: one of both is not there, or deletes it."""
-    return Conflict(
-        base=told_base(op, fields), ours=ours, theirs=theirs, fields=fields, strategy=model.delete, decision=decision
-    )

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from daemon.records.deciding.clock import milliseconds
 from daemon.records.models import FieldRules, ModelRules
-from daemon.records.state import Author, Conflict, Stored
+from daemon.records.state import Author, Stored
 from schemas.records.answers import Decision
 from schemas.records.operation import Operation
 from schemas.records.stamps import LIFE, Stamp
@@ -32,6 +32,11 @@ class Writing(NamedTuple):
         if (ms, tick) <= (old.ms, old.counter):
             ms, tick = old.ms, old.counter + 1
         return Stamp(ms, tick, origin, version, peer, old.foreign if old.peer == peer else old.version)
+
+    def back(self, old: Stamp) -> Stamp:
+        """The stamp of a value that is there again, as old as it was: who writes now must have seen it come back."""
+        foreign = old.foreign if old.peer == self.peer else old.version
+        return old._replace(version=self.version, peer=self.peer, foreign=foreign)
 
     def beside(self, old: Stamp) -> Stamp:
         """The stamp of a value that stands after a meeting with what *old* stamps."""
@@ -79,8 +84,9 @@ def merged(stored: Stored, values: Mapping[str, Any], op: Operation, model: Mode
         ours, old = stored.data.get(name), stored.stamps.get(name)
         concurrent = not known and old is not None and old.is_concurrent(by.base, by.peer)
         if rule.same(ours, theirs):
-            if concurrent and old is not None and rule.strategy == "newest" and by[:3] > old.order:
-                stamps[name] = by.beside(old)  # it was said again, and later: a value in between comes too late
+            again = concurrent and rule.strategy == "newest" and old is not None and by[:3] > old.order
+            if again or stored.deleted:  # said again, and later: a value in between comes too late
+                stamps[name] = by.over(None) if old is None else by.beside(old)
             continue
         if old is None or not concurrent:
             written[name], stamps[name] = theirs, by.over(old)
@@ -143,26 +149,3 @@ def parallel(stored: Stored, values: Mapping[str, Any], by: Writing) -> int:
         for name, stamp in stored.stamps.items()
         if name not in values and name != LIFE
     )
-
-
-def conflict_of(met: list[Met], op: Operation, model: ModelRules) -> Conflict | None:
-    """The values that met, as they are kept."""
-    if not met:
-        return None
-    fields = tuple(one.field for one in met)
-    strategies = {one.strategy for one in met}
-    decisions = {one.decision for one in met}
-    decision: Decision = decisions.pop() if len(decisions) == 1 else "open" if "open" in decisions else "merged"
-    return Conflict(
-        base=told_base(op, fields),
-        ours={one.field: one.ours for one in met},
-        theirs={one.field: one.theirs for one in met},
-        fields=fields,
-        strategy="manual" if decision == "open" else strategies.pop() if len(strategies) == 1 else model.strategy,
-        decision=decision,
-    )
-
-
-def told_base(op: Operation, fields: tuple[str, ...]) -> dict[str, Any] | None:
-    """What the author saw in *fields*, as far as it is told."""
-    return None if op.base is None else {name: op.base[name] for name in fields if name in op.base}

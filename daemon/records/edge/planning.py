@@ -77,6 +77,8 @@ def pulled(state: State, change: Change, setting: Setting) -> Plan:
     anew."""
     if change.op == "remove":
         return _left(state, setting)
+    if state.here is not None and state.here.erased:
+        return Plan(state=state)  # it never comes back
     known = base_of(state)
     if setting.rebuild is None and change.version < known.up_version:
         return Plan(state=state)

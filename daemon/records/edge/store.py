@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Final, TypeAlias, cast
+from typing import Final, cast
 from uuid import UUID
 
 import orjson
@@ -20,6 +20,7 @@ from adapters.sync.exchange import Unauthorized
 from adapters.sync.store import HISTORY, Identity, Page, Queued, Rebuild, RebuildReason, Verdict
 from daemon.bus.worker import Clock
 from daemon.records.edge.deriving import Derived, Places
+from daemon.records.edge.erasing import Tell, erase
 from daemon.records.edge.planning import Plan, Setting, answered, missing, pulled
 from schemas.envelope import Event, event_id
 from schemas.errors import Transient
@@ -35,8 +36,7 @@ INSTALLATION: Final = "admin"
 """The name of the installation itself. What its token writes here goes up in the edge's own name: the upstream has
 another installation."""
 
-Tell: TypeAlias = Callable[[Sequence[Event], Sequence[int]], Awaitable[None]]
-"""Hears of a commit that has changed records: its events, and their numbers in the outbox."""
+CONTENDED: Final = "records: other writers were faster, so the exchange with the upstream ended early"
 
 log = structlog.get_logger(__name__)
 
@@ -96,6 +96,9 @@ class PostgresReplica:
         if page.feed is not None and UUID(page.feed) == await upstream.own_feed(self._pool):
             raise Unauthorized("loop")
         changes = {(one.model, one.record_id): one for one in page.changes}  # of one record the last one holds
+        for key, change in changes.items():
+            if change.erased and not await erase(self._pool, key, change.version, self._now(), self._tell):
+                raise Contended(CONTENDED)
         await upstream.named(self._pool, feed=None if page.feed is None else UUID(page.feed), schema=page.schema)
 
         def plan(state: State, setting: Setting) -> Plan:
@@ -155,7 +158,7 @@ class PostgresReplica:
             left = [key for key in left if key not in done]
             if not left:
                 return changed
-        raise Contended("records: other writers were faster, so the exchange with the upstream ended early")
+        raise Contended(CONTENDED)
 
     def _setting(self, standing: Standing) -> Setting:
         reason = None if standing.rebuilding is None else cast(RebuildReason, standing.rebuild_reason)

@@ -21,24 +21,11 @@ from daemon.records.pulls import Expired, PullIn, PullOut
 from daemon.records.rates import Busy
 from daemon.records.watching import EVERY_S
 from schemas.principals import Principal
-from tests.support.record_feed import Reader, Row, change, person, pulls_on, put
+from tests.support.record_feed import Counted, Reader, Row, change, person, pulls_on, put
 from tests.support.until import until
 
 ALICE: Final = person("alice")
 BOB: Final = person("bob")
-
-
-class Counted:
-    """A pool that counts what it is asked."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self.count = 0
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ("fetch", "fetchrow", "fetchval", "execute"):
-            self.count += 1
-        return getattr(self._pool, name)
 
 
 async def begun(pulls: Pulls, principal: Principal) -> Cursor:

@@ -10,7 +10,6 @@ from typing import Final
 import pytest
 
 from adapters.postgres.pool import Pool, connect
-from adapters.postgres.records.rows import ExitRow
 from adapters.postgres.records.writing import Writes, write
 from schemas.principals import Principal
 from tests.support.record_feed import (
@@ -217,13 +216,3 @@ async def test_an_edge_sees_its_owners_and_its_branch_each_record_once(db: Pool)
     assert [(one["op"], one["id"]) for one in changes] == [("remove", "c"), ("upsert", "a")]
     none = Principal(kind="edge", name="nobody", role="operate")
     assert (await reader_of(db, none).page()).changes == []
-
-
-async def test_who_reads_all_is_told_of_a_row_that_is_gone(db: Pool) -> None:
-    await put(db, Row("a", 1, "alice"), Row("b", 1, "alice"))
-    reader = reader_of(db)
-    await reader.round()
-    await put(db, Row("b", 2, "alice"), exits=[ExitRow("*", "Lead", "b")])
-    await db.execute("DELETE FROM records WHERE record_id = 'b'")
-    await reader.round()
-    assert list(reader.rows) == [("Lead", "a")]

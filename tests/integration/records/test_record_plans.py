@@ -23,10 +23,9 @@ INSERT INTO sync_exits (audience, model, record_id, seq, at)
 SELECT 'o:u' || ((n + 1) % 20), 'Lead', 'lead_' || n, n,
        now() - make_interval(days => CASE WHEN n % 1000 = 0 THEN 100 ELSE 1 END)
 FROM generate_series($1::int, $2::int) n
-UNION ALL
-SELECT '*', 'Lead', 'lead_' || n, n, now() FROM generate_series($1::int, $2::int) n WHERE n % 200 = 0
 """
-_MARKS = "INSERT INTO sync_marks (seq) SELECT n FROM generate_series($1::int, $2::int) n"
+MARK = "00000000-0000-4000-8000-000000000001"
+_MARKS = f"INSERT INTO sync_marks (seq, mark) SELECT n, '{MARK}' FROM generate_series($1::int, $2::int) n"
 _OPS = """
 INSERT INTO sync_ops (user_id, op_id, replica, model, record_id, digest, result, at)
 SELECT 'u', md5('op' || n)::uuid, 'r', 'Lead', 'lead_' || n, '', 'applied',
@@ -35,6 +34,7 @@ FROM generate_series($1::int, $2::int) n
 """
 _TABLES = ("records", "sync_exits", "sync_marks", "sync_ops", "sync_queue")
 _PAGE = "bigint, bigint, int, bigint, bigint, uuid, text[], boolean"
+_SEEN = "uuid, int, bigint, bigint, uuid, bigint"
 _ASKED = "{since}, 0, 10, 4000000, 4000, null, null, false"
 
 
@@ -51,6 +51,20 @@ def page(owners: int | None, branch: bool, whose: str, since: int) -> tuple[str,
         page(3, True, ", ARRAY['u3', 'u9', 'u15'], 'b1'", 3000),
         page(0, True, ", ARRAY[]::text[], 'b2'", 3000),
         page(0, False, ", ARRAY[]::text[], null", 3000),
+        *(
+            (query, f"{_SEEN}{types}", f"'{MARK}', 1, {seq}, 6000, '{MARK}', 7000{more}")
+            for seq in (5, 5998)
+            for query, types, more in (
+                (feed.UNCHANGED_FOR_ALL, "", ""),
+                (feed.UNCHANGED_FOR_ONE, ", text, text", ", 'u3', 'o:u3'"),
+                (feed.UNCHANGED_FOR_ONE, ", text, text", ", 'nobody', 'o:nobody'"),
+                (
+                    feed.UNCHANGED_FOR_MANY,
+                    ", text[], text[], text",
+                    ", ARRAY['nobody', 'no'], ARRAY['o:nobody', 'o:no'], 'none'",
+                ),
+            )
+        ),
         (feed._NEWS, "bigint, int", "5990, 500"),
         (feed._NEWS, "bigint, int", "6000, 500"),
         (marks._STANDING, "bigint, uuid", "4000, null"),
@@ -60,5 +74,5 @@ def page(owners: int | None, branch: bool, whose: str, since: int) -> tuple[str,
     ],
 )
 async def test_a_plan_made_for_few_records_reads_few_of_many(db: Pool, query: str, types: str, arguments: str) -> None:
-    await db.execute("UPDATE sync_clock SET seq = $1", MANY)
+    await db.execute("UPDATE sync_clock SET seq = $1, feed = $2", MANY, MARK)
     await assert_reads_few(db, _TABLES, (_RECORDS, _EXITS, _MARKS, _OPS), MANY, query, types, arguments, AT_MOST)

@@ -14,7 +14,7 @@ from daemon.records.models import Models
 from daemon.records.state import Conflict, Decided, Stored
 from schemas.records.operation import Operation, Verb
 from schemas.records.stamps import LIFE
-from tests.support.deciding import after, created, models, operation, put
+from tests.support.deciding import LEAD, after, created, models, operation, put
 
 PEERS: Final = ("a", "b", "c")
 DELETED: Final = object()
@@ -147,12 +147,20 @@ def test_no_value_is_lost_silently(rules: Models, steps: list[Step]) -> None:
 
 
 def _writes(op: Operation, peer: str, record: Stored | None, before: Stored | None) -> list[Write]:
+    """What *op* has to say. A null says nothing in a CREATE, and where there was no value. Who brings a record back
+    says all that is in it."""
     version = 0 if record is None else record.version
     if op.operation == "DELETE":
         return [Write(LIFE, DELETED, version, peer)] if before is not None else []
     if record is not None and record.deleted and op.operation == "UPDATE" and not op.data:
         return []
-    return [Write(name, value, version, peer) for name, value in op.data.items()]
+    said = {
+        name: value
+        for name, value in op.data.items()
+        if value is not None or (op.operation == "UPDATE" and visible(before, name) is not None)
+    }
+    back = dict(record.data) if record and before and before.deleted and not record.deleted else {}
+    return [Write(name, value, version, peer) for name, value in (*back.items(), *said.items())]
 
 
 def _there(record: Stored | None, one: Write) -> bool:
@@ -197,7 +205,17 @@ _CONCURRENT: Final = st.fixed_dictionaries(
 def test_all_orders_of_arrival_give_one_state(writes: list[tuple[dict[str, Any], int]]) -> None:
     """Each by a replica of its own, which knows the record as it was created, and writes what is new."""
     first = created("first", tags=["a"], most=2, least="2026-01-02")
-    news = [({k: v for k, v in data.items() if v != first.data.get(k)}, at) for data, at in writes]
+    news = [
+        (
+            {
+                k: v
+                for k, v in data.items()
+                if not LEAD.fields[k].same(first.data.get(k), sorted({*v}) if k == "tags" else v)
+            },
+            at,
+        )
+        for data, at in writes
+    ]
     ops = [(operation(number, data=data, base=1, at=at), f"p{number}") for number, (data, at) in enumerate(news, 2)]
     ends = set()
     for order in permutations(ops):

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from daemon.records.deciding.decision import decide
 from daemon.records.state import Author
 from schemas.principals import Principal
 from schemas.records.operation import Verb
-from tests.support.deciding import ADMIN, ALICE, BOB, MODELS, author, created, operation, put
+from tests.support.deciding import ADMIN, ALICE, BOB, LEAD, MODELS, NOW, author, created, operation, put
 
 ALICES = author("a", ALICE)
 BOBS = author("b", BOB)
@@ -165,7 +166,5 @@ def test_a_retired_field_and_the_id_are_dropped() -> None:
 
 
 def test_a_clock_too_far_ahead_is_to_be_stamped_anew() -> None:
-    from tests.support.deciding import LEAD, NOW, decide
-
     answer = decide(None, operation(2, "CREATE", {"name": "Ann"}), ALICES, LEAD, NOW, None).answer
     assert (answer.reason, answer.retry) == ("clock-ahead", True)

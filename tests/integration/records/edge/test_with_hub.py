@@ -133,3 +133,20 @@ async def test_every_verb_of_many_phones_ends_equal(db: Pool, hub_db: Pool) -> N
             assert answer["result"] == "applied", answer
         await until(lambda: equal(hub, edge), within_s=15)
         assert len(await hub.rows()) == 60
+
+
+async def test_what_the_hub_erases_is_erased_at_the_edge_with_its_operations(db: Pool, hub_db: Pool) -> None:
+    async with both(db, hub_db) as (hub, edge):
+        await edge.push("alice", lead("l1", stage="new"))
+        await until(lambda: equal(hub, edge), within_s=5)
+        await hub.records.erase("Lead", "l1", by="test")
+
+        async def erased() -> bool:
+            return bool(await db.fetchval("SELECT erased FROM records"))
+
+        await until(erased, within_s=5)
+        assert await db.fetchval("SELECT data::text || stamps FROM records") == "{}{}"
+        assert await db.fetchval("SELECT count(*) FROM sync_queue") == 0
+        (answer,) = await edge.push("alice", change("l1", 1, stage="won"))
+        assert answer["result"] in ("rejected", "conflict")
+        assert not await edge.rows()

@@ -429,3 +429,46 @@ async def test_numbers_and_texts_come_back_as_they_were_written(client: RecordsC
     await client.sync()
     assert server.row("Lead", "l1").data == data
     assert await data_of(client, "l1") == data
+
+
+async def test_a_value_that_an_own_one_hides_was_not_seen(client: RecordsClient, server: RecordsServer) -> None:
+    server.write("Lead", "l1", name="Ada", stage="new")
+    await client.sync()
+    await client.update("Lead", "l1", {"name": "Eve"})
+    server.write("Lead", "l1", name="Bo")
+
+    async def away(request: Any) -> Any:
+        return await lost_answer(request)
+
+    server.next_answers = [away, away]
+    await client.sync()  # pulls Bo; Eve waits on top of it
+    await client.update("Lead", "l1", {"name": "Eva"})
+    await client.update("Lead", "l1", {"stage": "won"})
+    assert await data_of(client, "l1") == {"name": "Eva", "stage": "won"}
+    await client.sync()
+    assert [one["base_version"] for one in server.pushes[-1]] == [1, 1, 2]
+    assert server.row("Lead", "l1").data == {"name": "Bo", "stage": "won"}
+    assert [one.data for one in await client.conflicts()] == [{"name": "Eve"}, {"name": "Eva"}]
+
+
+async def test_nothing_is_kept_of_a_record_that_was_erased(
+    client: RecordsClient, server: RecordsServer, tmp_path: Path
+) -> None:
+    await client.create("Lead", "l1", {"name": "Ada"})
+    await client.sync()
+    await client.update("Lead", "l1", {"name": "Adaline"})
+    cursor = server.cursor()
+
+    async def erased(request: Any) -> Any:
+        change = {"op": "delete", "model": "Lead", "id": "l1", "version": 9, "erased": True}
+        return server.page_of([change], cursor)
+
+    server.rejects = lambda one: {"reason": "erased"}
+    server.next_answers = [server.push, erased]
+    await client.sync()
+    assert await data_of(client, "l1") is None
+    assert [await client.pending(), await client.failed(), await client.conflicts()] == [[], [], []]
+    rows = sqlite3.connect(tmp_path / "phone.sqlite").execute(
+        "SELECT data FROM operations UNION ALL SELECT data FROM overlay UNION ALL SELECT data FROM base"
+    )
+    assert rows.fetchall() == [(None,)]
