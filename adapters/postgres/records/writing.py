@@ -97,14 +97,22 @@ b AS (
   FROM w JOIN unnest({args}) AS t (model, record_id, up_version, deleted, owner_id, branch, data, stamps)
     USING (model, record_id)
   ON CONFLICT DO NOTHING)"""
+# what an open operation writes hides what the upstream has there: who writes over it has not seen that (seen_version)
 _QUEUE: Final = """
+qi AS (
+  SELECT * FROM unnest({args}) WITH ORDINALITY
+    AS t (op_id, operation, model, record_id, data, user_id, base_version, base, changed_at, tick, origin, place)),
 q AS (
   INSERT INTO sync_queue (op_id, operation, model, record_id, data, user_id, base_version, base, changed_at, tick,
                           origin)
-  SELECT op_id, operation, model, record_id, data::jsonb, user_id, base_version, base::jsonb, changed_at, tick, origin
-  FROM w JOIN unnest({args}) WITH ORDINALITY
-    AS t (op_id, operation, model, record_id, data, user_id, base_version, base, changed_at, tick, origin, place)
-    USING (model, record_id)
+  SELECT op_id, operation, model, record_id, data::jsonb, user_id, LEAST(base_version, (
+           SELECT min(k.base_version) FROM sync_queue k
+           WHERE k.model = qi.model AND k.record_id = qi.record_id AND NOT k.settled AND k.state <> 'failed'
+             AND ('DELETE' IN (k.operation, qi.operation) OR k.data ?| ARRAY (
+                    SELECT jsonb_object_keys(e.data::jsonb) FROM qi e
+                    WHERE e.model = qi.model AND e.record_id = qi.record_id AND e.place <= qi.place)))),
+         base::jsonb, changed_at, tick, origin
+  FROM w JOIN qi USING (model, record_id)
   ORDER BY place)"""
 _ACKS: Final = """
 a AS (

@@ -144,6 +144,10 @@ def _left(state: State, setting: Setting) -> Plan:
 
 def _there(state: State, change: Change, known: ThereRow, places: Places) -> ThereRow:
     if change.op == "delete":
+        here = state.here
+        if known.data is None and here is not None:  # it was made here: a tombstone is still its owner's
+            owner, branch = here.owner_id, here.branch
+            known = known._replace(owner_id=owner, branch=branch, data=here.data, stamps=here.stamps)
         return known._replace(up_version=change.version, deleted=True)
     data = dict(change.data or {})
     branch = data.get(places.branch) if places.branch else None
