@@ -28,6 +28,7 @@ PAGES: Final = (
     *LIMITS,
     "daemon/bus/README.md",
     "daemon/conversations/README.md",
+    "daemon/records/README.md",
     "deploy/README.md",
     "deploy/SENDING.md",
     "deploy/SETTINGS.md",
@@ -125,10 +126,11 @@ def test_the_readme_names_every_folder() -> None:
     assert rows == {str(room.relative_to(ROOT)) for room in rooms} | {"deploy", "tests"}
 
 
-def test_the_page_of_conversations_names_every_module() -> None:
-    room = ROOT / "daemon/conversations"
+@pytest.mark.parametrize("domain", ["conversations", "records"])
+def test_the_page_of_a_domain_names_every_module(domain: str) -> None:
+    room = ROOT / "daemon" / domain
     modules = {str(file.relative_to(room)) for file in room.rglob("*.py") if file.name != "__init__.py"}
-    assert modules - set(named("daemon/conversations/README.md")) == set()
+    assert modules - set(named(f"daemon/{domain}/README.md")) == set()
 
 
 def test_the_quick_start_opens_with_the_demo_and_the_tests() -> None:

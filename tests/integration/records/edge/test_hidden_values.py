@@ -11,7 +11,7 @@ from tests.support.records import operation, person, pushed, records_of
 
 async def test_an_edit_over_an_open_one_names_the_version_that_was_seen(db: Pool) -> None:
     edge, alice = Edge(db), person("alice")
-    settings = Settings(sync_upstream_url="https://hub.example", sync_upstream_token="fmt_" + "x" * 43)  # type: ignore[arg-type]
+    settings = Settings(sync_upstream_url="https://hub.example", sync_upstream_token="fmt_" + "x" * 43)
     records = records_of(db, settings)
     await edge.pull(upsert("l1", 5, name="Ada", stage="new", city="Acre"))
     first = operation("UPDATE", "l1", stage="won", _base_version=1)
@@ -32,7 +32,7 @@ async def test_an_edit_over_an_open_one_names_the_version_that_was_seen(db: Pool
 
 async def test_operations_of_one_push_hide_what_is_hidden_from_the_first(db: Pool) -> None:
     edge, alice = Edge(db), person("alice")
-    settings = Settings(sync_upstream_url="https://hub.example", sync_upstream_token="fmt_" + "x" * 43)  # type: ignore[arg-type]
+    settings = Settings(sync_upstream_url="https://hub.example", sync_upstream_token="fmt_" + "x" * 43)
     records = records_of(db, settings)
     await edge.pull(upsert("l1", 5, name="Ada", stage="new", city="Acre"))
     await pushed(records, alice, operation("UPDATE", "l1", stage="won", _base_version=1))
