@@ -11,7 +11,9 @@ import orjson
 
 from daemon.records.state import Conflict
 from schemas.records.operation import Verb
-from tests.support.replica_model import Edge, Key, Phone, Server
+from tests.support.replica_phones import Phone
+from tests.support.replica_rows import Key
+from tests.support.replica_servers import Edge, Server
 
 
 class Broken(AssertionError):

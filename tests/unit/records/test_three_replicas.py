@@ -17,11 +17,14 @@ import pytest
 from schemas.records.operation import Verb
 from tests.support.deciding import models
 from tests.support.replica_checks import Checks, Own
-from tests.support.replica_model import Clock, Edge, Key, Phone, Push, Server, World
+from tests.support.replica_phones import Phone
+from tests.support.replica_rows import Key
+from tests.support.replica_servers import Clock, Edge, Push, Server, World
 
 RUNS: Final = 200
 STEPS: Final = 110
-KEYS: Final[tuple[Key, ...]] = tuple(("Lead", f"lead_{n}") for n in (1, 2, 3))
+HOT: Final[list[Key]] = [("Lead", f"lead_{n}") for n in range(3)]
+RARE: Final[list[Key]] = [("Lead", f"lead_{n}") for n in range(3, 12)]
 DAY: Final = 86_400
 
 
@@ -79,7 +82,7 @@ class Run:
 
     def write(self, phone: Phone) -> None:
         random = self.random
-        key = random.choice(KEYS)
+        key = random.choice(HOT if random.random() < 0.85 else RARE)
         saw = phone.visible(key)
         verb: Verb = "CREATE" if saw is None else "DELETE" if random.random() < 0.08 else "UPDATE"
         data = {} if verb == "DELETE" else self.data(saw)
@@ -125,7 +128,7 @@ class Run:
     def pull(self, replica: Phone | Edge) -> None:
         server = replica.server if isinstance(replica, Phone) else self.hub
         if not self.cut[replica.name]:
-            changes, cursor = server.pull(replica.cursor, self.random.randint(1, 3))
+            changes, cursor = server.pull(replica.cursor, self.random.randint(1, 2))
             if self.random.random() < 0.85:
                 replica.take(changes, cursor)
 
