@@ -67,7 +67,7 @@ def write(
         model=model,
         record_id=record_id,
         data=fields,
-        base_version=_seen_version(connection, verb, (model, record_id), fields, here.version),
+        base_version=seen_version(here.version, _on_top(connection, model, record_id), verb, fields),
         base={name: before.get(name) for name in fields} if verb == "UPDATE" else None,
         changed_at=moment(tick.ms),
         tick=tick.counter,
@@ -78,20 +78,20 @@ def write(
     return operation.op_id
 
 
-def _seen_version(
-    connection: sqlite3.Connection, verb: Verb, key: tuple[str, str], fields: Mapping[str, Any], version: int
-) -> int:
-    """The version that the author of an operation has seen: see `seen_version`."""
-    lowest = connection.execute(
-        "SELECT min(base_version) FROM operations WHERE open = 1 AND model = ? AND record_id = ?", key
-    ).fetchone()[0]
-    if lowest is None or lowest >= version:
-        return version
-    on_top = connection.execute(
-        "SELECT operation, data, base_version FROM operations WHERE open = 1 AND model = ? AND record_id = ?", key
+class _Waiting(NamedTuple):
+    """An open operation, by what it hides."""
+
+    operation: Verb
+    data: Mapping[str, Any]
+    base_version: int
+
+
+def _on_top(connection: sqlite3.Connection, model: str, record_id: str) -> list[_Waiting]:
+    rows = connection.execute(
+        "SELECT operation, data, base_version FROM operations WHERE open = 1 AND model = ? AND record_id = ?",
+        (model, record_id),
     )
-    operations = [Open(one, orjson.loads(data), base) for one, data, base in on_top]
-    return seen_version(version, operations, verb, fields)
+    return [_Waiting(verb, orjson.loads(data), version) for verb, data, version in rows]
 
 
 def _same(one: object, other: object) -> bool:

@@ -19,6 +19,7 @@ any that may write."""
 Precondition: TypeAlias = Literal["If-Match", "If-None-Match"]
 
 JSON: Final = "application/json"
+PROBLEM: Final = "application/problem+json"
 API: Final = "/api/"
 """How the paths of the API begin."""
 

@@ -10,10 +10,8 @@ from typing import Any, Final, TypeAlias
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from daemon.api.description import JSON, Description, Precondition, Route
+from daemon.api.description import JSON, PROBLEM, Description, Precondition, Route
 from schemas.api.answers import Problem
-
-PROBLEM: Final = "application/problem+json"
 
 PROBLEMS: Final[Mapping[int, str]] = {
     400: "The query, a header or the body cannot be read.",
@@ -33,10 +31,11 @@ PROBLEMS: Final[Mapping[int, str]] = {
 
 ABOUT: Final = """\
 Send messages and campaigns, see how they stand, and take them back; read the lists of templates; store accounts at
-providers. Times are RFC 3339 with their offset; ids are UUIDs.
+providers; keep records, and sync them. Times are RFC 3339 with their offset; ids are UUIDs.
 
 Send `Authorization: Bearer TOKEN`: FERRYMAN_ADMIN_TOKEN may do all, FERRYMAN_READONLY_TOKEN may read. With embedded
-servers the admin token is in the file `admin-token` of the data directory, where none is set.
+servers the admin token is in the file `admin-token` of the data directory, where none is set. People and branch offices
+have tokens of their own, of `ferryman tokens create`, for records and their sync; one whose role is admin may do all.
 
 In the examples `$TOKEN` is a token, and `$FERRYMAN` the address of the daemon, as `http://127.0.0.1:8080`; put your own
 values in the place of names in braces and of words in capitals.
@@ -137,7 +136,7 @@ def _operation_id(route: Route) -> str:
 
 def _good(told: Description, status: int, refs: Refs) -> dict[str, Any]:
     phrase = HTTPStatus(status).phrase
-    if told.gives is None:
+    if told.gives is None or status in (204, 304):
         return {"description": phrase}
     if isinstance(told.gives, str):
         return {"description": phrase, "content": {told.gives: {"schema": {"type": "string"}}}}

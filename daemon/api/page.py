@@ -9,6 +9,8 @@ from hashlib import sha256
 from html import escape
 from typing import Any, Final
 
+from daemon.api.description import PROBLEM
+
 _STYLE: Final = """
 :root{color-scheme:light dark;--line:light-dark(#d0d7de,#3d444d);--soft:light-dark(#f6f8fa,#161b22);
 --dim:light-dark(#57606a,#9aa4b0);--mark:light-dark(#0a58ca,#79b8ff)}
@@ -67,12 +69,13 @@ def _parts(document: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"<p>{_marked(part)}</p>" for part in info["description"].strip().split("\n\n"))
     yield '<p>For programs: <a href="/api/v1/openapi.json">openapi.json</a> (OpenAPI 3.1).</p><nav><ul>'
     yield from (f'<li><a href="#{_t(tag)}">{_t(tag)}</a>' for tag in _tags(operations))
-    yield '<li><a href="#models">models</a></ul></nav><main>'
+    yield '<li><a href="#failures">failures</a><li><a href="#models">models</a></ul></nav><main>'
     for tag in _tags(operations):
         yield f'<h2 id="{_t(tag)}">{_t(tag)}</h2>'
         for method, path, operation in operations:
             if tag in operation["tags"]:
                 yield from _operation(method, path, operation, schemas)
+    yield _failures(operations)
     yield "<h2 id=models>models</h2>"
     for name, schema in schemas.items():
         yield f'<section id="{_t(name)}">{_model(name, schema)}</section>'
@@ -96,8 +99,23 @@ def _operation(method: str, path: str, operation: Mapping[str, Any], schemas: Ma
     for kind, content in body.items():
         yield f"<p>Body: <code>{_t(kind)}</code>, {_kind(content['schema'])}</p>"
     yield f"<pre>{_t(_curl(method, path, operation, body, schemas))}</pre>"
-    rows = [(status, _t(told["description"]), _given(told)) for status, told in operation["responses"].items()]
-    yield _table("Answers", ("status", "when", "body"), rows) + "</details>"
+    answers = operation["responses"]
+    good = [(status, _t(told["description"]), _given(told)) for status, told in answers.items() if not _fails(told)]
+    yield _table("Answers", ("status", "when", "body"), good)
+    if failures := [status for status, told in answers.items() if _fails(told)]:
+        yield f'<p><a href="#failures">Failures</a>: {" ".join(failures)}</p>'
+    yield "</details>"
+
+
+def _fails(told: Mapping[str, Any]) -> bool:
+    return PROBLEM in told.get("content", {})
+
+
+def _failures(operations: Iterable[tuple[str, str, Mapping[str, Any]]]) -> str:
+    """What each status means that is no success: the same wherever it is answered."""
+    answers = [answer for _, _, operation in operations for answer in operation["responses"].items()]
+    known = {status: _t(told["description"]) for status, told in answers if _fails(told)}
+    return "<h2 id=failures>failures</h2>" + _table("", ("status", "when"), sorted(known.items()))
 
 
 def _given(told: Mapping[str, Any]) -> str:
@@ -181,8 +199,11 @@ def _curl(
 def _marked(text: str) -> str:
     """*text* with what stands between backticks as code, and what stands between asterisks as a name."""
     parts = _t(text).split("`")
-    marked = "".join(f"<code>{part}</code>" if n % 2 else part for n, part in enumerate(parts))
-    words = marked.split("*")
+    return "".join(f"<code>{part}</code>" if n % 2 else _named(part) for n, part in enumerate(parts))
+
+
+def _named(text: str) -> str:
+    words = text.split("*")
     return "".join(f"<code>{word}</code>" if n % 2 else word for n, word in enumerate(words))
 
 

@@ -100,8 +100,8 @@ class RecordsApi:
         "Make a record with an id", takes=RecordIn, gives=RecordOut, status=201, keyed=True, named=_ID, headers=_NEW
     )
     async def _post_named(self, request: web.Request) -> web.Response:
-        """As above. One that was deleted begins anew. 409, or with `If-None-Match: *` 412: there is such a record, in
-        the member `record`; 403: it is another's."""
+        """As without an id. One that was deleted begins anew. 409, or with `If-None-Match: *` 412: there is such a
+        record, in the member `record`; 403: it is another's."""
         model, id = self._model(request), request.match_info["id"]
         is_new(request)
         return await self._write(request, operation(request, "CREATE", model, await fields_of(request, model), id=id))
@@ -140,7 +140,7 @@ class RecordsApi:
         "Write a whole record",
         takes=RecordIn,
         gives=RecordOut,
-        also=(201,),
+        also=(201, 204),
         keyed=True,
         named=_ID,
         headers=_MATCH + _NEW,
@@ -159,7 +159,15 @@ class RecordsApi:
         whole = {name: None for name in model.fields if name not in kept} | await fields_of(request, model)
         return await self._write(request, operation(request, "UPDATE", model, whole, id=id, only_at=only_at))
 
-    @described("Write some fields of a record", takes=RecordIn, gives=RecordOut, keyed=True, named=_ID, headers=_MATCH)
+    @described(
+        "Write some fields of a record",
+        takes=RecordIn,
+        gives=RecordOut,
+        also=(204,),
+        keyed=True,
+        named=_ID,
+        headers=_MATCH,
+    )
     async def _patch(self, request: web.Request) -> web.Response:
         """Those that are left out stay; null: the field has no value then. The rest as when a whole one is written."""
         model, only_at = self._model(request), versions_of(request)

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from adapters.records_client import RecordsClient
 from aiohttp import ClientSession
 from pydantic import SecretStr
 
 from adapters.http import open_session
 from adapters.postgres.pool import Pool, connect
+from adapters.records_client import RecordsClient
 from daemon.app import assembled
 from daemon.demo.offline_link import Link, linked
 from daemon.demo.running import run

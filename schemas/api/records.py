@@ -19,7 +19,7 @@ class RecordIn(BaseModel):
         json_schema_extra={"examples": [{"name": "Noa", "stage": "new", "tags": ["fair"]}]},
     )
 
-    data: Annotated[dict[str, Any], Field(description="of the document that a GET gives")] = {}
+    data: Annotated[Any, Field(description="of the document that a GET gives")] = None
 
 
 class RecordOut(BaseModel):

@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from adapters.records_client import RecordsClient
 
+from adapters.records_client import RecordsClient
 from tests.support.records_rig import Site, site
 from tests.support.records_world import MODEL, current
 from tests.support.servers import copied, dropped

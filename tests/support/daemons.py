@@ -26,7 +26,7 @@ from daemon.sandbox import orders
 from daemon.settings.model import Settings
 from daemon.workers import WORKERS
 from tests.support.until import PATIENCE_S, until
-from tests.support.warm import Warm
+from tests.support.warm import Started, Warm
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 API_KEY: Final = "vizi_e2e.0123456789abcdef"
@@ -94,7 +94,7 @@ def _warm() -> Warm:
 class Running:
     """A `ferryman run`."""
 
-    process: asyncio.subprocess.Process
+    process: Started
     url: str
     health_url: str
     session: ClientSession
@@ -144,18 +144,7 @@ async def answering(cwd: Path, *, module: str = "daemon", **settings: object) ->
     """As `running`, but it is enough that the process answers, ready or not."""
     port = settings.get("FERRYMAN_PORT") or free_port()
     env = environment(**{"FERRYMAN_PORT": port, "ORDERS_API_KEY": API_KEY, "CGB_SYNC_DELAY_MS": 0} | settings)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        module,
-        "run",
-        cwd=cwd,
-        env=env,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        limit=2**20,
-    )
+    process = await _warm().start(module, ["run"], cwd, env)
     async with ClientSession() as session:
         health = settings.get("FERRYMAN_HEALTH_PORT", port)
         here = Running(process, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{health}", session)
@@ -175,8 +164,7 @@ async def answering(cwd: Path, *, module: str = "daemon", **settings: object) ->
             await reading
 
 
-async def _read(process: asyncio.subprocess.Process, lines: list[str]) -> None:
-    assert process.stdout is not None
+async def _read(process: Started, lines: list[str]) -> None:
     while line := await process.stdout.readline():
         lines.append(line.decode(errors="replace").rstrip())
 

@@ -155,12 +155,12 @@ async def raw(port: int, first: bytes, then: bytes = b"", *, every_s: float = 0.
     return Answer(int(lines[0].split()[1]), headers, body)
 
 
-def check_problem(answer: Answer, status: int) -> None:
-    """An RFC 9457 document that says what to do and repeats nothing that was sent."""
+def check_problem(answer: Answer, status: int, *more: str) -> None:
+    """An RFC 9457 document that says what to do and repeats nothing that was sent. *more*: its other members."""
     assert answer.status == status
     assert answer.headers["Content-Type"] == "application/problem+json"
     document = answer.json
-    assert set(document) == {"type", "title", "status", "detail"}
+    assert set(document) == {"type", "title", "status", "detail", *more}
     assert document["status"] == status
     assert len(document["detail"]) > 10
     everything = answer.body.decode() + str(answer.headers)

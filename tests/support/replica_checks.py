@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -10,7 +11,9 @@ import orjson
 
 from daemon.records.state import Conflict
 from schemas.records.operation import Verb
-from tests.support.replica_model import Edge, Key, Phone, Server
+from tests.support.replica_phones import Phone
+from tests.support.replica_rows import Key
+from tests.support.replica_servers import Edge, Server
 
 
 class Broken(AssertionError):
@@ -125,14 +128,15 @@ class Checks:
         for edge in self.edges:
             if edge.waiting():
                 raise Broken(f"{edge.name} has not come to an end")
+        others: list[Edge | Phone] = [*self.edges, *self.phones]
         for key in self.hub.records:
             hub = self.hub.visible(key)
-            for other in (*self.edges, *self.phones):
+            for other in others:
                 if other.visible(key) != hub:
                     raise Broken(f"{other.name} differs: {other.visible(key)} is not {hub}")
 
 
-def values(key: Key, data: dict[str, Any] | None) -> set[tuple[Key, str, Any]]:
+def values(key: Key, data: Mapping[str, Any] | None) -> set[tuple[Key, str, Any]]:
     """The single values of a record; of a set, its members."""
     found = set()
     for name, value in ({} if data is None else data).items():
@@ -146,9 +150,9 @@ def _lost_by(key: Key, conflict: Conflict) -> set[tuple[Key, str, Any]]:
     """The values that a conflict tells of as lost, or waiting."""
     lost = set()
     if conflict.decision != "theirs" and conflict.theirs is not None:
-        lost |= values(key, dict(conflict.theirs))
+        lost |= values(key, conflict.theirs)
     if conflict.decision in ("theirs", "merged", "open") and conflict.ours is not None:
-        lost |= values(key, dict(conflict.ours))
+        lost |= values(key, conflict.ours)
     return lost
 
 

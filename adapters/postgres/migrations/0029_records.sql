@@ -136,6 +136,7 @@ CREATE TABLE sync_queue (
 );
 CREATE INDEX sync_queue_pending ON sync_queue (id) WHERE state = 'pending';
 CREATE INDEX sync_queue_open ON sync_queue (model, record_id, id) WHERE NOT settled;
+CREATE INDEX sync_queue_record ON sync_queue (model, record_id, id);
 CREATE INDEX sync_queue_synced_at ON sync_queue (synced_at) WHERE synced_at IS NOT NULL;
 CREATE INDEX sync_queue_failed ON sync_queue (state, id) WHERE state IN ('failed', 'conflict');
 

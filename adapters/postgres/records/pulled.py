@@ -2,8 +2,8 @@
 
 It compares and swaps twice. The step of `sync_upstream` grows with each write of this side: two processes that exchange
 with the upstream at once cannot mix their halves. The version of a record grows with each write of anybody: a row that
-was written here meanwhile is left out, with all that belongs to it, and is made anew by the caller. It takes the clock
-before records, as every statement does that writes them (see `adapters.postgres.records.writing`).
+was written here meanwhile is left out, with all that belongs to it, for the caller to make it anew. It takes the clock
+first, as every statement that writes records (see `writing`).
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ LEFT JOIN LATERAL (SELECT * FROM sync_base WHERE model = g.model AND record_id =
 LEFT JOIN LATERAL (
   SELECT array_agg(ROW (o.op_id, o.operation, o.data::text, o.user_id, o.state, o.acked_version, o.changed_at, o.tick,
                         o.origin, o.settled, o.base_version, o.retry_count) ORDER BY o.id) AS ops
-  FROM (SELECT * FROM sync_queue WHERE model = g.model AND record_id = g.record_id AND (NOT settled OR $3)
-        ORDER BY id) o
+  FROM (SELECT * FROM sync_queue WHERE model = g.model AND record_id = g.record_id {which} ORDER BY id) o
 ) q ON true
 ORDER BY g.place
 """
+
+_OPEN_STATES: Final = _STATES.format(which="AND NOT settled")  # by the index of those alone
+_ALL_STATES: Final = _STATES.format(which="")
 
 _APPLY: Final = f"""
 WITH s AS (SELECT step FROM sync_upstream WHERE step = $1 FOR UPDATE),
@@ -51,7 +53,7 @@ w AS (
          erased, data::jsonb, stamps, up_version, changed_at, CASE WHEN deleted THEN now() END
   FROM c CROSS JOIN i
   ON CONFLICT (model, record_id) DO UPDATE SET
-    version = excluded.version, prev = excluded.prev,
+    version = excluded.version, prev = CASE WHEN excluded.seq > 0 THEN excluded.prev ELSE r.prev END,
     seq = CASE WHEN excluded.seq > 0 THEN excluded.seq ELSE r.seq END, owner_id = excluded.owner_id,
     branch = excluded.branch, deleted = excluded.deleted, erased = excluded.erased, data = excluded.data,
     stamps = excluded.stamps, up_version = excluded.up_version, changed_at = excluded.changed_at,
@@ -208,7 +210,7 @@ class OpChange(NamedTuple):
 
 
 class LostRow(NamedTuple):
-    """Values that the upstream has no more and that were not ours to bring back. *ours*, *theirs*: JSON texts."""
+    """Values that the upstream has lost and that were not ours to bring back. *ours*, *theirs*: JSON texts."""
 
     user_id: str
     op_id: UUID
@@ -240,8 +242,8 @@ class Writes:
 
 
 class Written(NamedTuple):
-    """*moved*: whether the step was still the one that was read; else nothing was written. *won*: the records that were
-    written. *told*: their events, with the numbers that these have in the outbox."""
+    """*moved*: whether the step was still the one that was read; else nothing was written. *won*: the records that
+    were. *told*: their events, with their numbers in the outbox."""
 
     moved: bool
     won: frozenset[Key]
@@ -251,8 +253,8 @@ class Written(NamedTuple):
 async def states(pool: Pool, keys: Sequence[Key], *, settled: bool = False) -> list[State]:
     """How these records stand, in their order, all in one snapshot. *settled*: with the operations that the upstream's
     rows hold already."""
-    rows = await pool.fetch(_STATES, [key[0] for key in keys], [key[1] for key in keys], settled)
-    return [_state(tuple(row)) for row in rows]
+    query = _ALL_STATES if settled else _OPEN_STATES
+    return [_state(tuple(row)) for row in await pool.fetch(query, *_columns(keys, 2))]
 
 
 def _state(row: tuple[Any, ...]) -> State:
@@ -270,16 +272,14 @@ async def write(pool: Pool, given: Writes) -> Written:
     for view in given.views:
         n += view.visible
         places.append(n if view.visible else 0)
-    kept = [(key, base) for key, base in given.bases if base is not None]
-    gone = [key for key, base in given.bases if base is None]
     row = await pool.fetchrow(
         _APPLY,
         given.step,
         n,
         bool(given.views),
         *_columns([(*v.key, *v[1:-1], place) for v, place in zip(given.views, places, strict=True)], 13),
-        *_columns([(*key, *base) for key, base in kept], 8),
-        *_columns(gone, 2),
+        *_columns([(*key, *base) for key, base in given.bases if base is not None], 8),
+        *_columns([key for key, base in given.bases if base is None], 2),
         *_columns(given.ops, 11),
         *_columns([(audience, *key) for audience, key in given.exits], 3),
         *_columns([(*x[:2], *x.key, *x[3:-1], "\x1f".join(x.fields)) for x in given.lost], 10),

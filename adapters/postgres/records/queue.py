@@ -18,11 +18,15 @@ q.acked_version, q.settled
 # in the order of their ids, so of one record in its order; an operation that waits holds back the later ones of its
 # record, and nothing else
 _DUE: Final = f"""
-SELECT {_COLUMNS} FROM sync_queue q
-WHERE q.state = 'pending' AND q.next_at <= $2 AND NOT EXISTS (
-  SELECT FROM sync_queue e WHERE e.model = q.model AND e.record_id = q.record_id AND e.id < q.id AND NOT e.settled
-    AND e.state = 'pending' AND e.next_at > $2)
-ORDER BY q.id LIMIT $1
+SELECT {_COLUMNS}
+FROM (SELECT * FROM sync_queue WHERE state = 'pending' AND next_at <= $2 ORDER BY id) q
+LEFT JOIN LATERAL (
+  SELECT true AS is_held FROM sync_queue e
+  WHERE e.model = q.model AND e.record_id = q.record_id AND e.id < q.id AND NOT e.settled AND e.state = 'pending'
+    AND e.next_at > $2
+  LIMIT 1
+) h ON true
+WHERE h.is_held IS NULL ORDER BY q.id LIMIT $1
 """  # noqa: S608 - constants only
 _RECORDS_OF: Final = "SELECT DISTINCT model, record_id FROM sync_queue WHERE op_id = ANY ($1::uuid[])"
 _LISTED: Final = f"""

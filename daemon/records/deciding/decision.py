@@ -15,7 +15,7 @@ from daemon.records.deciding.answering import answered, rejected, strange
 from daemon.records.deciding.conflicts import of_fields, of_records
 from daemon.records.deciding.exact import at_version
 from daemon.records.deciding.fields import Writing, merged, parallel, writing
-from daemon.records.deciding.rights import may_place, reaches
+from daemon.records.deciding.rights import is_nobodys, may_place, reaches
 from daemon.records.models import ModelRules
 from daemon.records.state import Author, Decided, Effect, Stored
 from daemon.records.values import Wrong, read_values
@@ -46,7 +46,7 @@ def decide(
         return rejected(op, values.reason, values.detail)
     if stored is None:
         return _created(op, values, author, model, at) if op.operation == "CREATE" else _missing(op, values, model)
-    if not reaches(author, stored):
+    if not reaches(author, stored) and not (op.operation == "CREATE" and is_nobodys(stored)):
         return _of_another(op, values, author, model)
     if (op.base_version or 0) > stored.version:
         return rejected(op, "base-ahead", f"base_version is ahead of this server's, which is {stored.version}")
@@ -91,10 +91,7 @@ def _of_erased(stored: Stored, op: Operation, author: Author) -> Decided:
 
 
 def _created(op: Operation, values: Mapping[str, Any], author: Author, model: ModelRules, at: datetime) -> Decided:
-    data = dict(values)
-    data.setdefault(model.owner, author.user)
-    if author.principal.branch is not None:
-        data.setdefault(model.branch, author.principal.branch)
+    data = _placed(values, author, model)
     owner, branch = data[model.owner], data.get(model.branch)
     if not may_place(author, model, None, owner, branch):
         return rejected(op, "owner", f"you may not make it another's: leave {model.owner} out")
@@ -110,6 +107,15 @@ def _created(op: Operation, values: Mapping[str, Any], author: Author, model: Mo
         changed_at=at,
     )
     return answered(op, author, None, after, effect=Effect(operation="CREATE", data=data), differs=data != op.data)
+
+
+def _placed(values: Mapping[str, Any], author: Author, model: ModelRules) -> dict[str, Any]:
+    """*values* of a new record, with whose it is."""
+    data = dict(values)
+    data.setdefault(model.owner, author.user)
+    if author.principal.branch is not None:
+        data.setdefault(model.branch, author.principal.branch)
+    return data
 
 
 def _deleted(stored: Stored, op: Operation, author: Author, model: ModelRules, at: datetime) -> Decided:
@@ -143,10 +149,13 @@ def _updated(
     stored: Stored, op: Operation, values: Mapping[str, Any], author: Author, model: ModelRules, at: datetime
 ) -> Decided:
     """Of a record that is here, or was deleted."""
+    nobodys = op.operation == "CREATE" and is_nobodys(stored)
+    if nobodys:
+        values = _placed(values, author, model)
     owner = values.get(model.owner, stored.owner_id)
     branch = values.get(model.branch, stored.branch)
     moved = owner != stored.owner_id or branch != stored.branch
-    if moved and not may_place(author, model, stored, owner, branch):
+    if moved and not may_place(author, model, None if nobodys else stored, owner, branch):
         return rejected(op, "owner", f"you may not make it another's: leave {model.owner} out")
     by = writing(stored, op, author, at)
     unseen = stored.deleted and _is_unseen(stored, by)

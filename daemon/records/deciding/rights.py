@@ -11,6 +11,12 @@ def reaches(author: Author, stored: Stored) -> bool:
     return author.principal.reads(stored.owner_id, stored.branch)
 
 
+def is_nobodys(stored: Stored) -> bool:
+    """Whether it is a tombstone of which nothing is known but that: an edge has them of records that it has never had.
+    Whoever creates a record of that id meets the deletion, and nobody's data."""
+    return stored.deleted and stored.owner_id is None and stored.branch is None and not stored.data
+
+
 def may_place(author: Author, model: ModelRules, stored: Stored | None, owner: str | None, branch: str | None) -> bool:
     """Whether *author* may make the record one of *owner* and *branch*. *stored*: as it is; None: it is new.
 

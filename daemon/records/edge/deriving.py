@@ -12,7 +12,7 @@ from adapters.postgres.records.pulled import HereRow, OpRow, State, ThereRow, Vi
 from schemas.principals import audiences_of
 from schemas.records.operation import Verb
 from schemas.records.overlay import Row, overlaid
-from schemas.records.stamps import Stamp, dumped, loaded
+from schemas.records.stamps import LIFE, Stamp, dumped, loaded
 
 UP: Final = "up"
 """The peer that the upstream is to this server."""
@@ -45,14 +45,19 @@ class Derived(NamedTuple):
 
 
 def open_ops(ops: Iterable[OpRow]) -> list[OpRow]:
-    """Those that lie on top of the upstream's row. One that has failed lies there no more once that row is used anew:
-    it stays in the queue, for a person."""
-    return [op for op in ops if not op.settled and op.state != "failed"]
+    """Those that lie on top of the upstream's row. One that has failed does not: everybody sees what the upstream has,
+    and it stays in the queue, for a person. Nor does one that is sent again although that row should hold it."""
+    return [op for op in ops if not op.settled and op.state != "failed" and not is_sent_again(op)]
+
+
+def is_sent_again(op: OpRow) -> bool:
+    """Whether *op* waits although it was answered before: the upstream's history went back, and perhaps it lacks it."""
+    return op.state == "pending" and op.acked_version is not None
 
 
 def is_settled(op: OpRow, there: ThereRow) -> bool:
     """Whether *there* holds an operation that the upstream has answered."""
-    return op.acked_version is not None and there.up_version >= op.acked_version
+    return op.state != "pending" and op.acked_version is not None and there.up_version >= op.acked_version
 
 
 def base_of(state: State) -> ThereRow:
@@ -70,7 +75,7 @@ def derive(state: State, there: ThereRow, ops: Sequence[OpRow], places: Places, 
     nor an operation says anything is emptied: it is nobody's any more."""
     here = state.here
     row = _overlaid(there, ops)
-    if row is None or (here is None and row.deleted):
+    if row is None:
         return gone(state, now)
     data, deleted = row.data, row.deleted
     owner = _text(data, places.owner) if places.owner in data else there.owner_id
@@ -80,7 +85,7 @@ def derive(state: State, there: ThereRow, ops: Sequence[OpRow], places: Places, 
     shown = None if here is None else (here.owner_id, here.branch, here.deleted, here.erased)
     visible = bool(fields) or shown != (owner, branch, deleted, False)
     version = (0 if here is None else here.version) + visible
-    stamps = _stamps(here, there, ops, data, fields, version)
+    stamps = _stamps(here, there, ops, data, fields, version) | _life(here, ops, version, deleted=deleted)
     view = ViewRow(
         key=state.key,
         expected=0 if here is None else here.version,
@@ -145,6 +150,16 @@ def _stamps(
         else:
             made[name] = _over(old, tuple(up[:3]) if up else (0, 0, UP), version, UP)
     return made
+
+
+def _life(here: HereRow | None, ops: Sequence[OpRow], version: int, *, deleted: bool) -> dict[str, Stamp]:
+    """The stamp of a deletion or a return: as it was, where that is as it was; else the upstream's doing."""
+    old = None if here is None else loaded(here.stamps).get(LIFE)
+    if deleted == (here is not None and here.deleted):
+        return {} if old is None else {LIFE: old}
+    own = next((op for op in reversed(ops) if op.operation == "DELETE" or not deleted), None)
+    told, peer = ((0, 0, UP), UP) if own is None else (_moment(own), own.origin)
+    return {LIFE: _over(old, told, version, peer)}
 
 
 def _over(old: Stamp | None, told: Sequence[Any], version: int, peer: str) -> Stamp:

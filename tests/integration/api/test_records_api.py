@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
@@ -63,21 +64,21 @@ def tagged(version: int) -> dict[str, str]:
 
 
 def refused(answer: Answer, status: int, reason: str) -> None:
-    check_problem(answer, status)
+    check_problem(answer, status, "reason", *(["record"] if reason == "version" else []))
     assert answer.json["reason"] == reason, answer.json
 
 
 async def test_a_record_from_first_to_last(alice: Person, db: Pool) -> None:
     made = await alice.ask("POST", body=NOA)
-    assert (made.status, made.headers["ETag"], made.headers["Location"]) == (201, '"1"', LEAD)
+    assert (made.status, made.headers["Etag"], made.headers["Location"]) == (201, '"1"', LEAD)
     check_fields(RecordOut, made.json)
     assert made.json["data"] == {**NOA, "owner_id": "alice"}
     wanted = {"model": "Lead", "id": "l-1", "version": 1, "owner_id": "alice", "branch": None, "deleted": False}
     assert {name: made.json[name] for name in wanted} == wanted
     shown = await alice.ask("GET")
-    assert (shown.status, shown.headers["ETag"], shown.json) == (200, '"1"', made.json)
+    assert (shown.status, shown.headers["Etag"], shown.json) == (200, '"1"', made.json)
     some = await alice.ask("PATCH", body={"stage": "won", "tags": ["b", "a", "b"]}, **tagged(1))
-    assert (some.status, some.headers["ETag"], some.json["data"]["tags"]) == (200, '"2"', ["a", "b"])
+    assert (some.status, some.headers["Etag"], some.json["data"]["tags"]) == (200, '"2"', ["a", "b"])
     whole = await alice.ask("PUT", body={"name": "Noa B", "score": 3}, **tagged(2))
     assert (whole.status, whole.json["version"], whole.json["owner_id"]) == (200, 3, "alice")
     assert {name: value for name, value in whole.json["data"].items() if value is not None} == {
@@ -109,7 +110,7 @@ async def test_what_has_changed_since_is_not_overwritten(alice: Person) -> None:
         for tag in ('"1"', '"9"', '"0"', 'W/"2"', '"two"', '"02"'):
             answer = await alice.ask(method, body=body, If_Match=tag)
             refused(answer, 412, "version")
-            assert answer.headers["ETag"] == '"2"'
+            assert answer.headers["Etag"] == '"2"'
             check_fields(RecordOut, answer.json["record"])
             assert (answer.json["record"]["version"], answer.json["record"]["data"]["stage"]) == (2, "won")
     assert (await alice.ask("PATCH", body={"stage": "lost"}, If_Match='"1", "2"')).json["version"] == 3
@@ -151,7 +152,7 @@ async def test_what_is_there_is_not_made_again(alice: Person) -> None:
         refused(answer, status, "version")
         assert answer.json["record"]["data"]["name"] == "Noa"
     put = await alice.ask("PUT", f"{PATH}/Lead/l-2", NOA, If_None_Match="*")
-    assert (put.status, put.json["version"], put.headers["ETag"]) == (201, 1, '"1"')
+    assert (put.status, put.json["version"], put.headers["Etag"]) == (201, 1, '"1"')
 
 
 async def test_an_id_is_made_where_none_is_given(alice: Person) -> None:
@@ -170,7 +171,7 @@ async def test_a_request_that_is_sent_again_is_done_once(alice: Person, db: Pool
     for key in ("order 17", uuid, uuid.upper()):
         answers = [await alice.ask("POST", f"{PATH}/Lead", NOA, Idempotency_Key=key) for _ in range(3)]
         assert [answer.status for answer in answers] == [201] * 3
-        assert len({answer.body for answer in answers}) == 1
+        assert [answer.json for answer in answers] == [answers[0].json] * 3
         refused(await alice.ask("POST", f"{PATH}/Lead", {"name": "B"}, Idempotency_Key=key), 409, "op-reused")
     assert await db.fetchval("SELECT count(*) FROM records") == 2
     assert await db.fetchval("SELECT count(*) FROM sync_ops WHERE op_id = $1", UUID(uuid)) == 1
@@ -233,7 +234,7 @@ async def test_a_body_that_is_no_json_object_is_told(alice: Person, body: bytes)
 
 
 async def test_a_record_that_is_too_large_is_told(alice: Person) -> None:
-    check_problem(await alice.ask("POST", body={"name": "a", "details": "x" * (256 * 1024)}), 413)
+    refused(await alice.ask("POST", body={"name": "a", "details": "x" * (256 * 1024)}), 413, "too-large")
     check_problem(await alice.ask("POST", body=b"{" + b" " * (600 * 1024) + b"}"), 413)
 
 
@@ -270,7 +271,7 @@ async def every_way(who: Person, path: str) -> list[tuple[int, Any]]:
 async def test_a_stranger_cannot_tell_a_record_from_none(alice: Person, bob: Person, db: Pool) -> None:
     await alice.made()
     assert await every_way(bob, LEAD) == await every_way(bob, f"{PATH}/Lead/none")
-    assert {status for status, _ in await every_way(bob, LEAD)} == {404, 422}
+    assert {status for status, _ in await every_way(bob, LEAD)} == {404}
     assert (await bob.ask("GET", f"{PATH}/Lead?name=Noa")).json == {"records": [], "next": None}
     refused(await bob.ask("POST", body=NOA), 403, "owner")
     refused(await bob.ask("PUT", body=NOA, If_None_Match="*"), 403, "owner")
@@ -436,7 +437,7 @@ async def test_what_is_known_is_not_sent_again(alice: Person) -> None:
     await alice.made()
     for tag, status in (('"1"', 304), ('W/"1"', 304), ('"0", "1"', 304), ("*", 304), ('"2"', 200), ("1", 200)):
         answer = await alice.ask("GET", If_None_Match=tag)
-        assert (answer.status, answer.headers["ETag"], bool(answer.body)) == (status, '"1"', status == 200), tag
+        assert (answer.status, answer.headers["Etag"], bool(answer.body)) == (status, '"1"', status == 200), tag
 
 
 async def test_one_who_is_online_and_a_replica_see_the_same(alice: Person) -> None:
@@ -472,12 +473,11 @@ BODIES: Final = st.dictionaries(st.sampled_from(FIELDS) | TEXTS, VALUES, max_siz
 async def test_no_body_is_answered_by_an_error_of_ours(
     served: Served, method: str, body: Any, tag: str, new: bool
 ) -> None:
-    content = orjson_or_json(body)
     headers = {"If-None-Match": "*"} if new else {"If-Match": tag}
-    answer = await served.ask(method, LEAD, content, headers=headers)
+    answer = await served.ask(method, LEAD, json.dumps(body).encode(), headers=headers)
     assert answer.status < 500, answer.body
     if answer.status not in (200, 201, 204):
-        check_problem(answer, answer.status)
+        assert answer.json["detail"]
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -490,10 +490,3 @@ async def test_no_query_is_answered_by_an_error_of_ours(served: Served, asked: d
 
 def _quoted(text: str) -> str:
     return quote(text.encode(errors="surrogatepass"), safe="")
-
-
-def orjson_or_json(body: Any) -> bytes:
-    """*body*, also where it is nothing that JSON should hold."""
-    import json
-
-    return json.dumps(body).encode()

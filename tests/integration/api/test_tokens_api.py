@@ -73,6 +73,7 @@ WHO: Final[Mapping[str, str]] = {
     "PUT /api/v1/records/{model}/{id}": "writer",
     "PATCH /api/v1/records/{model}/{id}": "writer",
     "DELETE /api/v1/records/{model}/{id}": "writer",
+    "GET /api/v1/sync/stats": "records",
     "GET /api/v1/sync/pull": "records",
     "POST /api/v1/sync/pull": "records",
     "GET /api/sync/pull": "records",

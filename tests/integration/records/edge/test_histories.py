@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -141,7 +142,7 @@ async def test_whatever_is_written_on_both_sides_ends_equal_and_no_value_is_lost
                 for _ in range(30):
                     await scribbling.write(scribbling.random.choice((hub, edge)))
                 if turn % 2:
-                    await until(lambda edge=edge: equal(hub, edge), within_s=20)
+                    await until(partial(equal, hub, edge), within_s=20)
         rows = await hub.rows()
     kept = set()
     for one in (hub_db, db):

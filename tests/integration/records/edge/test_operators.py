@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from adapters.postgres.pool import Pool
-from adapters.postgres.records import queue
+from adapters.postgres.records import pulled, queue
 from daemon.bus.worker import utc_now
 from daemon.operator import records, upstream
 from daemon.operator.inspection import Inspection
@@ -167,4 +167,11 @@ FILLS = (
 async def test_what_is_due_is_found_without_reading_what_is_done_or_all_that_waits(db: Pool) -> None:
     await assert_reads_few(
         db, ["sync_queue"], FILLS, 20_000, queue._DUE, "int, timestamptz", "50, now() + interval '1 s'", 500
+    )
+
+
+async def test_how_records_stand_is_read_by_their_keys(db: Pool) -> None:
+    query = pulled._OPEN_STATES
+    await assert_reads_few(
+        db, ["sync_queue"], FILLS, 20_000, query, "text[], text[]", "ARRAY['Lead', 'Lead'], ARRAY['l1', 'w2']", 60
     )

@@ -1,19 +1,19 @@
-"""A hub, edges and phones in memory, with the real decisions: what is simulated are their stores and the network alone.
+"""A hub and edges in memory, with the real decisions: what is simulated are their stores and the network alone.
 
-*faults*: names of mistakes that a replica makes on purpose: a test of the checks in `replica_checks`.
+*faults*: names of mistakes that they make on purpose: a test of the checks in `replica_checks`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import orjson
 
-from adapters.postgres.records.pulled import HereRow, OpRow, State, ThereRow
+from adapters.postgres.records.pulled import OpRow, State, ThereRow
 from adapters.sync.store import Change, Queued
 from adapters.sync.verdicts import verdicts
 from daemon.records.deciding.answering import document
@@ -26,10 +26,10 @@ from daemon.records.state import Author, Conflict, Decided, Stored
 from schemas.principals import Principal
 from schemas.records.answers import Answer
 from schemas.records.operation import Operation, Verb, read_operation
-from schemas.records.overlay import Row, overlaid, seen_version
-from schemas.records.stamps import dumped, loaded
+from schemas.records.overlay import seen_version
+from schemas.records.stamps import loaded
+from tests.support.replica_rows import Key, here_of, queued, raw_of, there_of, without_foreign
 
-Key = tuple[str, str]
 BEGIN: Final = datetime(2026, 11, 27, 10, 0, tzinfo=UTC)
 TEAM: Final = Principal(kind="user", name="team", role="operate")
 EDGE: Final = Principal(kind="edge", name="office", role="operate", owners=frozenset({"team"}))
@@ -119,7 +119,7 @@ class Server:
         author = Author(principal=asked.principal, user=user, peer=asked.peer, origin=origin)
         at = corrected(op.changed_at, asked.sent_at, now)
         if stored is not None and "no foreign stamps" in self.world.faults:
-            stored = _without_foreign(stored)
+            stored = without_foreign(stored)
         decided = decide(stored, op, author, self.world.models[op.model], now, at)
         if decided.answer.result != "rejected":
             self.ledger[op.op_id] = (op.digest(), decided.answer)
@@ -202,14 +202,14 @@ class Edge(Server):
         )
         self.queue.setdefault(op.key, []).append(row)
         if op.key not in self.bases:
-            self.bases[op.key] = _there(before)
+            self.bases[op.key] = there_of(before)
         return super()._take(op, author, decided, before, at)
 
     def _seen(self, key: Key, verb: Verb, data: Any, before: Stored | None) -> int:
         version = 0 if before is None else before.up_version or 0
         if "knows what is hidden" in self.world.faults:
             return version
-        return seen_version(version, [_queued(key, op) for op in self.open_ops(key)], verb, data)
+        return seen_version(version, [queued(key, op) for op in self.open_ops(key)], verb, data)
 
     def open_ops(self, key: Key) -> list[OpRow]:
         """The operations on top of the hub's row."""
@@ -223,7 +223,7 @@ class Edge(Server):
         due = [(key, op) for key, ops in self.queue.items() for op in ops if op.state == "pending"][:most]
         if not due or self.hub is None:
             return None
-        raw = tuple(_raw(_queued(key, op), with_user=True) for key, op in due)
+        raw = tuple(raw_of(queued(key, op), with_user=True) for key, op in due)
         return Push(self.hub, self.name, EDGE, self.clock.now(), raw)
 
     def settle(self, asked: Push, answers: Sequence[Answer]) -> None:
@@ -248,7 +248,7 @@ class Edge(Server):
         return Setting(places=lambda _: Places("owner_id", "branch_id"), now=self.clock.now())
 
     def _state(self, key: Key) -> State:
-        return State(key, _here(self.records.get(key)), self.bases.get(key), tuple(self.queue.get(key, ())))
+        return State(key, here_of(self.records.get(key)), self.bases.get(key), tuple(self.queue.get(key, ())))
 
     def _apply(self, plan: Plan) -> None:
         key = plan.state.key
@@ -290,149 +290,3 @@ class Edge(Server):
         """The version of the hub's row that the record is made of."""
         there, stored = self.bases.get(key), self.records.get(key)
         return there.up_version if there is not None else 0 if stored is None else stored.up_version or 0
-
-
-@dataclass
-class Phone:
-    """A replica of *server* with one person at it."""
-
-    world: World
-    name: str
-    clock: Clock
-    server: Server
-    base: dict[Key, Row] = field(default_factory=dict)
-    queue: list[Operation] = field(default_factory=list)
-    acked: dict[UUID, int] = field(default_factory=dict)
-    failed: set[UUID] = field(default_factory=set)
-    dropped: set[UUID] = field(default_factory=set)
-    cursor: int = 0
-    last: tuple[datetime, int] = (datetime.min.replace(tzinfo=UTC), 0)
-
-    def open_ops(self, key: Key) -> list[Operation]:
-        return [op for op in self.queue if op.key == key and op.op_id not in self.dropped | self.failed]
-
-    def visible(self, key: Key) -> dict[str, Any] | None:
-        """What the person sees; None: no record."""
-        row = overlaid(self.base.get(key), self.open_ops(key))
-        return None if row is None or row.deleted else {k: v for k, v in row.data.items() if v is not None}
-
-    def write(self, op_id: UUID, verb: Verb, key: Key, data: dict[str, Any]) -> None:
-        now, tick = max((self.clock.now(), 0), (self.last[0], self.last[1] + 1))
-        self.last = now, tick
-        row = self.base.get(key)
-        version = 0 if row is None else row.version
-        if "knows what is hidden" not in self.world.faults:
-            version = seen_version(version, self.open_ops(key), verb, data)
-        op = Operation(
-            op_id=op_id,
-            operation=verb,
-            model=key[0],
-            record_id=key[1],
-            data=data,
-            base_version=version,
-            changed_at=now,
-            tick=tick,
-        )
-        self.queue.append(op)
-
-    def pending(self) -> list[Operation]:
-        return [op for op in self.queue if op.op_id not in self.acked and op.op_id not in self.failed]
-
-    def request(self, most: int) -> Push | None:
-        due = self.pending()[:most]
-        raw = tuple(_raw(op) for op in due)
-        return Push(self.server, self.name, TEAM, self.clock.now(), raw) if due else None
-
-    def settle(self, asked: Push, answers: Sequence[Answer]) -> None:
-        """Commit answers."""
-        for answer in answers:
-            op_id = UUID(answer.op_id)
-            if answer.result == "rejected":
-                if not answer.retry:
-                    self.failed.add(op_id)
-                continue
-            self.acked.setdefault(op_id, answer.version or 0)
-            if "drops the overlay" in self.world.faults:
-                self.dropped.add(op_id)
-        self._drop_reached()
-
-    def take(self, changes: Sequence[Change], cursor: int) -> None:
-        """Commit a page."""
-        for change in changes:
-            key = (change.model, change.record_id)
-            old = self.base.get(key)
-            if old is not None and change.version <= old.version:
-                continue
-            if change.op == "delete":
-                data = {} if old is None else old.data
-                self.base[key] = Row(version=change.version, data=data, deleted=True)
-            else:
-                self.base[key] = Row(version=change.version, data=dict(change.data or {}))
-        self._drop_reached()
-        self.cursor = cursor
-
-    def _drop_reached(self) -> None:
-        """What the server's row holds lies on top of it no more."""
-        for op in self.queue:
-            row, acked = self.base.get(op.key), self.acked.get(op.op_id)
-            if acked is not None and acked <= (0 if row is None else row.version):
-                self.dropped.add(op.op_id)
-
-
-def _raw(op: Operation, *, with_user: bool = False) -> bytes:
-    """An operation as it is sent."""
-    said: dict[str, Any] = {
-        "op_id": str(op.op_id),
-        "operation": op.operation,
-        "model": op.model,
-        "record_id": op.record_id,
-        "data": op.data,
-        "base_version": op.base_version,
-        "changed_at": None if op.changed_at is None else op.changed_at.isoformat(),
-        "tick": op.tick,
-    }
-    if with_user:
-        said |= {"origin": op.origin, "user_id": op.user_id}
-    return orjson.dumps(said)
-
-
-def _queued(key: Key, op: OpRow) -> Operation:
-    return Operation(
-        op_id=op.op_id,
-        operation=op.operation,  # type: ignore[arg-type]
-        model=key[0],
-        record_id=key[1],
-        data=orjson.loads(op.data or "{}"),
-        base_version=op.base_version,
-        changed_at=op.changed_at,
-        tick=op.tick,
-        origin=op.origin,
-        user_id=op.user_id,
-    )
-
-
-def _here(stored: Stored | None) -> HereRow | None:
-    if stored is None:
-        return None
-    return HereRow(
-        version=stored.version,
-        owner_id=stored.owner_id,
-        branch=stored.branch,
-        deleted=stored.deleted,
-        erased=stored.erased,
-        data=orjson.dumps(dict(stored.data)).decode(),
-        stamps=dumped(stored.stamps),
-        changed_at=stored.changed_at,
-        up_version=stored.up_version,
-    )
-
-
-def _there(before: Stored | None) -> ThereRow:
-    here = _here(before)
-    if here is None or here.up_version is None:
-        return ThereRow(0, True, None, None, None, None)
-    return ThereRow(here.up_version, here.deleted, here.owner_id, here.branch, here.data, here.stamps)
-
-
-def _without_foreign(stored: Stored) -> Stored:
-    return replace(stored, stamps={name: stamp._replace(foreign=0) for name, stamp in stored.stamps.items()})
