@@ -64,7 +64,7 @@ async def run_round(
         await running.fetch(0.0, None)  # what waits has to be read against the new copy
     if running.done.error is None:
         await running.send()
-    if not isinstance(running.done.error, Unauthorized):
+    if not _is_stopped(running.done.error):
         await running.fetch(0.0 if running.done.error else wait_s, woken)
     if running.done.rebuilt and running.done.error is None:
         await running.send()
@@ -75,6 +75,12 @@ async def run_round(
     if not done.cut or done.error is not None:  # else nothing is known of the server
         await store.heard(None if done.error is None else done.error.code)
     return done
+
+
+def _is_stopped(error: UpstreamError | None) -> bool:
+    """Whether nothing may be fetched either. A token that only reads still does; one that is not good does not, and
+    another person's must not: their records would come into this replica."""
+    return isinstance(error, Unauthorized) and error.code != "http-403"
 
 
 @dataclass(slots=True)

@@ -67,12 +67,14 @@ class Item:
 
 @dataclass(slots=True, eq=False)
 class Push:
-    """A push under way. *arrived*: when, by this server's clock. *given*: the acknowledgement that was sent; None:
-    none. *held*: record -> the place of its first operation that was rejected."""
+    """A push under way. *author*: who writes, where an operation says nothing else; the ledger knows them as *itself*.
+    *arrived*: when, by this server's clock. *given*: the acknowledgement that was sent; None: none. *held*: record ->
+    the place of its first operation that was rejected."""
 
     principal: Principal
     asked: PushIn
-    peer: str
+    author: Author
+    itself: str
     arrived: datetime
     given: UUID | None = None
     ack: UUID = field(default_factory=uuid4)
@@ -96,7 +98,9 @@ class Push:
 def opened(principal: Principal, asked: PushIn, now: datetime, peer: str | None = None) -> Push:
     """A push that arrives at *now*, each of its operations read. *peer*: None: by its replica, or its principal."""
     through = peer or _peer_of(principal, asked.replica)
-    push = Push(principal=principal, asked=asked, peer=through, arrived=now, given=_uuid(asked.ack))
+    author = Author(principal=principal, user=principal.name, peer=through, origin=through)
+    itself = principal.name if principal.kind == "user" else principal.key
+    push = Push(principal, asked, author, itself, now, given=_uuid(asked.ack))
     for place, raw in enumerate(asked.operations):
         read = raw if isinstance(raw, Operation) else read_operation(raw)
         if isinstance(read, Unread):
@@ -110,15 +114,12 @@ def opened(principal: Principal, asked: PushIn, now: datetime, peer: str | None 
 
 def _item(push: Push, place: int, operation: Operation) -> Item:
     principal, named = push.principal, operation.user_id
-    itself = principal.name if principal.kind == "user" else principal.key
-    author = Author(
-        principal=principal,
-        user=named or principal.name,
-        peer=push.peer,
-        origin=operation.origin or push.peer,
-    )
+    author, ledger_user = push.author, push.itself
+    if named is not None or operation.origin is not None:
+        author = replace(author, user=named or author.user, origin=operation.origin or author.origin)
+        ledger_user = named or ledger_user
     at = corrected(operation.changed_at, push.asked.sent_at, push.arrived)
-    item = Item(push, place, operation, author, named or itself, at, operation.digest())
+    item = Item(push, place, operation, author, ledger_user, at, operation.digest())
     if named is not None and principal.kind != "edge":
         item.end(item.reject("field", "user_id: who writes is told by the token: leave it out"))
     elif named is not None and not _may_name(principal, named):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -94,7 +95,7 @@ class Pulls:
         while not page.changes:
             audiences = paging.scope_of(principal, asked.models).audiences
             if not await self.watching.changed(audiences, head, until - clock(), gone):
-                break
+                return replace(page, server_time=self._now())
             principal = await reader()
             page, head = await self._page(principal, asked)
         return page

@@ -26,8 +26,9 @@ from schemas.principals import Principal
 from schemas.records.answers import Answer
 from schemas.records.operation import Operation
 
-TOGETHER: Final = 8
-"""Pushes that one statement takes: the clock is held for some milliseconds then."""
+TOGETHER: Final = 4
+"""Pushes that one statement takes. While it writes them, the next ones are decided: more of them would wait for one
+another."""
 
 WAITING: Final = 500
 """Pushes that may wait for their turn. What comes beyond them waits where it is safe: with its sender."""

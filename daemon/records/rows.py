@@ -63,7 +63,7 @@ def ledger_row(item: Item, answer: Answer) -> LedgerRow:
     return LedgerRow(
         user_id=item.ledger_user,
         op_id=operation.op_id,
-        replica=item.push.peer,
+        replica=item.author.peer,
         model=operation.model,
         record_id=operation.record_id,
         digest=item.digest,

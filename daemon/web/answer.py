@@ -29,7 +29,8 @@ class Whole(web.Response):
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write the answer, or leave it to the server where the connection is to end. Raises: ConnectionResetError."""
-        if request.version != HttpVersion11 or not request.keep_alive or self.keep_alive is False:
+        plain = request.version == HttpVersion11 and request.keep_alive and request.method != "HEAD"
+        if not plain or self.keep_alive is False:
             return await super().prepare(request)
         transport = request.transport
         if transport is None or transport.is_closing():

@@ -38,7 +38,7 @@ from tests.support.listening import opener
 from tests.support.records import outside_of
 from tests.support.tokens import made
 
-PUSHES: Final = 30
+PUSHES: Final = 20
 TURNS: Final = 7
 AT_ONCE: Final = 8
 LIMIT: Final = "/limit"

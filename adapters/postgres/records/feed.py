@@ -96,7 +96,7 @@ head AS (
 _RECORDS: Final = """(
     SELECT r.seq, CASE WHEN r.deleted THEN 'delete' ELSE 'upsert' END AS op, r.model, r.record_id, r.version,
            r.owner_id,
-           CASE WHEN NOT r.deleted THEN r.data::text WHEN r.erased THEN '' END AS data,
+           CASE WHEN NOT r.deleted THEN r.data WHEN r.erased THEN 'null'::jsonb END AS data,
            CASE WHEN $8::boolean AND NOT r.deleted THEN r.stamps END AS stamps
     FROM records r
     WHERE {readers} r.seq > $1 AND r.seq <= (SELECT seq FROM c) AND (NOT r.deleted OR r.seq > (SELECT snap FROM c))
@@ -107,25 +107,38 @@ _RECORDS: Final = """(
 _NOBODY: Final = "r.owner_id = ANY ($9::text[]) AND $10::text IS NULL AND"
 
 _EXITS: Final = """(
-    SELECT x.seq, 'remove', x.model, x.record_id, NULL::bigint, NULL::text, NULL::text, NULL::text
+    SELECT x.seq, 'remove', x.model, x.record_id, NULL::bigint, NULL::text, NULL::jsonb, NULL::text
     FROM sync_exits x LEFT JOIN records r ON r.model = x.model AND r.record_id = x.record_id
     WHERE x.audience = {audience} AND x.seq > $1 AND x.seq > (SELECT snap FROM c)
       AND ($7::text[] IS NULL OR x.model = ANY ($7)) AND {stayed}
     ORDER BY x.seq
 )"""
 
+# Twice a sum: of the stored sizes, so that no more is unpacked than about a page, and of the texts that come of it.
+# Each lets one row too many through, which tells that there are more.
 _PAGE: Final = """
 WITH {head}
 SELECT 0 AS seq, 'head' AS op, NULL AS model, NULL AS record_id, 0 AS version, NULL AS owner_id, told AS data,
        NULL AS stamps, 0 AS bytes
 FROM head
 UNION ALL
-SELECT * FROM (
-    SELECT page.*, sum(octet_length(coalesce(data, '')) + coalesce(octet_length(stamps), 0) + {row})
-                   OVER (ROWS UNBOUNDED PRECEDING) AS bytes
-    FROM (SELECT * FROM ({parts}) AS part ORDER BY seq LIMIT $3) AS page
+SELECT seq, op, model, record_id, version, owner_id, data, stamps, greatest(bytes, stored)
+FROM (
+    SELECT text.*, sum(size) OVER (ROWS UNBOUNDED PRECEDING) AS bytes
+    FROM (
+        SELECT t.*, octet_length(coalesce(data, '')) + coalesce(octet_length(stamps), 0) + {row} AS size
+        FROM (
+            SELECT seq, op, model, record_id, version, owner_id, data::text AS data, stamps, stored
+            FROM (
+                SELECT page.*, sum(coalesce(pg_column_size(data), 0)) OVER (ROWS UNBOUNDED PRECEDING) AS stored
+                FROM (SELECT * FROM ({parts}) AS part ORDER BY seq LIMIT $3) AS page
+            ) AS rough
+            WHERE stored - coalesce(pg_column_size(data), 0) <= $4::bigint
+            OFFSET 0
+        ) AS t
+    ) AS text
 ) AS sized
-WHERE bytes - octet_length(coalesce(data, '')) - coalesce(octet_length(stamps), 0) - {row} <= $4::bigint
+WHERE bytes - size <= $4::bigint
 """
 
 

@@ -53,7 +53,7 @@ w AS (
          erased, data::jsonb, stamps, up_version, changed_at, CASE WHEN deleted THEN now() END
   FROM c CROSS JOIN i
   ON CONFLICT (model, record_id) DO UPDATE SET
-    version = excluded.version, prev = excluded.prev,
+    version = excluded.version, prev = CASE WHEN excluded.seq > 0 THEN excluded.prev ELSE r.prev END,
     seq = CASE WHEN excluded.seq > 0 THEN excluded.seq ELSE r.seq END, owner_id = excluded.owner_id,
     branch = excluded.branch, deleted = excluded.deleted, erased = excluded.erased, data = excluded.data,
     stamps = excluded.stamps, up_version = excluded.up_version, changed_at = excluded.changed_at,

@@ -26,7 +26,8 @@ from schemas.errors import FerrymanError
 _BETWEEN: Final = "\x1f"
 """Between the fields of a conflict: no name holds it."""
 
-_CLOCK: Final = "c AS (UPDATE sync_clock SET seq = seq + {n} RETURNING seq - {n} AS first)"
+# `c` is read by subqueries: so the planner knows that it is one row. It compiles a statement that it takes for huge.
+_CLOCK: Final = "c AS (UPDATE sync_clock SET seq = seq + {n} WHERE one RETURNING seq - {n} AS first)"
 _GIVEN: Final = (
     "i AS (SELECT * FROM unnest({args}) WITH ORDINALITY AS t (model, record_id, expected, version, owner_id, branch,"
     " deleted, erased, data, stamps, up_version, changed_at, id, event, n))"
@@ -35,9 +36,9 @@ _RECORDS: Final = """
 w AS (
   INSERT INTO records AS r (model, record_id, version, prev, seq, owner_id, branch, deleted, erased, data, stamps,
                             up_version, changed_at, deleted_at)
-  SELECT model, record_id, version, expected, first + n, owner_id, branch, deleted, erased, data::jsonb, stamps,
-         up_version, changed_at, CASE WHEN deleted THEN now() END
-  FROM c CROSS JOIN i
+  SELECT model, record_id, version, expected, (SELECT first FROM c) + n, owner_id, branch, deleted, erased,
+         data::jsonb, stamps, up_version, changed_at, CASE WHEN deleted THEN now() END
+  FROM i
   ON CONFLICT (model, record_id) DO UPDATE SET
     version = excluded.version, prev = excluded.prev, seq = excluded.seq, owner_id = excluded.owner_id,
     branch = excluded.branch, deleted = excluded.deleted, erased = excluded.erased, data = excluded.data,
@@ -50,7 +51,7 @@ o AS (
   INSERT INTO outbox ({COLUMNS})
   SELECT i.id, t.type, t.source, i.model || ':' || i.record_id, t.time, i.event, t.traceparent, t.causationid,
          t.schemaversion
-  FROM c CROSS JOIN w JOIN i ON i.n = w.seq - c.first CROSS JOIN unnest({{args}})
+  FROM w JOIN i ON i.n = w.seq - (SELECT first FROM c) CROSS JOIN unnest({{args}})
     AS t (type, source, time, traceparent, causationid, schemaversion) ORDER BY i.n
   RETURNING id, seq)"""  # noqa: S608 - constants only
 _OPERATION: Final = "user_id, op_id, replica, model, record_id, digest, result, decision, version"
@@ -58,12 +59,13 @@ _LEDGER: Final = f"""
 l AS (
   INSERT INTO sync_ops ({_OPERATION})
   SELECT user_id, op_id, replica, model, record_id, digest, result, decision, t.version
-  FROM c CROSS JOIN w JOIN unnest({{args}}) AS t (user_id, op_id, replica, n, digest, result, decision, version)
-    ON t.n = w.seq - c.first
+  FROM w JOIN unnest({{args}}) AS t (user_id, op_id, replica, n, digest, result, decision, version)
+    ON t.n = w.seq - (SELECT first FROM c)
   RETURNING user_id, op_id)"""  # noqa: S608 - constants only
 _UNCHANGED: Final = f"""
 n AS (
-  INSERT INTO sync_ops ({_OPERATION}) SELECT {_OPERATION} FROM c CROSS JOIN unnest({{args}}) AS t ({_OPERATION})
+  INSERT INTO sync_ops ({_OPERATION}) SELECT {_OPERATION} FROM unnest({{args}}) AS t ({_OPERATION})
+  WHERE (SELECT first FROM c) IS NOT NULL
   ON CONFLICT DO NOTHING RETURNING user_id, op_id)"""  # noqa: S608 - constants only
 _MET: Final = """
 m AS (
@@ -115,7 +117,8 @@ q AS (
 _ACKS: Final = """
 a AS (
   INSERT INTO sync_replicas AS r (replica, principal, ack, ack_before, pushed_at)
-  SELECT replica, principal, ack, before, now() FROM c CROSS JOIN unnest({args}) AS t (replica, principal, ack, before)
+  SELECT replica, principal, ack, before, now() FROM unnest({args}) AS t (replica, principal, ack, before)
+  WHERE (SELECT first FROM c) IS NOT NULL
   ON CONFLICT (replica) DO UPDATE
     SET ack = excluded.ack, ack_before = COALESCE(excluded.ack_before, r.ack), pushed_at = now()
     WHERE r.principal = excluded.principal)"""

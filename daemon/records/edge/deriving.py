@@ -45,14 +45,19 @@ class Derived(NamedTuple):
 
 
 def open_ops(ops: Iterable[OpRow]) -> list[OpRow]:
-    """Those that lie on top of the upstream's row. One that has failed lies there no more once that row is used anew:
-    it stays in the queue, for a person."""
-    return [op for op in ops if not op.settled and op.state != "failed"]
+    """Those that lie on top of the upstream's row. One that has failed does not: everybody sees what the upstream has,
+    and it stays in the queue, for a person. Nor does one that is sent again although that row should hold it."""
+    return [op for op in ops if not op.settled and op.state != "failed" and not is_sent_again(op)]
+
+
+def is_sent_again(op: OpRow) -> bool:
+    """Whether *op* waits although it was answered before: the upstream's history went back, and perhaps it lacks it."""
+    return op.state == "pending" and op.acked_version is not None
 
 
 def is_settled(op: OpRow, there: ThereRow) -> bool:
     """Whether *there* holds an operation that the upstream has answered."""
-    return op.acked_version is not None and there.up_version >= op.acked_version
+    return op.state != "pending" and op.acked_version is not None and there.up_version >= op.acked_version
 
 
 def base_of(state: State) -> ThereRow:

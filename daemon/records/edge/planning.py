@@ -67,7 +67,8 @@ def answered(state: State, verdicts: Mapping[UUID, Verdict], setting: Setting) -
         there = there._replace(up_version=0, deleted=True)
     changed = {op.op_id: _judged(op, verdict, setting.now) for op, verdict in told}
     ops = [changed.get(op.op_id, op) for op in state.ops]
-    if not any(is_settled(op, there) for op in ops if not op.settled):
+    refused = any(op.state == "failed" and op.op_id in changed for op in ops)
+    if not refused and not any(is_settled(op, there) for op in ops if not op.settled):
         return Plan(state=state, ops=_changes(state.ops, ops, verdicts, setting.now, bound=False))
     return _made(state, there, ops, setting, verdicts=verdicts)
 
@@ -82,7 +83,8 @@ def pulled(state: State, change: Change, setting: Setting) -> Plan:
     known = base_of(state)
     if setting.rebuild is None and change.version < known.up_version:
         return Plan(state=state)
-    if change.version == known.up_version and state.there is None and not open_ops(state.ops) and state.here:
+    is_known = change.version == known.up_version and state.there is None and state.here is not None
+    if is_known and setting.rebuild not in HISTORY and not open_ops(state.ops):
         return Plan(state=state)
     there = _there(state, change, known, setting.places(change.model))
     ops = list(state.ops)
@@ -119,12 +121,14 @@ def _judged(op: OpRow, verdict: Verdict, now: datetime) -> OpRow:
 
 
 def _brought_back(op: OpRow, version: int) -> OpRow:
-    """An operation, where the upstream's history went back to *version* of its record. -1: it does not know the record,
-    and its author was not us: an operation that waits keeps the version that it saw, so that nobody makes the record
-    anew of it."""
+    """An operation, where the upstream's history went back to *version* of its record, or to less: what others have
+    written since may have grown it again. So all that was answered goes out again; the upstream's ledger knows what it
+    still has. -1: it does not know the record, and its author was not us: an operation keeps the version that it saw,
+    so that nobody makes the record anew of it."""
     base = op.base_version if version < 0 else min(op.base_version, version)
-    if op.state in ANSWERED and (op.acked_version or 0) > max(version, 0):
-        return op._replace(state="pending", settled=False, acked_version=None, base_version=base)
+    if op.state in ANSWERED:
+        held = None if (op.acked_version or 0) > max(version, 0) else op.acked_version
+        return op._replace(state="pending", settled=False, acked_version=held, base_version=base)
     return op._replace(base_version=base) if op.state == "pending" else op
 
 

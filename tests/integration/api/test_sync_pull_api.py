@@ -16,7 +16,7 @@ from daemon.records import rates
 from daemon.records.upkeep import compact
 from daemon.settings.model import Settings
 from schemas.api.sync_pull import SyncPulled
-from tests.integration.api.conftest import Served
+from tests.integration.api.conftest import TOKENS, Served
 from tests.support.answers import check_fields
 from tests.support.listening import Answer, check_problem
 from tests.support.record_feed import Row, put
@@ -131,6 +131,16 @@ async def test_a_cursor_that_has_expired_says_why(served: Served) -> None:
     again = await pull(served, "since=0")
     assert [one["id"] for one in again["changes"]] == ["b"]
     assert (await pull(served, since(again)))["feed"] == again["feed"] != page["feed"]
+
+
+async def test_a_head_has_no_body_and_a_connection_that_ends_is_answered_too(served: Served) -> None:
+    headers = {"Authorization": f"Bearer {TOKENS['admin']}"}
+    url = f"http://127.0.0.1:{served.rig.port}{PATH}"
+    async with served.rig.session.head(url, headers=headers) as answer:
+        assert (answer.status, await answer.read()) == (200, b"")
+    async with served.rig.session.get(url, headers=headers | {"Connection": "close"}) as answer:
+        assert (await answer.json())["changes"] == []
+    assert (await pull(served))["changes"] == [], "the next request on a kept connection is read as it was sent"
 
 
 async def test_a_long_poll_is_answered_when_something_comes(served: Served) -> None:

@@ -70,7 +70,8 @@ async def ran(here: Site, program: str, token: str, cwd: Path) -> str:
 async def test_every_example_of_the_page_is_true(tmp_path: Path, postgres_url: str) -> None:
     seen: dict[str, int] = {}
     async with site(tmp_path, "hub", postgres_url, models=SHIPPED.read_text(encoding="utf-8")) as here:
-        token, before = "", {}
+        token = ""
+        before: dict[str, str] = {}
         told: Told | None = None
         for kind, text in blocks():
             seen[kind] = seen.get(kind, 0) + 1

@@ -7,12 +7,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final
 
 import pytest
 
 from adapters.postgres.pool import Pool, connect
 from adapters.postgres.records.rows import ExitRow
+from daemon.bus.worker import utc_now
 from daemon.records import rates
 from daemon.records.bell import Bell
 from daemon.records.cursor import Cursor
@@ -131,8 +133,10 @@ async def test_who_begins_to_wait_just_as_something_comes_does_not_miss_it(db: P
 async def test_a_wait_ends_without_a_change_where_it_began(db: Pool) -> None:
     pulls = pulls_on(db)
     since = await begun(pulls, ALICE)
+    began = utc_now()
     page = await waiting(pulls, ALICE, since, 0.2)
     assert (page.changes, page.more, page.cursor) == ([], False, since)
+    assert page.server_time - began >= timedelta(seconds=0.2), "the time is that of the answer"
 
 
 async def test_a_stop_answers_all_who_wait_at_once_and_nobody_waits_any_more(db: Pool) -> None:

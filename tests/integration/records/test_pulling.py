@@ -87,6 +87,19 @@ async def test_a_page_has_no_more_bytes_than_it_may_and_a_record_that_is_larger_
     assert pages == [["s0", "s1", "s2", "s3"], ["s4", "s5", "s6", "s7"], ["s8"], ["l"], ["z"]]
 
 
+async def test_records_that_are_stored_larger_than_they_are_sent_are_all_given(db: Pool) -> None:
+    """And those that are stored smaller: numbers take more room in the table than as text, repeated words less."""
+    random = Random(5)
+    numbers = [[random.randrange(10**4) for _ in range(30_000)] for _ in range(30)]
+    await put(db, *(Row(f"n{n}", 1, "alice", None, {"t": some}) for n, some in enumerate(numbers)))
+    await put(db, *(Row(f"w{n}", 1, "alice", None, {"t": "word " * 50_000}) for n in range(30)))
+    reader = reader_of(db, ALICE)
+    await reader.round()
+    assert len(reader.rows) == 60
+    assert reader.pages < 12
+    assert reader.rows == await visible(db, ALICE)
+
+
 async def test_pulls_under_concurrent_commits_miss_nothing(db: Pool, database_url: str) -> None:
     """Five writers make 10,000 changes, among them deletions and other owners; three readers pull meanwhile."""
     async with connect(database_url, size=6) as writing:

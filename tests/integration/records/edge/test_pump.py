@@ -180,7 +180,8 @@ async def test_fifty_one_poisoned_operations_at_the_head_do_not_hold_up_the_next
         hub.away = None
         it.pump.wake()
         await until(lambda: "good" in hub.data(), within_s=20)
-        assert await it.edge.db.fetchval("SELECT max(retry_count) FROM sync_queue WHERE record_id LIKE 'bad%'") == 1
+        # it did not wait until those were given up
+        assert await it.edge.db.fetchval("SELECT max(retry_count) FROM sync_queue WHERE record_id LIKE 'bad%'") < 3
 
 
 async def test_a_refused_token_stops_the_exchange_until_there_is_another_one(db: Pool, hub: Hub) -> None:

@@ -90,12 +90,47 @@ async def test_a_value_that_lost_at_the_upstream_is_corrected_here_as_a_foreign_
     assert edge.told[-1].json()["fields"] == ["stage"]
 
 
-async def test_a_refused_operation_is_kept_with_its_reason(edge: Edge) -> None:
-    op = await edge.write("CREATE", "l1", name="Ada")
-    await edge.answer(Verdict(op_id=op, state="failed", reason="field", detail="Lead has no field name"))
-    found = await edge.op(op)
+async def test_a_refused_operation_is_kept_with_its_reason_and_leaves_what_everybody_sees(edge: Edge) -> None:
+    await edge.pull(upsert("l2", 1, name="Bob"))
+    made = await edge.write("CREATE", "l1", name="Ada", owner_id="alice")
+    edit = await edge.write("UPDATE", "l2", name="Robert")
+    await edge.answer(
+        Verdict(op_id=made, state="failed", reason="field", detail="Lead has no field name"),
+        Verdict(op_id=edit, state="failed", reason="type"),
+    )
+    found = await edge.op(made)
     assert (found["state"], found["error"], found["synced_at"]) == ("failed", "field: Lead has no field name", None)
-    assert await edge.row("l1") is not None
+    assert found["data"] == '{"name": "Ada", "owner_id": "alice"}'
+    first, second = await edge.row("l1"), await edge.row("l2")
+    assert first is not None
+    assert second is not None
+    assert (first["deleted"], first["data"]) == (True, {})
+    assert (second["data"]["name"], second["version"]) == ("Bob", 3)
+    assert await edge.bases() == 0
+    # put back and taken, it is there again
+    await edge.db.execute("UPDATE sync_queue SET state = 'pending'")
+    await edge.answer(Verdict(op_id=made, state="synced", version=1))
+    await edge.pull(upsert("l1", 1, name="Ada"))
+    back = await edge.row("l1")
+    assert back is not None
+    assert (back["deleted"], back["data"]["name"]) == (False, "Ada")
+
+
+async def test_what_was_answered_is_sent_again_though_the_version_has_grown_again(edge: Edge) -> None:
+    await edge.pull(upsert("l1", 3, name="Ada", stage="new"))
+    own = await edge.write("UPDATE", "l1", stage="won")
+    await edge.answer(Verdict(op_id=own, state="synced", version=4))
+    await edge.pull(upsert("l1", 4, name="Ada", stage="won"))
+    await edge.store.begin_rebuild("epoch")
+    await edge.pull(upsert("l1", 5, name="of others", stage="lost"), cursor="n1")
+    await edge.store.end_rebuild()
+    row = await edge.row("l1")
+    assert row is not None
+    assert row["data"]["stage"] == "lost"  # what the upstream has, until it has answered
+    assert [one.operation.op_id for one in await edge.store.due(50, 10**6)] == [own]
+    await edge.answer(Verdict(op_id=own, state="synced", version=4))  # as a duplicate: it had it all the time
+    assert (await edge.op(own))["settled"]
+    assert await edge.row("l1") == row
 
 
 async def test_an_operation_that_waits_holds_back_its_own_record_alone(edge: Edge) -> None:

@@ -472,3 +472,13 @@ async def test_nothing_is_kept_of_a_record_that_was_erased(
         "SELECT data FROM operations UNION ALL SELECT data FROM overlay UNION ALL SELECT data FROM base"
     )
     assert rows.fetchall() == [(None,)]
+
+
+async def test_a_client_that_is_closed_says_so_and_does_not_hang(server: RecordsServer, tmp_path: Path) -> None:
+    async with RecordsClient(tmp_path / "x", server.url, TOKEN) as client:
+        client.start()
+        await client.create("Lead", "l1", {"n": 1})
+    with pytest.raises(sqlite3.Error):
+        await client.get("Lead", "l1")
+    with pytest.raises(sqlite3.Error):
+        await client.sync()
