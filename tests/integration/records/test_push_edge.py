@@ -1,4 +1,4 @@
-"""Pushes at an edge: what an operation has really done is queued for the upstream with its record. And what is counted."""
+"""Pushes at an edge: what an operation has really done is queued for the upstream with its record; what is counted."""
 
 from __future__ import annotations
 
