@@ -6,6 +6,7 @@ The two do not need each other: what was not sent stays on top of what is fetche
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ async def run_round(
     if running.done.rebuilt and running.done.error is None:
         await running.send()
     done = running.done
-    states = running.sending.states
+    states = Counter(running.sending.states.values())
     done.synced, done.conflicts = states["synced"], states["conflict"]
     done.failed, done.again = states["failed"], states["pending"]
     if not done.cut or done.error is not None:  # else nothing is known of the server

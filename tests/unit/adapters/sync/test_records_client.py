@@ -6,6 +6,8 @@ import asyncio
 import math
 import shutil
 import sqlite3
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from uuid import UUID
 import pytest
 
 from adapters.records_client import BadOperation, ForeignFile, NoRecord, RecordExists, RecordsClient
+from tests.support.daemons import environment
 from tests.support.records_server import TOKEN, RecordsServer
 from tests.support.until import until
 
@@ -482,3 +485,13 @@ async def test_a_client_that_is_closed_says_so_and_does_not_hang(server: Records
         await client.get("Lead", "l1")
     with pytest.raises(sqlite3.Error):
         await client.sync()
+
+
+def test_an_app_needs_nothing_of_the_daemon_nor_of_its_stores() -> None:
+    program = "import sys, adapters.records_client; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment()
+    )
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert loaded & {"daemon", "asyncpg", "redis", "pydantic", "typer", "structlog"} == set()
+    assert "adapters.postgres" not in done.stdout.split()
