@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import structlog
 from aiohttp import ClientSession
 
 from adapters.postgres.pool import Pool
@@ -19,6 +20,8 @@ from daemon.records.models import MODELS, Models, ModelsPart, models_of
 from daemon.settings.model import Settings
 from daemon.telemetry.declared import Declared
 from schemas.envelope import Event
+
+log = structlog.get_logger(__name__)
 
 METRICS: Final = (
     Declared(
@@ -85,6 +88,8 @@ def services(outside: Outside, bell: Bell) -> Sequence[Service]:
         outside.now,
         tell,
     )
+    if made is None and settings.sync_upstream_url is not None:
+        log.warning("records.upstream_off", reason="SYNC_UPSTREAM_TOKEN is not set, so records wait here")
     if made is None or not settings.auto_sync_enabled:
         return ()
     pump = Pump(exchange=made, metrics=outside.metrics, now=outside.now, every_s=settings.sync_interval_minutes * 60.0)
