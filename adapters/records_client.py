@@ -151,8 +151,7 @@ class RecordsClient:
         running, self._loop = self._loop, None
         if running is not None:
             running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
+            await asyncio.wait([running])
 
     def use_token(self, token: str) -> None:
         """Go on with another token, of the same person."""

@@ -6,6 +6,7 @@ The two do not need each other: what was not sent stays on top of what is fetche
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -64,17 +65,23 @@ async def run_round(
         await running.fetch(0.0, None)  # what waits has to be read against the new copy
     if running.done.error is None:
         await running.send()
-    if not isinstance(running.done.error, Unauthorized):
+    if not _is_stopped(running.done.error):
         await running.fetch(0.0 if running.done.error else wait_s, woken)
     if running.done.rebuilt and running.done.error is None:
         await running.send()
     done = running.done
-    states = running.sending.states
+    states = Counter(running.sending.states.values())
     done.synced, done.conflicts = states["synced"], states["conflict"]
     done.failed, done.again = states["failed"], states["pending"]
     if not done.cut or done.error is not None:  # else nothing is known of the server
         await store.heard(None if done.error is None else done.error.code)
     return done
+
+
+def _is_stopped(error: UpstreamError | None) -> bool:
+    """Whether nothing may be fetched either. A token that only reads still does; one that is not good does not, and
+    another person's must not: their records would come into this replica."""
+    return isinstance(error, Unauthorized) and error.code != "http-403"
 
 
 @dataclass(slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -35,13 +34,13 @@ class _Unsendable(Exception):
 
 @dataclass(slots=True)
 class Sending:
-    """The pushes of one round. *states*: how many operations came to which state."""
+    """The pushes of one round. *states*: of the operations that were sent."""
 
     store: ReplicaStore
     upstream: Upstream
     via: Sequence[str]
     batch: int
-    states: Counter[str] = field(default_factory=Counter)
+    states: dict[UUID, str] = field(default_factory=dict)
     _size: int = 0
     _suspects: bool = False
     _renewed: bool = False
@@ -99,7 +98,8 @@ class Sending:
     async def _settle(self, ack: str | None, found: Sequence[Verdict]) -> None:
         hasty = [self._hastened_once(one) for one in found]
         await self.store.settle(ack, hasty)
-        self.states.update(one.state for one in hasty)
+        for one in hasty:
+            self.states[one.op_id] = one.state
 
     def _hastened_once(self, one: Verdict) -> Verdict:
         if one.state != "pending" or one.reason not in _AT_ONCE or one.op_id in self._hastened:

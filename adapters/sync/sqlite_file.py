@@ -93,6 +93,7 @@ class SqliteFile:
         self._work: SimpleQueue[tuple[Work[Any], str, Future[Any]] | None] = SimpleQueue()
         self._opened: Future[None] = Future()
         self._thread: threading.Thread | None = None
+        self._closed = True
 
     async def open(self, path: Path) -> None:
         """Open the file at *path*, or make it, for its owner alone to read. Raises: ForeignFile, sqlite3.Error,
@@ -101,9 +102,11 @@ class SqliteFile:
         self._thread = threading.Thread(target=self._serve, args=(path,), name="records", daemon=True)
         self._thread.start()
         await asyncio.wrap_future(self._opened)
+        self._closed = False
 
     async def close(self) -> None:
         """End the work that was given, and close the file."""
+        self._closed = True
         if self._thread is not None:
             self._work.put(None)
             await asyncio.to_thread(self._thread.join)
@@ -118,6 +121,8 @@ class SqliteFile:
         return await self._give(work, "BEGIN")
 
     async def _give(self, work: Work[T], begin: str) -> T:
+        if self._closed:
+            raise sqlite3.ProgrammingError("the file is not open")
         given: Future[T] = Future()
         self._work.put((work, begin, given))
         return await asyncio.wrap_future(given)

@@ -58,7 +58,7 @@ async def running_phone(path: Path, url: str, token: str, operations: int) -> As
 
 @pytest.mark.parametrize(
     ("operations", "kills"),
-    [(1000, 6), pytest.param(10_000, 40, marks=[pytest.mark.slow, pytest.mark.timeout(600)])],
+    [(500, 4), pytest.param(10_000, 40, marks=[pytest.mark.slow, pytest.mark.timeout(600)])],
 )
 async def test_each_operation_counts_once_whoever_is_killed_when(
     tmp_path: Path, postgres_url: str, operations: int, kills: int

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 from adapters.records_client import RecordsClient
-
 from tests.support.until import until
 
 MODEL: Final = "Item"

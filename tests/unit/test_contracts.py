@@ -11,6 +11,7 @@ CONTRACTS: list[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_t
     "contracts"
 ]
 STORES = {"adapters.redis", "adapters.postgres"}
+SYNC = {"adapters.sync"}
 
 
 def contract(name: str) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def packages(folder: str) -> set[str]:
 
 
 def test_every_outside_system_is_kept_apart_from_the_others_and_from_the_domains() -> None:
-    systems = packages("adapters") - STORES
+    systems = packages("adapters") - STORES - SYNC
     assert set(contract("outside systems")["modules"]) == systems
     assert set(contract("domains and the bus")["forbidden_modules"]) == systems
 

@@ -119,7 +119,17 @@ def told(status: int, kind: str, **members: Any) -> Handler:
     return fixed(status, body, "application/problem+json")
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, "about:blank"), (403, "about:blank"), (403, "replica-of-another")])
+async def test_a_token_that_only_reads_still_fetches(client: RecordsClient, server: RecordsServer) -> None:
+    server.write("Lead", "l0", name="Ada")
+    await client.create("Lead", "l1", {})
+    server.next_answers = [told(403, "about:blank")]
+    done = await client.sync()
+    assert isinstance(done.error, Unauthorized)
+    assert [one.id for one in await client.list("Lead")] == ["l0", "l1"]
+    assert len(await client.pending()) == 1
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, "about:blank"), (403, "replica-of-another")])
 async def test_a_refused_token_stops_the_round(
     client: RecordsClient, server: RecordsServer, status: int, kind: str
 ) -> None:

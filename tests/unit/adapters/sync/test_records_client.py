@@ -6,6 +6,8 @@ import asyncio
 import math
 import shutil
 import sqlite3
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from uuid import UUID
 import pytest
 
 from adapters.records_client import BadOperation, ForeignFile, NoRecord, RecordExists, RecordsClient
+from tests.support.daemons import environment
 from tests.support.records_server import TOKEN, RecordsServer
 from tests.support.until import until
 
@@ -472,3 +475,23 @@ async def test_nothing_is_kept_of_a_record_that_was_erased(
         "SELECT data FROM operations UNION ALL SELECT data FROM overlay UNION ALL SELECT data FROM base"
     )
     assert rows.fetchall() == [(None,)]
+
+
+async def test_a_client_that_is_closed_says_so_and_does_not_hang(server: RecordsServer, tmp_path: Path) -> None:
+    async with RecordsClient(tmp_path / "x", server.url, TOKEN) as client:
+        client.start()
+        await client.create("Lead", "l1", {"n": 1})
+    with pytest.raises(sqlite3.Error):
+        await client.get("Lead", "l1")
+    with pytest.raises(sqlite3.Error):
+        await client.sync()
+
+
+def test_an_app_needs_nothing_of_the_daemon_nor_of_its_stores() -> None:
+    program = "import sys, adapters.records_client; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment()
+    )
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert loaded & {"daemon", "asyncpg", "redis", "pydantic", "typer", "structlog"} == set()
+    assert "adapters.postgres" not in done.stdout.split()
