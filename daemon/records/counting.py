@@ -53,7 +53,7 @@ METRICS: Final = (
         SKEW,
         "histogram",
         "How far the clocks of replicas are from ours, as their pushes tell.",
-        buckets=(1, 5, 30, 60, 300, 900, 3600, 7200, 21600, 43200, 86400, 90000),
+        buckets=(1.0, 5.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 7200.0, 21600.0, 43200.0, 86400.0, 90000.0),
     ),
 )
 

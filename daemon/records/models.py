@@ -84,10 +84,13 @@ class FieldRules:
     required: bool = False
 
     def same(self, one: Any, other: Any) -> bool:
-        """Whether two stored values are one. None: no value."""
+        """Whether two values are one. None: no value. A stored one may be from before its field got this type."""
         if one is None or other is None:
             return one is other
-        return self.kind.same(one, other)
+        try:
+            return self.kind.same(one, other)
+        except (ValueError, TypeError, ArithmeticError):
+            return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

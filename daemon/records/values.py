@@ -28,6 +28,7 @@ LARGEST: Final = 2**53 - 1
 _NUMERAL: Final = re.compile(r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,2})?")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _URL: Final = re.compile(r"https?://[^\s/]+(?:/\S*)?")
 
 
@@ -114,10 +115,9 @@ def _text(most: int) -> Callable[[Any], str]:
 
 def _storable(text: str) -> None:
     """Postgres takes neither in a text."""
-    if "\x00" in text:
-        raise WrongValue("must not hold the character U+0000, which cannot be stored")
-    if any("\ud800" <= c <= "\udfff" for c in text):
-        raise WrongValue("must not hold half of a surrogate pair, which cannot be stored")
+    if found := _UNSTORABLE.search(text):
+        what = "the character U+0000" if found[0] == "\x00" else "half of a surrogate pair"
+        raise WrongValue(f"must not hold {what}, which cannot be stored")
 
 
 def _choice(values: tuple[str, ...]) -> Callable[[Any], str]:

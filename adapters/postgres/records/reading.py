@@ -12,13 +12,13 @@ from adapters.postgres.pool import Pool, Record
 _BETWEEN: Final = "\x1f"
 """Between audiences: no name holds it, as it is not printable."""
 
-# every look-up is LATERAL with a limit: however few rows a table had when the plan was made, it goes by the index
+# every look-up is LATERAL with a limit: however few rows a table had when the plan was made, it goes by the index. The
+# clock is a subquery, as in the statement that writes
 _READ: Final = """
-SELECT c.feed, l.digest, l.result, l.decision, l.version AS told,
+SELECT (SELECT feed FROM sync_clock), l.digest, l.result, l.decision, l.version AS told,
        r.version, r.owner_id, r.branch, r.deleted, r.erased, r.data::text, r.stamps, r.changed_at, r.up_version,
        x.formerly, p.principal, p.ack, p.ack_before
-FROM sync_clock c
-CROSS JOIN unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[]) WITH ORDINALITY
+FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[]) WITH ORDINALITY
   AS g (model, record_id, user_id, op_id, audiences, replica, place)
 LEFT JOIN LATERAL (
   SELECT digest, result, decision, version FROM sync_ops WHERE user_id = g.user_id AND op_id = g.op_id LIMIT 1

@@ -34,6 +34,7 @@ def decide(
         return rejected(op, "read-only", "this token may read, and not write")
     if at is None:
         return rejected(op, "clock-ahead", "changed_at is more than 25 hours ahead: stamp it anew", retry=True)
+    at = min(at, now)
     if op.only_at is not None:
         exact = at_version(stored, op, author)
         if isinstance(exact, Decided):

@@ -116,7 +116,7 @@ def _met(rule: FieldRules, ours: Any, theirs: Any, old: Stamp, by: Writing) -> t
         case "max" | "min":
             wins = ours is None or (theirs is not None and _beyond(rule, theirs, ours))
         case "union":
-            return sorted({*(ours or ()), *(theirs or ())}), "merged"
+            return sorted({*_members(ours), *_members(theirs)}), "merged"
         case "manual":
             return ours, "open"
         case _:
@@ -126,9 +126,15 @@ def _met(rule: FieldRules, ours: Any, theirs: Any, old: Stamp, by: Writing) -> t
 
 def _beyond(rule: FieldRules, one: Any, other: Any) -> bool:
     order = rule.kind.order
-    if order is None:
-        return False
-    return bool(order(one) > order(other) if rule.strategy == "max" else order(one) < order(other))
+    try:
+        mine, stored = (one, other) if order is None else (order(one), order(other))
+        return bool(mine > stored if rule.strategy == "max" else mine < stored)
+    except (ValueError, TypeError, ArithmeticError):
+        return True  # what is stored is from before the field got its type
+
+
+def _members(value: Any) -> list[str]:
+    return value if isinstance(value, list) else []
 
 
 def _lost_members(base: Mapping[str, Any] | None, name: str, ours: Any, theirs: Any) -> bool:
@@ -136,7 +142,7 @@ def _lost_members(base: Mapping[str, Any] | None, name: str, ours: Any, theirs: 
     before = None if base is None else base.get(name)
     if not isinstance(before, list):
         return False
-    left, right = ours or (), theirs or ()
+    left, right = _members(ours), _members(theirs)
     return any((member in left) is not (member in right) for member in before)
 
 

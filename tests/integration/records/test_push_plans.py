@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Final
+from uuid import uuid4
 
 from adapters.postgres.pool import Pool
 from adapters.postgres.records import reading, writing
@@ -49,7 +50,7 @@ async def test_conflicts_of_a_record_are_found_by_indexes(db: Pool) -> None:
     await assert_reads_few(db, TABLES, FILLS, MANY, reading._OPEN, *named, 200)
 
 
-async def test_the_statement_that_writes_is_planned_as_small_as_it_is(db: Pool) -> None:
+async def test_both_statements_of_a_push_are_planned_as_small_as_they_are(db: Pool) -> None:
     """Postgres compiles statements that it takes for huge, which takes longer than they do."""
     asked: list[Writes] = []
     records: Records = records_of(db)
@@ -65,6 +66,9 @@ async def test_the_statement_that_writes_is_planned_as_small_as_it_is(db: Pool) 
     finally:
         writing.write = write
     statement = writing._Statement(asked[0])
-    (row,) = await db.fetch(f"EXPLAIN (FORMAT JSON) {statement.text()}", *statement.arguments)
-    plan = json.loads(row[0])[0]["Plan"]
-    assert plan["Total Cost"] < 1_000, [node["Node Type"] for node in nodes(plan)]
+    names = [f"r{n}" for n in range(50)]
+    read = [["Lead"] * 50, names, ["alice"] * 50, [uuid4() for _ in names], ["o:alice"] * 50, [None] * 50]
+    for text, arguments in ((statement.text(), statement.arguments), (reading._READ, read)):
+        (row,) = await db.fetch(f"EXPLAIN (FORMAT JSON) {text}", *arguments)
+        plan = json.loads(row[0])[0]["Plan"]
+        assert plan["Total Cost"] < 5_000, [node["Node Type"] for node in nodes(plan)]

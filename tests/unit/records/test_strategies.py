@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -219,3 +220,24 @@ def test_a_later_look_at_the_same_value_makes_it_newer() -> None:
             record = after(record, op, by)
         assert record.data["stage"] == "won"
         assert record.stamps["stage"].ms == int(NOW.timestamp() * 1000) + 15_000
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "stands"),
+    [
+        ("amount", "10.00", "text"),
+        ("most", 5, 5),
+        ("least", "2026-01-01", "2026-01-01"),
+        ("tags", ["a"], ["a"]),
+        ("stage", "won", "won"),
+    ],
+)
+def test_a_stored_value_from_before_its_field_got_its_type(field: str, value: Any, stands: Any) -> None:
+    """`models.toml` has changed: nothing breaks, and what comes in new is of the new type."""
+    record = after(created(), operation(2, data={"city": "Haifa", field: value}, base=1, at=5), "c")
+    former = replace(record, data={**record.data, field: 7 if field == "least" else "text"})
+    met = put(former, operation(3, data={field: value}, base=1, at=10), "b")
+    assert (met.stored or former).data[field] == stands
+    known = put(former, operation(4, data={field: value}, base=2, at=10), "b")
+    assert known.stored is not None
+    assert known.stored.data[field] == value
