@@ -140,7 +140,7 @@ class Pump:
                 self._idle_s = min(self._idle_s * 2, self.every_s)
         finally:
             looking.cancel()
-            await asyncio.wait((looking,))
+            await asyncio.gather(looking, return_exceptions=True)  # a store that is away meets the next round
 
     async def _look(self) -> None:
         """Wake as soon as an operation is due: one that waited for its time, or that another process has written."""
