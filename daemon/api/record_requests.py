@@ -17,7 +17,7 @@ from daemon.records.models import ModelRules
 from daemon.web.problems import problem
 from schemas.api.records import RecordIn, RecordOut
 from schemas.principals import Principal
-from schemas.records.operation import MOST_BYTES, MOST_VERSION, Operation, Unread, Verb, read_operation
+from schemas.records.operation import LONGEST_ID, MOST_BYTES, MOST_VERSION, Operation, Unread, Verb, read_operation
 
 NO_RECORD: Final = "there is no such record"
 """What is said of a record that is not there, was deleted, or is a stranger's: nobody tells them apart."""
@@ -48,6 +48,11 @@ def rejection(reason: str, detail: str, members: Mapping[str, Any] | None = None
 def not_there() -> web.Response:
     """The answer about a record that there is not, or that is not for the asker."""
     return rejection("unknown-record", NO_RECORD)
+
+
+def is_id(text: str) -> bool:
+    """Whether a record may have this id."""
+    return 0 < len(text) <= LONGEST_ID and text.isprintable() and text == text.strip()
 
 
 def etag(version: int) -> str:
@@ -118,14 +123,15 @@ def operation(
     only_at: frozenset[int] = frozenset(),
 ) -> Operation:
     """What is asked for. *id*: of the record; None: one is made for it, the same for the same key. Raises: Refused."""
+    if id is not None and not is_id(id):
+        detail = f"id must be a text of 1 to {LONGEST_ID} printable characters"
+        raise Refused(rejection("type", detail) if verb == "CREATE" else not_there())
     principal, op_id = principal_of(request), _op_id(request)
     record_id = str(uuid5(op_id, principal.key)) if id is None else id
     raw = {"op_id": str(op_id), "operation": verb, "model": model.name, "record_id": record_id, "data": dict(data)}
     made = read_operation(raw)
     if isinstance(made, Unread):
-        if id is not None and made.detail.startswith("record_id") and verb != "CREATE":
-            raise Refused(not_there())
-        raise Refused(rejection(made.reason, made.detail.replace("record_id", "id")))
+        raise Refused(rejection(made.reason, made.detail))
     return replace(made, only_at=only_at)
 
 

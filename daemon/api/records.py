@@ -22,6 +22,7 @@ from daemon.api.description import described
 from daemon.api.record_requests import (
     etag,
     fields_of,
+    is_id,
     is_new,
     not_there,
     operation,
@@ -209,7 +210,7 @@ class RecordsApi:
 
     async def _find(self, request: web.Request, model: str, id: str) -> Listed | None:
         """The record, where it is there and the asker reads it."""
-        if not id.isprintable():
+        if not is_id(id):
             return None
         found = await listing.one(self._pool, model, id)
         if (

@@ -12,7 +12,7 @@ from daemon.cli.screen import say, show_json, show_table
 from daemon.demo.customer import next_run
 from daemon.demo.offline import Result, equal, perform
 from daemon.demo.offline_judging import as_told, document, judged, seen
-from daemon.demo.offline_stage import Stage, staged
+from daemon.demo.offline_stage import PHONE, Stage, staged
 from daemon.demo.offline_story import SCENES, Scene
 from daemon.lifecycle import stop_on_signals
 
@@ -36,7 +36,7 @@ async def demo_offline(data_dir: Path, *, json: bool, keep: bool) -> bool:
         else:
             _show(result)
         if keep:
-            await _keep(stage, err=json)
+            await _keep(stage, data_dir, err=json)
     if not json:
         _where_next(data_dir)
     return result.ok
@@ -105,10 +105,12 @@ def _refusals(result: Result) -> Iterator[list[str]]:
         yield [_name(one.scene), said, _REFUSED.get(one.reason, one.reason), _PLACES[one.kept]]
 
 
-async def _keep(stage: Stage, *, err: bool) -> None:
+async def _keep(stage: Stage, data_dir: Path, *, err: bool) -> None:
+    stage.phone.start()
     for place in (stage.office, stage.branch):
         say(f"{place.name:<12} {place.url}  (/api/v1/docs; admin token {place.admin})", err=err)
         say(f"{'':<12} {place.database_url}", err=err)
+    say(f"{'phone':<12} {data_dir / PHONE}  (follows by itself)", err=err)
     say("running until Ctrl-C", err=err)
     stop = asyncio.Event()
     stop_on_signals(stop)

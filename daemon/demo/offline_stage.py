@@ -44,6 +44,9 @@ DANA: Final = "dana"
 OMER: Final = "omer"
 """Works for the other branch."""
 
+PHONE: Final = "phone.sqlite"
+"""The file of the phone, below the data of the demonstration."""
+
 AHEAD: Final = timedelta(days=1)
 """How wrong the clock of the phone is."""
 
@@ -121,7 +124,7 @@ async def staged(data_dir: Path, number: int) -> AsyncIterator[Stage]:
         branch = await _place(stack, session, "branch", RON, below, at_branch, rules)
         signal = await stack.enter_async_context(linked(_port(branch.url)))
         token = await _token(branch.pool, user=NOA, branch=BRANCH)
-        phone = RecordsClient(data_dir / "phone.sqlite", signal.url, token, now=lambda: datetime.now(UTC) + AHEAD)
+        phone = RecordsClient(data_dir / PHONE, signal.url, token, now=lambda: datetime.now(UTC) + AHEAD)
         await stack.enter_async_context(phone)
         yield Stage(run=number, office=office, branch=branch, phone=phone, line=line, signal=signal)
 
@@ -138,11 +141,18 @@ def _settings(data_dir: Path) -> Settings:
 
 
 async def _servers(stack: AsyncExitStack, *settings: Settings) -> list[Addresses]:
-    """The servers of each of *settings*, started side by side, until *stack* ends."""
+    """The servers of each of *settings*, started side by side and, as *stack* ends, stopped so."""
+    own = [AsyncExitStack() for _ in settings]
+
+    async def stop() -> None:
+        await asyncio.gather(*(one.aclose() for one in own))
+
+    stack.push_async_callback(stop)
     try:
         async with asyncio.TaskGroup() as group:
             starting = [
-                group.create_task(stack.enter_async_context(located_stores(one, make=True))) for one in settings
+                group.create_task(mine.enter_async_context(located_stores(one, make=True)))
+                for mine, one in zip(own, settings, strict=True)
             ]
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None

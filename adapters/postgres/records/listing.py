@@ -68,8 +68,8 @@ _ONE: Final = f"""
 SELECT {_COLUMNS}, data::text, changed_at, deleted, erased FROM records WHERE model = $1 AND record_id = $2
 """  # noqa: S608 - constants only
 _NUMERAL: Final = r"^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]{1,2})?$"
-"""What can be cast, whatever the field has held before its model was changed. A bound of repetitions would cost Postgres
-twenty times as much."""
+"""What can be cast, whatever the field has held before its model was changed. A bound of repetitions would cost twenty
+times as much."""
 
 _LONGEST_NUMERAL: Final = 400
 

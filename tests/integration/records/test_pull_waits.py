@@ -15,7 +15,7 @@ import pytest
 from adapters.postgres.pool import Pool, connect
 from adapters.postgres.records.rows import ExitRow
 from daemon.bus.worker import utc_now
-from daemon.records import rates
+from daemon.records import rates, watching
 from daemon.records.bell import Bell
 from daemon.records.cursor import Cursor
 from daemon.records.pulling import Pulls
@@ -103,19 +103,16 @@ async def test_whatever_concerns_a_reader_wakes_it(db: Pool, how: str) -> None:
     assert [one["op"] for one in page.changes] == [how]
 
 
-async def test_what_this_process_writes_wakes_at_once(db: Pool) -> None:
+async def test_what_this_process_writes_wakes_at_once(db: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "EVERY_S", 3600.0)  # no look comes by itself
     bell = Bell()
     pulls = pulls_on(db, bell)
-    took = []
-    for n in range(5):
+    for n in range(3):
         task = waiting(pulls, ALICE, await begun(pulls, ALICE))
         await until(lambda: waiters(pulls) == 1)
         await put(db, Row(f"a{n}", 1, "alice"))
-        began = time.monotonic()
         bell.ring()
-        assert [one["id"] for one in (await asyncio.wait_for(task, 10)).changes] == [f"a{n}"]
-        took.append(time.monotonic() - began)
-    assert sorted(took)[2] < EVERY_S / 2
+        assert [one["id"] for one in (await asyncio.wait_for(task, 20)).changes] == [f"a{n}"]
 
 
 async def test_who_begins_to_wait_just_as_something_comes_does_not_miss_it(db: Pool) -> None:
