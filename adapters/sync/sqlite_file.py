@@ -68,9 +68,7 @@ CREATE TABLE operations (
     answered_at REAL
 );
 CREATE INDEX operations_pending ON operations (n) WHERE state = 'pending';
-CREATE INDEX operations_open ON operations (model, record_id, n) WHERE open = 1;
-CREATE INDEX operations_seen ON operations (model, record_id, base_version) WHERE open = 1;
-CREATE INDEX operations_record ON operations (model, record_id);
+CREATE INDEX operations_open ON operations (model, record_id, n, base_version) WHERE open = 1;
 CREATE INDEX operations_answered ON operations (answered_at) WHERE answered_at IS NOT NULL;
 CREATE INDEX operations_shown ON operations (state, n) WHERE state IN ('failed', 'conflict') OR decision IS NOT NULL;
 -- Rows of a history that the server has lost, and that no operation of ours brings back.
