@@ -215,6 +215,9 @@ def _json(value: Any) -> Any:
 def _check_json(value: Any) -> None:
     if isinstance(value, str):
         _storable(value)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise WrongValue("must hold numbers that JSON can write")
     elif isinstance(value, dict):
         for key, inside in value.items():
             _storable(key)
