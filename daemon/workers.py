@@ -15,7 +15,7 @@ from daemon.conversations.labels import crm_labels
 from daemon.conversations.understanding import transcription
 from daemon.messages import automatic, delivery_status, outbound
 from daemon.records import record_sync
-from daemon.records.models import MODELS
+from daemon.records.models.rules import MODELS
 from daemon.rules.files import SHIPPED, RuleFile, Rules, load_all
 from daemon.rules.problems import WrongRules
 from daemon.settings.model import Settings

@@ -13,7 +13,7 @@ from aiohttp import web
 from adapters.json_guard import parse_object
 from daemon.api.access import Refused, principal_of
 from daemon.api.requests import body_of, key_of, read
-from daemon.records.models import ModelRules
+from daemon.records.models.rules import ModelRules
 from daemon.web.problems import problem
 from schemas.api.records import RecordIn, RecordOut
 from schemas.principals import Principal

@@ -31,10 +31,10 @@ from daemon.api.record_requests import (
 )
 from daemon.api.requests import Handler, guarded, json_answer
 from daemon.bus.worker import Outside
-from daemon.records import pushes
 from daemon.records.filters import NoFilter, filters_of, readers_of
-from daemon.records.models import MODELS, ModelRules, ModelsPart
-from daemon.records.pushing import Records
+from daemon.records.models.rules import MODELS, ModelRules, ModelsPart
+from daemon.records.pushing import pushes
+from daemon.records.pushing.service import Records
 from daemon.web.problems import problem
 from schemas.api.records import RecordIn, RecordOut, RecordPage, RecordQuery
 from schemas.api.wrong import told

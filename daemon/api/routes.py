@@ -33,8 +33,8 @@ from daemon.api.reference import Reference
 from daemon.api.stored_tokens import StoredTokens
 from daemon.bus.publisher import hurry
 from daemon.bus.worker import Outside, utc_now
-from daemon.records.pulling import Pulls
-from daemon.records.pushing import Records
+from daemon.records.pulling.service import Pulls
+from daemon.records.pushing.service import Records
 from daemon.settings.in_force import InForce
 
 log = structlog.get_logger(__name__)

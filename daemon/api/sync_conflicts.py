@@ -17,7 +17,7 @@ from daemon.api.description import described
 from daemon.api.requests import body_of, guarded, json_answer, query_of, read
 from daemon.operator import records_conflicts
 from daemon.operator.records_conflicts import Changed, Decided, NotAllowed
-from daemon.records.pushing import Records
+from daemon.records.pushing.service import Records
 from daemon.settings.in_force import InForce
 from daemon.web.problems import problem
 from schemas.api.sync_conflicts import SyncConflict, SyncConflictDecision, SyncConflictQuery, SyncConflicts

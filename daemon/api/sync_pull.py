@@ -17,10 +17,10 @@ from adapters.json_guard import parse_object
 from daemon.api.access import Access, Refused, principal_of
 from daemon.api.description import described
 from daemon.api.requests import body_of, guarded, read, read_query
-from daemon.records.cursor import REMEMBERED, Cursor, Unreadable, read_cursor
-from daemon.records.pulling import Pulls
-from daemon.records.pulls import LONGEST_WAIT_S, MOST_ROWS, Expired, PullIn
-from daemon.records.rates import Busy
+from daemon.records.pulling.cursor import REMEMBERED, Cursor, Unreadable, read_cursor
+from daemon.records.pulling.pulls import LONGEST_WAIT_S, MOST_ROWS, Expired, PullIn
+from daemon.records.pulling.rates import Busy
+from daemon.records.pulling.service import Pulls
 from daemon.web.answer import Whole
 from daemon.web.problems import problem
 from schemas.api.sync_pull import SyncPull, SyncPulled

@@ -15,9 +15,9 @@ from adapters.postgres.pool import store_is_down
 from daemon.api.access import Access, Refused, principal_of
 from daemon.api.description import described
 from daemon.api.requests import body_of, guarded, json_answer
-from daemon.records import pushes
-from daemon.records.pushes import PushIn, PushOut
-from daemon.records.pushing import Records
+from daemon.records.pushing import pushes
+from daemon.records.pushing.pushes import PushIn, PushOut
+from daemon.records.pushing.service import Records
 from daemon.web.problems import problem
 from schemas.api.sync_push import SyncPush, SyncPushed
 from schemas.api.wrong import told

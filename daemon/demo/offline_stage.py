@@ -23,7 +23,7 @@ from daemon.app import assembled
 from daemon.demo.offline_link import Link, linked
 from daemon.demo.running import run
 from daemon.operator import tokens
-from daemon.records.models import MODELS
+from daemon.records.models.rules import MODELS
 from daemon.rules.files import Rules, load
 from daemon.settings.model import Settings
 from daemon.stores.located import Addresses, located_stores

@@ -19,7 +19,7 @@ from adapters.sync.round import Round
 from daemon.bus.worker import utc_now
 from daemon.records.edge import wiring
 from daemon.records.edge.telling import sentence
-from daemon.records.models import MODELS
+from daemon.records.models.rules import MODELS
 from daemon.rules.files import load
 from daemon.settings.model import Settings
 from schemas.envelope import Event

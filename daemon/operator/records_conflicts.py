@@ -21,7 +21,7 @@ from adapters.postgres.records import queue
 from daemon.operator.faults import Conflict, NotThere, Unusable
 from daemon.records.deciding.resolving import Take
 from daemon.records.deciding.resolving import resolve as deciding
-from daemon.records.pushing import Records
+from daemon.records.pushing.service import Records
 from daemon.records.state import Conflict as Met
 from daemon.records.state import Stored
 from schemas.errors import FerrymanError

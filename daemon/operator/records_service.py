@@ -10,7 +10,7 @@ from adapters.channel import Channels
 from adapters.http import open_session
 from adapters.redis import streams
 from daemon.bus.worker import Outside, utc_now
-from daemon.records.pushing import Records
+from daemon.records.pushing.service import Records
 from daemon.records.wiring import METRICS, open_records
 from daemon.rules.files import load_all
 from daemon.settings.in_force import InForce

@@ -13,7 +13,7 @@ from adapters.postgres.records import upstream
 from adapters.sync.exchange import Upstream, UpstreamError
 from daemon.operator.finding import Finding, Findings, age
 from daemon.records.edge.telling import sentence
-from daemon.records.models import MODELS, schema_id
+from daemon.records.models.rules import MODELS, schema_id
 from daemon.records.stats import stats
 from daemon.rules.files import load
 from daemon.rules.problems import WrongRules

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from daemon.bus.worker import Duty, Outside
 from daemon.records import stats, upkeep
-from daemon.records.pushing import Records
+from daemon.records.pushing.service import Records
 
 
 def duties(outside: Outside, records: Records) -> Sequence[Duty]:

@@ -9,8 +9,8 @@ from typing import Any, Final
 import orjson
 
 from adapters.postgres.records.listing import Filters, Readers
-from daemon.records.models import ModelPart, ModelRules, Type
-from daemon.records.values import WrongValue
+from daemon.records.models.rules import ModelPart, ModelRules, Type
+from daemon.records.models.values import WrongValue
 from schemas.errors import FerrymanError
 from schemas.principals import Principal
 

@@ -21,7 +21,7 @@ from adapters.postgres.records.people import Asked, Found, Line
 from daemon.bus.batcher import Batcher
 from daemon.bus.outcome import Done, Outcome, Row, Turn
 from daemon.bus.worker import Domain, Outside, Worker
-from daemon.records.models import MODELS
+from daemon.records.models.rules import MODELS
 from schemas.envelope import Event
 from schemas.errors import Malformed
 from schemas.phone import parse_phone

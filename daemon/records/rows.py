@@ -11,7 +11,7 @@ import orjson
 
 from adapters.postgres.records.reading import StoredRow
 from adapters.postgres.records.rows import BaseRow, ExitRow, LedgerRow, QueueRow, RecordRow
-from daemon.records.batch import Item, Key
+from daemon.records.pushing.batch import Item, Key
 from daemon.records.state import Effect, Stored
 from schemas.envelope import Event, event_id
 from schemas.principals import audiences_of

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from daemon.bus.worker import Outside
-from daemon.records import counting, pulling, stats
+from daemon.records import stats
 from daemon.records.edge import wiring as edge
-from daemon.records.models import MODELS, schema_id
-from daemon.records.pulling import Pulls
-from daemon.records.pushing import Records
+from daemon.records.models.rules import MODELS, schema_id
+from daemon.records.pulling import service as pulling
+from daemon.records.pulling.service import Pulls
+from daemon.records.pushing import counting
+from daemon.records.pushing.service import Records
 from daemon.telemetry.declared import Declared
 
 METRICS: Final[tuple[Declared, ...]] = (*pulling.METRICS, *counting.METRICS, *edge.METRICS, *stats.METRICS)

@@ -25,7 +25,7 @@ import orjson
 
 from daemon.api.sync_pull import PATH
 from daemon.process import settle_memory
-from daemon.records.watching import EVERY_S
+from daemon.records.pulling.watching import EVERY_S
 from tests.bench.record_doors import Served, fill, served
 from tests.bench.rig import Cores, Figure, Helper, helper, main, stores
 from tests.support.until import until

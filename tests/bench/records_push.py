@@ -28,8 +28,8 @@ from daemon.api.stored_tokens import StoredTokens
 from daemon.api.sync_push import MOST_BYTES, PATH, SyncPushApi
 from daemon.bus.publisher import hurry
 from daemon.process import settle_memory
-from daemon.records.models import Models
-from daemon.records.values import read_values
+from daemon.records.models.rules import Models
+from daemon.records.models.values import read_values
 from daemon.records.wiring import open_records
 from schemas.records.operation import Operation, read_operation
 from tests.bench.record_writer import OPERATIONS

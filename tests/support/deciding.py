@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from daemon.records.deciding.decision import decide
-from daemon.records.models import Models, ModelsPart, ModelStrategy, models_of
+from daemon.records.models.rules import Models, ModelsPart, ModelStrategy, models_of
 from daemon.records.state import Author, Decided, Stored
 from schemas.principals import Principal
 from schemas.records.operation import Operation, Verb

@@ -21,9 +21,9 @@ from daemon.api.sync_push import SyncPushApi
 from daemon.bus.worker import Clock, utc_now
 from daemon.lifecycle import Background
 from daemon.records.edge import wiring
-from daemon.records.pulling import Pulls
-from daemon.records.pulls import PullIn
-from daemon.records.pushing import Records
+from daemon.records.pulling.pulls import PullIn
+from daemon.records.pulling.service import Pulls
+from daemon.records.pushing.service import Records
 from daemon.records.wiring import open_pulls, open_records
 from daemon.settings.model import Settings
 from schemas.principals import Principal

@@ -17,9 +17,9 @@ from adapters.postgres.records.rows import ExitRow, RecordRow
 from adapters.postgres.records.writing import Writes, write
 from daemon.bus.worker import utc_now
 from daemon.records.bell import Bell
-from daemon.records.cursor import Cursor
-from daemon.records.pulling import Pulls
-from daemon.records.pulls import PullIn, PullOut
+from daemon.records.pulling.cursor import Cursor
+from daemon.records.pulling.pulls import PullIn, PullOut
+from daemon.records.pulling.service import Pulls
 from daemon.records.wiring import METRICS
 from daemon.telemetry.metrics import Metrics
 from schemas.envelope import Event

@@ -9,8 +9,8 @@ from uuid import uuid4
 from adapters.channel import Channels
 from adapters.postgres.pool import Pool
 from daemon.bus.worker import Clock, Outside, utc_now
-from daemon.records.pushes import PushIn
-from daemon.records.pushing import Records
+from daemon.records.pushing.pushes import PushIn
+from daemon.records.pushing.service import Records
 from daemon.records.wiring import METRICS, open_records
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics

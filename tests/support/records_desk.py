@@ -17,8 +17,8 @@ from adapters.postgres.pool import Pool
 from daemon.operator import records_conflicts
 from daemon.operator.reading import outside_of
 from daemon.records.deciding.resolving import Take
-from daemon.records.pushes import PushIn
-from daemon.records.pushing import Records
+from daemon.records.pushing.pushes import PushIn
+from daemon.records.pushing.service import Records
 from daemon.records.wiring import METRICS, open_records
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics

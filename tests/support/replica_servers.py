@@ -21,7 +21,7 @@ from daemon.records.deciding.clock import corrected
 from daemon.records.deciding.decision import decide
 from daemon.records.edge.deriving import Places
 from daemon.records.edge.planning import Plan, Setting, answered, pulled
-from daemon.records.models import Models
+from daemon.records.models.rules import Models
 from daemon.records.state import Author, Conflict, Decided, Stored
 from schemas.principals import Principal
 from schemas.records.answers import Answer

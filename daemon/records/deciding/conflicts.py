@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from daemon.records.deciding.fields import Met
-from daemon.records.models import ModelRules
+from daemon.records.models.rules import ModelRules
 from daemon.records.state import Conflict
 from schemas.records.answers import Decision
 from schemas.records.operation import Operation

@@ -16,9 +16,9 @@ from daemon.records.deciding.conflicts import of_fields, of_records
 from daemon.records.deciding.exact import at_version
 from daemon.records.deciding.fields import Writing, merged, parallel, writing
 from daemon.records.deciding.rights import is_nobodys, may_place, reaches
-from daemon.records.models import ModelRules
+from daemon.records.models.rules import ModelRules
+from daemon.records.models.values import Wrong, read_values
 from daemon.records.state import Author, Decided, Effect, Stored
-from daemon.records.values import Wrong, read_values
 from schemas.records.answers import Decision
 from schemas.records.operation import Operation
 from schemas.records.stamps import LIFE, Stamp

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from daemon.records.deciding.clock import milliseconds
-from daemon.records.models import FieldRules, ModelRules
+from daemon.records.models.rules import FieldRules, ModelRules
 from daemon.records.state import Author, Stored
 from schemas.records.answers import Decision
 from schemas.records.operation import Operation

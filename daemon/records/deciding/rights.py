@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.records.models import ModelRules
+from daemon.records.models.rules import ModelRules
 from daemon.records.state import Author, Stored
 
 

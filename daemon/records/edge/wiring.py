@@ -16,7 +16,7 @@ from daemon.records.edge.deriving import Places
 from daemon.records.edge.erasing import Tell
 from daemon.records.edge.pump import ROUND_SECONDS, Exchange, Pump
 from daemon.records.edge.store import PostgresReplica
-from daemon.records.models import MODELS, Models, ModelsPart, models_of
+from daemon.records.models.rules import MODELS, Models, ModelsPart, models_of
 from daemon.settings.model import Settings
 from daemon.telemetry.declared import Declared
 from schemas.envelope import Event

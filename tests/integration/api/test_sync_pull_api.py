@@ -12,7 +12,7 @@ import pytest
 
 from adapters.postgres.records import marks
 from daemon.api.sync_pull import OLD_PATH, PATH
-from daemon.records import rates
+from daemon.records.pulling import rates
 from daemon.records.upkeep import compact
 from daemon.settings.model import Settings
 from schemas.api.sync_pull import SyncPulled

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.postgres.pool import Pool, connect
 from adapters.postgres.records import marks
-from daemon.records.pulls import Expired
+from daemon.records.pulling.pulls import Expired
 from daemon.records.upkeep import compact
 from daemon.settings.model import Settings
 from schemas.principals import Principal

@@ -15,13 +15,13 @@ import pytest
 from adapters.postgres.pool import Pool, connect
 from adapters.postgres.records.rows import ExitRow
 from daemon.bus.worker import utc_now
-from daemon.records import rates, watching
 from daemon.records.bell import Bell
-from daemon.records.cursor import Cursor
-from daemon.records.pulling import Pulls
-from daemon.records.pulls import Expired, PullIn, PullOut
-from daemon.records.rates import Busy
-from daemon.records.watching import EVERY_S
+from daemon.records.pulling import rates, watching
+from daemon.records.pulling.cursor import Cursor
+from daemon.records.pulling.pulls import Expired, PullIn, PullOut
+from daemon.records.pulling.rates import Busy
+from daemon.records.pulling.service import Pulls
+from daemon.records.pulling.watching import EVERY_S
 from schemas.principals import Principal
 from tests.support.record_feed import Counted, Reader, Row, change, person, pulls_on, put
 from tests.support.until import until

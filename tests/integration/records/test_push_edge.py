@@ -8,8 +8,8 @@ from typing import Any, Final
 import orjson
 
 from adapters.postgres.pool import Pool
-from daemon.records.counting import CONFLICTS, OPERATIONS, REJECTED, RETRIES, SKEW
-from daemon.records.pushes import PushIn
+from daemon.records.pushing.counting import CONFLICTS, OPERATIONS, REJECTED, RETRIES, SKEW
+from daemon.records.pushing.pushes import PushIn
 from daemon.records.wiring import METRICS
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics

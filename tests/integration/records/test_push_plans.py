@@ -9,7 +9,7 @@ from uuid import uuid4
 from adapters.postgres.pool import Pool
 from adapters.postgres.records import reading, writing
 from adapters.postgres.records.writing import Writes
-from daemon.records.pushing import Records
+from daemon.records.pushing.service import Records
 from tests.support.plans import assert_reads_few, nodes
 from tests.support.records import operation, person, pushed, records_of
 

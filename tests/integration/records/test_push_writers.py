@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from adapters.postgres.pool import Pool, connect
-from daemon.records.pushing import Records
+from daemon.records.pushing.service import Records
 from tests.support.records import ADMIN, edge, operation, person, pushed, records_of
 
 RECORDS: Final = 40

@@ -13,9 +13,9 @@ import pytest
 
 from adapters.postgres.pool import Pool
 from adapters.postgres.records import marks
-from daemon.records.cursor import Cursor
-from daemon.records.pushes import PushIn, Refused
-from daemon.records.pushing import Records
+from daemon.records.pulling.cursor import Cursor
+from daemon.records.pushing.pushes import PushIn, Refused
+from daemon.records.pushing.service import Records
 from schemas.envelope import Event
 from schemas.principals import Principal
 from tests.support.records import ADMIN, edge, operation, person, pushed, records_of

@@ -21,7 +21,7 @@ from adapters.postgres.records.people import Asked, Found
 from daemon.bus.outcome import Done, Row, Turn
 from daemon.operator import people
 from daemon.records import record_sync
-from daemon.records.models import MODELS
+from daemon.records.models.rules import MODELS
 from daemon.records.record_sync import RecordDeps
 from daemon.rules.files import SHIPPED
 from schemas.envelope import Event, event_id

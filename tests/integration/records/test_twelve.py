@@ -40,8 +40,8 @@ from daemon.bus.outcome import Done, Turn
 from daemon.bus.worker import utc_now
 from daemon.demo.offline_link import Link, linked
 from daemon.records import record_sync, upkeep
-from daemon.records.cursor import read_cursor
-from daemon.records.pulls import PullIn
+from daemon.records.pulling.cursor import read_cursor
+from daemon.records.pulling.pulls import PullIn
 from daemon.records.record_sync import RecordDeps
 from daemon.settings.model import Settings
 from schemas.envelope import Event

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.postgres.records.feed import Head
-from daemon.records.cursor import Cursor, Unreadable, read_cursor
+from daemon.records.pulling.cursor import Cursor, Unreadable, read_cursor
 
 NUMBER: Final = st.integers(0, 2**63 - 1)
 CURSOR: Final = Cursor(feed=uuid4(), epoch=1, seq=50, snap=0, end=0, scope="s", mseq=60, mark=uuid4())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.postgres.records.listing import Readers
 from daemon.records.filters import NoFilter, filters_of, readers_of
-from daemon.records.models import MODELS, ModelsPart, models_of
+from daemon.records.models.rules import MODELS, ModelsPart, models_of
 from schemas.principals import Principal
 
 PART = ModelsPart.model_validate(tomllib.loads(MODELS.shipped().decode()))

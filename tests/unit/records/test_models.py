@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from daemon.records.models import MODELS, ModelsPart, models_of, schema_id
+from daemon.records.models.rules import MODELS, ModelsPart, models_of, schema_id
 from daemon.rules.files import check, load
 
 _SOUND: Final = '[models.Visit.fields]\nplace = { type = "text" }\n'

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.records.models import Models
+from daemon.records.models.rules import Models
 from daemon.records.state import Conflict, Decided, Stored
 from schemas.records.operation import Operation, Verb
 from schemas.records.stamps import LIFE

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.records import rates
-from daemon.records.rates import Busy, Rates
+from daemon.records.pulling import rates
+from daemon.records.pulling.rates import Busy, Rates
 from schemas.principals import Principal
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.records.models import ModelsPart, models_of
-from daemon.records.values import Wrong, read_values
+from daemon.records.models.rules import ModelsPart, models_of
+from daemon.records.models.values import Wrong, read_values
 
 _RULES: Final = """
 [models.M]

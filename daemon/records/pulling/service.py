@@ -15,13 +15,13 @@ from typing import Any, Final
 from adapters.postgres.pool import Pool
 from adapters.postgres.records import feed, marks
 from adapters.postgres.records.feed import Asked, Head, Since
-from daemon.records import paging
 from daemon.records.bell import Bell
-from daemon.records.cursor import REASONS, Cursor, Reason
-from daemon.records.paging import Place, Scope
-from daemon.records.pulls import MOST_BYTES, Expired, PullIn, PullOut
-from daemon.records.rates import Rates
-from daemon.records.watching import WAITERS, Watching
+from daemon.records.pulling import paging
+from daemon.records.pulling.cursor import REASONS, Cursor, Reason
+from daemon.records.pulling.paging import Place, Scope
+from daemon.records.pulling.pulls import MOST_BYTES, Expired, PullIn, PullOut
+from daemon.records.pulling.rates import Rates
+from daemon.records.pulling.watching import WAITERS, Watching
 from daemon.telemetry.declared import Declared
 from daemon.telemetry.metrics import Metrics
 from schemas.principals import Principal

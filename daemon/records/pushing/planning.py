@@ -18,11 +18,11 @@ from adapters.postgres.records.reading import OpenConflict, Seen, Told
 from adapters.postgres.records.rows import LedgerRow
 from adapters.postgres.records.writing import Writes, Written
 from daemon.records import rows
-from daemon.records.batch import Item, Key
 from daemon.records.deciding.answering import document
 from daemon.records.deciding.decision import decide
-from daemon.records.meetings import Meetings, Met
-from daemon.records.models import Models
+from daemon.records.models.rules import Models
+from daemon.records.pushing.batch import Item, Key
+from daemon.records.pushing.meetings import Meetings, Met
 from daemon.records.state import Decided, Stored
 from schemas.records.answers import Answer, Decision
 

@@ -12,7 +12,7 @@ import orjson
 
 from adapters.postgres.pool import Record
 from adapters.postgres.records.feed import ALL, Head
-from daemon.records.cursor import Cursor
+from daemon.records.pulling.cursor import Cursor
 from schemas.principals import Principal
 
 MARK_EVERY: Final = 1000

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from schemas.records.operation import LONGEST_NAME
 
 if TYPE_CHECKING:
-    from daemon.records.models import ModelRules
+    from daemon.records.models.rules import ModelRules
 
 LONGEST_TEXT: Final = 100_000
 USUAL_TEXT: Final = 1_000

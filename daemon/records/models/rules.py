@@ -11,8 +11,8 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import orjson
 from pydantic import AfterValidator, Field
 
-from daemon.records.model_faults import faults
-from daemon.records.values import LONGEST_TEXT, NAME, Kind, kind_of
+from daemon.records.models.faults import faults
+from daemon.records.models.values import LONGEST_TEXT, NAME, Kind, kind_of
 from daemon.rules.files import RuleFile
 from daemon.rules.parts import Part
 from schemas.records.operation import MOST_FIELDS

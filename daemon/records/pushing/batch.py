@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID, uuid4
 
 from daemon.records.deciding.clock import corrected
-from daemon.records.pushes import PushIn
+from daemon.records.pushing.pushes import PushIn
 from daemon.records.state import Author, Stored
 from schemas.principals import Principal
 from schemas.records.answers import Answer

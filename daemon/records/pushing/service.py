@@ -14,14 +14,14 @@ from adapters.postgres.records.writing import Writes
 from daemon.bus.batcher import Batcher, Full
 from daemon.bus.worker import Outside
 from daemon.records import rows
-from daemon.records.applying import CONTENDED, ROUNDS, Applying
-from daemon.records.batch import Push, opened
 from daemon.records.bell import Bell
-from daemon.records.counting import Counting
-from daemon.records.cursor import Unreadable, read_cursor
-from daemon.records.models import MODELS, models_of
-from daemon.records.publishing import Publishing
-from daemon.records.pushes import PushIn, PushOut, Refused
+from daemon.records.models.rules import MODELS, models_of
+from daemon.records.pulling.cursor import Unreadable, read_cursor
+from daemon.records.pushing.applying import CONTENDED, ROUNDS, Applying
+from daemon.records.pushing.batch import Push, opened
+from daemon.records.pushing.counting import Counting
+from daemon.records.pushing.publishing import Publishing
+from daemon.records.pushing.pushes import PushIn, PushOut, Refused
 from schemas.principals import Principal
 from schemas.records.answers import Answer
 from schemas.records.operation import Operation

@@ -12,7 +12,7 @@ import orjson
 from adapters.postgres.json_text import json_text
 from adapters.postgres.records.reading import OpenConflict
 from adapters.postgres.records.rows import ConflictRow
-from daemon.records.batch import Item
+from daemon.records.pushing.batch import Item
 from daemon.records.state import Conflict, Stored
 
 

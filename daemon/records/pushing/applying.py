@@ -13,12 +13,12 @@ from adapters.postgres.records.reading import ReplicaRow, Seen, Wanted
 from adapters.postgres.records.rows import AckRow
 from adapters.postgres.records.writing import Overtaken, Writes, Written
 from daemon.bus.worker import Clock
-from daemon.records.batch import Item, Push
-from daemon.records.counting import Counting
-from daemon.records.models import Models
-from daemon.records.planning import Outcome, Plan
-from daemon.records.publishing import Publishing
-from daemon.records.pushes import PushOut, Refused
+from daemon.records.models.rules import Models
+from daemon.records.pushing.batch import Item, Push
+from daemon.records.pushing.counting import Counting
+from daemon.records.pushing.planning import Outcome, Plan
+from daemon.records.pushing.publishing import Publishing
+from daemon.records.pushing.pushes import PushOut, Refused
 from schemas.principals import Principal
 
 ROUNDS: Final = 5

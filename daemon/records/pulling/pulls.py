@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from daemon.records.cursor import Cursor, Reason
+from daemon.records.pulling.cursor import Cursor, Reason
 from schemas.errors import FerrymanError
 
 MOST_ROWS: Final = 1000

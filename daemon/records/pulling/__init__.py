@@ -1,0 +1,1 @@
+"""Pulls: what has changed, on its way to its readers."""

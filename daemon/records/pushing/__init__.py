@@ -1,0 +1,1 @@
+"""Pushes: operations on their way into the records."""
