@@ -100,12 +100,14 @@ CREATE INDEX sync_conflicts_open ON sync_conflicts (id) WHERE decision IS NULL;
 CREATE INDEX sync_conflicts_record ON sync_conflicts (model, record_id, id DESC);
 CREATE INDEX sync_conflicts_created_at ON sync_conflicts (created_at);
 
--- Who pushes: a replica belongs to one principal. `ack` is what it must send with its next push.
+-- Who pushes: a replica belongs to one principal. `ack` is what it must send with its next push; `ack_before` where the
+-- answer to its last push was lost: then that push comes again, and has one of `op_ids`.
 CREATE TABLE sync_replicas (
     replica text PRIMARY KEY,
     principal text NOT NULL,                    -- 'user:NAME', 'edge:NAME'
     ack uuid,
     ack_before uuid,
+    op_ids uuid[] NOT NULL DEFAULT '{}',        -- of its last push
     pushed_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now()
 );

@@ -17,7 +17,7 @@ _BETWEEN: Final = "\x1f"
 _READ: Final = """
 SELECT (SELECT feed FROM sync_clock), l.digest, l.result, l.decision, l.version AS told,
        r.version, r.owner_id, r.branch, r.deleted, r.erased, r.data::text, r.stamps, r.changed_at, r.up_version,
-       x.formerly, p.principal, p.ack, p.ack_before
+       x.formerly, p.principal, p.ack, p.ack_before, p.op_ids
 FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[]) WITH ORDINALITY
   AS g (model, record_id, user_id, op_id, audiences, replica, place)
 LEFT JOIN LATERAL (
@@ -28,7 +28,9 @@ LEFT JOIN LATERAL (
   SELECT true AS formerly FROM sync_exits
   WHERE audience = ANY (string_to_array(g.audiences, E'\\x1f')) AND model = g.model AND record_id = g.record_id LIMIT 1
 ) x ON true
-LEFT JOIN LATERAL (SELECT principal, ack, ack_before FROM sync_replicas WHERE replica = g.replica LIMIT 1) p ON true
+LEFT JOIN LATERAL (
+  SELECT principal, ack, ack_before, op_ids FROM sync_replicas WHERE replica = g.replica LIMIT 1
+) p ON true
 ORDER BY g.place
 """
 _OPEN: Final = """
@@ -86,11 +88,12 @@ class Told(NamedTuple):
 
 
 class ReplicaRow(NamedTuple):
-    """Whose a replica is, and the two acknowledgements that it may send."""
+    """Whose a replica is, the two acknowledgements that it may send, and the operations of its last push."""
 
     principal: str
     ack: UUID | None
     ack_before: UUID | None
+    op_ids: list[UUID]
 
 
 class Seen(NamedTuple):
@@ -135,7 +138,7 @@ def _seen(row: Record) -> Seen:
         told=None if values[1] is None else Told(*values[1:5]),
         stored=None if values[5] is None else StoredRow(*values[5:14]),
         formerly=values[14] is not None,
-        replica=None if values[15] is None else ReplicaRow(*values[15:18]),
+        replica=None if values[15] is None else ReplicaRow(*values[15:19]),
     )
 
 

@@ -99,9 +99,11 @@ class BaseRow(NamedTuple):
 
 
 class AckRow(NamedTuple):
-    """What a replica sends with its next push: *ack*, or *before* where the answer with that was lost."""
+    """What a replica sends with its next push: *ack*, or *before* where the answer with that was lost. *op_ids*: of the
+    operations of this push, with commas between."""
 
     replica: str
     principal: str
     ack: UUID
     before: UUID | None
+    op_ids: str

@@ -116,11 +116,13 @@ q AS (
   ORDER BY place)"""
 _ACKS: Final = """
 a AS (
-  INSERT INTO sync_replicas AS r (replica, principal, ack, ack_before, pushed_at)
-  SELECT replica, principal, ack, before, now() FROM unnest({args}) AS t (replica, principal, ack, before)
+  INSERT INTO sync_replicas AS r (replica, principal, ack, ack_before, op_ids, pushed_at)
+  SELECT replica, principal, ack, before, string_to_array(op_ids, ',')::uuid[], now()
+  FROM unnest({args}) AS t (replica, principal, ack, before, op_ids)
   WHERE (SELECT first FROM c) IS NOT NULL
   ON CONFLICT (replica) DO UPDATE
-    SET ack = excluded.ack, ack_before = COALESCE(excluded.ack_before, r.ack), pushed_at = now()
+    SET ack = excluded.ack, ack_before = COALESCE(excluded.ack_before, r.ack),
+        op_ids = excluded.op_ids, pushed_at = now()
     WHERE r.principal = excluded.principal)"""
 _FORGOTTEN: Final = """
 f1 AS (DELETE FROM sync_conflicts t USING w WHERE (t.model, t.record_id) = (w.model, w.record_id) AND w.erased),
@@ -149,7 +151,7 @@ _TYPES: Final[Mapping[type[Any], str]] = {
     ExitRow: "text text text",
     BaseRow: "text text bigint bool text text text text",
     QueueRow: "uuid text text text text text bigint text timestamptz int text",
-    AckRow: "text text uuid uuid",
+    AckRow: "text text uuid uuid text",
     Logged: "text text text text",
 }
 """The types of the columns of each kind of row."""

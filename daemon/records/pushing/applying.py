@@ -3,6 +3,7 @@ record meanwhile."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
@@ -150,19 +151,31 @@ def _refusal(push: Push, feed: UUID, replica: ReplicaRow | None) -> Refused | No
         return None
     if replica.principal != push.principal.key:
         return Refused(kind="replica-of-another", detail="this replica is another's: take a name of your own")
-    if push.given is None or push.given in (replica.ack, replica.ack_before):
+    if push.given is None or push.given == replica.ack:
+        return None
+    if push.given == replica.ack_before and _may_come_again(push.op_ids, replica.op_ids):
         return None
     detail = "another copy of this replica has pushed: take a new name, keep what is not pushed, and pull anew"
     return Refused(kind="replica-forked", detail=detail)
 
 
+def _may_come_again(op_ids: set[UUID], last: Sequence[UUID]) -> bool:
+    """Whether a push of *op_ids* may come from a replica that has pushed *last*, and got no answer: it sends again what
+    it does not know to be there. A copy of it has other operations."""
+    return not op_ids or not last or not op_ids.isdisjoint(last)
+
+
 def _acks(pushes: Sequence[Push]) -> list[AckRow]:
-    """What each replica sends next. Several pushes of one that are under way together are told the same."""
+    """What each replica sends next. Several pushes of one that are under way together are told the same, and count as
+    one."""
     rows: dict[str, AckRow] = {}
     first: dict[str, UUID] = {}
+    op_ids: defaultdict[str, set[UUID]] = defaultdict(set)
     for push in pushes:
         replica = push.asked.replica
         if replica is not None:
             push.ack = first.setdefault(replica, push.ack)
-            rows[replica] = AckRow(replica, push.principal.key, push.ack, push.given)
+            op_ids[replica] |= push.op_ids
+            pushed = ",".join(map(str, op_ids[replica]))
+            rows[replica] = AckRow(replica, push.principal.key, push.ack, push.given, pushed)
     return [rows[replica] for replica in sorted(rows)]

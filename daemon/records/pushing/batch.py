@@ -86,6 +86,11 @@ class Push:
         """The operations that could be read."""
         return [slot for slot in self.slots if isinstance(slot, Item)]
 
+    @property
+    def op_ids(self) -> set[UUID]:
+        """Of the operations that could be read."""
+        return {item.operation.op_id for item in self.items}
+
     def hold(self, key: Key, place: int) -> None:
         """Have the operations on *key* behind *place* wait."""
         self.held.setdefault(key, place)

@@ -221,6 +221,28 @@ async def test_an_acknowledgement_that_neither_of_the_last_two_answers_gave_is_a
     await push(third)
 
 
+async def test_a_copy_is_found_at_its_first_push_and_a_lost_answer_is_no_copy(db: Pool) -> None:
+    records = records_of(db)
+    begun = await records.push(ALICE, PushIn(replica="phone-1"))
+    made = [operation("CREATE", f"a{n}", name="Ann") for n in range(3)]
+
+    async def push(ack: str | None, *operations: object) -> tuple[str | None, list[str]]:
+        done = await records.push(ALICE, PushIn(replica="phone-1", ack=ack, operations=operations))
+        return done.ack, [answer.result for answer in done.results]
+
+    await push(begun.ack, *made[:2])
+    other = operation("CREATE", "of the copy", name="Ben")
+    copied = await refused(records, ALICE, replica="phone-1", ack=begun.ack, operations=[other])
+    assert copied.kind == "replica-forked"
+    assert await db.fetchval("SELECT count(*) FROM records") == 2, "nothing of the copy was applied"
+
+    _, again = await push(begun.ack, *made)
+    assert again == ["duplicate", "duplicate", "applied"], "the answer was lost, and more was written meanwhile"
+    ack, again = await push(begun.ack, made[2])
+    assert again == ["duplicate"]
+    assert (await push(ack, other))[1] == ["applied"]
+
+
 async def test_what_comes_from_this_server_is_refused(db: Pool) -> None:
     feed = str(await db.fetchval("SELECT feed FROM sync_clock"))
     assert (await refused(records_of(db), ALICE, via=("other", feed), operations=())).kind == "loop"
