@@ -198,7 +198,7 @@ async def test_what_is_no_token_is_refused(served: Served, db: Pool, body: Any, 
     assert await db.fetchval("SELECT count(*) FROM tokens") == 0
 
 
-@pytest.mark.parametrize("id", ["0", "x", "٣", "9" * 30, str(uuid4())])
+@pytest.mark.parametrize("id", ["0", "x", "٣", "9" * 30, "77c54121-94e8-4c95-a5fa-bc7aaaa12a87"])
 async def test_a_token_that_is_not_there_is_not_revoked(served: Served, id: str) -> None:
     check_problem(await served.ask("DELETE", f"{PATH}/{id}"), 404)
 
