@@ -17,7 +17,8 @@ EVERY_S: Final = 3600.0
 
 KINDS: Final = ("tombstones", "exits", "marks", *compaction.BESIDE)
 """What goes: deleted records; notes for readers whom records have left; the proofs of old cursors; the ledger of
-operations; decided conflicts; an edge's operations that are settled."""
+operations; decided conflicts; an edge's operations that are settled; whose the names of replicas are that do not push
+any more."""
 
 log = structlog.get_logger(__name__)
 

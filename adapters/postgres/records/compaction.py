@@ -68,7 +68,8 @@ WITH d AS (
 SELECT count(*) FROM d
 """
 
-# Beside the feed, without the clock: no write of records waits for these rows. $1: days. $2: the most rows.
+# Beside the feed, without the clock: what waits for these rows holds none of them. A replica that pushes just now is
+# passed by. $1: days. $2: the most rows.
 _BESIDE: Final[Mapping[str, str]] = {
     "ledger": """sync_ops WHERE (user_id, op_id) IN (
         SELECT user_id, op_id FROM sync_ops
@@ -79,10 +80,14 @@ _BESIDE: Final[Mapping[str, str]] = {
     "queue": """sync_queue WHERE id IN (
         SELECT id FROM sync_queue WHERE settled AND state <> 'failed'
         AND synced_at < now() - make_interval(days => $1) ORDER BY synced_at LIMIT $2)""",
+    "replicas": """sync_replicas WHERE replica IN (
+        SELECT replica FROM sync_replicas
+        WHERE pushed_at < now() - make_interval(days => $1) LIMIT $2 FOR UPDATE SKIP LOCKED)""",
 }
 
 BESIDE: Final = tuple(_BESIDE)
-"""What goes beside the feed: the ledger of operations, decided conflicts, and an edge's operations that are settled."""
+"""What goes beside the feed: the ledger of operations, decided conflicts, an edge's operations that are settled, and
+whose the names of replicas are that do not push any more."""
 
 
 async def take_tombstones(pool: Pool, days: int) -> int:

@@ -123,6 +123,21 @@ async def test_ledger_conflicts_and_the_queue_go_when_their_time_is_over(db: Poo
     assert await db.fetchval("SELECT count(*) FROM sync_queue WHERE state = 'failed'") == 3
 
 
+async def test_replicas_that_do_not_push_any_more_are_forgotten_and_one_that_pushes_just_now_is_not(
+    db: Pool, database_url: str
+) -> None:
+    await db.execute(
+        "INSERT INTO sync_replicas (replica, principal, pushed_at)"
+        f" VALUES ('gone', 'user:a', {OLD}), ('back', 'user:a', {OLD}), ('here', 'user:a', now())"
+    )
+    assert (await compact(db, KEEP, dry_run=True))["replicas"] == 2
+    async with connect(database_url, size=1) as other, other.acquire() as conn, conn.transaction():
+        await conn.execute("UPDATE sync_replicas SET pushed_at = now() WHERE replica = 'back'")
+        assert (await compact(db, KEEP))["replicas"] == 1, "it does not wait for who holds the clock"
+    assert (await compact(db, KEEP))["replicas"] == 0
+    assert {row[0] for row in await db.fetch("SELECT replica FROM sync_replicas")} == {"back", "here"}
+
+
 async def test_a_new_epoch_is_in_the_audit_log(db: Pool) -> None:
     assert await new_epoch(db, "noa") == 2
     assert await db.fetchval("SELECT actor FROM audit_log WHERE action = 'records.new_epoch'") == "noa"
