@@ -166,12 +166,9 @@ CREATE TABLE sync_upstream (
     generation int NOT NULL DEFAULT 0,         -- how often it was built anew
     step bigint NOT NULL DEFAULT 0,             -- grows with each write of this side: its compare-and-swap
     url text,                                   -- the upstream that all this is about
-    feed uuid,                                  -- the upstream's, as it last named itself
-    schema text,                                -- of the upstream's models
     online boolean,                             -- whether the last exchange was one
     last_sync_at timestamptz,                   -- when a round was last complete
-    last_error text,
-    error_at timestamptz
+    last_error text
 );
 INSERT INTO sync_upstream DEFAULT VALUES;
 
@@ -189,7 +186,6 @@ CREATE TABLE record_people (
     record_id text NOT NULL,
     seq bigint NOT NULL,                        -- of the record, when it was looked at last
     line text,                                  -- NULL: it names no phone, or is deleted
-    updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (model, record_id)
 );
 CREATE INDEX record_people_line ON record_people (line) WHERE line IS NOT NULL;

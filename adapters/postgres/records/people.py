@@ -32,7 +32,7 @@ INSERT INTO record_people AS p (model, record_id, seq, line)
 SELECT model, record_id, seq, line
 FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS given (model, record_id, seq, line)
 ORDER BY model, record_id
-ON CONFLICT (model, record_id) DO UPDATE SET seq = excluded.seq, line = excluded.line, updated_at = now()
+ON CONFLICT (model, record_id) DO UPDATE SET seq = excluded.seq, line = excluded.line
 WHERE p.seq < excluded.seq
 """
 # A record may be written anew while its end is handled: what is there then has an event of its own.

@@ -12,23 +12,17 @@ Key: TypeAlias = tuple[str, str]
 """Model and id of a record."""
 
 _READ: Final = """
-SELECT replica, ack, cursor, rebuilding, rebuild_reason, generation, step, url, feed, schema, online, last_sync_at,
-       last_error, error_at
+SELECT replica, ack, cursor, rebuilding, rebuild_reason, generation, step, online, last_sync_at, last_error
 FROM sync_upstream
 """
 
 _HEARD: Final = """
 UPDATE sync_upstream SET online = $1,
   last_error = CASE WHEN $2::text IS NULL AND $1 THEN NULL ELSE COALESCE($2, last_error) END,
-  error_at = CASE WHEN $2::text IS NULL THEN error_at ELSE now() END,
   last_sync_at = CASE WHEN $3 THEN now() ELSE last_sync_at END
 WHERE $3 OR online IS DISTINCT FROM $1 OR $2 IS DISTINCT FROM last_error
 """
-_NAMED: Final = """
-UPDATE sync_upstream SET ack = CASE WHEN $1 IS NULL OR $1 = url THEN ack END, url = COALESCE($1, url),
-  feed = COALESCE($2, feed), schema = COALESCE($3, schema)
-WHERE (url, feed, schema) IS DISTINCT FROM (COALESCE($1, url), COALESCE($2, feed), COALESCE($3, schema))
-"""
+_NAMED: Final = "UPDATE sync_upstream SET ack = NULL, url = $1 WHERE url IS DISTINCT FROM $1"
 _BEGIN_REBUILD: Final = """
 WITH s AS (
   UPDATE sync_upstream SET step = step + 1, rebuilding = '', rebuild_reason = $1 WHERE rebuilding IS NULL RETURNING 1)
@@ -65,13 +59,9 @@ class Standing(NamedTuple):
     rebuild_reason: str | None
     generation: int
     step: int
-    url: str | None
-    feed: UUID | None
-    schema: str | None
     online: bool | None
     last_sync_at: datetime | None
     last_error: str | None
-    error_at: datetime | None
 
 
 async def read(pool: Pool) -> Standing:
@@ -86,9 +76,9 @@ async def heard(pool: Pool, *, online: bool, error: str | None, complete: bool =
     await pool.execute(_HEARD, online, error, complete)
 
 
-async def named(pool: Pool, *, url: str | None = None, feed: UUID | None = None, schema: str | None = None) -> None:
-    """Remember who the upstream is; the acknowledgement of one at another address is forgotten."""
-    await pool.execute(_NAMED, url, feed, schema)
+async def named(pool: Pool, url: str) -> None:
+    """Remember where the upstream is; the acknowledgement of one at another address is forgotten."""
+    await pool.execute(_NAMED, url)
 
 
 async def begin_rebuild(pool: Pool, reason: str) -> None:

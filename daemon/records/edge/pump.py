@@ -57,7 +57,7 @@ class Exchange:
 
     async def round(self, *, wait_s: float = 0.0, woken: asyncio.Event | None = None) -> Round:
         """One round; see `run_round`. Raises: Contended; as the store."""
-        await upstream.named(self.pool, url=self.url)
+        await upstream.named(self.pool, self.url)
         feed = await upstream.own_feed(self.pool)
         return await run_round(
             self.store,

@@ -99,7 +99,6 @@ class PostgresReplica:
         for key, change in changes.items():
             if change.erased and not await erase(self._pool, key, change.version, self._now(), self._tell):
                 raise Contended(CONTENDED)
-        await upstream.named(self._pool, feed=None if page.feed is None else UUID(page.feed), schema=page.schema)
 
         def plan(state: State, setting: Setting) -> Plan:
             return pulled(state, changes[state.key], setting)
