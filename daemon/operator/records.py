@@ -107,7 +107,7 @@ async def shown(pool: Pool, model: str, record_id: str) -> dict[str, Any]:
     times = [
         *(_answered(one) for one in await history.operations(pool, model, record_id)),
         *(_met(one) for one in await history.conflicts(pool, model, record_id)),
-        *(_queued(one) for one in await queue.of_record(pool, model, record_id)),
+        *(_queued(one) for one in await queue.of_record(pool, model, record_id, history.MOST)),
     ]
     if found is None and not times:
         raise NoRecord(f"nothing is known of the {model} with this id: look at its spelling, also of the model")

@@ -22,7 +22,7 @@ from adapters.sync.store import HISTORY, Identity, Page, Queued, Rebuild, Rebuil
 from daemon.bus.worker import Clock
 from daemon.records import rows
 from daemon.records.edge.deriving import Derived, Places
-from daemon.records.edge.planning import Plan, Setting, answered, missing, pulled
+from daemon.records.edge.planning import Plan, Planning, Setting, answered, missing, pulled
 from daemon.records.erasing import erase
 from schemas.envelope import Event
 from schemas.errors import Transient
@@ -149,9 +149,7 @@ class PostgresReplica:
         if erased is not None:
             await self._tell([erased.event], [erased.seq])
 
-    async def _write(
-        self, keys: Sequence[Key], plan: Callable[[State, Setting], Plan], rest: Writes, *, see: bool = False
-    ) -> int:
+    async def _write(self, keys: Sequence[Key], plan: Planning, rest: Writes, *, see: bool = False) -> int:
         """Plan each of these records by what it is now, and write it; those that others were faster with once more.
         Returns how many have changed here. *see*: for a copy that is built anew. Raises: Contended."""
         left, changed = list(keys), 0
