@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import Any, Final
 
 import orjson
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 from adapters.postgres.pool import store_is_down
 from daemon.api.access import Access, Refused, principal_of
 from daemon.api.description import described
+from daemon.api.record_requests import refusal
 from daemon.api.requests import body_of, guarded, json_answer
 from daemon.records.pushing import pushes
 from daemon.records.pushing.pushes import PushIn, PushOut
@@ -29,14 +29,6 @@ OLD_PATH: Final = "/api/sync/push"
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 
-_STATUS: Final = {
-    "malformed": 400,
-    "replica-of-another": 403,
-    "replica-forked": 409,
-    "loop": 409,
-    "cursor-expired": 410,
-    "busy": 503,
-}
 _PROBLEMS: Final = (409, 410)
 
 
@@ -64,7 +56,7 @@ class SyncPushApi:
         try:
             return json_answer(_document(await self.records.push(principal, asked)))
         except pushes.Refused as refused:
-            return _refusal(refused)
+            return refusal(refused)
         except Exception as exc:
             if not store_is_down(exc):
                 raise
@@ -74,11 +66,6 @@ class SyncPushApi:
     @described("Push operations on records, by its older path", takes=SyncPush, gives=SyncPushed, problems=_PROBLEMS)
     async def _push_old(self, request: web.Request) -> web.Response:
         return await self._push(request)
-
-
-def _refusal(refused: pushes.Refused) -> web.Response:
-    headers = {} if refused.retry_after_s is None else {"Retry-After": str(ceil(refused.retry_after_s))}
-    return problem(_STATUS[refused.kind], refused.detail, type=refused.kind, headers=headers, members=refused.members)
 
 
 def _read(body: bytes) -> PushIn:
