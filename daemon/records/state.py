@@ -9,7 +9,7 @@ from typing import Any
 
 from schemas.principals import Principal
 from schemas.records.answers import Answer, Decision
-from schemas.records.operation import Verb
+from schemas.records.operation import Key, Verb
 from schemas.records.stamps import Stamps
 
 # What is made for each operation is not frozen, which takes nearly three times as long. Nobody changes it all the same.
@@ -36,7 +36,7 @@ class Stored:
     up_version: int | None = None
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Key:
         """Model and id."""
         return self.model, self.record_id
 

@@ -17,6 +17,9 @@ import orjson
 Verb: TypeAlias = Literal["CREATE", "UPDATE", "DELETE"]
 VERBS: Final = ("CREATE", "UPDATE", "DELETE")
 
+Key: TypeAlias = tuple[str, str]
+"""What names a record: model and id."""
+
 MOST_OPERATIONS: Final = 50
 """In one push."""
 
@@ -74,7 +77,7 @@ class Operation:
     only_at: frozenset[int] | None = None
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Key:
         """Its record: model and id."""
         return self.model, self.record_id
 

@@ -9,10 +9,8 @@ import orjson
 
 from adapters.postgres.records.pulled import HereRow, OpRow, ThereRow
 from daemon.records.state import Stored
-from schemas.records.operation import Operation, Verb
+from schemas.records.operation import Key, Operation, Verb
 from schemas.records.stamps import dumped
-
-Key = tuple[str, str]
 
 
 def raw_of(op: Operation, *, with_user: bool = False) -> bytes:

@@ -16,8 +16,8 @@ from uuid import UUID
 
 from adapters.postgres.bus.events import COLUMNS, arrays
 from adapters.postgres.pool import Pool
-from adapters.postgres.records.upstream import Key
 from schemas.envelope import Event
+from schemas.records.operation import Key
 
 _STATES: Final = """
 SELECT g.model, g.record_id,

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from adapters.postgres.pool import Connection, Pool, Record
+from schemas.records.operation import Key
 
 _COLUMNS: Final = """
 q.id, q.op_id, q.operation, q.model, q.record_id, q.data::text AS data, q.user_id, q.created_at, q.synced_at, q.error,
@@ -112,7 +113,7 @@ async def due(pool: Pool, limit: int, now: datetime) -> list[QueuedRow]:
     return [_row(one) for one in await pool.fetch(_DUE, limit, now)]
 
 
-async def records_of(pool: Pool, op_ids: Sequence[UUID]) -> list[tuple[str, str]]:
+async def records_of(pool: Pool, op_ids: Sequence[UUID]) -> list[Key]:
     """The records, as (model, id), that these operations are about."""
     return [(row[0], row[1]) for row in await pool.fetch(_RECORDS_OF, list(op_ids))]
 

@@ -8,14 +8,14 @@ from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 from daemon.records.state import Conflict, Stored
-from schemas.records.operation import Operation
+from schemas.records.operation import Key, Operation
 
 Take: TypeAlias = Literal["ours", "theirs", "merge"]
 
 
 def resolve(
     stored: Stored | None,
-    key: tuple[str, str],
+    key: Key,
     conflict: Conflict,
     take: Take,
     *,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 from daemon.records.deciding.clock import corrected
@@ -12,10 +12,7 @@ from daemon.records.pushing.pushes import PushIn
 from daemon.records.state import Author, Stored
 from schemas.principals import Principal
 from schemas.records.answers import Answer
-from schemas.records.operation import Operation, Unread, read_operation
-
-Key: TypeAlias = tuple[str, str]
-"""A record: model and id."""
+from schemas.records.operation import Key, Operation, Unread, read_operation
 
 UPSTREAM: Final = "up"
 """The peer through which an edge gets what its upstream has."""

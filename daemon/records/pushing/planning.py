@@ -21,10 +21,11 @@ from daemon.records import rows
 from daemon.records.deciding.answering import document
 from daemon.records.deciding.decision import decide
 from daemon.records.models.rules import Models
-from daemon.records.pushing.batch import Item, Key
+from daemon.records.pushing.batch import Item
 from daemon.records.pushing.meetings import Meetings, Met
 from daemon.records.state import Decided, Stored
 from schemas.records.answers import Answer, Decision
+from schemas.records.operation import Key
 
 REUSED: Final = "this op_id was used for another operation: make a new one for each"
 WAITS: Final = "an earlier operation on its record was rejected: send it again behind that"
