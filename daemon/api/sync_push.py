@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -30,6 +31,8 @@ OLD_PATH: Final = "/api/sync/push"
 MOST_BYTES: Final = 4 * 1024 * 1024
 
 _PROBLEMS: Final = (409, 410)
+_NONE: Final = object()
+"""A number that is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +96,27 @@ def _object(body: bytes) -> dict[str, Any]:
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
-        found = None
+        found = _leniently(body)
     if not isinstance(found, dict):
         raise Refused(problem(400, "the body must be a JSON object with `operations`", type="malformed"))
     return found
+
+
+def _leniently(body: bytes) -> Any:
+    """*body* with values that no JSON may hold, or none that we keep: NaN, 1e400, half a surrogate pair. The operation
+    that has one is refused by itself, and the others go on. None: it cannot be read all the same."""
+    try:
+        return json.loads(body.decode(), parse_int=_number, parse_float=_number, parse_constant=_number)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _number(text: str) -> Any:
+    """As the fast parser reads it; what that refuses is something that cannot be written as JSON either."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return _NONE
 
 
 def _document(done: PushOut) -> dict[str, Any]:

@@ -81,9 +81,13 @@ def merged(stored: Stored, values: Mapping[str, Any], op: Operation, model: Mode
     known = stored.version <= by.base  # its author has seen all that is here
     for name, theirs in values.items():
         rule = model.fields[name]
-        ours, old = stored.data.get(name), stored.stamps.get(name)
+        ours = stored.data.get(name)
+        same = rule.same(ours, theirs)
+        if same and known and not stored.deleted:
+            continue
+        old = stored.stamps.get(name)
         concurrent = not known and old is not None and old.is_concurrent(by.base, by.peer)
-        if rule.same(ours, theirs):
+        if same:
             again = concurrent and rule.strategy == "newest" and old is not None and by[:3] > old.order
             if again or stored.deleted:  # said again, and later: a value in between comes too late
                 stamps[name] = by.over(None) if old is None else by.beside(old)

@@ -66,7 +66,7 @@ class Item:
 class Push:
     """A push under way. *author*: who writes, where an operation says nothing else; the ledger knows them as *itself*.
     *arrived*: when, by this server's clock. *given*: the acknowledgement that was sent; None: none. *held*: record ->
-    the place of its first operation that was rejected."""
+    the place of its first operation that was rejected. *audiences*: of its principal; None: it reads everything."""
 
     principal: Principal
     asked: PushIn
@@ -77,6 +77,7 @@ class Push:
     ack: UUID = field(default_factory=uuid4)
     slots: list[Item | Answer] = field(default_factory=list)
     held: dict[Key, int] = field(default_factory=dict)
+    audiences: frozenset[str] | None = None
 
     @property
     def items(self) -> list[Item]:
@@ -102,7 +103,8 @@ def opened(principal: Principal, asked: PushIn, now: datetime, peer: str | None 
     through = peer or _peer_of(principal, asked.replica)
     author = Author(principal=principal, user=principal.name, peer=through, origin=through)
     itself = principal.name if principal.kind == "user" else principal.key
-    push = Push(principal, asked, author, itself, now, given=_uuid(asked.ack))
+    audiences = None if principal.sees_all else principal.audiences
+    push = Push(principal, asked, author, itself, now, given=_uuid(asked.ack), audiences=audiences)
     for place, raw in enumerate(asked.operations):
         read = raw if isinstance(raw, Operation) else read_operation(raw)
         if isinstance(read, Unread):
