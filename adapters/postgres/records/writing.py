@@ -8,7 +8,7 @@ the version that was read still stands, and what belongs to it only together wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final
@@ -21,7 +21,16 @@ from adapters.postgres.audit_log import Logged
 from adapters.postgres.bus.events import COLUMNS
 from adapters.postgres.pool import Connection, Pool
 from adapters.postgres.records.columns import column, split
-from adapters.postgres.records.rows import AckRow, BaseRow, ConflictRow, ExitRow, LedgerRow, QueueRow, RecordRow
+from adapters.postgres.records.rows import (
+    TYPES,
+    AckRow,
+    BaseRow,
+    ConflictRow,
+    ExitRow,
+    LedgerRow,
+    QueueRow,
+    RecordRow,
+)
 from schemas.envelope import Event
 from schemas.errors import FerrymanError
 
@@ -137,26 +146,14 @@ g AS (
   SELECT actor, action, t.subject, detail::jsonb FROM o
   CROSS JOIN unnest({args}) AS t (actor, action, subject, detail))"""
 
-_RECORD: Final = "text text bigint bigint text text bool bool text text bigint timestamptz"
-_TOLD: Final = "text text"
-"""Of each event: its id and its data."""
+_RECORD: Final = "text text bigint bigint text text bool bool text text bigint timestamptz text text"
+"""A record, and the id and the data of the event that tells of it."""
 
 _EVENT: Final = "text text timestamptz text text int"
 """What all events of a statement have in common."""
 
 _BY_PLACE: Final = "text uuid text bigint bytea text text bigint"
 """A ledger row whose record is told by its place."""
-
-_TYPES: Final[Mapping[type[Any], str]] = {
-    LedgerRow: "text uuid text text text bytea text text bigint",
-    ConflictRow: "text uuid text text text text bigint bigint text text text text text text bigint",
-    ExitRow: "text text text",
-    BaseRow: "text text bigint bool text text text text",
-    QueueRow: "uuid text text text text text bigint text timestamptz int text",
-    AckRow: "text text uuid uuid text",
-    Logged: "text text text text",
-}
-"""The types of the columns of each kind of row."""
 
 
 @dataclass(slots=True)
@@ -198,8 +195,7 @@ class Overtaken(FerrymanError):
 
 async def write(conn: Pool | Connection, writes: Writes) -> Written:
     """Write what still can be. Raises: Overtaken; as the store."""
-    statement = _Statement(writes)
-    written = Written()
+    statement, written = _Statement(writes), Written()
     try:
         rows = await conn.fetch(statement.text(), *statement.arguments)
     except UniqueViolationError as exc:
@@ -240,7 +236,7 @@ class _Statement:
     def _add_records(self, writes: Writes) -> None:
         ids, *common, data = _told(writes.events)
         rows = [*zip(*writes.records, strict=True), ids, data]
-        self._parts += [_GIVEN.format(args=self._columns(rows, f"{_RECORD} {_TOLD}")), _RECORDS]
+        self._parts += [_GIVEN.format(args=self._columns(rows, _RECORD)), _RECORDS]
         self._parts.append(_OUTBOX.format(args=self._scalars(common, _EVENT)))
         self._told.append("SELECT 'o', id, NULL, seq FROM o")
         if writes.ledger:
@@ -262,14 +258,14 @@ class _Statement:
         columns: list[Any] = list(map(list, zip(*writes.conflicts, strict=True)))
         fields = ConflictRow._fields.index("fields")
         columns[fields] = [_BETWEEN.join(row.fields) for row in writes.conflicts]  # arrays of arrays have one length
-        args = self._arguments(columns, _TYPES[ConflictRow])
+        args = self._arguments(columns, TYPES[ConflictRow])
         self._parts.append(_MET.format(args=args, done=" UNION ALL ".join(done)))
         self._told += ["SELECT 'k', user_id, op_id, id FROM u", "SELECT 'k', user_id, op_id, id FROM k"]
 
     def _add(self, part: str, kind: type[Any], rows: Sequence[Any]) -> None:
         """Add *part* with *rows* of *kind*."""
-        columns = list(map(list, zip(*rows, strict=True)))
-        self._parts.append(part.format(args=self._arguments(columns, _TYPES[kind])))
+        args = self._arguments(list(map(list, zip(*rows, strict=True))), TYPES[kind])
+        self._parts.append(part.format(args=args))
 
     def _arguments(self, columns: Sequence[Any], types: str) -> str:
         """The text that stands for *columns*, which become arguments."""
