@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
 
 import orjson
 
@@ -110,10 +109,10 @@ def base_row(key: Key, before: Stored | None) -> BaseRow:
 def event_of(stored: Stored, changing: Sequence[Item], fields: Iterable[str], now: datetime) -> Event:
     """What tells the workers that the record was changed in *fields*; it says nothing of what the record holds."""
     last = changing[-1]
-    return changed(stored, [item.operation.op_id for item in changing], fields, last.author.origin, now)
+    return changed(stored, [item.operation.id for item in changing], fields, last.author.origin, now)
 
 
-def changed(stored: Stored, op_ids: Sequence[UUID], fields: Iterable[str], origin: str, now: datetime) -> Event:
+def changed(stored: Stored, op_ids: Sequence[str], fields: Iterable[str], origin: str, now: datetime) -> Event:
     """`record.changed`. *op_ids*: of the operations that have changed it, *fields*: what they have changed."""
     model, id, version = stored.model, stored.record_id, stored.version
     data = {
@@ -126,7 +125,7 @@ def changed(stored: Stored, op_ids: Sequence[UUID], fields: Iterable[str], origi
         "op_ids": op_ids,
     }
     return Event(
-        id=event_id(SOURCE, model, id, str(version), *map(str, op_ids[-1:])),
+        id=event_id(SOURCE, model, id, str(version), *op_ids[-1:]),
         type="record.changed",
         source=SOURCE,
         subject=f"{model}:{id}",
