@@ -4,9 +4,9 @@ Clients of another process push changes of their own 50 records each, one push a
 client alone, then eight at once. The limit is a hand-written batched upsert of the same rows: a route of the same
 application, behind the same access, which checks each operation and its values by the same functions, writes them by
 one statement over the same pool into a table like ours, with a version and a number that a pull could go by, and
-answers with the versions. It merges nothing, remembers no operation, looks at no other version, and tells nobody; its
-numbers come from a sequence, so a pull by them would miss some. Both take turns. The events that Ferryman publishes go
-to a real Redis meanwhile. Bar: 0.4 of the limit's pushes.
+answers with the versions. It merges nothing, remembers no operation and tells nobody; its numbers come from a sequence,
+so a pull by them would miss some. Both take turns. The events that Ferryman publishes go to a real Redis meanwhile.
+Bar: 0.4 of the limit's pushes.
 """
 
 from __future__ import annotations
