@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
 
 import orjson
 
@@ -110,7 +109,7 @@ def base_row(key: Key, before: Stored | None) -> BaseRow:
 
 def event_of(stored: Stored, changing: Sequence[Item], fields: Iterable[str], now: datetime) -> Event:
     """What tells the workers that the record was changed in *fields*; it says nothing of what the record holds."""
-    op_ids = [item.operation.op_id for item in changing]
+    op_ids = [item.operation.id for item in changing]
     origin = changing[-1].author.origin
     return changed(stored.key, stored.version, fields, origin, now, deleted=stored.deleted, op_ids=op_ids)
 
@@ -123,7 +122,7 @@ def changed(
     now: datetime,
     *,
     deleted: bool,
-    op_ids: Sequence[UUID] = (),
+    op_ids: Sequence[str] = (),
 ) -> Event:
     """`record.changed`: the record *key* is at *version* now. *fields*: what was changed. *op_ids*: by which
     operations. *origin*: where the last of them was written, or who has changed it without one."""
@@ -138,7 +137,7 @@ def changed(
         "op_ids": op_ids,
     }
     return Event(
-        id=event_id(SOURCE, model, id, str(version), str(op_ids[-1]) if op_ids else origin),
+        id=event_id(SOURCE, model, id, str(version), op_ids[-1] if op_ids else origin),
         type="record.changed",
         source=SOURCE,
         subject=f"{model}:{id}",

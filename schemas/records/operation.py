@@ -6,7 +6,7 @@ A push holds many of them, and each is read by itself: one that cannot be read i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
@@ -75,6 +75,14 @@ class Operation:
     origin: str | None = None
     user_id: str | None = None
     only_at: frozenset[int] | None = None
+    _id: str = field(default="", init=False, repr=False, compare=False)
+
+    @property
+    def id(self) -> str:
+        """Its op_id as text."""
+        if not self._id:
+            self._id = str(self.op_id)
+        return self._id
 
     @property
     def key(self) -> Key:
@@ -83,7 +91,8 @@ class Operation:
 
     def digest(self) -> bytes:
         """What the ledger remembers of it: the same operation pushed again has the same digest."""
-        said = [self.operation, self.model, self.record_id, dict(self.data)]
+        data = self.data if type(self.data) is dict else dict(self.data)
+        said = [self.operation, self.model, self.record_id, data]
         return sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).digest()
 
 

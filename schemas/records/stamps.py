@@ -51,6 +51,11 @@ class _Kept(Mapping[str, Stamp]):
     def __getitem__(self, name: str) -> Stamp:
         return Stamp(*self.rows[name])
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """The stamp of *name*; *default*: there is none."""
+        row = self.rows.get(name)
+        return default if row is None else Stamp(*row)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.rows)
 

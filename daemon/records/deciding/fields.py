@@ -74,20 +74,17 @@ def writing(stored: Stored | None, op: Operation, author: Author, at: datetime) 
 
 def merged(stored: Stored, values: Mapping[str, Any], op: Operation, model: ModelRules, by: Writing) -> Merged:
     """What *values* make of *stored*."""
+    if stored.version <= by.base and not stored.deleted:
+        return _seen(stored, values, model, by)
     written: dict[str, Any] = {}
     stamps: dict[str, Stamp] = {}
     met: list[Met] = []
     mixed = False
-    known = stored.version <= by.base  # its author has seen all that is here
     for name, theirs in values.items():
         rule = model.fields[name]
-        ours = stored.data.get(name)
-        same = rule.same(ours, theirs)
-        if same and known and not stored.deleted:
-            continue
-        old = stored.stamps.get(name)
-        concurrent = not known and old is not None and old.is_concurrent(by.base, by.peer)
-        if same:
+        ours, old = stored.data.get(name), stored.stamps.get(name)
+        concurrent = old is not None and old.is_concurrent(by.base, by.peer)
+        if rule.same(ours, theirs):
             again = concurrent and rule.strategy == "newest" and old is not None and by[:3] > old.order
             if again or stored.deleted:  # said again, and later: a value in between comes too late
                 stamps[name] = by.over(None) if old is None else by.beside(old)
@@ -108,6 +105,13 @@ def merged(stored: Stored, values: Mapping[str, Any], op: Operation, model: Mode
             later = decision == "theirs" and (rule.strategy == "client" or own)
             stamps[name] = by.over(old) if later else by.beside(old)
     return Merged(written, stamps, met, mixed)
+
+
+def _seen(stored: Stored, values: Mapping[str, Any], model: ModelRules, by: Writing) -> Merged:
+    """As `merged`, of an author who has seen all that is here: nothing meets."""
+    data, fields, stamps = stored.data, model.fields, stored.stamps
+    written = {name: theirs for name, theirs in values.items() if not fields[name].same(data.get(name), theirs)}
+    return Merged(written, {name: by.over(stamps.get(name)) for name in written}, [], False)
 
 
 def _came_back(old: Stamp, life: Stamp | None) -> bool:

@@ -48,7 +48,7 @@ class Item:
 
     def reject(self, reason: str, detail: str, *, retry: bool = False) -> Answer:
         """The answer that it is rejected."""
-        return Answer(op_id=str(self.operation.op_id), result="rejected", reason=reason, detail=detail, retry=retry)
+        return Answer(op_id=self.operation.id, result="rejected", reason=reason, detail=detail, retry=retry)
 
     def name_conflict(self, id: int | None) -> None:
         """Say in its answer where the values that met are kept."""

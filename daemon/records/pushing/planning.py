@@ -69,7 +69,7 @@ class Plan:
         self._now = now
         self._edge = edge
         self._folds: dict[Key, Fold] = {}
-        self._told: dict[tuple[str, UUID], Told] = {}
+        self._told: dict[tuple[str, UUID], LedgerRow] = {}
         self._outcomes: list[Outcome] = []
         self._held: set[tuple[int, Key]] = set()
         self._queue: list[tuple[Item, Decided, Stored | None]] = []
@@ -90,7 +90,7 @@ class Plan:
     def _decided(self, item: Item, seen: Seen, fold: Fold) -> Outcome:
         if told := self._told.get(item.identity) or seen.told:
             return Outcome(item, _again(item, told, fold.stored), fold)
-        if item.waits or (id(item.push), fold.key) in self._held:
+        if (item.push.held and item.waits) or (self._held and (id(item.push), fold.key) in self._held):
             return Outcome(item, item.reject("predecessor", WAITS, retry=True), fold)
         model = self._models.get(item.operation.model)
         if model is None:
@@ -119,7 +119,7 @@ class Plan:
             fold.stored = decided.stored
             fold.changing.append(item)
         row = rows.ledger_row(item, answer)
-        self._told[item.identity] = Told(row.digest, row.result, row.decision, row.version)
+        self._told[item.identity] = row
         fold.ledger.append(row)
         return Outcome(item, answer, fold, True, met, decided.parallel)
 
@@ -168,13 +168,13 @@ class Plan:
                 yield outcome if id is None else outcome._replace(answer=replace(outcome.answer, conflict_id=id))
 
 
-def _again(item: Item, told: Told, stored: Stored | None) -> Answer:
+def _again(item: Item, told: Told | LedgerRow, stored: Stored | None) -> Answer:
     """To an operation that the ledger knows."""
     if item.digest != told.digest:
         return item.reject("op-reused", REUSED)
     differs = stored is not None and (told.result == "conflict" or stored.version != told.version)
     return Answer(
-        op_id=str(item.operation.op_id),
+        op_id=item.operation.id,
         result="duplicate",
         first="conflict" if told.result == "conflict" else "applied",
         version=told.version,
