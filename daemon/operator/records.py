@@ -98,7 +98,7 @@ def operation_document(row: QueuedRow) -> dict[str, Any]:
     """A row of the queue, as JSON."""
     told = row._asdict()
     del told["id"], told["settled"], told["tick"], told["base"], told["reason"]
-    return told | {"data": None if row.data is None else orjson.loads(row.data)}
+    return told | {"op_id": str(row.op_id), "data": None if row.data is None else orjson.loads(row.data)}
 
 
 async def shown(pool: Pool, model: str, record_id: str) -> dict[str, Any]:
@@ -144,5 +144,5 @@ def _queued(row: QueuedRow) -> dict[str, Any]:
     why = f", {row.error}" if row.error else ""
     synced = "" if row.acked_version is None else f", version {row.acked_version} there"
     text = f"{row.operation} of {row.user_id} for the upstream: {row.state}{synced}{why}"
-    told = {"op_id": row.op_id, "user_id": row.user_id, "state": row.state, "error": row.error}
+    told = {"op_id": str(row.op_id), "user_id": row.user_id, "state": row.state, "error": row.error}
     return {"at": row.created_at, "what": "upstream", "text": text, **told}

@@ -155,7 +155,11 @@ async def _find(pool: Pool, principal: Principal, id: int, upstream: str | None)
 
 
 def _record(now: Now | None) -> dict[str, Any] | None:
-    return None if now is None else asdict(now)
+    if now is None:
+        return None
+    said = asdict(now)
+    del said["stamps"]
+    return said
 
 
 def _audiences(principal: Principal) -> list[str] | None:
@@ -230,7 +234,14 @@ def _changed(was: StoredConflict) -> list[str]:
         return [] if left is now or was.decision == "merged" else list(was.fields) or ["(the record)"]
     if was.decision == "merged":
         return []
-    return [name for name in was.fields if name in left and now.get(name) != left[name]]
+    return [name for name in was.fields if name in left and now.get(name) != left[name] and _is_later(was, name)]
+
+
+def _is_later(was: StoredConflict, name: str) -> bool:
+    """Whether the field was written after the conflict. Of fields that met together one may wait and the rule of
+    another have let the value in that came: nobody has changed that one since."""
+    stamp = None if was.now is None else was.now.stamps.get(name)
+    return stamp is None or was.version is None or stamp.version > was.version
 
 
 def _changed_text(plan: Plan) -> str:

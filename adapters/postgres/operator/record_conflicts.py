@@ -12,6 +12,7 @@ import orjson
 
 from adapters.postgres.pool import Connection, Pool, Record
 from schemas.principals import audiences_of
+from schemas.records.stamps import Stamps, loaded
 
 # A conflict of a record that its author did not know (of version 0 then) belongs to its author, and tells the owner of
 # such a record nothing; nor does it tell its author of the record.
@@ -19,7 +20,7 @@ _CONFLICTS: Final = """
 SELECT c.id, c.model, c.record_id, c.user_id, c.op_id, c.operation, c.owner_id, c.base_version, c.version,
   c.base::text AS base, c.ours::text AS ours, c.theirs::text AS theirs, c.fields, c.strategy, c.decision, c.decided_at,
   c.decided_by, c.created_at, r.version AS now_version, r.owner_id AS now_owner, r.branch AS now_branch, r.deleted,
-  r.erased, r.changed_at, r.data::text AS now_data
+  r.erased, r.changed_at, r.data::text AS now_data, r.stamps::text AS now_stamps
 FROM sync_conflicts c
 LEFT JOIN LATERAL (SELECT * FROM records WHERE model = c.model AND record_id = c.record_id LIMIT 1) r ON true
 WHERE {which} AND ($1::text[] IS NULL OR CASE WHEN r.model IS NULL OR c.version = 0
@@ -51,7 +52,8 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Now:
-    """The record of a conflict as it stands. A deleted one has the data that it had."""
+    """The record of a conflict as it stands. A deleted one has the data that it had. *stamps*: when each field was
+    changed."""
 
     version: int
     owner_id: str | None
@@ -60,6 +62,7 @@ class Now:
     erased: bool
     changed_at: datetime
     data: Mapping[str, Any]
+    stamps: Stamps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -118,7 +121,7 @@ async def decide(conn: Connection, was: StoredConflict, decision: str, by: str) 
     return await conn.fetchval(_DECIDE, was.id, was.op_id, decision, by, was.decision) is not None
 
 
-_NOW: Final = ("now_version", "now_owner", "now_branch", "deleted", "erased", "changed_at", "now_data")
+_NOW: Final = ("now_version", "now_owner", "now_branch", "deleted", "erased", "changed_at", "now_data", "now_stamps")
 
 
 def _read(row: Record, audiences: Sequence[str] | None) -> StoredConflict:
@@ -142,4 +145,5 @@ def _now(row: Record) -> Now | None:
         erased=row["erased"],
         changed_at=row["changed_at"],
         data=orjson.loads(row["now_data"]),
+        stamps=loaded(row["now_stamps"]),
     )

@@ -32,9 +32,14 @@ async def record(pool: Pool, model: str, record_id: str) -> Record | None:
 
 async def operations(pool: Pool, model: str, record_id: str) -> list[dict[str, Any]]:
     """What was answered to operations on it, the newest first."""
-    return [dict(row) for row in await pool.fetch(_OPERATIONS, model, record_id, MOST)]
+    return [_told(row) for row in await pool.fetch(_OPERATIONS, model, record_id, MOST)]
 
 
 async def conflicts(pool: Pool, model: str, record_id: str) -> list[dict[str, Any]]:
     """Where values met, the newest first; without the values."""
-    return [dict(row) for row in await pool.fetch(_CONFLICTS, model, record_id, MOST)]
+    return [_told(row) for row in await pool.fetch(_CONFLICTS, model, record_id, MOST)]
+
+
+def _told(row: Record) -> dict[str, Any]:
+    """The driver's UUIDs are a kind of their own, which is not written as JSON."""
+    return {**row, "op_id": str(row["op_id"])}

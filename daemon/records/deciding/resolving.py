@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
+from daemon.records.models.values import same_json
 from daemon.records.state import Conflict, Stored
 from schemas.records.operation import Key, Operation
 
@@ -27,11 +28,14 @@ def resolve(
     of *key* as it stands, None where there is none. *values*: those to *take* with "merge". Its author has seen the
     record as it stands, so it meets nothing.
 
-    What was decided by a rule can be taken back: then *ours* is not what is stored.
+    What was decided by a rule can be taken back: then *ours* is not what is stored. That may be so of single fields:
+    those of a conflict that waits, where the rule of some has let the value in that came.
     """
-    if take == "ours" and conflict.decision in ("open", "ours", "gone"):
-        return None
     taken = values if take == "merge" else conflict.ours if take == "ours" else conflict.theirs
+    if take == "ours" and conflict.decision in ("open", "ours", "gone"):
+        taken = _came(stored, conflict)
+        if not taken:
+            return None
     there = stored is not None and not stored.deleted
     if taken is None and not there:
         return None
@@ -44,3 +48,12 @@ def resolve(
         base_version=0 if stored is None else stored.version,
         changed_at=now,
     )
+
+
+def _came(stored: Stored | None, conflict: Conflict) -> Mapping[str, Any]:
+    """Of values that wait for a person who takes *ours*: those of *ours* in whose place a rule has let in what came."""
+    if stored is None or stored.deleted or conflict.ours is None or conflict.theirs is None:
+        return {}
+    ours, theirs, data = conflict.ours, conflict.theirs, stored.data
+    came = [name for name in conflict.fields if same_json(data.get(name), theirs.get(name))]
+    return {name: ours[name] for name in came if name in ours and not same_json(ours[name], theirs.get(name))}

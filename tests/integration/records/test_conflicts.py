@@ -159,6 +159,17 @@ async def test_another_field_that_changed_since_is_in_nobodys_way(desk: Desk) ->
     assert (data["amount"], data["stage"]) == ("3", "won")
 
 
+async def test_what_a_rule_has_let_in_beside_what_waits_is_no_change_since(desk: Desk) -> None:
+    await desk.must("ann", "phone", op("CREATE", "l1", name="Somebody", amount="1", stage="new"))
+    await desk.must("ann", "laptop", op("UPDATE", "l1", 1, amount="2", stage="won"))
+    id = await desk.conflict("ann", "phone", op("UPDATE", "l1", 1, amount="3", stage="lost"))
+    _, _, data = await desk.record()
+    assert (data["amount"], data["stage"], (await desk.shown(id))["decision"]) == ("2", "lost", "open")
+    await desk.resolve(id, "merge", {"amount": "2.50"})
+    _, _, data = await desk.record()
+    assert (data["amount"], data["stage"]) == ("2.50", "lost")
+
+
 async def test_of_two_who_decide_at_once_one_is_told(desk: Desk) -> None:
     for round in range(8):
         name = f"l{round}"

@@ -50,6 +50,21 @@ def test_ours_stands_already() -> None:
     assert _resolved(record, conflict, "ours") is None
 
 
+def test_ours_takes_back_what_a_rule_has_let_in_beside_what_waits() -> None:
+    record = after(created(), operation(2, data={"amount": "1", "theirs": "b"}, base=1, at=5), "c")
+    decided = put(record, operation(3, data={"amount": "2", "theirs": "c"}, base=1, at=10), "b")
+    assert decided.stored is not None
+    assert decided.conflict is not None
+    assert (decided.conflict.decision, decided.stored.data["amount"], decided.stored.data["theirs"]) == (
+        "open",
+        "1",
+        "c",
+    )
+    op = _resolved(decided.stored, decided.conflict, "ours")
+    assert op is not None
+    assert (op.operation, op.data) == ("UPDATE", {"theirs": "b"})
+
+
 def test_what_a_rule_has_decided_can_be_taken_back() -> None:
     record, conflict = _met("stage")
     assert (conflict.decision, record.data["stage"]) == ("theirs", "2")
