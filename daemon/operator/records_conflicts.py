@@ -230,7 +230,8 @@ def _changed(was: StoredConflict) -> list[str]:
         return [] if left is now or was.decision == "merged" else list(was.fields) or ["(the record)"]
     if was.decision == "merged":
         return []
-    return [name for name in was.fields if name in left and now.get(name) != left[name]]
+    other = {**left, **(was.theirs or {})}  # beside a field that waits, a rule may have decided others so
+    return [name for name in was.fields if name in left and now.get(name) not in (left[name], other[name])]
 
 
 def _changed_text(plan: Plan) -> str:

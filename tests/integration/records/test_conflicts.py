@@ -204,6 +204,7 @@ async def test_what_a_rule_overwrites_beside_a_waiting_value_is_told(desk: Desk,
         assert (await desk.record())[2]["stage"] == said[-1]["data"]["stage"]
     told = {(await desk.shown(id))["ours"].get("stage") for id in await desk.listed()}
     assert {"laptop 0", "laptop 1"} <= told
+    await desk.resolve((await desk.listed())[0], "theirs")  # what the rule has left there is no change that nobody saw
 
 
 async def test_what_the_record_does_not_take_is_refused_and_the_conflict_stays_open(desk: Desk) -> None:
