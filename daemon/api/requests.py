@@ -56,7 +56,7 @@ def guarded(access: Access, handler: Handler, *, write: bool, records: bool = Fa
             if not store_is_down(exc):
                 raise
             detail = "Postgres does not answer: it is not known whether the request was taken; send it again"
-            return problem(503, detail, headers={"Retry-After": "2"})
+            return problem(503, detail, type="busy" if records else "about:blank", headers={"Retry-After": "2"})
 
     hand_on(handler, answer, who)
     return answer

@@ -56,7 +56,8 @@ class Author:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
     """Values that met: a row of `sync_conflicts`. *ours*: what was stored here; *theirs*: what the operation brought;
-    None: deleted, or not known. *decision* `open`: a person decides."""
+    None: deleted, or not known. *decision* `open`: a person decides. *overwritten*: fields that a rule has decided all
+    the same, and whose *ours* stands nowhere else now."""
 
     base: Mapping[str, Any] | None
     ours: Mapping[str, Any] | None
@@ -64,6 +65,7 @@ class Conflict:
     fields: tuple[str, ...]
     strategy: str
     decision: Decision
+    overwritten: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)

@@ -37,13 +37,15 @@ LEFT JOIN LATERAL (
 ORDER BY g.place
 """  # noqa: S608 - constants only
 _OPEN: Final = """
-SELECT k.id, k.user_id, k.model, k.record_id, k.fields, k.theirs::text
+SELECT k.id, k.user_id, l.replica, k.model, k.record_id, k.fields, k.theirs::text
 FROM unnest($1::text[], $2::text[], $3::text[]) AS g (user_id, model, record_id)
 JOIN LATERAL (
   SELECT * FROM sync_conflicts
   WHERE model = g.model AND record_id = g.record_id AND user_id = g.user_id AND decision IS NULL
   ORDER BY id DESC LIMIT 50
-) k ON true ORDER BY k.id
+) k ON true
+LEFT JOIN LATERAL (SELECT replica FROM sync_ops WHERE user_id = k.user_id AND op_id = k.op_id LIMIT 1) l ON true
+ORDER BY k.id
 """
 _CONFLICTS: Final = """
 SELECT COALESCE(
@@ -110,10 +112,12 @@ class Seen(NamedTuple):
 
 
 class OpenConflict(NamedTuple):
-    """A conflict that waits for a person. *theirs*: a JSON text."""
+    """A conflict that waits for a person. *peer*: through which its operation came; None: the ledger has forgotten it.
+    *theirs*: a JSON text."""
 
     id: int
     user_id: str
+    peer: str | None
     model: str
     record_id: str
     fields: list[str]

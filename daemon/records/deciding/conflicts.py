@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from daemon.records.deciding.fields import Met
 from daemon.records.models.rules import ModelRules
 from daemon.records.state import Conflict
 from schemas.records.answers import Decision
 from schemas.records.operation import Operation
+
+_LEFT: Final = ("open", "ours")
+"""Decisions that leave what is stored as it is."""
 
 
 def of_fields(met: Sequence[Met], op: Operation, model: ModelRules) -> Conflict | None:
@@ -26,6 +29,7 @@ def of_fields(met: Sequence[Met], op: Operation, model: ModelRules) -> Conflict 
         fields=fields,
         strategy="manual" if decision == "open" else strategies.pop() if len(strategies) == 1 else model.strategy,
         decision=decision,
+        overwritten=tuple(one.field for one in met if decision == "open" and one.decision not in _LEFT),
     )
 
 
@@ -42,7 +46,13 @@ def of_records(
     together = _together([decision, *(one.decision for one in met)])
     strategy = "manual" if together == "open" else model.delete
     return Conflict(
-        base=_told_base(op, fields), ours=ours, theirs=theirs, fields=fields, strategy=strategy, decision=together
+        base=_told_base(op, fields),
+        ours=ours,
+        theirs=theirs,
+        fields=fields,
+        strategy=strategy,
+        decision=together,
+        overwritten=fields if together == "open" and decision not in _LEFT else (),
     )
 
 

@@ -37,9 +37,15 @@ class Met:
         """Who waits for a decision on what: the user, the model and the record."""
         return self.item.ledger_user, *self.item.operation.key
 
+    @property
+    def peer(self) -> str:
+        """Through which the values came."""
+        return self.item.author.peer
+
 
 class Meetings:
-    """The conflicts, in their order. A value that waits for a person gives way to a later one of the same author."""
+    """The conflicts, in their order. A value that waits for a person gives way to a later one of the same author that
+    came the same way. Another device of theirs did not know of it: both wait then, else one would be lost."""
 
     def __init__(self) -> None:
         self._met: list[Met] = []
@@ -47,8 +53,9 @@ class Meetings:
     def add(self, item: Item, conflict: Conflict, stored: Stored | None, version: int | None) -> Met:
         """Keep *conflict* of *item* with *stored*; *version*: of the record after it."""
         for met in self._met:
-            if met.author == (item.ledger_user, *item.operation.key) and _replaces(conflict, met.conflict):
-                met.conflict = _over(conflict, met.conflict.fields, met.conflict.theirs)
+            came = met.author == (item.ledger_user, *item.operation.key) and met.peer == item.author.peer
+            if came and _replaces(conflict, met.conflict):
+                met.conflict = _with_ours(_over(conflict, met.conflict.fields, met.conflict.theirs), met.conflict)
                 met.item, met.version = item, version
                 return met
         met = Met(item, conflict, None if stored is None else stored.owner_id, version)
@@ -65,7 +72,7 @@ class Meetings:
             theirs = None if row.theirs is None else orjson.loads(row.theirs)
             old = Conflict(base=None, ours=None, theirs=theirs, fields=tuple(row.fields), strategy="", decision="open")
             for met in self._met:
-                same = met.author == (row.user_id, row.model, row.record_id)
+                same = met.author == (row.user_id, row.model, row.record_id) and met.peer == row.peer
                 if same and met.replaces is None and _replaces(met.conflict, old):
                     met.conflict, met.replaces = _over(met.conflict, old.fields, old.theirs), row.id
                     break
@@ -76,8 +83,8 @@ class Meetings:
 
 
 def _replaces(new: Conflict, old: Conflict) -> bool:
-    """Whether *new* is what the author of *old* wants now."""
-    if new.decision != "open" or old.decision != "open":
+    """Whether *new* is what the author of *old* wants now. One that has overwritten something has to tell of that."""
+    if new.decision != "open" or old.decision != "open" or new.overwritten:
         return False
     if new.theirs is None or old.theirs is None:
         return new.theirs is None and old.theirs is None
@@ -89,6 +96,12 @@ def _over(new: Conflict, fields: Iterable[str], theirs: Mapping[str, Any] | None
     kept = {name: value for name, value in (theirs or {}).items() if name not in (new.theirs or {})}
     merged = None if new.theirs is None else {**new.theirs, **kept}
     return replace(new, theirs=merged, fields=tuple(sorted({*new.fields, *fields})))
+
+
+def _with_ours(new: Conflict, old: Conflict) -> Conflict:
+    """*new* with what the *old* one met."""
+    ours = None if new.ours is None else {**new.ours, **(old.ours or {})}
+    return replace(new, ours=ours, overwritten=old.overwritten)
 
 
 def _row(met: Met) -> ConflictRow:

@@ -165,12 +165,14 @@ async def away(postgres_url: str, name: str) -> AsyncIterator[None]:
 async def test_an_outage_is_answered_503_and_loses_nothing(served: Served, db: Pool, postgres_url: str) -> None:
     name = await db.fetchval("SELECT current_database()")
     before, meanwhile = operation("CREATE", "a", name="Ann"), operation("CREATE", "b", name=CANARY)
+    unseen = await bearer(db, user="alice")
     await push(served, before)
     with capture_logs() as lines:
         async with away(postgres_url, name):
             answer = await push(served, meanwhile)
             problem(answer, 503, "busy")
             assert int(answer.headers["Retry-After"]) >= 1
+            problem(await push(served, meanwhile, proof=unseen), 503, "busy")
     assert CANARY not in str(lines)
 
     async def again() -> Answer | None:

@@ -192,6 +192,32 @@ async def test_a_later_value_of_its_author_is_what_waits(desk: Desk) -> None:
     assert (await desk.record())[2]["amount"] == "4"
 
 
+async def test_values_of_two_devices_of_one_person_both_wait(desk: Desk) -> None:
+    """Neither knew of the other: the second must not take the place of the first, with all that a rule has decided."""
+    await desk.must("ann", "laptop", op("CREATE", "l1", name="Somebody", amount="1", stage="new"))
+    await desk.must("ann", "laptop", op("UPDATE", "l1", 1, amount="2", stage="won"))
+    one = await desk.conflict("ann", "phone", op("UPDATE", "l1", 1, amount="3", stage="lost"))
+    other = await desk.conflict("ann", "tablet", op("UPDATE", "l1", 1, amount="4", stage="offer"))
+    assert await desk.conflict("ann", "phone", op("UPDATE", "l1", 1, amount="5")) == one
+    assert [(await desk.shown(id))["theirs"]["amount"] for id in (one, other)] == ["5", "4"]
+
+
+@pytest.mark.parametrize("pushed_at_once", [1, 2])
+async def test_what_a_rule_overwrites_beside_a_waiting_value_is_told(desk: Desk, pushed_at_once: int) -> None:
+    """The stages of the laptop lose to later ones of the phone, in operations whose amounts wait for a person."""
+    await desk.must("ann", "laptop", op("CREATE", "l1", name="Somebody", amount="1", stage="new"))
+    for n in range(2):
+        version, _, _ = await desk.record()
+        await desk.must("ann", "laptop", op("UPDATE", "l1", version, amount=f"1{n}", stage=f"laptop {n}"))
+        said = [op("UPDATE", "l1", 1, amount=f"{m}0{n}", stage=f"phone {m} {n}") for m in range(pushed_at_once)]
+        answers = await desk.push("ann", "phone", *said)
+        assert {one.result for one in answers} == {"conflict"}
+        assert (await desk.record())[2]["stage"] == said[-1]["data"]["stage"]
+    told = {(await desk.shown(id))["ours"].get("stage") for id in await desk.listed()}
+    assert {"laptop 0", "laptop 1"} <= told
+    await desk.resolve((await desk.listed())[0], "theirs")  # what the rule has left there is no change that nobody saw
+
+
 async def test_what_the_record_does_not_take_is_refused_and_the_conflict_stays_open(desk: Desk) -> None:
     id = await desk.amounts()
     for fields in ({"amount": "much"}, {"nothing": 1}, {"name": None}):
