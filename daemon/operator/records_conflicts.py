@@ -234,7 +234,9 @@ def _changed(was: StoredConflict) -> list[str]:
         return [] if left is now or was.decision == "merged" else list(was.fields) or ["(the record)"]
     if was.decision == "merged":
         return []
-    return [name for name in was.fields if name in left and now.get(name) != left[name] and _is_later(was, name)]
+    came = {**left, **(was.theirs or {})}  # beside a field that waits, a rule may have let others in
+    said = [name for name in was.fields if name in left and now.get(name) not in (left[name], came[name])]
+    return [name for name in said if _is_later(was, name)]
 
 
 def _is_later(was: StoredConflict, name: str) -> bool:

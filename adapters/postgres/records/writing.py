@@ -80,8 +80,8 @@ n AS (
   ON CONFLICT DO NOTHING RETURNING user_id, op_id)"""  # noqa: S608 - constants only
 _MET: Final = """
 m AS (
-  SELECT t.* FROM unnest({args}) AS t (user_id, op_id, operation, model, record_id, owner_id, base_version, version,
-    base, ours, theirs, fields, strategy, decision, replaces)
+  SELECT t.* FROM unnest({args}) WITH ORDINALITY AS t (user_id, op_id, operation, model, record_id, owner_id,
+    base_version, version, base, ours, theirs, fields, strategy, decision, replaces, place)
   JOIN ({done}) AS d USING (user_id, op_id)),
 u AS (
   UPDATE sync_conflicts k SET theirs = m.theirs::jsonb, fields = string_to_array(m.fields, E'\\x1f'), op_id = m.op_id,
@@ -93,7 +93,7 @@ k AS (
   SELECT user_id, op_id, operation, model, record_id, owner_id, base_version, version, base::jsonb, ours::jsonb,
     theirs::jsonb, string_to_array(fields, E'\\x1f'), strategy, decision,
     CASE WHEN decision IS NOT NULL THEN now() END, CASE WHEN decision IS NOT NULL THEN 'rule' END
-  FROM m WHERE NOT EXISTS (SELECT FROM u WHERE u.id = m.replaces)
+  FROM m WHERE NOT EXISTS (SELECT FROM u WHERE u.id = m.replaces) ORDER BY place
   RETURNING user_id, op_id, id)"""
 _EXITS: Final = """
 x AS (
