@@ -109,7 +109,11 @@ def read_operation(raw: object) -> Operation | Unread:
     except _Wrong as wrong:
         return Unread(said, wrong.reason, str(wrong))
     except (orjson.JSONEncodeError, RecursionError):
-        return Unread(said, "type", "its JSON is nested too deep, or holds a number that is none")
+        return Unread(
+            said,
+            "type",
+            "it is nested too deep, or holds what JSON cannot: a decimal is written as a text, a set as a list",
+        )
 
 
 class _Wrong(Exception):
