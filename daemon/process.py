@@ -36,9 +36,9 @@ from daemon.web.refusals import Refusals
 LEAVE_S: Final = 2.0
 """Longest wait for Redis to release the leases at the end; otherwise they run out."""
 
-YOUNG_OBJECTS: Final = 5000
+YOUNG_OBJECTS: Final = 20_000
 """New objects after which Python collects garbage among them. Its default of 700 is less than one second of traffic
-holds, so it would traverse nearly everything in hand again and again."""
+holds, so it would traverse nearly everything in hand again and again; a batch of four pushes of records is 7,000."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

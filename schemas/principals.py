@@ -43,6 +43,8 @@ class Principal:
 
     def reads(self, owner_id: str | None, branch: str | None) -> bool:
         """Whether it reads a record of *owner_id* and *branch*."""
+        if self.kind == "user" and self.role != "admin":  # as their audience says it, at once
+            return owner_id == self.name
         return self.sees_all or not self.audiences.isdisjoint(audiences_of(owner_id, branch))
 
 

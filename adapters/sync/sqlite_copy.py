@@ -12,6 +12,7 @@ import orjson
 
 from adapters.sync.sqlite_view import show_anew
 from adapters.sync.store import HISTORY, Change, Page, RebuildReason
+from schemas.records.operation import Key
 
 _PUT: Final = """
 INSERT INTO {0} VALUES (?, ?, ?, 0, ?) ON CONFLICT (model, id) DO UPDATE
@@ -68,7 +69,7 @@ def _taken(connection: sqlite3.Connection, table: str, op: str, changes: Sequenc
         connection.executemany(_DROP.format(table), [(c.model, c.record_id) for c in changes])
 
 
-def _erase(connection: sqlite3.Connection, table: str, keys: Sequence[tuple[str, str]]) -> None:
+def _erase(connection: sqlite3.Connection, table: str, keys: Sequence[Key]) -> None:
     """Keep nothing of records that were erased for privacy, nor of what was written about them here."""
     connection.executemany(f"UPDATE {table} SET data = NULL WHERE model = ? AND id = ?", keys)  # noqa: S608 - ours
     connection.executemany("DELETE FROM operations WHERE model = ? AND record_id = ?", keys)
@@ -79,7 +80,7 @@ def _close(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
     """End the operations whose version is reached, and those on records that are not ours to read any more."""
     if not connection.execute("SELECT EXISTS (SELECT 1 FROM overlay)").fetchone()[0]:
         return
-    touched: dict[tuple[str, str], None] = {}
+    touched: dict[Key, None] = {}
     for change in changes:
         key = change.model, change.record_id
         reached = None if change.op == "remove" else change.version
@@ -93,7 +94,7 @@ def _close(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
     show_anew(connection, over)
 
 
-def _has_overlay(connection: sqlite3.Connection, key: tuple[str, str]) -> bool:
+def _has_overlay(connection: sqlite3.Connection, key: Key) -> bool:
     return connection.execute("SELECT 1 FROM overlay WHERE model = ? AND id = ?", key).fetchone() is not None
 
 

@@ -15,7 +15,7 @@ import orjson
 from adapters.sync.exchange import document
 from adapters.sync.sqlite_view import Open, seen, show, show_anew
 from adapters.sync.store import Queued, Verdict
-from schemas.records.operation import Operation, Unread, Verb, read_operation
+from schemas.records.operation import Key, Operation, Unread, Verb, read_operation
 from schemas.records.overlay import overlaid, seen_version
 
 _ENVELOPE: Final = 500
@@ -199,7 +199,7 @@ def settle(connection: sqlite3.Connection, ack: str | None, verdicts: Iterable[V
     """See `ReplicaStore.settle`."""
     if ack is not None:
         connection.execute("UPDATE replica SET ack = ?", (ack,))
-    closed: dict[tuple[str, str], None] = {}
+    closed: dict[Key, None] = {}
     for one in verdicts:
         found = connection.execute(
             "SELECT model, record_id FROM operations WHERE op_id = ? AND state = 'pending'", (str(one.op_id),)
@@ -209,7 +209,7 @@ def settle(connection: sqlite3.Connection, ack: str | None, verdicts: Iterable[V
     show_anew(connection, closed)
 
 
-def _settled(connection: sqlite3.Connection, one: Verdict, key: tuple[str, str], now: float) -> bool:
+def _settled(connection: sqlite3.Connection, one: Verdict, key: Key, now: float) -> bool:
     """Whether the operation is still on top of its row."""
     name = str(one.op_id)
     if one.state == "pending":

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from schemas.records.operation import Verb
+from schemas.records.operation import Key, Verb
 from schemas.records.overlay import Row, overlaid
 
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -123,7 +123,7 @@ def show(connection: sqlite3.Connection, model: str, record_id: str, row: Row | 
     )
 
 
-def show_anew(connection: sqlite3.Connection, keys: Iterable[tuple[str, str]]) -> None:
+def show_anew(connection: sqlite3.Connection, keys: Iterable[Key]) -> None:
     """Make what is seen of the records *keys* from their rows and open operations."""
     for model, record_id in keys:
         on_top = connection.execute(

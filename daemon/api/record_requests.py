@@ -1,10 +1,12 @@
-"""What a request about a record says: its name, its versions, its fields, and the operation that they make."""
+"""What a request about a record says: its name, its versions, its fields, and the operation that they make; and why an
+operation, or a push, is not taken."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from math import ceil
 from typing import Any, Final
 from uuid import UUID, uuid4, uuid5
 
@@ -14,6 +16,7 @@ from adapters.json_guard import parse_object
 from daemon.api.access import Refused, principal_of
 from daemon.api.requests import body_of, key_of, read
 from daemon.records.models.rules import ModelRules
+from daemon.records.pushing import pushes
 from daemon.web.problems import problem
 from schemas.api.records import RecordIn, RecordOut
 from schemas.principals import Principal
@@ -37,12 +40,27 @@ _STATUS: Final[Mapping[str, int]] = {
     "internal": 503,
 }
 
+_REFUSED: Final[Mapping[pushes.Refusal, int]] = {
+    "malformed": 400,
+    "replica-of-another": 403,
+    "replica-forked": 409,
+    "loop": 409,
+    "cursor-expired": 410,
+    "busy": 503,
+}
+
 
 def rejection(reason: str, detail: str, members: Mapping[str, Any] | None = None) -> web.Response:
     """The answer to what was rejected for *reason*, one of an operation's."""
     status = _STATUS.get(reason, 422)
     headers = {"Retry-After": "2"} if status == 503 else None
     return problem(status, detail, type=reason, headers=headers, members={"reason": reason, **(members or {})})
+
+
+def refusal(refused: pushes.Refused) -> web.Response:
+    """The answer to a push that was not taken at all."""
+    headers = {} if refused.retry_after_s is None else {"Retry-After": str(ceil(refused.retry_after_s))}
+    return problem(_REFUSED[refused.kind], refused.detail, type=refused.kind, headers=headers, members=refused.members)
 
 
 def not_there() -> web.Response:

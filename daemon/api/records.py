@@ -26,6 +26,7 @@ from daemon.api.record_requests import (
     is_new,
     not_there,
     operation,
+    refusal,
     rejection,
     versions_of,
 )
@@ -187,8 +188,7 @@ class RecordsApi:
         try:
             answer = await self._records.write(principal_of(request), asked)
         except pushes.Refused as refused:
-            headers = {"Retry-After": str(max(1, int(refused.retry_after_s or 1)))}
-            return problem(503, refused.detail, type=refused.kind, headers=headers)
+            return refusal(refused)
         if answer.result == "rejected":
             return _rejected(request, asked, answer)
         if answer.result == "conflict" or answer.first == "conflict":

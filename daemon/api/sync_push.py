@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import Any, Final
 
 import orjson
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from adapters.postgres.pool import store_is_down
 from daemon.api.access import Access, Refused, principal_of
 from daemon.api.description import described
+from daemon.api.record_requests import refusal
 from daemon.api.requests import body_of, guarded, json_answer
 from daemon.records.pushing import pushes
 from daemon.records.pushing.pushes import PushIn, PushOut
@@ -29,15 +30,9 @@ OLD_PATH: Final = "/api/sync/push"
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 
-_STATUS: Final = {
-    "malformed": 400,
-    "replica-of-another": 403,
-    "replica-forked": 409,
-    "loop": 409,
-    "cursor-expired": 410,
-    "busy": 503,
-}
 _PROBLEMS: Final = (409, 410)
+_NONE: Final = object()
+"""A number that is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +59,7 @@ class SyncPushApi:
         try:
             return json_answer(_document(await self.records.push(principal, asked)))
         except pushes.Refused as refused:
-            return _refusal(refused)
+            return refusal(refused)
         except Exception as exc:
             if not store_is_down(exc):
                 raise
@@ -74,11 +69,6 @@ class SyncPushApi:
     @described("Push operations on records, by its older path", takes=SyncPush, gives=SyncPushed, problems=_PROBLEMS)
     async def _push_old(self, request: web.Request) -> web.Response:
         return await self._push(request)
-
-
-def _refusal(refused: pushes.Refused) -> web.Response:
-    headers = {} if refused.retry_after_s is None else {"Retry-After": str(ceil(refused.retry_after_s))}
-    return problem(_STATUS[refused.kind], refused.detail, type=refused.kind, headers=headers, members=refused.members)
 
 
 def _read(body: bytes) -> PushIn:
@@ -106,10 +96,27 @@ def _object(body: bytes) -> dict[str, Any]:
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
-        found = None
+        found = _leniently(body)
     if not isinstance(found, dict):
         raise Refused(problem(400, "the body must be a JSON object with `operations`", type="malformed"))
     return found
+
+
+def _leniently(body: bytes) -> Any:
+    """*body* with values that no JSON may hold, or none that we keep: NaN, 1e400, half a surrogate pair. The operation
+    that has one is refused by itself, and the others go on. None: it cannot be read all the same."""
+    try:
+        return json.loads(body.decode(), parse_int=_number, parse_float=_number, parse_constant=_number)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _number(text: str) -> Any:
+    """As the fast parser reads it; what that refuses is something that cannot be written as JSON either."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return _NONE
 
 
 def _document(done: PushOut) -> dict[str, Any]:

@@ -223,5 +223,3 @@ SCENES: Final = (
         gone_below=True,
     ),
 )
-
-MODELS_USED: Final = tuple(dict.fromkeys(scene.model for scene in SCENES))

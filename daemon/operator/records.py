@@ -18,6 +18,7 @@ from adapters.postgres.records.queue import QueuedRow
 from adapters.sync.round import Round
 from daemon.bus.worker import utc_now
 from daemon.records.edge import wiring
+from daemon.records.edge.store import Contended
 from daemon.records.edge.telling import sentence
 from daemon.records.models.rules import MODELS
 from daemon.rules.files import load
@@ -29,6 +30,9 @@ STATES: Final = ("pending", "conflict", "failed", "synced")
 OPEN: Final = ("pending", "conflict", "failed")
 """The states of operations that a person may want to see."""
 
+MOST_ROUNDS: Final = 5
+"""That are begun, where another process exchanges with the upstream too and was faster."""
+
 
 class NoUpstream(UsageError):
     """This server has no upstream to sync with."""
@@ -39,8 +43,8 @@ class NoRecord(FerrymanError):
 
 
 async def sync_now(pool: Pool, settings: Settings) -> Round:
-    """One round with the upstream, from here; a daemon may make its own at the same time. Raises: NoUpstream;
-    Contended; WrongRules."""
+    """One round with the upstream, from here; a daemon may make its own at the same time, and then this one may have to
+    begin again. Raises: NoUpstream; Contended where that was so again and again; WrongRules."""
     secret = settings.sync_upstream_token
     token = "" if secret is None else secret.get_secret_value()
     said = load(settings.ferryman_rules_dir, MODELS)
@@ -49,6 +53,11 @@ async def sync_now(pool: Pool, settings: Settings) -> Round:
         if made is None:
             lacks = "SYNC_UPSTREAM_URL" if settings.sync_upstream_url is None else "SYNC_UPSTREAM_TOKEN"
             raise NoUpstream(f"this server has no upstream to sync with: set {lacks}")
+        for _ in range(MOST_ROUNDS - 1):
+            try:
+                return await made.round()
+            except Contended:
+                continue
         return await made.round()
 
 
@@ -98,7 +107,7 @@ async def shown(pool: Pool, model: str, record_id: str) -> dict[str, Any]:
     times = [
         *(_answered(one) for one in await history.operations(pool, model, record_id)),
         *(_met(one) for one in await history.conflicts(pool, model, record_id)),
-        *(_queued(one) for one in await queue.of_record(pool, model, record_id)),
+        *(_queued(one) for one in await queue.of_record(pool, model, record_id, history.MOST)),
     ]
     if found is None and not times:
         raise NoRecord(f"nothing is known of the {model} with this id: look at its spelling, also of the model")

@@ -61,11 +61,12 @@ class Changed(Conflict):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Plan:
-    """How a conflict is to be decided. *author*: who writes. *operation*: what is written; None: what stands is what is
-    chosen. *changed*: the fields that do not hold any more what the conflict left there."""
+    """How a conflict is to be decided. *asker*: who decides. *author*: who writes. *operation*: what is written; None:
+    what stands is what is chosen. *changed*: the fields that do not hold any more what the conflict left there."""
 
     was: StoredConflict
     take: Take
+    asker: Principal
     author: Principal
     operation: Operation | None
     changed: Sequence[str]
@@ -97,6 +98,7 @@ async def plan(
     return Plan(
         was=was,
         take=take,
+        asker=principal,
         author=principal if upstream is None else _carried(principal, was),
         operation=operation,
         changed=() if operation is None else _changed(was),
@@ -115,7 +117,7 @@ async def resolve(pool: Pool, records: Records, plan: Plan, *, by: str, version:
     async with pool.acquire() as conn, conn.transaction():
         if not await record_conflicts.lock(conn, was.id):
             raise Decided(f"somebody decides conflict {was.id} just now: look at it again")
-        standing = await record_conflicts.find(pool, None, was.id)
+        standing = await record_conflicts.find(pool, _audiences(plan.asker), was.id)
         if standing is None:
             raise NoSuchConflict(f"conflict {was.id} has gone meanwhile")
         if standing != was:

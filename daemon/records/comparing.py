@@ -7,7 +7,6 @@ edge may differ: they are not compared.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import TypeAlias
 
 import orjson
 
@@ -18,8 +17,7 @@ from adapters.sync.exchange import Upstream
 from adapters.sync.store import Change
 from daemon.records.checking import Fault, Found
 from schemas.errors import FerrymanError
-
-Key: TypeAlias = tuple[str, str]
+from schemas.records.operation import Key
 
 
 class NotCopied(FerrymanError):

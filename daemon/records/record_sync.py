@@ -25,6 +25,7 @@ from daemon.records.models.rules import MODELS
 from schemas.envelope import Event
 from schemas.errors import Malformed
 from schemas.phone import parse_phone
+from schemas.records.operation import Key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ async def handle(event: Event, deps: RecordDeps, turn: Turn) -> Outcome:
     return Done(rows=(Line(model, record_id, found.seq, _line_of(found)),))
 
 
-def _record_of(event: Event) -> tuple[str, str]:
+def _record_of(event: Event) -> Key:
     """Raises: Malformed."""
     said = event.json()
     model, record_id = (said.get("model"), said.get("id")) if isinstance(said, dict) else (None, None)

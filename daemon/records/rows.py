@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
 
 import orjson
 
 from adapters.postgres.records.reading import StoredRow
 from adapters.postgres.records.rows import BaseRow, ExitRow, LedgerRow, QueueRow, RecordRow
-from daemon.records.pushing.batch import Item, Key
+from daemon.records.pushing.batch import Item
 from daemon.records.state import Effect, Stored
 from schemas.envelope import Event, event_id
 from schemas.principals import audiences_of
 from schemas.records.answers import Answer
+from schemas.records.operation import Key
 from schemas.records.stamps import dumped, loaded
 
 SOURCE: Final = "records"
@@ -109,24 +109,35 @@ def base_row(key: Key, before: Stored | None) -> BaseRow:
 
 def event_of(stored: Stored, changing: Sequence[Item], fields: Iterable[str], now: datetime) -> Event:
     """What tells the workers that the record was changed in *fields*; it says nothing of what the record holds."""
-    last = changing[-1]
-    return changed(stored, [item.operation.op_id for item in changing], fields, last.author.origin, now)
+    op_ids = [item.operation.id for item in changing]
+    origin = changing[-1].author.origin
+    return changed(stored.key, stored.version, fields, origin, now, deleted=stored.deleted, op_ids=op_ids)
 
 
-def changed(stored: Stored, op_ids: Sequence[UUID], fields: Iterable[str], origin: str, now: datetime) -> Event:
-    """`record.changed`. *op_ids*: of the operations that have changed it, *fields*: what they have changed."""
-    model, id, version = stored.model, stored.record_id, stored.version
+def changed(
+    key: Key,
+    version: int,
+    fields: Iterable[str],
+    origin: str,
+    now: datetime,
+    *,
+    deleted: bool,
+    op_ids: Sequence[str] = (),
+) -> Event:
+    """`record.changed`: the record *key* is at *version* now. *fields*: what was changed. *op_ids*: by which
+    operations. *origin*: where the last of them was written, or who has changed it without one."""
+    model, id = key
     data = {
         "model": model,
         "id": id,
         "version": version,
         "fields": sorted(fields),
         "origin": origin,
-        "deleted": stored.deleted,
+        "deleted": deleted,
         "op_ids": op_ids,
     }
     return Event(
-        id=event_id(SOURCE, model, id, str(version), *map(str, op_ids[-1:])),
+        id=event_id(SOURCE, model, id, str(version), op_ids[-1] if op_ids else origin),
         type="record.changed",
         source=SOURCE,
         subject=f"{model}:{id}",

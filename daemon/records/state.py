@@ -9,11 +9,13 @@ from typing import Any
 
 from schemas.principals import Principal
 from schemas.records.answers import Answer, Decision
-from schemas.records.operation import Verb
+from schemas.records.operation import Key, Verb
 from schemas.records.stamps import Stamps
 
+# What is made for each operation is not frozen, which takes nearly three times as long. Nobody changes it all the same.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(slots=True, kw_only=True)
 class Stored:
     """A record of this server. A tombstone (*deleted*) keeps its data until it is compacted; an *erased* one has none.
 
@@ -34,7 +36,7 @@ class Stored:
     up_version: int | None = None
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Key:
         """Model and id."""
         return self.model, self.record_id
 
@@ -64,7 +66,7 @@ class Conflict:
     decision: Decision
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Effect:
     """What an operation has really done to the record, for an edge to tell its upstream; never what it only asked."""
 
@@ -72,7 +74,7 @@ class Effect:
     data: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Decided:
     """*stored*: the record after the operation, where it changes; None: it stays as it is. *parallel*: fields of others
     that it went past without meeting them. A rejection has neither *stored* nor *conflict*."""

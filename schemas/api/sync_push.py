@@ -5,9 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SkipValidation
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation
 
 from schemas.records.operation import LONGEST_ID, LONGEST_NAME, MOST_VERSION
+
+
+def _text(given: Any) -> Any:
+    """A number would be read as seconds since 1970: a clock that is off by decades, and every edit with it."""
+    if not isinstance(given, str):
+        raise ValueError("must be a text as 2026-11-27T10:00:00Z")
+    return given
+
 
 _Replica = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=r"^[!-~]+$")]
 
@@ -39,7 +47,7 @@ class SyncPush(BaseModel):
 
     replica: _Replica | None = None
     ack: Annotated[str, Field(max_length=LONGEST_ID)] | None = None
-    sent_at: AwareDatetime | None = None
+    sent_at: Annotated[AwareDatetime, BeforeValidator(_text)] | None = None
     cursor: Annotated[str, Field(max_length=4096)] | None = None
     via: Annotated[list[Annotated[str, Field(max_length=LONGEST_ID)]], Field(max_length=20)] = []
     operations: list[SkipValidation[OperationIn]]

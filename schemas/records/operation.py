@@ -6,7 +6,7 @@ A push holds many of them, and each is read by itself: one that cannot be read i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
@@ -16,6 +16,9 @@ import orjson
 
 Verb: TypeAlias = Literal["CREATE", "UPDATE", "DELETE"]
 VERBS: Final = ("CREATE", "UPDATE", "DELETE")
+
+Key: TypeAlias = tuple[str, str]
+"""What names a record: model and id."""
 
 MOST_OPERATIONS: Final = 50
 """In one push."""
@@ -47,7 +50,7 @@ _KEYS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen, which takes nearly three times as long to make; nobody changes it
 class Operation:
     """What a replica did to a record while nobody looked.
 
@@ -72,15 +75,24 @@ class Operation:
     origin: str | None = None
     user_id: str | None = None
     only_at: frozenset[int] | None = None
+    _id: str = field(default="", init=False, repr=False, compare=False)
 
     @property
-    def key(self) -> tuple[str, str]:
+    def id(self) -> str:
+        """Its op_id as text."""
+        if not self._id:
+            self._id = str(self.op_id)
+        return self._id
+
+    @property
+    def key(self) -> Key:
         """Its record: model and id."""
         return self.model, self.record_id
 
     def digest(self) -> bytes:
         """What the ledger remembers of it: the same operation pushed again has the same digest."""
-        said = [self.operation, self.model, self.record_id, dict(self.data)]
+        data = self.data if type(self.data) is dict else dict(self.data)
+        said = [self.operation, self.model, self.record_id, data]
         return sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).digest()
 
 
@@ -98,7 +110,7 @@ def read_operation(raw: object) -> Operation | Unread:
     if not isinstance(raw, dict):
         return Unread(None, "type", "an operation must be a JSON object")
     given = raw.get("op_id")
-    said = given if isinstance(given, str) and len(given) <= LONGEST_ID else None
+    said = given if isinstance(given, str) and len(given) <= LONGEST_ID and _is_text(given) else None
     try:
         text = orjson.dumps(raw)
         if len(text) > MOST_BYTES:
@@ -109,11 +121,17 @@ def read_operation(raw: object) -> Operation | Unread:
     except _Wrong as wrong:
         return Unread(said, wrong.reason, str(wrong))
     except (orjson.JSONEncodeError, RecursionError):
-        return Unread(
-            said,
-            "type",
-            "it is nested too deep, or holds what JSON cannot: a decimal is written as a text, a set as a list",
-        )
+        detail = "it is nested too deep, or holds what JSON cannot: a decimal is written as a text, a set as a list"
+        return Unread(said, "type", detail)
+
+
+def _is_text(value: str) -> bool:
+    """Whether *value* can be told: half a surrogate pair cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class _Wrong(Exception):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
 
@@ -39,12 +39,41 @@ Stamps: TypeAlias = Mapping[str, Stamp]
 """Field -> its stamp; LIFE -> that of a deletion or a return, where there was one."""
 
 
+class _Kept(Mapping[str, Stamp]):
+    """The stamps of a stored text, and later ones over them. Most of them are written back as they are: only those that
+    somebody looks at are made. *rows*: name -> a stamp, or its values in their order."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self, rows: dict[str, Any]) -> None:
+        self.rows = rows
+
+    def __getitem__(self, name: str) -> Stamp:
+        return Stamp(*self.rows[name])
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The stamp of *name*; *default*: there is none."""
+        row = self.rows.get(name)
+        return default if row is None else Stamp(*row)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def over(stamps: Stamps, later: Stamps) -> Stamps:
+    """*stamps* with the *later* ones in place of theirs."""
+    return _Kept({**(stamps.rows if isinstance(stamps, _Kept) else stamps), **later})
+
+
 def dumped(stamps: Stamps) -> str:
     """*stamps* as the text that is stored."""
-    return orjson.dumps(dict(zip(stamps, map(list, stamps.values()), strict=True))).decode()
+    rows = stamps.rows if isinstance(stamps, _Kept) else dict(stamps)
+    return orjson.dumps(rows, default=list).decode()
 
 
-def loaded(text: str) -> dict[str, Stamp]:
+def loaded(text: str) -> Stamps:
     """The stamps of a stored text."""
-    stored = orjson.loads(text)
-    return dict(zip(stored, map(Stamp._make, stored.values()), strict=True))
+    return _Kept(orjson.loads(text))

@@ -91,9 +91,9 @@ class Desk:
         plan = await records_conflicts.plan(self.db, who, id, take, fields, self.upstream)
         return await records_conflicts.resolve(self.db, self.records, plan, by=who.name, version=version)
 
-    async def shown(self, id: int) -> dict[str, Any]:
-        """A conflict as JSON."""
-        return await records_conflicts.shown(self.db, ADMIN, id, self.upstream)
+    async def shown(self, id: int, who: Principal = ADMIN) -> dict[str, Any]:
+        """A conflict as JSON, as *who* is shown it."""
+        return await records_conflicts.shown(self.db, who, id, self.upstream)
 
     async def listed(self, who: str | Principal = ADMIN, **wanted: Any) -> list[int]:
         """The numbers of the conflicts that somebody sees."""

@@ -10,9 +10,8 @@ from uuid import UUID
 import orjson
 
 from daemon.records.state import Conflict
-from schemas.records.operation import Verb
+from schemas.records.operation import Key, Verb
 from tests.support.replica_phones import Phone
-from tests.support.replica_rows import Key
 from tests.support.replica_servers import Edge, Server
 
 

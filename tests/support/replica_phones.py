@@ -10,9 +10,9 @@ from uuid import UUID
 
 from adapters.sync.store import Change
 from schemas.records.answers import Answer
-from schemas.records.operation import Operation, Verb
+from schemas.records.operation import Key, Operation, Verb
 from schemas.records.overlay import Row, overlaid, seen_version
-from tests.support.replica_rows import Key, raw_of
+from tests.support.replica_rows import raw_of
 from tests.support.replica_servers import TEAM, Clock, Push, Server, World
 
 

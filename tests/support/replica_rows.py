@@ -7,12 +7,11 @@ from typing import Any, cast
 
 import orjson
 
-from adapters.postgres.records.pulled import HereRow, OpRow, ThereRow
+from adapters.postgres.records.pulled import OpRow, ThereRow
+from adapters.postgres.records.reading import StoredRow
 from daemon.records.state import Stored
-from schemas.records.operation import Operation, Verb
+from schemas.records.operation import Key, Operation, Verb
 from schemas.records.stamps import dumped
-
-Key = tuple[str, str]
 
 
 def raw_of(op: Operation, *, with_user: bool = False) -> bytes:
@@ -47,10 +46,10 @@ def queued(key: Key, op: OpRow) -> Operation:
     )
 
 
-def here_of(stored: Stored | None) -> HereRow | None:
+def here_of(stored: Stored | None) -> StoredRow | None:
     if stored is None:
         return None
-    return HereRow(
+    return StoredRow(
         version=stored.version,
         owner_id=stored.owner_id,
         branch=stored.branch,

@@ -25,10 +25,10 @@ from daemon.records.models.rules import Models
 from daemon.records.state import Author, Conflict, Decided, Stored
 from schemas.principals import Principal
 from schemas.records.answers import Answer
-from schemas.records.operation import Operation, Verb, read_operation
+from schemas.records.operation import Key, Operation, Verb, read_operation
 from schemas.records.overlay import seen_version
 from schemas.records.stamps import loaded
-from tests.support.replica_rows import Key, here_of, queued, raw_of, there_of, without_foreign
+from tests.support.replica_rows import here_of, queued, raw_of, there_of, without_foreign
 
 BEGIN: Final = datetime(2026, 11, 27, 10, 0, tzinfo=UTC)
 TEAM: Final = Principal(kind="user", name="team", role="operate")

@@ -11,9 +11,11 @@ from uuid import UUID
 import orjson
 
 from adapters.postgres.pool import Connection, Pool, Record
+from schemas.principals import audiences_of
 from schemas.records.stamps import Stamps, loaded
 
-# A conflict of a record that was not known belongs to whoever wrote it, and tells the owner of such a record nothing.
+# A conflict of a record that its author did not know (of version 0 then) belongs to its author, and tells the owner of
+# such a record nothing; nor does it tell its author of the record.
 _CONFLICTS: Final = """
 SELECT c.id, c.model, c.record_id, c.user_id, c.op_id, c.operation, c.owner_id, c.base_version, c.version,
   c.base::text AS base, c.ours::text AS ours, c.theirs::text AS theirs, c.fields, c.strategy, c.decision, c.decided_at,
@@ -21,7 +23,7 @@ SELECT c.id, c.model, c.record_id, c.user_id, c.op_id, c.operation, c.owner_id, 
   r.erased, r.changed_at, r.data::text AS now_data, r.stamps::text AS now_stamps
 FROM sync_conflicts c
 LEFT JOIN LATERAL (SELECT * FROM records WHERE model = c.model AND record_id = c.record_id LIMIT 1) r ON true
-WHERE {which} AND ($1::text[] IS NULL OR CASE WHEN r.model IS NULL OR c.decision = 'gone'
+WHERE {which} AND ($1::text[] IS NULL OR CASE WHEN r.model IS NULL OR c.version = 0
   THEN 'o:' || c.user_id = ANY ($1)
   ELSE 'o:' || r.owner_id = ANY ($1) OR 'b:' || r.branch = ANY ($1) END)
 """
@@ -66,7 +68,7 @@ class Now:
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class StoredConflict:
     """A row of `sync_conflicts`: *ours* was stored, *theirs* came with the operation; None: deleted, or not known.
-    *decision* None: open. *now*: the record; None: there is none."""
+    *decision* None: open. *now*: the record; None: there is none that its reader may know of."""
 
     id: int
     model: str
@@ -92,7 +94,7 @@ class StoredConflict:
 async def listed(pool: Pool, audiences: Sequence[str] | None, wanted: Wanted) -> list[StoredConflict]:
     """The conflicts that readers of *audiences* may see, the newest first. *audiences*: None: all."""
     given = audiences, wanted.model, wanted.after, wanted.limit
-    return [_read(row) for row in await pool.fetch(query_of(wanted), *given)]
+    return [_read(row, audiences) for row in await pool.fetch(query_of(wanted), *given)]
 
 
 def query_of(wanted: Wanted) -> str:
@@ -104,7 +106,7 @@ def query_of(wanted: Wanted) -> str:
 async def find(pool: Pool, audiences: Sequence[str] | None, id: int) -> StoredConflict | None:
     """The conflict *id*, where readers of *audiences* may see it."""
     row = await pool.fetchrow(_ONE, audiences, id)
-    return None if row is None else _read(row)
+    return None if row is None else _read(row, audiences)
 
 
 async def lock(conn: Connection, id: int) -> bool:
@@ -122,11 +124,14 @@ async def decide(conn: Connection, was: StoredConflict, decision: str, by: str) 
 _NOW: Final = ("now_version", "now_owner", "now_branch", "deleted", "erased", "changed_at", "now_data", "now_stamps")
 
 
-def _read(row: Record) -> StoredConflict:
+def _read(row: Record, audiences: Sequence[str] | None) -> StoredConflict:
     said = {name: value for name, value in row.items() if name not in _NOW}
+    now = _now(row)
+    if audiences is not None and (now is None or audiences_of(now.owner_id, now.branch).isdisjoint(audiences)):
+        said["owner_id"], now = None, None
     for name in ("base", "ours", "theirs"):
         said[name] = None if said[name] is None else orjson.loads(said[name])
-    return StoredConflict(**said, now=_now(row))
+    return StoredConflict(**said, now=now)
 
 
 def _now(row: Record) -> Now | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from adapters.postgres.pool import Pool
+from schemas.records.operation import Key
 
 STEP: Final = 1000
 """Records that are read at once."""
@@ -88,12 +89,12 @@ async def clock_is_behind(pool: Pool) -> bool:
     return bool(await pool.fetchval(_CLOCK))
 
 
-async def copied(pool: Pool, keys: Sequence[tuple[str, str]]) -> list[CopiedRow]:
+async def copied(pool: Pool, keys: Sequence[Key]) -> list[CopiedRow]:
     """The upstream's rows of *keys* as this edge has them; those that it knows nothing of are left out."""
     models, ids = [model for model, _ in keys], [id for _, id in keys]
     return [CopiedRow(*row) for row in await pool.fetch(_COPIED, models, ids)]
 
 
-async def of_upstream(pool: Pool, model: str, record_id: str) -> list[tuple[str, str]]:
+async def of_upstream(pool: Pool, model: str, record_id: str) -> list[Key]:
     """The next records after this one that the upstream has, as this edge knows, STEP at most."""
     return [(row[0], row[1]) for row in await pool.fetch(_OF_UPSTREAM, model, record_id, STEP)]

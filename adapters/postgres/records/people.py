@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from adapters.postgres.pool import Connection, Pool
-
-Key: TypeAlias = tuple[str, str]
-"""Model and id of a record."""
+from schemas.records.operation import Key
 
 _FIND: Final = """
 SELECT given.place, r.seq, r.branch, r.deleted, r.data ->> given.field AS phone, p.seq = r.seq AS known

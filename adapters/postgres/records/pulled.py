@@ -16,8 +16,9 @@ from uuid import UUID
 
 from adapters.postgres.bus.events import COLUMNS, arrays
 from adapters.postgres.pool import Pool
-from adapters.postgres.records.upstream import Key
+from adapters.postgres.records.reading import StoredRow
 from schemas.envelope import Event
+from schemas.records.operation import Key
 
 _STATES: Final = """
 SELECT g.model, g.record_id,
@@ -123,20 +124,6 @@ SELECT EXISTS (SELECT FROM f) AS moved,
 """  # noqa: S608 - constants only
 
 
-class HereRow(NamedTuple):
-    """A record as it is here. *data*, *stamps*: JSON texts."""
-
-    version: int
-    owner_id: str | None
-    branch: str | None
-    deleted: bool
-    erased: bool
-    data: str
-    stamps: str
-    changed_at: datetime
-    up_version: int | None
-
-
 class ThereRow(NamedTuple):
     """A record as the upstream has it, while operations of ours on it are open. *data*, *stamps*: JSON texts; None: it
     is not known to have the record."""
@@ -170,7 +157,7 @@ class State(NamedTuple):
     """A record, what the upstream has of it, and our operations on it, oldest first."""
 
     key: Key
-    here: HereRow | None
+    here: StoredRow | None
     there: ThereRow | None
     ops: tuple[OpRow, ...]
 
@@ -260,7 +247,7 @@ async def states(pool: Pool, keys: Sequence[Key], *, settled: bool = False) -> l
 def _state(row: tuple[Any, ...]) -> State:
     return State(
         key=(row[0], row[1]),
-        here=None if row[2] is None else HereRow(*row[2:11]),
+        here=None if row[2] is None else StoredRow(*row[2:11]),
         there=ThereRow(*row[11:17]) if row[17] else None,
         ops=tuple(OpRow(*op) for op in row[18] or ()),
     )

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from adapters.postgres.pool import Connection, Pool, Record
+from schemas.records.operation import Key
 
 _COLUMNS: Final = """
 q.id, q.op_id, q.operation, q.model, q.record_id, q.data::text AS data, q.user_id, q.created_at, q.synced_at, q.error,
@@ -34,7 +35,7 @@ SELECT {_COLUMNS} FROM sync_queue q
 WHERE q.state = ANY ($1::text[]) AND ($2::text IS NULL OR q.model = $2) ORDER BY q.id LIMIT $3
 """  # noqa: S608 - constants only
 _OF_RECORD: Final = f"""
-SELECT {_COLUMNS} FROM sync_queue q WHERE q.model = $1 AND q.record_id = $2 ORDER BY q.id
+SELECT {_COLUMNS} FROM sync_queue q WHERE q.model = $1 AND q.record_id = $2 ORDER BY q.id DESC LIMIT $3
 """  # noqa: S608 - constants only
 
 _RETRY: Final = """
@@ -112,7 +113,7 @@ async def due(pool: Pool, limit: int, now: datetime) -> list[QueuedRow]:
     return [_row(one) for one in await pool.fetch(_DUE, limit, now)]
 
 
-async def records_of(pool: Pool, op_ids: Sequence[UUID]) -> list[tuple[str, str]]:
+async def records_of(pool: Pool, op_ids: Sequence[UUID]) -> list[Key]:
     """The records, as (model, id), that these operations are about."""
     return [(row[0], row[1]) for row in await pool.fetch(_RECORDS_OF, list(op_ids))]
 
@@ -122,9 +123,9 @@ async def listed(pool: Pool, states: Sequence[str], *, model: str | None = None,
     return [_row(one) for one in await pool.fetch(_LISTED, list(states), model, limit)]
 
 
-async def of_record(pool: Pool, model: str, record_id: str) -> list[QueuedRow]:
-    """All operations on a record that are still kept, oldest first."""
-    return [_row(one) for one in await pool.fetch(_OF_RECORD, model, record_id)]
+async def of_record(pool: Pool, model: str, record_id: str, limit: int) -> list[QueuedRow]:
+    """The last operations on a record that are still kept, newest first."""
+    return [_row(one) for one in await pool.fetch(_OF_RECORD, model, record_id, limit)]
 
 
 async def retry_failed(conn: Connection | Pool, *, op_id: UUID | None = None, model: str | None = None) -> list[UUID]:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import count
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from adapters.postgres.pool import Pool, Record
+from adapters.postgres.records.columns import column, split
 
 _BETWEEN: Final = "\x1f"
 """Between audiences: no name holds it, as it is not printable."""
 
 # every look-up is LATERAL with a limit: however few rows a table had when the plan was made, it goes by the index. The
 # clock is a subquery, as in the statement that writes
-_READ: Final = """
+_WANTED: Final = ("text", "text", "text", "uuid", "text", "text")
+_READ: Final = f"""
 SELECT (SELECT feed FROM sync_clock), l.digest, l.result, l.decision, l.version AS told,
        r.version, r.owner_id, r.branch, r.deleted, r.erased, r.data::text, r.stamps, r.changed_at, r.up_version,
        x.formerly, p.principal, p.ack, p.ack_before, p.op_ids
-FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[]) WITH ORDINALITY
+FROM unnest({", ".join(map(split, count(1), _WANTED))}) WITH ORDINALITY
   AS g (model, record_id, user_id, op_id, audiences, replica, place)
 LEFT JOIN LATERAL (
   SELECT digest, result, decision, version FROM sync_ops WHERE user_id = g.user_id AND op_id = g.op_id LIMIT 1
@@ -32,7 +35,7 @@ LEFT JOIN LATERAL (
   SELECT principal, ack, ack_before, op_ids FROM sync_replicas WHERE replica = g.replica LIMIT 1
 ) p ON true
 ORDER BY g.place
-"""
+"""  # noqa: S608 - constants only
 _OPEN: Final = """
 SELECT k.id, k.user_id, k.model, k.record_id, k.fields, k.theirs::text
 FROM unnest($1::text[], $2::text[], $3::text[]) AS g (user_id, model, record_id)
@@ -119,15 +122,11 @@ class OpenConflict(NamedTuple):
 
 async def read(pool: Pool, wanted: Sequence[Wanted]) -> list[Seen]:
     """What there is about each of *wanted*, in their order."""
-    rows = await pool.fetch(
-        _READ,
-        [one.model for one in wanted],
-        [one.record_id for one in wanted],
-        [one.user_id for one in wanted],
-        [one.op_id for one in wanted],
-        [None if one.audiences is None else _BETWEEN.join(one.audiences) for one in wanted],
-        [one.replica for one in wanted],
-    )
+    models, ids, users, ops, audiences, replicas = zip(*wanted, strict=True)
+    texts = {one: _BETWEEN.join(one) for one in set(audiences) if one is not None}
+    readers = [None if one is None else texts[one] for one in audiences]
+    columns = (models, ids, users, ops, readers, replicas)
+    rows = await pool.fetch(_READ, *map(column, columns, _WANTED))
     return [_seen(row) for row in rows]
 
 

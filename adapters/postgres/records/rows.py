@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
+
+from adapters.postgres.audit_log import Logged
 
 
 class RecordRow(NamedTuple):
@@ -107,3 +110,15 @@ class AckRow(NamedTuple):
     ack: UUID
     before: UUID | None
     op_ids: str
+
+
+TYPES: Final[Mapping[type[Any], str]] = {
+    LedgerRow: "text uuid text text text bytea text text bigint",
+    ConflictRow: "text uuid text text text text bigint bigint text text text text text text bigint",
+    ExitRow: "text text text",
+    BaseRow: "text text bigint bool text text text text",
+    QueueRow: "uuid text text text text text bigint text timestamptz int text",
+    AckRow: "text text uuid uuid text",
+    Logged: "text text text text",
+}
+"""The types of the columns of each kind of row."""

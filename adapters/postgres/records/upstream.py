@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from adapters.postgres.pool import Pool
-
-Key: TypeAlias = tuple[str, str]
-"""Model and id of a record."""
+from schemas.records.operation import Key
 
 _READ: Final = """
 SELECT replica, ack, cursor, rebuilding, rebuild_reason, generation, step, online, last_sync_at, last_error

@@ -8,8 +8,9 @@ the version that was read still stands, and what belongs to it only together wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,7 +20,17 @@ from asyncpg import UniqueViolationError
 from adapters.postgres.audit_log import Logged
 from adapters.postgres.bus.events import COLUMNS
 from adapters.postgres.pool import Connection, Pool
-from adapters.postgres.records.rows import AckRow, BaseRow, ConflictRow, ExitRow, LedgerRow, QueueRow, RecordRow
+from adapters.postgres.records.columns import column, split
+from adapters.postgres.records.rows import (
+    TYPES,
+    AckRow,
+    BaseRow,
+    ConflictRow,
+    ExitRow,
+    LedgerRow,
+    QueueRow,
+    RecordRow,
+)
 from schemas.envelope import Event
 from schemas.errors import FerrymanError
 
@@ -51,7 +62,7 @@ o AS (
   INSERT INTO outbox ({COLUMNS})
   SELECT i.id, t.type, t.source, i.model || ':' || i.record_id, t.time, i.event, t.traceparent, t.causationid,
          t.schemaversion
-  FROM w JOIN i ON i.n = w.seq - (SELECT first FROM c) CROSS JOIN unnest({{args}})
+  FROM w JOIN i ON i.n = w.seq - (SELECT first FROM c) CROSS JOIN (VALUES ({{args}}))
     AS t (type, source, time, traceparent, causationid, schemaversion) ORDER BY i.n
   RETURNING id, seq)"""  # noqa: S608 - constants only
 _OPERATION: Final = "user_id, op_id, replica, model, record_id, digest, result, decision, version"
@@ -135,26 +146,14 @@ g AS (
   SELECT actor, action, t.subject, detail::jsonb FROM o
   CROSS JOIN unnest({args}) AS t (actor, action, subject, detail))"""
 
-_RECORD: Final = "text text bigint bigint text text bool bool text text bigint timestamptz"
-_TOLD: Final = "text text"
-"""Of each event: its id and its data."""
+_RECORD: Final = "text text bigint bigint text text bool bool text text bigint timestamptz text text"
+"""A record, and the id and the data of the event that tells of it."""
 
 _EVENT: Final = "text text timestamptz text text int"
 """What all events of a statement have in common."""
 
 _BY_PLACE: Final = "text uuid text bigint bytea text text bigint"
 """A ledger row whose record is told by its place."""
-
-_TYPES: Final[Mapping[type[Any], str]] = {
-    LedgerRow: "text uuid text text text bytea text text bigint",
-    ConflictRow: "text uuid text text text text bigint bigint text text text text text text bigint",
-    ExitRow: "text text text",
-    BaseRow: "text text bigint bool text text text text",
-    QueueRow: "uuid text text text text text bigint text timestamptz int text",
-    AckRow: "text text uuid uuid text",
-    Logged: "text text text text",
-}
-"""The types of the columns of each kind of row."""
 
 
 @dataclass(slots=True)
@@ -196,8 +195,7 @@ class Overtaken(FerrymanError):
 
 async def write(conn: Pool | Connection, writes: Writes) -> Written:
     """Write what still can be. Raises: Overtaken; as the store."""
-    statement = _Statement(writes)
-    written = Written()
+    statement, written = _Statement(writes), Written()
     try:
         rows = await conn.fetch(statement.text(), *statement.arguments)
     except UniqueViolationError as exc:
@@ -237,12 +235,12 @@ class _Statement:
 
     def _add_records(self, writes: Writes) -> None:
         ids, *common, data = _told(writes.events)
-        rows = [*map(list, zip(*writes.records, strict=True)), ids, data]
-        self._parts += [_GIVEN.format(args=self._arguments(rows, f"{_RECORD} {_TOLD}")), _RECORDS]
-        self._parts.append(_OUTBOX.format(args=self._arguments(common, _EVENT)))
+        rows = [*zip(*writes.records, strict=True), ids, data]
+        self._parts += [_GIVEN.format(args=self._columns(rows, _RECORD)), _RECORDS]
+        self._parts.append(_OUTBOX.format(args=self._scalars(common, _EVENT)))
         self._told.append("SELECT 'o', id, NULL, seq FROM o")
         if writes.ledger:
-            self._parts.append(_LEDGER.format(args=self._arguments(_by_place(writes), _BY_PLACE)))
+            self._parts.append(_LEDGER.format(args=self._columns(_by_place(writes), _BY_PLACE)))
         for part, kind, of in (
             (_EXITS, ExitRow, writes.exits),
             (_BASES, BaseRow, writes.bases),
@@ -260,14 +258,14 @@ class _Statement:
         columns: list[Any] = list(map(list, zip(*writes.conflicts, strict=True)))
         fields = ConflictRow._fields.index("fields")
         columns[fields] = [_BETWEEN.join(row.fields) for row in writes.conflicts]  # arrays of arrays have one length
-        args = self._arguments(columns, _TYPES[ConflictRow])
+        args = self._arguments(columns, TYPES[ConflictRow])
         self._parts.append(_MET.format(args=args, done=" UNION ALL ".join(done)))
         self._told += ["SELECT 'k', user_id, op_id, id FROM u", "SELECT 'k', user_id, op_id, id FROM k"]
 
     def _add(self, part: str, kind: type[Any], rows: Sequence[Any]) -> None:
         """Add *part* with *rows* of *kind*."""
-        columns = list(map(list, zip(*rows, strict=True)))
-        self._parts.append(part.format(args=self._arguments(columns, _TYPES[kind])))
+        args = self._arguments(list(map(list, zip(*rows, strict=True))), TYPES[kind])
+        self._parts.append(part.format(args=args))
 
     def _arguments(self, columns: Sequence[Any], types: str) -> str:
         """The text that stands for *columns*, which become arguments."""
@@ -275,16 +273,28 @@ class _Statement:
         self.arguments += columns
         return ", ".join(f"${n}::{type}[]" for n, type in enumerate(types.split(), first))
 
+    def _columns(self, columns: Sequence[Sequence[Any]], types: str) -> str:
+        """As `_arguments`, of long columns: each becomes one text, which is cheaper to send."""
+        first, of = len(self.arguments) + 1, types.split()
+        self.arguments += map(column, columns, of)
+        return ", ".join(map(split, count(first), of))
 
-def _told(events: Sequence[Event]) -> tuple[list[Any], ...]:
+    def _scalars(self, values: Sequence[Any], types: str) -> str:
+        """The text that stands for *values*, one of each type."""
+        first = len(self.arguments) + 1
+        self.arguments += values
+        return ", ".join(f"${n}::{type}" for n, type in enumerate(types.split(), first))
+
+
+def _told(events: Sequence[Event]) -> tuple[Any, ...]:
     """Their ids, what all have in common, and their data."""
     one = events[0]
-    common = ([one.type], [one.source], [one.time], [one.traceparent], [one.causationid], [one.schemaversion])
+    common = (one.type, one.source, one.time, one.traceparent, one.causationid, one.schemaversion)
     return [event.id for event in events], *common, [event.data.decode() for event in events]
 
 
-def _by_place(writes: Writes) -> list[list[Any]]:
+def _by_place(writes: Writes) -> list[Sequence[Any]]:
     """The columns of the ledger rows, with the places of their records."""
     places = {(row.model, row.record_id): n for n, row in enumerate(writes.records, 1)}
-    users, ids, replicas, models, records, *rest = map(list, zip(*writes.ledger, strict=True))
+    users, ids, replicas, models, records, *rest = zip(*writes.ledger, strict=True)
     return [users, ids, replicas, [places[key] for key in zip(models, records, strict=True)], *rest]

@@ -13,7 +13,7 @@ from schemas.records.operation import Operation
 
 def rejected(op: Operation, reason: str, detail: str, *, retry: bool = False) -> Decided:
     """*reason*: one of REASONS. *detail*: what to do, without a value that was sent."""
-    return Decided(answer=Answer(op_id=str(op.op_id), result="rejected", reason=reason, detail=detail, retry=retry))
+    return Decided(answer=Answer(op_id=op.id, result="rejected", reason=reason, detail=detail, retry=retry))
 
 
 def document(stored: Stored) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def answered(
     if stands is not None and (differs or parallel or conflict is not None) and reaches(author, stands):
         record = document(stands)
     answer = Answer(
-        op_id=str(op.op_id),
+        op_id=op.id,
         result="applied" if conflict is None else "conflict",
         version=0 if stands is None else stands.version,
         decision=None if conflict is None else conflict.decision,
@@ -60,7 +60,7 @@ def answered(
 def strange(op: Operation, conflict: Conflict | None) -> Decided:
     """The answer about a record that is not there, or that its author may not know of."""
     answer = Answer(
-        op_id=str(op.op_id),
+        op_id=op.id,
         result="applied" if conflict is None else "conflict",
         version=0,
         decision=None if conflict is None else conflict.decision,

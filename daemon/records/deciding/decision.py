@@ -21,7 +21,7 @@ from daemon.records.models.values import Wrong, read_values
 from daemon.records.state import Author, Decided, Effect, Stored
 from schemas.records.answers import Decision
 from schemas.records.operation import Operation
-from schemas.records.stamps import LIFE, Stamp
+from schemas.records.stamps import LIFE, Stamp, over
 
 
 def decide(
@@ -136,7 +136,7 @@ def _deleted(stored: Stored, op: Operation, author: Author, model: ModelRules, a
         stored,
         version=by.version,
         deleted=True,
-        stamps={**stored.stamps, LIFE: by.over(stored.stamps.get(LIFE))},
+        stamps=over(stored.stamps, {LIFE: by.over(stored.stamps.get(LIFE))}),
         changed_at=max(at, stored.changed_at),
     )
     return answered(op, author, stored, after, conflict=conflict, effect=Effect(operation="DELETE", data={}))
@@ -195,10 +195,9 @@ def _after(
     at: datetime,
 ) -> Stored:
     data = {**stored.data, **written}
-    kept = {**stored.stamps, **stamps}
     if stored.deleted:
-        kept |= {name: by.back(old) for name, old in stored.stamps.items() if name not in stamps}
-        kept[LIFE] = by.over(stored.stamps.get(LIFE))
+        back = {name: by.back(old) for name, old in stored.stamps.items() if name not in stamps}
+        stamps = {**back, **stamps, LIFE: by.over(stored.stamps.get(LIFE))}
     return Stored(
         model=stored.model,
         record_id=stored.record_id,
@@ -206,7 +205,7 @@ def _after(
         owner_id=data.get(model.owner),
         branch=data.get(model.branch),
         data=data,
-        stamps=kept,
+        stamps=over(stored.stamps, stamps),
         changed_at=max(at, stored.changed_at),
         up_version=stored.up_version,
     )

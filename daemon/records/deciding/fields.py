@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from daemon.records.deciding.clock import milliseconds
@@ -56,9 +57,8 @@ class Met(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """*written*: the fields that change, with their new values. *stamps*: theirs, and those of
-    values that were only said again.
-    *met*: the fields of which a value is lost, or waits. *mixed*: a value was made of both."""
+    """*written*: the fields that change, with their new values. *stamps*: theirs, and those of values that were only
+    said again. *met*: the fields of which a value is lost, or waits. *mixed*: a value was made of both."""
 
     written: dict[str, Any]
     stamps: dict[str, Stamp]
@@ -66,7 +66,7 @@ class Merged(NamedTuple):
     mixed: bool
 
 
-def writing(stored: Stored | None, op: Operation, author: Author, at: Any) -> Writing:
+def writing(stored: Stored | None, op: Operation, author: Author, at: datetime) -> Writing:
     """*op* as stamps tell it."""
     version = 1 if stored is None else stored.version + 1
     return Writing(milliseconds(at), op.tick, author.origin, author.peer, version, op.base_version or 0)
@@ -74,15 +74,16 @@ def writing(stored: Stored | None, op: Operation, author: Author, at: Any) -> Wr
 
 def merged(stored: Stored, values: Mapping[str, Any], op: Operation, model: ModelRules, by: Writing) -> Merged:
     """What *values* make of *stored*."""
+    if stored.version <= by.base and not stored.deleted:
+        return _seen(stored, values, model, by)
     written: dict[str, Any] = {}
     stamps: dict[str, Stamp] = {}
     met: list[Met] = []
     mixed = False
-    known = stored.version <= by.base  # its author has seen all that is here
     for name, theirs in values.items():
         rule = model.fields[name]
         ours, old = stored.data.get(name), stored.stamps.get(name)
-        concurrent = not known and old is not None and old.is_concurrent(by.base, by.peer)
+        concurrent = old is not None and old.is_concurrent(by.base, by.peer)
         if rule.same(ours, theirs):
             again = concurrent and rule.strategy == "newest" and old is not None and by[:3] > old.order
             if again or stored.deleted:  # said again, and later: a value in between comes too late
@@ -91,7 +92,8 @@ def merged(stored: Stored, values: Mapping[str, Any], op: Operation, model: Mode
         if old is None or not concurrent:
             written[name], stamps[name] = theirs, by.over(old)
             continue
-        value, decision = _met(rule, ours, theirs, old, by)
+        own = old.peer == by.peer and not _came_back(old, stored.stamps.get(LIFE))
+        value, decision = _met(rule, ours, theirs, old, by, own=own)
         if decision == "merged":
             mixed = True
             if _lost_members(op.base, name, ours, theirs):
@@ -100,17 +102,30 @@ def merged(stored: Stored, values: Mapping[str, Any], op: Operation, model: Mode
             met.append(Met(name, ours, theirs, rule.strategy, decision))
         if decision != "ours" and decision != "open" and not rule.same(ours, value):
             written[name] = value
-            own = decision == "theirs" and (rule.strategy == "client" or old.peer == by.peer)
-            stamps[name] = by.over(old) if own else by.beside(old)
+            later = decision == "theirs" and (rule.strategy == "client" or own)
+            stamps[name] = by.over(old) if later else by.beside(old)
     return Merged(written, stamps, met, mixed)
 
 
-def _met(rule: FieldRules, ours: Any, theirs: Any, old: Stamp, by: Writing) -> tuple[Any, Decision]:
-    """The value that stands of two whose authors did not know of each other, and whose it is."""
+def _seen(stored: Stored, values: Mapping[str, Any], model: ModelRules, by: Writing) -> Merged:
+    """As `merged`, of an author who has seen all that is here: nothing meets."""
+    data, fields, stamps = stored.data, model.fields, stored.stamps
+    written = {name: theirs for name, theirs in values.items() if not fields[name].same(data.get(name), theirs)}
+    return Merged(written, {name: by.over(stamps.get(name)) for name in written}, [], False)
+
+
+def _came_back(old: Stamp, life: Stamp | None) -> bool:
+    """Whether a value was there again when its record came back, and was not written by whoever brought it back: their
+    peer is in its stamp all the same."""
+    return life is not None and life.version == old.version and life.origin != old.origin
+
+
+def _met(rule: FieldRules, ours: Any, theirs: Any, old: Stamp, by: Writing, *, own: bool) -> tuple[Any, Decision]:
+    """The value that stands of two whose authors did not know of each other, and whose it is. *own*: the stored one
+    came through the same replica."""
     match rule.strategy:
         case "newest":
-            # over a value of its own replica it is later by itself: that one has won already
-            wins = old.peer == by.peer or by[:3] > old.order
+            wins = own or by[:3] > old.order  # an own value has won already, and this one is later by itself
         case "client":
             wins = True
         case "max" | "min":

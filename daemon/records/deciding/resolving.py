@@ -9,14 +9,14 @@ from uuid import UUID
 
 from daemon.records.models.values import same_json
 from daemon.records.state import Conflict, Stored
-from schemas.records.operation import Operation
+from schemas.records.operation import Key, Operation
 
 Take: TypeAlias = Literal["ours", "theirs", "merge"]
 
 
 def resolve(
     stored: Stored | None,
-    key: tuple[str, str],
+    key: Key,
     conflict: Conflict,
     take: Take,
     *,

@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
-from adapters.postgres.records.pulled import HereRow, OpRow, State, ThereRow, ViewRow
+from adapters.postgres.records.pulled import OpRow, State, ThereRow, ViewRow
+from adapters.postgres.records.reading import StoredRow
 from schemas.principals import audiences_of
 from schemas.records.operation import Verb
 from schemas.records.overlay import Row, overlaid
@@ -127,7 +128,7 @@ def fields_of(op: OpRow) -> dict[str, Any]:
 
 
 def _stamps(
-    here: HereRow | None,
+    here: StoredRow | None,
     there: ThereRow,
     ops: Sequence[OpRow],
     data: Mapping[str, Any],
@@ -152,7 +153,7 @@ def _stamps(
     return made
 
 
-def _life(here: HereRow | None, ops: Sequence[OpRow], version: int, *, deleted: bool) -> dict[str, Stamp]:
+def _life(here: StoredRow | None, ops: Sequence[OpRow], version: int, *, deleted: bool) -> dict[str, Stamp]:
     """The stamp of a deletion or a return: as it was, where that is as it was; else the upstream's doing."""
     old = None if here is None else loaded(here.stamps).get(LIFE)
     if deleted == (here is not None and here.deleted):
@@ -176,7 +177,7 @@ def _changed_at(stamps: Mapping[str, Stamp], now: datetime) -> datetime:
     return min(datetime.fromtimestamp(newest / 1000, UTC), now) if newest else now
 
 
-def _left(here: HereRow | None, owner: str | None, branch: str | None) -> frozenset[str]:
+def _left(here: StoredRow | None, owner: str | None, branch: str | None) -> frozenset[str]:
     if here is None:
         return frozenset()
     return audiences_of(here.owner_id, here.branch) - audiences_of(owner, branch)
@@ -187,7 +188,7 @@ def _text(data: Mapping[str, Any], field: str | None) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def lost_fields(here: HereRow, view: ViewRow | None) -> dict[str, Any]:
+def lost_fields(here: StoredRow, view: ViewRow | None) -> dict[str, Any]:
     """The values of *here* that *view* does not hold."""
     now: dict[str, Any] = {} if view is None or view.deleted else orjson.loads(view.data)
     was: dict[str, Any] = {} if here.deleted else orjson.loads(here.data)

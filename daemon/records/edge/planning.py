@@ -57,6 +57,7 @@ class Plan:
 
 
 Planning: TypeAlias = Callable[[State, Setting], Plan]
+"""How a record as it stands becomes what is written of it."""
 
 
 def answered(state: State, verdicts: Mapping[UUID, Verdict], setting: Setting) -> Plan:

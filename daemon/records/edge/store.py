@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 from uuid import UUID
 
 import orjson
@@ -15,19 +15,27 @@ from adapters.postgres.records import pulled as pulled_rows
 from adapters.postgres.records import queue, upstream
 from adapters.postgres.records.pulled import State, Writes, Written
 from adapters.postgres.records.queue import QueuedRow
-from adapters.postgres.records.upstream import Key, Standing
+from adapters.postgres.records.upstream import Standing
+from adapters.postgres.records.writing import Overtaken
 from adapters.sync.exchange import Unauthorized
 from adapters.sync.store import HISTORY, Identity, Page, Queued, Rebuild, RebuildReason, Verdict
 from daemon.bus.worker import Clock
+from daemon.records import rows
 from daemon.records.edge.deriving import Derived, Places
-from daemon.records.edge.erasing import Tell, erase
-from daemon.records.edge.planning import Plan, Setting, answered, missing, pulled
-from schemas.envelope import Event, event_id
+from daemon.records.edge.planning import Plan, Planning, Setting, answered, missing, pulled
+from daemon.records.erasing import erase
+from schemas.envelope import Event
 from schemas.errors import Transient
-from schemas.records.operation import Operation, Verb
+from schemas.records.operation import Key, Operation, Verb
 
 MOST_TURNS: Final = 20
 """How often rows that were written here meanwhile are made anew, before the round ends and the next one goes on."""
+
+Tell: TypeAlias = Callable[[Sequence[Event], Sequence[int]], Awaitable[None]]
+"""Hears of a commit that has changed records: its events, and their numbers in the outbox."""
+
+UPSTREAM: Final = "upstream"
+"""The origin, in events, of what has come from there."""
 
 AT_ONCE: Final = 500
 """Records that the end of a rebuild looks at together."""
@@ -97,8 +105,8 @@ class PostgresReplica:
             raise Unauthorized("loop")
         changes = {(one.model, one.record_id): one for one in page.changes}  # of one record the last one holds
         for key, change in changes.items():
-            if change.erased and not await erase(self._pool, key, change.version, self._now(), self._tell):
-                raise Contended(CONTENDED)
+            if change.erased:
+                await self._erase(key, change.version)
 
         def plan(state: State, setting: Setting) -> Plan:
             return pulled(state, changes[state.key], setting)
@@ -132,9 +140,16 @@ class PostgresReplica:
         """See ReplicaStore."""
         await upstream.heard(self._pool, online=error is None, error=error, complete=error is None)
 
-    async def _write(
-        self, keys: Sequence[Key], plan: Callable[[State, Setting], Plan], rest: Writes, *, see: bool = False
-    ) -> int:
+    async def _erase(self, key: Key, version: int) -> None:
+        """Erase the record *key*, which the upstream has erased at *version*. Raises: Contended."""
+        try:
+            erased = await erase(self._pool, key, self._now(), origin=UPSTREAM, up_version=version)
+        except Overtaken:
+            raise Contended(CONTENDED) from None
+        if erased is not None:
+            await self._tell([erased.event], [erased.seq])
+
+    async def _write(self, keys: Sequence[Key], plan: Planning, rest: Writes, *, see: bool = False) -> int:
         """Plan each of these records by what it is now, and write it; those that others were faster with once more.
         Returns how many have changed here. *see*: for a copy that is built anew. Raises: Contended."""
         left, changed = list(keys), 0
@@ -221,21 +236,4 @@ def _writes(plans: Sequence[Plan], step: int, rest: Writes, now: datetime, keys:
 def _event(derived: Derived, now: datetime) -> Event:
     view = derived.view
     assert view is not None
-    model, record_id = view.key
-    data = {
-        "model": model,
-        "id": record_id,
-        "version": view.version,
-        "fields": list(derived.fields),
-        "origin": "upstream",
-        "deleted": view.deleted,
-        "op_ids": [],
-    }
-    return Event(
-        id=event_id("records", model, record_id, str(view.version), "upstream"),
-        type="record.changed",
-        source="records",
-        subject=f"{model}:{record_id}",
-        time=now,
-        data=orjson.dumps(data),
-    )
+    return rows.changed(view.key, view.version, derived.fields, UPSTREAM, now, deleted=view.deleted)

@@ -13,9 +13,8 @@ from daemon.bus.worker import Clock, Outside
 from daemon.lifecycle import Background, Service
 from daemon.records.bell import Bell
 from daemon.records.edge.deriving import Places
-from daemon.records.edge.erasing import Tell
 from daemon.records.edge.pump import ROUND_SECONDS, Exchange, Pump
-from daemon.records.edge.store import PostgresReplica
+from daemon.records.edge.store import PostgresReplica, Tell
 from daemon.records.models.rules import MODELS, Models, ModelsPart, models_of
 from daemon.settings.model import Settings
 from daemon.telemetry.declared import Declared

@@ -87,6 +87,8 @@ class FieldRules:
         """Whether two values are one. None: no value. A stored one may be from before its field got this type."""
         if one is None or other is None:
             return one is other
+        if one.__class__ is str and one == other:
+            return True
         try:
             return self.kind.same(one, other)
         except (ValueError, TypeError, ArithmeticError):

@@ -20,7 +20,6 @@ from daemon.records.pushing.counting import Counting
 from daemon.records.pushing.planning import Outcome, Plan
 from daemon.records.pushing.publishing import Publishing
 from daemon.records.pushing.pushes import PushOut, Refused
-from schemas.principals import Principal
 
 ROUNDS: Final = 5
 """How often an operation is decided at most, while others change its record."""
@@ -56,7 +55,10 @@ class Applying:
         await self._settle([item for item in items if id(item.push) in taken], acks, known)
         if acks:  # no operation has carried them along
             await writing.write(self._pool, Writes(acks=acks))
-        return [why or self._answer(push, feed) for push, why in zip(pushes, refused, strict=True)]
+        answers = [why or self._answer(push, feed) for push, why in zip(pushes, refused, strict=True)]
+        for push in pushes:
+            push.slots.clear()  # each knows its push: else it would wait for the collector
+        return answers
 
     def _answer(self, push: Push, feed: UUID) -> PushOut:
         results = push.results()
@@ -136,11 +138,8 @@ def _wanted_of_push(push: Push) -> Wanted:
 
 
 def _wanted(item: Item) -> Wanted:
-    return Wanted(*item.operation.key, *item.identity, _audiences(item.push.principal), None)
-
-
-def _audiences(principal: Principal) -> frozenset[str] | None:
-    return None if principal.sees_all else principal.audiences
+    operation, push = item.operation, item.push
+    return Wanted(operation.model, operation.record_id, item.ledger_user, operation.op_id, push.audiences, None)
 
 
 def _refusal(push: Push, feed: UUID, replica: ReplicaRow | None) -> Refused | None:

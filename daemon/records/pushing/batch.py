@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 from daemon.records.deciding.clock import corrected
@@ -12,10 +12,7 @@ from daemon.records.pushing.pushes import PushIn
 from daemon.records.state import Author, Stored
 from schemas.principals import Principal
 from schemas.records.answers import Answer
-from schemas.records.operation import Operation, Unread, read_operation
-
-Key: TypeAlias = tuple[str, str]
-"""A record: model and id."""
+from schemas.records.operation import Key, Operation, Unread, read_operation
 
 UPSTREAM: Final = "up"
 """The peer through which an edge gets what its upstream has."""
@@ -51,7 +48,7 @@ class Item:
 
     def reject(self, reason: str, detail: str, *, retry: bool = False) -> Answer:
         """The answer that it is rejected."""
-        return Answer(op_id=str(self.operation.op_id), result="rejected", reason=reason, detail=detail, retry=retry)
+        return Answer(op_id=self.operation.id, result="rejected", reason=reason, detail=detail, retry=retry)
 
     def name_conflict(self, id: int | None) -> None:
         """Say in its answer where the values that met are kept."""
@@ -69,7 +66,7 @@ class Item:
 class Push:
     """A push under way. *author*: who writes, where an operation says nothing else; the ledger knows them as *itself*.
     *arrived*: when, by this server's clock. *given*: the acknowledgement that was sent; None: none. *held*: record ->
-    the place of its first operation that was rejected."""
+    the place of its first operation that was rejected. *audiences*: of its principal; None: it reads everything."""
 
     principal: Principal
     asked: PushIn
@@ -80,6 +77,7 @@ class Push:
     ack: UUID = field(default_factory=uuid4)
     slots: list[Item | Answer] = field(default_factory=list)
     held: dict[Key, int] = field(default_factory=dict)
+    audiences: frozenset[str] | None = None
 
     @property
     def items(self) -> list[Item]:
@@ -105,7 +103,8 @@ def opened(principal: Principal, asked: PushIn, now: datetime, peer: str | None 
     through = peer or _peer_of(principal, asked.replica)
     author = Author(principal=principal, user=principal.name, peer=through, origin=through)
     itself = principal.name if principal.kind == "user" else principal.key
-    push = Push(principal, asked, author, itself, now, given=_uuid(asked.ack))
+    audiences = None if principal.sees_all else principal.audiences
+    push = Push(principal, asked, author, itself, now, given=_uuid(asked.ack), audiences=audiences)
     for place, raw in enumerate(asked.operations):
         read = raw if isinstance(raw, Operation) else read_operation(raw)
         if isinstance(read, Unread):

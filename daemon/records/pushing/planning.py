@@ -21,10 +21,11 @@ from daemon.records import rows
 from daemon.records.deciding.answering import document
 from daemon.records.deciding.decision import decide
 from daemon.records.models.rules import Models
-from daemon.records.pushing.batch import Item, Key
+from daemon.records.pushing.batch import Item
 from daemon.records.pushing.meetings import Meetings, Met
 from daemon.records.state import Decided, Stored
 from schemas.records.answers import Answer, Decision
+from schemas.records.operation import Key
 
 REUSED: Final = "this op_id was used for another operation: make a new one for each"
 WAITS: Final = "an earlier operation on its record was rejected: send it again behind that"
@@ -68,7 +69,7 @@ class Plan:
         self._now = now
         self._edge = edge
         self._folds: dict[Key, Fold] = {}
-        self._told: dict[tuple[str, UUID], Told] = {}
+        self._told: dict[tuple[str, UUID], LedgerRow] = {}
         self._outcomes: list[Outcome] = []
         self._held: set[tuple[int, Key]] = set()
         self._queue: list[tuple[Item, Decided, Stored | None]] = []
@@ -89,7 +90,7 @@ class Plan:
     def _decided(self, item: Item, seen: Seen, fold: Fold) -> Outcome:
         if told := self._told.get(item.identity) or seen.told:
             return Outcome(item, _again(item, told, fold.stored), fold)
-        if item.waits or (id(item.push), fold.key) in self._held:
+        if (item.push.held and item.waits) or (self._held and (id(item.push), fold.key) in self._held):
             return Outcome(item, item.reject("predecessor", WAITS, retry=True), fold)
         model = self._models.get(item.operation.model)
         if model is None:
@@ -118,7 +119,7 @@ class Plan:
             fold.stored = decided.stored
             fold.changing.append(item)
         row = rows.ledger_row(item, answer)
-        self._told[item.identity] = Told(row.digest, row.result, row.decision, row.version)
+        self._told[item.identity] = row
         fold.ledger.append(row)
         return Outcome(item, answer, fold, True, met, decided.parallel)
 
@@ -167,13 +168,13 @@ class Plan:
                 yield outcome if id is None else outcome._replace(answer=replace(outcome.answer, conflict_id=id))
 
 
-def _again(item: Item, told: Told, stored: Stored | None) -> Answer:
+def _again(item: Item, told: Told | LedgerRow, stored: Stored | None) -> Answer:
     """To an operation that the ledger knows."""
     if item.digest != told.digest:
         return item.reject("op-reused", REUSED)
     differs = stored is not None and (told.result == "conflict" or stored.version != told.version)
     return Answer(
-        op_id=str(item.operation.op_id),
+        op_id=item.operation.id,
         result="duplicate",
         first="conflict" if told.result == "conflict" else "applied",
         version=told.version,

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
-from adapters.postgres.audit_log import Logged
 from adapters.postgres.pool import store_is_down
-from adapters.postgres.records import marks, reading, writing
+from adapters.postgres.records import marks
 from adapters.postgres.records.feed import Head
-from adapters.postgres.records.reading import Wanted
-from adapters.postgres.records.writing import Writes
+from adapters.postgres.records.writing import Overtaken
 from daemon.bus.batcher import Batcher, Full
 from daemon.bus.worker import Outside
-from daemon.records import rows
 from daemon.records.bell import Bell
+from daemon.records.erasing import erase
 from daemon.records.models.rules import MODELS, models_of
 from daemon.records.pulling.cursor import Unreadable, read_cursor
-from daemon.records.pushing.applying import CONTENDED, ROUNDS, Applying
+from daemon.records.pushing.applying import CONTENDED, Applying
 from daemon.records.pushing.batch import Push, opened
 from daemon.records.pushing.counting import Counting
 from daemon.records.pushing.publishing import Publishing
@@ -32,9 +29,6 @@ another."""
 
 WAITING: Final = 500
 """Pushes that may wait for their turn. What comes beyond them waits where it is safe: with its sender."""
-
-ERASED: Final = "record.erased"
-"""The action in the audit log."""
 
 
 class Records:
@@ -107,20 +101,11 @@ class Records:
         """Forget what a record holds, for good: it becomes a tombstone that never revives; its conflicts, its base and
         its operations for an upstream go too. Whether there was one that was not erased before. *by*: the person, for
         the audit log. Raises: Refused where others change it all the time; as the store."""
-        key = (model, record_id)
-        for _ in range(ROUNDS):
-            (seen,) = await reading.read(self._outside.pool, [Wanted(*key, None, None, None, None)])
-            if seen.stored is None or seen.stored.erased:
-                return False
-            before, now = rows.stored_of(key, seen.stored), self._outside.now()
-            gone = replace(
-                before, version=before.version + 1, deleted=True, erased=True, data={}, stamps={}, changed_at=now
-            )
-            event = rows.changed(gone, [], before.data, "erase", now)
-            audit = [Logged(by, ERASED, f"record:{model}:{record_id}", {"version": gone.version})]
-            writes = Writes(records=[rows.record_row(before, gone)], events=[event], audit=audit)
-            written = await writing.write(self._outside.pool, writes)
-            if written.outbox:
-                self._publishing.tell([event], list(written.outbox.values()))
-                return True
-        raise Refused(kind="busy", detail=CONTENDED, retry_after_s=1.0)
+        try:
+            erased = await erase(self._outside.pool, (model, record_id), self._outside.now(), origin="erase", by=by)
+        except Overtaken:
+            raise Refused(kind="busy", detail=CONTENDED, retry_after_s=1.0) from None
+        if erased is None:
+            return False
+        self._publishing.tell([erased.event], [erased.seq])
+        return True

@@ -65,7 +65,14 @@ async def test_what_is_no_push_is_told_as_a_problem(served: Served) -> None:
     for body, status in ((b"", 400), (b"{", 400), (b"[]", 400), (b"\xff", 400), (b"{}", 422)):
         problem(await served.ask("POST", PATH, body), status, "malformed")
     wrong: dict[str, Any]
-    for wrong in ({"sent_at": CANARY}, {"replica": ""}, {"operations": {}}, {"queue": []}, {"replica": f"a {CANARY}"}):
+    for wrong in (
+        {"sent_at": CANARY},
+        {"sent_at": 1},
+        {"replica": ""},
+        {"operations": {}},
+        {"queue": []},
+        {"replica": f"a {CANARY}"},
+    ):
         detail = problem(await push(served, **wrong), 422, "malformed")
         assert next(iter(wrong)) in detail
     many = [operation("CREATE", f"r{n}", name=CANARY) for n in range(51)]
@@ -87,6 +94,21 @@ async def test_a_batch_of_the_most_that_is_allowed_is_taken(served: Served, db: 
     told = [one.get("reason", one["result"]) for one in answer.json["results"]]
     assert told == [*["applied"] * 14, "too-large"]
     assert (await push(served)).json["results"] == []
+
+
+ODD: Final = ("NaN", "-Infinity", "1e400", "1" * 400, r'"\ud800"', r'{"\udfff": 1}', "[" * 400 + "]" * 400)
+
+
+@pytest.mark.parametrize("place", ["data", "base", "base_version", "op_id"])
+async def test_a_value_that_json_cannot_hold_costs_its_operation_alone(served: Served, db: Pool, place: str) -> None:
+    proof = await bearer(db, user="alice")
+    for n, value in enumerate(ODD):
+        odd = operation("CREATE", "a", name="Ann") | {place: {"details": "?"} if place in ("data", "base") else "?"}
+        body = orjson.dumps({"operations": [odd, operation("CREATE", f"b{n}", name="Ben")]})
+        answer = await served.ask("POST", PATH, body.replace(b'"?"', value.encode()), who="", headers=proof)
+        first, second = answer.json["results"]
+        assert (first["result"], first["reason"]) == ("rejected", "type"), value[:20]
+        assert second["result"] == "applied"
 
 
 async def test_replicas_are_bound_to_whose_token_has_named_them(served: Served, db: Pool) -> None:

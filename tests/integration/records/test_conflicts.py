@@ -6,6 +6,7 @@ import asyncio
 import getpass
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -220,6 +221,22 @@ async def test_people_see_and_decide_what_is_theirs(desk: Desk) -> None:
             await desk.resolve(id, "theirs", who=who)
     await desk.resolve(id, "theirs", who=person("ann"))
     assert (await desk.shown(id))["decided_by"] == "ann"
+
+
+@pytest.mark.parametrize("take", ["ours", "theirs"])
+async def test_who_guesses_the_id_of_a_record_learns_nothing_of_it_by_a_conflict(desk: Desk, take: Any) -> None:
+    await desk.must("ann", "phone", op("CREATE", "l1", name="Somebody"))
+    there = await desk.conflict("bob", "tablet", op("UPDATE", "l1", 1, stage="won"))
+    nowhere = await desk.conflict("bob", "tablet", op("UPDATE", "l2", 1, stage="won"))
+    one, other = [await desk.shown(id, person("bob")) for id in (there, nowhere)]
+    told = {"id", "op_id", "record_id", "created_at", "decided_at"}
+    assert {name: one[name] for name in one.keys() - told} == {name: other[name] for name in other.keys() - told}
+    assert (one["record"], one["owner_id"]) == (None, None)
+    assert (await desk.shown(there))["record"]["owner_id"] == "ann", "an admin has to decide it"
+    with suppress(Unusable):
+        await desk.resolve(there, take, who=person("bob"))
+    assert (await desk.listed("ann"), await desk.listed("bob")) == ([], [nowhere, there])
+    assert (await desk.shown(there, person("bob")))["record"] is None
 
 
 async def test_a_record_that_becomes_anothers_takes_its_conflicts_along(desk: Desk) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 from adapters.postgres.pool import Pool
 from adapters.postgres.records import reading, writing
+from adapters.postgres.records.columns import column
 from adapters.postgres.records.writing import Writes
 from daemon.records.pushing.service import Records
 from tests.support.plans import assert_reads_few, nodes
@@ -38,9 +39,8 @@ async def test_what_is_read_for_an_operation_is_found_by_indexes(db: Pool) -> No
         FILLS,
         MANY,
         reading._READ,
-        "text[], text[], text[], uuid[], text[], text[]",
-        "ARRAY['Lead', NULL], ARRAY['r7', NULL], ARRAY['alice', NULL], ARRAY[md5('7')::uuid, NULL],"
-        " ARRAY['o:alice', NULL], ARRAY[NULL, 'p7']",
+        "text, text, text, text, text, text",
+        r"E'Lead\x1e\x1a', E'r7\x1e\x1a', E'alice\x1e\x1a', md5('7') || E'\x1e\x1a', E'o:alice\x1e\x1a', E'\x1a\x1ep7'",
         200,
     )
 
@@ -67,8 +67,16 @@ async def test_both_statements_of_a_push_are_planned_as_small_as_they_are(db: Po
         writing.write = write
     statement = writing._Statement(asked[0])
     names = [f"r{n}" for n in range(50)]
-    read = [["Lead"] * 50, names, ["alice"] * 50, [uuid4() for _ in names], ["o:alice"] * 50, [None] * 50]
-    for text, arguments in ((statement.text(), statement.arguments), (reading._READ, read)):
+    read: list[list[Any]] = [
+        ["Lead"] * 50,
+        names,
+        ["alice"] * 50,
+        [uuid4() for _ in names],
+        ["o:alice"] * 50,
+        [None] * 50,
+    ]
+    given = [column(values, type) for values, type in zip(read, reading._WANTED, strict=True)]
+    for text, arguments in ((statement.text(), statement.arguments), (reading._READ, given)):
         (row,) = await db.fetch(f"EXPLAIN (FORMAT JSON) {text}", *arguments)
         plan = json.loads(row[0])[0]["Plan"]
         assert plan["Total Cost"] < 5_000, [node["Node Type"] for node in nodes(plan)]

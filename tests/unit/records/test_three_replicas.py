@@ -14,11 +14,10 @@ from uuid import UUID
 
 import pytest
 
-from schemas.records.operation import Verb
+from schemas.records.operation import Key, Verb
 from tests.support.deciding import models
 from tests.support.replica_checks import Checks, Own
 from tests.support.replica_phones import Phone
-from tests.support.replica_rows import Key
 from tests.support.replica_servers import Clock, Edge, Push, Server, World
 
 RUNS: Final = 200

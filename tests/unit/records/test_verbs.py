@@ -130,6 +130,15 @@ def test_what_comes_back_has_what_it_had() -> None:
     assert (decided.effect.operation, decided.effect.data) == ("UPDATE", {"stage": "won"})
 
 
+def test_a_value_that_came_back_with_its_record_is_not_one_of_who_brought_it_back() -> None:
+    record = after(created(), operation(2, data={"stage": "won"}, base=0, at=60))
+    record = after(record, operation(3, "DELETE", base=0, at=70))
+    back = after(record, operation(4, data={"name": "Anna"}, base=0, at=10), "b")
+    assert (back.deleted, back.data["stage"]) == (False, "won")
+    decided = put(back, operation(5, data={"stage": "lost"}, base=0, at=20), "b")
+    assert (decided.answer.decision, decided.stored) == ("ours", None), "the later value stands, by its clock"
+
+
 def test_a_record_made_anew_by_who_knows_that_it_was_deleted_begins_empty() -> None:
     record = after(created(stage="new", city="Haifa"), operation(2, "DELETE", base=1), "b")
     decided = put(record, operation(3, "CREATE", {"name": "Ben"}, base=2), "b")

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from adapters.http import open_session
 from adapters.postgres.pool import Pool
+from adapters.sync import verdicts
 from adapters.sync.pacing import Pacing
 from daemon.bus.worker import utc_now
 from daemon.operator.records import put_back
@@ -146,8 +147,10 @@ async def test_an_answer_that_was_lost_is_asked_for_again_and_nothing_is_done_tw
 
 
 async def test_three_errors_of_its_own_make_an_operation_failed_and_it_comes_back_under_its_id(
-    db: Pool, hub: Hub
+    db: Pool, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(verdicts, "STAYS_S", 0.05)
+    monkeypatch.setattr(verdicts, "pause", lambda retries: 0.05 * retries)
     hub.refused["l1"] = "internal"
     async with running(db, hub) as it:
         op = await it.write("CREATE", "l1", name="Ada", owner_id="alice")
