@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -106,6 +107,16 @@ def _check(operation: Operation) -> None:
         read = Unread(None, "type", "its data holds what JSON cannot")
     if isinstance(read, Unread):
         raise BadOperation(read)
+    if not _is_finite(operation.data):
+        raise BadOperation(Unread(None, "type", "a number of it is none: JSON would have no value in its place"))
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    return all(map(_is_finite, value)) if isinstance(value, list | tuple) else True
 
 
 def _insert(connection: sqlite3.Connection, operation: Operation, tick: Tick) -> None:

@@ -90,8 +90,8 @@ def _when(at: Any) -> str:
 async def _sync(settings: Settings, json: bool) -> None:
     async with opened(settings) as (_, pool):
         done = await records.sync_now(pool, settings)
-        pending = (await read_stats(pool, settings, utc_now()))["pending"]
-    document = records.round_document(done, pending)
+        left = await read_stats(pool, settings, utc_now())
+    document = records.round_document(done, left["pending"])
     if json:
         show_json(document)
     else:
@@ -99,6 +99,8 @@ async def _sync(settings: Settings, json: bool) -> None:
         say(", ".join(counts))
         if document["error"]:
             say(document["error"])
+        if left["failed"]:
+            say(f"{left['failed']} refused, now or before: `ferryman records queue --state failed` says why")
     if done.error is not None:
         raise typer.Exit(FAILED)
 

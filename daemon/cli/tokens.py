@@ -98,17 +98,25 @@ async def _list(settings: Settings, json: bool) -> None:
 
 
 def _row(one: dict[str, Any]) -> list[str]:
-    whose = ", ".join(one["owners"])
     return [
         str(one["id"]),
         f"{one['kind']} {one['name']}",
         one["role"],
-        f"{whose}{'; ' if whose else ''}branch {one['branch']}" if one["branch"] else whose,
+        _carried(one),
         one["hint"],
         one["state"],
         shown_time(one["expires_at"]),
         shown_time(one["used_at"]),
     ]
+
+
+def _carried(one: dict[str, Any]) -> str:
+    """Whose records it reads. The branch of a person is that of new records, and shows no others."""
+    if one["kind"] == "user":
+        whose = "everybody" if one["role"] == "admin" else one["name"]
+        return f"{whose}; new ones: branch {one['branch']}" if one["branch"] else whose
+    branch = f"branch {one['branch']}" if one["branch"] else ""
+    return "; ".join(part for part in (", ".join(one["owners"]), branch) if part)
 
 
 async def _revoke(settings: Settings, id: int, dry_run: bool, yes: bool) -> None:

@@ -121,7 +121,8 @@ def read_operation(raw: object) -> Operation | Unread:
     except _Wrong as wrong:
         return Unread(said, wrong.reason, str(wrong))
     except (orjson.JSONEncodeError, RecursionError):
-        return Unread(said, "type", "its JSON is nested too deep, or holds a number or a text that is none")
+        detail = "it is nested too deep, or holds what JSON cannot: a decimal is written as a text, a set as a list"
+        return Unread(said, "type", detail)
 
 
 def _is_text(value: str) -> bool:

@@ -38,18 +38,22 @@ async def test_tokens_from_first_to_last(database_url: str, redis_url: str, db: 
     _, out, _ = await typed("list")
     assert token not in out
     assert all(part in out for part in ("user u-1", "edge e-1", "u-1, u-2", token[-4:], "2 tokens"))
+    await typed("create", "--user", "u-3", "--branch", "north")
+    _, out, _ = await typed("list")
+    assert "u-3; new ones: branch north" in out, "a person's branch shows no records of others"
     code, _, err = await typed("revoke", "1")
     assert (code, "add --yes" in err) == (1, True)
     assert await typed("revoke", "1", "--dry-run") == (0, "token 1 of the user u-1 would be revoked\n", "")
     assert await typed("revoke", "1", "--yes") == (0, "token 1 of the user u-1 is revoked\n", "")
     assert await typed("revoke", "1", "--yes") == (0, "token 1 of the user u-1 was revoked before\n", "")
-    assert (await typed("revoke", "3", "--yes"))[0] == 1
+    assert (await typed("revoke", "4", "--yes"))[0] == 1
     found = [await StoredTokens(db).find(one) for one in (token, edge["token"])]
     assert [one is not None and one.ended for one in found] == [True, False]
     actions = await db.fetch("SELECT action, subject FROM audit_log ORDER BY id")
     assert [tuple(row) for row in actions] == [
         ("token.created", "token:1"),
         ("token.created", "token:2"),
+        ("token.created", "token:3"),
         ("token.revoked", "token:1"),
     ]
 

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -179,6 +180,8 @@ async def test_a_create_of_a_known_record_and_an_update_of_an_unknown_one_are_re
         ({"f" * 3 + str(n): 1 for n in range(201)}, "too-large"),
         ({1: "x"}, "type"),
         ({"n": 2**70}, "type"),
+        ({"n": [{"m": float("nan")}]}, "type"),
+        ({"n": Decimal(1)}, "type"),
     ],
 )
 async def test_what_no_server_would_take_is_refused_at_once(
