@@ -12,8 +12,10 @@ from typing import Final
 
 from daemon.telemetry.metrics import Metrics
 
-MOST: Final = 2000
-MOST_OF_ONE: Final = 1000
+MOST: Final = 3000
+MOST_OF_ONE: Final = 1500
+"""More than the 1,000 that may wait for records with one token, so that pushes of the same address still come in."""
+
 RESERVE: Final = 100
 """How many of MOST are for addresses that have fewer than FEW."""
 
