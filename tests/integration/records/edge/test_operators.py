@@ -106,9 +106,9 @@ async def test_failed_operations_go_out_again_one_or_all(db: Pool) -> None:
     assert await records.put_back(db, op_id=None, model="Payment", actor="test") == []
     listed = await records.queued(db, records.OPEN, None, 10)
     assert [(one["op_id"], one["state"], one["retry_count"], one["error"]) for one in listed] == [
-        (ops[0], "failed", 3, "internal"),
-        (ops[1], "pending", 0, None),
-        (ops[2], "failed", 3, "internal"),
+        (str(ops[0]), "failed", 3, "internal"),
+        (str(ops[1]), "pending", 0, None),
+        (str(ops[2]), "failed", 3, "internal"),
     ]
     assert set(await records.put_back(db, op_id=None, model="Lead", actor="test")) == {ops[0], ops[2]}
     assert await db.fetchval("SELECT count(*) FROM audit_log WHERE action = 'records.retry_failed'") == 2
