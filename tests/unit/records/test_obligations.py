@@ -105,6 +105,8 @@ def test_deciding_is_pure_and_again_changes_nothing(rules: Models, steps: list[S
         frozen = deepcopy((before, op))
         assert put(before, op, step.peer, rules=rules) == decided
         assert (before, op) == frozen, "it has changed what it was given"
+        if before is not None and before.deleted:
+            continue  # whoever brings a record back has its older values as their own: the ledger alone knows a repeat
         again = put(server.record, op, step.peer, rules=rules)
         assert (again.stored, again.effect) == (None, None), "twice is once"
 
