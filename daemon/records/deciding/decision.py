@@ -173,7 +173,7 @@ def _updated(
     differs = new.mixed or values != op.data
     if not new.stamps and not stored.deleted:
         return answered(op, author, stored, None, conflict=conflict, parallel=beside, differs=differs)
-    after = _after(stored, new.written, new.stamps, model, by, at)
+    after = _after(stored, new.written, new.stamps, model, by, at, unseen=unseen)
     effect = _effect(after, new.stamps, anew=anew)
     return answered(op, author, stored, after, conflict=conflict, effect=effect, parallel=beside, differs=differs)
 
@@ -193,10 +193,12 @@ def _after(
     model: ModelRules,
     by: Writing,
     at: datetime,
+    *,
+    unseen: bool,
 ) -> Stored:
     data = {**stored.data, **written}
     if stored.deleted:
-        back = {name: by.back(old) for name, old in stored.stamps.items() if name not in stamps}
+        back = {name: by.back(old, unseen=unseen) for name, old in stored.stamps.items() if name not in stamps}
         stamps = {**back, **stamps, LIFE: by.over(stored.stamps.get(LIFE))}
     return Stored(
         model=stored.model,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from daemon.records.deciding.clock import milliseconds
 from daemon.records.models.rules import FieldRules, ModelRules
@@ -12,6 +12,9 @@ from daemon.records.state import Author, Stored
 from schemas.records.answers import Decision
 from schemas.records.operation import Operation
 from schemas.records.stamps import LIFE, Stamp
+
+NOBODY: Final = ""
+"""In the place of a peer: no replica is named so."""
 
 
 class Writing(NamedTuple):
@@ -34,8 +37,12 @@ class Writing(NamedTuple):
             ms, tick = old.ms, old.counter + 1
         return Stamp(ms, tick, origin, version, peer, old.foreign if old.peer == peer else old.version)
 
-    def back(self, old: Stamp) -> Stamp:
-        """The stamp of a value that is there again, as old as it was: who writes now must have seen it come back."""
+    def back(self, old: Stamp, *, unseen: bool) -> Stamp:
+        """The stamp of a value that is there again with its record, as old as it was: who writes now must have seen it
+        come back. *unseen*: whoever has brought the record back did not know that it was gone, and so not what comes
+        back either: the value is nobody's."""
+        if unseen:
+            return old._replace(version=self.version, peer=NOBODY)
         foreign = old.foreign if old.peer == self.peer else old.version
         return old._replace(version=self.version, peer=self.peer, foreign=foreign)
 
@@ -92,7 +99,7 @@ def merged(stored: Stored, values: Mapping[str, Any], op: Operation, model: Mode
         if old is None or not concurrent:
             written[name], stamps[name] = theirs, by.over(old)
             continue
-        own = old.peer == by.peer and not _came_back(old, stored.stamps.get(LIFE))
+        own = old.peer == by.peer
         value, decision = _met(rule, ours, theirs, old, by, own=own)
         if decision == "merged":
             mixed = True
@@ -112,12 +119,6 @@ def _seen(stored: Stored, values: Mapping[str, Any], model: ModelRules, by: Writ
     data, fields, stamps = stored.data, model.fields, stored.stamps
     written = {name: theirs for name, theirs in values.items() if not fields[name].same(data.get(name), theirs)}
     return Merged(written, {name: by.over(stamps.get(name)) for name in written}, [], False)
-
-
-def _came_back(old: Stamp, life: Stamp | None) -> bool:
-    """Whether a value was there again when its record came back, and was not written by whoever brought it back: their
-    peer is in its stamp all the same."""
-    return life is not None and life.version == old.version and life.origin != old.origin
 
 
 def _met(rule: FieldRules, ours: Any, theirs: Any, old: Stamp, by: Writing, *, own: bool) -> tuple[Any, Decision]:

@@ -139,6 +139,15 @@ def test_a_value_that_came_back_with_its_record_is_not_one_of_who_brought_it_bac
     assert (decided.answer.decision, decided.stored) == ("ours", None), "the later value stands, by its clock"
 
 
+def test_who_makes_a_record_anew_and_deletes_it_again_while_offline_meets_nothing() -> None:
+    record = after(created(stage="new"), operation(2, "DELETE", base=1), "b")
+    record = after(record, operation(3, "CREATE", {"name": "Ben"}, base=2), "b")
+    decided = put(record, operation(4, "DELETE", base=2), "b")
+    assert decided.answer.result == "applied"
+    assert decided.stored is not None
+    assert decided.stored.deleted
+
+
 def test_a_record_made_anew_by_who_knows_that_it_was_deleted_begins_empty() -> None:
     record = after(created(stage="new", city="Haifa"), operation(2, "DELETE", base=1), "b")
     decided = put(record, operation(3, "CREATE", {"name": "Ben"}, base=2), "b")
