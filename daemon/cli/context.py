@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from adapters.registry import SOURCES
+from daemon.lifecycle import stop_on_signals
 from daemon.settings.load import ENV_FILE, SettingsError, load_settings, names_in
 from daemon.settings.model import Settings
 from daemon.workers import WORKERS
@@ -43,3 +44,10 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
     except ImportError:
         return asyncio.run(main)
     return uvloop.run(main)
+
+
+async def until_stopped() -> None:
+    """Wait for Ctrl-C, or for the signal by which a service manager stops the process."""
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    await stop.wait()

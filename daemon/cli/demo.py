@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from daemon.cli.audit import show_balance
-from daemon.cli.context import read_settings, run_async
+from daemon.cli.context import read_settings, run_async, until_stopped
 from daemon.cli.demo_chat import show_chat
 from daemon.cli.screen import progress, say, show_json, show_table
 from daemon.demo import chat
 from daemon.demo.page import served
 from daemon.demo.performance import Result, perform
 from daemon.demo.stage import Stage, staged
-from daemon.lifecycle import stop_on_signals
 from daemon.telemetry import logs
 
 
@@ -99,9 +97,7 @@ async def _keep(stage: Stage, *, err: bool) -> None:
         ):
             say(f"{name:<10} {address}", err=err)
         say("running until Ctrl-C", err=err)
-        stop = asyncio.Event()
-        stop_on_signals(stop)
-        await stop.wait()
+        await until_stopped()
 
 
 def _where_next(data_dir: Path) -> None:

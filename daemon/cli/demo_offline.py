@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from daemon.cli.context import until_stopped
 from daemon.cli.screen import say, show_json, show_table
 from daemon.demo.customer import next_run
 from daemon.demo.offline import Result, equal, perform
 from daemon.demo.offline_judging import as_told, document, judged, seen
 from daemon.demo.offline_stage import PHONE, Stage, staged
 from daemon.demo.offline_story import SCENES, Scene
-from daemon.lifecycle import stop_on_signals
 
 _REFUSED: Final = {
     "owner": "the record was not the branch's any more",
@@ -112,9 +111,7 @@ async def _keep(stage: Stage, data_dir: Path, *, err: bool) -> None:
         say(f"{'':<12} {place.database_url}", err=err)
     say(f"{'phone':<12} {data_dir / PHONE}  (follows by itself)", err=err)
     say("running until Ctrl-C", err=err)
-    stop = asyncio.Event()
-    stop_on_signals(stop)
-    await stop.wait()
+    await until_stopped()
 
 
 def _where_next(data_dir: Path) -> None:
