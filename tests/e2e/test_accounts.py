@@ -107,8 +107,13 @@ async def test_an_account_that_is_down_stops_its_own_messages_until_its_token_is
         for id in sent:
             await api.reaches(id, "sent", "delivered")
         assert {await api.status(id) for id in waiting} == {"queued"}
-        code, out, _ = await ferryman("status", cwd=tmp_path, env=environment(**sending))
-        assert "meta/second refuses our account or key (meta-190)" in out, (code, out)
+
+        async def told() -> bool:
+            """It takes a moment: each process reports its state from time to time."""
+            _, out, _ = await ferryman("status", cwd=tmp_path, env=environment(**sending))
+            return "meta/second refuses our account or key (meta-190)" in out
+
+        await until(told, "a status that tells of the refused key")
         await until(lambda: breaker_is_open(here), "the measure of the breaker")
         began = time.monotonic()
         assert await api.store("second", other) == 200
