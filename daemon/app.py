@@ -19,6 +19,7 @@ from adapters.postgres.bus.workers import Registered
 from adapters.redis.lease_table import LeaseTable, Pair
 from adapters.redis.streams import Streams
 from adapters.registry import SOURCES
+from daemon import expiries, gauges
 from daemon.api.routes import routes_of
 from daemon.bus.consumer import Consumer
 from daemon.bus.intake import Intake
@@ -119,7 +120,8 @@ async def _built(
         about=told,
     )
     of_domains = [*_duties(running, outside, deps), *sweeping.duties(outside), *records_duties(outside, records)]
-    duties = [*of_domains, renewing.duty]
+    duties = [*of_domains, *gauges.duties(outside), *expiries.duties(outside), renewing.duty]
+    gauges.tell(metrics, settings)
     return Daemon(
         settings=settings,
         in_force=in_force,
@@ -323,6 +325,8 @@ def declared(workers: Sequence[AnyWorker]) -> list[Declared]:
     return [
         *BUS_METRICS,
         *WEB_METRICS,
+        *gauges.METRICS,
+        *expiries.METRICS,
         *sweeping.METRICS,
         *RECORDS_METRICS,
         *(metric for domain in _domains(workers) for metric in domain.metrics),

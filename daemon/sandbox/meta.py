@@ -56,7 +56,8 @@ class Switches:
     an answer. *aliases*: person -> the WhatsApp id that is found for them. *templates*: those of the account, as
     `meta_templates.definition` makes them; None: whatever is sent exists, and the list is empty. *per_second*: messages
     that the number may send; *pair_burst*: messages to one person within PAIR_S; None: no limit.
-    *number*: what the number tells of itself. *apps*: which hear of its account.
+    *number*: what the number tells of itself. *apps*: which hear of its account. *token_ends*: when the token ends,
+    Unix seconds; 0: never; None: it may not ask about itself.
     """
 
     fates: dict[str, Sequence[str | int]] = field(default_factory=dict)
@@ -72,6 +73,7 @@ class Switches:
     pair_burst: int | None = None
     number: dict[str, Any] = field(default_factory=lambda: dict(NUMBER))
     apps: list[str] = field(default_factory=lambda: ["Ferryman"])
+    token_ends: int | None = 0
 
 
 class Sent(NamedTuple):
@@ -127,6 +129,7 @@ class MetaSandbox:
                 web.get(f"/{VERSION}/{self.number_id}", self._number),
                 web.get(f"/{VERSION}/{WABA_ID}/message_templates", self._templates),
                 web.get(f"/{VERSION}/{WABA_ID}/subscribed_apps", self._apps),
+                web.get(f"/{VERSION}/debug_token", self._debug_token),
             ]
         )
         self._http = ClientSession()
@@ -213,6 +216,12 @@ class MetaSandbox:
 
     async def _apps(self, request: web.Request) -> web.Response:
         return web.json_response({"data": [{"whatsapp_business_api_data": {"name": n}} for n in self.switches.apps]})
+
+    async def _debug_token(self, request: web.Request) -> web.Response:
+        if self.switches.token_ends is None or request.query.get("input_token") != self.token:
+            return error(100, "You must provide an app access token, or a user access token of its developer")
+        told = {"app_id": "1", "type": "SYSTEM_USER", "is_valid": True, "expires_at": self.switches.token_ends}
+        return web.json_response({"data": told})
 
     async def _upload(self, request: web.Request) -> web.Response:
         taken = self.media.take(await request.post())
