@@ -28,6 +28,7 @@ _CONFIGURATION: Final = {
     "default_provider": ("cgb", "chatwoot", "meta", "twilio", "whapi"),
     "workers": ("all", "some"),
     "edge": ("yes", "no"),
+    "traces": ("on", "off"),
 }
 
 METRICS: Final = (
@@ -78,10 +79,10 @@ METRICS: Final = (
 )
 
 
-def tell(metrics: Metrics, settings: Settings) -> None:
-    """Set what holds as long as the process runs."""
+def tell(metrics: Metrics, settings: Settings, *, traces: bool) -> None:
+    """Set what holds as long as the process runs. *traces*: whether it makes any."""
     metrics.set("ferryman_build_info", 1, _BUILD)
-    metrics.set("ferryman_configuration_info", 1, _configuration(settings))
+    metrics.set("ferryman_configuration_info", 1, _configuration(settings) | {"traces": "on" if traces else "off"})
 
 
 def _configuration(settings: Settings) -> dict[str, str]:

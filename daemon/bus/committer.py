@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -66,6 +67,7 @@ class Committer:
         self._worker = worker
         self._pool = shared.pool
         self._postgres = shared.stores.postgres
+        self._tracing = shared.tracing
         self._streams = shared.streams
         self._leases = shared.leases
         self._committed = committed
@@ -127,7 +129,8 @@ class Committer:
         while True:
             try:
                 async with asyncio.timeout(30):
-                    await self._write(batch)
+                    with self._traced(batch):
+                        await self._write(batch)
             except Exception as exc:
                 away, wrong = store_is_down(exc), installation_is_wrong(exc)
                 failures = [s for s in batch if is_failure(s.verdict)]
@@ -146,6 +149,11 @@ class Committer:
                 continue
             self._postgres.answered()
             return
+
+    def _traced(self, batch: Sequence[Settled]) -> AbstractContextManager[None]:
+        if self._tracing is None:
+            return nullcontext()
+        return self._tracing.commit(self._worker.name, [settled.entry.traced for settled in batch])
 
     def again(self, entry: Entry) -> bool:
         """Whether *entry* was put off. Then what was decided about it is written now."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Literal, TypeAlias
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import structlog
 
@@ -23,6 +24,9 @@ from daemon.stores.health import Stores, store_away
 from daemon.telemetry.failures import fields
 from schemas.envelope import Event
 from schemas.errors import Malformed, Transient
+
+if TYPE_CHECKING:
+    from daemon.telemetry.tracing import Tracing
 
 DRAIN_BATCH: Final = 200
 LOOK_S: Final = 0.25
@@ -59,11 +63,18 @@ class Intake(Periodic):
 
     *closed*: nothing is taken in until `open`, or the first look at the spool. *alone*: no other process uses these
     stores. Otherwise another process may have spooled the event before of the same key, and told its sender; so before
-    an append the intake asks Postgres for that, unless it did a moment ago.
+    an append the intake asks Postgres for that, unless it did a moment ago. *tracing*: None: no traces are wanted.
     """
 
     def __init__(
-        self, streams: Streams, pool: Pool, stores: Stores, *, alone: bool = False, closed: bool = False
+        self,
+        streams: Streams,
+        pool: Pool,
+        stores: Stores,
+        *,
+        alone: bool = False,
+        closed: bool = False,
+        tracing: Tracing | None = None,
     ) -> None:
         super().__init__("intake", self._look, every_s=LOOK_S, skip=store_away)
         self._streams = streams
@@ -79,6 +90,7 @@ class Intake(Periodic):
         self._held = False
         self._closed = closed
         self._alone = alone
+        self._tracing = tracing
         self._unanswered: set[asyncio.Task[bool | None]] = set()
         self._empty_until = -math.inf
         self._check: Callable[[], Awaitable[None]] | None = None
@@ -164,10 +176,11 @@ class Intake(Periodic):
         """Append *events*; when Redis does not take them false, or None where it may have, and the intake spools from
         now on. Raises: Malformed."""
         try:
-            if self._stores.postgres.up:
-                await publish(self._pool, self._streams, events)
-            else:
-                await self._streams.append(events)  # large payloads can be put nowhere else
+            with nullcontext() if self._tracing is None else self._tracing.append(events):
+                if self._stores.postgres.up:
+                    await publish(self._pool, self._streams, events)
+                else:
+                    await self._streams.append(events)  # large payloads can be put nowhere else
         except (*StreamErrors, NotDurable) as exc:
             if not isinstance(exc, Untrusted):  # the server answers: recovery looks what it has lost
                 self._stores.redis.noticed(exc)

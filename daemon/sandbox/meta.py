@@ -90,7 +90,7 @@ class MetaSandbox:
     the Ferryman that is told of statuses, signed with *app_secret*; None: nobody is.
 
     Attributes for tests: `ledger`, `faults`, `switches`, `sent`, `media`: the files that it has, `chats`: who has
-    said what, and `read`: the messages that were marked as read.
+    said what, `read`: the messages that were marked as read, `token_looks`: how often the token has asked about itself.
     """
 
     def __init__(
@@ -111,6 +111,7 @@ class MetaSandbox:
         self.switches = Switches()
         self.sent: list[Sent] = []
         self.read: list[str] = []
+        self.token_looks = 0
         self.media = MetaMedia()
         self.chats = Chats()
         self._app_secret = app_secret
@@ -176,7 +177,10 @@ class MetaSandbox:
 
     @web.middleware
     async def _judge(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The way of a request: write it down, check its token and its fault, then perform it."""
+        """The way of a request: write it down, check its token and its fault, then perform it. That a token asks about
+        itself is no call of the number: it is neither written down nor does a fault meet it."""
+        if request.path.endswith("/debug_token"):
+            return await handler(request)
         body = None if request.path.endswith("/media") else body_json(await request.read())
         told = body if isinstance(body, dict) else {}
         action = "look" if request.method == "GET" else "mark" if "status" in told else "send"
@@ -218,7 +222,11 @@ class MetaSandbox:
         return web.json_response({"data": [{"whatsapp_business_api_data": {"name": n}} for n in self.switches.apps]})
 
     async def _debug_token(self, request: web.Request) -> web.Response:
-        if self.switches.token_ends is None or request.query.get("input_token") != self.token:
+        self.token_looks += 1
+        proven = (
+            request.headers.get("Authorization") == f"Bearer {self.token}" == f"Bearer {request.query['input_token']}"
+        )
+        if self.switches.token_ends is None or not proven:
             return error(100, "You must provide an app access token, or a user access token of its developer")
         told = {"app_id": "1", "type": "SYSTEM_USER", "is_valid": True, "expires_at": self.switches.token_ends}
         return web.json_response({"data": told})

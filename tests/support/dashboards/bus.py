@@ -67,6 +67,12 @@ PROCESSES: Final = (
         "short",
         an_hour("ferryman_log_lines_dropped_total", "instance"),
     ),
+    Panel(
+        "Spans",
+        "Spans of traces a second: ended here, taken by the collector, refused by it. The rest had no room.",
+        "short",
+        a_second("ferryman_spans_total", "outcome"),
+    ),
 )
 
 RECORDS: Final = (
