@@ -17,7 +17,7 @@ from adapters.postgres.audit_log import Logged
 from adapters.postgres.operator import record_conflicts
 from adapters.postgres.operator.record_conflicts import Now, StoredConflict, Wanted
 from adapters.postgres.pool import Pool
-from adapters.postgres.records import queue
+from adapters.postgres.records.counts import counts
 from daemon.operator.faults import Conflict, NotThere, Unusable
 from daemon.records.deciding.resolving import Take
 from daemon.records.deciding.resolving import resolve as deciding
@@ -136,7 +136,7 @@ async def resolve(pool: Pool, records: Records, plan: Plan, *, by: str, version:
 
 async def waiting_upstream(pool: Pool) -> int:
     """How many operations of this edge wait for a person's decision at its upstream."""
-    return (await queue.counts(pool, datetime.now(UTC))).upstream_conflicts
+    return (await counts(pool, datetime.now(UTC))).upstream_conflicts
 
 
 def document(one: StoredConflict) -> dict[str, Any]:
