@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeAlias
 
 from aiohttp import web
 
+from adapters.postgres.pool import within
 from adapters.postgres.tokens import Bearer
 from daemon.api.description import Who
 from daemon.api.stored_tokens import StoredTokens
@@ -125,9 +126,12 @@ class Access:
         if stored.has_seen(token):
             return await stored.find(token)
         with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_UP_S), self._one_by_one:
-                return await stored.find(token)
+            return await within(LOOK_UP_S, self._in_turn(stored, token))
         return None
+
+    async def _in_turn(self, stored: StoredTokens, token: str) -> Bearer | None:
+        async with self._one_by_one:
+            return await stored.find(token)
 
     def _of_settings(self, token: str) -> Principal | None:
         given = token.encode(errors="surrogatepass")

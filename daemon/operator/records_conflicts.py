@@ -19,11 +19,13 @@ from adapters.postgres.operator.record_conflicts import Now, StoredConflict, Wan
 from adapters.postgres.pool import Pool
 from adapters.postgres.records.counts import counts
 from daemon.operator.faults import Conflict, NotThere, Unusable
+from daemon.records.deciding.decision import decide
 from daemon.records.deciding.resolving import Take
 from daemon.records.deciding.resolving import resolve as deciding
+from daemon.records.models.rules import Models
 from daemon.records.pushing.service import Records
+from daemon.records.state import Author, Stored
 from daemon.records.state import Conflict as Met
-from daemon.records.state import Stored
 from schemas.errors import FerrymanError
 from schemas.principals import Principal
 from schemas.records.answers import Answer, Decision
@@ -103,6 +105,18 @@ async def plan(
         operation=operation,
         changed=() if operation is None else _changed(was),
     )
+
+
+def require_fit(plan: Plan, models: Models) -> None:
+    """Raises: Unusable where the record, as it stands, would not take what *plan* writes. `resolve` does by itself."""
+    op, now = plan.operation, datetime.now(UTC)
+    if op is None:
+        return
+    if (model := models.get(op.model)) is None:
+        raise Unusable(f"models.toml has no model {op.model} any more: nothing can be written")
+    who = plan.author
+    author = Author(principal=who, user=who.name, peer=who.key, origin=who.key)
+    _require_taken(decide(_stored(plan.was), op, author, model, now, now).answer)
 
 
 async def resolve(pool: Pool, records: Records, plan: Plan, *, by: str, version: int | None = None) -> Answer | None:
