@@ -121,6 +121,10 @@ async def _retry(settings: Settings, op_id: UUID | None, model: str | None, dry_
 async def _queue(settings: Settings, states: tuple[str, ...], model: str | None, limit: int, json: bool) -> None:
     async with opened(settings) as (_, pool):
         found = await records.queued(pool, states, model, limit)
+    if settings.sync_upstream_url is None:
+        say("this server is a hub: the queue is an edge's, which has SYNC_UPSTREAM_URL", err=json or bool(found))
+        if not (json or found):
+            return
     if json:
         show_json(found)
         return

@@ -5,18 +5,12 @@ from __future__ import annotations
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from adapters.records_client import RecordsClient
 from tests.support.records_server import TOKEN, RecordsServer, lost_answer
 from tests.support.until import until
-
-
-async def data_of(client: RecordsClient, record_id: str, model: str = "Lead") -> dict[str, Any] | None:
-    found = await client.get(model, record_id)
-    return None if found is None else dict(found)
 
 
 async def test_in_the_background_writes_go_out_at_once_and_news_come_at_once(

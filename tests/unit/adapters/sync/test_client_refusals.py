@@ -10,11 +10,7 @@ import pytest
 
 from adapters.records_client import BadOperation, NoRecord, RecordExists, RecordsClient
 from tests.support.records_server import TOKEN, RecordsServer
-
-
-async def data_of(client: RecordsClient, record_id: str, model: str = "Lead") -> dict[str, Any] | None:
-    found = await client.get(model, record_id)
-    return None if found is None else dict(found)
+from tests.unit.adapters.sync.conftest import data_of
 
 
 async def test_a_create_of_a_known_record_and_an_update_of_an_unknown_one_are_refused_at_once(

@@ -15,11 +15,7 @@ import pytest
 from adapters.records_client import RecordsClient
 from tests.support.daemons import environment
 from tests.support.records_server import TOKEN, RecordsServer, lost_answer
-
-
-async def data_of(client: RecordsClient, record_id: str, model: str = "Lead") -> dict[str, Any] | None:
-    found = await client.get(model, record_id)
-    return None if found is None else dict(found)
+from tests.unit.adapters.sync.conftest import data_of
 
 
 async def test_what_is_written_offline_is_seen_at_once_and_reaches_the_server(

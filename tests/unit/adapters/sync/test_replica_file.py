@@ -7,20 +7,15 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from adapters.records_client import ForeignFile, RecordsClient
 from adapters.sync.exchange import FileOfAnother
 from tests.support.records_server import TOKEN, RecordsServer
+from tests.unit.adapters.sync.conftest import data_of
 
 BOB = "fmt_" + "b" * 43
-
-
-async def data_of(client: RecordsClient, record_id: str, model: str = "Lead") -> dict[str, Any] | None:
-    found = await client.get(model, record_id)
-    return None if found is None else dict(found)
 
 
 async def test_a_copied_file_takes_a_new_name_and_keeps_its_queue(server: RecordsServer, tmp_path: Path) -> None:
