@@ -33,6 +33,7 @@ from adapters.sync.verdicts import STAYS_S
 
 __all__ = [
     "BadOperation",
+    "FileOfAnother",
     "ForeignFile",
     "Lost",
     "NoRecord",

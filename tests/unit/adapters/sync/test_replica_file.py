@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.records_client import ForeignFile, RecordsClient
-from adapters.sync.exchange import FileOfAnother
+from adapters.records_client import FileOfAnother, ForeignFile, RecordsClient
 from tests.support.records_server import TOKEN, RecordsServer
 from tests.unit.adapters.sync.conftest import data_of
 
