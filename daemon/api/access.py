@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias
 from aiohttp import web
 
 from daemon.api.description import Who
+from daemon.api.outages import Outages
 from daemon.api.stored_tokens import StoredTokens
 from daemon.web.problems import problem
 from schemas.principals import Principal
@@ -78,6 +79,7 @@ class Access:
         self._tokens = tokens
         self._clock = clock
         self._stored = stored
+        self.outages: Final = Outages()
         self._failed: OrderedDict[str, tuple[int, float]] = OrderedDict()
         """Address -> (wrong tokens, since when)."""
 
