@@ -117,7 +117,7 @@ def read_operation(raw: object) -> Operation | Unread:
             return Unread(said, "too-large", f"an operation has at most {MOST_BYTES // 1024} KiB: split its data")
         if b"\\u0000" in text and _holds_nul(raw):
             return Unread(said, "type", "a text of it holds U+0000, which no database keeps")
-        return _read(raw)
+        return _read(raw, flat=text.count(b"[") + text.count(b"{") <= DEEPEST)
     except _Wrong as wrong:
         return Unread(said, wrong.reason, str(wrong))
     except (orjson.JSONEncodeError, RecursionError):
@@ -140,7 +140,8 @@ class _Wrong(Exception):
         super().__init__(detail)
 
 
-def _read(raw: Mapping[str, Any]) -> Operation:
+def _read(raw: Mapping[str, Any], *, flat: bool) -> Operation:
+    """*flat*: it holds too few lists and objects to be nested too deep."""
     if unknown := sorted(str(key)[:40] for key in raw.keys() - _KEYS):
         raise _Wrong(f"an operation has no member {', '.join(unknown[:5])}", "field")
     verb = raw.get("operation")
@@ -151,9 +152,9 @@ def _read(raw: Mapping[str, Any]) -> Operation:
         operation=cast(Verb, verb),
         model=_name(raw, "model", LONGEST_NAME),
         record_id=_name(raw, "record_id", LONGEST_ID),
-        data=_fields(raw, "data") or {},
+        data=_fields(raw, "data", flat=flat) or {},
         base_version=_whole(raw, "base_version", MOST_VERSION),
-        base=_fields(raw, "base"),
+        base=_fields(raw, "base", flat=flat),
         changed_at=_moment(raw.get("changed_at")),
         tick=_whole(raw, "tick", 2**31 - 1) or 0,
         origin=_name(raw, "origin", LONGEST_ID) if raw.get("origin") is not None else None,
@@ -175,7 +176,7 @@ def _name(raw: Mapping[str, Any], key: str, most: int) -> str:
     raise _Wrong(f"{key} must be a text of 1 to {most} printable characters")
 
 
-def _fields(raw: Mapping[str, Any], key: str) -> Mapping[str, Any] | None:
+def _fields(raw: Mapping[str, Any], key: str, *, flat: bool) -> Mapping[str, Any] | None:
     value = raw.get(key)
     if value is None:
         return None
@@ -183,7 +184,7 @@ def _fields(raw: Mapping[str, Any], key: str) -> Mapping[str, Any] | None:
         raise _Wrong(f"{key} must be a JSON object")
     if len(value) > MOST_FIELDS:
         raise _Wrong(f"{key} has more than {MOST_FIELDS} fields", "too-large")
-    if _depth(value) > DEEPEST:
+    if not flat and _depth(value) > DEEPEST:
         raise _Wrong(f"{key} is nested deeper than {DEEPEST} levels", "too-large")
     return value
 
