@@ -21,12 +21,16 @@ async def test_the_first_operator_is_made_by_the_link_of_the_first_start(memory_
         return file.exists()
 
     async with running(memory_path, FERRYMAN_DATA_DIR=memory_path, ORDERS_API_KEY="k" * 20) as daemon:
+
+        async def told() -> bool:
+            return any('"daemon.first_login"' in line for line in daemon.lines)
+
         await until(written, "the link")
         assert S_IMODE(file.stat().st_mode) == 0o600
         link = file.read_text().strip()
         token = link.rpartition("/")[2]
+        await until(told, "the log to name the file")
         assert not [line for line in daemon.lines if token in line], "many read a log"
-        assert [line for line in daemon.lines if '"daemon.first_login"' in line]
         url, _, path = link.partition("/link/")
         async with ClientSession() as session:
             browser = Browser(url, session)

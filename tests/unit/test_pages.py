@@ -28,6 +28,7 @@ PAGES: Final = (
     *LIMITS,
     "daemon/bus/README.md",
     "daemon/conversations/README.md",
+    "daemon/pages/README.md",
     "daemon/records/README.md",
     "deploy/README.md",
     "deploy/SENDING.md",
