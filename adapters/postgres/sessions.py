@@ -6,6 +6,7 @@ Tokens come as their SHA-256. Every end is judged by the clock of Postgres.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from adapters.postgres.pool import Connection, Pool
@@ -52,6 +53,12 @@ _END_OF: Final = "DELETE FROM operator_sessions WHERE operator = $1"
 _END_OLD: Final = f"""
 DELETE FROM operator_sessions WHERE created_at < now() - interval '{MOST_HOURS} h'
 """  # noqa: S608 - constants only
+_OF: Final = f"""
+SELECT s.digest, s.created_at, s.seen_at, s.address, s.agent
+FROM operator_sessions s JOIN operators o ON o.id = s.operator WHERE s.operator = $1 AND {_LIVES}
+ORDER BY s.seen_at DESC LIMIT 100
+"""  # noqa: S608 - constants only
+_END_OTHERS: Final = "DELETE FROM operator_sessions WHERE operator = $1 AND digest <> $2"
 _REVEAL: Final = f"""
 INSERT INTO operator_reveals (digest, subject, until) VALUES ($1, $2, now() + interval '{REVEALED_MINUTES} min')
 ON CONFLICT (digest, subject) DO UPDATE SET until = excluded.until
@@ -77,6 +84,16 @@ _LOCK: Final = "SELECT FROM login_failures WHERE subject = ANY($1) ORDER BY subj
 _FORGET_OLD: Final = f"""
 DELETE FROM login_failures WHERE at < now() - interval '{FORGET_HOURS} h'
 """  # noqa: S608 - constants only
+
+
+class Open(NamedTuple):
+    """A session, as its operator may see it: *digest* tells their own from the others."""
+
+    digest: bytes
+    created_at: datetime
+    seen_at: datetime
+    address: str
+    agent: str
 
 
 class Link(NamedTuple):
@@ -110,6 +127,16 @@ async def end(conn: Connection, digest: bytes) -> None:
 async def end_of(conn: Connection, operator: int) -> None:
     """End every session of *operator*."""
     await conn.execute(_END_OF, operator)
+
+
+async def of(conn: Connection | Pool, operator: int) -> list[Open]:
+    """The sessions of *operator* that live, the last used first."""
+    return [Open(*row) for row in await conn.fetch(_OF, operator)]
+
+
+async def end_others(conn: Connection, operator: int, digest: bytes) -> None:
+    """End every session of *operator* but that of *digest*."""
+    await conn.execute(_END_OTHERS, operator, digest)
 
 
 async def reveal(conn: Connection, digest: bytes, subject: str) -> None:

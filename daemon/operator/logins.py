@@ -82,11 +82,11 @@ def _typed(password: str) -> str:
     return password[: LONGEST + 1].encode("utf-8", "replace").decode()
 
 
-async def log_out(pool: Pool, token: str, by: str) -> None:
-    """End the session of *token*."""
+async def log_out(pool: Pool, session: Session, token: str) -> None:
+    """End *session*, which is that of *token*."""
     async with pool.acquire() as conn, conn.transaction():
         await sessions.end(conn, digest_of(token))
-        await audit_log.add(conn, [Logged(by, "operator.logout", "operator:self", {})])
+        await audit_log.add(conn, [Logged(session.name, "operator.logout", f"operator:{session.operator}", {})])
 
 
 async def current(read: Pool, pool: Pool, token: str) -> Session | None:
@@ -95,6 +95,23 @@ async def current(read: Pool, pool: Pool, token: str) -> Session | None:
     if found is not None and found.stale:
         await sessions.note_use(pool, digest_of(token))
     return found
+
+
+async def own_sessions(read: Pool, session: Session, token: str) -> list[dict[str, Any]]:
+    """The sessions of whoever has *session*; `here` is that of *token*."""
+    digest = digest_of(token)
+    return [
+        {"since": one.created_at, "seen": one.seen_at, "address": one.address, "agent": one.agent, "here": here}
+        for one in await sessions.of(read, session.operator)
+        for here in (one.digest == digest,)
+    ]
+
+
+async def end_others(pool: Pool, session: Session, token: str) -> None:
+    """End every session of whoever has *session*, but that of *token*."""
+    async with pool.acquire() as conn, conn.transaction():
+        await sessions.end_others(conn, session.operator, digest_of(token))
+        await audit_log.add(conn, [Logged(session.name, "operator.others_ended", f"operator:{session.operator}", {})])
 
 
 async def lives(read: Pool, token: str) -> bool:
@@ -113,7 +130,7 @@ async def own_password(pool: Pool, passwords: Passwords, session: Session, old: 
     Raises: Wrong, MustWait, Unusable, TooMany."""
     users.checked_password(new)
     token = await log_in(pool, passwords, session.name, old, browser)
-    await log_out(pool, token, session.name)
+    await log_out(pool, session, token)
     await users.set_password(pool, passwords, session.name, new, session.name)
     return await renewed(pool, session.operator, browser)
 

@@ -15,8 +15,8 @@ _YEAR_S = 365 * 86_400
 
 
 async def page(visit: Visit) -> web.Response:
-    """The form of a new password."""
-    return visit.page("account.html", wrong="")
+    """The form of a new password, and one's sessions."""
+    return await _shown(visit)
 
 
 async def password(visit: Visit) -> web.Response:
@@ -27,17 +27,24 @@ async def password(visit: Visit) -> web.Response:
     try:
         token = await logins.own_password(visit.pool, visit.frame.passwords, visit.session, old, new, visit.browser)
     except Wrong:
-        return visit.page("account.html", status=422, wrong="The old password is not right.")
+        return await _shown(visit, 422, "The old password is not right.")
     except MustWait as exc:
-        return visit.page("account.html", status=429, wrong=f"Too many tries: wait {span(exc.seconds + 1)}.")
+        return await _shown(visit, 429, f"Too many tries: wait {span(exc.seconds + 1)}.")
     except Unusable as exc:
-        return visit.page("account.html", status=422, wrong=f"{exc}.")
+        return await _shown(visit, 422, f"{exc}.")
     except TooMany:
         return visit.error(503, "Too many people log in just now: try again.")
     visit.token = token
     answer = visit.see("/account", "The password is changed. Your other sessions have ended.")
     visit.log_in(answer, token)
     return answer
+
+
+async def end_others(visit: Visit) -> web.Response:
+    """End one's sessions in other browsers."""
+    assert visit.session is not None
+    await logins.end_others(visit.pool, visit.session, visit.token)
+    return visit.see("/account", "Your other sessions have ended.")
 
 
 async def zone(visit: Visit) -> web.Response:
@@ -47,3 +54,9 @@ async def zone(visit: Visit) -> web.Response:
     name = zone_named(form.get("zone", "")).key
     answer.set_cookie(ZONE_COOKIE, name, path="/", samesite="Lax", max_age=_YEAR_S, httponly=True)
     return answer
+
+
+async def _shown(visit: Visit, status: int = 200, wrong: str = "") -> web.Response:
+    assert visit.session is not None
+    own = await logins.own_sessions(visit.read, visit.session, visit.token)
+    return visit.page("account.html", status=status, wrong=wrong, sessions=own)

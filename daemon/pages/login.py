@@ -39,7 +39,8 @@ async def log_in(visit: Visit) -> web.Response:
 
 async def log_out(visit: Visit) -> web.Response:
     """End the session."""
-    await logins.log_out(visit.pool, visit.token, visit.by)
+    assert visit.session is not None
+    await logins.log_out(visit.pool, visit.session, visit.token)
     answer = visit.see("/login")
     visit.log_out(answer)
     return answer
@@ -79,7 +80,7 @@ async def follow(visit: Visit) -> web.Response:
 async def _end_before(visit: Visit) -> None:
     """End the session that the browser had before: nobody is logged in twice in one browser."""
     if visit.session is not None:
-        await logins.log_out(visit.pool, visit.token, visit.by)
+        await logins.log_out(visit.pool, visit.session, visit.token)
 
 
 def _later(answer: web.Response, seconds: float) -> web.Response:

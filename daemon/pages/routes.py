@@ -34,6 +34,7 @@ ROUTES: Final[tuple[PageRoute, ...]] = (
     PageRoute("POST", "/users/enable", "admin", "users:enable"),
     PageRoute("GET", "/account", "read", "account:page"),
     PageRoute("POST", "/account/password", "read", "account:password"),
+    PageRoute("POST", "/account/sessions", "read", "account:end_others"),
     PageRoute("POST", "/reveal", "operate", "reveal:reveal"),
     PageRoute("GET", "/login", "anybody", "login:page"),
     PageRoute("POST", "/login", "anybody", "login:log_in"),

@@ -125,6 +125,17 @@ async def test_another_password_of_ones_own_rotates_the_session(office: Office) 
     assert (await office.browser().log_in("Noa", PASSWORD + " 2")).status == 303
 
 
+async def test_one_sees_ones_sessions_and_ends_the_others(office: Office) -> None:
+    browser, other = await office.logged_in("read", "Noa"), office.browser(User_Agent="<b>Lynx</b>")
+    await other.log_in("Noa")
+    stranger = await office.logged_in("read", "Dan")
+    html = (await browser.get("/account")).text
+    assert html.count('data-label="Seen"') == 2
+    assert "&lt;b&gt;Lynx&lt;/b&gt;" in html
+    assert (await browser.post("/account/sessions")).leads_to == "/account"
+    assert [(await one.get("/account")).status for one in (browser, other, stranger)] == [200, 303, 200]
+
+
 @pytest.mark.parametrize(("column", "hours"), [("seen_at", 8), ("created_at", 24)])
 async def test_a_session_ends_when_it_is_idle_and_a_day_after_its_login(
     office: Office, column: str, hours: int
