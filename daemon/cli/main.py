@@ -76,6 +76,7 @@ _TABLE: Final = (
     Verb("uncertain", "uncertain:app", group=True),
     Verb("credentials", "credentials:app", group=True),
     Verb("tokens", "tokens:app", group=True),
+    Verb("webhooks", "webhooks:app", group=True),
     Verb("mappings", "mappings:app", group=True),
     Verb("chatwoot", "chatwoot:app", group=True),
     Verb("send-test", "send_test:send_test"),

@@ -1,0 +1,1 @@
+"""What an operator does with subscribers of outgoing webhooks."""
