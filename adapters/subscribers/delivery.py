@@ -107,9 +107,8 @@ class WebDeliverer:
             if _why_not(url, self._own) is not None:
                 return Answer(error="not-public")
             session = self._open if URL(url).origin() in self._own else self._guarded
-            async with session.post(
-                url, data=body.encode(), headers=headers_of(id, body, secrets, at), allow_redirects=False
-            ) as answer:
+            headers = headers_of(id, body, secrets, at)
+            async with session.post(url, data=body.encode(), headers=headers, allow_redirects=False) as answer:
                 status, text = answer.status, await _beginning(answer)
                 wait_s = retry_after(answer.headers, datetime.now(UTC))
                 aborts = answer.headers.get(_ABORT[0], "").strip().lower() == _ABORT[1]

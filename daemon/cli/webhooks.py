@@ -12,9 +12,9 @@ from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
 from daemon.cli.screen import progress, say, show_json, show_table
 from daemon.cli.tools import DryRun, Json, Text, When, Yes, confirm, opened, operator, shown_time
+from daemon.operator import deliveries_again, subscribing
 from daemon.operator.faults import Unusable
-from daemon.operator.webhooks import sending_again, subscribing
-from daemon.operator.webhooks.subscribing import Wanted
+from daemon.operator.subscribing import Wanted
 from daemon.settings.model import Settings
 from schemas.errors import UsageError
 from schemas.subscriptions import OFFERED, PATTERNS
@@ -194,7 +194,7 @@ def _print_lacks(one: dict[str, Any]) -> None:
 async def _show(settings: Settings, name: str, state: str, json: bool) -> None:
     async with opened(settings) as (_, pool):
         one = await subscribing.shown(pool, settings, name)
-        newest = await sending_again.deliveries_of(pool, name, cast(Any, state))
+        newest = await deliveries_again.deliveries_of(pool, name, cast(Any, state))
     if json:
         show_json({**one, "deliveries": newest})
         return
@@ -249,14 +249,14 @@ async def _retry(
     settings: Settings, name: str, ids: tuple[int, ...] | None, error: str | None, dry_run: bool, yes: bool
 ) -> None:
     async with opened(settings) as (_, pool):
-        plan = await sending_again.plan_retry(pool, name, ids, error)
+        plan = await deliveries_again.plan_retry(pool, name, ids, error)
         say(f"{plan.total} failed deliveries to send to {name} again")
         if dry_run:
             return
         would = f"send {plan.total} deliveries again"
         confirm(f"{would}?", would, yes=yes, ask=not ids)
         with progress("waiting again") as report:
-            done = await sending_again.retry(pool, plan, operator(), report)
+            done = await deliveries_again.retry(pool, plan, operator(), report)
     _say_done(done, "wait again: a running daemon sends them")
 
 
@@ -270,14 +270,14 @@ async def _replay(
     yes: bool,
 ) -> None:
     async with opened(settings) as (_, pool):
-        plan = await sending_again.plan_replay(pool, name, since, until, types)
+        plan = await deliveries_again.plan_replay(pool, name, since, until, types)
         say(f"{plan.total} events of the journal for {name}")
         if dry_run or not plan.total:
             return
         would = f"tell {name} of {plan.total} events again"
         confirm(f"{would}?", would, yes=yes)
         with progress("told again") as report:
-            done = await sending_again.perform_replay(pool, plan, operator(), report)
+            done = await deliveries_again.perform_replay(pool, plan, operator(), report)
     _say_done(done, f"wait for {name}: a running daemon sends them")
 
 

@@ -20,7 +20,7 @@ from adapters.postgres.pool import Pool
 from adapters.postgres.subscribers import Subscriber, Wanting
 from adapters.subscribers.delivery import open_deliverer
 from daemon.bus.outcome import Done, Turn
-from daemon.operator.webhooks import subscribing
+from daemon.operator import subscribing
 from daemon.settings.model import Settings
 from daemon.stores.seal import Seal, keys_of
 from daemon.subscribers import outgoing_webhooks, secrets

@@ -116,7 +116,8 @@ async def test_a_slow_and_a_dead_subscriber_cost_a_quick_one_nothing(db: Pool) -
             assert (await states(db, "slow")) == {"waiting": 300}
             assert (await states(db, "dead")) == {"waiting": 300}
         attempts = await db.fetchval(
-            "SELECT sum(attempts) FROM webhook_deliveries JOIN subscribers s ON s.id = subscriber_id WHERE name = 'dead'"
+            "SELECT sum(attempts) FROM webhook_deliveries d JOIN subscribers s ON s.id = subscriber_id"
+            " WHERE name = 'dead'"
         )
         assert attempts <= AT_ONCE + 5, "a dead one is asked now and then, not by every event"
 

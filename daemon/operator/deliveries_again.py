@@ -16,7 +16,7 @@ from adapters.postgres.pool import Pool
 from adapters.postgres.subscribers import Subscriber, Wanting
 from adapters.postgres.webhook_deliveries import Lane, New
 from daemon.operator.faults import Unusable
-from daemon.operator.webhooks.subscribing import the_subscriber
+from daemon.operator.subscribing import the_subscriber
 from daemon.subscribers.outgoing_webhooks import deliveries
 from daemon.telemetry.redaction import redact_text
 from schemas.errors import Malformed

@@ -160,7 +160,7 @@ async def try_out(pool: Pool, settings: Settings, name: str) -> dict[str, Any]:
 
 async def the_subscriber(conn: Any, name: str) -> Subscriber:
     """The one of this *name*. Raises: NotThere."""
-    row = await subscribers.find(conn, name)
+    row = await subscribers.find(conn, name) if NAME.fullmatch(name) else None
     if row is None:
         raise NotThere("there is no subscriber of this name: see `ferryman webhooks list`")
     return row

@@ -1,1 +1,0 @@
-"""What an operator does with subscribers of outgoing webhooks."""
