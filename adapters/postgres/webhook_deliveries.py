@@ -63,7 +63,8 @@ ORDER BY n.place ON CONFLICT (subscriber_id, event_id, replay_id) DO NOTHING
 _HEAD_IDS: Final = """
 SELECT h.id FROM unnest($1::bigint[], $2::text[]) AS lane (subscriber_id, key)
 CROSS JOIN LATERAL (SELECT id FROM webhook_deliveries d
-    WHERE d.subscriber_id = lane.subscriber_id AND d.key = lane.key AND d.state = 'waiting' ORDER BY d.id LIMIT 1) h
+    WHERE d.subscriber_id = lane.subscriber_id AND d.key = lane.key AND d.state = 'waiting'
+    ORDER BY d.subscriber_id, d.key, d.id LIMIT 1) h
 """
 _HOLD: Final = """
 SELECT id FROM webhook_deliveries WHERE id = ANY($1) AND state = 'waiting' ORDER BY id FOR SHARE
@@ -77,8 +78,9 @@ UPDATE webhook_deliveries SET next_at = $2 WHERE id = ANY($1) AND state = 'waiti
 _HEADS: Final = """
 SELECT d.id, d.event_id, d.key, d.body, d.attempts FROM webhook_deliveries d
 WHERE d.subscriber_id = $1 AND d.state = 'waiting' AND d.next_at <= $2 AND d.id <> ALL($4::bigint[])
-  AND NOT EXISTS (SELECT FROM webhook_deliveries e
-      WHERE e.subscriber_id = d.subscriber_id AND e.key = d.key AND e.state = 'waiting' AND e.id < d.id)
+  AND d.id = (SELECT e.id FROM webhook_deliveries e
+      WHERE e.subscriber_id = d.subscriber_id AND e.key = d.key AND e.state = 'waiting'
+      ORDER BY e.subscriber_id, e.key, e.id LIMIT 1)
 ORDER BY d.next_at, d.id LIMIT $3
 """
 _TRIED: Final = """
