@@ -120,11 +120,11 @@ def enable(
 @app.command()
 def disable(
     name: Name,
-    reason: Annotated[str, Text("--reason", help="Why, for the record.")] = "",
+    reason: Annotated[str | None, Text("--reason", help="Why, for the record.")] = None,
     dry_run: DryRun = False,
 ) -> None:
     """Send it nothing more. Its events wait, for FERRYMAN_RETENTION_WEBHOOKS_DAYS at most."""
-    run_async(_disable(read_settings(), name, reason, dry_run))
+    run_async(_disable(read_settings(), name, reason or "", dry_run))
 
 
 @app.command()

@@ -229,8 +229,8 @@ async def states(db: Pool, name: str) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
-async def all_delivered(db: Pool, name: str, within_s: float = 30.0) -> None:
+async def all_delivered(db: Pool, name: str, within_s: float = 30.0, *, every_s: float = 0.01) -> None:
     async def whether() -> bool:
         return set(await states(db, name)) <= {"delivered"}
 
-    await until(whether, f"the end of every delivery to {name}", within_s)
+    await until(whether, f"the end of every delivery to {name}", within_s, every_s=every_s)

@@ -63,6 +63,7 @@ async def test_a_delivery_is_tried_ten_times_over_seventy_six_hours_and_then_the
                 assert event_of(2).id not in receiver.ids, "it waits behind its key's first one"
                 clock.at += timedelta(seconds=wait + 1)
                 await recorded(db, tries + 1)
+            clock.at += timedelta(minutes=20)
             await until(lambda: event_of(2).id in receiver.ids, "the next of the key")
         assert 75 < (clock.at - began).total_seconds() / 3600 < 77
         assert await states(db, "shop") == {"failed": 1, "delivered": 2}
