@@ -20,7 +20,7 @@ from daemon.subscribers.delivering import AT_ONCE
 from tests.bench.rig import Figure, main, stores
 from tests.support.subscribers import Receiver, all_delivered, event_of, pumping, settings_for, subscribe, tell
 
-DELIVERIES: Final = 4000
+DELIVERIES: Final = 1000
 SUBSCRIBERS: Final = 4
 TIMES: Final = 2
 BAR: Final = 0.1
