@@ -168,6 +168,11 @@ def store_is_down(exc: BaseException) -> bool:
     return isinstance(exc, _CONNECTION_ERRORS) and not isinstance(exc, ValueError)
 
 
+def has_no_room(exc: BaseException) -> bool:
+    """Whether the server has refused to write, as its disk is full: nothing of the statement was done."""
+    return isinstance(exc, asyncpg.DiskFullError)
+
+
 def installation_is_wrong(exc: BaseException) -> bool:
     """Whether the server serves, and refuses a statement because of a table, a column or a right: others may pass."""
     return isinstance(exc, asyncpg.PostgresError) and store_is_down(exc) and (exc.sqlstate or "")[:2] not in _AWAY

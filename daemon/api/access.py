@@ -15,6 +15,7 @@ from aiohttp import web
 from adapters.postgres.pool import within
 from adapters.postgres.tokens import Bearer
 from daemon.api.description import Who
+from daemon.api.outages import Outages
 from daemon.api.stored_tokens import StoredTokens
 from daemon.web.problems import problem
 from schemas.principals import Principal
@@ -85,6 +86,7 @@ class Access:
         self._tokens = tokens
         self._clock = clock
         self._stored = stored
+        self.outages: Final = Outages()
         self._failed: OrderedDict[str, tuple[int, float]] = OrderedDict()
         """Address -> (wrong tokens, since when)."""
         self._one_by_one = asyncio.Lock()
