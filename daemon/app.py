@@ -21,6 +21,7 @@ from adapters.postgres.pool import connect
 from adapters.redis.lease_table import LeaseTable, Pair
 from adapters.redis.streams import Streams
 from adapters.registry import SOURCES
+from adapters.subscribers.delivery import open_deliverer
 from daemon.api.routes import routes_of
 from daemon.bus.consumer import Consumer
 from daemon.bus.intake import Intake
@@ -52,6 +53,7 @@ from daemon.stores.clients import Clients, clients
 from daemon.stores.credentials import Credentials
 from daemon.stores.located import Addresses
 from daemon.stores.seal import keys_of
+from daemon.subscribers import service as subscribers
 from daemon.telemetry.declared import Declared
 from daemon.telemetry.metrics import Metrics
 from daemon.web.listener import Listener
@@ -146,6 +148,13 @@ async def _built(
             Background("record-pulls", pulls.watching.run),
             Background("page-streams", pages.run),
             *edge.services(outside, records.woke),
+            *subscribers.services(
+                outside,
+                me,
+                [worker.name for worker in running],
+                lambda: keys_of(in_force.settings),
+                partial(open_deliverer, own=settings.ferryman_webhook_origins),
+            ),
         ],
     )
 

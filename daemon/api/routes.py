@@ -24,6 +24,7 @@ from daemon.api import (
     templates,
     tokens,
     user_mappings,
+    webhooks,
 )
 from daemon.api import (
     records as records_api,
@@ -66,6 +67,7 @@ def routes_of(
         *conversations.ConversationsApi(pool, access, utc_now).routes(),
         *credentials.CredentialsApi(pool, in_force, access).routes(),
         *tokens.TokensApi(pool, access).routes(),
+        *webhooks.WebhooksApi(pool, in_force, access).routes(),
         *content_orders.ContentOrdersApi(in_force, access, outside).routes(),
         *user_mappings.UserMappingsApi(pool, in_force, access).routes(),
         *labels.LabelsApi(pool, in_force, access, utc_now, partial(hurry, pool, bus)).routes(),

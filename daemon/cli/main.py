@@ -78,6 +78,7 @@ _TABLE: Final = (
     Verb("credentials", "credentials:app", group=True),
     Verb("users", "users:app", group=True),
     Verb("tokens", "tokens:app", group=True),
+    Verb("webhooks", "webhooks:app", group=True),
     Verb("mappings", "mappings:app", group=True),
     Verb("chatwoot", "chatwoot:app", group=True),
     Verb("send-test", "send_test:send_test"),

@@ -23,6 +23,7 @@ from daemon.settings.values import (
     Hosts,
     HttpAddress,
     Keys,
+    Origins,
     OwnToken,
     PemKey,
     Phone,
@@ -89,6 +90,7 @@ class Settings(BaseModel):
     ferryman_lease_seconds: Annotated[float, seconds(2, 3600)] = 10.0
     ferryman_drain_seconds: Annotated[float, seconds(0.1, 3600)] = 25.0
     ferryman_max_in_flight: Annotated[int, whole(1, 10_000_000)] = 10_000  # events, for each process
+    ferryman_webhook_origins: Origins = ()  # subscribers of outgoing webhooks that may be in the own network
     ferryman_max_body_bytes: Annotated[int, whole(1, 1_000_000_000)] = 4_000_000
     ferryman_inbox_days: Annotated[int, whole(1, 3650)] = 30
     ferryman_stream_hours: Annotated[int, whole(1, 87_600)] = 72
@@ -97,6 +99,7 @@ class Settings(BaseModel):
     ferryman_retention_conflicts_days: Annotated[int, whole(1, 3650)] = 90
     ferryman_retention_order_bodies_days: Annotated[int, whole(1, 3650)] = 365
     ferryman_retention_replays_days: Annotated[int, whole(1, 3650)] = 365
+    ferryman_retention_webhooks_days: Annotated[int, whole(1, 3650)] = 30
     ferryman_reconcile_minutes: Annotated[int, whole(1, 1440)] = 10
     ferryman_whatsapp_yes_days: Annotated[int, whole(1, 3650)] = 90
     ferryman_whatsapp_no_days: Annotated[int, whole(1, 3650)] = 14

@@ -32,6 +32,18 @@ TOKENS = (
     *((("--user", "u1"), name) for name in ("role", "expires")),
 )
 FORMS = [
+    *(["webhooks", verb, "*"] for verb in ("show", "test")),
+    ["webhooks", "show", "shop", "--state", "*"],
+    ["webhooks", "add", "--dry-run", "--type", "message.*", "*", "https://hooks.shop.example/"],
+    ["webhooks", "add", "--dry-run", "--type", "message.*", "shop", "*"],
+    ["webhooks", "add", "--dry-run", "shop", "https://hooks.shop.example/", "--type", "*"],
+    *(["webhooks", verb, "--dry-run", "*"] for verb in ("rotate", "enable", "disable", "remove")),
+    ["webhooks", "enable", "--dry-run", "shop", "--backlog", "*"],
+    ["webhooks", "disable", "--dry-run", "shop", "--reason", "*"],
+    ["webhooks", "retry", "--dry-run", "*", "--all"],
+    *(["webhooks", "retry", "--dry-run", "shop", f"--{name}", "*"] for name in ("delivery", "error")),
+    ["webhooks", "replay", "--dry-run", "*"],
+    *(["webhooks", "replay", "--dry-run", "shop", f"--{name}", "*"] for name in ("from", "to", "type")),
     ["events", "show", "*"],
     ["dead-letters", "show", "*"],
     ["orders", "show", "*"],

@@ -1,6 +1,7 @@
 """How long the data outside of the day tables are kept: for each kind a statement that removes some rows at a time.
 
-An open dead letter is never removed, however old it is: it waits for an operator.
+An open dead letter is never removed, however old it is: it waits for an operator. Nor is a delivery that waits for an
+active subscriber.
 """
 
 from __future__ import annotations
@@ -42,6 +43,15 @@ _KINDS: Final[Mapping[str, str]] = {
     "replays": """
         DELETE FROM replays WHERE id IN (
             SELECT id FROM replays WHERE finished_at < now() - make_interval(days => $1) LIMIT $2)""",
+    # what a disabled subscriber was to be told of waits so long for a person who enables it
+    "webhooks": """
+        DELETE FROM webhook_deliveries WHERE id IN (
+            (SELECT id FROM webhook_deliveries WHERE ended_at < now() - make_interval(days => $1)
+             ORDER BY ended_at LIMIT $2)
+            UNION ALL
+            (SELECT d.id FROM subscribers s JOIN webhook_deliveries d ON d.subscriber_id = s.id
+             WHERE s.state = 'disabled' AND d.state = 'waiting' AND d.created_at < now() - make_interval(days => $1)
+             ORDER BY d.id LIMIT $2))""",
 }
 
 KINDS: Final = tuple(_KINDS)

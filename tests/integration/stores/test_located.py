@@ -37,6 +37,7 @@ READING = [
     "send reaction +972505550142 wamid.1 👍 --dry-run",
     "send read 6f1d1b56-5d0c-5f0e-9a37-0d7a5b1c2e11",
     "templates list",
+    "webhooks list",
     "send automatic IL-1 --dry-run",
     "campaign create n --template t --branch il",
     "campaign start n --yes",
