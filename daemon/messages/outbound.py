@@ -239,6 +239,13 @@ def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
     return (Ended(id=message_id, status=status, at=turn.now, error=error.full_text, error_code=error.code),)
 
 
+def erased(event: Event, turn: Turn) -> Sequence[Row]:
+    """How a message ends to a person who was erased."""
+    if event.type != "message.requested":
+        return ()
+    return (Ended(id=requested(event).id, status="skipped", at=turn.now, error="erased"),)
+
+
 def poisoned(event_id: str, turn: Turn) -> Sequence[Row]:
     """How the message of an event ends that kills the process."""
     return (Killing(event_id, turn.now),)
@@ -277,6 +284,7 @@ WORKER: Final[Worker[MessageDeps]] = Worker(
     record=record,
     buried=buried,
     poisoned=poisoned,
+    erased=erased,
     waits=waits,
     channels=CHANNELS,
     bulk_sources=frozenset([CAMPAIGNS]),
