@@ -6,6 +6,7 @@ who of the staff wrote, who else is in a group.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
@@ -42,9 +43,34 @@ _OF_OTHERS: Final = frozenset({"assignee", "author", "participant", "participant
 """Members of what the CRM and WhatsApp tell that name others than the person."""
 
 
+class Export(NamedTuple):
+    """An archive, and what is in it."""
+
+    contents: dict[str, Any]
+    body: bytes
+
+
 async def export(pool: Pool, bus: Streams, beyond: Beyond, text: str, to: Path, actor: str) -> dict[str, Any]:
-    """Write all that is kept of the person whom *text* means into the new file *to*; returns its index. Raises:
-    Unusable, where *to* exists, and as `finding.seeds`; NotThere."""
+    """Write all that is kept of the person whom *text* means into the new file *to*, readable by its owner alone;
+    returns its index. Raises: Unusable, where *to* exists or cannot be made; as `exported`."""
+    try:
+        handle = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise Unusable("there is a file of this name already: name another one") from None
+    except OSError as exc:
+        raise Unusable(f"the file cannot be made ({exc.strerror}): name another place") from None
+    try:
+        with os.fdopen(handle, "wb") as out:
+            made = await exported(pool, bus, beyond, text, actor)
+            out.write(made.body)
+    except BaseException:
+        await asyncio.to_thread(to.unlink, missing_ok=True)
+        raise
+    return made.contents
+
+
+async def exported(pool: Pool, bus: Streams, beyond: Beyond, text: str, actor: str) -> Export:
+    """All that is kept of the person whom *text* means. Raises: NotThere; as `finding.seeds`."""
     async with finding.looked_at(pool, await finding.seeds(pool, text)) as (conn, number):
         found = await subjects.read(conn, number)
         tables = await rows.exported(conn, number, null_hash())
@@ -60,11 +86,10 @@ async def export(pool: Pool, bus: Streams, beyond: Beyond, text: str, to: Path, 
     parts["INDEX.json"] = orjson.dumps(index, option=orjson.OPT_INDENT_2)
     digests = {name: sha256(body).hexdigest() for name, body in parts.items()}
     parts["MANIFEST.json"] = orjson.dumps({"sha256": digests}, option=orjson.OPT_INDENT_2)
-    _write(to, parts)
     detail = {"files": len(parts), "sha256": sha256(parts["MANIFEST.json"]).hexdigest()}
     async with pool.acquire() as conn:
         await audit_log.add(conn, [Logged(actor, EXPORTED, "person", detail)])
-    return index
+    return Export(index, _zipped(parts))
 
 
 async def _objects(beyond: Beyond, places: Sequence[str], parts: dict[str, bytes]) -> list[str]:
@@ -131,16 +156,9 @@ def _lines(listed: Sequence[Mapping[str, Any]]) -> bytes:
     return b"".join(orjson.dumps(one) + b"\n" for one in listed)
 
 
-def _write(to: Path, parts: Mapping[str, bytes]) -> None:
+def _zipped(parts: Mapping[str, bytes]) -> bytes:
     body = BytesIO()
     with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, part in parts.items():
             archive.writestr(name, part)
-    try:
-        handle = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise Unusable("there is a file of this name already: name another one") from None
-    except OSError as exc:
-        raise Unusable(f"the file cannot be made ({exc.strerror}): name another place") from None
-    with os.fdopen(handle, "wb") as out:
-        out.write(body.getvalue())
+    return body.getvalue()

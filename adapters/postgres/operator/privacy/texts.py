@@ -77,7 +77,7 @@ async def tables(pool: Pool) -> list[Searched]:
     """The tables that may hold words."""
     found = []
     for name, root, blocks in await pool.fetch(_TABLES):
-        if root in UNSEARCHED:
+        if root in UNSEARCHED or not blocks:
             continue
         columns = [
             Column(f'"{row["name"]}"', row["kind"], row["made"])
@@ -111,8 +111,9 @@ async def take_out(pool: Pool, table: Searched, pattern: str, instead: str) -> i
     """Put *instead* in the place of *pattern* in all words of *table*; returns in how many columns of rows. Refused
     requests whose body has it are deleted."""
     count = 0
+    named = {column async for column, _ in holding(pool, table, pattern)}
     for column in table.columns:
-        if (statement := _statement(table, column)) is None:
+        if column.name.strip('"') not in named or (statement := _statement(table, column)) is None:
             continue
         arguments = (pattern,) if statement.startswith("DELETE") else (pattern, instead)
         for first in _pieces(table):
