@@ -33,6 +33,4 @@ def test_what_the_map_says_is_deleted_is_erased_by_a_statement() -> None:
 
 
 def test_the_page_is_made_of_the_map() -> None:
-    assert privacy_map.page() in PAGE.read_text(encoding="utf-8"), "put there what privacy_map.page() gives"
-        'print it: python -c "from daemon.operator.privacy import map; print(map.page())"'
-    )
+    assert privacy_map.page() in PAGE.read_text(encoding="utf-8"), "put there what `page()` gives"
