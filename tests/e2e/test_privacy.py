@@ -100,4 +100,4 @@ async def _journaled(db: Pool, event: str) -> bool:
 
 
 async def _synced(db: Pool, order: str) -> bool:
-    return await db.fetchval("SELECT cgb_sync_status FROM orders WHERE order_id = $1", order) == "synced"
+    return bool(await db.fetchval("SELECT cgb_sync_status = 'synced' FROM orders WHERE order_id = $1", order))
