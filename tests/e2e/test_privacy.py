@@ -10,9 +10,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import SecretStr
+
+from adapters.postgres import erasures as marks
+from adapters.postgres.operator.privacy import erasures
 from adapters.postgres.pool import Pool
 from daemon.sandbox import orders
 from daemon.sandbox.cgb import CgbSandbox
+from daemon.settings.model import Settings
+from daemon.stores import pepper
 from tests.support.daemons import ended, environment, ferryman, running
 from tests.support.until import until
 
@@ -93,6 +99,19 @@ async def test_nothing_that_comes_late_brings_an_erased_person_back_and_a_new_or
             return code == 0 and all(worker["open"] == 0 for worker in json.loads(out)["workers"].values())
 
         await until(none_open, "accounts that balance, with nothing open")
+
+
+async def test_a_daemon_that_cannot_know_who_was_erased_does_not_start(
+    tmp_path: Path, settings: dict[str, Any], db: Pool
+) -> None:
+    opened = Settings(ferryman_secret_key=(SecretStr(KEY),), database_url="postgresql://x")
+    await pepper.made(db, opened)
+    async with db.acquire() as conn, conn.transaction():
+        one = await erasures.begin(conn, "me")
+        await marks.put(conn, [(b"0123456789abcdef", "key")], one.id, one.started_at)
+    code, said = await verb(settings, tmp_path, "run")
+    assert code == 1
+    assert "FERRYMAN_SECRET_KEY is not set, and people were erased here under one" in said
 
 
 async def _journaled(db: Pool, event: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -25,8 +25,7 @@ from adapters.postgres.operator.privacy import erasures, rows, subjects, texts
 from adapters.postgres.operator.privacy.erasures import Erasure
 from adapters.redis import persons
 from adapters.redis.streams import StreamEntry, topic_in
-from daemon.bus.endings import body_hash
-from daemon.bus.fence import BLANK, FENCE_S, blank
+from daemon.bus.fence import FENCE_S
 from daemon.operator.faults import Conflict
 from daemon.operator.privacy import finding, ledger, outside, verifying
 from daemon.operator.privacy.finding import Pairs
@@ -56,11 +55,6 @@ def _nothing(step: str) -> None:
     pass
 
 
-def null_hash() -> bytes:
-    """The digest of a blank's data, as the inbox has it."""
-    return body_hash(blank(Event("", "", "", "", datetime.now(UTC), b""), 0)._replace(data=BLANK))
-
-
 class NotYet(Conflict):
     """Something of the person is still under way, or came in meanwhile: the same command goes on."""
 
@@ -76,7 +70,7 @@ class Eraser:
     actor: str
     reached: Callable[[str], None] = _nothing
     sending_s: float = SENDING_S
-    _hash: bytes = field(default_factory=null_hash, init=False)
+    _hash: bytes = field(default_factory=finding.null_hash, init=False)
 
     async def plan(self, text: str) -> dict[str, Any]:
         """What would be erased of the person whom *text* means, as counts. Raises: Unusable; NotThere."""
@@ -141,7 +135,7 @@ class Eraser:
         for _ in range(MOST_ROUNDS):
             found = await self._round(one, secret)
             self.reached("round")
-            left = await verifying.search(self.pool, self.bus, found, pattern_of(found), except_ids=True)
+            left = await verifying.search(self.pool, self.bus, found, pattern_of(found))
             if not left:
                 break
         else:

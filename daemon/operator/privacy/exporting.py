@@ -24,7 +24,6 @@ from adapters.postgres.operator.privacy import rows, subjects
 from adapters.redis import persons
 from daemon.operator.faults import Unusable
 from daemon.operator.privacy import finding, verifying
-from daemon.operator.privacy.erasing import null_hash
 from daemon.operator.privacy.map import TABLES
 from daemon.operator.privacy.needles import pattern_of
 from schemas.envelope import from_fields
@@ -73,7 +72,7 @@ async def exported(pool: Pool, bus: Streams, beyond: Beyond, text: str, actor: s
     """All that is kept of the person whom *text* means. Raises: NotThere; as `finding.seeds`."""
     async with finding.looked_at(pool, await finding.seeds(pool, text)) as (conn, number):
         found = await subjects.read(conn, number)
-        tables = await rows.exported(conn, number, null_hash())
+        tables = await rows.exported(conn, number, finding.null_hash())
     own = verifying.entry_of(found, pattern_of(found))
     entries = [entry async for entry in persons.entries(bus.redis, bus.partitions, own)]
     if not (tables or entries):

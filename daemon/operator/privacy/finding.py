@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from secrets import randbelow
 from typing import Final
 from uuid import UUID
@@ -13,10 +14,13 @@ from adapters.postgres import merges
 from adapters.postgres.operator import orders, people
 from adapters.postgres.operator.privacy import subjects, texts
 from adapters.postgres.pool import Connection, Pool
+from daemon.bus.endings import body_hash
+from daemon.bus.fence import BLANK
 from daemon.operator.faults import NotThere, Unusable
 from daemon.operator.keys import phones_meant
 from daemon.operator.people import MOST, exact
 from daemon.operator.privacy.needles import orders_of
+from schemas.envelope import Event
 from schemas.errors import Malformed
 from schemas.identity import key
 from schemas.phone import Phone, aliases, line
@@ -27,6 +31,12 @@ Pairs = list[tuple[str, str]]
 _EMAIL: Final = re.compile(r"[^\s@:]+@[^\s@:]+\.[^\s@:]+")
 _E164: Final = re.compile(r"\+?[1-9][0-9]{6,14}")
 _MOST_ROUNDS: Final = 50
+
+
+def null_hash() -> bytes:
+    """The digest of a blank's data, as the inbox has it."""
+    now = datetime.now(UTC)
+    return body_hash(Event(id="", type="", source="", subject="", time=now, data=BLANK))
 
 
 async def seeds(pool: Pool, text: str) -> Pairs:

@@ -34,7 +34,7 @@ async def verify(pool: Pool, bus: Streams, settings: Settings, text: str) -> lis
     """Where something is of the person whom *text* means; [] where nothing is. Raises: Unusable."""
     async with finding.looked_at(pool, await finding.seeds(pool, text)) as (conn, number):
         found = await subjects.read(conn, number)
-        counts = await rows.counts(conn, number, _hash())
+        counts = await rows.counts(conn, number, finding.null_hash())
     pattern = pattern_of(found)
     places = await search(pool, bus, found, pattern)
     named = {one.place.partition(".")[0] for one in places}
@@ -44,15 +44,7 @@ async def verify(pool: Pool, bus: Streams, settings: Settings, text: str) -> lis
     return sorted(places)
 
 
-def _hash() -> bytes:
-    from daemon.operator.privacy.erasing import null_hash
-
-    return null_hash()
-
-
-async def search(
-    pool: Pool, bus: Streams, found: Mapping[str, Sequence[str]], pattern: str, *, except_ids: bool = False
-) -> list[Place]:
+async def search(pool: Pool, bus: Streams, found: Mapping[str, Sequence[str]], pattern: str) -> list[Place]:
     """Where *pattern*, or an entry of *found*, is in the stores."""
     if not pattern:
         return []

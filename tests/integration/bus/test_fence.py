@@ -74,7 +74,9 @@ async def test_the_intake_keeps_of_an_erased_person_that_something_came(db: Pool
     intake = Intake(bench.bus, db, unwatched(), fence=await fence_of(db))
     async with services(intake):
         await intake.looked.wait()
-        await intake.append([make_event(PERSON, name="Zanzibarsky", form=FORMER), make_event("+972505550143", name="Other")])
+        await intake.append(
+            [make_event(PERSON, name="Zanzibarsky", form=FORMER), make_event("+972505550143", name="Other")]
+        )
     kept = [fields for _, fields in await bench.entries("orders")]
     assert sorted(fields["subject"][:7] for fields in kept) == ["+972505", "erased:"]
     assert "Zanzibarsky" not in str(kept)
