@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -24,9 +23,7 @@ from adapters.postgres.erasures import Mark
 from adapters.postgres.pool import Pool, store_is_down
 from daemon.stores.pepper import digest_of, known
 from schemas.envelope import Event
-from schemas.errors import Malformed
 from schemas.moments import moment
-from schemas.orders import order_id_of
 
 if TYPE_CHECKING:
     from daemon.settings.model import Settings
@@ -115,10 +112,8 @@ class Fence:
 
     def _digests(self, event: Event) -> list[bytes]:
         digests = [digest_of(self._pepper, "key", event.subject)]
-        if event.type == "order.received" and event.data:
-            with suppress(Malformed):
-                if (order_id := order_id_of(event.data)) is not None:
-                    digests.append(digest_of(self._pepper, "order", order_id))
+        if event.type == "order.received" and (order_id := _order_id(event.data)) is not None:
+            digests.append(digest_of(self._pepper, "order", order_id))
         return digests
 
     def _judged(self, event: Event, digests: Sequence[bytes], found: Sequence[Mark]) -> Erased | None:
@@ -129,6 +124,15 @@ class Fence:
             return None
         anew = event.type == "order.received" and not event.replayid and _placed(event) >= key.at
         return Erased(key.erasure, anew=anew)
+
+
+def _order_id(data: bytes) -> str | None:
+    """As `schemas.orders.order_id_of`, of what the intake has read before, in a tenth of its time."""
+    try:
+        value = orjson.loads(data)["order"]["id"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    return str(value).strip() or None
 
 
 def _placed(event: Event) -> datetime:

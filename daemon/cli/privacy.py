@@ -92,15 +92,19 @@ def list_(json: Json = False) -> None:
 
 
 @app.command()
+def ledger() -> None:
+    """The ledger of erasures as the database has it, as JSON lines: keep it beside backups that are kept elsewhere."""
+    say(run_async(_ledger(read_settings())), lines=True)
+
+
+@app.command()
 def reapply(
-    ledger: Annotated[
-        Path, typer.Argument(metavar="FILE", help="erasures.jsonl, the newest, from beside the database.")
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="erasures.jsonl, the newest, from beside the database.")],
     yes: Yes = False,
 ) -> None:
     """Erase again, in a database that was restored from a backup, whoever was erased since. Do it before a daemon
     starts."""
-    run_async(_reapply(read_settings(), ledger, yes))
+    run_async(_reapply(read_settings(), file, yes))
 
 
 @app.command()
@@ -197,6 +201,13 @@ async def _list(settings: Settings) -> list[dict[str, Any]]:
 
     async with opened(settings) as (_, pool):
         return [receipt_of(one) for one in await erasures.newest(pool, 100)]
+
+
+async def _ledger(settings: Settings) -> str:
+    from daemon.operator.privacy import ledger
+
+    async with opened(settings) as (_, pool):
+        return (await ledger.written(pool)).decode().strip()
 
 
 async def _reapply(settings: Settings, path: Path, yes: bool) -> None:

@@ -3,9 +3,8 @@ installation's key: who has a copy of the database alone cannot try all phone nu
 
 from __future__ import annotations
 
-import hmac
 import secrets
-from hashlib import sha256
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 from adapters.postgres.bus import meta
@@ -21,8 +20,9 @@ DIGEST_BYTES: Final = 16
 
 
 def digest_of(pepper: bytes, kind: str, value: str) -> bytes:
-    """What an identity is known by: of a key or an order's id."""
-    return hmac.digest(pepper, f"{kind}:{value}".encode(), sha256)[:DIGEST_BYTES]
+    """What an identity is known by: of a key or an order's id. By a keyed BLAKE2b, which is made for that, and takes a
+    fraction of the time of an HMAC: the bus asks for it with each event."""
+    return blake2b(f"{kind}:{value}".encode(), key=pepper, digest_size=DIGEST_BYTES).digest()
 
 
 async def made(pool: Pool, settings: Settings) -> bytes:

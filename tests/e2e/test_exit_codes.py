@@ -116,6 +116,7 @@ SOUND: Final = {
     "privacy resume": [],
     "privacy verify": ["+972505550142"],
     "privacy list": [],
+    "privacy ledger": [],
     "privacy reapply": [TOKEN_FILE, "--yes"],
     "privacy retention": [],
     "chatwoot setup": [],

@@ -147,6 +147,7 @@ class Eraser:
         self, secret: bytes, seeds: Pairs, at: datetime | None = None, given: Sequence[tuple[str, bytes]] = ()
     ) -> int:
         """Put up the fence: from here on it can be gone on with. *given*: marks that there were before."""
+        ledger.append(self.settings)
         async with self.pool.acquire() as conn, conn.transaction():
             one = await erasures.begin(conn, self.actor, at)
             await subjects.add(conn, one.id, seeds)

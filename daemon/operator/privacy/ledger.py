@@ -48,16 +48,24 @@ def path_of(settings: Settings) -> Path:
 
 
 async def note(pool: Pool, settings: Settings, number: int) -> None:
-    """Write the erasure *number* down, as it is by now. It is on the disk then."""
-    line = await _line(pool, number)
+    """Write the erasure *number* down, as it is by now. It is on the disk then. Raises: Unusable."""
+    append(settings, await _line(pool, number))
+
+
+def append(settings: Settings, line: bytes = b"") -> None:
+    """Write *line* down; without one, only make sure that the ledger can be written. Raises: Unusable."""
     path = path_of(settings)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        os.write(handle, line)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(handle, line)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as exc:
+        why = f"the ledger {path} cannot be written ({exc.strerror})"
+        raise Unusable(f"{why}: set FERRYMAN_DATA_DIR to a directory that lasts") from None
 
 
 async def _line(pool: Pool, number: int) -> bytes:

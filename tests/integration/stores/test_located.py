@@ -65,6 +65,7 @@ READING = [
     "mappings remove 1 --yes",
     "chatwoot setup --dry-run",
     "privacy erase +972505550142 --dry-run",
+    "privacy ledger",
     "privacy list",
     "privacy resume",
     "privacy retention",

@@ -190,3 +190,19 @@ async def test_a_restored_database_is_erased_again(house: House, database_url: s
     text = await dumped(database_url)
     assert [word for word in planted.WORDS if word in text] == []
     assert await ledger.reapply(house.eraser, entries) == 0
+
+
+async def test_the_ledger_of_the_database_is_that_of_the_file(house: House) -> None:
+    await house.eraser.erase(planted.PHONE)
+    (of_file,) = ledger.read(ledger.path_of(house.settings).read_bytes())
+    assert ledger.read(await ledger.written(house.db)) == [of_file]
+    assert ledger.path_of(house.settings).stat().st_mode & 0o777 == 0o600
+
+
+async def test_without_a_place_for_the_ledger_nothing_is_begun(house: House) -> None:
+    file = house.settings.ferryman_data_dir / "file"
+    file.touch()
+    settings = house.settings.model_copy(update={"ferryman_data_dir": file / "data"})
+    with pytest.raises(Unusable, match="FERRYMAN_DATA_DIR"):
+        await replace(house.eraser, settings=settings).erase(planted.PHONE)
+    assert await house.db.fetchval("SELECT count(*) FROM erasures") == 0
