@@ -80,6 +80,7 @@ _TABLE: Final = (
     Verb("tokens", "tokens:app", group=True),
     Verb("webhooks", "webhooks:app", group=True),
     Verb("mappings", "mappings:app", group=True),
+    Verb("privacy", "privacy:app", group=True),
     Verb("chatwoot", "chatwoot:app", group=True),
     Verb("send-test", "send_test:send_test"),
     Verb("config", "config:app", group=True),
