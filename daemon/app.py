@@ -22,9 +22,11 @@ from adapters.postgres.pool import connect
 from adapters.redis.lease_table import LeaseTable, Pair
 from adapters.redis.streams import Streams
 from adapters.registry import SOURCES
+from adapters.subscribers.delivery import open_deliverer
 from daemon import expiries, gauges, traces
 from daemon.api.routes import routes_of
 from daemon.bus.consumer import Consumer
+from daemon.bus.fence import FENCE_S, Fence
 from daemon.bus.intake import Intake
 from daemon.bus.leases import LeaseKeeper
 from daemon.bus.metrics import METRICS as BUS_METRICS
@@ -54,6 +56,7 @@ from daemon.stores.clients import Clients, clients
 from daemon.stores.credentials import Credentials
 from daemon.stores.located import Addresses
 from daemon.stores.seal import keys_of
+from daemon.subscribers import service as subscribers
 from daemon.telemetry.declared import Declared
 from daemon.telemetry.metrics import Metrics
 from daemon.web.listener import Listener
@@ -112,7 +115,8 @@ async def _built(
     """The daemon, on *base*; *stack* closes what is opened. *known*: the workers of the installation."""
     pool, bus = base.pool, base.bus
     running, entries = _running(settings, known, rules)
-    intake, recovery = _recovered(settings, base, tracing)
+    fence = Fence(pool, settings)
+    intake, recovery = _recovered(settings, base, fence, tracing)
     refusals, me = Refusals(pool), uuid.uuid4().hex
     credentials = Credentials(pool, lambda: keys_of(in_force.settings))
     in_force = InForce(settings, credentials)
@@ -122,7 +126,7 @@ async def _built(
     pulls = open_pulls(outside, records)
     pages = await _pages(stack, settings, base)
     deps = await _opened(stack, running, replace(outside, wake=records.woke.ring))
-    keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, since, tracing)
+    keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, fence, since, tracing)
     told = partial(about, workers=known, sources=sources, rules=rules, beside=credentials.beside)
     listener = _listener(in_force, intake, refusals, metrics, sources, credentials.awaited, tracing)
     presence = Presence(pool, me, told(settings), consumers, channels, credentials=lambda: credentials.states)
@@ -135,14 +139,15 @@ async def _built(
         about=told,
     )
     of_domains = [*_duties(running, outside, deps), *sweeping.duties(outside), *records_duties(outside, records)]
-    duties = [*of_domains, *gauges.duties(outside), *expiries.duties(outside), renewing.duty]
+    of_process = [renewing.duty, Duty("fence", fence.load, FENCE_S), *gauges.duties(outside), *expiries.duties(outside)]
+    duties = [*of_domains, *of_process]
     gauges.tell(metrics, settings, traces=tracing is not None)
     return Daemon(
         settings=settings,
         in_force=in_force,
         about=told,
         channels=channels,
-        opening=_opening(settings, base, intake, recovery, running, entries, since),
+        opening=_opening(settings, base, intake, recovery, running, entries, fence, since),
         intake=intake,
         listener=listener,
         refusals=refusals,
@@ -158,6 +163,13 @@ async def _built(
             Background("record-pulls", pulls.watching.run),
             Background("page-streams", pages.run),
             *edge.services(outside, records.woke),
+            *subscribers.services(
+                outside,
+                me,
+                [worker.name for worker in running],
+                lambda: keys_of(in_force.settings),
+                partial(open_deliverer, own=settings.ferryman_webhook_origins),
+            ),
         ],
     )
 
@@ -220,6 +232,7 @@ def _opening(
     recovery: Recovery,
     running: Sequence[AnyWorker],
     entries: Sequence[Registered],
+    fence: Fence,
     since: dict[str, datetime],
 ) -> Opening:
     return Opening(
@@ -231,6 +244,7 @@ def _opening(
         intake=intake,
         recovery=recovery,
         finish_change=partial(finish, base.pool, base.bus.redis),
+        load_fence=fence.load,
         entries=entries,
         running=[worker.name for worker in running],
         given_partitions=settings.given_partitions is not None,
@@ -251,10 +265,10 @@ def _running(settings: Settings, known: Sequence[AnyWorker], rules: Rules) -> tu
     return running, [worker.entry for worker in (*running, *kept_for)]
 
 
-def _recovered(settings: Settings, base: Clients, tracing: Tracing | None) -> tuple[Intake, Recovery]:
+def _recovered(settings: Settings, base: Clients, fence: Fence, tracing: Tracing | None) -> tuple[Intake, Recovery]:
     """The intake and the recovery, which looks before each drain of the spool."""
     alone = base.addresses.private
-    intake = Intake(base.bus, base.pool, base.stores, alone=alone, closed=True, tracing=tracing)
+    intake = Intake(base.bus, base.pool, base.stores, alone=alone, closed=True, fence=fence, tracing=tracing)
     days, in_flight = settings.ferryman_inbox_days, settings.ferryman_max_in_flight
     recovery = Recovery(base.pool, base.bus, intake, days=days, in_flight=in_flight)
     intake.check_before_draining(recovery.check)
@@ -268,6 +282,7 @@ def _consuming(
     deps: Mapping[Domain[Any] | None, Any],
     outside: Outside,
     suspect: Callable[[], None],
+    fence: Fence,
     since: Mapping[str, datetime],
     tracing: Tracing | None,
 ) -> tuple[LeaseKeeper, list[Consumer]]:
@@ -285,6 +300,7 @@ def _consuming(
         metrics=outside.metrics,
         now=outside.now,
         suspect=suspect,
+        fence=fence,
         since=since,
         tracing=tracing,
     )

@@ -17,6 +17,7 @@ from daemon.api import (
     credentials,
     labels,
     messages,
+    privacy,
     sync_conflicts,
     sync_pull,
     sync_push,
@@ -24,6 +25,7 @@ from daemon.api import (
     templates,
     tokens,
     user_mappings,
+    webhooks,
 )
 from daemon.api import (
     records as records_api,
@@ -66,10 +68,12 @@ def routes_of(
         *conversations.ConversationsApi(pool, access, utc_now).routes(),
         *credentials.CredentialsApi(pool, in_force, access).routes(),
         *tokens.TokensApi(pool, access).routes(),
+        *webhooks.WebhooksApi(pool, in_force, access).routes(),
         *content_orders.ContentOrdersApi(in_force, access, outside).routes(),
         *user_mappings.UserMappingsApi(pool, in_force, access).routes(),
         *labels.LabelsApi(pool, in_force, access, utc_now, partial(hurry, pool, bus)).routes(),
         *sync_conflicts.SyncConflictsApi(pool, in_force, access, records).routes(),
+        *privacy.PrivacyApi(pool, bus, in_force, access, outside, records).routes(),
         *records_api.RecordsApi(pool, access, records, outside).routes(),
         *sync_push.SyncPushApi(access, records).routes(),
         *sync_stats.SyncStatsApi(access, pool, in_force, utc_now).routes(),

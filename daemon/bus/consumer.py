@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -21,9 +22,10 @@ from daemon.bus import waiting
 from daemon.bus.committer import Committer, Settled
 from daemon.bus.deadline import Deadline
 from daemon.bus.endings import farewell
+from daemon.bus.fence import REASON, blank, is_blank
 from daemon.bus.lanes import SHARE, Entry, Lanes
 from daemon.bus.left import EntryRef
-from daemon.bus.outcome import Outcome, Turn
+from daemon.bus.outcome import Done, Outcome, Turn
 from daemon.bus.reader import Reader
 from daemon.bus.settle import (
     Finish,
@@ -298,10 +300,7 @@ class Consumer:
         call = self._deadline.call()
         try:
             with call:
-                if entry.event.dataref:
-                    await self._fetch(entry)
-                event = entry.event if traceparent is None else entry.event._replace(traceparent=traceparent)
-                return await self.worker.handle(event, self._deps, turn)
+                return await self._fenced(entry, turn) or await self._handled(entry, turn, traceparent)
         except FerrymanError as exc:
             return exc
         except Exception as exc:
@@ -311,6 +310,35 @@ class Consumer:
                 return StoreAway(f"a store is away ({type(exc).__name__})")
             log.exception("event.handler_failed", worker=self.worker.name, event_id=entry.event.id)
             return Unexpected(f"the handler raised {type(exc).__name__}")
+
+    async def _handled(self, entry: Entry, turn: Turn, traceparent: str | None) -> Outcome:
+        if entry.event.dataref:
+            await self._fetch(entry)
+        event = entry.event if traceparent is None else entry.event._replace(traceparent=traceparent)
+        return await self.worker.handle(event, self._deps, turn)
+
+    async def _fenced(self, entry: Entry, turn: Turn) -> Outcome | None:
+        """How an event ends that is of a person who was erased; None where it is nobody's such."""
+        event, fence = entry.event, self._shared.fence
+        if is_blank(event):
+            return (
+                await self.worker.handle(event, self._deps, turn) if self.worker.keeps_blanks else Done(skipped=REASON)
+            )
+        if not fence.may_hold(event):
+            return None
+        if event.dataref:
+            with suppress(PayloadAbsent):  # of an erased person there is none any more
+                await self._fetch(entry)
+                event = entry.event
+        erased = await fence.judge(event)
+        if erased is None:
+            return None
+        if erased.anew:
+            await fence.lift(event, erased)
+            return None
+        if self.worker.keeps_blanks:
+            return await self.worker.handle(blank(event, erased.erasure), self._deps, turn)
+        return Done(rows=tuple(self.worker.erased(event, turn)), skipped=REASON)
 
     async def _fetch(self, entry: Entry) -> None:
         """Ask again for the payload of a large event, which was absent. Raises: PayloadAbsent."""

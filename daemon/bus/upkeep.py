@@ -177,7 +177,7 @@ class Upkeep:
 
     async def _remove_old(self) -> None:
         """Remove what is older than the settings keep, kind by kind."""
-        terms = {kind: getattr(self._settings, f"ferryman_retention_{kind}_days") for kind in retention.KINDS}
+        terms = {kind: days for kind in retention.KINDS if (days := self._settings.kept_days(kind))}
         terms |= dict.fromkeys(retention.WITH_EVENTS, self._settings.ferryman_inbox_days)
         for kind, days_kept in terms.items():
             if removed := await retention.remove(self._pool, kind, days_kept):

@@ -63,6 +63,7 @@ def _print(found: dict[str, Any]) -> None:
         _print_sweep(place, sweep)
     _print_archive(found["archive"])
     _print_upstream(found["upstream"])
+    _print_webhooks(found["webhooks"])
     _print_credentials(found["credentials"])
     for name in found["paused"]:
         say(f"{name} is paused: `ferryman resume {name}`")
@@ -129,6 +130,17 @@ def _print_upstream(upstream: Mapping[str, Any] | None) -> None:
     say(f"records go to {upstream['url']}{by_hand}: {state}, last complete {last}{counts}")
     if upstream["last_error"]:
         say(f"  {upstream['last_error']}")
+
+
+def _print_webhooks(subscribers: Mapping[str, Mapping[str, Any]]) -> None:
+    """The subscribers of outgoing webhooks that take nothing now."""
+    for name, one in subscribers.items():
+        if one["state"] == "disabled":
+            at = shown_time(one["disabled_at"])
+            say(f"subscriber {name} is disabled since {at} UTC ({one['disabled_why']}): its events wait")
+        elif one["failures"]:
+            since = shown_time(one["failing_since"])
+            say(f"subscriber {name} fails since {since} UTC, {one['failures']} tries: `ferryman webhooks test {name}`")
 
 
 def _print_credentials(stored: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from adapters.postgres import sweeps
+from adapters.postgres import subscribers, sweeps
 from adapters.postgres.bus import pauses, workers
 from adapters.postgres.bus.workers import Registered
 from adapters.postgres.migrate import MigrationError
@@ -31,6 +31,7 @@ from adapters.postgres.operator.inspect import (
 )
 from adapters.postgres.pool import PostgresError, connect, single_connection, store_is_down
 from adapters.postgres.pooler import ADVICE, PooledSessions, by_pooler, require_own_sessions
+from adapters.postgres.subscribers import Subscriber
 from adapters.postgres.sweeps import Swept
 from adapters.redis import lease_table, streams
 from adapters.redis.inspect import RedisServer, inspect_redis, waiting_since
@@ -127,6 +128,8 @@ class Inspection:
     archive: ArchiveCounts | None = None
     arrivals: Arrivals | None = None
     """What has come in from the webhook sources, where it was asked for."""
+    subscribers: Sequence[Subscriber] = ()
+    """Of outgoing webhooks."""
     upstream: upstream.Seen | None = None
     """How an edge stands with its upstream."""
 
@@ -274,6 +277,7 @@ async def _inspect_postgres(
         inspection.registered = await workers.listed(pool)
         inspection.paused = await pauses.paused(pool)
         inspection.sweeps = await sweeps.last(pool)
+        inspection.subscribers = await subscribers.every(pool)
         inspection.believe(await read_members(pool))
         inspection.upstream = await upstream.inspect(pool, inspection.settings, inspection.now, ask=ask_upstream)
         if count_open:

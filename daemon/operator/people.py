@@ -114,7 +114,7 @@ def line_of(contact: FoundContact) -> str:
 async def _named(pool: Pool, text: str, limit: int) -> list[Named]:
     """The people whom *text* names, at most *limit*."""
     wanted = text.strip()
-    found = await _exact(pool, wanted, limit)
+    found = await exact(pool, wanted, limit)
     if not found and (words := words_of(wanted)):
         found = dict.fromkeys(await people.by_words(pool, words, limit), "name")
     stands_for = await merges.standing(pool, found)
@@ -125,7 +125,7 @@ async def _named(pool: Pool, text: str, limit: int) -> list[Named]:
     return list(named.values())[:limit]
 
 
-async def _exact(pool: Pool, text: str, limit: int) -> dict[UUID, str]:
+async def exact(pool: Pool, text: str, limit: int) -> dict[UUID, str]:
     """Contact -> what *text* is of it."""
     found: dict[UUID, str] = {}
     beginning = text.lower().replace("-", "")

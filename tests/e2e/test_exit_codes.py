@@ -45,6 +45,16 @@ SOUND: Final = {
     "dead-letters show": ["1"],
     "dead-letters retry": ["--all", "--yes"],
     "dead-letters discard": ["--all", "--yes"],
+    "webhooks add": ["shop", "https://hooks.shop.example/", "--type", "message.*"],
+    "webhooks list": [],
+    "webhooks show": ["shop"],
+    "webhooks test": ["shop"],
+    "webhooks retry": ["shop", "--all", "--yes"],
+    "webhooks replay": ["shop", "--yes"],
+    "webhooks rotate": ["shop", "--yes"],
+    "webhooks enable": ["shop"],
+    "webhooks disable": ["shop"],
+    "webhooks remove": ["shop", "--yes"],
     "refused list": [],
     "refused show": ["1"],
     "refused resend": ["1"],
@@ -117,12 +127,20 @@ SOUND: Final = {
     "mappings list": [],
     "mappings remove": ["1", "--yes"],
     "mappings notify": ["u1", "on"],
+    "privacy export": ["+972505550142", "--to", "person.zip"],
+    "privacy erase": ["+972505550142", "--yes"],
+    "privacy resume": [],
+    "privacy verify": ["+972505550142"],
+    "privacy list": [],
+    "privacy ledger": [],
+    "privacy reapply": [TOKEN_FILE, "--yes"],
+    "privacy retention": [],
     "chatwoot setup": [],
     "send-test": ["orders"],
 }
 """Every verb that needs the stores, as it is called for something."""
 
-OTHERS: Final = {"run", "reload", "demo", "config show", "rules check", "rules init", "labels create"}
+OTHERS: Final = {"run", "reload", "demo", "config show", "rules check", "rules init", "labels create", "privacy map"}
 """Verbs that ask no store: the demo has its own, and the daemon may wait for its."""
 
 NAMES: Final = {

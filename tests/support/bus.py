@@ -21,6 +21,7 @@ from adapters.redis.streams import StreamEntry, StreamErrors, Streams, stream_ke
 from daemon.app import declared
 from daemon.bus import journal
 from daemon.bus.consumer import Consumer
+from daemon.bus.fence import Fence
 from daemon.bus.leases import Leases
 from daemon.bus.outcome import Row, Turn
 from daemon.bus.shared import Shared
@@ -100,6 +101,7 @@ def make_shared(
         metrics=make_metrics(),
         now=utc_now,
         suspect=suspect,
+        fence=Fence(pool, settings or Settings()),
         since=since or {},
     )
 

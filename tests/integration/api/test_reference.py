@@ -36,6 +36,7 @@ NOBODY: Any = None
 ROUTES: Final = routes_of(InForce(Settings()), NOBODY, NOBODY, NOBODY, "", NOBODY, NOBODY)
 CAMPAIGNS: Final = "/api/v1/campaigns"
 CREDENTIALS: Final = "/api/v1/credentials"
+WEBHOOKS: Final = "/api/v1/webhooks"
 PLACE: Final = re.compile(r"\{\w+\}")
 MODELS: Final[Mapping[str, type[BaseModel]]] = {
     model.__name__: model for route in described_routes(ROUTES) if isinstance(model := route.description.gives, type)
@@ -75,7 +76,10 @@ async def test_a_campaign_is_asked_for_by_its_name_too_and_a_sync_without_a_body
     bodies = {
         path: one["requestBody"]["required"] for _, path, one in operations(served.document) if "requestBody" in one
     }
-    assert [path for path, required in bodies.items() if not required] == ["/api/v1/templates/sync"]
+    assert [path for path, required in bodies.items() if not required] == [
+        "/api/v1/templates/sync",
+        *(f"{WEBHOOKS}/{{name}}/{verb}" for verb in ("enable", "disable", "retry")),
+    ]
 
 
 @pytest.mark.parametrize(("method", "path"), [(route.method, route.path) for route in ROUTES])
@@ -189,6 +193,42 @@ async def test_accounts_have_the_fields_that_the_document_names_and_no_secret(se
     assert not any(value in json.dumps(answers) for value in (*secret.values(), token["token"]))
 
 
+async def test_subscribers_have_the_fields_that_the_document_names(served: Served) -> None:
+    told = {"name": "shop", "url": "https://hooks.shop.example/ferryman", "types": ["message.*", "order.moved"]}
+    one = WEBHOOKS + "/{name}"
+    made = await asked(served, "POST", WEBHOOKS, told, status=201)
+    assert made["secret"].startswith("whsec_")
+    rotated = await asked(served, "POST", one + "/rotate", name="shop")
+    assert len(rotated["old_secrets_until"]) == 1
+    db = served.rig.db
+    await db.execute(
+        "INSERT INTO webhook_deliveries (subscriber_id, event_id, type, key, body, state, error, last_at)"
+        " SELECT id, 'e' || n, 'message.sent', 'k', '{}', 'failed', 'http-500', now()"
+        " FROM subscribers, generate_series(1, 3) AS n"
+    )
+    (listed,) = (await asked(served, "GET", WEBHOOKS))["data"]
+    assert (listed["failed"], listed["state"], "secret" in listed) == (3, "active", False)
+    page = await asked(served, "GET", one + "/deliveries?limit=2", name="shop")
+    assert [row["id"] for row in page["data"]] == [3, 2]
+    page = await asked(served, "GET", one + f"/deliveries?limit=2&cursor={page['next']}", name="shop")
+    assert ([row["id"] for row in page["data"]], page["next"]) == ([1], None)
+    plan = await asked(served, "POST", one + "/retry", {"error": "http-500", "dry_run": True}, name="shop")
+    assert plan == {"planned": 3, "done": None, "skipped": []}
+    assert (await asked(served, "POST", one + "/retry", {"deliveries": [2]}, name="shop"))["done"] == 1
+    assert (await asked(served, "POST", one + "/replay", {}, name="shop")) == {"planned": 0, "done": 0, "skipped": []}
+    shown = await asked(served, "POST", one + "/disable", {"reason": "moves"}, name="shop")
+    assert (shown["disabled_by"], shown["disabled_why"], shown["waiting"]) == ("api", "moves", 1)
+    answer = await served.ask("POST", f"{WEBHOOKS}/shop/enable")
+    check_problem(answer, 422)
+    assert "backlog" in answer.json["detail"]
+    shown = await asked(served, "POST", one + "/enable", {"backlog": "skip"}, name="shop")
+    assert (shown["state"], shown["waiting"], shown["failures_by_error"][0]["deliveries"]) == ("active", 0, 2)
+    tested = await asked(served, "POST", one + "/test", name="shop")
+    assert (tested["delivered"], tested["status"]) == (False, None), "there is no such name on any network"
+    check_problem(await served.ask("POST", WEBHOOKS, json.dumps(told).encode()), 409)
+    assert (await asked(served, "DELETE", one, name="shop"))["deliveries"] == 3
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "named"),
     [
@@ -253,6 +293,7 @@ PLACES: Final = (
     "twilio",
     "second",
     "default",
+    "shop",
     "Lead",
 )
 """Among them what the examples of the models are called."""
