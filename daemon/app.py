@@ -20,6 +20,7 @@ from adapters.redis.lease_table import LeaseTable, Pair
 from adapters.redis.streams import Streams
 from adapters.registry import SOURCES
 from daemon.api.routes import routes_of
+from daemon.bus.answering import Answering
 from daemon.bus.consumer import Consumer
 from daemon.bus.intake import Intake
 from daemon.bus.leases import LeaseKeeper
@@ -137,7 +138,11 @@ async def _built(
         upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known), duties),
         metrics=metrics,
         routes=routes_of(in_force, pool, bus, outside, made_token, records, pulls),
-        waits=[Background("record-pulls", pulls.watching.run), *edge.services(outside, records.woke)],
+        waits=[
+            Background("record-pulls", pulls.watching.run),
+            Background("answers", Answering(base.client(READ_TIMEOUT_S, 2), me, consumers, channels).run),
+            *edge.services(outside, records.woke),
+        ],
     )
 
 

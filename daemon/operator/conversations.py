@@ -38,7 +38,8 @@ from daemon.operator.keys import masked_key
 from daemon.operator.messages import waits_for
 from daemon.operator.naming import SeveralFit
 from daemon.operator.trail import list_events
-from daemon.operator.why import Circumstances, read_circumstances, stopped, why_open
+from daemon.operator.why.answer import why_open
+from daemon.operator.why.circumstances import Circumstances, read_circumstances, stopped
 from daemon.workers import WORKERS
 from schemas.envelope import TYPES
 from schemas.phone import line

@@ -22,7 +22,7 @@ from daemon.operator.keys import phones_meant
 from daemon.operator.naming import LEAST, SeveralFit
 from daemon.operator.standing import order_document
 from daemon.operator.trail import list_events
-from daemon.operator.why import why_open
+from daemon.operator.why.answer import why_open
 from daemon.workers import WORKERS
 from schemas.errors import FerrymanError
 from schemas.identity import Identity, IdentityKind, email_identity
