@@ -103,7 +103,8 @@ def _facts(worker: AnyWorker, found: EventTrail | None, now: Circumstances) -> F
 async def _said(here: Here, facts: Facts) -> Sentence:
     """By the tables where they tell; else Redis is asked, and then the process that holds the event."""
     facts = await _from_tables(here.pool, facts)
-    if (said := first(facts, OF_TABLES)) is None and here.bus is not None:
+    known = first(facts, OF_TABLES) is not None or facts.worker in facts.now.pauses
+    if not known and here.bus is not None:
         try:
             facts = await _from_redis(here.pool, here.bus, facts)
             if facts.bus is not None and facts.bus.owner is not None and not facts.bus.lost:
