@@ -21,6 +21,7 @@ from daemon.bus.endings import (
     attempt,
     failure_row,
     farewell,
+    has_failed,
     inbox_row,
     is_bare_letter,
     is_failure,
@@ -230,8 +231,9 @@ class Committer:
         ]
         if failures:
             await inbox.failed(conn, name, failures)
-        failed = [attempt(s.entry, s.verdict, s.now, s.took_s) for s in live if _counts(s, fresh)]
-        if made := [one for one in failed if one is not None]:
+        failed = [s for s in live if has_failed(s.verdict) and _counts(s, fresh)]
+        if failed:
+            made = [attempt(s.entry, s.verdict, s.now, s.took_s) for s in failed]
             await attempt_history.add(conn, name, self._host, made)
         if tried := [e.event.inbox_key for e, _ in ended if e.failures or e.attempts or e.taken_over]:
             await inbox.forget_attempts(conn, name, tried)

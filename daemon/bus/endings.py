@@ -81,16 +81,19 @@ def letter(entry: Entry, verdict: Finish) -> burials.DeadLetter:
     return burials.DeadLetter(entry.event, name, text, entry.attempts + 1, code, fingerprint(name, code, text))
 
 
-def attempt(entry: Entry, verdict: Written, began: datetime, took_s: float) -> Attempt | None:
-    """The attempt that began at *began* and failed after *took_s*; None where none has."""
-    if not isinstance(verdict, Retry | Finish) or verdict.error is None:
-        return None
-    ended, counted, again = began + timedelta(seconds=took_s), True, None
+def has_failed(verdict: Written) -> bool:
+    """Whether it ends an attempt that failed."""
+    return isinstance(verdict, Retry | Finish) and verdict.error is not None and not getattr(verdict, "limited", False)
+
+
+def attempt(entry: Entry, verdict: Written, began: datetime, took_s: float) -> Attempt:
+    """The attempt that began at *began* and failed after *took_s*, as *verdict* says (`has_failed`)."""
+    assert isinstance(verdict, Retry | Finish)
+    assert verdict.error is not None
+    ended, error = began + timedelta(seconds=took_s), verdict.error
+    counted, again = True, None
     if isinstance(verdict, Retry):
-        if verdict.limited:
-            return None
         counted, again = verdict.counted, ended + timedelta(seconds=verdict.delay_s)
-    error = verdict.error
     told = type(error).__name__, error.code, _text(error.full_text)
     return Attempt(entry.event.id, entry.event.replayid, counted, *told, began, ended, again)
 

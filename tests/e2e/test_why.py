@@ -54,7 +54,7 @@ async def test_an_event_says_why_it_waits_and_then_how_it_ended(
         await synced(db, 1)
 
         async def finished() -> bool:
-            return (await why(event))["rule"] == "finished"
+            return bool((await why(event))["rule"] == "finished")
 
         await until(finished, "the end of the event")
         one = await why(event)
