@@ -21,7 +21,6 @@ from daemon.bus.endings import (
     attempt,
     failure_row,
     farewell,
-    has_failed,
     inbox_row,
     is_bare_letter,
     is_failure,
@@ -217,21 +216,19 @@ class Committer:
 
     async def _write_live(self, conn: Connection, live: Sequence[Settled]) -> list[tuple[int, Event]]:
         name = self._worker.name
-        ended = [(s.entry, s.verdict) for s in live if isinstance(s.verdict, Finish)]
+        ends = [(s, s.verdict) for s in live if isinstance(s.verdict, Finish)]
+        ended = [(s.entry, verdict) for s, verdict in ends]
         fresh = await inbox.insert(conn, name, [inbox_row(e, v) for e, v in ended], self._host) if ended else set()
         rows = [row for s in live if _counts(s, fresh) for row in s.verdict.rows]
         found = await self._worker.record(conn, rows) if rows else None
         letters = [letter(e, v) for e, v in ended if v.outcome == "dead" and e.event.inbox_key in fresh]
         if letters:
             await burials.bury(conn, name, letters)
-        failures = [
-            failure_row(s.entry, s.verdict, s.now, s.took_s)
-            for s in live
-            if isinstance(s.verdict, Retry) and not s.verdict.limited
-        ]
-        if failures:
-            await inbox.failed(conn, name, failures)
-        failed = [s for s in live if has_failed(s.verdict) and _counts(s, fresh)]
+        retried = [(s, s.verdict) for s in live if isinstance(s.verdict, Retry) and not s.verdict.limited]
+        if retried:
+            await inbox.failed(conn, name, [failure_row(s.entry, v, s.now, s.took_s) for s, v in retried])
+        failed = [s for s, _ in retried]
+        failed += [s for s, v in ends if v.error is not None and s.entry.event.inbox_key in fresh]
         if failed:
             made = [attempt(s.entry, s.verdict, s.now, s.took_s) for s in failed]
             await attempt_history.add(conn, name, self._host, made)

@@ -81,13 +81,8 @@ def letter(entry: Entry, verdict: Finish) -> burials.DeadLetter:
     return burials.DeadLetter(entry.event, name, text, entry.attempts + 1, code, fingerprint(name, code, text))
 
 
-def has_failed(verdict: Written) -> bool:
-    """Whether it ends an attempt that failed."""
-    return isinstance(verdict, Retry | Finish) and verdict.error is not None and not getattr(verdict, "limited", False)
-
-
 def attempt(entry: Entry, verdict: Written, began: datetime, took_s: float) -> Attempt:
-    """The attempt that began at *began* and failed after *took_s*, as *verdict* says (`has_failed`)."""
+    """The attempt that began at *began* and failed after *took_s*, as *verdict* says."""
     assert isinstance(verdict, Retry | Finish)
     assert verdict.error is not None
     ended, error = began + timedelta(seconds=took_s), verdict.error

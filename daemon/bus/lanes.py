@@ -86,7 +86,7 @@ class Lanes:
 
     def first(self, event: Event) -> Entry | None:
         """The entry in hand that carries *event*; any further entry of the event is a copy of it."""
-        return self.held(event.inbox_key)
+        return self._events.get(event.inbox_key)
 
     def held(self, event: InboxKey) -> Entry | None:
         """As `first`, by the key of the event."""
