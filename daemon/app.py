@@ -25,6 +25,7 @@ from adapters.registry import SOURCES
 from adapters.subscribers.delivery import open_deliverer
 from daemon import expiries, gauges, traces
 from daemon.api.routes import routes_of
+from daemon.bus.answering import Answering
 from daemon.bus.consumer import Consumer
 from daemon.bus.fence import FENCE_S, Fence
 from daemon.bus.intake import Intake
@@ -162,6 +163,7 @@ async def _built(
         waits=[
             Background("record-pulls", pulls.watching.run),
             Background("page-streams", pages.run),
+            Background("answers", Answering(base.client(READ_TIMEOUT_S, 2), me, consumers, channels).run),
             *edge.services(outside, records.woke),
             *subscribers.services(
                 outside,
