@@ -44,8 +44,9 @@ POLICY: Final = (
 
 _WHO: Final = {
     "anybody": "without a token",
-    "reader": "either token",
-    "admin": "an admin token",
+    "reader": "role read",
+    "operate": "role operate",
+    "admin": "role admin",
     "records": "any token",
     "writer": "any token that writes",
 }

@@ -19,10 +19,12 @@ from adapters.postgres.pool import store_is_down
 from daemon.api.access import Access, Refused
 from daemon.api.description import Who, hand_on
 from daemon.operator.faults import Conflict, NotThere, Unanswered, Unusable
+from daemon.operator.lists.cursors import BadCursor
 from daemon.web.problems import problem
 from schemas.api.moments import bounded
 from schemas.api.wrong import told
 from schemas.errors import Malformed
+from schemas.principals import Role
 
 MOST_BYTES: Final = 256 * 1024
 LONGEST_KEY: Final = 200
@@ -33,10 +35,14 @@ A = TypeVar("A")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def guarded(access: Access, handler: Handler, *, write: bool, records: bool = False) -> Handler:
+def guarded(
+    access: Access, handler: Handler, *, write: bool, records: bool = False, role: Role | None = None
+) -> Handler:
     """*handler*, for those who may read, or *write*; its errors as problem documents. *records*: also for tokens that
-    are for records alone."""
+    are for records alone. *role*: what a token must allow, where that is not admin for what writes."""
     who: Who = ("writer" if write else "records") if records else ("admin" if write else "reader")
+    if role is not None:
+        who = "reader" if role == "read" else role
 
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
@@ -44,6 +50,8 @@ def guarded(access: Access, handler: Handler, *, write: bool, records: bool = Fa
             return await handler(request)
         except Refused as refused:
             return refused.answer
+        except BadCursor as exc:
+            return problem(400, str(exc))
         except Unusable as exc:
             return problem(422, str(exc))
         except NotThere as exc:
@@ -69,8 +77,9 @@ def _unanswered(exc: Unanswered) -> web.Response:
 
 
 def json_answer(document: Any, *, status: int = 200) -> web.Response:
-    """*document* as JSON."""
-    return web.Response(body=orjson.dumps(document), status=status, content_type="application/json")
+    """*document* as JSON; times are UTC with a Z."""
+    body = orjson.dumps(document, option=orjson.OPT_UTC_Z)
+    return web.Response(body=body, status=status, content_type="application/json")
 
 
 async def body_of(request: web.Request, most: int = MOST_BYTES) -> bytes:

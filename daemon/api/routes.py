@@ -16,6 +16,7 @@ from daemon.api import (
     conversations,
     credentials,
     labels,
+    lists,
     messages,
     sync_conflicts,
     sync_pull,
@@ -71,5 +72,6 @@ def routes_of(
         *sync_push.SyncPushApi(access, records).routes(),
         *sync_stats.SyncStatsApi(access, pool, in_force, utc_now).routes(),
         *sync_pull.SyncPullApi(access, pulls).routes(),
+        *lists.ListsApi(pool, access).routes(),
     ]
     return [*routes, *Reference(routes).routes()]

@@ -1,4 +1,4 @@
-"""`/api/v1/tokens`: bearer tokens of people and of edges, made, listed, revoked."""
+"""`/api/v1/tokens`: bearer tokens of people, of edges and of services, made, listed, revoked."""
 
 from __future__ import annotations
 
@@ -39,12 +39,13 @@ class TokensApi:
 
     @described("Make a token", takes=AccessTokenIn, gives=AccessTokenMade, status=201)
     async def _post(self, request: web.Request) -> web.Response:
-        """For records and their sync. A user's token reads and writes what the user owns; that of an edge, what is of
-        its owners or its branch; a user whose role is admin may do all."""
+        """A user's token reads and writes the records that the user owns; that of an edge, those of its owners or its
+        branch; a user whose role is admin may do all. That of a service is for all routes, by its role."""
         asked = read(AccessTokenIn, parse_object, await body_of(request))
         one = tokens.wanted(
             user=asked.user,
             edge=asked.edge,
+            service=asked.service,
             owners=asked.owners,
             branch=asked.branch,
             role=asked.role,
