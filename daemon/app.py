@@ -36,6 +36,7 @@ from daemon.opening import Opening
 from daemon.operator.about import about
 from daemon.operator.pauses import scopes
 from daemon.operator.repartition import finish
+from daemon.operator.runs import Runs
 from daemon.process import Daemon
 from daemon.records.duties import duties as records_duties
 from daemon.records.edge import wiring as edge
@@ -104,7 +105,7 @@ async def _built(
     since: dict[str, datetime] = {}
     outside = await _outside(stack, base, in_force, credentials, known, running, metrics, rules)
     channels, records = outside.channels, open_records(outside)
-    pulls = open_pulls(outside, records)
+    pulls, runs = open_pulls(outside, records), Runs()
     deps = await _opened(stack, running, replace(outside, wake=records.woke.ring))
     keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, since)
     told = partial(about, workers=known, sources=sources, rules=rules, beside=credentials.beside)
@@ -136,8 +137,12 @@ async def _built(
         presence=presence,
         upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known), duties),
         metrics=metrics,
-        routes=routes_of(in_force, pool, bus, outside, made_token, records, pulls),
-        waits=[Background("record-pulls", pulls.watching.run), *edge.services(outside, records.woke)],
+        routes=routes_of(in_force, pool, bus, outside, made_token, records, pulls, runs),
+        waits=[
+            Background("record-pulls", pulls.watching.run),
+            Background("operator-runs", runs.run),
+            *edge.services(outside, records.woke),
+        ],
     )
 
 

@@ -26,41 +26,41 @@ from daemon.operator.lists import (
 )
 from daemon.operator.lists.pages import Page, Position
 from schemas.api import lists as models
-from schemas.api.lists import MOST, Listed
+from schemas.api.lists import MOST
 
 Reader: TypeAlias = Callable[[Pool, Any, Position], Awaitable[Page]]
 
 
 class ListRoute(NamedTuple):
-    """A list at *path*, by *filter*, of rows that are *row*."""
+    """A list at *path*, by *filter*; its answer is *page*."""
 
     path: str
     summary: str
     filter: type[BaseModel]
-    row: type[BaseModel]
+    page: type[BaseModel]
     reader: Reader
 
 
 LISTS: Final = (
-    ListRoute("orders", "List orders, the newest first", models.OrderFilter, models.OrderRow, orders.page),
-    ListRoute("events", "List events, the newest first", models.EventFilter, models.EventRow, events.page),
+    ListRoute("orders", "List orders, the newest first", models.OrderFilter, models.OrderPage, orders.page),
+    ListRoute("events", "List events, the newest first", models.EventFilter, models.EventPage, events.page),
     ListRoute(
-        "dead-letters", "List dead letters, the newest first", models.LetterFilter, models.LetterRow, dead_letters.page
+        "dead-letters", "List dead letters, the newest first", models.LetterFilter, models.LetterPage, dead_letters.page
     ),
     ListRoute(
         "uncertain",
         "List messages that may have been sent",
         models.UncertainFilter,
-        models.MessageRow,
+        models.UncertainPage,
         messages.uncertain,
     ),
     ListRoute(
-        "refused", "List refused webhooks, the newest first", models.RefusedFilter, models.RefusedRow, refused.page
+        "refused", "List refused webhooks, the newest first", models.RefusedFilter, models.RefusedPage, refused.page
     ),
-    ListRoute("replays", "List replays, the newest first", models.ReplayFilter, models.ReplayRow, replays.page),
-    ListRoute("syncs", "List bulk syncs of orders, the newest first", models.SyncFilter, models.SyncRow, syncs.page),
-    ListRoute("audit-log", "List what was done, the newest first", models.AuditFilter, models.AuditRow, audit_log.page),
-    ListRoute("people", "List people, the newest first", models.PeopleFilter, models.PersonRow, people.page),
+    ListRoute("replays", "List replays, the newest first", models.ReplayFilter, models.ReplayPage, replays.page),
+    ListRoute("syncs", "List bulk syncs of orders, the newest first", models.SyncFilter, models.SyncPage, syncs.page),
+    ListRoute("audit-log", "List what was done, newest first", models.AuditFilter, models.AuditPage, audit_log.page),
+    ListRoute("people", "List people, the newest first", models.PeopleFilter, models.PeoplePage, people.page),
 )
 
 
@@ -92,7 +92,7 @@ def asked_by(filter: type[BaseModel]) -> type[BaseModel]:
 def _handler(pool: Pool, one: ListRoute) -> Handler:
     query = asked_by(one.filter)
 
-    @described(one.summary, query=query, gives=Listed[one.row], problems=(422,))  # type: ignore[name-defined]
+    @described(one.summary, query=query, gives=one.page, problems=(422,))
     async def answer(request: web.Request) -> web.Response:
         asked: Any = query_of(request, query)
         wanted = one.filter.model_validate(asked.model_dump(exclude={"limit", "cursor"}))

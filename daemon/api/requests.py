@@ -20,6 +20,7 @@ from daemon.api.access import Access, Refused
 from daemon.api.description import Who, hand_on
 from daemon.operator.faults import Conflict, NotThere, Unanswered, Unusable
 from daemon.operator.lists.cursors import BadCursor
+from daemon.operator.naming import SeveralFit
 from daemon.web.problems import problem
 from schemas.api.moments import bounded
 from schemas.api.wrong import told
@@ -28,6 +29,8 @@ from schemas.principals import Role
 
 MOST_BYTES: Final = 256 * 1024
 LONGEST_KEY: Final = 200
+LONGEST_NAME: Final = 200
+MOST_NUMBER: Final = 2**63 - 1
 
 M = TypeVar("M", bound=BaseModel)
 A = TypeVar("A")
@@ -52,6 +55,8 @@ def guarded(
             return refused.answer
         except BadCursor as exc:
             return problem(400, str(exc))
+        except SeveralFit:
+            return problem(409, "several have this name: take the whole id")
         except Unusable as exc:
             return problem(422, str(exc))
         except NotThere as exc:
@@ -119,6 +124,22 @@ def id_of(request: web.Request, what: str = "message") -> UUID:
         return UUID(request.match_info["id"])
     except ValueError:
         raise Refused(problem(404, f"there is no {what} with this id: an id is a UUID")) from None
+
+
+def name_of(request: web.Request, what: str) -> str:
+    """The name in its path. Raises: Refused where it can be nobody's."""
+    text = request.match_info["id"].strip()
+    if not text or len(text) > LONGEST_NAME or not text.isprintable():
+        raise Refused(problem(404, f"there is no {what} of this name"))
+    return text
+
+
+def number_of(request: web.Request, what: str) -> int:
+    """The number in its path. Raises: Refused where that is none."""
+    text = request.match_info["id"]
+    if text.isascii() and text.isdigit() and len(text) <= 19 and int(text) <= MOST_NUMBER:
+        return int(text)
+    raise Refused(problem(404, f"there is no {what} with this id: an id is a number"))
 
 
 def query_of(request: web.Request, model: type[M]) -> M:

@@ -10,16 +10,14 @@ from aiohttp import web
 
 from adapters.json_guard import parse_object
 from adapters.postgres.pool import Pool
-from daemon.api.access import Access, Refused, principal_of
+from daemon.api.access import Access, principal_of
 from daemon.api.description import described
-from daemon.api.requests import body_of, guarded, json_answer, read
+from daemon.api.requests import body_of, guarded, json_answer, number_of, read
 from daemon.operator import tokens
-from daemon.web.problems import problem
 from schemas.api.tokens import AccessToken, AccessTokenIn, AccessTokenMade, AccessTokens
 
 PATH: Final = "/api/v1/tokens"
 _NUMBER: Final = "the token's number"
-_MOST: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +61,10 @@ class TokensApi:
     @described("Revoke a token", named=_NUMBER, gives=AccessToken)
     async def _delete(self, request: web.Request) -> web.Response:
         """Every process refuses it within five seconds."""
-        return json_answer(await tokens.revoke(self.pool, _id(request), actor_of(request)))
+        return json_answer(await tokens.revoke(self.pool, number_of(request, "token"), actor_of(request)))
 
 
 def actor_of(request: web.Request) -> str:
     """Who asks, for the audit log."""
     principal = principal_of(request)
     return "api" if principal.kind == "installation" else principal.key
-
-
-def _id(request: web.Request) -> int:
-    text = request.match_info["id"]
-    if text.isascii() and text.isdigit() and len(text) <= 19 and int(text) <= _MOST:
-        return int(text)
-    raise Refused(problem(404, "there is no token with this id: an id is a number"))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date, datetime
 from typing import Any, Final
+from uuid import UUID
 
 import phonenumbers
 
@@ -74,6 +76,8 @@ def raw(value: Any, field: str = "") -> Any:
     if isinstance(value, list | tuple):
         return [raw(part, field) for part in value]
     if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, datetime | date | UUID):
         return value
     plain = _PLAIN_NAMES.fullmatch(field.lower()) is not None and not is_sensitive(field)
     if isinstance(value, int | float):

@@ -366,8 +366,44 @@ R = TypeVar("R", bound=BaseModel)
 
 
 class Listed(BaseModel, Generic[R]):
-    """A page. *next*, *prev*: what `cursor` is for the pages behind it and in front of it; null: there is none."""
+    """A page."""
 
     data: list[R]
     next: str | None
     prev: str | None
+
+
+class OrderPage(Listed[OrderRow]):
+    """Orders. *next*, *prev*: the `cursor` of the pages around this one; null: there is none."""
+
+
+class EventPage(Listed[EventRow]):
+    """Events. *next*, *prev*: the `cursor` of the pages around this one; null: there is none."""
+
+
+class LetterPage(Listed[LetterRow]):
+    """Dead letters. *next*, *prev*: the `cursor` of the pages around this one; null: there is none."""
+
+
+class UncertainPage(Listed[MessageRow]):
+    """Uncertain messages. *next*, *prev*: the `cursor` of the pages around this one; null: there is none."""
+
+
+class RefusedPage(Listed[RefusedRow]):
+    """Refused requests. *next*, *prev*: the `cursor` of the pages around this one; null: there is none."""
+
+
+class ReplayPage(Listed[ReplayRow]):
+    """Replays. *next*, *prev*: the `cursor` of the pages around this one; null: there is none."""
+
+
+class SyncPage(Listed[SyncRow]):
+    """Bulk syncs. *next*, *prev*: the `cursor` of the pages around this one; null: there is none."""
+
+
+class AuditPage(Listed[AuditRow]):
+    """What was done. *next*, *prev*: the `cursor` of the pages around this one; null: there is none."""
+
+
+class PeoplePage(Listed[PersonRow]):
+    """People. *next*, *prev*: the `cursor` of the pages around this one; null: there is none."""
