@@ -141,7 +141,8 @@ def _good(told: Description, status: int, refs: Refs) -> dict[str, Any]:
     if told.gives is None or status in (204, 304):
         return {"description": phrase}
     if isinstance(told.gives, str):
-        return {"description": phrase, "content": {told.gives: {"schema": {"type": "string"}}}}
+        schema = {"type": "object" if told.gives == JSON else "string"}
+        return {"description": phrase, "content": {told.gives: {"schema": schema}}}
     return {"description": phrase, "content": {JSON: {"schema": refs[told.gives, "serialization"]}}}
 
 
