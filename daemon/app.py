@@ -20,6 +20,7 @@ from adapters.redis.lease_table import LeaseTable, Pair
 from adapters.redis.streams import Streams
 from adapters.registry import SOURCES
 from daemon.api.routes import routes_of
+from daemon.bus.answering import Answering
 from daemon.bus.consumer import Consumer
 from daemon.bus.intake import Intake
 from daemon.bus.leases import LeaseKeeper
@@ -141,6 +142,7 @@ async def _built(
         waits=[
             Background("record-pulls", pulls.watching.run),
             Background("operator-runs", runs.run),
+            Background("answers", Answering(base.client(READ_TIMEOUT_S, 2), me, consumers, channels).run),
             *edge.services(outside, records.woke),
         ],
     )

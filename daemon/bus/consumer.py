@@ -234,6 +234,7 @@ class Consumer:
         if entry.dropped:
             return  # its lease was lost while it waited here: the next lease holder may have ended it by now
         began = time.monotonic()
+        entry.called = began
         if entry.began is None:
             entry.began = began
         mine.begin(entry.ticket, "bulk" if self.worker.is_bulk(entry.event) else "live")
@@ -252,8 +253,9 @@ class Consumer:
             on_uncertain=self.worker.on_uncertain,
             rng=self._rng,
         )
-        self._took(time.monotonic() - began)
-        self._apply(entry, verdict, now)
+        took_s = time.monotonic() - began
+        self._took(took_s)
+        self._apply(entry, verdict, now, took_s)
 
     def _channel_answers(self, entry: Entry, error: FerrymanError, began: float) -> bool:
         """Whether the channel that *error* came from has answered since the event failed before: then the fault is the
@@ -293,19 +295,19 @@ class Consumer:
             raise PayloadAbsent("the event's payload is not in the table payloads: put it back from a backup")
         entry.event = entry.event.with_data(data)
 
-    def _apply(self, entry: Entry, verdict: Verdict, now: datetime) -> None:
+    def _apply(self, entry: Entry, verdict: Verdict, now: datetime, took_s: float = 0.0) -> None:
         match verdict:
             case Finish(outcome="dead" | "uncertain", error=error) if error is not None:
                 turn = Turn(now=now, attempt=entry.attempts + 1, step=entry.step, memo=entry.memo)
                 rows = farewell(self.worker, entry.event, error, turn)
-                self.committer.submit(Settled(entry, verdict._replace(rows=rows), now))
+                self.committer.submit(Settled(entry, verdict._replace(rows=rows), now, took_s))
             case Finish() | Wait():
                 entry.told = ""  # the rows of the verdict may take back what they said before
-                self.committer.submit(Settled(entry, verdict, now))
+                self.committer.submit(Settled(entry, verdict, now, took_s))
             case Retry():
                 rows = waiting.rows(self.worker, entry, waiting.failed(verdict, now), now, after_failure=True)
                 self._fail(entry, verdict)
-                self.committer.submit(Settled(entry, verdict._replace(rows=rows), now))
+                self.committer.submit(Settled(entry, verdict._replace(rows=rows), now, took_s))
             case Park():
                 why = waiting.closed(self._shared.channels[verdict.channel])
                 self._wait(entry, verdict._replace(rows=waiting.rows(self.worker, entry, why, now)), now)
@@ -338,7 +340,7 @@ class Consumer:
         """Let the lanes of *batch* go on; returns what may be acknowledged."""
         acks: list[EntryRef] = []
         ended: list[tuple[Entry, Finish]] = []
-        for entry, verdict, _ in batch:
+        for entry, verdict, _, _ in batch:
             if isinstance(verdict, Finish):
                 acks += self.lanes.done(entry)
                 ended.append((entry, verdict))

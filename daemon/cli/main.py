@@ -55,6 +55,7 @@ _TABLE: Final = (
     Verb("status", "status:status"),
     Verb("audit", "audit:audit"),
     Verb("replay", "replay:replay"),
+    Verb("replays", "replays:app", group=True),
     Verb("partitions", "partitions:partitions"),
     Verb("workers", "workers:app", group=True),
     Verb("pause", "pause:pause"),

@@ -36,6 +36,7 @@ SOUND: Final = {
     "status": [],
     "audit": [],
     "replay": ["--worker", "journal", "--yes"],
+    "replays list": [],
     "partitions": [],
     "workers list": [],
     "workers forget": ["gone", "--yes"],

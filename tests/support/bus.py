@@ -104,9 +104,9 @@ def make_shared(
     )
 
 
-def make_upkeep(pool: Pool, bus: Streams) -> Upkeep:
+def make_upkeep(pool: Pool, bus: Streams, consumers: Sequence[Consumer] = ()) -> Upkeep:
     """What runs beside the workers of a process."""
-    return Upkeep(Settings(), pool, bus, [], Channels(), make_metrics())
+    return Upkeep(Settings(), pool, bus, consumers, Channels(), make_metrics())
 
 
 class Bench:

@@ -24,7 +24,7 @@ CAMPAIGN = (
 MESSAGES = ("to", "status", "provider", "direction", "purpose", "since", "limit")
 SENDING = ("provider", "account", "fallback", "key", "at")
 REACTING = ("provider", "account", "key", "at")
-LETTERS = ("worker", "class", "text")
+LETTERS = ("worker", "class", "text", "fingerprint")
 TOKENS = (
     ((), "user"),
     (("--branch", "north"), "edge"),
@@ -112,6 +112,8 @@ FORMS = [
     ["send-test", "*"],
     *(["send-test", "--timeout", "0.1", "orders", f"--{name}", "*"] for name in ("url", "timeout")),
     ["pause", "*"],
+    ["pause", "--reason", "*"],
+    ["replays", "list", "--limit", "*"],
     ["resume", "*"],
     ["partitions", "*"],
     ["refused", "list", "--limit", "*"],

@@ -54,6 +54,10 @@ _WITH_EVENTS: Final[Mapping[str, str]] = {
         DELETE FROM crm_messages WHERE message_key IN (
             SELECT message_key FROM crm_messages
             WHERE created_at < now() - make_interval(days => $1 + 1) ORDER BY created_at LIMIT $2)""",
+    "attempt_history": """
+        DELETE FROM attempt_history WHERE id IN (
+            SELECT id FROM attempt_history
+            WHERE ended_at < now() - make_interval(days => $1) ORDER BY ended_at LIMIT $2)""",
     "label_requests": """
         DELETE FROM label_requests WHERE key IN (
             SELECT key FROM label_requests

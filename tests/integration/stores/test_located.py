@@ -32,6 +32,7 @@ READING = [
     "conversations find",
     "send text +972505550142 hello --dry-run",
     "messages list",
+    "replays list",
     "messages show 6f1d1b56",
     "messages cancel 6f1d1b56 --dry-run",
     "send reaction +972505550142 wamid.1 👍 --dry-run",
