@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from adapters.postgres.pool import Pool
+from adapters.redis.streams import Streams
 from daemon.api.access import Access
 from daemon.api.description import described
 from daemon.api.requests import guarded, json_answer, name_of
 from daemon.operator import masked
+from daemon.operator.event_timeline import document, steps_of
 from daemon.operator.faults import NotThere
 from daemon.operator.naming import NOT_KEPT, the_event
 from daemon.operator.trail import trail_of
+from daemon.operator.why.answer import Here, why_all
 from daemon.workers import WORKERS
 from schemas.api.bulk import Shown
 
@@ -24,6 +27,7 @@ class EventsApi:
     """The route of one event."""
 
     pool: Pool
+    bus: Streams
     access: Access
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -32,9 +36,11 @@ class EventsApi:
 
     @described("Show an event, masked", named="the event's id", gives=Shown, problems=(409,))
     async def _get(self, request: web.Request) -> web.Response:
-        """How each worker ended with it, its failed attempts and dead letters, and what it has brought about."""
+        """How each worker ended with it or why it has not, everything that happened to it in order, its dead letters,
+        and what it has brought about."""
         found = await the_event(self.pool, name_of(request, "event"))
         trail = await trail_of(self.pool, WORKERS, found)
         if trail is None:
             raise NotThere(NOT_KEPT)
-        return json_answer(masked.event(trail.document()))
+        why = await why_all(Here(self.pool, self.bus), trail, WORKERS)
+        return json_answer(masked.event(document(trail, await steps_of(self.pool, trail), why)))

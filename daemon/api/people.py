@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
 from adapters.json_guard import parse_object
 from adapters.postgres.pool import Pool
+from adapters.redis.streams import Streams
 from daemon.api.access import Access
 from daemon.api.description import described
 from daemon.api.requests import body_of, guarded, id_of, json_answer, read
 from daemon.api.tokens import actor_of
-from daemon.operator import masked, people, revealing
+from daemon.operator import masked, person, search
+from daemon.operator.why.answer import Here
 from schemas.api.bulk import FindIn, Found, RevealIn, Shown
 
 ONE: Final = "/api/v1/people/{id}"
@@ -25,6 +27,7 @@ class PeopleApi:
     """The routes of people, but their list."""
 
     pool: Pool
+    bus: Streams
     access: Access
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -37,20 +40,24 @@ class PeopleApi:
 
     @described("Show a person, masked", gives=Shown)
     async def _get(self, request: web.Request) -> web.Response:
-        """Identities, orders, what each system knows, what waits and why, merges."""
-        return json_answer(masked.person(await people.show(self.pool, str(id_of(request, "person")))))
+        """Identities, one timeline over all systems, what waits and why, merges."""
+        return json_answer(masked.person(await self._shown(request, reason=None)))
 
     @described("Show a person unmasked, for a reason", takes=RevealIn, gives=Shown)
     async def _reveal(self, request: web.Request) -> web.Response:
         """The audit log keeps who has asked, and why."""
-        id = str(id_of(request, "person"))
         reason = read(RevealIn, parse_object, await body_of(request)).reason
-        answer = json_answer(await revealing.person(self.pool, id, reason, actor_of(request)))
+        answer = json_answer(await self._shown(request, reason=reason))
         answer.headers["Cache-Control"] = "no-store"
         return answer
 
+    async def _shown(self, request: web.Request, *, reason: str | None) -> dict[str, Any]:
+        id = str(id_of(request, "person"))
+        here = Here(self.pool, self.bus)
+        return await person.show(here, id, reveal=reason is not None, actor=actor_of(request), reason=reason)
+
     @described("Find a customer, an order, an event or a message", takes=FindIn, gives=Found)
     async def _find(self, request: web.Request) -> web.Response:
-        """Answers with ids alone, at most 20 of each kind."""
+        """At most 20 of each kind, without anything that tells who somebody is."""
         asked = read(FindIn, parse_object, await body_of(request))
-        return json_answer(await revealing.named(self.pool, asked.text))
+        return json_answer({"data": [hit.document() for hit in await search.search(self.pool, asked.text)]})

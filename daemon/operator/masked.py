@@ -18,6 +18,8 @@ def event(document: Mapping[str, Any]) -> dict[str, Any]:
         "endings": [each | {"reason": redacted(each["reason"])} for each in document["endings"]],
         "attempts": [_error(each) for each in document["attempts"]],
         "dead_letters": [_error(each) for each in document["dead_letters"]],
+        "steps": [each | {"text": redacted(each["text"])} for each in map(_error, document["steps"])],
+        "why": {worker: said | {"text": redacted(said["text"])} for worker, said in document["why"].items()},
     }
 
 

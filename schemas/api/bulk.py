@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from schemas.api.lists import OrderStatus
+from schemas.api.lists import OrderStatus, ReplayRow
 from schemas.api.moments import Moment
 
 _Id = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
@@ -114,13 +114,20 @@ class FindIn(_Asked):
     text: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 
 
-class Found(BaseModel):
-    """What the text names: ids, for the routes that show each."""
+class Hit(BaseModel):
+    """*id*: by which every route knows it. *by*: what the text is of it. *text*: what it is, in words."""
 
-    people: list[str]
-    orders: list[str]
-    events: list[str]
-    messages: list[str]
+    kind: Literal["person", "order", "event", "dead letter", "message", "conversation"]
+    id: str
+    by: str
+    text: str
+    link: str
+
+
+class Found(BaseModel):
+    """What the text names."""
+
+    data: list[Hit]
 
 
 class RevealIn(_Asked):
@@ -160,6 +167,109 @@ class Run(BaseModel):
     begun_by: str
     started_at: AwareDatetime
     finished_at: AwareDatetime | None
+    running: bool
+
+
+class LettersIn(_Asked):
+    """Dead letters: those of *ids*, or all open ones that fit the rest, up to the number *upto*."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"ids": [7]}, {"worker": "contact-sync", "class": "Refused", "dry_run": True}]}
+    )
+
+    ids: Annotated[list[Annotated[int, Field(ge=1, lt=2**63)]], Field(min_length=1, max_length=1000)] | None = None
+    worker: _Word | None = None
+    error_class: Annotated[_Word | None, Field(alias="class")] = None
+    text: _Word | None = None
+    fingerprint: _Word | None = None
+    upto: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    dry_run: _Dry = False
+
+
+class EditIn(_Asked):
+    """The event's *data* as they should have been."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"data": {"order": {"id": "IL310214IN7"}}}]})
+
+    data: dict[str, Any]
+    dry_run: _Dry = False
+
+
+class PauseIn(_Asked):
+    """A worker, a provider, or PROVIDER/ACCOUNT, and why."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "contact-sync", "reason": "CGB is moved"}]})
+
+    name: _Word
+    reason: Annotated[str, Field(min_length=3, max_length=300, pattern=r"^[^\x00-\x1f]*$")]
+    dry_run: _Dry = False
+
+
+class ResumeIn(_Asked):
+    """A worker, a provider, or PROVIDER/ACCOUNT."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "contact-sync"}]})
+
+    name: _Word
+    dry_run: _Dry = False
+
+
+class Paused(BaseModel):
+    """*changes*: it stood otherwise before."""
+
+    name: str
+    paused: bool
+    changes: bool
+
+
+class PauseRow(BaseModel):
+    """What stands still *since* then. *by*, *reason*: null, where an older version did it."""
+
+    name: str
+    since: AwareDatetime
+    by: str | None
+    reason: str | None
+
+
+class PauseList(BaseModel):
+    """All that is paused."""
+
+    data: list[PauseRow]
+    next: None
+    prev: None
+
+
+class ReplayIn(_Asked):
+    """Events of the journal, for *worker*. *types*: all that it handles, where none is named. *key*: of one person or
+    order. *upto*: the journal's number of the last one."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"worker": "contact-sync", "from": "2031-02-14T09:00:00+00:00", "dry_run": True}]
+        }
+    )
+
+    worker: _Word
+    types: Annotated[list[_Word], Field(min_length=1, max_length=50)] | None = None
+    since: Annotated[Moment | None, Field(alias="from")] = None
+    until: Annotated[Moment | None, Field(alias="to")] = None
+    key: _Word | None = None
+    event: _Id | None = None
+    upto: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    dry_run: _Dry = False
+
+
+class ReplayBegun(Planned):
+    """The plan, and the run that was begun: its *id*; null with *dry_run*. *ended*: how these events ended for the
+    worker the first time."""
+
+    id: str | None
+    ended: dict[str, int]
+
+
+class ReplayRun(ReplayRow):
+    """A replay. *running*: by the process that answers."""
+
     running: bool
 
 

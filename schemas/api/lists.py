@@ -71,11 +71,12 @@ class EventFilter(Timed):
 
 
 class LetterFilter(Filter):
-    """Dead letters."""
+    """Dead letters. *fingerprint*: of those with the same fault."""
 
     worker: _Word | None = None
     error_class: Annotated[_Word | None, Field(alias="class")] = None
     state: LetterState | None = None
+    fingerprint: _Word | None = None
 
 
 class GroupFilter(Filter):
@@ -202,7 +203,9 @@ class LetterRow(BaseModel):
     number: int
     state: str
     worker: str
+    fingerprint: str | None
     error_class: str
+    error_code: str
     error_text: str
     attempts: int
     buried_at: AwareDatetime
@@ -219,15 +222,21 @@ class LetterRow(BaseModel):
 
 
 class LetterGroup(BaseModel):
-    """Open letters of one worker with the same error. *ids*: the numbers of the first few."""
+    """Open letters of one worker with the same fault. *persons*: how many keys their events have. *upto*: the last
+    letter. *ids*: the first few. *hours*: how many were buried in each of the last 24 hours, the current one last."""
 
+    fingerprint: str | None
     worker: str
     error_class: str
+    error_code: str
     error_text: str
     count: int
+    persons: int
     oldest: AwareDatetime
     newest: AwareDatetime
+    upto: int
     ids: list[int]
+    hours: list[int]
 
 
 class RefusedRow(BaseModel):
@@ -322,6 +331,7 @@ class ReplayRow(BaseModel):
     filter: dict[str, Any]
     total: int
     published: int
+    by: str | None
     started_at: AwareDatetime
     finished_at: AwareDatetime | None
 
@@ -407,3 +417,7 @@ class AuditPage(Listed[AuditRow]):
 
 class PeoplePage(Listed[PersonRow]):
     """People. *next*, *prev*: the `cursor` of the pages around this one; null: there is none."""
+
+
+class LetterGroups(Listed[LetterGroup]):
+    """Groups of open dead letters, the largest first."""

@@ -91,7 +91,7 @@ FROM generate_series($1::int, $2::int) n
 REPLAYS: Final = """
 INSERT INTO replays (id, worker, filter, total, until, started_at)
 SELECT 'contact-sync:' || n, CASE WHEN n % 5000 = 3 THEN 'crm-labels' ELSE 'contact-sync' END,
-  '{"types": ["order.received"], "keys": ["+972505550142"]}', 1, 1, now() - make_interval(secs => n / 2)
+  '{"types": ["order.received"], "key": ["+972505550142"]}', 1, 1, now() - make_interval(secs => n / 2)
 FROM generate_series($1::int, $2::int) n
 """
 SYNCS: Final = """

@@ -16,6 +16,7 @@ CREATE INDEX dead_letters_newest ON dead_letters (buried_at, id);
 CREATE INDEX dead_letters_state_newest ON dead_letters (state, buried_at, id);
 CREATE INDEX dead_letters_worker_newest ON dead_letters (worker, state, buried_at, id);
 CREATE INDEX dead_letters_class_newest ON dead_letters (error_class, state, buried_at, id);
+CREATE INDEX dead_letters_fingerprint_newest ON dead_letters (fingerprint, state, buried_at, id);
 
 CREATE INDEX refused_requests_source ON refused_requests (source, at, id);
 CREATE INDEX refused_requests_reason ON refused_requests (reason, at, id);

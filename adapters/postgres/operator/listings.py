@@ -52,10 +52,15 @@ UNCERTAIN: Final = Listing(
 
 DEAD_LETTERS: Final = Listing(
     source="dead_letters",
-    columns="id AS number, worker, event_id, replay_id, type, source, subject AS key, time, error_class, error_text,"
-    " attempts, state, buried_at, settled_at, settled_by, retries, edited_at",
+    columns="id AS number, worker, event_id, replay_id, type, source, subject AS key, time, fingerprint,"
+    " error_class, error_code, error_text, attempts, state, buried_at, settled_at, settled_by, retries, edited_at",
     keys=(Key("buried_at", "timestamptz"), Key("id", "bigint")),
-    conditions={"worker": "worker = {n}", "error_class": "error_class = {n}", "state": "state = {n}"},
+    conditions={
+        "worker": "worker = {n}",
+        "error_class": "error_class = {n}",
+        "state": "state = {n}",
+        "fingerprint": "fingerprint = {n}",
+    },
 )
 
 REFUSED: Final = Listing(
@@ -109,7 +114,7 @@ CONVERSATIONS: Final = Listing(
 
 REPLAYS: Final = Listing(
     source="replays",
-    columns="id, worker, filter::text AS filter, total, published, started_at, finished_at",
+    columns="id, worker, filter::text AS filter, total, published, by, started_at, finished_at",
     keys=(Key("started_at", "timestamptz"), Key("id", "text")),
     conditions={"worker": "worker = {n}"},
 )

@@ -18,9 +18,12 @@ async def page(pool: Pool, wanted: ReplayFilter, at: Position) -> Page:
     return await _LIST.read(pool, wanted.model_dump(), at)
 
 
-def _document(found: Record) -> dict[str, Any]:
+def document(found: Record) -> dict[str, Any]:
+    """A replay as JSON, its keys masked."""
     row = row_of(found)
-    return {**row, "filter": masking.raw(orjson.loads(row["filter"]))}
+    wanted = orjson.loads(row["filter"])
+    keys = None if wanted.get("key") is None else sorted({masking.key(key) for key in wanted["key"]})
+    return {**row, "filter": {**wanted, "key": keys}}
 
 
-_LIST: Final = ListOf("replays", listings.REPLAYS, _document)
+_LIST: Final = ListOf("replays", listings.REPLAYS, document)

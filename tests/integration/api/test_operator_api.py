@@ -81,7 +81,18 @@ async def test_a_filter_is_named_in_the_query(filled: Served, path: str, query: 
     assert len((await asked(filled, "GET", f"/api/v1/{path}?{query}"))["data"]) == 1
 
 
-@pytest.mark.parametrize("path", ["orders/IL000000001", "events/{event}", "refused/1", "people/{person}"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "orders/IL000000001",
+        "events/{event}",
+        "refused/1",
+        "people/{person}",
+        "dead-letters/1",
+        "dead-letters/groups",
+        "overview",
+    ],
+)
 async def test_one_thing_is_shown_masked(filled: Served, db: Pool, path: str) -> None:
     event = await db.fetchval("SELECT id FROM event_journal LIMIT 1")
     person = await db.fetchval("SELECT id FROM contacts LIMIT 1")
@@ -99,6 +110,8 @@ async def test_one_thing_is_shown_masked(filled: Served, db: Pool, path: str) ->
         "people/x",
         "people/77c54121-94e8-4c95-a5fa-bc7aaaa12a87",
         "syncs/none",
+        "replays/none",
+        "dead-letters/99999",
     ],
 )
 async def test_what_is_not_there_is_a_404(filled: Served, path: str) -> None:
@@ -119,24 +132,22 @@ async def test_a_person_is_revealed_for_a_reason_that_is_kept(filled: Served, db
     )
     rows = await db.fetch("SELECT actor, action, subject, detail FROM audit_log ORDER BY id OFFSET $1", before)
     assert [(*tuple(row)[:3], json.loads(row["detail"])) for row in rows] == [
-        ("api", "person.revealed", f"contact:{person}", {"reason": "asks where the order is"})
+        ("api", "contact.revealed", f"contact:{person}", {"reason": "asks where the order is"})
     ]
 
 
 async def test_a_customer_is_found_by_what_is_known(filled: Served, db: Pool) -> None:
+    async def found(text: str) -> list[tuple[str, str]]:
+        answer = await filled.ask("POST", "/api/v1/find", json.dumps({"text": text}).encode())
+        assert [canary for canary in CANARIES if canary in answer.body.decode()] == []
+        return [(hit["kind"], hit["id"]) for hit in answer.json["data"]]
+
     person = str(await db.fetchval("SELECT contact_id FROM contact_identities WHERE value = '+972505550107'"))
-    by_phone = await asked(filled, "POST", "/api/v1/find", {"text": "+972 50-555-0107"})
-    assert by_phone["people"] == [person]
-    assert len(by_phone["events"]) == 1
-    assert (await asked(filled, "POST", "/api/v1/find", {"text": "IL000000003"}))["orders"] == ["IL000000003"]
+    assert ("person", person) in await found("+972 50-555-0107")
+    assert await found("IL000000003") == [("order", "IL000000003")]
     message = str(await db.fetchval("SELECT id FROM messages LIMIT 1"))
-    assert (await asked(filled, "POST", "/api/v1/find", {"text": message}))["messages"] == [message]
-    assert await asked(filled, "POST", "/api/v1/find", {"text": "nobody at all"}) == {
-        "people": [],
-        "orders": [],
-        "events": [],
-        "messages": [],
-    }
+    assert await found(message) == [("message", message)]
+    assert await found("nobody at all") == []
 
 
 async def test_uncertain_messages_are_settled_and_the_others_are_counted(filled: Served, db: Pool) -> None:
@@ -220,3 +231,77 @@ async def test_the_bus_and_the_settings_are_shown_without_a_secret(filled: Serve
     text = json.dumps(await asked(filled, "GET", "/api/v1/settings"))
     assert "FERRYMAN_PARTITIONS" in text
     assert not any(secret in text for secret in ("admin-token-0123456789", "w" * 20, "m" * 20))
+
+
+async def test_letters_are_discarded_as_they_were_shown(filled: Served, db: Pool) -> None:
+    await db.execute("UPDATE dead_letters SET state = 'open' WHERE id <= 6")
+    path, wanted = "/api/v1/dead-letters/discard", {"worker": "contact-sync"}
+    check_problem(await filled.ask("POST", path, json.dumps(wanted).encode()), 422)
+    plan = await asked(filled, "POST", path, wanted | {"dry_run": True})
+    assert (plan["count"], plan["upto"], plan["done"]) == (5, 6, None)
+    await db.execute("UPDATE dead_letters SET state = 'open' WHERE id = 8")
+    before = await db.fetchval("SELECT max(id) FROM audit_log")
+    done = await asked(filled, "POST", path, wanted | {"upto": plan["upto"]})
+    assert (done["done"], done["skipped"]) == (5, [])
+    rows = await db.fetch("SELECT actor, action, detail ->> 'count' AS n FROM audit_log WHERE id > $1", before)
+    assert [tuple(row) for row in rows] == [("api", "letter.discarded", "5")]
+    assert [row["id"] for row in await db.fetch("SELECT id FROM dead_letters WHERE state = 'open' ORDER BY id")] == [
+        3,
+        8,
+    ]
+
+
+async def test_letters_are_sent_again_by_their_numbers(filled: Served, db: Pool) -> None:
+    await db.execute("UPDATE dead_letters SET state = 'open' WHERE id <= 2")
+    body = {"ids": [1, 2, 7, 999]}
+    skipped = [{"reason": "it is not open, or not there", "count": 2}]
+    plan = await asked(filled, "POST", "/api/v1/dead-letters/retry", body | {"dry_run": True})
+    assert plan == {"count": 2, "upto": None, "skipped": skipped, "done": None}
+    done = await asked(filled, "POST", "/api/v1/dead-letters/retry", body)
+    assert (done["done"], done["skipped"]) == (2, skipped)
+    assert await db.fetchval("SELECT count(*) FROM outbox") == 2
+
+
+async def test_a_letter_is_sent_again_with_other_data(filled: Served, db: Pool) -> None:
+    await db.execute("UPDATE dead_letters SET state = 'open', source = 'ferryman' WHERE id = 1")
+    path = "/api/v1/dead-letters/1/edit"
+    assert (await asked(filled, "POST", path, {"data": {"a": 1}, "dry_run": True}))["done"] is None
+    assert (await asked(filled, "POST", path, {"data": {"a": 1}}))["done"] == 1
+    assert await db.fetchval("SELECT data FROM outbox") == '{"a":1}'
+    check_problem(await filled.ask("POST", path, b'{"data": {}}'), 409)
+    check_problem(await filled.ask("POST", "/api/v1/dead-letters/999/edit", b'{"data": {}}'), 404)
+
+
+async def test_a_worker_is_paused_for_a_reason_and_goes_on(filled: Served, db: Pool) -> None:
+    body = {"name": "contact-sync", "reason": "CGB is moved"}
+    planned = await asked(filled, "POST", "/api/v1/pauses", body | {"dry_run": True})
+    assert planned == {"name": "contact-sync", "paused": True, "changes": True}
+    assert (await asked(filled, "GET", "/api/v1/pauses"))["data"] == []
+    assert await asked(filled, "POST", "/api/v1/pauses", body) == planned
+    ((row),) = (await asked(filled, "GET", "/api/v1/pauses"))["data"]
+    assert (row["name"], row["by"], row["reason"]) == ("contact-sync", "api", "CGB is moved")
+    assert (await asked(filled, "POST", "/api/v1/pauses", body))["changes"] is False
+    assert (await asked(filled, "POST", "/api/v1/pauses/resume", {"name": "contact-sync"}))["changes"] is True
+    check_problem(await filled.ask("POST", "/api/v1/pauses", b'{"name": "nobody", "reason": "none"}'), 422)
+    check_problem(await filled.ask("POST", "/api/v1/pauses", b'{"name": "contact-sync"}'), 422)
+
+
+async def test_events_are_replayed_as_they_were_planned(filled: Served, db: Pool) -> None:
+    body = {"worker": "contact-sync", "types": ["order.received"]}
+    check_problem(await filled.ask("POST", "/api/v1/replays", json.dumps(body).encode()), 422)
+    plan = await asked(filled, "POST", "/api/v1/replays", body | {"dry_run": True})
+    orders = await db.fetchval("SELECT count(*) FROM event_journal WHERE type = 'order.received'")
+    assert (plan["id"], plan["count"], sum(plan["ended"].values())) == (None, orders, orders)
+    await db.execute(
+        "UPDATE event_journal SET type = 'order.received' WHERE seq = (SELECT max(seq) FROM event_journal)"
+    )
+    run = await asked(filled, "POST", "/api/v1/replays", body | {"upto": plan["upto"]}, 202)
+
+    async def ended() -> bool:
+        return (await asked(filled, "GET", f"/api/v1/replays/{run['id']}"))["finished_at"] is not None
+
+    await until(ended)
+    told = await asked(filled, "GET", f"/api/v1/replays/{run['id']}")
+    assert told["total"] == told["published"] <= orders
+    assert (told["by"], told["filter"]["types"]) == ("api", ["order.received"])
+    check_problem(await filled.ask("POST", "/api/v1/replays", b'{"worker": "nobody", "dry_run": true}'), 422)
