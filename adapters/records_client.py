@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -19,10 +20,10 @@ from uuid import UUID
 from yarl import URL
 
 from adapters.http import open_session
-from adapters.sync.exchange import Upstream
+from adapters.sync.exchange import FileOfAnother, Upstream, UpstreamError
 from adapters.sync.pacing import Pacing
 from adapters.sync.round import Round, run_round
-from adapters.sync.sqlite import SqliteReplica, Status
+from adapters.sync.sqlite import Owner, SqliteReplica, Status
 from adapters.sync.sqlite_copy import Lost
 from adapters.sync.sqlite_file import ForeignFile
 from adapters.sync.sqlite_queue import BadOperation, NoRecord, RecordExists
@@ -32,6 +33,7 @@ from adapters.sync.verdicts import STAYS_S
 
 __all__ = [
     "BadOperation",
+    "FileOfAnother",
     "ForeignFile",
     "Lost",
     "NoRecord",
@@ -91,6 +93,8 @@ class RecordsClient:
         self._reached = True  # the last round was complete: a write is worth another one at once
         self._loop: asyncio.Task[None] | None = None
         self._open = AsyncExitStack()
+        self._said: str | None = None  # whose the token is, by the server
+        self._own = False  # the file is known to be theirs
         self._upstream: Upstream
 
     async def __aenter__(self) -> RecordsClient:
@@ -99,7 +103,7 @@ class RecordsClient:
             await self._store.open(self._path)
             stack.push_async_callback(self._store.close)
             session = await stack.enter_async_context(open_session())
-            self._upstream = Upstream(session, self._url, self._token, self._now)
+            self._upstream = Upstream(session, self._url, self._token, self._now, self._hear)
             stack.push_async_callback(self.stop)
             self._open = stack.pop_all()
         return self
@@ -154,8 +158,9 @@ class RecordsClient:
             await asyncio.wait([running])
 
     def use_token(self, token: str) -> None:
-        """Go on with another token, of the same person."""
-        self._token = token
+        """Go on with another token, of the same person: one of another's is refused by the next round, as the file is
+        theirs whom the server has named first."""
+        self._token, self._said, self._own = token, None, False
         self._upstream = replace(self._upstream, token=token)
         self._woken.set()
 
@@ -202,16 +207,48 @@ class RecordsClient:
         self._woken.set()  # a round that waits for news gives its turn away
         async with self._turn:
             self._woken.clear()
-            done = await run_round(
-                self._store,
-                self._upstream,
-                batch=self._batch,
-                wait_s=wait_s,
-                woken=self._woken,
-                models=self._models,
-            )
+            done = await self._exchange(wait_s)
             self._reached = done.error is None
             return done
+
+    async def _exchange(self, wait_s: float) -> Round:
+        try:
+            await self._require_own()
+        except UpstreamError as error:
+            await self._store.heard(error.code)
+            return Round(error=error)
+        done = await run_round(
+            self._store,
+            self._upstream,
+            batch=self._batch,
+            wait_s=wait_s,
+            woken=self._woken,
+            models=self._models,
+        )
+        await self._keep_owner()
+        return done
+
+    def _hear(self, principal: str) -> None:
+        self._said = principal
+
+    async def _require_own(self) -> None:
+        """Raises: FileOfAnother, where the file is another's than the token; UpstreamError, where that cannot be asked.
+        Asked is only by a token that is new to a file whose owner is known."""
+        if self._own:
+            return
+        owner = await self._store.owner()
+        if owner.name is None or owner.token == _digest(self._token):
+            return
+        if self._said is None:
+            await self._upstream.pull(None, limit=1)
+        if self._said is not None and self._said != owner.name:
+            raise FileOfAnother
+        await self._keep_owner()
+
+    async def _keep_owner(self) -> None:
+        if self._said is not None and not self._own:
+            await self._store.belongs(Owner(self._said, _digest(self._token)))
+            self._own = True
 
     async def _run(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -241,6 +278,10 @@ class RecordsClient:
         """Wait; *seconds*, or until there is something to do at once."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._woken.wait(), seconds)
+
+
+def _digest(token: str) -> str:
+    return sha256(token.encode()).hexdigest()
 
 
 def _both(one: Round, other: Round) -> Round:

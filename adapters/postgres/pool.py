@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.pool import PoolAcquireContext, PoolConnectionProxy
 
 from adapters.postgres import address
+
+T = TypeVar("T")
 
 Record: TypeAlias = asyncpg.Record
 PostgresError = asyncpg.PostgresError
@@ -120,6 +123,26 @@ async def single_connection(dsn: str) -> AsyncIterator[asyncpg.Connection[asyncp
     except BaseException:
         connection.terminate()
         raise
+
+
+async def within(seconds: float, asking: Coroutine[Any, Any, T]) -> T:
+    """What *asking* gives. Raises: TimeoutError after *seconds*, also where a connection of *asking* ends no sooner:
+    asyncpg waits until the server has canceled the statement, which one that is frozen does not."""
+    task = asyncio.create_task(asking)
+    task.add_done_callback(_heard)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    finally:
+        task.cancel()
+    if not done:
+        raise TimeoutError
+    return task.result()
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
+    """Take note of the error of a task that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 _CONNECTION_ERRORS: Final = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)

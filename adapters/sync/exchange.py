@@ -58,6 +58,14 @@ class Unauthorized(UpstreamError):
     everything."""
 
 
+class FileOfAnother(Unauthorized):
+    """The file of this replica is another person's than the token: its queue must not go out as theirs."""
+
+    def __init__(self) -> None:
+        super().__init__("file-of-another")
+        self.args = ("record sync: this file is another person's than the token: give the token its own file",)
+
+
 class Forked(UpstreamError):
     """Another copy of this replica has pushed: take a new name, keep the queue."""
 
@@ -92,12 +100,14 @@ class Pushed(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """A server of records at *url* (its address without a path), for the owner of *token*. *now*: the clock that stamps
-    the operations too, as the server takes out by how much it is wrong."""
+    the operations too, as the server takes out by how much it is wrong. *owned*: hears of each answer whose the token
+    is."""
 
     session: ClientSession
     url: str
     token: str
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    owned: Callable[[str], None] = lambda principal: None
 
     async def push(
         self,
@@ -113,7 +123,7 @@ class Upstream:
         body |= {} if identity.cursor is None else {"cursor": identity.cursor}
         body |= {"via": list(via)} if via else {}
         body["operations"] = [document(one) for one in operations]
-        found = _understood(await self._ask("POST", "/api/v1/sync/push", timeout_s, json=body))
+        found = self._understood(await self._ask("POST", "/api/v1/sync/push", timeout_s, json=body))
         ack, results = found.get("ack"), found.get("results")
         if not isinstance(ack, str) or not isinstance(results, list):
             raise Offline("other-json")
@@ -136,11 +146,18 @@ class Upstream:
         asked |= {"models": ",".join(models)} if models else {}
         asked |= {"wait": str(int(wait_s))} if wait_s >= 1 else {}
         asked |= {"stamps": "1"} if stamps else {}
-        found = _understood(await self._ask("GET", "/api/v1/sync/pull", timeout_s + wait_s, params=asked))
+        found = self._understood(await self._ask("GET", "/api/v1/sync/pull", timeout_s + wait_s, params=asked))
         page = read_page(found)
         if page is None:
             raise Offline("other-json")
         return page
+
+    def _understood(self, reply: Reply) -> dict[str, Any]:
+        """The document of a 200. Raises: UpstreamError by what the answer means."""
+        found = _understood(reply)
+        if (principal := said(found, "principal")) is not None:
+            self.owned(principal)
+        return found
 
     async def _ask(
         self,

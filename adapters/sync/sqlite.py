@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
 from adapters.sync import sqlite_copy, sqlite_queue, sqlite_shown, sqlite_view
@@ -40,6 +40,13 @@ class Status:
     online: bool | None
     last_error: str | None
     lost: int
+
+
+class Owner(NamedTuple):
+    """*name*: as the server calls them; None: it has not said so yet. *token*: the SHA-256 of one that is theirs."""
+
+    name: str | None
+    token: str | None
 
 
 class SqliteReplica:
@@ -94,6 +101,15 @@ class SqliteReplica:
         now = self._clock()
         today = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
         return await self._file.read(lambda c: _status(c, now.timestamp(), today.timestamp()))
+
+    async def owner(self) -> Owner:
+        """Whose the file is."""
+        return await self._file.read(lambda c: Owner(*c.execute("SELECT owner, token FROM replica").fetchone()))
+
+    async def belongs(self, owner: Owner) -> None:
+        """Keep whose the file is, where that is not another's."""
+        sql = "UPDATE replica SET owner = ?1, token = ?2 WHERE owner IS NULL OR owner = ?1"
+        await self._file.write(lambda c: c.execute(sql, owner).rowcount)
 
     async def identity(self) -> Identity:
         """See ReplicaStore."""

@@ -18,7 +18,10 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
 _APPLICATION: Final = 0x46657272  # "Ferr": a file of another program is left alone
-_LAYOUT: Final = 1
+_LAYOUT: Final = 2
+_OWNED: Final = ("ALTER TABLE replica ADD COLUMN owner TEXT", "ALTER TABLE replica ADD COLUMN token TEXT")
+"""What the second layout has besides the first."""
+
 _BUSY_MS: Final = 30_000
 
 _TABLES: Final = """
@@ -34,7 +37,9 @@ CREATE TABLE replica (
     tick INTEGER NOT NULL DEFAULT 0,
     last_sync REAL,
     last_error TEXT,
-    error_at REAL
+    error_at REAL,
+    owner TEXT,                             -- whose it is, as the server calls them; NULL: it has not said so yet
+    token TEXT                              -- SHA-256 of the token that is known to be theirs
 );
 CREATE TABLE base (
     model TEXT, id TEXT, version INTEGER NOT NULL, deleted INTEGER NOT NULL, data TEXT, PRIMARY KEY (model, id)
@@ -80,7 +85,10 @@ CREATE TABLE lost (
 
 
 class ForeignFile(Exception):
-    """The file is of another program, or of a later version of this one."""
+    """The file is no database, or is of another program, or of a later version of this one."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path} {why}: name another file")
 
 
 class SqliteFile:
@@ -159,10 +167,11 @@ def _opened(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000, cached_statements=256)
     try:
+        _require_ours(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # NORMAL may lose the last commits when the power fails
         connection.execute("BEGIN IMMEDIATE")
-        _laid_out(connection)
+        _laid_out(connection, path)
         connection.execute("COMMIT")
     except BaseException:
         connection.close()
@@ -170,17 +179,33 @@ def _opened(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _laid_out(connection: sqlite3.Connection) -> None:
-    """Raises: ForeignFile."""
-    owner = connection.execute("PRAGMA application_id").fetchone()[0]
-    layout = connection.execute("PRAGMA user_version").fetchone()[0]
-    empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-    if not empty and (owner, layout) != (_APPLICATION, _LAYOUT):
-        raise ForeignFile("the file belongs to another program, or to a later version of this one")
-    if not empty:
-        return
-    for statement in _TABLES.split(";\n"):
-        connection.execute(statement)
-    connection.execute("INSERT INTO replica (one, replica) VALUES (1, ?)", (str(uuid4()),))
-    connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+def _require_ours(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether the file has tables yet. Raises: ForeignFile."""
+    try:
+        owner = connection.execute("PRAGMA application_id").fetchone()[0]
+        layout = connection.execute("PRAGMA user_version").fetchone()[0]
+        empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+            raise
+        raise ForeignFile(path, "is no SQLite database") from None
+    if empty:
+        return False
+    if owner != _APPLICATION:
+        raise ForeignFile(path, "belongs to another program")
+    if layout > _LAYOUT:
+        raise ForeignFile(path, "was written by a later version of this program")
+    return True
+
+
+def _laid_out(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables, or bring them up to date. Raises: ForeignFile."""
+    if not _require_ours(connection, path):
+        for statement in _TABLES.split(";\n"):
+            connection.execute(statement)
+        connection.execute("INSERT INTO replica (one, replica) VALUES (1, ?)", (str(uuid4()),))
+        connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+    elif connection.execute("PRAGMA user_version").fetchone()[0] < _LAYOUT:
+        for statement in _OWNED:
+            connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {_LAYOUT}")

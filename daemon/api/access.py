@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
 from aiohttp import web
 
+from adapters.postgres.pool import within
+from adapters.postgres.tokens import Bearer
 from daemon.api.description import Who
 from daemon.api.stored_tokens import StoredTokens
 from daemon.web.problems import problem
@@ -22,6 +26,9 @@ MOST_FAILURES: Final = 10
 """Wrong tokens that one address may send within FORGET_S; then it waits."""
 
 FORGET_S: Final = 60.0
+LOOK_UP_S: Final = 2.0
+"""How long a stored token from an address that waits may take to be found."""
+
 MOST_ADDRESSES: Final = 10_000
 
 INSTALLATION: Final[Mapping[Role, Principal]] = {
@@ -82,6 +89,7 @@ class Access:
         self._stored = stored
         self._failed: OrderedDict[str, tuple[int, float]] = OrderedDict()
         """Address -> (wrong tokens, since when)."""
+        self._one_by_one = asyncio.Lock()
 
     async def demand(self, request: web.Request, who: Who) -> Principal:
         """Who asks; `principal_of` gives it from now on. Raises: Refused, where that may not do what is for *who*; what
@@ -92,15 +100,18 @@ class Access:
         return principal
 
     async def _asker(self, token: str, address: str) -> Principal:
-        """Raises: Refused. An address that has sent too many wrong tokens waits: only stored tokens that were right
-        before go past it, because nobody guesses those, and many devices share an address."""
+        """Raises: Refused. An address that has sent too many wrong tokens waits. Stored tokens go past it: nobody
+        guesses those, and many devices share an address. The tokens of the settings do not: people have chosen them."""
         stored = self._stored if is_token(token) else None
-        if (wait_s := self._waits(address)) and not (stored and stored.has_seen(token)):
-            detail = "too many wrong tokens from this address: wait, then send the right one"
-            raise Refused(problem(429, detail, headers={"Retry-After": str(int(wait_s) + 1)}))
-        if found := self._of_settings(token):
-            return found
-        bearer = await stored.find(token) if stored else None
+        if wait_s := self._waits(address):
+            bearer = await self._found_meanwhile(stored, token) if stored else None
+            if bearer is None:
+                detail = "too many wrong tokens from this address: wait, then send the right one"
+                raise Refused(problem(429, detail, headers={"Retry-After": str(int(wait_s) + 1)}))
+        else:
+            if found := self._of_settings(token):
+                return found
+            bearer = await stored.find(token) if stored else None
         if bearer is None:
             self._note(address)
             raise _unauthenticated(
@@ -110,6 +121,19 @@ class Access:
         if bearer.ended:  # it was right once: nobody guesses here, and its device may ask for long
             raise _unauthenticated("this token was revoked or has expired: ask for a new one")
         return bearer.principal
+
+    async def _found_meanwhile(self, stored: StoredTokens, token: str) -> Bearer | None:
+        """Whom *token* of an address that waits stands for; None: nobody, or it took too long. Those that were not
+        seen before are looked up one by one: however many wrong ones come, they take one connection of the store."""
+        if stored.has_seen(token):
+            return await stored.find(token)
+        with suppress(TimeoutError):
+            return await within(LOOK_UP_S, self._in_turn(stored, token))
+        return None
+
+    async def _in_turn(self, stored: StoredTokens, token: str) -> Bearer | None:
+        async with self._one_by_one:
+            return await stored.find(token)
 
     def _of_settings(self, token: str) -> Principal | None:
         given = token.encode(errors="surrogatepass")

@@ -21,7 +21,7 @@ PROBLEMS: Final[Mapping[int, str]] = {
     409: "It does not go together with what there is.",
     412: "It has another version, or is there already.",
     413: "The body is too large.",
-    415: "The body has another type.",
+    415: "The body has another type, or is compressed.",
     422: "The request is understood, and cannot be carried out as it is.",
     428: "If-Match is missing.",
     429: "Too many wrong tokens from this address: wait for Retry-After.",
@@ -154,7 +154,7 @@ def _problems(route: Route) -> set[int]:
     if route.who not in ("anybody", "records"):
         found |= {403}
     if told.body_type is not None:
-        found |= {400, 413, 422}
+        found |= {400, 413, 415, 422}
     if told.query is not None:
         found |= {400}
     if told.keyed:

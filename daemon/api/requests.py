@@ -88,7 +88,11 @@ def json_answer(document: Any, *, status: int = 200) -> web.Response:
 
 
 async def body_of(request: web.Request, most: int = MOST_BYTES) -> bytes:
-    """The body of at most *most* bytes. Raises: Refused where it is larger."""
+    """The body of at most *most* bytes. Raises: Refused where it is larger, or compressed: who unpacks does not know
+    how much will come of it."""
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        headers = {"Accept-Encoding": "identity"}
+        raise Refused(problem(415, "send the body without Content-Encoding", type="encoding", headers=headers))
     body = await request.content.read(most + 1)
     while len(body) <= most and (more := await request.content.read(most + 1 - len(body))):
         body += more

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from adapters.postgres import tokens
-from adapters.postgres.pool import Pool
+from adapters.postgres.pool import Pool, within
 from adapters.postgres.tokens import Bearer
 from schemas.tokens import digest_of
 
 HOLD_S: Final = 4.0
 """A token that is revoked is refused within five seconds by every process: each looks so often."""
+
+FIND_S: Final = 10.0
+"""How long the store may take to tell whose a token is."""
 
 MOST_HELD: Final = 10_000
 
@@ -37,11 +40,15 @@ class StoredTokens:
         return digest_of(token) in self._held
 
     async def find(self, token: str) -> Bearer | None:
-        """Whom it stands for; None: there is no such token. Its use is noted. Raises what the store raises."""
+        """Whom it stands for; None: there is no such token. Its use is noted. Raises what the store raises;
+        TimeoutError after FIND_S."""
         digest, asked_at = digest_of(token), self._clock()
         held = self._held.get(digest)
         if held is not None and asked_at < held.until:
             return held.bearer
+        return await within(FIND_S, self._found(digest, asked_at))
+
+    async def _found(self, digest: bytes, asked_at: float) -> Bearer | None:
         found = await tokens.bearer(self._pool, digest)
         if found is None:
             self._held.pop(digest, None)

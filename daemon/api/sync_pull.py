@@ -79,7 +79,8 @@ class SyncPullApi:
         except Busy as busy:
             headers = {"Retry-After": str(ceil(busy.retry_after_s))}
             return problem(429, str(busy), type="busy", headers=headers)
-        return Whole(orjson.dumps(page.document()), HTTPStatus.OK)
+        document = page.document() | {"principal": principal_of(request).key}
+        return Whole(orjson.dumps(document), HTTPStatus.OK)
 
     def _reader(self, request: web.Request) -> Callable[[], Awaitable[Principal]]:
         """Tells who reads: first whom the route has let in, then whom it would let in now."""

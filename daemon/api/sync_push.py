@@ -22,6 +22,7 @@ from daemon.records.pushing.service import Records
 from daemon.web.problems import problem
 from schemas.api.sync_push import SyncPush, SyncPushed
 from schemas.api.wrong import told
+from schemas.principals import Principal
 from schemas.records.operation import MOST_OPERATIONS
 
 PATH: Final = "/api/v1/sync/push"
@@ -57,7 +58,7 @@ class SyncPushApi:
         asked = _read(await body_of(request, MOST_BYTES))
         principal = principal_of(request)
         try:
-            return json_answer(_document(await self.records.push(principal, asked)))
+            return json_answer(_document(await self.records.push(principal, asked), principal))
         except pushes.Refused as refused:
             return refusal(refused)
         except Exception as exc:
@@ -119,11 +120,12 @@ def _number(text: str) -> Any:
         return _NONE
 
 
-def _document(done: PushOut) -> dict[str, Any]:
+def _document(done: PushOut, principal: Principal) -> dict[str, Any]:
     document = {
         "ack": done.ack,
         "server_time": done.server_time,
         "feed": done.feed,
+        "principal": principal.key,
         "results": [answer.document() for answer in done.results],
     }
     return document | {"provisional": True} if done.provisional else document

@@ -35,6 +35,4 @@ class SyncStatsApi:
 
     @described("How the sync of records stands", gives=SyncStats)
     async def _get(self, request: web.Request) -> web.Response:
-        principal = principal_of(request)
-        user = None if principal.sees_all else principal.name
-        return json_answer(await stats(self.pool, self.in_force.settings, self.now(), user))
+        return json_answer(await stats(self.pool, self.in_force.settings, self.now(), principal_of(request)))

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from adapters.postgres.pool import Pool
 from daemon.bus.worker import utc_now
 from daemon.cli.arguments import parse_words
-from daemon.cli.campaign_views import LISTED, OPEN, people_of, report_of, say_plan, say_status, table_of
+from daemon.cli.campaign_views import LISTED, OPEN, people_of, plan_document, report_of, say_plan, say_status, table_of
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
 from daemon.cli.screen import progress, say, show_json, show_table
@@ -199,8 +199,8 @@ async def _create(settings: Settings, given: CampaignIn, json: bool, dry_run: bo
         if not dry_run:
             await campaigns.store(pool, made)
             document = await campaign_standing.show(pool, str(made.campaign.id))
-    if json and not dry_run:
-        show_json(document)
+    if json:
+        show_json(plan_document(made) if dry_run else document)
         return
     say_plan(made)
     if dry_run:

@@ -44,6 +44,14 @@ def say_plan(made: Plan) -> None:
         say(f"  {people_of(skipped)} without consent: no message")
 
 
+def plan_document(made: Plan) -> dict[str, Any]:
+    """What was checked, as JSON."""
+    campaign = made.campaign
+    names = ("name", "provider", "account", "template", "language", "category", "rate", "ends_at", "duplicates")
+    told = {name: getattr(campaign, name) for name in names}
+    return {"dry_run": True, **told, "recipients": len(made.audience.recipients), "to_send": made.to_send}
+
+
 def say_status(found: Mapping[str, Any]) -> None:
     """Say how far a campaign has come."""
     reason = f": {found['reason']}" if found["reason"] else ""

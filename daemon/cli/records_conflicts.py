@@ -18,6 +18,8 @@ from daemon.cli.tools import DryRun, Json, NotRead, Text, content_of, opened, op
 from daemon.operator import records_conflicts
 from daemon.operator.records_conflicts import MOST, TAKES, Plan
 from daemon.records.deciding.resolving import Take
+from daemon.records.models.rules import MODELS, models_of
+from daemon.rules.files import load
 from daemon.settings.model import Settings
 from schemas.errors import FerrymanError, Malformed, UsageError
 from schemas.principals import Principal
@@ -115,8 +117,10 @@ async def _resolve(
     from daemon.operator.records_service import records_of
 
     upstream, me = settings.sync_upstream_url, _me()
+    models = models_of(load(settings.ferryman_rules_dir, MODELS), settings.sync_conflict_strategy)
     async with opened(settings) as (addresses, pool):
         plan = await records_conflicts.plan(pool, me, id, take, fields, upstream)
+        records_conflicts.require_fit(plan, models)
         for line in _plan_lines(plan):
             say(line)
         if dry_run:

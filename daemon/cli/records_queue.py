@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import typer
@@ -20,6 +20,8 @@ from daemon.operator.records import OPEN, STATES
 from daemon.records.stats import stats as read_stats
 from daemon.settings.model import Settings
 from schemas.errors import UsageError
+
+_NONE: Final = "no such operations"
 
 OfModel = Annotated[str | None, Text("--model", help="Only operations on this model, as Lead.")]
 
@@ -121,11 +123,13 @@ async def _retry(settings: Settings, op_id: UUID | None, model: str | None, dry_
 async def _queue(settings: Settings, states: tuple[str, ...], model: str | None, limit: int, json: bool) -> None:
     async with opened(settings) as (_, pool):
         found = await records.queued(pool, states, model, limit)
+    if not found:
+        is_hub = settings.sync_upstream_url is None
+        told = "this server is a hub: the queue is an edge's, which has SYNC_UPSTREAM_URL" if is_hub else _NONE
+        say(told, err=json)
     if json:
         show_json(found)
-        return
-    if not found:
-        say("no such operations")
+    if json or not found:
         return
     heads = ("op_id", "operation", "model", "record", "user", "state", "retries", "written (UTC)", "error")
     show_table(heads, [_cells(one) for one in found])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -27,14 +27,23 @@ def compact(dry_run: DryRun = False, json: Json = False) -> None:
     say(f"would go: {told}" if dry_run else f"gone: {told}")
 
 
-def new_epoch(dry_run: DryRun = False) -> None:
+def new_epoch(
+    copied: Annotated[
+        bool,
+        typer.Option("--copied", help="The database is a copy of another server's: it gets a name of its own."),
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
     """Have every replica pull all records anew, and keep what it has not pushed yet. For a database of which you know
-    that it is not what its replicas have seen: a restored one is noticed by itself."""
+    that it is not what its replicas have seen: a restored one is noticed by itself. One that was copied to make another
+    server of it needs --copied, there."""
+    named = ", and this server would take a name of its own" if copied else ""
     if dry_run:
-        say("every replica would pull all its records anew with its next pull")
+        say(f"every replica would pull all its records anew with its next pull{named}")
         return
-    epoch = run_async(_new_epoch(read_settings()))
-    say(f"epoch {epoch} has begun: every replica pulls all its records anew with its next pull")
+    epoch = run_async(_new_epoch(read_settings(), copied))
+    named = ", and this server has a name of its own" if copied else ""
+    say(f"epoch {epoch} has begun{named}: every replica pulls all its records anew with its next pull")
 
 
 def check(json: Json = False) -> None:
@@ -56,9 +65,9 @@ async def _compact(settings: Settings, dry_run: bool) -> dict[str, int]:
         return await upkeep.compact(pool, settings, dry_run=dry_run)
 
 
-async def _new_epoch(settings: Settings) -> int:
+async def _new_epoch(settings: Settings, copied: bool) -> int:
     async with opened(settings) as (_, pool):
-        return await records_upkeep.new_epoch(pool, operator())
+        return await records_upkeep.new_epoch(pool, operator(), copied=copied)
 
 
 async def _check(settings: Settings) -> tuple[Found, Found | None]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
+from adapters.postgres.messages import Request
 from daemon.bus.worker import utc_now
 from daemon.cli.automatic import automatic
 from daemon.cli.context import read_settings, run_async
@@ -170,6 +171,13 @@ def _variables(given: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def _planned(requests: Sequence[Request], why_not: str | None) -> dict[str, Any]:
+    """What would be sent. *why_not*: why it would be skipped as things are now."""
+    first = requests[0]
+    told = {"provider": first.provider, "account": first.account, "phone": first.phone, "not_before": first.not_before}
+    return {"dry_run": True, **told, "messages": len(requests), "skipped": why_not}
+
+
 def _run(given: Mapping[str, Any], key: str | None, wait: bool, json: bool, dry_run: bool, yes: bool) -> None:
     try:
         message = MessageIn.model_validate(given)
@@ -187,7 +195,10 @@ async def _send(
         how += f" to {requests[0].phone}"
         if dry_run:
             why_not = await messages.foreseen(pool, requests[0], utc_now())
-            say(f"would be sent by {how}{as_known(why_not)}")
+            if json:
+                show_json(_planned(requests, why_not))
+            else:
+                say(f"would be sent by {how}{as_known(why_not)}")
             return
         confirm(f"send it by {how}?", "send a message to a person", yes=yes)
         queued = await sending.send(pool, settings, message, purpose="cli", key=key, now=utc_now())

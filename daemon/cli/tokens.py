@@ -83,7 +83,10 @@ def _wanted(
 async def _create(settings: Settings, one: Wanted, json: bool, dry_run: bool) -> None:
     async with opened(settings) as (_, pool):
         if dry_run:
-            say(f"a token of the {one.kind} {one.name} with the role {one.role} would be made")
+            if json:
+                show_json({"dry_run": True, **one._asdict()})
+            else:
+                say(f"a token of the {one.kind} {one.name} with the role {one.role} would be made")
             return
         made = await tokens.create(pool, one, operator())
     if json:

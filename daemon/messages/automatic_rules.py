@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 from daemon.messages.automatic_faults import faults
 from daemon.messages.automatic_fields import Trigger
 from daemon.rules.files import RuleFile
-from daemon.rules.parts import AnyLanguage, Part, Slug
+from daemon.rules.parts import AnyLanguage, Flag, Integer, Part, Slug
 from daemon.settings.model import Provider
 
 _DURATION: Final = re.compile(r"([0-9]{1,4})([smhd])")
@@ -52,7 +52,7 @@ def _numbered(value: object) -> object:
 
 Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration)]
 Filled: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096)]
-Scalar: TypeAlias = bool | int | str
+Scalar: TypeAlias = Flag | Integer | str
 
 
 class When(Part):
@@ -65,7 +65,7 @@ class When(Part):
 class Presence(Part):
     """A condition: whether the field has a value."""
 
-    present: bool
+    present: Flag
 
 
 Condition: TypeAlias = Annotated[Presence | tuple[Scalar, ...], BeforeValidator(_condition)]
@@ -109,7 +109,7 @@ class MessageRule(Part):
     """One automatic message: by which event, under which conditions, and what is sent."""
 
     name: Slug
-    enabled: bool
+    enabled: Flag
     when: When
     where: Mapping[str, Condition] = Field(default_factory=dict)
     then: Then

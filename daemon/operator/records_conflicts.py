@@ -17,13 +17,15 @@ from adapters.postgres.audit_log import Logged
 from adapters.postgres.operator import record_conflicts
 from adapters.postgres.operator.record_conflicts import Now, StoredConflict, Wanted
 from adapters.postgres.pool import Pool
-from adapters.postgres.records import queue
+from adapters.postgres.records.counts import counts
 from daemon.operator.faults import Conflict, NotThere, Unusable
+from daemon.records.deciding.decision import decide
 from daemon.records.deciding.resolving import Take
 from daemon.records.deciding.resolving import resolve as deciding
+from daemon.records.models.rules import Models
 from daemon.records.pushing.service import Records
+from daemon.records.state import Author, Stored
 from daemon.records.state import Conflict as Met
-from daemon.records.state import Stored
 from schemas.errors import FerrymanError
 from schemas.principals import Principal
 from schemas.records.answers import Answer, Decision
@@ -105,6 +107,18 @@ async def plan(
     )
 
 
+def require_fit(plan: Plan, models: Models) -> None:
+    """Raises: Unusable where the record, as it stands, would not take what *plan* writes. `resolve` does by itself."""
+    op, now = plan.operation, datetime.now(UTC)
+    if op is None:
+        return
+    if (model := models.get(op.model)) is None:
+        raise Unusable(f"models.toml has no model {op.model} any more: nothing can be written")
+    who = plan.author
+    author = Author(principal=who, user=who.name, peer=who.key, origin=who.key)
+    _require_taken(decide(_stored(plan.was), op, author, model, now, now).answer)
+
+
 async def resolve(pool: Pool, records: Records, plan: Plan, *, by: str, version: int | None = None) -> Answer | None:
     """Carry *plan* out; the answer to its operation, None where nothing is written. *by*: the person, for the audit
     log. *version*: of the record that they have seen: then they know that it has changed since the conflict arose.
@@ -136,7 +150,7 @@ async def resolve(pool: Pool, records: Records, plan: Plan, *, by: str, version:
 
 async def waiting_upstream(pool: Pool) -> int:
     """How many operations of this edge wait for a person's decision at its upstream."""
-    return (await queue.counts(pool, datetime.now(UTC))).upstream_conflicts
+    return (await counts(pool, datetime.now(UTC))).upstream_conflicts
 
 
 def document(one: StoredConflict) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from adapters.http import open_session
 from adapters.postgres import audit_log
 from adapters.postgres.audit_log import Logged
 from adapters.postgres.pool import Pool
-from adapters.postgres.records import marks
+from adapters.postgres.records import marks, upstream
 from adapters.sync.exchange import Upstream, UpstreamError
 from daemon.records import checking, comparing
 from daemon.records.checking import Found
@@ -19,11 +19,15 @@ class NotCompared(FerrymanError):
     """The upstream did not tell what it has."""
 
 
-async def new_epoch(pool: Pool, actor: str) -> int:
-    """Begin a new epoch, in which every replica pulls from the beginning. Returns its number."""
+async def new_epoch(pool: Pool, actor: str, *, copied: bool = False) -> int:
+    """Begin a new epoch, in which every replica pulls from the beginning. Returns its number. *copied*: the database is
+    a copy of another server's, which goes on too: it takes names of its own, as a server and as a replica."""
     async with pool.acquire() as conn, conn.transaction():
         epoch = await marks.new_epoch(conn)
-        await audit_log.add(conn, [Logged(actor, "records.new_epoch", f"epoch:{epoch}", {})])
+        if copied:
+            await marks.new_feed(conn)
+            await upstream.renew_replica(conn)
+        await audit_log.add(conn, [Logged(actor, "records.new_epoch", f"epoch:{epoch}", {"copied": copied})])
     return epoch
 
 

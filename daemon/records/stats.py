@@ -7,12 +7,15 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from adapters.postgres.pool import Pool
-from adapters.postgres.records import queue, upstream
+from adapters.postgres.records import upstream
+from adapters.postgres.records.counts import count_records
+from adapters.postgres.records.counts import counts as counted
 from daemon.bus.metrics import OF_ALL
 from daemon.bus.worker import Duty, Outside
 from daemon.records.edge.telling import sentence
 from daemon.settings.model import Settings
 from daemon.telemetry.declared import Declared
+from schemas.principals import Principal
 
 EVERY_S: Final = 5.0
 
@@ -40,13 +43,13 @@ def today_began(now: datetime, zone: str) -> datetime:
     return now.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
 
 
-async def stats(pool: Pool, settings: Settings, now: datetime, user: str | None = None) -> dict[str, Any]:
-    """As JSON. *user*: whose operations and records alone; None: everybody's.
+async def stats(pool: Pool, settings: Settings, now: datetime, reader: Principal | None = None) -> dict[str, Any]:
+    """As JSON. *reader*: the operations and records that concern them alone; None: all.
 
     A server without an upstream has nothing that waits, and is where its replicas sync to: it is online, it tells what
     was applied here today, and when a replica has last pushed.
     """
-    counts = await queue.counts(pool, today_began(now, settings.ferryman_timezone), user)
+    counts = await counted(pool, today_began(now, settings.ferryman_timezone), reader)
     standing = await upstream.read(pool)
     is_edge = settings.sync_upstream_url is not None
     oldest_s = None if counts.oldest is None else max(0, round((now - counts.oldest).total_seconds()))
@@ -60,7 +63,7 @@ async def stats(pool: Pool, settings: Settings, now: datetime, user: str | None 
         "last_sync": standing.last_sync_at if is_edge else counts.pushed,
         "last_error": None if error is None else sentence(error),
         "online": bool(standing.online) if is_edge else True,
-        "records": await queue.count_records(pool, user),
+        "records": await count_records(pool, reader),
     }
 
 
@@ -69,7 +72,7 @@ def duty(outside: Outside) -> Duty:
 
     async def measure() -> None:
         now = outside.now()
-        counts = await queue.counts(outside.pool, now)
+        counts = await counted(outside.pool, now)
         waits = {"pending": counts.pending, "failed": counts.failed, "conflict": counts.upstream_conflicts}
         for state, count in waits.items():
             outside.metrics.set(QUEUE, count, {"state": state})

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 ANY: Final = "*"
 """In the place of a language: all of them, or all others."""
@@ -41,6 +41,12 @@ Slug: TypeAlias = Annotated[str, AfterValidator(_slug)]
 
 Language: TypeAlias = Annotated[str, AfterValidator(_language)]
 AnyLanguage: TypeAlias = Annotated[str, AfterValidator(_language_or_any)]
+
+Flag: TypeAlias = Annotated[bool, Field(strict=True)]
+"""true or false: a text in its place, as "no", is a mistake."""
+
+Integer: TypeAlias = Annotated[int, Field(strict=True)]
+"""A whole number: neither a text nor a flag."""
 
 
 def listed(value: object) -> object:

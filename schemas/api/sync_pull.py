@@ -61,7 +61,7 @@ class SyncChange(BaseModel):
 class SyncPulled(BaseModel):
     """*changes*: in the order of their commits; a record that changes meanwhile comes again. *cursor*: `since` of the
     next pull. *more*: the round goes on there at once. *schema*: changes with the models. *feed*: which server this
-    is."""
+    is. *principal*: whose the token is, as `user:alice`."""
 
     changes: list[SyncChange]
     cursor: str
@@ -69,3 +69,4 @@ class SyncPulled(BaseModel):
     server_time: AwareDatetime
     schema_: Annotated[str, Field(alias="schema")]
     feed: UUID
+    principal: str

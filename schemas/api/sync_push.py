@@ -81,10 +81,12 @@ class PushedResult(BaseModel):
 
 class SyncPushed(BaseModel):
     """*results*: in the order of the operations. *ack*: what goes with the next push; null without a replica. *feed*:
-    which server this is. *provisional*: it is an edge: its upstream may correct what was applied."""
+    which server this is. *principal*: whose the token is, as `user:alice`. *provisional*: it is an edge: its upstream
+    may correct what was applied."""
 
     ack: str | None
     server_time: AwareDatetime
     feed: str
+    principal: str
     results: list[PushedResult]
     provisional: bool | None = None

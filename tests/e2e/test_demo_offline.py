@@ -3,14 +3,25 @@ does not agree."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from aiohttp import ClientSession
+from yarl import URL
+
+from adapters.records_client import RecordsClient
+from tests.support.until import until
 
 LIMIT_S: Final = 20.0
 """As long as the story may take, on a machine that runs other tests beside it. The servers' start comes before it."""
@@ -48,6 +59,76 @@ def test_everything_agrees_in_the_end_no_value_is_lost_and_a_second_run_shows_th
         assert words in shown
     assert " NO " not in shown
     assert "NOT" not in shown
+
+
+@pytest.mark.timeout(200)
+async def test_what_is_kept_goes_on_syncing_until_it_is_stopped(tmp_path: Path) -> None:
+    """A record that is made at one place reaches the other, and the phone's file, by itself."""
+    async with kept(tmp_path) as told, ClientSession() as session:
+        office, branch = Kept(session, *told["head office"]), Kept(session, *told["branch"])
+        await office.put("l-office", {"name": "Made above", "branch_id": "haifa", "owner_id": "noa"})
+        await branch.put("l-branch", {"name": "Made below", "branch_id": "haifa", "owner_id": "noa"})
+        await until(lambda: office.has("l-branch"), "what was made at the branch, at the head office", 30)
+        await until(lambda: branch.has("l-office"), "what was made at the head office, at the branch", 30)
+        phone, _ = told["phone"]
+        async with RecordsClient(tmp_path / phone, branch.url, "of nobody: it only reads the file") as reader:
+
+            async def came() -> bool:
+                return None not in [await reader.get("Lead", name) for name in ("l-office", "l-branch")]
+
+            await until(came, "both, on the phone", 30)
+    with pytest.raises(OSError):
+        await asyncio.open_connection("127.0.0.1", URL(branch.url).port)
+
+
+@asynccontextmanager
+async def kept(cwd: Path) -> AsyncIterator[dict[str, tuple[str, str]]]:
+    """A demonstration that goes on, and ends well when it is told to: name -> (address, admin token) of its places."""
+    env = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
+    argv = ["-m", "daemon", "demo", "--offline", "--json", "--keep"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *argv, cwd=cwd, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stderr is not None
+        told: dict[str, tuple[str, str]] = {}
+        async with asyncio.timeout(150):
+            while (line := (await process.stderr.readline()).decode().strip()) != "running until Ctrl-C":
+                assert line or process.returncode is None, "it has ended"
+                if found := PLACE.match(line):
+                    told[found["name"]] = found["where"], found["admin"] or ""
+        yield told
+        process.send_signal(signal.SIGINT)
+        out, err = await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode == 0, err.decode()[-2000:]
+        check(json.loads(out))
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+PLACE: Final = re.compile(r"(?P<name>head office|branch|phone) +(?P<where>\S+)  \((?:.*admin token (?P<admin>\w+))?")
+"""What is said of each place that is kept."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A daemon that goes on, and its operator's token."""
+
+    session: ClientSession
+    url: str
+    admin: str
+
+    async def put(self, name: str, data: dict[str, Any]) -> None:
+        proof = {"Authorization": f"Bearer {self.admin}", "If-None-Match": "*"}
+        async with self.session.put(f"{self.url}/api/v1/records/Lead/{name}", json=data, headers=proof) as answer:
+            assert answer.status == 201, await answer.text()
+
+    async def has(self, name: str) -> bool:
+        proof = {"Authorization": f"Bearer {self.admin}"}
+        async with self.session.get(f"{self.url}/api/v1/records/Lead/{name}", headers=proof) as answer:
+            return answer.status == 200
 
 
 def check(document: dict[str, Any]) -> None:

@@ -79,3 +79,13 @@ async def pushed(
     """The answers to a push of *operations*, as JSON has them."""
     done = await records.push(who, PushIn(replica=replica, operations=operations, **more))
     return [answer.document() for answer in done.results]
+
+
+async def create(records: Records, who: Principal, *ids: str, replica: str = "phone-1", **data: Any) -> None:
+    made = [operation("CREATE", id, **{"name": id} | data) for id in ids]
+    answers = await pushed(records, who, *made, replica=replica)
+    assert [answer["result"] for answer in answers] == ["applied"] * len(ids)
+
+
+def said(answer: dict[str, Any], *names: str) -> tuple[Any, ...]:
+    return tuple(answer.get(name) for name in ("result", *names))

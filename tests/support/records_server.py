@@ -64,6 +64,10 @@ class RecordsServer:
         self.page = 1000
         self.most_bytes = 4_000_000
         self.token = TOKEN
+        self.people: dict[str, str] = {}
+        """Token -> the person it is of, where that is not alice."""
+
+        self._asker = ""
         self.applied: Counter[str] = Counter()
         self.pushes: list[list[dict[str, Any]]] = []
         self.bodies: list[dict[str, Any]] = []
@@ -134,7 +138,8 @@ class RecordsServer:
         self.state.acks[asked["replica"]] = (ack, asked.get("ack") or (known[0] if known else None))
         answers = [self._operation(one, asked["replica"]) for one in operations]
         self.after(answers)
-        return _json({"ack": ack, "server_time": "2026-11-27T10:00:00.000Z", "feed": self.feed, "results": answers})
+        told = {"server_time": "2026-11-27T10:00:00.000Z", "feed": self.feed, "principal": self._asker}
+        return _json({"ack": ack, **told, "results": answers})
 
     def _operation(self, one: dict[str, Any], replica: str) -> dict[str, Any]:
         name = one["op_id"]
@@ -231,6 +236,7 @@ class RecordsServer:
             "server_time": "2026-11-27T10:00:00.000Z",
             "schema": "s",
             "feed": self.feed,
+            "principal": self._asker,
         }
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -239,7 +245,9 @@ class RecordsServer:
             return await self.next_answers.pop(0)(request)
         if self.always is not None:
             return await self.always(request)
-        if request.headers.get("Authorization") != f"Bearer {self.token}":
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        self._asker = f"user:{self.people.get(token, 'alice')}"
+        if token != self.token and token not in self.people:
             return _problem(401, "unauthenticated")
         return await (self.push if request.path.endswith("push") else self.pull)(request)
 
@@ -255,6 +263,12 @@ def _json(document: dict[str, Any], status: int = 200) -> web.Response:
 def _problem(status: int, kind: str, **members: Any) -> web.Response:
     document = {"type": kind, "title": kind, "status": status, "detail": "as the test wants it"} | members
     return web.Response(status=status, body=orjson.dumps(document), content_type="application/problem+json")
+
+
+async def lost_answer(request: Any) -> Any:
+    """The line breaks before an answer has come."""
+    request.transport.close()
+    raise asyncio.CancelledError
 
 
 @asynccontextmanager

@@ -49,3 +49,8 @@ async def standing(pool: Pool, mseq: int, mark: UUID) -> tuple[UUID, int, int, i
 async def new_epoch(conn: Connection | Pool) -> int:
     """Raise the epoch: every replica begins anew. Returns the new one."""
     return int(await conn.fetchval("UPDATE sync_clock SET epoch = epoch + 1 RETURNING epoch"))
+
+
+async def new_feed(conn: Connection | Pool) -> None:
+    """Take a new name for the history: that of a copy is not its original's any more."""
+    await conn.execute("UPDATE sync_clock SET feed = gen_random_uuid()")

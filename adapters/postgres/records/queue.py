@@ -1,4 +1,4 @@
-"""`sync_queue`, an edge's operations for its upstream: which are due, how many there are, and putting them back."""
+"""`sync_queue`, an edge's operations for its upstream: which are due, which there are, and putting them back."""
 
 from __future__ import annotations
 
@@ -48,24 +48,6 @@ SELECT count(*) FROM sync_queue
 WHERE state = 'failed' AND ($1::uuid IS NULL OR op_id = $1) AND ($2::text IS NULL OR model = $2)
 """
 
-# a part for each index: together they cost the same whatever has been synced before
-_COUNTS: Final = """
-SELECT
-  (SELECT count(*) FROM sync_queue WHERE state = 'pending' AND ($1::text IS NULL OR user_id = $1)) AS pending,
-  (SELECT created_at FROM sync_queue WHERE state = 'pending' AND ($1::text IS NULL OR user_id = $1)
-   ORDER BY id LIMIT 1) AS oldest,
-  (SELECT count(*) FROM sync_queue WHERE state = 'failed' AND ($1::text IS NULL OR user_id = $1)) AS failed,
-  (SELECT count(*) FROM sync_conflicts WHERE decision IS NULL AND ($1::text IS NULL OR user_id = $1)) AS conflicts,
-  (SELECT count(*) FROM sync_queue q JOIN records r USING (model, record_id)
-   WHERE q.state = 'conflict' AND r.up_version <= q.acked_version
-     AND ($1::text IS NULL OR q.user_id = $1)) AS upstream_conflicts,
-  (SELECT count(*) FROM sync_queue
-   WHERE synced_at >= $2 AND ($1::text IS NULL OR user_id = $1)) AS synced,
-  (SELECT count(*) FROM sync_ops WHERE at >= $2 AND ($1::text IS NULL OR user_id = $1)) AS applied,
-  (SELECT max(pushed_at) FROM sync_replicas WHERE $1::text IS NULL OR principal = 'user:' || $1) AS pushed
-"""
-_RECORDS: Final = "SELECT count(*) FROM records WHERE NOT deleted AND ($1::text IS NULL OR owner_id = $1)"
-
 
 class QueuedRow(NamedTuple):
     """A row of the queue. *data*, *base*: JSON texts."""
@@ -91,21 +73,6 @@ class QueuedRow(NamedTuple):
     reason: str | None
     acked_version: int | None
     settled: bool
-
-
-class Counts(NamedTuple):
-    """*oldest*: when the oldest pending operation was written. *conflicts*: that wait for a person here;
-    *upstream_conflicts*: at the upstream. *synced*, *applied*: today, at the upstream and here. *pushed*: when a
-    replica has last pushed here."""
-
-    pending: int
-    oldest: datetime | None
-    failed: int
-    conflicts: int
-    upstream_conflicts: int
-    synced: int
-    applied: int
-    pushed: datetime | None
 
 
 async def due(pool: Pool, limit: int, now: datetime) -> list[QueuedRow]:
@@ -136,18 +103,6 @@ async def retry_failed(conn: Connection | Pool, *, op_id: UUID | None = None, mo
 async def count_failed(pool: Pool, *, op_id: UUID | None = None, model: str | None = None) -> int:
     """How many `retry_failed` would put back."""
     return int(await pool.fetchval(_FAILED, op_id, model))
-
-
-async def counts(pool: Pool, since: datetime, user: str | None = None) -> Counts:
-    """What there is to tell. *since*: when today began. *user*: whose alone; None: everybody's."""
-    row = await pool.fetchrow(_COUNTS, user, since)
-    assert row is not None
-    return Counts(*row)
-
-
-async def count_records(pool: Pool, owner: str | None = None) -> int:
-    """How many records there are that are not deleted. *owner*: whose alone; None: everybody's."""
-    return int(await pool.fetchval(_RECORDS, owner))
 
 
 def _row(found: Record) -> QueuedRow:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from adapters.postgres.pool import Pool
+from adapters.postgres.pool import Connection, Pool
 from schemas.records.operation import Key
 
 _READ: Final = """
@@ -94,7 +94,7 @@ async def unseen(pool: Pool, after: Key, limit: int) -> list[Key]:
     return [(row[0], row[1]) for row in await pool.fetch(_UNSEEN, *after, limit)]
 
 
-async def renew_replica(pool: Pool) -> None:
+async def renew_replica(pool: Connection | Pool) -> None:
     """Take a new name as a replica."""
     await pool.execute(_RENEW)
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from daemon.conversations.dialogs.faults import faults
 from daemon.messages.automatic_rules import Duration
 from daemon.rules.files import RuleFile
-from daemon.rules.parts import ANY, AnyLanguage, Language, Part, Slug, listed
+from daemon.rules.parts import ANY, AnyLanguage, Flag, Integer, Language, Part, Slug, listed
 
 T = TypeVar("T")
 
@@ -97,16 +97,16 @@ class DialogField(Part):
     name: Slug
     kind: Kind
     names: Phrases
-    required: bool = True
+    required: Flag = True
     where: Mapping[str, Annotated[Words, BeforeValidator(listed)]] = Field(default_factory=dict)
     prompt: Texts
     wrong: Texts | None = None
     options: Annotated[tuple[Option, ...], Field(max_length=MOST_OPTIONS)] = ()
-    free: bool = False
+    free: Flag = False
     lead: Phrases = Field(default_factory=dict)
-    lower: bool = False
-    min: int | None = None
-    max: int | None = None
+    lower: Flag = False
+    min: Integer | None = None
+    max: Integer | None = None
 
     @property
     def takes_text(self) -> bool:
@@ -132,7 +132,7 @@ class GiveUp(Part):
     """When a dialog ends without an answer. *wrong_answers*: so often a question is asked again. *timeout*: what
     becomes of it when nobody answers."""
 
-    wrong_answers: Annotated[int, Field(ge=0, le=9)] = 2
+    wrong_answers: Annotated[Integer, Field(ge=0, le=9)] = 2
     timeout: Literal["silent", "escalate"] = "silent"
     labels: Labels = ()
 
@@ -141,7 +141,7 @@ class Done(Part):
     """What becomes of a dialog when all is known. *hand_over*: a person is to look at it. *labels*: of the conversation
     then."""
 
-    hand_over: bool = False
+    hand_over: Flag = False
     labels: Labels = ()
 
 
@@ -150,12 +150,12 @@ class Dialog(Part):
     *about*: which of these tells one such dialog from another. *notes*: longer texts that answer nothing are none."""
 
     name: Slug
-    enabled: bool
+    enabled: Flag
     title: Texts
     when: When
     given: tuple[Slug, ...] = ()
     about: Slug | None = None
-    notes: bool = True
+    notes: Flag = True
     timeout: Duration
     reminder: Reminder | None = None
     give_up: GiveUp = Field(default_factory=GiveUp)

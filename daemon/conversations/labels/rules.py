@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 
 from daemon.conversations.labels.faults import faults
 from daemon.rules.files import RuleFile
-from daemon.rules.parts import AnyLanguage, Part, Slug
+from daemon.rules.parts import AnyLanguage, Flag, Integer, Part, Slug
 
 LONGEST_VALUE: Final = 1500
 """Of a text as an attribute: what Chatwoot takes of a conversation's."""
@@ -33,8 +33,8 @@ AttributeName: TypeAlias = Annotated[str, AfterValidator(_attribute)]
 Word: TypeAlias = Annotated[str, Field(min_length=1, max_length=100)]
 Title: TypeAlias = Annotated[str, Field(min_length=1, max_length=255)]
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_VALUE)]
-Whole: TypeAlias = Annotated[int, Field(strict=True, ge=-9_999_999_999, le=9_999_999_999)]
-Value: TypeAlias = Annotated[bool, Field(strict=True)] | Whole | Text
+Whole: TypeAlias = Annotated[Integer, Field(ge=-9_999_999_999, le=9_999_999_999)]
+Value: TypeAlias = Flag | Whole | Text
 Words: TypeAlias = Mapping[AnyLanguage, tuple[Word, ...]]
 
 
@@ -48,15 +48,15 @@ class Label(Part):
 class Group(Part):
     """Labels that belong together. *exclusive*: a conversation has one of them at most."""
 
-    exclusive: bool = False
+    exclusive: Flag = False
     labels: Mapping[Title, Label] = Field(default_factory=dict)
 
 
 class Range(Part):
     """Numbers, both ends among them; None: no end."""
 
-    least: int | None = Field(default=None, alias="from")
-    most: int | None = Field(default=None, alias="to")
+    least: Integer | None = Field(default=None, alias="from")
+    most: Integer | None = Field(default=None, alias="to")
 
     def __contains__(self, number: int) -> bool:
         return (self.least is None or number >= self.least) and (self.most is None or number <= self.most)
@@ -66,7 +66,7 @@ class When(Part):
     """All that must hold, as `daemon/rules/shipped/labels.toml` says."""
 
     words: Words | None = None
-    amount: bool = False
+    amount: Flag = False
     messages: Range | None = None
     score: Range | None = None
     channel: Annotated[str, Field(min_length=1, max_length=60)] | None = None
@@ -76,7 +76,7 @@ class Then(Part):
     """What a rule gives."""
 
     labels: tuple[Title, ...] = ()
-    score: Annotated[int, Field(ge=-100, le=100)] = 0
+    score: Annotated[Integer, Field(ge=-100, le=100)] = 0
     attributes: Mapping[AttributeName, Value] = Field(default_factory=dict)
 
 
@@ -84,7 +84,7 @@ class LabelRule(Part):
     """One rule."""
 
     name: Slug
-    enabled: bool = True
+    enabled: Flag = True
     when: When
     then: Then
 

@@ -54,7 +54,7 @@ def _script(name: str) -> str:
 
 
 PhraseText: TypeAlias = Annotated[str, Field(max_length=500), AfterValidator(_phrase)]
-Confidence: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Confidence: TypeAlias = Annotated[float, Field(strict=True, ge=0, le=1)]
 
 
 class Known(Part):

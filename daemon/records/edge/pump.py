@@ -155,8 +155,9 @@ class Pump:
             self._told = ""
 
     async def _failed(self, done: Round, stop: asyncio.Event) -> None:
-        """Tell it once, and wait. A new token ends the wait, and so does nothing that is written here: an upstream that
-        comes back is not met by everybody at once."""
+        """Tell it once, and wait. A new token ends the wait, and so does an exchange that somebody else has made, as
+        `ferryman records sync`. What is written here does not: an upstream that comes back is not met by everybody at
+        once."""
         assert done.error is not None
         if self._told != done.error.code:
             self._told = done.error.code
@@ -165,6 +166,8 @@ class Pump:
         token = self.exchange.token()
         while (left_s := until - time.monotonic()) > 0 and not stop.is_set() and token == self.exchange.token():
             await any_set(stop, timeout_s=min(left_s, TOKEN_EVERY_S))
+            if (await upstream.read(self.exchange.pool)).online:
+                return
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:

@@ -17,7 +17,8 @@ _SAID: Final = {
     "http-403": "SYNC_UPSTREAM_TOKEN is not an edge's: make one there, `ferryman tokens create --edge NAME`",
     "replica-of-another": "this edge pushed by another name before: make a token there for that one",
     "replica-forked": "another copy of this edge's database exchanges with the upstream too: stop one of them",
-    "loop": "the upstream is this server itself, or has it as its own upstream: correct SYNC_UPSTREAM_URL",
+    "loop": "the upstream is this server itself, or has it as its own upstream: correct SYNC_UPSTREAM_URL; or one"
+    " database is a copy of the other's: `ferryman records new-epoch --copied` at the copy gives it a name of its own",
     "http-404": "what answers at SYNC_UPSTREAM_URL has no records: is it a Ferryman, and new enough?",
     "http-429": "the upstream asks us to wait",
     "http-503": "the upstream is busy, or starting",

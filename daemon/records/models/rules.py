@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 from daemon.records.models.faults import faults
 from daemon.records.models.values import LONGEST_TEXT, NAME, Kind, kind_of
 from daemon.rules.files import RuleFile
-from daemon.rules.parts import Part
+from daemon.rules.parts import Flag, Integer, Part
 from schemas.records.operation import MOST_FIELDS
 
 Type: TypeAlias = Literal[
@@ -46,8 +46,8 @@ class FieldPart(Part):
     """A field, as the file has it."""
 
     type: Type
-    required: bool = False
-    max: Annotated[int, Field(strict=True, ge=1, le=LONGEST_TEXT)] | None = None
+    required: Flag = False
+    max: Annotated[Integer, Field(ge=1, le=LONGEST_TEXT)] | None = None
     values: Annotated[tuple[Choice, ...], Field(min_length=1, max_length=200)] | None = None
     strategy: FieldStrategy | None = None
 
@@ -59,7 +59,7 @@ class ModelPart(Part):
     branch: FieldName = "branch_id"
     strategy: ModelStrategy | None = None
     delete: DeleteRule = "update-wins"
-    owner_may_give: bool = False
+    owner_may_give: Flag = False
     retired: tuple[FieldName, ...] = ()
     phone: FieldName | None = None
     fields: Annotated[Mapping[FieldName, FieldPart], Field(min_length=1, max_length=MOST_FIELDS - 2)]

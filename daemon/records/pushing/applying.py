@@ -25,6 +25,10 @@ ROUNDS: Final = 5
 """How often an operation is decided at most, while others change its record."""
 
 UNSTORABLE: Final = "the database refuses its values: change them"
+LOOP: Final = (
+    "the operations come from this server: SYNC_UPSTREAM_URL leads back to it; or the database they come from is a copy"
+    " of this one: run `ferryman records new-epoch --copied` there"
+)
 CONTENDED: Final = "others changed its record all the time: send it again later"
 
 
@@ -145,7 +149,7 @@ def _wanted(item: Item) -> Wanted:
 def _refusal(push: Push, feed: UUID, replica: ReplicaRow | None) -> Refused | None:
     """Why *push* is not taken; None: it is."""
     if str(feed) in push.asked.via:
-        return Refused(kind="loop", detail="the operations come from this server: SYNC_UPSTREAM_URL leads back")
+        return Refused(kind="loop", detail=LOOP)
     if replica is None:
         return None
     if replica.principal != push.principal.key:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
-from adapters.postgres.pool import store_is_down
+from adapters.postgres.pool import store_is_down, within
 from adapters.postgres.records import marks
 from adapters.postgres.records.feed import Head
 from adapters.postgres.records.writing import Overtaken
@@ -29,6 +30,9 @@ another."""
 
 WAITING: Final = 500
 """Pushes that may wait for their turn. What comes beyond them waits where it is safe: with its sender."""
+
+ANSWER_S: Final = 15.0
+"""A push is answered within it. Where the store stands still, each turn before it may take its whole time limit."""
 
 
 class Records:
@@ -60,19 +64,21 @@ class Records:
         outside.at_end(self._publishing.stop)
 
     async def push(self, principal: Principal, asked: PushIn) -> PushOut:
-        """Apply the operations of a replica. Raises: Refused; as the store, and then what was applied is a `duplicate`
-        when it is sent again."""
+        """Apply the operations of a replica. Raises: Refused; as the store, TimeoutError after ANSWER_S too, and then
+        what was applied is a `duplicate` when it is sent again."""
         now = self._outside.now()
         self._counting.clock(asked.sent_at, now)
-        if asked.cursor is not None:
-            await self._check(asked.cursor)
-        return await self._applied(opened(principal, asked, now))
+        async with asyncio.timeout(ANSWER_S):
+            if asked.cursor is not None:
+                await within(ANSWER_S, self._check(asked.cursor))
+            return await self._applied(opened(principal, asked, now))
 
     async def write(self, principal: Principal, operation: Operation, peer: str | None = None) -> Answer:
         """Apply one operation. *peer*: through which it comes; None: its principal stands for it. Raises: Refused; as
         the store."""
         asked = PushIn(operations=(operation,))
-        done = await self._applied(opened(principal, asked, self._outside.now(), peer))
+        async with asyncio.timeout(ANSWER_S):
+            done = await self._applied(opened(principal, asked, self._outside.now(), peer))
         return done.results[0]
 
     async def _applied(self, push: Push) -> PushOut:

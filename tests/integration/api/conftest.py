@@ -21,6 +21,7 @@ from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics
 from tests.support.listening import Answer, Rig, opener
+from tests.support.people_of_records import Person, person
 
 TOKENS: Final = {"admin": "admin-token-0123456789", "reader": "readonly-token-0123456789"}
 
@@ -67,3 +68,13 @@ async def served(redis: Redis, db: Pool) -> AsyncIterator[Served]:
         async with opener(redis, db)(more=routes) as rig:
             answer = await rig.ask("GET", "/api/v1/openapi.json")
             yield Served(rig, orjson.loads(answer.body), pulls)
+
+
+@pytest.fixture
+async def alice(served: Served, db: Pool) -> Person:
+    return await person(served, db)
+
+
+@pytest.fixture
+async def bob(served: Served, db: Pool) -> Person:
+    return await person(served, db, "bob")

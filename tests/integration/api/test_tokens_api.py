@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -10,7 +11,9 @@ from uuid import uuid4
 
 import pytest
 
+from adapters.postgres import tokens
 from adapters.postgres.pool import Pool
+from daemon.api import access
 from daemon.api.access import MOST_FAILURES
 from daemon.api.description import described_routes
 from daemon.api.routes import routes_of
@@ -300,15 +303,58 @@ async def test_a_token_that_ended_is_not_used(db: Pool) -> None:
 
 
 async def test_whoever_guesses_waits_and_the_devices_beside_them_go_on(served: Served, db: Pool) -> None:
+    """Also a device that was not seen before. A token of the settings is one that somebody might guess."""
     known, unseen = await bearer(db, user="u-1", role="admin"), await bearer(db, user="u-2", role="admin")
     assert (await look(served, known)).status == 200
-    for _ in range(MOST_FAILURES):
-        assert (await look(served, await headers_of(db, "wrong"))).status == 401
-    for headers in (unseen, await headers_of(db, "admin"), await headers_of(db, "wrong")):
-        answer = await look(served, headers)
+    await guessed(served, db)
+    for headers in (known, unseen):
+        assert (await look(served, headers)).status == 200
+    for kind in ("admin", "wrong"):
+        answer = await look(served, await headers_of(db, kind))
         check_problem(answer, 429)
         assert 0 < int(answer.headers["Retry-After"]) <= 61
-    assert (await look(served, known)).status == 200
+    for kind in ("revoked", "expired"):
+        check_problem(await look(served, await headers_of(db, kind)), 401)
+
+
+async def guessed(served: Served, db: Pool) -> None:
+    """Their address has sent too many wrong tokens."""
+    for _ in range(MOST_FAILURES):
+        assert (await look(served, await headers_of(db, "wrong"))).status == 401
+
+
+async def test_many_who_guess_take_one_connection_of_the_store(
+    served: Served, db: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unseen = await bearer(db, user="u-1", role="admin")
+    await guessed(served, db)
+    at_once, most, asked = 0, 0, tokens.bearer
+
+    async def counted(pool: Pool, digest: bytes) -> Any:
+        nonlocal at_once, most
+        at_once, most = at_once + 1, max(most, at_once + 1)
+        try:
+            return await asked(pool, digest)
+        finally:
+            at_once -= 1
+
+    monkeypatch.setattr(tokens, "bearer", counted)
+    wrong = [look(served, await headers_of(db, "wrong")) for _ in range(40)]
+    answers = await asyncio.gather(*wrong, look(served, unseen))
+    assert [answer.status for answer in answers] == [429] * 40 + [200]
+    assert most == 1
+
+
+async def test_a_store_that_stands_still_keeps_who_guesses_waiting_for_two_seconds_at_most(
+    served: Served, db: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await guessed(served, db)
+    monkeypatch.setattr(access, "LOOK_UP_S", 0.2)
+    async with db.acquire() as conn, conn.transaction():
+        await conn.execute("LOCK TABLE tokens")
+        async with asyncio.timeout(1.5):  # one after another they would take 0.2 s each
+            answers = await asyncio.gather(*(look(served, proof({"token": new_token()})) for _ in range(20)))
+    assert {answer.status for answer in answers} == {429}
 
 
 async def test_a_device_whose_token_ended_keeps_nobody_out(served: Served, db: Pool) -> None:

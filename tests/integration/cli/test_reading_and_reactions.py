@@ -81,6 +81,7 @@ async def test_a_reaction_is_asked_for_by_either_id(env: dict[str, str], db: Poo
 
 async def test_a_message_is_marked_as_read_once(env: dict[str, str], meta: MetaSandbox, theirs: str) -> None:
     assert "would be marked" in (await run(env, "send", "read", theirs, "--dry-run")).stdout
+    assert (await document(env, "send", "read", theirs, "--dry-run"))["provider"] == "meta"
     assert meta.read == []
     first = await document(env, "send", "read", theirs)
     assert (first["id"], first["account"], meta.read) == (theirs, "default", [THEIRS])

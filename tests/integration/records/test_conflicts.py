@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from redis.asyncio import Redis
 
-from adapters.postgres.operator import record_conflicts as rows
 from adapters.postgres.pool import Pool
 from daemon.operator.faults import Unusable
 from daemon.operator.records_conflicts import Changed, Decided, NoSuchConflict, NotAllowed
 from schemas.principals import Principal
-from tests.support.contacts_verb import Verb, contacts_verb
-from tests.support.plans import nodes
 from tests.support.records_desk import Desk, desk_on, op, person
 
 UPSTREAM: Final = "https://hub.example"
-MANY: Final = 4000
 
 
 @pytest.fixture
 async def desk(db: Pool, redis: Redis) -> AsyncIterator[Desk]:
     async with desk_on(db, redis) as made:
         yield made
-
-
-@pytest.fixture
-def verb(redis_url: str, database_url: str) -> Verb:
-    return contacts_verb(redis_url, database_url, "records")
 
 
 @pytest.mark.parametrize(
@@ -292,79 +281,3 @@ async def test_an_edge_decides_its_own_and_says_where_others_are_decided(db: Poo
         assert (last[0], json.loads(last[1]), last[2]) == ("UPDATE", {"amount": "3"}, "ann")
         with pytest.raises(NoSuchConflict, match=f"one that its upstream {UPSTREAM} holds is resolved there"):
             await desk.resolve(id + 100, "theirs")
-
-
-async def test_the_verbs_show_and_decide(desk: Desk, verb: Verb, tmp_path: Path) -> None:
-    assert await verb("conflicts", "--open") == (0, "no conflict waits\n")
-    id = str(await desk.amounts())
-    code, said = await verb("conflicts")
-    assert (code, said.splitlines()[1].split()[:7]) == (0, [id, "Lead", "l1", "amount", "manual", "open", "ann"])
-    code, said = await verb("conflicts", "--open", "--json")
-    (shown,) = json.loads(said)
-    assert (shown["ours"], shown["theirs"], shown["record"]["version"]) == ({"amount": "2"}, {"amount": "3"}, 2)
-    code, said = await verb("resolve", id, "--take", "theirs", "--dry-run")
-    assert (code, said.splitlines()) == (
-        0,
-        [
-            f"conflict {id}  Lead l1  UPDATE of ann  open",
-            "now: version 2",
-            'amount: ours "2"  theirs "3"  now "2"',
-            'theirs: writes {"amount":"3"}',
-        ],
-    )
-    assert (await desk.record())[2]["amount"] == "2"
-    code, said = await verb("resolve", id, "--take", "theirs")
-    assert (code, said.splitlines()[-1]) == (0, "resolved: Lead l1 is at version 3")
-    code, said = await verb("resolve", id, "--take", "ours")
-    assert (code, f"decided already: theirs, by {getpass.getuser()}" in said) == (1, True)
-    other = str(await desk.amounts("l2"))
-    file = tmp_path / "merged.json"
-    file.write_text('{"amount": "2.75", "stage": "won"}')
-    assert (await verb("resolve", other, "--take", "merge", str(file)))[0] == 0
-    assert (await desk.record("l2"))[2]["amount"] == "2.75"
-
-
-async def test_the_verb_refuses_a_changed_record_without_yes(desk: Desk, verb: Verb) -> None:
-    id = str(await desk.amounts())
-    await desk.must("ann", "laptop", op("UPDATE", "l1", 2, amount="5"))
-    code, said = await verb("resolve", id, "--take", "theirs")
-    assert (code, "changed since: amount" in said, "add --yes" in said) == (1, True, True)
-    assert (await desk.record())[2]["amount"] == "5"
-    assert (await verb("resolve", id, "--take", "theirs", "--yes"))[0] == 0
-    assert (await desk.record())[2]["amount"] == "3"
-
-
-@pytest.mark.parametrize(
-    "argv",
-    [("1",), ("1", "--take", "mine"), ("1", "--take", "merge"), ("x", "--take", "ours"), ("1", "--take", "ours", "f")],
-)
-async def test_what_makes_no_sense_is_a_usage_error(desk: Desk, verb: Verb, argv: tuple[str, ...]) -> None:
-    assert (await verb("resolve", *argv))[0] == 2
-
-
-async def test_a_file_without_fields_is_a_usage_error(desk: Desk, verb: Verb, tmp_path: Path) -> None:
-    file = tmp_path / "merged.json"
-    for text in ("", "[1]", "{", '{"a": 1, "a": 2}'):
-        file.write_text(text)
-        assert (await verb("resolve", "1", "--take", "merge", str(file)))[0] == 2
-
-
-_FILL: Final = """
-WITH made AS (SELECT n FROM generate_series($1::int, $2::int) n),
-met AS (INSERT INTO sync_conflicts (model, record_id, user_id, op_id, operation, strategy, decision)
-  SELECT 'Lead', 'l' || n, 'u-' || n % 7, gen_random_uuid(), 'UPDATE', 'newest', CASE WHEN n % 400 <> 3 THEN 'ours' END
-  FROM made ORDER BY n)
-INSERT INTO records (model, record_id, version, prev, seq, owner_id, data, changed_at)
-SELECT 'Lead', 'l' || n, 1, 0, n, 'u-' || n % 7, '{}', now() FROM made
-"""
-
-
-@pytest.mark.parametrize("open", [True, False])
-async def test_a_page_of_conflicts_reads_few_of_many(db: Pool, open: bool) -> None:
-    await db.execute(_FILL, 1, MANY)
-    await db.execute("ANALYZE records, sync_conflicts")
-    query = rows.query_of(rows.Wanted(open=open))
-    for number, value in enumerate(("NULL", "NULL", "NULL", "8"), 1):
-        query = query.replace(f"${number}", value)
-    (plan,) = json.loads(await db.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}"))
-    assert sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes(plan["Plan"])) < 60, json.dumps(plan)

@@ -1,4 +1,4 @@
-"""Every example of the page of records is true: its commands, its client, its requests and their answers."""
+"""Every example of the pages of records is true: its commands, its client, its requests and their answers."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from typing import Any, Final, NamedTuple
 from tests.support.daemons import environment
 from tests.support.records_rig import Site, Told, site
 
-PAGE: Final = Path(__file__).parents[3] / "daemon/records/README.md"
+PAGES: Final = [Path(__file__).parents[3] / "daemon/records" / name for name in ("README.md", "INSIDE.md")]
 SHIPPED: Final = Path(__file__).parents[3] / "daemon/rules/shipped/models.toml"
 ADDRESS: Final = "https://records.example.com"
 
 
 class Block(NamedTuple):
-    """A fenced block of the page."""
+    """A fenced block of the pages."""
 
     kind: str
     text: str
 
 
 def blocks() -> Iterator[Block]:
-    for kind, text in re.findall(r"^```(\w+)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), flags=re.M | re.S):
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for kind, text in re.findall(r"^```(\w+)\n(.*?)^```", pages, flags=re.M | re.S):
         yield Block(kind, text)
 
 

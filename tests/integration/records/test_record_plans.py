@@ -3,11 +3,14 @@ made while the tables were small."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from adapters.postgres.operator import record_conflicts as rows
 from adapters.postgres.pool import Pool
 from adapters.postgres.records import compaction, feed, marks
-from tests.support.plans import assert_reads_few
+from tests.support.plans import assert_reads_few, nodes
 
 MANY = 6_000
 AT_MOST = 250
@@ -76,3 +79,24 @@ def page(owners: int | None, branch: bool, whose: str, since: int) -> tuple[str,
 async def test_a_plan_made_for_few_records_reads_few_of_many(db: Pool, query: str, types: str, arguments: str) -> None:
     await db.execute("UPDATE sync_clock SET seq = $1, feed = $2", MANY, MARK)
     await assert_reads_few(db, _TABLES, (_RECORDS, _EXITS, _MARKS, _OPS), MANY, query, types, arguments, AT_MOST)
+
+
+_MET = """
+WITH made AS (SELECT n FROM generate_series($1::int, $2::int) n),
+met AS (INSERT INTO sync_conflicts (model, record_id, user_id, op_id, operation, strategy, decision)
+  SELECT 'Lead', 'l' || n, 'u-' || n % 7, gen_random_uuid(), 'UPDATE', 'newest', CASE WHEN n % 400 <> 3 THEN 'ours' END
+  FROM made ORDER BY n)
+INSERT INTO records (model, record_id, version, prev, seq, owner_id, data, changed_at)
+SELECT 'Lead', 'l' || n, 1, 0, n, 'u-' || n % 7, '{}', now() FROM made
+"""
+
+
+@pytest.mark.parametrize("open", [True, False])
+async def test_a_page_of_conflicts_reads_few_of_many(db: Pool, open: bool) -> None:
+    await db.execute(_MET, 1, MANY)
+    await db.execute("ANALYZE records, sync_conflicts")
+    query = rows.query_of(rows.Wanted(open=open))
+    for number, value in enumerate(("NULL", "NULL", "NULL", "8"), 1):
+        query = query.replace(f"${number}", value)
+    (plan,) = json.loads(await db.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}"))
+    assert sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes(plan["Plan"])) < 60, json.dumps(plan)

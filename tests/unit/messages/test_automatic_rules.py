@@ -95,7 +95,7 @@ def test_a_sound_file_is_read(tmp_path: Path) -> None:
         (rule(once='"report"'), "8: rules[1].then.once: must be one of order, applicant, status for order.received"),
         (rule(kind='"Order Confirmation"'), "7: rules[1].then.kind: must be small letters"),
         (rule(enabled=""), "1: rules[1].enabled: is missing"),
-        (rule(enabled='"yes, please"'), "3: rules[1].enabled: must be a valid boolean"),
+        (rule(enabled='"yes, please"'), "3: rules[1].enabled: must be true or false, without quotes"),
         (rule(templates=""), "6: rules[1].then: must have one of templates and text"),
         (rule(text='{ he = "x" }'), "6: rules[1].then: must have one of templates and text"),
         (rule(templates="", text='{ he = "x" }'), "9: rules[1].then.variables: are of templates"),

@@ -20,7 +20,7 @@ from daemon.telemetry.metrics import Metrics
 from tests.support.edges import Edge
 from tests.support.offices import change, edge_of, hub_on, lead
 from tests.support.plans import assert_reads_few
-from tests.support.records import outside_of, person, pushed, records_of
+from tests.support.records import outside_of
 from tests.support.tokens import made
 
 NOBODY = "fmt_" + "x" * 43
@@ -71,16 +71,6 @@ def test_today_begins_at_midnight_of_the_installation() -> None:
     late = datetime(2026, 11, 28, 22, 30, tzinfo=UTC)
     assert today_began(late, "UTC") == datetime(2026, 11, 28, tzinfo=UTC)
     assert today_began(late, "Asia/Jerusalem") == datetime(2026, 11, 28, 22, tzinfo=UTC)
-
-
-async def test_a_person_sees_the_own_counts_alone(db: Pool) -> None:
-    records = records_of(db, Settings(sync_upstream_url="http://127.0.0.1:9"))
-    for who, ids in (("alice", ("a1", "a2")), ("bob", ("b1",))):
-        await pushed(records, person(who), *(lead(one) for one in ids), replica=who)
-    settings = settings_of("http://127.0.0.1:9")
-    for user, count in (("alice", 2), ("bob", 1), ("carol", 0), (None, 3)):
-        told = await stats(db, settings, utc_now(), user)
-        assert (told["pending"], told["records"]) == (count, count)
 
 
 async def test_the_metrics_are_those_of_the_queue(db: Pool) -> None:

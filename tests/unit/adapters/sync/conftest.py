@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,3 +22,8 @@ async def server() -> AsyncIterator[RecordsServer]:
 async def client(server: RecordsServer, tmp_path: Path) -> AsyncIterator[RecordsClient]:
     async with RecordsClient(tmp_path / "phone.sqlite", server.url, TOKEN) as here:
         yield here
+
+
+async def data_of(client: RecordsClient, record_id: str, model: str = "Lead") -> dict[str, Any] | None:
+    found = await client.get(model, record_id)
+    return None if found is None else dict(found)

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-import shutil
 import sqlite3
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from adapters.records_client import BadOperation, ForeignFile, NoRecord, RecordExists, RecordsClient
+from adapters.records_client import RecordsClient
 from tests.support.daemons import environment
-from tests.support.records_server import TOKEN, RecordsServer
-from tests.support.until import until
-
-
-async def data_of(client: RecordsClient, record_id: str, model: str = "Lead") -> dict[str, Any] | None:
-    found = await client.get(model, record_id)
-    return None if found is None else dict(found)
+from tests.support.records_server import TOKEN, RecordsServer, lost_answer
+from tests.unit.adapters.sync.conftest import data_of
 
 
 async def test_what_is_written_offline_is_seen_at_once_and_reaches_the_server(
@@ -138,11 +129,6 @@ async def test_an_own_acknowledged_write_does_not_leave_the_view_before_it_comes
     assert (dict(found), found.version, found.pending) == ({"name": "Eve"}, 2, False)
 
 
-async def lost_answer(request: Any) -> Any:
-    request.transport.close()
-    raise asyncio.CancelledError
-
-
 async def test_a_lost_answer_is_asked_for_again_and_nothing_is_applied_twice(
     client: RecordsClient, server: RecordsServer
 ) -> None:
@@ -158,68 +144,6 @@ async def test_a_lost_answer_is_asked_for_again_and_nothing_is_applied_twice(
     assert set(server.applied.values()) == {1}
     assert {one.version for one in server.state.rows.values()} == {1}
     assert len(server.state.rows) == 30
-
-
-async def test_a_create_of_a_known_record_and_an_update_of_an_unknown_one_are_refused_at_once(
-    client: RecordsClient,
-) -> None:
-    await client.create("Lead", "l1", {"name": "Ada"})
-    with pytest.raises(RecordExists):
-        await client.create("Lead", "l1", {"name": "Bo"})
-    with pytest.raises(NoRecord):
-        await client.update("Lead", "l2", {"name": "Bo"})
-    assert not await client.delete("Lead", "l2")
-    assert len(await client.pending()) == 1
-
-
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        ({"note": "x" * 262_144}, "too-large"),
-        ({"note": object()}, "type"),
-        ({"f" * 3 + str(n): 1 for n in range(201)}, "too-large"),
-        ({1: "x"}, "type"),
-        ({"n": 2**70}, "type"),
-        ({"n": [{"m": float("nan")}]}, "type"),
-        ({"n": Decimal(1)}, "type"),
-    ],
-)
-async def test_what_no_server_would_take_is_refused_at_once(
-    client: RecordsClient, data: dict[Any, Any], reason: str
-) -> None:
-    with pytest.raises(BadOperation) as refused:
-        await client.create("Lead", "l1", data)
-    assert refused.value.reason == reason
-    assert await data_of(client, "l1") is None
-    assert await client.pending() == []
-
-
-async def test_what_is_refused_leaves_the_view_is_kept_and_may_be_tried_again(
-    client: RecordsClient, server: RecordsServer
-) -> None:
-    await client.create("Lead", "l1", {"fax": "1"})
-    server.rejects = lambda one: {"reason": "field", "detail": "Lead has no field 'fax'"}
-    done = await client.sync()
-    assert done.failed == 1
-    assert await data_of(client, "l1") is None
-    (refused,) = await client.failed()
-    assert (refused.reason, refused.detail, refused.data) == ("field", "Lead has no field 'fax'", {"fax": "1"})
-    server.rejects = lambda one: None
-    assert await client.retry_failed(refused.op_id) == 1
-    assert await data_of(client, "l1") == {"fax": "1"}
-    await client.sync()
-    assert list(server.applied) == [str(refused.op_id)]
-    assert (await client.status()).failed == 0
-
-
-async def test_a_refused_operation_may_be_given_up(client: RecordsClient, server: RecordsServer) -> None:
-    await client.create("Lead", "l1", {"fax": "1"})
-    server.rejects = lambda one: {"reason": "field"}
-    await client.sync()
-    (refused,) = await client.failed()
-    assert await client.dismiss(refused.op_id)
-    assert await client.failed() == []
-    assert await client.retry_failed() == 0
 
 
 async def test_a_list_has_filters_and_pages(client: RecordsClient, server: RecordsServer) -> None:
@@ -254,178 +178,6 @@ async def test_only_the_models_that_are_asked_for_are_copied(server: RecordsServ
         server.next_answers = [looked]
         await client.sync()
     assert asked == ["Lead,Payment"]
-
-
-async def test_in_the_background_writes_go_out_at_once_and_news_come_at_once(
-    client: RecordsClient, server: RecordsServer
-) -> None:
-    client.start()
-    client.start()
-    await until(lambda: server.waiting == 1, "a long poll")
-    await client.create("Lead", "l1", {"name": "Ada"})
-    await until(lambda: ("Lead", "l1") in server.state.rows, within_s=5)
-    await until(lambda: server.waiting == 1, "a long poll")
-    server.write("Lead", "l2", name="Bo")
-    await until(lambda: client.get("Lead", "l2"), within_s=5)
-    pulls = server.pulls
-    await until(lambda: server.waiting == 1, "a long poll")
-    assert server.pulls <= pulls + 2  # it does not run in circles
-    done = await client.sync()
-    assert done.error is None
-    await until(lambda: server.waiting == 1, "the background goes on")
-    await client.stop()
-    await until(lambda: server.waiting == 0, "the end of the long poll")
-
-
-async def test_the_background_comes_back_by_itself(client: RecordsClient, server: RecordsServer) -> None:
-    server.always = lost_answer
-    client.start()
-
-    async def offline() -> bool:
-        return (await client.status()).online is False
-
-    await until(offline)
-    await client.create("Lead", "l1", {"name": "Ada"})
-    server.always = None
-    await until(lambda: ("Lead", "l1") in server.state.rows, within_s=20)
-
-
-async def test_a_token_that_is_not_good_stops_everything_and_another_one_goes_on(
-    server: RecordsServer, tmp_path: Path
-) -> None:
-    async with RecordsClient(tmp_path / "x", server.url, "old") as client:
-        await client.create("Lead", "l1", {"name": "Ada"})
-        client.start()
-
-        async def told() -> bool:
-            return (await client.status()).last_error == "http-401"
-
-        await until(told)
-        assert server.pushes == []
-        client.use_token(TOKEN)
-        await until(lambda: ("Lead", "l1") in server.state.rows)
-
-
-async def test_a_copied_file_takes_a_new_name_and_keeps_its_queue(server: RecordsServer, tmp_path: Path) -> None:
-    async with RecordsClient(tmp_path / "one", server.url, TOKEN) as one:
-        await one.create("Lead", "l1", {"name": "Ada"})
-        await one.sync()
-    shutil.copy(tmp_path / "one", tmp_path / "two")
-    for number in range(3):
-        for name in ("one", "two"):
-            async with RecordsClient(tmp_path / name, server.url, TOKEN) as client:
-                await client.create("Lead", f"{name}-{number}", {"n": number})
-                assert (await client.sync()).error is None
-    assert len(server.state.rows) == 7
-    assert len(server.state.acks) == 2
-    assert len({body["replica"] for body in server.bodies[-2:]}) == 2
-
-
-async def test_a_file_from_last_week_sends_nothing_twice_and_learns_what_it_wrote_since(
-    server: RecordsServer, tmp_path: Path
-) -> None:
-    path = tmp_path / "phone"
-    async with RecordsClient(path, server.url, TOKEN) as phone:
-        await phone.create("Lead", "l1", {"name": "Ada", "n": 0})
-        await phone.sync()
-        await phone.update("Lead", "l1", {"n": 1})
-    shutil.copy(path, tmp_path / "backup")
-    async with RecordsClient(path, server.url, TOKEN) as phone:
-        await phone.sync()
-        await phone.update("Lead", "l1", {"n": 2})
-        await phone.sync()
-        await phone.create("Lead", "l2", {"name": "Bo"})
-        await phone.sync()
-    async with RecordsClient(tmp_path / "backup", server.url, TOKEN) as phone:
-        done = await phone.sync()
-        assert (done.error, done.synced) == (None, 1)
-        assert await data_of(phone, "l1") == {"name": "Ada", "n": 2}
-        assert await data_of(phone, "l2") == {"name": "Bo"}
-        await phone.update("Lead", "l1", {"n": 3})
-        await phone.sync()
-    assert server.row("Lead", "l1").data["n"] == 3
-    assert set(server.applied.values()) == {1}
-
-
-async def test_a_clock_that_was_ahead_is_set_right_and_the_operations_keep_their_order(
-    server: RecordsServer, tmp_path: Path
-) -> None:
-    ahead = [timedelta(days=365)]
-    server.rejects = lambda one: (
-        {"reason": "clock-ahead", "retry": True}
-        if datetime.fromisoformat(one["changed_at"]) > datetime.now(UTC) + timedelta(hours=25)
-        else None
-    )
-    async with RecordsClient(tmp_path / "x", server.url, TOKEN, now=lambda: datetime.now(UTC) + ahead[0]) as client:
-        await client.create("Lead", "l1", {"n": 0})
-        await client.update("Lead", "l1", {"n": 1})
-        await client.create("Lead", "l2", {"n": 0})
-        ahead[0] = timedelta()
-        done = await client.sync()
-        assert (done.error, done.synced) == (None, 3)
-        stamps = [(one["changed_at"], one.get("tick", 0)) for one in server.pushes[-1]]
-        assert stamps == sorted(set(stamps))
-        await client.update("Lead", "l1", {"n": 2})
-        (waiting,) = await client.pending()
-        assert waiting.changed_at < datetime.now(UTC) + timedelta(minutes=1)
-
-
-async def test_the_clock_of_operations_never_goes_back(server: RecordsServer, tmp_path: Path) -> None:
-    now = datetime(2026, 11, 27, 10, tzinfo=UTC)
-    times = iter([now, now, now - timedelta(hours=2), now + timedelta(seconds=1)])
-    moment = [now]
-    async with RecordsClient(tmp_path / "x", server.url, TOKEN, now=lambda: moment[0]) as client:
-        for number in range(4):
-            moment[0] = next(times)
-            await client.create("Lead", f"l{number}", {})
-        await client.sync()
-    stamps = [(one["changed_at"], one.get("tick", 0)) for one in server.pushes[0]]
-    assert stamps == sorted(set(stamps))
-
-
-async def test_a_file_of_another_program_is_left_alone(server: RecordsServer, tmp_path: Path) -> None:
-    other = sqlite3.connect(tmp_path / "other")
-    other.execute("CREATE TABLE theirs (x)")
-    other.commit()
-    other.close()
-    with pytest.raises(ForeignFile):
-        async with RecordsClient(tmp_path / "other", server.url, TOKEN):
-            pass
-    (tmp_path / "text").write_text("no database at all, " * 100)
-    with pytest.raises(sqlite3.DatabaseError):
-        async with RecordsClient(tmp_path / "text", server.url, TOKEN):
-            pass
-
-
-async def test_the_file_is_for_its_owner_alone(client: RecordsClient, tmp_path: Path) -> None:
-    await client.create("Lead", "l1", {"name": "Ada"})
-    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
-
-
-@pytest.mark.parametrize("url", ["", "example.com", "ftp://example.com", "http://"])
-def test_an_address_that_is_none_is_refused_at_once(url: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError):
-        RecordsClient(tmp_path / "x", url, TOKEN)
-
-
-async def test_two_programs_share_a_file(server: RecordsServer, tmp_path: Path) -> None:
-    path = tmp_path / "shared"
-    async with RecordsClient(path, server.url, TOKEN) as one, RecordsClient(path, server.url, TOKEN) as two:
-        await asyncio.gather(*(one.create("Lead", f"a{n}", {"n": n}) for n in range(40)))
-        await asyncio.gather(*(two.create("Lead", f"b{n}", {"n": n}) for n in range(40)))
-        done = await asyncio.gather(one.sync(), two.sync())
-        assert [round_.error for round_ in done] == [None, None]
-        assert len(await one.list("Lead")) == len(await two.list("Lead")) == 80
-    assert set(server.applied.values()) == {1}
-
-
-async def test_a_write_that_its_caller_gave_up_is_done_or_not_but_never_in_part(client: RecordsClient) -> None:
-    for number in range(50):
-        task = asyncio.create_task(client.create("Lead", f"l{number}", {"n": number}))
-        await asyncio.sleep(0)
-        task.cancel()
-    records = {one.id for one in await client.list("Lead")}
-    assert records == {one.record_id for one in await client.pending()}
 
 
 async def test_numbers_and_texts_come_back_as_they_were_written(client: RecordsClient, server: RecordsServer) -> None:
@@ -478,16 +230,6 @@ async def test_nothing_is_kept_of_a_record_that_was_erased(
         "SELECT data FROM operations UNION ALL SELECT data FROM overlay UNION ALL SELECT data FROM base"
     )
     assert rows.fetchall() == [(None,)]
-
-
-async def test_a_client_that_is_closed_says_so_and_does_not_hang(server: RecordsServer, tmp_path: Path) -> None:
-    async with RecordsClient(tmp_path / "x", server.url, TOKEN) as client:
-        client.start()
-        await client.create("Lead", "l1", {"n": 1})
-    with pytest.raises(sqlite3.Error):
-        await client.get("Lead", "l1")
-    with pytest.raises(sqlite3.Error):
-        await client.sync()
 
 
 def test_an_app_needs_nothing_of_the_daemon_nor_of_its_stores() -> None:
