@@ -48,9 +48,10 @@ FROM generate_series($1::int, $2::int) n WHERE n % 2 = 0 AND n % 1000 <> 8
 """
 LETTERS: Final = f"""
 INSERT INTO dead_letters (worker, event_id, type, source, subject, time, data, traceparent, causationid, schemaversion,
-  error_class, error_text, attempts, state, buried_at)
+  fingerprint, error_class, error_text, attempts, state, buried_at)
 SELECT CASE WHEN n % 5000 = 3 THEN 'crm-labels' ELSE 'contact-sync' END, md5('e' || n)::uuid, 'order.received', 'vizi',
-  {PHONE}, now(), '{{"text": "secret words"}}', '', '', 1, CASE WHEN n % 5000 = 4 THEN 'Refused' ELSE 'Malformed' END,
+  {PHONE}, now(), '{{"text": "secret words"}}', '', '', 1, CASE WHEN n % 5000 = 6 THEN 'rare' ELSE 'frequent' END,
+  CASE WHEN n % 5000 = 4 THEN 'Refused' ELSE 'Malformed' END,
   'client dorit.canary@example.com at ' || {PHONE}, 1, CASE WHEN n % 5000 = 5 THEN 'open' ELSE 'discarded' END,
   now() - make_interval(secs => n / 2)
 FROM generate_series($1::int, $2::int) n

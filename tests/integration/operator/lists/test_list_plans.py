@@ -36,6 +36,7 @@ RARE: Final[Mapping[str, Any]] = {
     "worker": "crm-labels",
     "error_class": "Refused",
     "state": "open",
+    "fingerprint": "rare",
     "source": "meta",
     "reason": "too large",
     "campaign": UUID(rows.CAMPAIGN),

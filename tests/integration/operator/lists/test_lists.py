@@ -115,6 +115,7 @@ async def test_a_row_has_the_fields_of_its_model_and_nothing_of_a_person(filled:
         ("dead letters", {"worker": "crm-labels"}, 1),
         ("dead letters", {"error_class": "Refused"}, 1),
         ("dead letters", {"state": "open"}, 1),
+        ("dead letters", {"fingerprint": "rare"}, 1),
         ("refused", {"source": "meta"}, 1),
         ("refused", {"reason": "too large"}, 1),
         ("campaigns", {"status": "paused"}, 1),
