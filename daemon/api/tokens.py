@@ -61,7 +61,9 @@ class TokensApi:
     @described("Revoke a token", named=_NUMBER, gives=AccessToken)
     async def _delete(self, request: web.Request) -> web.Response:
         """Every process refuses it within five seconds."""
-        return json_answer(await tokens.revoke(self.pool, number_of(request, "token"), actor_of(request)))
+        id = number_of(request, "token")
+        await tokens.revoke(self.pool, id, actor_of(request))
+        return json_answer(await tokens.shown(self.pool, id))
 
 
 def actor_of(request: web.Request) -> str:
