@@ -82,6 +82,8 @@ _TABLE: Final = (
     Verb("config", "config:app", group=True),
     Verb("rules", "rules:app", group=True),
     Verb("records", "records:app", group=True),
+    Verb("backup", "backup:backup"),
+    Verb("restore", "backup:restore"),
 )
 
 VERBS: Final = {verb.name: verb for verb in _TABLE}

@@ -127,5 +127,7 @@ FORMS = [
     ["replay", "--dry-run", "--worker", "*"],
     ["config", "show", "--env-file", "*"],
     ["rules", "init", "--dry-run", "*"],
+    ["backup", "--dry-run", "*"],
+    ["restore", "--dry-run", "*"],
 ]
 """Every argument of every verb, at the place of the asterisk."""
