@@ -252,10 +252,11 @@ class RecordsClient:
 
     async def _run(self) -> None:
         clock = asyncio.get_running_loop().time
+        level = False  # only then the server holds its answer: that it is back is known at once, not when news come
         while True:
-            begun = clock()
+            begun, was_level, level = clock(), level, False
             try:
-                done = await self._round(self._wait_s)
+                done = await self._round(self._wait_s if was_level else 0.0)
             except Exception as error:  # of the file, as a full disk: one failure must not end the exchange for good
                 await self._fell(error)
                 continue
@@ -263,9 +264,10 @@ class RecordsClient:
                 await self._pause(self._pacing.failed(done.error))
                 continue
             self._pacing.done()
+            level = True
             if done.again:
                 await self._pause(STAYS_S)
-            elif done.is_idle and clock() - begun < _SHORT_S:
+            elif was_level and done.is_idle and clock() - begun < _SHORT_S:
                 await self._pause(self._interval_s)
 
     async def _fell(self, error: Exception) -> None:

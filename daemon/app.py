@@ -11,11 +11,13 @@ from functools import partial
 from typing import Any, Final
 
 import structlog
+from pydantic import SecretStr
 
 from adapters.channel import Channels
 from adapters.http import open_session
 from adapters.ports import Source
 from adapters.postgres.bus.workers import Registered
+from adapters.postgres.pool import connect
 from adapters.redis.lease_table import LeaseTable, Pair
 from adapters.redis.streams import Streams
 from adapters.registry import SOURCES
@@ -36,6 +38,7 @@ from daemon.opening import Opening
 from daemon.operator.about import about
 from daemon.operator.pauses import scopes
 from daemon.operator.repartition import finish
+from daemon.pages.served import Pages
 from daemon.process import Daemon
 from daemon.records.duties import duties as records_duties
 from daemon.records.edge import wiring as edge
@@ -56,6 +59,7 @@ from daemon.web.metrics import METRICS as WEB_METRICS
 from daemon.web.refusals import Refusals
 from daemon.workers import WORKERS, enabled
 
+PAGE_CONNECTIONS: Final = 4
 READ_TIMEOUT_S: Final = 6.0  # longer than any BLOCK of the readers
 
 log = structlog.get_logger(__name__)
@@ -105,6 +109,7 @@ async def _built(
     outside = await _outside(stack, base, in_force, credentials, known, running, metrics, rules)
     channels, records = outside.channels, open_records(outside)
     pulls = open_pulls(outside, records)
+    pages = await _pages(stack, settings, base)
     deps = await _opened(stack, running, replace(outside, wake=records.woke.ring))
     keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, since)
     told = partial(about, workers=known, sources=sources, rules=rules, beside=credentials.beside)
@@ -136,9 +141,23 @@ async def _built(
         presence=presence,
         upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known), duties),
         metrics=metrics,
-        routes=routes_of(in_force, pool, bus, outside, made_token, records, pulls),
-        waits=[Background("record-pulls", pulls.watching.run), *edge.services(outside, records.woke)],
+        routes=[*routes_of(in_force, pool, bus, outside, made_token, records, pulls), *pages.routes()],
+        waits=[
+            Background("record-pulls", pulls.watching.run),
+            Background("page-streams", pages.run),
+            *edge.services(outside, records.woke),
+        ],
     )
+
+
+async def _pages(stack: AsyncExitStack, settings: Settings, base: Clients) -> Pages:
+    """The operator's pages, which read on connections of their own. *stack* closes these."""
+    at = base.addresses
+    read = await stack.enter_async_context(
+        connect(at.database_url, size=PAGE_CONNECTIONS, name="ferryman-pages", at_once=False, reading=True)
+    )
+    reached = {"redis_url": SecretStr(at.redis_url), "database_url": SecretStr(at.database_url)}
+    return Pages(settings.model_copy(update=reached), base.pool, read)
 
 
 async def _outside(

@@ -53,17 +53,22 @@ class Sending:
         leaves the way. The next batches grow again.
         """
         self._size = self.batch
-        while waiting := await self.store.due(self._size, MOST_BYTES):
-            try:
-                pushed = await self._stubborn(waiting)
-            except _Unsendable as unsendable:
-                if len(waiting) == 1:
-                    await self._settle(None, [_blamed(waiting[0], unsendable.error)])
-                else:
-                    self._size = len(waiting) // 2
+        while await self.store.due(1, MOST_BYTES):
+            async with self.store.turn():
+                if waiting := await self.store.due(self._size, MOST_BYTES):
+                    await self._batch(waiting)
+
+    async def _batch(self, waiting: Sequence[Queued]) -> None:
+        try:
+            pushed = await self._stubborn(waiting)
+        except _Unsendable as unsendable:
+            if len(waiting) == 1:
+                await self._settle(None, [_blamed(waiting[0], unsendable.error)])
             else:
-                await self._settle(pushed.ack, verdicts(waiting, pushed.answers))
-                self._size = min(self.batch, self._size * 2)
+                self._size = len(waiting) // 2
+        else:
+            await self._settle(pushed.ack, verdicts(waiting, pushed.answers))
+            self._size = min(self.batch, self._size * 2)
 
     async def _stubborn(self, waiting: Sequence[Queued]) -> Pushed:
         """Push *waiting*; again, where the server fails at it but takes an empty push. Raises: _Unsendable: what waits

@@ -4,7 +4,8 @@ rows."""
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -114,6 +115,11 @@ class SqliteReplica:
     async def identity(self) -> Identity:
         """See ReplicaStore."""
         return await self._file.read(_identity)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """See ReplicaStore. One program has the file: `RecordsClient` makes one round at a time."""
+        yield
 
     async def due(self, limit: int, max_bytes: int) -> Sequence[Queued]:
         """See ReplicaStore."""

@@ -7,6 +7,7 @@ in UTC.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
@@ -107,6 +108,10 @@ class ReplicaStore(Protocol):
 
     async def identity(self) -> Identity:
         """How the server knows this replica."""
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Wait until no other program sends by this replica's name: each of two that do at once lacks the `ack` of the
+        other, and the server takes them for copies."""
 
     async def due(self, limit: int, max_bytes: int) -> Sequence[Queued]:
         """Operations to send now, at most *limit* and about *max_bytes* of JSON, but at least one where any is due.

@@ -15,6 +15,7 @@ from aiohttp import web
 from adapters.postgres.pool import within
 from adapters.postgres.tokens import Bearer
 from daemon.api.description import Who
+from daemon.api.outages import Outages
 from daemon.api.stored_tokens import StoredTokens
 from daemon.web.problems import problem
 from schemas.principals import Principal
@@ -74,17 +75,20 @@ def allow(principal: Principal, who: Who) -> None:
 
 class Access:
     """Tells by a request's token who asks. *tokens*: gives the tokens of a role that are in force. *stored*: the tokens
-    of people and edges; None: there are none."""
+    of people and edges; None: there are none. *address*: of whoever has sent a request."""
 
     def __init__(
         self,
         tokens: Mapping[Role, Callable[[], Sequence[str]]],
         clock: Callable[[], float] = time.monotonic,
         stored: StoredTokens | None = None,
+        address: Callable[[web.Request], str] = lambda request: request.remote or "",
     ) -> None:
         self._tokens = tokens
         self._clock = clock
         self._stored = stored
+        self.outages: Final = Outages()
+        self._address = address
         self._failed: OrderedDict[str, tuple[int, float]] = OrderedDict()
         """Address -> (wrong tokens, since when)."""
         self._one_by_one = asyncio.Lock()
@@ -92,7 +96,7 @@ class Access:
     async def demand(self, request: web.Request, who: Who) -> Principal:
         """Who asks; `principal_of` gives it from now on. Raises: Refused, where that may not do what is for *who*; what
         the store of the tokens raises."""
-        principal = await self._asker(_token(request), request.remote or "")
+        principal = await self._asker(_token(request), self._address(request))
         request[PRINCIPAL] = principal
         allow(principal, who)
         return principal

@@ -15,7 +15,7 @@ from aiohttp import web
 from multidict import MultiMapping
 from pydantic import BaseModel, ValidationError
 
-from adapters.postgres.pool import store_is_down
+from adapters.postgres.pool import has_no_room, store_is_down
 from daemon.api.access import Access, Refused
 from daemon.api.description import Who, hand_on
 from daemon.operator.faults import Conflict, NotThere, Unanswered, Unusable
@@ -55,11 +55,17 @@ def guarded(access: Access, handler: Handler, *, write: bool, records: bool = Fa
         except Exception as exc:
             if not store_is_down(exc):
                 raise
-            detail = "Postgres does not answer: it is not known whether the request was taken; send it again"
-            return problem(503, detail, type="busy" if records else "about:blank", headers={"Retry-After": "2"})
+            access.outages.met(exc)
+            return problem(503, _why(exc), type="busy" if records else "about:blank", headers={"Retry-After": "2"})
 
     hand_on(handler, answer, who)
     return answer
+
+
+def _why(exc: BaseException) -> str:
+    if has_no_room(exc):
+        return "Postgres has no room: nothing was changed; send it again once its operator has made room"
+    return "Postgres does not answer: it is not known whether the request was taken; send it again"
 
 
 def _unanswered(exc: Unanswered) -> web.Response:

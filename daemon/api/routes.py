@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -28,7 +28,7 @@ from daemon.api import (
 from daemon.api import (
     records as records_api,
 )
-from daemon.api.access import Access
+from daemon.api.access import Access, Role
 from daemon.api.reference import Reference
 from daemon.api.stored_tokens import StoredTokens
 from daemon.bus.publisher import hurry
@@ -36,6 +36,7 @@ from daemon.bus.worker import Outside, utc_now
 from daemon.records.pulling.service import Pulls
 from daemon.records.pushing.service import Records
 from daemon.settings.in_force import InForce
+from daemon.web.forwarded import Forwarded
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +56,9 @@ def routes_of(
         given = in_force.settings.ferryman_readonly_token
         return [] if given is None else [given.get_secret_value()]
 
-    access = Access({"admin": admin, "readonly": readonly}, stored=StoredTokens(pool))
+    forwarded = Forwarded(in_force.settings.ferryman_trusted_proxies)
+    tokens_of: dict[Role, Callable[[], list[str]]] = {"admin": admin, "readonly": readonly}
+    access = Access(tokens_of, stored=StoredTokens(pool), address=forwarded.address)
     routes = [
         *messages.Api(pool, in_force, access, utc_now, partial(hurry, pool, bus), outside).routes(),
         *templates.Api(pool, bus, in_force, access).routes(),

@@ -11,7 +11,6 @@ import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
-from adapters.postgres.pool import store_is_down
 from daemon.api.access import Access, Refused, principal_of
 from daemon.api.description import described
 from daemon.api.record_requests import refusal
@@ -53,19 +52,15 @@ class SyncPushApi:
     @described("Push operations on records", takes=SyncPush, gives=SyncPushed, problems=_PROBLEMS)
     async def _push(self, request: web.Request) -> web.Response:
         """Each operation is answered by itself, for good: `applied`, `duplicate`, `conflict` or `rejected`. Sent again
-        it changes nothing. 409: `replica-forked`, another copy of the replica has pushed: take a new name, and begin
-        anew; `loop`: the operations come from this server. 410: the server's history went back: begin anew."""
+        it changes nothing, so after a 503 all of it is. 409: `replica-forked`, another copy of the replica has pushed:
+        take a new name, and begin anew; `loop`: the operations come from this server. 410: the server's history went
+        back: begin anew."""
         asked = _read(await body_of(request, MOST_BYTES))
         principal = principal_of(request)
         try:
             return json_answer(_document(await self.records.push(principal, asked), principal))
         except pushes.Refused as refused:
             return refusal(refused)
-        except Exception as exc:
-            if not store_is_down(exc):
-                raise
-            detail = "the database does not answer: send all of it again, what was applied is a `duplicate` then"
-            return problem(503, detail, type="busy", headers={"Retry-After": "2"})
 
     @described("Push operations on records, by its older path", takes=SyncPush, gives=SyncPushed, problems=_PROBLEMS)
     async def _push_old(self, request: web.Request) -> web.Response:

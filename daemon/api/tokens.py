@@ -62,7 +62,9 @@ class TokensApi:
     @described("Revoke a token", named=_NUMBER, gives=AccessToken)
     async def _delete(self, request: web.Request) -> web.Response:
         """Every process refuses it within five seconds."""
-        return json_answer(await tokens.revoke(self.pool, _id(request), actor_of(request)))
+        id = _id(request)
+        await tokens.revoke(self.pool, id, actor_of(request))
+        return json_answer(await tokens.shown(self.pool, id))
 
 
 def actor_of(request: web.Request) -> str:

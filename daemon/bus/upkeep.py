@@ -6,7 +6,6 @@ and drop the tables of days.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ import structlog
 from adapters.channel import Channel, Channels, parted, scope_of
 from adapters.postgres.bus import burials, days, outbox, pauses, retention, spool, workers
 from adapters.postgres.bus.workers import JOURNAL
-from adapters.postgres.pool import Pool, installation_is_wrong
+from adapters.postgres.pool import Pool, has_no_room, installation_is_wrong
 from adapters.redis import pauses as asked
 from adapters.redis.inspect import waiting_since
 from adapters.redis.streams import Streams, stream_keys
@@ -32,6 +31,7 @@ from daemon.settings.model import Settings
 from daemon.stores.health import store_away
 from daemon.telemetry.failures import fields
 from daemon.telemetry.metrics import Metrics
+from daemon.telemetry.seldom import Seldom
 from schemas.envelope import TOPICS
 
 SWEEP_EVERY_S: Final = 1.0
@@ -41,8 +41,6 @@ MEASURE_EVERY_S: Final = 10.0
 TRIM_EVERY_S: Final = 60.0
 DAYS_EVERY_S: Final = 3600.0
 RETENTION_EVERY_S: Final = 24 * 3600.0
-
-TELL_EVERY_S: Final = 60.0
 
 OUTBOX_AGE_S: Final = 5.0
 """Younger rows are about to be published by the process that wrote them."""
@@ -54,15 +52,14 @@ log = structlog.get_logger(__name__)
 
 class _Survive:
     """The policy of a duty: no error of it ends the process, which serves without it. An outage is told by the store's
-    watcher; any other error has its own line, at most one in TELL_EVERY_S."""
+    watcher; any other error has its own line, and so has a full disk, where the watcher's looks may succeed."""
 
     def __init__(self, duty: str) -> None:
         self._duty = duty
-        self._told_at = -math.inf
+        self._seldom = Seldom()
 
     def __call__(self, exc: Exception) -> bool:
-        if not store_away(exc) and time.monotonic() - self._told_at >= TELL_EVERY_S:
-            self._told_at = time.monotonic()
+        if (has_no_room(exc) or not store_away(exc)) and self._seldom.due():
             log.error("upkeep.failed", duty=self._duty, **fields(exc))
         return True
 

@@ -12,6 +12,7 @@ import typer
 from daemon.cli import screen
 from daemon.cli.env_file import with_env_file
 from daemon.cli.exits import DONE, FAILED, MEANINGS, code_of
+from daemon.telemetry import logs
 from daemon.version import version
 from schemas.errors import FerrymanError
 
@@ -75,6 +76,7 @@ _TABLE: Final = (
     Verb("labels", "labels:app", group=True),
     Verb("uncertain", "uncertain:app", group=True),
     Verb("credentials", "credentials:app", group=True),
+    Verb("users", "users:app", group=True),
     Verb("tokens", "tokens:app", group=True),
     Verb("mappings", "mappings:app", group=True),
     Verb("chatwoot", "chatwoot:app", group=True),
@@ -121,8 +123,9 @@ def _group(
 
 
 def main() -> None:
-    """The entry point of the `ferryman` script."""
+    """The entry point of the `ferryman` script. What a verb logs goes to standard error: its output is for programs."""
     screen.prepare()
+    logs.configure("warning", stream=sys.stderr.buffer, human=True)
     code: object
     try:
         commands(sys.argv[1] if len(sys.argv) > 1 else "")()

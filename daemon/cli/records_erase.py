@@ -43,6 +43,8 @@ async def _erase(settings: Settings, model: str, id: str, dry_run: bool, yes: bo
             return
         confirm(f"erase {what} for good?", f"erase {what}", yes=yes)
         async with records_of(settings, addresses, pool) as records:
-            await records.erase(model, id, by=operator())
+            if not await records.erase(model, id, by=operator()):
+                say(f"{what} was erased before")
+                return
     elsewhere = f"; erase it at the upstream {settings.sync_upstream_url} too" if settings.sync_upstream_url else ""
     say(f"{what} is erased{elsewhere}")

@@ -48,6 +48,9 @@ def replicas(
     run_async(_forget(settings, name, dry_run, yes))
 
 
+_UNKNOWN: Final = "there is no such replica: see `ferryman records replicas list`"
+
+
 async def _list(settings: Settings, json: bool) -> None:
     async with opened(settings) as (_, pool):
         found = await stored.listed(pool, MOST)
@@ -68,11 +71,12 @@ async def _forget(settings: Settings, name: str, dry_run: bool, yes: bool) -> No
     async with opened(settings) as (_, pool):
         one = await stored.find(pool, name)
         if one is None:
-            raise NotThere("there is no such replica: see `ferryman records replicas list`")
+            raise NotThere(_UNKNOWN)
         what = f"the replica {one.replica} of {one.principal}"
         if dry_run:
             say(f"{what} would be forgotten")
             return
         confirm(f"forget {what}?", f"forget {what}", yes=yes)
-        await stored.forget(pool, name, operator())
+        if not await stored.forget(pool, name, operator()):
+            raise NotThere(_UNKNOWN)
     say(f"{what} is forgotten: whoever pushes under its name next has it")

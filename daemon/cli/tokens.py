@@ -133,5 +133,5 @@ async def _revoke(settings: Settings, id: int, dry_run: bool, yes: bool) -> None
             say(f"{what} would be revoked")
             return
         confirm(f"revoke {what}?", f"revoke {what}", yes=yes)
-        await tokens.revoke(pool, id, operator())
-    say(f"{what} is revoked")
+        done = await tokens.revoke(pool, id, operator())
+    say(f"{what} is revoked" if done else f"{what} was revoked before")

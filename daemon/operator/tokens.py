@@ -99,13 +99,15 @@ async def shown(pool: Pool, id: int) -> dict[str, Any]:
     return _document(row)
 
 
-async def revoke(pool: Pool, id: int, by: str) -> dict[str, Any]:
-    """Revoke it: every process refuses it within five seconds. One that was revoked before stays as it is. Raises:
-    NotThere."""
+async def revoke(pool: Pool, id: int, by: str) -> bool:
+    """Revoke it: every process refuses it within five seconds. Whether that was done now: one that was revoked before
+    stays as it is. Raises: NotThere."""
     async with pool.acquire() as conn, conn.transaction():
         if await tokens.revoke(conn, id, by):
             await audit_log.add(conn, [Logged(by, "token.revoked", f"token:{id}", {})])
-    return await shown(pool, id)
+            return True
+    await shown(pool, id)
+    return False
 
 
 def _document(row: Token) -> dict[str, Any]:

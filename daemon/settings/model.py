@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from daemon.settings.pages import Colour, InstallationName, Networks
 from daemon.settings.values import (
     Accounts,
     Branches,
@@ -117,6 +118,11 @@ class Settings(BaseModel):
     ferryman_readonly_token: OwnToken | None = None
     ferryman_secret_key: FernetKeys = ()  # the first encrypts, all decrypt
     ferryman_allow_unsigned: Sources = ()
+    ferryman_trusted_proxies: Networks = ()  # whose X-Forwarded-For and X-Forwarded-Proto are believed
+
+    # pages
+    ferryman_name: InstallationName = "Ferryman"
+    ferryman_colour: Colour = "blue"
 
     # webhook secrets: a sender may prove itself by any entry of its list
     orders_webhook_secret: SigningSecrets = ()

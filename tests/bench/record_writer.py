@@ -37,7 +37,7 @@ def body(client: int, turn: int) -> bytes:
         }
         for n in range(OPERATIONS)
     ]
-    return orjson.dumps({"replica": f"phone-{client}", "operations": operations})
+    return orjson.dumps({"replica": f"phone-{client}-{turn}", "operations": operations})
 
 
 def push(port: int, path: str, token: str, bodies: list[bytes]) -> list[bytes]:

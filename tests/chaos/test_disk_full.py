@@ -7,17 +7,13 @@ lives and refuses with MISCONF. Postgres refuses with 53100, or panics and recov
 from __future__ import annotations
 
 import asyncio
-import errno
-import io
 import os
 import resource
-import shutil
-import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -30,6 +26,7 @@ from daemon.stores.embedded.binaries import valkey_binary
 from daemon.stores.embedded.servers import Servers, kept_up
 from tests.chaos.lab import Lab, open_lab
 from tests.chaos.load import Load, sending
+from tests.support.disks import Mounted, mounted
 from tests.support.servers import forgiving, open_directory, own_servers
 from tests.support.until import until
 
@@ -52,31 +49,6 @@ class Disk(Protocol):
     def free(self) -> None:
         """Make room again."""
         ...
-
-
-class Mounted:
-    """A small file system, and a file in it that takes what room there is."""
-
-    def __init__(self, root: Path) -> None:
-        self._ballast = root / "ballast"
-
-    def fill(self) -> None:
-        with self._ballast.open("ab", buffering=0) as ballast:
-            for size in (1_000_000, 4096, 1):
-                while self._fits(ballast, size):
-                    continue
-
-    @staticmethod
-    def _fits(ballast: io.FileIO, size: int) -> bool:
-        try:
-            return ballast.write(bytes(size)) == size
-        except OSError as exc:
-            if exc.errno != errno.ENOSPC:
-                raise
-            return False
-
-    def free(self) -> None:
-        self._ballast.unlink()
 
 
 class Limited:
@@ -113,21 +85,6 @@ def limited_valkey(root: Path) -> Path:
     )
     program.chmod(0o755)
     return program
-
-
-@contextmanager
-def mounted(root: Path, size: str) -> Iterator[bool]:
-    """A file system of *size* at *root*; false where this user may not mount."""
-    root.mkdir(parents=True)
-    if shutil.which("mount") is None or os.geteuid() != 0:
-        yield False
-        return
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0711", "tmpfs", root], capture_output=True)
-    try:
-        yield done.returncode == 0
-    finally:
-        if done.returncode == 0:
-            subprocess.run(["umount", "-l", root], check=True)
 
 
 @dataclass(frozen=True)

@@ -940,8 +940,8 @@ async def person(at: Operator, name: str) -> dict[str, str]:
 
 
 async def pushed(here: Running, proof: Mapping[str, str], replica: str, operation: Mapping[str, Any]) -> dict[str, Any]:
-    """What a daemon answers to an operation of a replica."""
-    asked = {"replica": replica, "operations": [operation]}
+    """What a daemon answers to an operation of a replica, which is named anew for it."""
+    asked = {"replica": f"{replica}-{uuid4()}", "operations": [operation]}
     async with here.session.post(f"{here.url}/api/v1/sync/push", json=asked, headers=proof) as answer:
         assert answer.status == 200, await answer.text()
         result: dict[str, Any] = (await answer.json())["results"][0]

@@ -76,7 +76,8 @@ def operation(verb: str, record_id: str, /, **more: Any) -> dict[str, Any]:
 async def pushed(
     records: Records, who: Principal, *operations: object, replica: str | None = "phone-1", **more: Any
 ) -> list[dict[str, Any]]:
-    """The answers to a push of *operations*, as JSON has them."""
+    """The answers to a push of *operations*, as JSON has them, by a replica that knows its last answer."""
+    more = {"ack": await ack_of(records, replica)} | more
     done = await records.push(who, PushIn(replica=replica, operations=operations, **more))
     return [answer.document() for answer in done.results]
 
@@ -89,3 +90,9 @@ async def create(records: Records, who: Principal, *ids: str, replica: str = "ph
 
 def said(answer: dict[str, Any], *names: str) -> tuple[Any, ...]:
     return tuple(answer.get(name) for name in ("result", *names))
+
+
+async def ack_of(records: Records, replica: str | None) -> str | None:
+    """What the *replica* sends with its next push; None: it has not pushed yet."""
+    found = await records._outside.pool.fetchval("SELECT ack FROM sync_replicas WHERE replica = $1", replica)
+    return None if found is None else str(found)

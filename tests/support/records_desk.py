@@ -24,6 +24,7 @@ from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics
 from schemas.principals import Principal
 from schemas.records.answers import Answer
+from tests.support.records import ack_of
 
 ADMIN = Principal(kind="installation", name="dana", role="admin")
 
@@ -57,7 +58,8 @@ class Desk:
     async def push(self, who: str | Principal, replica: str, *operations: Mapping[str, Any]) -> list[Answer]:
         """What is answered to the operations of a replica."""
         principal = person(who) if isinstance(who, str) else who
-        done = await self.records.push(principal, PushIn(replica=replica, operations=list(operations)))
+        asked = PushIn(replica=replica, ack=await ack_of(self.records, replica), operations=list(operations))
+        done = await self.records.push(principal, asked)
         return list(done.results)
 
     async def must(self, who: str, replica: str, *operations: Mapping[str, Any]) -> None:

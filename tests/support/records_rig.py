@@ -131,9 +131,13 @@ class Site:
 
     async def verb(self, *argv: str) -> str:
         """What a verb of the command line prints, which succeeds."""
-        code, out, err = await ferryman(*argv, cwd=self.cwd, env=environment(**self.settings))
+        code, out, err = await self.told(*argv)
         assert code == 0, (argv, code, out, err)
         return out
+
+    async def told(self, *argv: str) -> tuple[int, str, str]:
+        """Exit code, output and errors of a verb of the command line."""
+        return await ferryman(*argv, cwd=self.cwd, env=environment(**self.settings))
 
     async def token(self, *argv: str) -> str:
         """A new token: *argv* as `tokens create` takes it, such as `--user alice`."""

@@ -20,7 +20,11 @@ UPDATE sync_upstream SET online = $1,
   last_sync_at = CASE WHEN $3 THEN now() ELSE last_sync_at END
 WHERE $3 OR online IS DISTINCT FROM $1 OR $2 IS DISTINCT FROM last_error
 """
-_NAMED: Final = "UPDATE sync_upstream SET ack = NULL, url = $1 WHERE url IS DISTINCT FROM $1"
+_NAMED: Final = """
+UPDATE sync_upstream SET ack = NULL, url = $1, step = step + 1,
+  replica = CASE WHEN url IS NULL THEN replica ELSE gen_random_uuid() END
+WHERE url IS DISTINCT FROM $1
+"""
 _BEGIN_REBUILD: Final = """
 WITH s AS (
   UPDATE sync_upstream SET step = step + 1, rebuilding = '', rebuild_reason = $1 WHERE rebuilding IS NULL RETURNING 1)
@@ -75,7 +79,8 @@ async def heard(pool: Pool, *, online: bool, error: str | None, complete: bool =
 
 
 async def named(pool: Pool, url: str) -> None:
-    """Remember where the upstream is; the acknowledgement of one at another address is forgotten."""
+    """Remember where the upstream is. One at another address does not know what that before has acknowledged: there
+    this edge is a replica of another name."""
     await pool.execute(_NAMED, url)
 
 

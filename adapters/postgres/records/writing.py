@@ -132,8 +132,7 @@ a AS (
   FROM unnest({args}) AS t (replica, principal, ack, before, op_ids)
   WHERE (SELECT first FROM c) IS NOT NULL
   ON CONFLICT (replica) DO UPDATE
-    SET ack = excluded.ack, ack_before = COALESCE(excluded.ack_before, r.ack),
-        op_ids = excluded.op_ids, pushed_at = now()
+    SET ack = excluded.ack, ack_before = excluded.ack_before, op_ids = excluded.op_ids, pushed_at = now()
     WHERE r.principal = excluded.principal)"""
 _FORGOTTEN: Final = """
 f1 AS (DELETE FROM sync_conflicts t USING w WHERE (t.model, t.record_id) = (w.model, w.record_id) AND w.erased),

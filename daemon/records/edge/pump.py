@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import structlog
 from aiohttp import ClientSession
 
-from adapters.postgres.pool import Connection, Pool, locking
+from adapters.postgres.pool import Connection, Pool, has_no_room, locking
 from adapters.postgres.records import queue, upstream
 from adapters.sync.exchange import Upstream
 from adapters.sync.pacing import Pacing
@@ -26,6 +27,7 @@ from daemon.records.edge.store import Contended, PostgresReplica
 from daemon.stores.health import store_away
 from daemon.telemetry.failures import fields
 from daemon.telemetry.metrics import Metrics
+from daemon.telemetry.seldom import Seldom
 
 ROUND_SECONDS: Final = "ferryman_sync_round_seconds"
 
@@ -84,6 +86,7 @@ class Pump:
     _idle_s: float = 1.0
     _told: str = ""
     """The error that the log has heard of last."""
+    _seldom: Seldom = field(default_factory=Seldom)
 
     def wake(self) -> None:
         """Something was written here. Returns at once."""
@@ -95,9 +98,18 @@ class Pump:
             try:
                 await _until(stop, self._turn(stop))
             except Exception as exc:  # the process serves without it
-                if not store_away(exc) and not isinstance(exc, Contended):
-                    log.error("records.pump_failed", **fields(exc))
+                await self._fell(exc)
             await any_set(stop, timeout_s=LOCK_EVERY_S)
+
+    async def _fell(self, exc: Exception) -> None:
+        """Tell what has stopped the exchange here. Where a store is away, its watcher does; a full disk it may not
+        notice."""
+        if isinstance(exc, Contended) or (store_away(exc) and not has_no_room(exc)):
+            return
+        if self._seldom.due():
+            log.error("records.pump_failed", **fields(exc))
+        with suppress(Exception):  # what tells it is written where it may not fit
+            await self.exchange.store.heard(f"here-{type(exc).__name__}")
 
     async def _turn(self, stop: asyncio.Event) -> None:
         """Make rounds for as long as this process holds the lock; return where another one does."""

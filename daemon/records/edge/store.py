@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final, TypeAlias, cast
 from uuid import UUID
@@ -10,7 +11,7 @@ from uuid import UUID
 import orjson
 import structlog
 
-from adapters.postgres.pool import Pool
+from adapters.postgres.pool import Pool, locking
 from adapters.postgres.records import pulled as pulled_rows
 from adapters.postgres.records import queue, upstream
 from adapters.postgres.records.pulled import State, Writes, Written
@@ -30,6 +31,9 @@ from schemas.records.operation import Key, Operation, Verb
 
 MOST_TURNS: Final = 20
 """How often rows that were written here meanwhile are made anew, before the round ends and the next one goes on."""
+
+TURN: Final = 7_302_119_402_551_205
+"""Of the session lock: one process of an installation sends."""
 
 Tell: TypeAlias = Callable[[Sequence[Event], Sequence[int]], Awaitable[None]]
 """Hears of a commit that has changed records: its events, and their numbers in the outbox."""
@@ -77,6 +81,16 @@ class PostgresReplica:
         if standing.rebuilding is not None:
             rebuild = Rebuild(cast(RebuildReason, standing.rebuild_reason), standing.rebuilding or None)
         return Identity(replica=str(standing.replica), ack=standing.ack, cursor=standing.cursor, rebuild=rebuild)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """See ReplicaStore. Raises: Contended where another process takes long over its own."""
+        async with locking(self._pool) as connection:
+            try:
+                await connection.execute("SELECT pg_advisory_lock($1)", TURN)
+            except TimeoutError:
+                raise Contended(CONTENDED) from None
+            yield
 
     async def due(self, limit: int, max_bytes: int) -> Sequence[Queued]:
         """See ReplicaStore."""

@@ -21,6 +21,7 @@ _SAID: Final = {
     " database is a copy of the other's: `ferryman records new-epoch --copied` at the copy gives it a name of its own",
     "http-404": "what answers at SYNC_UPSTREAM_URL has no records: is it a Ferryman, and new enough?",
     "http-429": "the upstream asks us to wait",
+    "here-DiskFullError": "the database of this edge has no room: make some, then it goes on by itself",
     "http-503": "the upstream is busy, or starting",
 }
 
@@ -29,6 +30,8 @@ def sentence(code: str) -> str:
     """*code*: of an `UpstreamError`."""
     if code in _SAID:
         return _SAID[code]
+    if code.startswith("here-"):
+        return f"this edge failed at it itself ({code}): its log says why, at records.pump_failed"
     if code.startswith("expired-"):
         return "the upstream asks again and again to begin anew: its clock of changes does not stand still"
     if code.startswith("http-3"):

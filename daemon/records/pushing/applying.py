@@ -3,14 +3,13 @@ record meanwhile."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
 from adapters.postgres.pool import Pool, PostgresError, refuses_data, store_is_down
 from adapters.postgres.records import reading, writing
-from adapters.postgres.records.reading import ReplicaRow, Seen, Wanted
+from adapters.postgres.records.reading import Seen, Wanted
 from adapters.postgres.records.rows import AckRow
 from adapters.postgres.records.writing import Overtaken, Writes, Written
 from daemon.bus.worker import Clock
@@ -20,15 +19,12 @@ from daemon.records.pushing.counting import Counting
 from daemon.records.pushing.planning import Outcome, Plan
 from daemon.records.pushing.publishing import Publishing
 from daemon.records.pushing.pushes import PushOut, Refused
+from daemon.records.pushing.replicas import Standing
 
 ROUNDS: Final = 5
 """How often an operation is decided at most, while others change its record."""
 
 UNSTORABLE: Final = "the database refuses its values: change them"
-LOOP: Final = (
-    "the operations come from this server: SYNC_UPSTREAM_URL leads back to it; or the database they come from is a copy"
-    " of this one: run `ferryman records new-epoch --copied` there"
-)
 CONTENDED: Final = "others changed its record all the time: send it again later"
 
 
@@ -52,10 +48,11 @@ class Applying:
         asked = [*map(_wanted_of_push, pushes), *map(_wanted, items)]
         seen = await reading.read(self._pool, asked)
         feed = seen[0].feed
-        refused = [_refusal(push, feed, one.replica) for push, one in zip(pushes, seen, strict=False)]
+        standing = Standing(feed, {one.asked.replica: row.replica for one, row in zip(pushes, seen, strict=False)})
+        refused = [standing.admit(push) for push in pushes]
         taken = {id(push) for push, why in zip(pushes, refused, strict=True) if why is None}
         known = dict(zip(items, seen[len(pushes) :], strict=True))
-        acks = _acks([push for push in pushes if id(push) in taken])
+        acks = standing.acks()
         await self._settle([item for item in items if id(item.push) in taken], acks, known)
         if acks:  # no operation has carried them along
             await writing.write(self._pool, Writes(acks=acks))
@@ -144,41 +141,3 @@ def _wanted_of_push(push: Push) -> Wanted:
 def _wanted(item: Item) -> Wanted:
     operation, push = item.operation, item.push
     return Wanted(operation.model, operation.record_id, item.ledger_user, operation.op_id, push.audiences, None)
-
-
-def _refusal(push: Push, feed: UUID, replica: ReplicaRow | None) -> Refused | None:
-    """Why *push* is not taken; None: it is."""
-    if str(feed) in push.asked.via:
-        return Refused(kind="loop", detail=LOOP)
-    if replica is None:
-        return None
-    if replica.principal != push.principal.key:
-        return Refused(kind="replica-of-another", detail="this replica is another's: take a name of your own")
-    if push.given is None or push.given == replica.ack:
-        return None
-    if push.given == replica.ack_before and _may_come_again(push.op_ids, replica.op_ids):
-        return None
-    detail = "another copy of this replica has pushed: take a new name, keep what is not pushed, and pull anew"
-    return Refused(kind="replica-forked", detail=detail)
-
-
-def _may_come_again(op_ids: set[UUID], last: Sequence[UUID]) -> bool:
-    """Whether a push of *op_ids* may come from a replica that has pushed *last*, and got no answer: it sends again what
-    it does not know to be there. A copy of it has other operations."""
-    return not op_ids or not last or not op_ids.isdisjoint(last)
-
-
-def _acks(pushes: Sequence[Push]) -> list[AckRow]:
-    """What each replica sends next. Several pushes of one that are under way together are told the same, and count as
-    one."""
-    rows: dict[str, AckRow] = {}
-    first: dict[str, UUID] = {}
-    op_ids: defaultdict[str, set[UUID]] = defaultdict(set)
-    for push in pushes:
-        replica = push.asked.replica
-        if replica is not None:
-            push.ack = first.setdefault(replica, push.ack)
-            op_ids[replica] |= push.op_ids
-            pushed = ",".join(map(str, op_ids[replica]))
-            rows[replica] = AckRow(replica, push.principal.key, push.ack, push.given, pushed)
-    return [rows[replica] for replica in sorted(rows)]

@@ -17,6 +17,9 @@ from schemas.records.operation import Key, Operation, Unread, read_operation
 UPSTREAM: Final = "up"
 """The peer through which an edge gets what its upstream has."""
 
+NONE_YET: Final = UUID(int=0)
+"""In the place of an acknowledgement: the replica shall go on as one that has none."""
+
 
 @dataclass(slots=True, eq=False)
 class Item:
@@ -151,11 +154,11 @@ def _key_of(raw: object) -> Key | None:
 
 
 def _uuid(text: str | None) -> UUID | None:
-    """An acknowledgement; one that is none of ours is one that nobody has."""
+    """An acknowledgement; None: it had none yet. One that is none of ours is one that nobody has."""
     try:
-        return None if text is None else UUID(text)
+        return None if text is None or UUID(text) == NONE_YET else UUID(text)
     except ValueError:
-        return UUID(int=0)
+        return uuid4()
 
 
 def _answered(item: Item) -> Answer:

@@ -24,7 +24,9 @@ async def asked(served: Served, method: str, path: str, proof: Proof, **body: An
 
 
 async def pushed(served: Served, proof: Proof, replica: str, operation: Mapping[str, Any]) -> Any:
-    answer = await asked(served, "POST", "/api/v1/sync/push", proof, replica=replica, operations=[operation])
+    known = await served.rig.db.fetchval("SELECT ack FROM sync_replicas WHERE replica = $1", replica)
+    ack = {} if known is None else {"ack": str(known)}
+    answer = await asked(served, "POST", "/api/v1/sync/push", proof, replica=replica, operations=[operation], **ack)
     assert answer.status == 200, answer.body
     return answer.json["results"][0]
 

@@ -19,6 +19,7 @@ from schemas.api.answers import Problem
 from schemas.api.sync_push import SyncPushed
 from tests.integration.api.conftest import Served
 from tests.support.answers import check_fields
+from tests.support.full_disk import no_room
 from tests.support.listening import Answer
 from tests.support.records import operation
 from tests.support.tokens import bearer
@@ -219,3 +220,21 @@ async def test_nothing_of_the_data_is_in_errors_or_logs(served: Served, db: Pool
     assert [one["result"] for one in answer.json["results"]] == ["rejected"] * len(bad)
     assert CANARY not in answer.body.decode()
     assert CANARY not in str(lines)
+
+
+async def test_without_room_nothing_is_half_done_and_the_operator_is_told_once(served: Served, db: Pool) -> None:
+    proof = await bearer(db, user="alice")
+    first, second = operation("CREATE", "a", name=CANARY), operation("CREATE", "b", name="Ben")
+    with capture_logs() as logs:
+        async with no_room(db, "outbox"):
+            for _ in range(3):
+                answer = await push(served, first, second, proof=proof, replica="r1")
+                assert "no room" in problem(answer, 503, "busy")
+                assert answer.headers["Retry-After"]
+            assert (await served.ask("GET", "/api/v1/sync/pull", who="", headers=proof)).status == 200
+    assert [one["sqlstate"] for one in logs if one["event"] == "api.unanswered"] == ["53100"]
+    assert CANARY not in str(logs)
+    for table in ("records", "sync_ops", "sync_replicas", "outbox"):
+        assert await db.fetchval(f"SELECT count(*) FROM {table}") == 0, table
+    answer = await push(served, first, second, proof=proof, replica="r1")
+    assert [one["result"] for one in answer.json["results"]] == ["applied", "applied"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -31,44 +32,73 @@ async def test_a_replica_belongs_to_one_principal(db: Pool) -> None:
     assert (await refused(records, BEN, replica="phone-1")).kind == "replica-of-another"
 
 
-async def test_an_acknowledgement_that_neither_of_the_last_two_answers_gave_is_a_copy(db: Pool) -> None:
+Sent = Callable[..., Awaitable[tuple[str | None, list[str]]]]
+
+
+@pytest.fixture
+def phone(db: Pool) -> Sent:
+    """Pushes operations by an acknowledgement; the next one, and the answers, `forked` where there are none."""
     records = records_of(db)
-
-    async def push(ack: str | None) -> str:
-        done = await records.push(ALICE, PushIn(replica="phone-1", ack=ack))
-        assert done.ack is not None
-        return done.ack
-
-    first = await push(None)
-    for _ in range(3):  # the answers are lost, as often as it likes
-        second = await push(first)
-    third = await push(second)
-    assert (await refused(records, ALICE, replica="phone-1", ack=first)).kind == "replica-forked"
-    assert (await refused(records, ALICE, replica="phone-1", ack="what?")).kind == "replica-forked"
-    await push(None)
-    await push(third)
-
-
-async def test_a_copy_is_found_at_its_first_push_and_a_lost_answer_is_no_copy(db: Pool) -> None:
-    records = records_of(db)
-    begun = await records.push(ALICE, PushIn(replica="phone-1"))
-    made = [operation("CREATE", f"a{n}", name="Ann") for n in range(3)]
 
     async def push(ack: str | None, *operations: object) -> tuple[str | None, list[str]]:
-        done = await records.push(ALICE, PushIn(replica="phone-1", ack=ack, operations=operations))
+        try:
+            done = await records.push(ALICE, PushIn(replica="phone-1", ack=ack, operations=operations))
+        except Refused as refused:
+            return None, [refused.kind]
         return done.ack, [answer.result for answer in done.results]
 
-    await push(begun.ack, *made[:2])
-    other = operation("CREATE", "of the copy", name="Ben")
-    copied = await refused(records, ALICE, replica="phone-1", ack=begun.ack, operations=[other])
-    assert copied.kind == "replica-forked"
-    assert await db.fetchval("SELECT count(*) FROM records") == 2, "nothing of the copy was applied"
+    return push
 
-    _, again = await push(begun.ack, *made)
-    assert again == ["duplicate", "duplicate", "applied"], "the answer was lost, and more was written meanwhile"
-    ack, again = await push(begun.ack, made[2])
-    assert again == ["duplicate"]
-    assert (await push(ack, other))[1] == ["applied"]
+
+FORKED: tuple[None, list[str]] = (None, ["replica-forked"])
+
+
+async def test_an_acknowledgement_that_neither_of_the_last_two_answers_gave_is_a_copy(phone: Sent) -> None:
+    one = operation("CREATE", "a", name="Ann")
+    first, _ = await phone(None, one)
+    second, _ = await phone(first, operation("CREATE", "b", name="Ben"))
+    third, _ = await phone(second, last := operation("CREATE", "c", name="Cid"))
+    for stale in (first, "what?", None):
+        assert await phone(stale, last) == FORKED
+    assert await phone(second, operation("CREATE", "d", name="Dan")) == FORKED
+    for _ in range(3):  # the answers are lost, as often as it likes
+        assert await phone(second, last) == (third, ["duplicate"])
+
+
+async def test_a_lost_answer_is_no_copy_however_the_push_comes_again(phone: Sent) -> None:
+    ack: str | None = None
+    for n in range(2):  # also the first answer of all
+        made = [operation("CREATE", f"{n}-{k}", name="Ann") for k in range(5)]
+        await phone(ack, *made[:4])
+        half, again = await phone(ack, *made[:2])
+        assert again == ["duplicate"] * 2
+        empty, _ = await phone(half)
+        ack, again = await phone(empty, *made[2:])
+        assert again == ["duplicate", "duplicate", "applied"]
+
+
+async def test_a_copy_is_found_whatever_it_shares_with_the_other(phone: Sent, db: Pool) -> None:
+    ack: str | None = None
+    for n in range(2):  # also before the first answer of all
+        shared, own, other = (operation("CREATE", f"{n}-{k}", name="Ann") for k in range(3))
+        later, _ = await phone(ack, shared, own)
+        assert await phone(ack, other) == FORKED
+        assert await phone(ack, shared, other) == FORKED
+        part, _ = await phone(ack, shared)
+        empty, _ = await phone(ack)
+        for told in (part, empty):
+            assert await phone(told, other) == FORKED
+            assert await phone(told, shared, other) == FORKED
+        assert await db.fetchval("SELECT count(*) FROM records WHERE record_id = $1", f"{n}-2") == 0
+        ack, _ = await phone(later, operation("CREATE", f"{n}-more", name="Ann"))
+        assert ack is not None, "the first one goes on"
+
+
+async def test_of_two_copies_that_push_at_once_one_is_taken(phone: Sent) -> None:
+    one, other = operation("CREATE", "a", name="Ann"), operation("CREATE", "b", name="Ben")
+    third = operation("CREATE", "c", name="Cid")
+    found = await asyncio.gather(*(phone(None, each) for each in (third, one, other)))
+    assert sorted(answers[0] for _, answers in found) == ["applied", "replica-forked", "replica-forked"]
 
 
 async def test_what_comes_from_this_server_is_refused(db: Pool) -> None:

@@ -69,10 +69,13 @@ async def test_11_a_deletion_and_an_update_at_once_and_their_events_in_reverse(d
         await pushed(one, person("ann"), *(lead(f"l{n}", phone="+972505550001") for n in range(20)))
         await asyncio.gather(
             *(
-                pushed(one, person("ann"), operation("DELETE", f"l{n}", _base_version=1), replica="a")
+                pushed(one, person("ann"), operation("DELETE", f"l{n}", _base_version=1), replica=f"a{n}")
                 for n in range(20)
             ),
-            *(pushed(two, person("ann"), change(f"l{n}", 1, phone="+972505550002"), replica="b") for n in range(20)),
+            *(
+                pushed(two, person("ann"), change(f"l{n}", 1, phone="+972505550002"), replica=f"b{n}")
+                for n in range(20)
+            ),
         )
     rows = await db.fetch("SELECT record_id, version, deleted, data ->> 'phone' AS phone FROM records")
     told = [orjson.loads(row[0]) for row in await db.fetch("SELECT data FROM outbox ORDER BY seq")]

@@ -72,11 +72,13 @@ def test_run_imports_nothing_of_the_demo_or_of_the_operators_verbs() -> None:
         "daemon.operator.dead_letters",
     }
     assert not others & found
+    assert not {"jinja2", "aiohttp_sse", "daemon.pages.visit", "daemon.operator.passwords"} & found, "no page is open"
     assert {name for name in found if name.startswith("daemon.cli.")} == {
         "daemon.cli.main",
         "daemon.cli.context",
         "daemon.cli.env_file",
         "daemon.cli.exits",
+        "daemon.cli.inviting",
         "daemon.cli.run",
         "daemon.cli.screen",
     }

@@ -94,6 +94,9 @@ class Dying:
     async def identity(self) -> Identity:
         return await self._do(self._store.identity())
 
+    def turn(self) -> contextlib.AbstractAsyncContextManager[None]:
+        return self._store.turn()
+
     async def due(self, limit: int, max_bytes: int) -> Sequence[Queued]:
         return await self._do(self._store.due(limit, max_bytes))
 

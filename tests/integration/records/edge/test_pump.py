@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from adapters.http import open_session
 from adapters.postgres.pool import Pool
@@ -24,6 +25,7 @@ from daemon.records.wiring import METRICS
 from daemon.settings.model import Settings
 from daemon.telemetry.metrics import Metrics
 from tests.support.edges import Edge
+from tests.support.full_disk import no_room
 from tests.support.hubs import Hub, serving
 from tests.support.until import until
 
@@ -285,3 +287,24 @@ async def test_a_stop_ends_a_round_that_hangs(db: Pool, hub: Hub) -> None:
         await it.write("CREATE", "l1", name="Ada", owner_id="alice")
         await until(lambda: hub.requests == 1)
     assert not hub.ledger
+
+
+async def test_an_edge_without_room_says_so_once_and_goes_on_by_itself(db: Pool, hub: Hub) -> None:
+    with capture_logs() as logs:
+        async with running(db, hub) as it:
+            await it.write("CREATE", "l1", name="Ada", owner_id="alice")
+            await until(it.drained)
+            async with no_room(db, "records"):
+                hub.put("Lead", "l2", {"name": "Bob", "owner_id": "alice"})
+
+                async def told() -> bool:
+                    found = await stats(db, Settings(sync_upstream_url=hub.url), utc_now())
+                    return "no room" in (found["last_error"] or "")
+
+                await until(told)
+                pulls = len(hub.pulls)
+                await until(lambda: len(hub.pulls) > pulls + 1, "more tries")
+            await until(it.equal)
+            found = await stats(db, Settings(sync_upstream_url=hub.url), utc_now())
+            assert (found["last_error"], found["online"]) == (None, True)
+    assert [one["sqlstate"] for one in logs if one["event"] == "records.pump_failed"] == ["53100"]

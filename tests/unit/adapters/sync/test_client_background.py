@@ -63,6 +63,21 @@ async def test_a_token_that_is_not_good_stops_everything_and_another_one_goes_on
         await until(lambda: ("Lead", "l1") in server.state.rows)
 
 
+async def test_that_the_server_is_back_is_known_before_it_has_news(
+    client: RecordsClient, server: RecordsServer
+) -> None:
+    server.token = "another"
+    client.start()
+    await until(lambda: _online(client, False), "refused")
+    client.use_token("another")
+    await until(lambda: server.waiting == 1, "its answer is held")
+    assert await _online(client, True)
+
+
+async def _online(client: RecordsClient, expected: bool) -> bool:
+    return (await client.status()).online is expected
+
+
 async def test_a_clock_that_was_ahead_is_set_right_and_the_operations_keep_their_order(
     server: RecordsServer, tmp_path: Path
 ) -> None:

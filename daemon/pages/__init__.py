@@ -1,0 +1,1 @@
+"""The operator's pages. README.md here says how to add one."""
