@@ -17,7 +17,6 @@ from daemon.operator.backup.container import Manifest
 from daemon.settings.model import Settings
 
 
-
 def _path(text: str) -> Path:
     """The parser of a file's name. Raises: typer.BadParameter."""
     return Path(parse_words(text))

@@ -63,6 +63,7 @@ _TABLE: Final = (
     Verb("dead-letters", "dead_letters:app", group=True),
     Verb("refused", "refused:app", group=True),
     Verb("events", "events:app", group=True),
+    Verb("tail", "tail:tail"),
     Verb("orders", "orders:app", group=True),
     Verb("sync", "sync:app", group=True),
     Verb("reconcile", "reconcile:reconcile"),

@@ -16,7 +16,10 @@ from tests.support.daemons import environment, ferryman, running, some_orders
 from tests.support.servers import open_directory
 from tests.support.until import until
 
-ORDERS = 400
+ORDERS = 150
+_IDS = "SELECT id FROM event_journal WHERE source = 'orders'"
+_JOURNALED = "SELECT count(*) FROM event_journal WHERE source = 'orders'"
+_SYNCED = "SELECT count(*) FROM orders WHERE cgb_sync_status = 'synced'"
 
 
 def settings_of(data_dir: Path, cgb: CgbSandbox) -> dict[str, Any]:
@@ -72,20 +75,20 @@ async def test_a_backup_under_load_restores_every_order_that_was_accepted_before
         assert code == 0, err
         assert "all that was accepted before is here" in said
         async with running(place, **other) as here:
-
-            async def settled() -> bool:
-                code, sums = await audit(place, **other)
-                return code == 0 and sums["accepted"] >= len(before) and sums["open"] == 0
-
-            await until(settled, "the end of all that was restored", 60)
             servers = in_use(place / "other")
             assert servers is not None
             assert servers.database_url is not None
             async with connect(servers.database_url, size=1) as pool:
-                found = {row["id"] for row in await pool.fetch("SELECT id FROM event_journal WHERE source = 'orders'")}
-                synced = await pool.fetchval("SELECT count(*) FROM orders WHERE cgb_sync_status = 'synced'")
+
+                async def settled() -> bool:
+                    found = await pool.fetchval(_JOURNALED)
+                    return bool(found >= len(before) and found == await pool.fetchval(_SYNCED))
+
+                await until(settled, "the end of all that was restored", every_s=0.2)
+                found = {row["id"] for row in await pool.fetch(_IDS)}
+            code, sums = await audit(place, **other)
+            assert (code, sums["accepted"], sums["open"]) == (0, len(found), 0)
             assert before <= found <= {event_id for _, event_id in sent}
-            assert synced == len(found)
             assert await here.stop() == 0
         assert set(cgb.ledger.creates_by_contact().values()) == {1}
         assert json.loads(out)["parts"].keys() >= {container.DUMP, container.EVENTS, "files/admin-token"}

@@ -51,6 +51,7 @@ SOUND: Final = {
     "events list": [],
     "events show": ["IL-1"],
     "events tail": [],
+    "tail": [],
     "orders list": [],
     "orders show": ["IL-1"],
     "validate": ["+972505550142"],
@@ -122,8 +123,14 @@ SOUND: Final = {
 }
 """Every verb that needs the stores, as it is called for something."""
 
-OTHERS: Final = {
-    **dict.fromkeys(("run", "reload", "demo", "config show", "rules check", "rules init", "labels create"), list[str]()),
+OTHERS: Final[dict[str, list[str]]] = {
+    "run": [],
+    "reload": [],
+    "demo": [],
+    "config show": [],
+    "rules check": [],
+    "rules init": [],
+    "labels create": [],
     "backup": ["b.tar"],
     "restore": ["b.tar"],
 }

@@ -31,6 +31,7 @@ TOKENS = (
     *((("--edge", "e1"), name) for name in ("owners", "branch")),
     *((("--user", "u1"), name) for name in ("role", "expires")),
 )
+TAIL = ("type", "source", "worker", "outcome")
 FORMS = [
     ["events", "show", "*"],
     ["dead-letters", "show", "*"],
@@ -123,6 +124,8 @@ FORMS = [
     ["refused", "resend", "--dry-run", "1", "--edit", "*"],
     ["workers", "forget", "--dry-run", "*"],
     *(["events", "list", f"--{name}", "*"] for name in LIST),
+    *([*verb, f"--{name}", "*"] for verb in (["tail"], ["events", "tail"]) for name in TAIL),
+    *([*verb, "--type", "none", "--key", "*"] for verb in (["tail"], ["events", "tail"])),
     *(["dead-letters", "list", f"--{name}", "*"] for name in LETTERS),
     *(["dead-letters", verb, "--dry-run", "*"] for verb in ("retry", "discard")),
     *(["dead-letters", v, "--dry-run", f"--{name}", "*"] for v in ("retry", "discard") for name in LETTERS),

@@ -37,7 +37,7 @@ def require_embedded(settings: Settings) -> None:
     """Raises: NotEmbedded."""
     if settings.database_url is not None:
         raise NotEmbedded(
-            "DATABASE_URL names a database of your own, which pg_dump backs up: see *A backup is restored* in"
+            "DATABASE_URL names a database of your own, which pg_dump backs up: see *Back up and restore* in"
             " deploy/README.md"
         )
 
@@ -45,8 +45,11 @@ def require_embedded(settings: Settings) -> None:
 def require_fit(settings: Settings, path: Path) -> None:
     """Raises: NotEmbedded; NotWritten where *path* is there already, or a part of what is to be copied."""
     require_embedded(settings)
-    if path.exists():
-        raise NotWritten(f"{path} is there already: name another file")
+    try:
+        if path.exists():
+            raise NotWritten(f"{path} is there already: name another file")
+    except OSError as exc:
+        raise NotWritten(f"{path} cannot be written ({exc.strerror}): name a file that can be written") from exc
     if path.resolve().is_relative_to(settings.ferryman_data_dir.resolve()):
         raise NotWritten(f"{path} is in the data directory, which it is a copy of: name a file elsewhere")
 

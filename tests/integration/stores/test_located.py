@@ -91,6 +91,7 @@ READING = [
     "status",
     "workers forget x --dry-run",
     "workers list",
+    "tail",
 ]
 
 
