@@ -11,6 +11,7 @@ import typer
 
 from adapters.postgres.operator.trail import EventFilter
 from daemon.cli.arguments import parse_words, require_known
+from daemon.cli.completing import workers
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.emitters import EMITTERS
 from daemon.cli.named import HELP
@@ -35,7 +36,9 @@ app = typer.Typer(help="What was accepted, and what became of it.", no_args_is_h
 def list_(
     type: Annotated[str | None, typer.Option(help="Only events of this type.")] = None,
     source: Annotated[str | None, Text("--source", help="Only events of this source.")] = None,
-    worker: Annotated[str | None, typer.Option(help="Only events that this worker handles.")] = None,
+    worker: Annotated[
+        str | None, typer.Option(help="Only events that this worker handles.", autocompletion=workers)
+    ] = None,
     outcome: Annotated[str | None, typer.Option(help=f"How a worker ended: {', '.join(OUTCOMES)}.")] = None,
     key: Annotated[str | None, Text("--key", help="Events of one person: a phone, an e-mail address.")] = None,
     event: Annotated[str | None, Text("--event", help=f"One event, and what handling it emitted. {HELP}")] = None,

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
 import typer
 
 from daemon.cli.arguments import require_known
+from daemon.cli.completing import workers
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.emitters import EMITTERS
+from daemon.cli.following import until_stopped_do
 from daemon.cli.screen import say_coloured, show_line
 from daemon.cli.tools import Text, opened, shown_time
-from daemon.lifecycle import stop_on_signals
 from daemon.operator.tailing import OUTCOMES, Happened, TailFilter
 from daemon.operator.tailing import tail as followed
 from daemon.settings.model import Settings
@@ -26,7 +26,7 @@ COLOURS: Final = {"accepted": "cyan", "done": "green", "skipped": "yellow", "dea
 def tail(
     source: Annotated[str | None, Text("--source", help="Only events of this source.")] = None,
     type: Annotated[str | None, typer.Option(help="Only events of this type.")] = None,
-    worker: Annotated[str | None, typer.Option(help="Only how this worker ends.")] = None,
+    worker: Annotated[str | None, typer.Option(help="Only how this worker ends.", autocompletion=workers)] = None,
     outcome: Annotated[str | None, typer.Option(help=f"Only these: {', '.join(OUTCOMES)}.")] = None,
     key: Annotated[str | None, Text("--key", help="Events of one person: a phone, an e-mail address.")] = None,
     json: Annotated[bool, typer.Option("--json", help="A JSON document in each line.")] = False,
@@ -43,16 +43,7 @@ def tail(
 
 async def _tail(settings: Settings, wanted: TailFilter, json: bool) -> None:
     async with opened(settings) as (_, pool):
-        stop = asyncio.Event()
-        stop_on_signals(stop)
-        printing = asyncio.create_task(_print_each(followed(pool, wanted), json))
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({printing, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if printing.done():
-            printing.result()
-        printing.cancel()
-        await asyncio.wait({printing})
+        await until_stopped_do(_print_each(followed(pool, wanted), json))
 
 
 async def _print_each(happening: AsyncIterator[Happened], json: bool) -> None:

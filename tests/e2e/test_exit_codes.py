@@ -52,6 +52,7 @@ SOUND: Final = {
     "events show": ["IL-1"],
     "events tail": [],
     "tail": [],
+    "forward": ["http://127.0.0.1:1", "--source", "orders"],
     "orders list": [],
     "orders show": ["IL-1"],
     "validate": ["+972505550142"],

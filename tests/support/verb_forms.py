@@ -134,6 +134,9 @@ FORMS = [
     ["replay", "--dry-run", "--worker", "*"],
     ["config", "show", "--env-file", "*"],
     ["rules", "init", "--dry-run", "*"],
+    ["forward", "--source", "none", "*"],
+    ["forward", "http://127.0.0.1:1", "--source", "*"],
+    ["forward", "http://10.0.0.1:1", "--source", "orders", "--since", "*"],
     ["backup", "--dry-run", "*"],
     ["restore", "--dry-run", "*"],
 ]

@@ -92,6 +92,7 @@ READING = [
     "workers forget x --dry-run",
     "workers list",
     "tail",
+    "forward http://127.0.0.1:1 --source orders",
 ]
 
 
