@@ -71,7 +71,7 @@ class Part(NamedTuple):
     content_type: str | None = None
 
 
-class _Permitted(ClientRequest):
+class Permitted(ClientRequest):
     """A request that asks the handler's permit when it has its connection, before the first byte."""
 
     async def send(self, conn: Connection) -> ClientResponse:
@@ -91,7 +91,7 @@ async def open_session(*, connections: int = 128, per_host: int = 32) -> AsyncIt
     connector = TCPConnector(limit=max(connections, per_host), limit_per_host=per_host, keepalive_timeout=_IDLE_S)
     async with ClientSession(
         connector=connector,
-        request_class=_Permitted,
+        request_class=Permitted,
         cookie_jar=DummyCookieJar(),
         trust_env=False,
         json_serialize=_dump,

@@ -21,8 +21,11 @@ from adapters.postgres.pool import connect
 from adapters.redis.lease_table import LeaseTable, Pair
 from adapters.redis.streams import Streams
 from adapters.registry import SOURCES
+from adapters.subscribers.delivery import open_deliverer
 from daemon.api.routes import routes_of
+from daemon.bus.answering import Answering
 from daemon.bus.consumer import Consumer
+from daemon.bus.fence import FENCE_S, Fence
 from daemon.bus.intake import Intake
 from daemon.bus.leases import LeaseKeeper
 from daemon.bus.metrics import METRICS as BUS_METRICS
@@ -38,6 +41,7 @@ from daemon.opening import Opening
 from daemon.operator.about import about
 from daemon.operator.pauses import scopes
 from daemon.operator.repartition import finish
+from daemon.operator.runs import Runs
 from daemon.pages.served import Pages
 from daemon.process import Daemon
 from daemon.records.duties import duties as records_duties
@@ -52,6 +56,7 @@ from daemon.stores.clients import Clients, clients
 from daemon.stores.credentials import Credentials
 from daemon.stores.located import Addresses
 from daemon.stores.seal import keys_of
+from daemon.subscribers import service as subscribers
 from daemon.telemetry.declared import Declared
 from daemon.telemetry.metrics import Metrics
 from daemon.web.listener import Listener
@@ -101,17 +106,18 @@ async def _built(
     """The daemon, on *base*; *stack* closes what is opened. *known*: the workers of the installation."""
     pool, bus = base.pool, base.bus
     running, entries = _running(settings, known, rules)
-    intake, recovery = _recovered(settings, base)
+    fence = Fence(pool, settings)
+    intake, recovery = _recovered(settings, base, fence)
     metrics, refusals, me = _metrics(known, sources), Refusals(pool), uuid.uuid4().hex
     credentials = Credentials(pool, lambda: keys_of(in_force.settings))
     in_force = InForce(settings, credentials)
     since: dict[str, datetime] = {}
     outside = await _outside(stack, base, in_force, credentials, known, running, metrics, rules)
     channels, records = outside.channels, open_records(outside)
-    pulls = open_pulls(outside, records)
+    pulls, runs = open_pulls(outside, records), Runs()
     pages = await _pages(stack, settings, base)
     deps = await _opened(stack, running, replace(outside, wake=records.woke.ring))
-    keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, since)
+    keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, fence, since)
     told = partial(about, workers=known, sources=sources, rules=rules, beside=credentials.beside)
     listener = _listener(in_force, intake, refusals, metrics, sources, credentials.awaited)
     presence = Presence(pool, me, told(settings), consumers, channels, credentials=lambda: credentials.states)
@@ -124,13 +130,13 @@ async def _built(
         about=told,
     )
     of_domains = [*_duties(running, outside, deps), *sweeping.duties(outside), *records_duties(outside, records)]
-    duties = [*of_domains, renewing.duty]
+    duties = [*of_domains, renewing.duty, Duty("fence", fence.load, FENCE_S)]
     return Daemon(
         settings=settings,
         in_force=in_force,
         about=told,
         channels=channels,
-        opening=_opening(settings, base, intake, recovery, running, entries, since),
+        opening=_opening(settings, base, intake, recovery, running, entries, fence, since),
         intake=intake,
         listener=listener,
         refusals=refusals,
@@ -141,11 +147,23 @@ async def _built(
         presence=presence,
         upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known), duties),
         metrics=metrics,
-        routes=[*routes_of(in_force, pool, bus, outside, made_token, records, pulls), *pages.routes()],
+        routes=[
+            *routes_of(in_force, pool, bus, outside, made_token, records, pulls, runs),
+            *pages.routes(),
+        ],
         waits=[
             Background("record-pulls", pulls.watching.run),
+            Background("operator-runs", runs.run),
+            Background("answers", Answering(base.client(READ_TIMEOUT_S, 2), me, consumers, channels).run),
             Background("page-streams", pages.run),
             *edge.services(outside, records.woke),
+            *subscribers.services(
+                outside,
+                me,
+                [worker.name for worker in running],
+                lambda: keys_of(in_force.settings),
+                partial(open_deliverer, own=settings.ferryman_webhook_origins),
+            ),
         ],
     )
 
@@ -206,6 +224,7 @@ def _opening(
     recovery: Recovery,
     running: Sequence[AnyWorker],
     entries: Sequence[Registered],
+    fence: Fence,
     since: dict[str, datetime],
 ) -> Opening:
     return Opening(
@@ -217,6 +236,7 @@ def _opening(
         intake=intake,
         recovery=recovery,
         finish_change=partial(finish, base.pool, base.bus.redis),
+        load_fence=fence.load,
         entries=entries,
         running=[worker.name for worker in running],
         given_partitions=settings.given_partitions is not None,
@@ -237,9 +257,9 @@ def _running(settings: Settings, known: Sequence[AnyWorker], rules: Rules) -> tu
     return running, [worker.entry for worker in (*running, *kept_for)]
 
 
-def _recovered(settings: Settings, base: Clients) -> tuple[Intake, Recovery]:
+def _recovered(settings: Settings, base: Clients, fence: Fence) -> tuple[Intake, Recovery]:
     """The intake and the recovery, which looks before each drain of the spool."""
-    intake = Intake(base.bus, base.pool, base.stores, alone=base.addresses.private, closed=True)
+    intake = Intake(base.bus, base.pool, base.stores, alone=base.addresses.private, closed=True, fence=fence)
     days, in_flight = settings.ferryman_inbox_days, settings.ferryman_max_in_flight
     recovery = Recovery(base.pool, base.bus, intake, days=days, in_flight=in_flight)
     intake.check_before_draining(recovery.check)
@@ -253,6 +273,7 @@ def _consuming(
     deps: Mapping[Domain[Any] | None, Any],
     outside: Outside,
     suspect: Callable[[], None],
+    fence: Fence,
     since: Mapping[str, datetime],
 ) -> tuple[LeaseKeeper, list[Consumer]]:
     """The keeper of the leases, and a consumer with a client of its own for each worker. *deps*: as `_opened` has
@@ -269,6 +290,7 @@ def _consuming(
         metrics=outside.metrics,
         now=outside.now,
         suspect=suspect,
+        fence=fence,
         since=since,
     )
     for worker in running:

@@ -102,6 +102,7 @@ EXAMPLES: Final = {
     "records queue": "records queue --state failed",
     "records retry-failed": "records retry-failed --model Lead --dry-run",
     "records show": "records show Lead lead_1",
+    "privacy map": "privacy map",
     "backup": "backup /var/backups/ferryman.tar",
     "restore": "restore /var/backups/ferryman.tar --dry-run",
 }

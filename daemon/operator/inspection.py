@@ -17,8 +17,9 @@ from typing import Final, Literal, TypeAlias
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from adapters.postgres import sweeps
+from adapters.postgres import subscribers, sweeps
 from adapters.postgres.bus import pauses, workers
+from adapters.postgres.bus.pauses import Pause
 from adapters.postgres.bus.workers import Registered
 from adapters.postgres.migrate import MigrationError
 from adapters.postgres.operator import orders
@@ -33,6 +34,7 @@ from adapters.postgres.operator.inspect import (
 )
 from adapters.postgres.pool import PostgresError, connect, single_connection, store_is_down
 from adapters.postgres.pooler import ADVICE, PooledSessions, by_pooler, require_own_sessions
+from adapters.postgres.subscribers import Subscriber
 from adapters.postgres.sweeps import Swept
 from adapters.redis import lease_table, streams
 from adapters.redis.inspect import RedisServer, inspect_redis, waiting_since
@@ -111,7 +113,8 @@ class Inspection:
     silent_nodes: tuple[str, ...] = ()
     postgres: PostgresServer | None = None
     tables: TableCounts | None = None
-    paused: frozenset[str] = frozenset()
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
+    """What operators have paused, by its name."""
     asked_to_wait: dict[str, float] = field(default_factory=dict)
     """Provider -> for how many seconds it is asked nothing, because it said that we ask too often."""
     leases: Table | None = None
@@ -128,6 +131,8 @@ class Inspection:
     archive: ArchiveCounts | None = None
     arrivals: Arrivals | None = None
     """What has come in from the webhook sources, where it was asked for."""
+    subscribers: Sequence[Subscriber] = ()
+    """Of outgoing webhooks."""
     upstream: upstream.Seen | None = None
     """How an edge stands with its upstream."""
 
@@ -136,6 +141,11 @@ class Inspection:
         """The number in force, else the number of the settings."""
         kept = self.tables.partitions if self.tables is not None else None
         return self.settings.ferryman_partitions if kept is None else kept
+
+    @property
+    def paused(self) -> frozenset[str]:
+        """The names that are paused."""
+        return frozenset(self.pauses)
 
     @property
     def unseen(self) -> bool:
@@ -283,8 +293,9 @@ async def _inspect_postgres(
             if look_for_arrivals:
                 inspection.arrivals = await read_arrivals(conn, [source.name for source in SOURCES])
         inspection.registered = await workers.listed(pool)
-        inspection.paused = await pauses.paused(pool)
+        inspection.pauses = await pauses.listed(pool)
         inspection.sweeps = await sweeps.last(pool)
+        inspection.subscribers = await subscribers.every(pool)
         inspection.believe(await read_members(pool))
         inspection.upstream = await upstream.inspect(pool, inspection.settings, inspection.now, ask=ask_upstream)
         if count_open:

@@ -58,6 +58,7 @@ from tests.support.daemons import (
 )
 from tests.support.records_desk import op
 from tests.support.records_rig import Site, site
+from tests.support.subscribers import Receiver, saying, taken
 from tests.support.until import until
 
 PAGE: Final = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
@@ -704,6 +705,8 @@ POSTED: Final = {
         for name in ("messages", "templates/sync", "campaigns", "credentials", "tokens", "user-mappings")
     ),
     "/api/v1/conversations/labels",
+    *(f"/api/v1/dead-letters/{verb}" for verb in ("retry", "discard")),
+    *(f"/api/v1/{name}" for name in ("orders/sync", "replays", "uncertain/settle", "pauses", "pauses/resume", "find")),
 }
 FLOW_SECRET: Final = "whisper-of-the-runbook-0d41"
 REFUSALS: Final = (
@@ -721,6 +724,28 @@ def signed_an_hour_ago(body: str) -> dict[str, str]:
         "Webhook-Timestamp": str(int(at.timestamp())),
         "Webhook-Signature": signature,
     }
+
+
+async def test_a_subscriber_that_takes_nothing(operator: Operator, db: Pool) -> None:
+    async with Receiver(saying(500, "ouch")) as receiver:
+        own = {"FERRYMAN_SECRET_KEY": SECRET_KEY, "FERRYMAN_WEBHOOK_ORIGINS": receiver.origin}
+        settings = {**operator.settings, **own}
+        with following("A subscriber takes nothing") as page:
+            async with running(operator.cwd, **settings) as here:
+                at = replace(operator, settings=settings).beside(here)
+                code, said = await at.verb(f"webhooks add shop {receiver.url} --type order.received")
+                assert code == 0, said
+                await here.post(some_orders(1)[0])
+                await page.follow("subscriber … fails since … UTC, N tries", at, then=1, SUBSCRIBER="shop")
+                await db.execute("UPDATE webhook_deliveries SET state = 'failed', ended_at = now()")
+                receiver.answer = taken
+                await page.follow("http-500", at, SUBSCRIBER="shop")
+                await page.follow("has taken the test … HTTP 204", at, SUBSCRIBER="shop")
+                assert (await at.verb("webhooks disable shop"))[0] == 0
+                await page.follow("subscriber … is disabled since …", at, SUBSCRIBER="shop")
+                today = f"{datetime.now(UTC):%Y-%m-%d}"
+                await page.follow("N events of the journal for …", at, SUBSCRIBER="shop", DAY=today)
+                await until(lambda: len({*receiver.ids}) < len(receiver.ids), "it is told once more")
 
 
 async def test_refused_webhooks(operator: Operator, db: Pool, tmp_path: Path) -> None:

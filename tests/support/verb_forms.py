@@ -24,15 +24,28 @@ CAMPAIGN = (
 MESSAGES = ("to", "status", "provider", "direction", "purpose", "since", "limit")
 SENDING = ("provider", "account", "fallback", "key", "at")
 REACTING = ("provider", "account", "key", "at")
-LETTERS = ("worker", "class", "text")
+LETTERS = ("worker", "class", "text", "fingerprint")
 TOKENS = (
     ((), "user"),
     (("--branch", "north"), "edge"),
     *((("--edge", "e1"), name) for name in ("owners", "branch")),
+    ((), "name"),
     *((("--user", "u1"), name) for name in ("role", "expires")),
 )
 TAIL = ("type", "source", "worker", "outcome")
 FORMS = [
+    *(["webhooks", verb, "*"] for verb in ("show", "test")),
+    ["webhooks", "show", "shop", "--state", "*"],
+    ["webhooks", "add", "--dry-run", "--type", "message.*", "*", "https://hooks.shop.example/"],
+    ["webhooks", "add", "--dry-run", "--type", "message.*", "shop", "*"],
+    ["webhooks", "add", "--dry-run", "shop", "https://hooks.shop.example/", "--type", "*"],
+    *(["webhooks", verb, "--dry-run", "*"] for verb in ("rotate", "enable", "disable", "remove")),
+    ["webhooks", "enable", "--dry-run", "shop", "--backlog", "*"],
+    ["webhooks", "disable", "--dry-run", "shop", "--reason", "*"],
+    ["webhooks", "retry", "--dry-run", "*", "--all"],
+    *(["webhooks", "retry", "--dry-run", "shop", f"--{name}", "*"] for name in ("delivery", "error")),
+    ["webhooks", "replay", "--dry-run", "*"],
+    *(["webhooks", "replay", "--dry-run", "shop", f"--{name}", "*"] for name in ("from", "to", "type")),
     ["events", "show", "*"],
     ["dead-letters", "show", "*"],
     ["orders", "show", "*"],
@@ -112,10 +125,16 @@ FORMS = [
     ["mappings", "remove", "--dry-run", "*"],
     ["mappings", "notify", "--dry-run", "*", "on"],
     ["mappings", "notify", "--dry-run", "u1", "*"],
+    *(["privacy", verb, "*"] for verb in ("verify", "reapply")),
+    ["privacy", "erase", "--dry-run", "*"],
+    ["privacy", "export", "--to", "/nowhere/person.zip", "*"],
+    ["privacy", "export", "+972505550142", "--to", "*"],
     ["chatwoot", "setup", "--dry-run", "--env-file", "*"],
     ["send-test", "*"],
     *(["send-test", "--timeout", "0.1", "orders", f"--{name}", "*"] for name in ("url", "timeout")),
     ["pause", "*"],
+    ["pause", "--reason", "*"],
+    ["replays", "list", "--limit", "*"],
     ["resume", "*"],
     ["partitions", "*"],
     ["refused", "list", "--limit", "*"],
