@@ -133,5 +133,3 @@ def _order(stands: Standing) -> str:
     if (order := stands.order) is None:
         return "which has no row in `orders`"
     return f"{order.status or 'of no status'}" + (f" ({redact_text(order.reason)})" if order.reason else "")
-
-

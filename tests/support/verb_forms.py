@@ -154,8 +154,8 @@ FORMS = [
     ["config", "show", "--env-file", "*"],
     ["rules", "init", "--dry-run", "*"],
     ["forward", "--source", "none", "*"],
-    ["forward", "http://127.0.0.1:1", "--source", "*"],
-    ["forward", "http://10.0.0.1:1", "--source", "orders", "--since", "*"],
+    ["forward", "--anywhere", "http://127.0.0.1:1", "--source", "*"],
+    ["forward", "--source", "orders", "http://10.0.0.1:1", "--since", "*"],
     ["backup", "--dry-run", "*"],
     ["restore", "--dry-run", "*"],
 ]

@@ -52,6 +52,7 @@ def test_the_help_ends_with_the_example(verb: str) -> None:
 def test_an_example_is_a_right_command_line(verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     account = {"phone_number_id": "100000000000001", "waba_id": "100000000000002", "access_token": "EAAG-invented-01"}
+    (tmp_path / "erasures.jsonl").touch()
     (tmp_path / "meta.json").write_text(json.dumps(account))
     words = shlex.split(EXAMPLES[verb])
     env = EMBEDDED if verb in ("backup", "restore") else NOWHERE
