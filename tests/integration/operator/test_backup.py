@@ -7,14 +7,20 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from daemon.cli.main import VERBS
+from daemon.operator.backup import hooks
+from daemon.operator.privacy import ledger
+from daemon.settings.model import Settings
 from daemon.stores.embedded import layout
 from tests.support.daemons import environment, ferryman
+from tests.support.disks import mounted
 from tests.support.servers import open_directory
 from tests.support.until import until
 
@@ -127,3 +133,52 @@ async def test_a_kill_in_the_middle_leaves_what_was_there_and_the_next_one_works
     assert not list(made.glob(".*.partial"))
     code, said = await verb(made, data_dir, "audit")
     assert code == 0, said
+
+
+async def test_a_full_disk_ends_either_with_one_line_and_changes_nothing(made: Path) -> None:
+    with mounted(made / "small", "8m") as there:
+        if not there:
+            pytest.skip("this user may not mount")
+        (made / "small" / "ballast").write_bytes(bytes(7_900_000))
+        code, said = await verb(made, made / "data", "backup", "small/b.tar")
+        assert (code, "make room there" in said, said.count("\n")) == (1, True, 1), said
+        assert [path.name for path in (made / "small").iterdir()] == ["ballast"]
+        (made / "small" / "data").mkdir(mode=0o711)
+        (made / "small" / "data" / "admin-token").write_text("there")
+        code, said = await verb(made, made / "small" / "data", "restore", "b.tar", "--yes")
+        assert (code, said.count("\n")) == (1, 1), said
+        assert [path.name for path in layout.own(made / "small" / "data")] == ["admin-token"]
+        assert not (made / "small" / "data" / layout.PARTIAL).exists()
+
+
+async def test_whom_the_newer_ledger_of_erasures_names_is_erased_again_before_the_installation_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "former").mkdir()
+    old = b'{"erasure":1,"at":"2031-03-01T12:00:00Z","marks":[["phone","00"]],"pepper":"p"}\n'
+    new = old.replace(b'"erasure":1', b'"erasure":2')
+    (tmp_path / "new" / "erasures.jsonl").write_bytes(old)
+    (tmp_path / "former" / "erasures.jsonl").write_bytes(old + new)
+    asked: list[list[str]] = []
+
+    @asynccontextmanager
+    async def opened(*argv: Any) -> AsyncIterator[str]:
+        yield "eraser"
+
+    async def reapply(eraser: Any, entries: Any) -> int:
+        asked.append([entry.at.isoformat() for entry in entries])
+        return 0
+
+    monkeypatch.setattr(hooks, "open_eraser", opened)
+    monkeypatch.setattr(ledger, "reapply", reapply)
+    settings = Settings(ferryman_data_dir=tmp_path / "new")
+    nobody: Any = None
+    await hooks.erase_again(hooks.Restored(settings, nobody, "", tmp_path / "former", "noa"))
+    assert [len(one) for one in asked] == [2]
+    assert (tmp_path / "new" / "erasures.jsonl").read_bytes() == old + new
+    (tmp_path / "new" / "erasures.jsonl").unlink()
+    (tmp_path / "former" / "erasures.jsonl").unlink()
+    await hooks.erase_again(hooks.Restored(settings, nobody, "", tmp_path / "former", "noa"))
+    assert len(asked) == 1, "without a ledger there is nothing to do"
+    assert hooks.erase_again in hooks.AFTER_RESTORE
