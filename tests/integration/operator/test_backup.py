@@ -139,7 +139,7 @@ async def test_a_full_disk_ends_either_with_one_line_and_changes_nothing(made: P
     with mounted(made / "small", "8m") as there:
         if not there:
             pytest.skip("this user may not mount")
-        (made / "small" / "ballast").write_bytes(bytes(7_900_000))
+        (made / "small" / "ballast").write_bytes(bytes((8 << 20) - (64 << 10)))
         code, said = await verb(made, made / "data", "backup", "small/b.tar")
         assert (code, "make room there" in said, said.count("\n")) == (1, True, 1), said
         assert [path.name for path in (made / "small").iterdir()] == ["ballast"]
