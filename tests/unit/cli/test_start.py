@@ -79,6 +79,7 @@ def test_run_imports_nothing_of_the_demo_or_of_the_verbs_that_it_does_not_serve(
         "daemon.cli.main",
         "daemon.cli.context",
         "daemon.cli.env_file",
+        "daemon.cli.examples",
         "daemon.cli.exits",
         "daemon.cli.inviting",
         "daemon.cli.run",
