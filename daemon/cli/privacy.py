@@ -26,6 +26,7 @@ Person = Annotated[str, typer.Argument(metavar="PERSON", parser=parse_words, hel
 @app.command("map")
 def map_(json: Json = False) -> None:
     """Where what is kept about a person, what for, how long, and what an erasure does with it."""
+    read_settings()  # wrong ones are told by every verb
     if json:
         show_json(privacy_map.documents())
         return
