@@ -41,6 +41,7 @@ from daemon.opening import Opening
 from daemon.operator.about import about
 from daemon.operator.pauses import scopes
 from daemon.operator.repartition import finish
+from daemon.operator.runs import Runs
 from daemon.pages.served import Pages
 from daemon.process import Daemon
 from daemon.records.duties import duties as records_duties
@@ -113,7 +114,7 @@ async def _built(
     since: dict[str, datetime] = {}
     outside = await _outside(stack, base, in_force, credentials, known, running, metrics, rules)
     channels, records = outside.channels, open_records(outside)
-    pulls = open_pulls(outside, records)
+    pulls, runs = open_pulls(outside, records), Runs()
     pages = await _pages(stack, settings, base)
     deps = await _opened(stack, running, replace(outside, wake=records.woke.ring))
     keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, fence, since)
@@ -146,11 +147,15 @@ async def _built(
         presence=presence,
         upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known), duties),
         metrics=metrics,
-        routes=[*routes_of(in_force, pool, bus, outside, made_token, records, pulls), *pages.routes()],
+        routes=[
+            *routes_of(in_force, pool, bus, outside, made_token, records, pulls, runs),
+            *pages.routes(),
+        ],
         waits=[
             Background("record-pulls", pulls.watching.run),
-            Background("page-streams", pages.run),
+            Background("operator-runs", runs.run),
             Background("answers", Answering(base.client(READ_TIMEOUT_S, 2), me, consumers, channels).run),
+            Background("page-streams", pages.run),
             *edge.services(outside, records.woke),
             *subscribers.services(
                 outside,

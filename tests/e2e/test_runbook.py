@@ -705,6 +705,8 @@ POSTED: Final = {
         for name in ("messages", "templates/sync", "campaigns", "credentials", "tokens", "user-mappings")
     ),
     "/api/v1/conversations/labels",
+    *(f"/api/v1/dead-letters/{verb}" for verb in ("retry", "discard")),
+    *(f"/api/v1/{name}" for name in ("orders/sync", "replays", "uncertain/settle", "pauses", "pauses/resume", "find")),
 }
 FLOW_SECRET: Final = "whisper-of-the-runbook-0d41"
 REFUSALS: Final = (
