@@ -38,13 +38,24 @@ async def show(
     """The person whom *text* means as JSON: as `people.show` has them, with `timeline` (newest first), `conversations`,
     `dead_letters`, and `open` with a sentence for each worker. *reveal*: with what was said, which is written down as
     done by *actor*, for the *reason* that they gave. Raises: NoSuchContact; SeveralFit."""
+    document = await people.show(here.pool, text, explain=False)
+    if reveal:
+        await _note_down(here.pool, document["id"], actor, reason)
+    return await _whole(here, document, reveal=reveal, limit=limit)
+
+
+async def shown(here: Here, text: str, *, reveal: bool, limit: int = MOST) -> dict[str, Any]:
+    """As `show`, for a session of which it was written down when it revealed the person. Raises: NoSuchContact;
+    SeveralFit."""
+    return await _whole(here, await people.show(here.pool, text, explain=False), reveal=reveal, limit=limit)
+
+
+async def _whole(here: Here, document: dict[str, Any], *, reveal: bool, limit: int) -> dict[str, Any]:
+    """*document* with all that is known beyond the contact itself."""
     pool = here.pool
-    document = await people.show(pool, text, explain=False)
     phones = list(dict.fromkeys(one for phone in document["phones"] for one in aliases(phone)))
     lines = list(dict.fromkeys(map(line, document["phones"])))
     keys = [*lines, *([key(email=document["email"])] if document["email"] else [])]
-    if reveal:
-        await _note_down(pool, document["id"], actor, reason)
     conversations = await stored.conversations(pool, lines, limit)
     happened = [
         *_orders(document["orders"]),
