@@ -15,6 +15,9 @@ from daemon.pages.visit import Visit
 MOST: Final = 100
 """Steps of the timeline that the page has."""
 
+ASKED: Final = 5
+"""Open events whose reasons the page tells: each takes a dozen questions."""
+
 
 async def page(visit: Visit) -> web.Response:
     """The page of the person; one who was merged into another has the other's."""
@@ -57,9 +60,9 @@ async def _shown(visit: Visit, *, reveal: bool = False) -> dict[str, Any]:
     except ValueError:
         raise NotThere("there is no such person: find them by what you know of them") from None
     here = Here(visit.read, visit.bus)
-    one = await person.shown(here, str(id), reveal=False, limit=MOST)
+    one = await person.shown(here, str(id), reveal=False, limit=MOST, asked=ASKED)
     if reveal:
         return one
     if _subject(one) not in visit.revealed:
         return masked.person(one)
-    return await person.shown(here, one["id"], reveal=True, limit=MOST)
+    return await person.shown(here, one["id"], reveal=True, limit=MOST, asked=ASKED)
