@@ -15,6 +15,7 @@ import structlog
 from aiohttp import web
 
 from adapters.postgres.pool import PostgresError, store_is_down
+from daemon.operator.faults import Unusable
 from daemon.pages.visit import Visit
 from daemon.telemetry.failures import fields
 
@@ -113,6 +114,8 @@ async def show(visit: Visit, view: ListView, read: Read, *, count: int | None = 
     rows, wrong, status = None, "", 200
     try:
         rows = await read(given, query.get(CURSOR) or None)
+    except Unusable as exc:
+        wrong, status = f"{exc}.", 422
     except Exception as exc:
         if not (isinstance(exc, PostgresError | OSError | TimeoutError) and store_is_down(exc)):
             raise
