@@ -21,6 +21,7 @@ from daemon.operator import logins
 from daemon.operator.logins import Browser
 from daemon.operator.passwords import Passwords
 from daemon.operator.runs import Runs
+from daemon.operator.tail import Tail
 from daemon.pages.broadcast import Broadcaster, Produce
 from daemon.pages.gate import CSRF_FIELD, Gate, csrf_of
 from daemon.pages.rendering import Rendering, zone_named
@@ -66,6 +67,7 @@ class Frame:
         self.runs = runs
         self.records = records
         self.deciding = asyncio.Lock()
+        self.tail = Tail(read)
         self.gate = gate
         self.passwords = Passwords()
         self.broadcaster = Broadcaster()
