@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from adapters.redis.streams import Streams
     from daemon.operator.runs import Runs
     from daemon.pages.visit import Frame, Visit
+    from daemon.records.pushing.service import Records
     from daemon.settings.in_force import InForce
     from daemon.settings.model import Settings
 
@@ -37,7 +38,8 @@ log = structlog.get_logger(__name__)
 class Pages:
     """The pages of one process. *settings*: with the addresses of the stores. *pool*: for what changes something;
     *read*: the pages' own, whose transactions only read, so that no page starves what comes in. *bus*: the streams.
-    *in_force*, *runs*: of the process, whose secrets may change, and which works on behind its answers."""
+    *in_force*, *runs*: of the process, whose secrets may change, and which works on behind its answers. *records*: by
+    which records are written."""
 
     def __init__(
         self,
@@ -48,6 +50,7 @@ class Pages:
         *,
         in_force: InForce,
         runs: Runs,
+        records: Records,
         table: Sequence[PageRoute] = ROUTES,
     ) -> None:
         self._settings = settings
@@ -56,6 +59,7 @@ class Pages:
         self._bus = bus
         self._in_force = in_force
         self._runs = runs
+        self._records = records
         self._gate = Gate(settings)
         self._table = table
         self._made: Frame | None = None
@@ -90,8 +94,7 @@ class Pages:
         except web.HTTPException as exc:
             return visit.error(exc.status, exc.text or exc.reason)
         except (Unusable, NotThere, Conflict) as exc:
-            status = next(status for fault, status in _FAULTS.items() if isinstance(exc, fault))
-            return visit.error(status, f"{exc}.")
+            return visit.error(next(s for fault, s in _FAULTS.items() if isinstance(exc, fault)), f"{exc}.")
         except Exception as exc:
             return self._failed(visit, exc)
 
@@ -137,6 +140,7 @@ class Pages:
                 self._table,
                 in_force=self._in_force,
                 runs=self._runs,
+                records=self._records,
             )
             self._made = self._made or made
         return self._made

@@ -26,6 +26,7 @@ from daemon.pages.broadcast import Broadcaster, Produce
 from daemon.pages.gate import CSRF_FIELD, Gate, csrf_of
 from daemon.pages.rendering import Rendering, zone_named
 from daemon.pages.routes import PageRoute, allows
+from daemon.records.pushing.service import Records
 from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings
 from schemas.principals import Principal
@@ -56,14 +57,17 @@ class Frame:
         *,
         in_force: InForce,
         runs: Runs,
+        records: Records,
     ) -> None:
         self.settings = settings
         self.pool = pool
         self.read = read
         self.bus = bus
-        self.tail = Tail(read)
         self.in_force = in_force
         self.runs = runs
+        self.records = records
+        self.deciding = asyncio.Lock()
+        self.tail = Tail(read)
         self.gate = gate
         self.passwords = Passwords()
         self.broadcaster = Broadcaster()
@@ -77,8 +81,8 @@ class Frame:
 
 class Visit:
     """A request of a browser. *session*: of whoever has logged in; None: nobody has. *pool*: for what changes
-    something. *read*: for what only reads; a statement has three seconds there. *bus*: the streams. *runs*: what
-    this process does behind its answers. *in_force*: its settings, with secrets that may change."""
+    something. *read*: for what only reads; a statement has three seconds there. *bus*: the streams. *runs*: what this
+    process does behind its answers. *in_force*: its secrets. *records*: by which it writes records."""
 
     def __init__(self, frame: Frame, request: web.Request) -> None:
         self.frame = frame
@@ -89,6 +93,7 @@ class Visit:
         self.bus = frame.bus
         self.in_force = frame.in_force
         self.runs = frame.runs
+        self.records = frame.records
         self.now = datetime.now(UTC)
         self.session: Session | None = None
         self.token = ""

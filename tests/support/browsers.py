@@ -25,6 +25,7 @@ from daemon.pages.served import Pages
 from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings
 from tests.support.listening import Rig, opener
+from tests.support.records import records_of
 from tests.support.services import services
 
 PARTITIONS: Final = 16
@@ -143,10 +144,17 @@ async def opened_office(
 ) -> AsyncIterator[Office]:
     """The pages until the context ends. *settings*: with the addresses of the stores."""
     assert settings.database_url is not None
-    runs = Runs()
+    runs, records = Runs(), records_of(db, settings)
     async with pools.connect(settings.database_url.get_secret_value(), size=4, at_once=False, reading=True) as read:
         pages = Pages(
-            settings, db, read, Streams(redis, PARTITIONS), in_force=InForce(settings), runs=runs, table=table
+            settings,
+            db,
+            read,
+            Streams(redis, PARTITIONS),
+            in_force=InForce(settings),
+            runs=runs,
+            records=records,
+            table=table,
         )
         async with services(Background("operator-runs", runs.run)), opener(redis, db)(more=pages.routes()) as rig:
             rig.session._cookie_jar = DummyCookieJar()
