@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from adapters.channel import Channel
     from adapters.conversation_ports import (
         ClassifierMaker,
+        ContactEraserMaker,
         CrmMaker,
         HistoryMaker,
         MediaSourceMaker,
@@ -234,6 +235,16 @@ def _chatwoot_crm() -> CrmMaker:
 
 CRM: Final[Callable[[], CrmMaker]] = _chatwoot_crm
 """The CRM."""
+
+
+def _chatwoot_eraser() -> ContactEraserMaker:
+    from adapters.chatwoot.erasing import ChatwootEraser
+
+    return ChatwootEraser
+
+
+CONTACT_ERASER: Final[Callable[[], ContactEraserMaker]] = _chatwoot_eraser
+"""What deletes contacts of the CRM."""
 
 
 def _chatwoot_history() -> HistoryMaker:

@@ -23,7 +23,9 @@ from adapters.redis.streams import Streams
 from adapters.registry import SOURCES
 from adapters.subscribers.delivery import open_deliverer
 from daemon.api.routes import routes_of
+from daemon.bus.answering import Answering
 from daemon.bus.consumer import Consumer
+from daemon.bus.fence import FENCE_S, Fence
 from daemon.bus.intake import Intake
 from daemon.bus.leases import LeaseKeeper
 from daemon.bus.metrics import METRICS as BUS_METRICS
@@ -103,7 +105,8 @@ async def _built(
     """The daemon, on *base*; *stack* closes what is opened. *known*: the workers of the installation."""
     pool, bus = base.pool, base.bus
     running, entries = _running(settings, known, rules)
-    intake, recovery = _recovered(settings, base)
+    fence = Fence(pool, settings)
+    intake, recovery = _recovered(settings, base, fence)
     metrics, refusals, me = _metrics(known, sources), Refusals(pool), uuid.uuid4().hex
     credentials = Credentials(pool, lambda: keys_of(in_force.settings))
     in_force = InForce(settings, credentials)
@@ -113,7 +116,7 @@ async def _built(
     pulls = open_pulls(outside, records)
     pages = await _pages(stack, settings, base)
     deps = await _opened(stack, running, replace(outside, wake=records.woke.ring))
-    keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, since)
+    keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, fence, since)
     told = partial(about, workers=known, sources=sources, rules=rules, beside=credentials.beside)
     listener = _listener(in_force, intake, refusals, metrics, sources, credentials.awaited)
     presence = Presence(pool, me, told(settings), consumers, channels, credentials=lambda: credentials.states)
@@ -126,13 +129,13 @@ async def _built(
         about=told,
     )
     of_domains = [*_duties(running, outside, deps), *sweeping.duties(outside), *records_duties(outside, records)]
-    duties = [*of_domains, renewing.duty]
+    duties = [*of_domains, renewing.duty, Duty("fence", fence.load, FENCE_S)]
     return Daemon(
         settings=settings,
         in_force=in_force,
         about=told,
         channels=channels,
-        opening=_opening(settings, base, intake, recovery, running, entries, since),
+        opening=_opening(settings, base, intake, recovery, running, entries, fence, since),
         intake=intake,
         listener=listener,
         refusals=refusals,
@@ -147,6 +150,7 @@ async def _built(
         waits=[
             Background("record-pulls", pulls.watching.run),
             Background("page-streams", pages.run),
+            Background("answers", Answering(base.client(READ_TIMEOUT_S, 2), me, consumers, channels).run),
             *edge.services(outside, records.woke),
             *subscribers.services(
                 outside,
@@ -215,6 +219,7 @@ def _opening(
     recovery: Recovery,
     running: Sequence[AnyWorker],
     entries: Sequence[Registered],
+    fence: Fence,
     since: dict[str, datetime],
 ) -> Opening:
     return Opening(
@@ -226,6 +231,7 @@ def _opening(
         intake=intake,
         recovery=recovery,
         finish_change=partial(finish, base.pool, base.bus.redis),
+        load_fence=fence.load,
         entries=entries,
         running=[worker.name for worker in running],
         given_partitions=settings.given_partitions is not None,
@@ -246,9 +252,9 @@ def _running(settings: Settings, known: Sequence[AnyWorker], rules: Rules) -> tu
     return running, [worker.entry for worker in (*running, *kept_for)]
 
 
-def _recovered(settings: Settings, base: Clients) -> tuple[Intake, Recovery]:
+def _recovered(settings: Settings, base: Clients, fence: Fence) -> tuple[Intake, Recovery]:
     """The intake and the recovery, which looks before each drain of the spool."""
-    intake = Intake(base.bus, base.pool, base.stores, alone=base.addresses.private, closed=True)
+    intake = Intake(base.bus, base.pool, base.stores, alone=base.addresses.private, closed=True, fence=fence)
     days, in_flight = settings.ferryman_inbox_days, settings.ferryman_max_in_flight
     recovery = Recovery(base.pool, base.bus, intake, days=days, in_flight=in_flight)
     intake.check_before_draining(recovery.check)
@@ -262,6 +268,7 @@ def _consuming(
     deps: Mapping[Domain[Any] | None, Any],
     outside: Outside,
     suspect: Callable[[], None],
+    fence: Fence,
     since: Mapping[str, datetime],
 ) -> tuple[LeaseKeeper, list[Consumer]]:
     """The keeper of the leases, and a consumer with a client of its own for each worker. *deps*: as `_opened` has
@@ -278,6 +285,7 @@ def _consuming(
         metrics=outside.metrics,
         now=outside.now,
         suspect=suspect,
+        fence=fence,
         since=since,
     )
     for worker in running:

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -20,9 +21,10 @@ from daemon.bus import waiting
 from daemon.bus.committer import Committer, Settled
 from daemon.bus.deadline import Deadline
 from daemon.bus.endings import farewell
+from daemon.bus.fence import REASON, blank, is_blank
 from daemon.bus.lanes import SHARE, Entry, Lanes
 from daemon.bus.left import EntryRef
-from daemon.bus.outcome import Outcome, Turn
+from daemon.bus.outcome import Done, Outcome, Turn
 from daemon.bus.reader import Reader
 from daemon.bus.settle import (
     Finish,
@@ -234,6 +236,7 @@ class Consumer:
         if entry.dropped:
             return  # its lease was lost while it waited here: the next lease holder may have ended it by now
         began = time.monotonic()
+        entry.called = began
         if entry.began is None:
             entry.began = began
         mine.begin(entry.ticket, "bulk" if self.worker.is_bulk(entry.event) else "live")
@@ -252,8 +255,9 @@ class Consumer:
             on_uncertain=self.worker.on_uncertain,
             rng=self._rng,
         )
-        self._took(time.monotonic() - began)
-        self._apply(entry, verdict, now)
+        took_s = time.monotonic() - began
+        self._took(took_s)
+        self._apply(entry, verdict, now, took_s)
 
     def _channel_answers(self, entry: Entry, error: FerrymanError, began: float) -> bool:
         """Whether the channel that *error* came from has answered since the event failed before: then the fault is the
@@ -272,9 +276,7 @@ class Consumer:
         call = self._deadline.call()
         try:
             with call:
-                if entry.event.dataref:
-                    await self._fetch(entry)
-                return await self.worker.handle(entry.event, self._deps, turn)
+                return await self._fenced(entry, turn) or await self._handled(entry, turn)
         except FerrymanError as exc:
             return exc
         except Exception as exc:
@@ -285,6 +287,34 @@ class Consumer:
             log.exception("event.handler_failed", worker=self.worker.name, event_id=entry.event.id)
             return Unexpected(f"the handler raised {type(exc).__name__}")
 
+    async def _handled(self, entry: Entry, turn: Turn) -> Outcome:
+        if entry.event.dataref:
+            await self._fetch(entry)
+        return await self.worker.handle(entry.event, self._deps, turn)
+
+    async def _fenced(self, entry: Entry, turn: Turn) -> Outcome | None:
+        """How an event ends that is of a person who was erased; None where it is nobody's such."""
+        event, fence = entry.event, self._shared.fence
+        if is_blank(event):
+            return (
+                await self.worker.handle(event, self._deps, turn) if self.worker.keeps_blanks else Done(skipped=REASON)
+            )
+        if not fence.may_hold(event):
+            return None
+        if event.dataref:
+            with suppress(PayloadAbsent):  # of an erased person there is none any more
+                await self._fetch(entry)
+                event = entry.event
+        erased = await fence.judge(event)
+        if erased is None:
+            return None
+        if erased.anew:
+            await fence.lift(event, erased)
+            return None
+        if self.worker.keeps_blanks:
+            return await self.worker.handle(blank(event, erased.erasure), self._deps, turn)
+        return Done(rows=tuple(self.worker.erased(event, turn)), skipped=REASON)
+
     async def _fetch(self, entry: Entry) -> None:
         """Ask again for the payload of a large event, which was absent. Raises: PayloadAbsent."""
         reference = entry.event.id, entry.event.dataref
@@ -293,19 +323,19 @@ class Consumer:
             raise PayloadAbsent("the event's payload is not in the table payloads: put it back from a backup")
         entry.event = entry.event.with_data(data)
 
-    def _apply(self, entry: Entry, verdict: Verdict, now: datetime) -> None:
+    def _apply(self, entry: Entry, verdict: Verdict, now: datetime, took_s: float = 0.0) -> None:
         match verdict:
             case Finish(outcome="dead" | "uncertain", error=error) if error is not None:
                 turn = Turn(now=now, attempt=entry.attempts + 1, step=entry.step, memo=entry.memo)
                 rows = farewell(self.worker, entry.event, error, turn)
-                self.committer.submit(Settled(entry, verdict._replace(rows=rows), now))
+                self.committer.submit(Settled(entry, verdict._replace(rows=rows), now, took_s))
             case Finish() | Wait():
                 entry.told = ""  # the rows of the verdict may take back what they said before
-                self.committer.submit(Settled(entry, verdict, now))
+                self.committer.submit(Settled(entry, verdict, now, took_s))
             case Retry():
                 rows = waiting.rows(self.worker, entry, waiting.failed(verdict, now), now, after_failure=True)
                 self._fail(entry, verdict)
-                self.committer.submit(Settled(entry, verdict._replace(rows=rows), now))
+                self.committer.submit(Settled(entry, verdict._replace(rows=rows), now, took_s))
             case Park():
                 why = waiting.closed(self._shared.channels[verdict.channel])
                 self._wait(entry, verdict._replace(rows=waiting.rows(self.worker, entry, why, now)), now)
@@ -338,7 +368,7 @@ class Consumer:
         """Let the lanes of *batch* go on; returns what may be acknowledged."""
         acks: list[EntryRef] = []
         ended: list[tuple[Entry, Finish]] = []
-        for entry, verdict, _ in batch:
+        for entry, verdict, _, _ in batch:
             if isinstance(verdict, Finish):
                 acks += self.lanes.done(entry)
                 ended.append((entry, verdict))

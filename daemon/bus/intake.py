@@ -17,6 +17,7 @@ from adapters.postgres.bus import payloads, spool
 from adapters.postgres.pool import Pool, refuses_data, store_is_down
 from adapters.redis.streams import NotDurable, StreamErrors, Streams, Untrusted
 from daemon.bus.batcher import Batcher, Full
+from daemon.bus.fence import Fence
 from daemon.bus.publisher import publish
 from daemon.lifecycle import Periodic
 from daemon.stores.health import Stores, store_away
@@ -59,11 +60,19 @@ class Intake(Periodic):
 
     *closed*: nothing is taken in until `open`, or the first look at the spool. *alone*: no other process uses these
     stores. Otherwise another process may have spooled the event before of the same key, and told its sender; so before
-    an append the intake asks Postgres for that, unless it did a moment ago.
+    an append the intake asks Postgres for that, unless it did a moment ago. *fence*: of people who were erased nothing
+    is taken in but that something came; None: nobody was.
     """
 
     def __init__(
-        self, streams: Streams, pool: Pool, stores: Stores, *, alone: bool = False, closed: bool = False
+        self,
+        streams: Streams,
+        pool: Pool,
+        stores: Stores,
+        *,
+        alone: bool = False,
+        closed: bool = False,
+        fence: Fence | None = None,
     ) -> None:
         super().__init__("intake", self._look, every_s=LOOK_S, skip=store_away)
         self._streams = streams
@@ -79,6 +88,7 @@ class Intake(Periodic):
         self._held = False
         self._closed = closed
         self._alone = alone
+        self._fence = fence
         self._unanswered: set[asyncio.Task[bool | None]] = set()
         self._empty_until = -math.inf
         self._check: Callable[[], Awaitable[None]] | None = None
@@ -110,6 +120,8 @@ class Intake(Periodic):
         """
         if self.accepting == "no":
             raise NotAccepted("no store can take it now", retry_after_s=2.0)
+        if self._fence is not None:
+            events = await self._fence.blanked(events)
         loop = asyncio.get_running_loop()
         results = self._submitted(events)
         timer = loop.call_at(loop.time() + ANSWER_S if by is None else by, self._give_up, results)

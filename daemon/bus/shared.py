@@ -9,6 +9,7 @@ from datetime import datetime
 from adapters.channel import Channels
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
+from daemon.bus.fence import Fence
 from daemon.bus.leases import Leases
 from daemon.bus.read_failures import ReadFailures
 from daemon.bus.worker import Clock
@@ -32,5 +33,6 @@ class Shared:
     metrics: Metrics
     now: Clock
     suspect: Callable[[], None]
+    fence: Fence
     since: Mapping[str, datetime] = field(default_factory=dict)
     read_failures: ReadFailures = field(default_factory=ReadFailures)

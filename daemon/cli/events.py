@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Final
@@ -20,12 +20,14 @@ from daemon.cli.tools import Json, Text, When, opened, shown_json, shown_time
 from daemon.lifecycle import stop_on_signals
 from daemon.messages.requests import CAMPAIGNS
 from daemon.operator import trail
+from daemon.operator.event_timeline import Step, document, steps_of
 from daemon.operator.keys import masked_key
 from daemon.operator.naming import NOT_KEPT, NoSuchEvent, the_event
 from daemon.operator.standing import Standing, standing, with_orders
 from daemon.operator.trail import OUTCOMES, EventTrail
 from daemon.operator.unjournaled import caveat, unjournaled
-from daemon.operator.why import read_circumstances, reasons
+from daemon.operator.why.answer import looking, why_all
+from daemon.operator.why.sentence import Sentence
 from daemon.settings.model import Settings
 from daemon.telemetry.redaction import redact_text
 from daemon.workers import WORKERS
@@ -102,15 +104,16 @@ async def _show(settings: Settings, wanted: str, json: bool) -> None:
         except NoSuchEvent as exc:
             unseen = await unjournaled(pool, addresses.redis_url, settings.ferryman_partitions)
             raise NoSuchEvent(f"{exc}{caveat(unseen)}") from None
-        stands = await standing(pool, WORKERS, found)
-        why = reasons(found, WORKERS, await read_circumstances(pool))
+        stands, steps = await standing(pool, WORKERS, found), await steps_of(pool, found)
+        async with looking(pool, addresses.redis_url, settings.ferryman_partitions) as here:
+            why = await why_all(here, found, WORKERS)
     if json:
-        show_json(found.document() | stands.document() | {"why": why})
+        show_json(document(found, steps, why) | stands.document())
     else:
-        _print_trail(found, stands, why)
+        _print_trail(found, stands, steps, why)
 
 
-def _print_trail(found: EventTrail, stands: Standing, why: Mapping[str, str]) -> None:
+def _print_trail(found: EventTrail, stands: Standing, steps: Sequence[Step], why: Mapping[str, Sentence]) -> None:
     event = found.event
     for name, value in (("event", event.id), ("type", event.type), ("source", event.source), ("key", event.subject)):
         say(f"{name:8} {value}")
@@ -119,12 +122,12 @@ def _print_trail(found: EventTrail, stands: Standing, why: Mapping[str, str]) ->
     if stands.order_id is not None:
         say(f"order    {stands.order_id}, {_order(stands)}")
     say("")
-    say(f"{shown_time(event.time)}  arrived")
-    for at, line in sorted(_steps(found), key=lambda step: step[0]):
-        say(f"{shown_time(at)}  {line}")
-    for worker in found.open:
-        behind = f"; behind event {stands.behind[worker]}" if worker in stands.behind else ""
-        say(f"{'':19}  {worker}: open, {why[worker]}{behind}")
+    for step in steps:
+        say(f"{shown_time(step.at)}  {step.text}")
+    for worker in [worker for worker in found.open if worker in why]:
+        told = why[worker]
+        behind = f"; behind event {stands.behind[worker]}" if told.rule != "behind" and worker in stands.behind else ""
+        say(f"{'':19}  {worker}: open, {told.text}{behind}")
     if found.conflicts:
         say(f"{'':19}  {found.conflicts} other bodies came under this id: the first one counts")
     say("")
@@ -136,27 +139,6 @@ def _order(stands: Standing) -> str:
     if (order := stands.order) is None:
         return "which has no row in `orders`"
     return f"{order.status or 'of no status'}" + (f" ({redact_text(order.reason)})" if order.reason else "")
-
-
-def _steps(found: EventTrail) -> list[tuple[datetime, str]]:
-    """(time, line) of everything that happened after the arrival."""
-    steps = []
-    for e in found.endings:
-        text = f"{e.worker}: {e.outcome}" + (f" ({e.reason})" if e.reason else "")
-        text += f", after {e.attempts} failed attempts" if e.attempts else ""
-        steps.append((e.at, text + (f" [replay {e.replay_id}]" if e.replay_id else "")))
-    for f in found.attempts:
-        error = f"{f.error_class}: {redact_text(f.error_text)}"
-        again = f"{f.worker}: attempt {f.failures} failed ({error}), again at {shown_time(f.next_at)}"
-        steps.append((f.at, again + ("" if f.attempts == f.failures else f"; {f.attempts} of them count")))
-    for x in found.letters:
-        error = f"{x.error_class}: {redact_text(x.error_text)}"
-        steps.append((x.buried_at, f"{x.worker}: dead letter {x.id} after {x.attempts} attempts ({error})"))
-        if x.settled_at is not None:
-            edited = f", with edited data: `ferryman dead-letters show {x.id}`" if x.edited_at is not None else ""
-            steps.append((x.settled_at, f"{x.worker}: dead letter {x.id} {x.state} by {x.settled_by}{edited}"))
-    steps += [(one.time, f"emitted {one.type} {one.id}") for one in found.caused]
-    return steps
 
 
 async def _tail(settings: Settings) -> None:

@@ -13,7 +13,7 @@ from daemon.cli.arguments import require_known
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.named import HELP
 from daemon.cli.screen import progress, say
-from daemon.cli.tools import DryRun, Text, When, Yes, confirm, opened
+from daemon.cli.tools import DryRun, Text, When, Yes, confirm, opened, operator
 from daemon.operator.keys import keys_meant
 from daemon.operator.naming import the_event
 from daemon.operator.replay import make_plan, open_bus, perform, publish_missing, worker_named
@@ -77,7 +77,7 @@ async def _replay(settings: Settings, name: str, chosen: ReplayFilter, dry_run: 
         confirm(f"deliver {plan.total} events to {name} again?", f"deliver {plan.total} events again", yes=yes)
         async with open_bus(pool, addresses.redis_url, settings.ferryman_partitions) as bus:
             with progress("replayed") as report:
-                count = await perform(pool, bus, worker, plan, report)
+                count = await perform(pool, bus, worker, plan, report, operator())
     say(f"{count} events are on their way to {name}")
 
 

@@ -65,8 +65,8 @@ def _print(found: dict[str, Any]) -> None:
     _print_upstream(found["upstream"])
     _print_webhooks(found["webhooks"])
     _print_credentials(found["credentials"])
-    for name in found["paused"]:
-        say(f"{name} is paused: `ferryman resume {name}`")
+    for name, pause in found["pauses"].items():
+        say(f"{name} is paused{_by(pause)}: `ferryman resume {name}`")
     for name, left_s in found["asked_to_wait"].items():
         say(f"{name} has asked us to wait: {left_s} s more; `ferryman resume {name}` goes on at once")
 
@@ -150,6 +150,13 @@ def _print_credentials(stored: Mapping[str, str]) -> None:
     for name, why in stored.items():
         if why:
             say(f"the stored account {name} cannot be used, and its messages wait: {why}")
+
+
+def _by(pause: Mapping[str, Any]) -> str:
+    """Who has paused it, since when and why, as far as that is known."""
+    by = f" by {pause['by']}" if pause["by"] else ""
+    why = f" ({pause['reason']})" if pause["reason"] else ""
+    return f"{by} since {shown_time(pause['since'])} UTC{why}"
 
 
 def _who(process: Mapping[str, Any] | None) -> str:

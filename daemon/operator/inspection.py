@@ -19,6 +19,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from adapters.postgres import subscribers, sweeps
 from adapters.postgres.bus import pauses, workers
+from adapters.postgres.bus.pauses import Pause
 from adapters.postgres.bus.workers import Registered
 from adapters.postgres.migrate import MigrationError
 from adapters.postgres.operator import orders
@@ -112,7 +113,8 @@ class Inspection:
     silent_nodes: tuple[str, ...] = ()
     postgres: PostgresServer | None = None
     tables: TableCounts | None = None
-    paused: frozenset[str] = frozenset()
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
+    """What operators have paused, by its name."""
     asked_to_wait: dict[str, float] = field(default_factory=dict)
     """Provider -> for how many seconds it is asked nothing, because it said that we ask too often."""
     leases: Table | None = None
@@ -139,6 +141,11 @@ class Inspection:
         """The number in force, else the number of the settings."""
         kept = self.tables.partitions if self.tables is not None else None
         return self.settings.ferryman_partitions if kept is None else kept
+
+    @property
+    def paused(self) -> frozenset[str]:
+        """The names that are paused."""
+        return frozenset(self.pauses)
 
     @property
     def unseen(self) -> bool:
@@ -286,7 +293,7 @@ async def _inspect_postgres(
             if look_for_arrivals:
                 inspection.arrivals = await read_arrivals(conn, [source.name for source in SOURCES])
         inspection.registered = await workers.listed(pool)
-        inspection.paused = await pauses.paused(pool)
+        inspection.pauses = await pauses.listed(pool)
         inspection.sweeps = await sweeps.last(pool)
         inspection.subscribers = await subscribers.every(pool)
         inspection.believe(await read_members(pool))

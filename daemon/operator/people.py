@@ -22,7 +22,7 @@ from daemon.operator.keys import phones_meant
 from daemon.operator.naming import LEAST, SeveralFit
 from daemon.operator.standing import order_document
 from daemon.operator.trail import list_events
-from daemon.operator.why import why_open
+from daemon.operator.why.answer import why_open
 from daemon.workers import WORKERS
 from schemas.errors import FerrymanError
 from schemas.identity import Identity, IdentityKind, email_identity
@@ -69,8 +69,9 @@ async def the_contact(pool: Pool, text: str) -> Named:
     return next(iter(named.values()))
 
 
-async def show(pool: Pool, text: str) -> dict[str, Any]:
-    """The person whom *text* means as JSON. Raises: NoSuchContact; SeveralFit."""
+async def show(pool: Pool, text: str, *, explain: bool = True) -> dict[str, Any]:
+    """The person whom *text* means as JSON. *explain*: with what is open, and why. Raises: NoSuchContact;
+    SeveralFit."""
     named = await the_contact(pool, text)
     stored = await the_stored(pool, named.id)
     found = stored.found
@@ -86,7 +87,7 @@ async def show(pool: Pool, text: str) -> dict[str, Any]:
         "orders": [order_document(order) for order in made],
         "told": [asdict(one) for one in await people.told(pool, lines)],
         "records": [_record_document(one) for one in await record_people.of_person(pool, lines, MOST)],
-        "open": await _open(pool, lines),
+        "open": await _open(pool, lines) if explain else [],
         "merges": [_merge_document(one) for one in await people.merges(pool, found.id)],
         "apart_from": [str(other) for other in stored.apart_from],
     }
@@ -114,7 +115,7 @@ def line_of(contact: FoundContact) -> str:
 async def _named(pool: Pool, text: str, limit: int) -> list[Named]:
     """The people whom *text* names, at most *limit*."""
     wanted = text.strip()
-    found = await _exact(pool, wanted, limit)
+    found = await exact(pool, wanted, limit)
     if not found and (words := words_of(wanted)):
         found = dict.fromkeys(await people.by_words(pool, words, limit), "name")
     stands_for = await merges.standing(pool, found)
@@ -125,7 +126,7 @@ async def _named(pool: Pool, text: str, limit: int) -> list[Named]:
     return list(named.values())[:limit]
 
 
-async def _exact(pool: Pool, text: str, limit: int) -> dict[UUID, str]:
+async def exact(pool: Pool, text: str, limit: int) -> dict[UUID, str]:
     """Contact -> what *text* is of it."""
     found: dict[UUID, str] = {}
     beginning = text.lower().replace("-", "")

@@ -10,19 +10,22 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
 
+from adapters.postgres import audit_log
+from adapters.postgres.audit_log import DAEMON, Logged
 from adapters.postgres.bus import missing, partitions
 from adapters.postgres.bus import workers as workers_table
 from adapters.postgres.bus.workers import JOURNAL
 from adapters.postgres.operator import replay
-from adapters.postgres.operator.replay import ReplayFilter, ReplayRun
+from adapters.postgres.operator.replay import ReplayFilter, ReplayRun, StoredReplay
 from adapters.postgres.pool import Pool, locking
 from adapters.redis import durability, streams
 from adapters.redis.streams import Streams, stream_keys
 from daemon.bus.publisher import publish
 from daemon.bus.worker import AnyWorker
+from daemon.operator.keys import masked_key
 from schemas.envelope import Event
 from schemas.errors import FerrymanError
 
@@ -94,12 +97,34 @@ async def make_plan(pool: Pool, worker: AnyWorker, chosen: ReplayFilter) -> Plan
     return Plan(worker.name, chosen, total, until, ended, await replay.unfinished(pool, worker.name, chosen))
 
 
-async def perform(pool: Pool, bus: Streams, worker: AnyWorker, plan: Plan, report: Callable[[int, int], None]) -> int:
-    """Publish what *plan* says; returns how many this run published. *report* is called with (published, total)."""
+async def list_replays(pool: Pool, limit: int) -> list[dict[str, Any]]:
+    """The replays that began last as JSON, the last one first, keys masked."""
+    return [_document(one) for one in await replay.listed(pool, limit)]
+
+
+def _document(one: StoredReplay) -> dict[str, Any]:
+    keys = one.filter.get("key")
+    masked = None if keys is None else sorted({masked_key(key) for key in keys})
+    return asdict(one) | {"filter": {**one.filter, "key": masked}}
+
+
+async def perform(
+    pool: Pool,
+    bus: Streams,
+    worker: AnyWorker,
+    plan: Plan,
+    report: Callable[[int, int], None],
+    by: str = DAEMON,
+) -> int:
+    """Publish what *plan* says; returns how many this run published. *report* is called with (published, total).
+    *by*: the operator, for the record and the audit log."""
     run = plan.goes_on
     if run is None:
         run = ReplayRun(f"{plan.worker}:{uuid.uuid4().hex}", 0, plan.until, plan.total, 0)
-        await replay.begin(pool, run, plan.worker, plan.chosen)
+        await replay.begin(pool, run, plan.worker, plan.chosen, by)
+    async with pool.acquire() as conn, conn.transaction():
+        detail = {"worker": plan.worker, "total": run.total, "published_before": run.published}
+        await audit_log.add(conn, [Logged(by, "replay.begun", f"replay:{run.id}", detail)])
     published = run.published
     async with aclosing(_pages(pool, plan.chosen, run)) as pages:
         async for page in pages:

@@ -100,6 +100,9 @@ class Settings(BaseModel):
     ferryman_retention_order_bodies_days: Annotated[int, whole(1, 3650)] = 365
     ferryman_retention_replays_days: Annotated[int, whole(1, 3650)] = 365
     ferryman_retention_webhooks_days: Annotated[int, whole(1, 3650)] = 30
+    ferryman_retention_messages_days: Annotated[int, whole(0, 3650)] = 0  # 0: for ever, as of the next two
+    ferryman_retention_notes_days: Annotated[int, whole(0, 3650)] = 0
+    ferryman_retention_audit_days: Annotated[int, whole(0, 3650)] = 0
     ferryman_reconcile_minutes: Annotated[int, whole(1, 1440)] = 10
     ferryman_whatsapp_yes_days: Annotated[int, whole(1, 3650)] = 90
     ferryman_whatsapp_no_days: Annotated[int, whole(1, 3650)] = 14
@@ -208,6 +211,10 @@ class Settings(BaseModel):
     origins: Mapping[str, str] = Field(default_factory=dict, repr=False, exclude=True)
     # environment names that the file gives otherwise than the environment, which wins
     overruled: tuple[str, ...] = Field(default=(), repr=False, exclude=True)
+
+    def kept_days(self, kind: str) -> int:
+        """How long data of *kind* are kept (FERRYMAN_RETENTION_<KIND>_DAYS); 0: for ever."""
+        return int(getattr(self, f"ferryman_retention_{kind}_days"))
 
     @property
     def given_partitions(self) -> int | None:

@@ -36,6 +36,7 @@ SOUND: Final = {
     "status": [],
     "audit": [],
     "replay": ["--worker", "journal", "--yes"],
+    "replays list": [],
     "partitions": [],
     "workers list": [],
     "workers forget": ["gone", "--yes"],
@@ -127,12 +128,20 @@ SOUND: Final = {
     "mappings list": [],
     "mappings remove": ["1", "--yes"],
     "mappings notify": ["u1", "on"],
+    "privacy export": ["+972505550142", "--to", "person.zip"],
+    "privacy erase": ["+972505550142", "--yes"],
+    "privacy resume": [],
+    "privacy verify": ["+972505550142"],
+    "privacy list": [],
+    "privacy ledger": [],
+    "privacy reapply": [TOKEN_FILE, "--yes"],
+    "privacy retention": [],
     "chatwoot setup": [],
     "send-test": ["orders"],
 }
 """Every verb that needs the stores, as it is called for something."""
 
-OTHERS: Final = {"run", "reload", "demo", "config show", "rules check", "rules init", "labels create"}
+OTHERS: Final = {"run", "reload", "demo", "config show", "rules check", "rules init", "labels create", "privacy map"}
 """Verbs that ask no store: the demo has its own, and the daemon may wait for its."""
 
 NAMES: Final = {

@@ -24,7 +24,7 @@ CAMPAIGN = (
 MESSAGES = ("to", "status", "provider", "direction", "purpose", "since", "limit")
 SENDING = ("provider", "account", "fallback", "key", "at")
 REACTING = ("provider", "account", "key", "at")
-LETTERS = ("worker", "class", "text")
+LETTERS = ("worker", "class", "text", "fingerprint")
 TOKENS = (
     ((), "user"),
     (("--branch", "north"), "edge"),
@@ -123,10 +123,16 @@ FORMS = [
     ["mappings", "remove", "--dry-run", "*"],
     ["mappings", "notify", "--dry-run", "*", "on"],
     ["mappings", "notify", "--dry-run", "u1", "*"],
+    *(["privacy", verb, "*"] for verb in ("verify", "reapply")),
+    ["privacy", "erase", "--dry-run", "*"],
+    ["privacy", "export", "--to", "/nowhere/person.zip", "*"],
+    ["privacy", "export", "+972505550142", "--to", "*"],
     ["chatwoot", "setup", "--dry-run", "--env-file", "*"],
     ["send-test", "*"],
     *(["send-test", "--timeout", "0.1", "orders", f"--{name}", "*"] for name in ("url", "timeout")),
     ["pause", "*"],
+    ["pause", "--reason", "*"],
+    ["replays", "list", "--limit", "*"],
     ["resume", "*"],
     ["partitions", "*"],
     ["refused", "list", "--limit", "*"],

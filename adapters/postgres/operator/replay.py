@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -53,6 +53,10 @@ FROM event_journal j LEFT JOIN inbox i ON i.event_id = j.id AND i.worker = $6 AN
 WHERE {_WHERE} GROUP BY 1
 """  # noqa: S608 - constants
 
+_LISTED: Final = """
+SELECT id, worker, filter::text AS filter, total, published, started_at, finished_at, by FROM replays
+ORDER BY started_at DESC, id LIMIT $1
+"""
 _UNFINISHED: Final = """
 SELECT id, cursor, until, total, published FROM replays
 WHERE worker = $1 AND filter = $2::jsonb AND finished_at IS NULL ORDER BY started_at DESC LIMIT 1
@@ -69,6 +73,21 @@ class ReplayRun:
     until: int
     total: int
     published: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReplay:
+    """A replay as the table has it. *filter*: what it delivers, as `ReplayFilter.document`. *published*: of *total*.
+    *by*: the operator who began it; None: not known."""
+
+    id: str
+    worker: str
+    filter: Mapping[str, Any]
+    total: int
+    published: int
+    started_at: datetime
+    finished_at: datetime | None
+    by: str | None
 
 
 def _arguments(wanted: ReplayFilter) -> tuple[object, ...]:
@@ -102,15 +121,22 @@ async def unfinished(pool: Pool, worker: str, wanted: ReplayFilter) -> ReplayRun
     return None if row is None else ReplayRun(row["id"], row["cursor"], row["until"], row["total"], row["published"])
 
 
-async def begin(pool: Pool, run: ReplayRun, worker: str, wanted: ReplayFilter) -> None:
-    """Insert *run*, which begins."""
+async def listed(pool: Pool, limit: int) -> list[StoredReplay]:
+    """The replays that began last, the last one first."""
+    rows = await pool.fetch(_LISTED, limit)
+    return [StoredReplay(**{**row, "filter": orjson.loads(row["filter"])}) for row in rows]
+
+
+async def begin(pool: Pool, run: ReplayRun, worker: str, wanted: ReplayFilter, by: str) -> None:
+    """Insert *run*, which the operator *by* begins."""
     await pool.execute(
-        "INSERT INTO replays (id, worker, filter, total, until) VALUES ($1, $2, $3::jsonb, $4, $5)",
+        "INSERT INTO replays (id, worker, filter, total, until, by) VALUES ($1, $2, $3::jsonb, $4, $5, $6)",
         run.id,
         worker,
         wanted.document(),
         run.total,
         run.until,
+        by,
     )
 
 

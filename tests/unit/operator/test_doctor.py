@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from adapters.postgres.bus.pauses import Pause
 from adapters.postgres.operator.archive import ArchiveCounts
 from adapters.postgres.operator.inspect import PostgresServer, TableCounts
 from adapters.postgres.sweeps import Swept
@@ -81,6 +82,10 @@ def nodes(**of_the_last: Any) -> tuple[RedisServer, ...]:
     """A cluster; its last node, a replica, is another than the others."""
     two = [replace(REDIS, address=f"h:{n}", role=role) for n, role in ((1, "master"), (2, "slave"))]
     return (*two, replace(REDIS, address="h:3", role="slave", **of_the_last))
+
+
+def paused(name: str) -> dict[str, Pause]:
+    return {name: Pause(name, NOW, "ann", None)}
 
 
 def inspection(**changed: Any) -> Inspection:
@@ -161,7 +166,7 @@ def test_a_healthy_installation_has_nothing_but_ok() -> None:
         ({"port": "no such address"}, "error", "no address of this machine", "FERRYMAN_HOST"),
         ({"sources_off": {"orders": "set ORDERS_API_KEY"}}, "warn", "orders is not served", "ORDERS_API_KEY"),
         ({"workers_off": {"contact-sync": "no key"}}, "warn", "contact-sync is off: no key", "set"),
-        ({"paused": frozenset({"cgb"})}, "warn", "cgb is paused", "ferryman resume cgb"),
+        ({"pauses": paused("cgb")}, "warn", "cgb is paused by ann", "ferryman resume cgb"),
         ({"unsigned": ("orders",)}, "warn", "anybody", "FERRYMAN_ALLOW_UNSIGNED"),
         ({"leases": Table({}, {})}, "warn", "no daemon runs", "ferryman run"),
         (
@@ -385,7 +390,7 @@ def test_the_status_says_what_is_known_and_null_where_nothing_is() -> None:
     assert blind["workers"]["contact-sync"]["state"] == "off: no key"
     assert document(inspection(asked_to_wait={"cgb": 123.4}))["asked_to_wait"] == {"cgb": 123}
     assert document(inspection(leases=Table({}, {})))["workers"]["journal"]["state"] == "no process runs it"
-    assert document(inspection(paused=frozenset({"journal"})))["workers"]["journal"]["state"] == "paused"
+    assert document(inspection(pauses=paused("journal")))["workers"]["journal"]["state"] == "paused"
 
 
 def test_quotes_and_options_that_change_nothing_are_hints_and_no_errors() -> None:

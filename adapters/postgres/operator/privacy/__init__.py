@@ -1,0 +1,1 @@
+"""What the database holds about a person: found, counted, read, erased."""

@@ -1,0 +1,1 @@
+"""What is kept about a person: the map, the export, the erasure and its proof."""
