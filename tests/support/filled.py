@@ -86,6 +86,21 @@ _BY_NAME: Final[Mapping[str, Callable[[int], Any]]] = {
 }
 """Columns of these names have a form everywhere."""
 
+_MESSAGES: Final = (
+    "uncertain",
+    "sent",
+    "failed",
+    "uncertain",
+    "delivered",
+    "read",
+    "played",
+    "skipped",
+    "canceled",
+    "received",
+    "queued",
+    "sent",
+)
+
 _BY_COLUMN: Final[Mapping[tuple[str, str], Callable[[int], Any]]] = {
     ("event_journal", "id"): event_id,
     ("event_journal", "recorded_at"): lambda n: _NOW - timedelta(minutes=n),
@@ -128,21 +143,6 @@ _BY_COLUMN: Final[Mapping[tuple[str, str], Callable[[int], Any]]] = {
     ("sync_conflicts", "theirs"): lambda n: json.dumps({"name": ENDLESS}),
     ("sync_conflicts", "fields"): lambda n: ["name"],
 }
-
-_MESSAGES: Final = (
-    "uncertain",
-    "sent",
-    "failed",
-    "uncertain",
-    "delivered",
-    "read",
-    "played",
-    "skipped",
-    "canceled",
-    "received",
-    "queued",
-    "sent",
-)
 
 
 class _Column(NamedTuple):

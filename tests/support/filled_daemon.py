@@ -18,8 +18,8 @@ CGB_TOKEN: Final = "pages-cgb-token"
 
 @dataclass(frozen=True)
 class FilledDaemon:
-    """*cgb_port*: where it looks for CGB; nothing listens there, until a test does. *ended*: whether it has ended, against
-    its will."""
+    """*cgb_port*: where it looks for CGB; nothing listens there, until a test does. *ended*: whether it has ended,
+    against its will."""
 
     url: str
     database_url: str
@@ -31,8 +31,8 @@ class FilledDaemon:
 
 @contextmanager
 def daemon_process(directory: Path) -> Iterator[FilledDaemon]:
-    """The daemon, not ready yet, until the context ends. Its log goes into a file: no loop has to read it, so that it runs on between
-    tests."""
+    """The daemon, not ready yet, until the context ends. Its log goes into a file: no loop has to read it, so that it
+    runs on between tests."""
     with own_servers(directory / "stores", fsync=False) as stores:
         port, cgb, log = free_port(), free_port(), directory / "log"
         env = environment(

@@ -32,15 +32,18 @@ _FIT: Final = """
 _FOREIGN: Final = """
 () => [
   window.ran === undefined ? "" : "a stored text ran as script",
-  ...[...document.querySelectorAll(".hostile, plaintext, main img")].map((one) => `stored: ${one.outerHTML.slice(0, 99)}`),
+  ...[...document.querySelectorAll(".hostile, plaintext, main img")]
+    .map((one) => `stored: ${one.outerHTML.slice(0, 99)}`),
   ...[...document.querySelectorAll("a[href]")].filter((one) => !["http:", "https:"].includes(one.protocol))
     .map((one) => `a link to ${one.protocol}`),
-  /[\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]/.test(document.body.textContent) ? "a bidi control in the text" : "",
+  /[\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]/.test(document.body.textContent)
+    ? "a bidi control in the text" : "",
 ].filter(Boolean)
 """
 _NAMELESS: Final = """
 () => [...document.querySelectorAll("button, a[href], summary")]
-  .filter((one) => !(one.getAttribute("aria-label") || one.textContent).trim()).map((one) => one.outerHTML.slice(0, 120))
+  .filter((one) => !(one.getAttribute("aria-label") || one.textContent).trim())
+  .map((one) => one.outerHTML.slice(0, 120))
 """
 
 
