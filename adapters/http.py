@@ -25,6 +25,7 @@ from aiohttp import (
     FormData,
     InvalidURL,
     TCPConnector,
+    TraceConfig,
 )
 from aiohttp.connector import Connection
 from aiohttp.hdrs import CONTENT_ENCODING
@@ -81,12 +82,14 @@ class Permitted(ClientRequest):
 
 
 @asynccontextmanager
-async def open_session(*, connections: int = 128, per_host: int = 32) -> AsyncIterator[ClientSession]:
+async def open_session(
+    *, connections: int = 128, per_host: int = 32, traced: Sequence[TraceConfig] = ()
+) -> AsyncIterator[ClientSession]:
     """The client of this process, with connections kept alive.
 
     At most *per_host* at a time to one host, and *connections* in all, or *per_host* where that is more; more requests
     wait for one. No cookies, no proxy or password from the environment, no silent second try on a dropped connection.
-    Use it through `exchange`, which also refuses to follow redirects.
+    Use it through `exchange`, which also refuses to follow redirects. *traced*: what hears of each request.
     """
     connector = TCPConnector(limit=max(connections, per_host), limit_per_host=per_host, keepalive_timeout=_IDLE_S)
     async with ClientSession(
@@ -97,6 +100,7 @@ async def open_session(*, connections: int = 128, per_host: int = 32) -> AsyncIt
         json_serialize=_dump,
         auto_decompress=True,
         headers={"User-Agent": "ferryman", "Accept": "application/json"},
+        trace_configs=list(traced),
     ) as session:
         # aiohttp repeats PUT and DELETE by itself when a kept connection drops, but a write must never be repeated
         # unseen. aiohttp has no public switch for this; its own test client sets the same attribute.

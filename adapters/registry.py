@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         ObjectStore,
         TranscriberMaker,
     )
-    from adapters.ports import CheckerMaker, DirectoryStyle, Probe, SenderMaker, TemplateListMaker
+    from adapters.ports import CheckerMaker, DirectoryStyle, Probe, SenderMaker, TemplateListMaker, TokenEnd
 
 SOURCES: Final = (
     orders.SOURCE,
@@ -153,6 +153,16 @@ def _probes() -> tuple[Probe, ...]:
 
 PROBES: Final[Callable[[], tuple[Probe, ...]]] = _probes
 """The looks at accounts, in the order in which they are shown."""
+
+
+def _meta_token() -> TokenEnd:
+    from adapters.meta.token import valid_until
+
+    return valid_until
+
+
+TOKEN_ENDS: Final[Mapping[str, Callable[[], TokenEnd]]] = {"meta": _meta_token}
+"""What tells until when the token of an account is valid, by its provider."""
 
 
 def _openai_transcriber() -> TranscriberMaker:

@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from pydantic import SecretStr
@@ -22,6 +23,7 @@ from adapters.redis.lease_table import LeaseTable, Pair
 from adapters.redis.streams import Streams
 from adapters.registry import SOURCES
 from adapters.subscribers.delivery import open_deliverer
+from daemon import expiries, gauges, traces
 from daemon.api.routes import routes_of
 from daemon.bus.answering import Answering
 from daemon.bus.consumer import Consumer
@@ -41,6 +43,7 @@ from daemon.opening import Opening
 from daemon.operator.about import about
 from daemon.operator.pauses import scopes
 from daemon.operator.repartition import finish
+from daemon.operator.runs import Runs
 from daemon.pages.served import Pages
 from daemon.process import Daemon
 from daemon.records.duties import duties as records_duties
@@ -63,6 +66,9 @@ from daemon.web.metrics import METRICS as WEB_METRICS
 from daemon.web.refusals import Refusals
 from daemon.workers import WORKERS, enabled
 
+if TYPE_CHECKING:
+    from daemon.telemetry.tracing import Tracing
+
 PAGE_CONNECTIONS: Final = 4
 READ_TIMEOUT_S: Final = 6.0  # longer than any BLOCK of the readers
 
@@ -79,17 +85,21 @@ async def assembled(
     rules: Rules = SHIPPED,
     lines_dropped: Callable[[], int] = int,
     made_token: str = "",
+    environ: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Daemon]:
     """The daemon, put together. Nothing but the number of partitions is asked of the stores before it runs.
 
     *workers*, *sources*: those of the installation, of which the settings choose; the registries' where none are given.
     *rules*: what the rule files say. *lines_dropped*: how many log lines were dropped since the last call.
-    *made_token*: the admin token that was made for embedded stores.
+    *made_token*: the admin token that was made for embedded stores. *environ*: where OTEL_* say whether traces are
+    wanted.
     """
     async with AsyncExitStack() as stack:
         base = await clients(stack, settings, addresses)
         known = WORKERS if workers is None else tuple(workers)
-        yield await _built(stack, settings, base, known, sources, rules, lines_dropped, made_token)
+        metrics = _metrics(known, sources)
+        tracing = await stack.enter_async_context(traces.traces(environ, settings, metrics))
+        yield await _built(stack, settings, base, known, sources, rules, lines_dropped, made_token, metrics, tracing)
 
 
 async def _built(
@@ -101,24 +111,26 @@ async def _built(
     rules: Rules,
     lines_dropped: Callable[[], int],
     made_token: str,
+    metrics: Metrics,
+    tracing: Tracing | None,
 ) -> Daemon:
     """The daemon, on *base*; *stack* closes what is opened. *known*: the workers of the installation."""
     pool, bus = base.pool, base.bus
     running, entries = _running(settings, known, rules)
     fence = Fence(pool, settings)
-    intake, recovery = _recovered(settings, base, fence)
-    metrics, refusals, me = _metrics(known, sources), Refusals(pool), uuid.uuid4().hex
+    intake, recovery = _recovered(settings, base, fence, tracing)
+    refusals, me = Refusals(pool), uuid.uuid4().hex
     credentials = Credentials(pool, lambda: keys_of(in_force.settings))
     in_force = InForce(settings, credentials)
     since: dict[str, datetime] = {}
-    outside = await _outside(stack, base, in_force, credentials, known, running, metrics, rules)
+    outside = await _outside(stack, base, in_force, credentials, known, running, metrics, rules, tracing)
     channels, records = outside.channels, open_records(outside)
-    pulls = open_pulls(outside, records)
+    pulls, runs = open_pulls(outside, records), Runs()
     pages = await _pages(stack, settings, base)
     deps = await _opened(stack, running, replace(outside, wake=records.woke.ring))
-    keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, fence, since)
+    keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, fence, since, tracing)
     told = partial(about, workers=known, sources=sources, rules=rules, beside=credentials.beside)
-    listener = _listener(in_force, intake, refusals, metrics, sources, credentials.awaited)
+    listener = _listener(in_force, intake, refusals, metrics, sources, credentials.awaited, tracing)
     presence = Presence(pool, me, told(settings), consumers, channels, credentials=lambda: credentials.states)
     renewing = Renewing(
         credentials=credentials,
@@ -129,7 +141,9 @@ async def _built(
         about=told,
     )
     of_domains = [*_duties(running, outside, deps), *sweeping.duties(outside), *records_duties(outside, records)]
-    duties = [*of_domains, renewing.duty, Duty("fence", fence.load, FENCE_S)]
+    of_process = [renewing.duty, Duty("fence", fence.load, FENCE_S), *gauges.duties(outside), *expiries.duties(outside)]
+    duties = [*of_domains, *of_process]
+    gauges.tell(metrics, settings, traces=tracing is not None)
     return Daemon(
         settings=settings,
         in_force=in_force,
@@ -146,11 +160,15 @@ async def _built(
         presence=presence,
         upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known), duties),
         metrics=metrics,
-        routes=[*routes_of(in_force, pool, bus, outside, made_token, records, pulls), *pages.routes()],
+        routes=[
+            *routes_of(in_force, pool, bus, outside, made_token, records, pulls, runs),
+            *pages.routes(),
+        ],
         waits=[
             Background("record-pulls", pulls.watching.run),
-            Background("page-streams", pages.run),
+            Background("operator-runs", runs.run),
             Background("answers", Answering(base.client(READ_TIMEOUT_S, 2), me, consumers, channels).run),
+            Background("page-streams", pages.run),
             *edge.services(outside, records.woke),
             *subscribers.services(
                 outside,
@@ -182,15 +200,17 @@ async def _outside(
     running: Sequence[AnyWorker],
     metrics: Metrics,
     rules: Rules,
+    tracing: Tracing | None,
 ) -> Outside:
     """What the domains are given. *stack* closes it."""
     at_once = calls_at_once(in_force.settings, running)
+    traced = [] if tracing is None else [tracing.requests()]
     return Outside(
         settings=in_force.settings,
         secret=in_force.secret,
         pool=base.pool,
         redis=base.bus.redis,
-        session=await stack.enter_async_context(open_session(per_host=at_once)),
+        session=await stack.enter_async_context(open_session(per_host=at_once, traced=traced)),
         channels=Channels(_providers(known)),
         metrics=metrics,
         now=utc_now,
@@ -252,9 +272,10 @@ def _running(settings: Settings, known: Sequence[AnyWorker], rules: Rules) -> tu
     return running, [worker.entry for worker in (*running, *kept_for)]
 
 
-def _recovered(settings: Settings, base: Clients, fence: Fence) -> tuple[Intake, Recovery]:
+def _recovered(settings: Settings, base: Clients, fence: Fence, tracing: Tracing | None) -> tuple[Intake, Recovery]:
     """The intake and the recovery, which looks before each drain of the spool."""
-    intake = Intake(base.bus, base.pool, base.stores, alone=base.addresses.private, closed=True, fence=fence)
+    alone = base.addresses.private
+    intake = Intake(base.bus, base.pool, base.stores, alone=alone, closed=True, fence=fence, tracing=tracing)
     days, in_flight = settings.ferryman_inbox_days, settings.ferryman_max_in_flight
     recovery = Recovery(base.pool, base.bus, intake, days=days, in_flight=in_flight)
     intake.check_before_draining(recovery.check)
@@ -270,6 +291,7 @@ def _consuming(
     suspect: Callable[[], None],
     fence: Fence,
     since: Mapping[str, datetime],
+    tracing: Tracing | None,
 ) -> tuple[LeaseKeeper, list[Consumer]]:
     """The keeper of the leases, and a consumer with a client of its own for each worker. *deps*: as `_opened` has
     them."""
@@ -287,6 +309,7 @@ def _consuming(
         suspect=suspect,
         fence=fence,
         since=since,
+        tracing=tracing,
     )
     for worker in running:
         reads = Streams(base.client(READ_TIMEOUT_S, 2), base.bus.partitions)
@@ -321,6 +344,7 @@ def _listener(
     metrics: Metrics,
     sources: Sequence[Source],
     awaited: Callable[[str], bool],
+    tracing: Tracing | None,
 ) -> Listener:
     settings = in_force.settings
     names = {name for source in sources for name in (*source.secrets, *source.challenge_secrets)}
@@ -335,6 +359,7 @@ def _listener(
         public_url=settings.ferryman_public_url or "",
         now=utc_now,
         awaited=awaited,
+        tracing=tracing,
     )
     for source in sources:
         if why := listener.lacks(source):
@@ -359,6 +384,9 @@ def declared(workers: Sequence[AnyWorker]) -> list[Declared]:
     return [
         *BUS_METRICS,
         *WEB_METRICS,
+        *gauges.METRICS,
+        *expiries.METRICS,
+        *traces.METRICS,
         *sweeping.METRICS,
         *RECORDS_METRICS,
         *(metric for domain in _domains(workers) for metric in domain.metrics),

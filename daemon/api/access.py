@@ -1,4 +1,4 @@
-"""Who may ask the API: by a bearer token of the settings, or by a stored one of a person or an edge."""
+"""Who may ask the API: by a bearer token of the settings, or by a stored one of a person, an edge or a service."""
 
 from __future__ import annotations
 
@@ -60,10 +60,12 @@ def why_not(principal: Principal, who: Who) -> str | None:
         return None
     if who == "writer":
         return "this token only reads: send one whose role is operate or admin" if principal.role == "read" else None
-    if principal.kind != "installation" and not principal.sees_all:
+    if not principal.sees_all:
         return "this token is for records: send FERRYMAN_ADMIN_TOKEN, or a token whose role is admin"
+    if who == "operate" and principal.role == "read":
+        return "this token only reads: send one whose role is operate or admin"
     if who == "admin" and principal.role != "admin":
-        return "this token only reads: send the admin token"
+        return "this asks for the role admin: send FERRYMAN_ADMIN_TOKEN, or a token whose role is admin"
     return None
 
 

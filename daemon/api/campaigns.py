@@ -60,14 +60,13 @@ class CampaignsApi:
 
     def routes(self) -> Sequence[web.RouteDef]:
         """What is served."""
-        writes = {"write": True}
         return [
-            web.post(PATH, guarded(self.access, self._post, **writes)),
+            web.post(PATH, guarded(self.access, self._post, write=True)),
             web.get(PATH, guarded(self.access, self._list, write=False)),
             web.get(ONE, guarded(self.access, self._get, write=False)),
             web.get(ONE + "/recipients", guarded(self.access, self._recipients, write=False)),
             *(
-                web.post(f"{ONE}/{verb}", guarded(self.access, self._moving(verb, *told), **writes))
+                web.post(f"{ONE}/{verb}", guarded(self.access, self._moving(verb, *told), write=True))
                 for verb, told in _VERBS.items()
             ),
         ]

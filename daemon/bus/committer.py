@@ -9,6 +9,7 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -78,6 +79,7 @@ class Committer:
         self._host = socket.gethostname()
         self._pool = shared.pool
         self._postgres = shared.stores.postgres
+        self._tracing = shared.tracing
         self._streams = shared.streams
         self._leases = shared.leases
         self._committed = committed
@@ -139,7 +141,8 @@ class Committer:
         while True:
             try:
                 async with asyncio.timeout(30):
-                    await self._write(batch)
+                    with self._traced(batch):
+                        await self._write(batch)
             except Exception as exc:
                 away, wrong = store_is_down(exc), installation_is_wrong(exc)
                 failures = [s for s in batch if is_failure(s.verdict)]
@@ -158,6 +161,11 @@ class Committer:
                 continue
             self._postgres.answered()
             return
+
+    def _traced(self, batch: Sequence[Settled]) -> AbstractContextManager[None]:
+        if self._tracing is None:
+            return nullcontext()
+        return self._tracing.commit(self._worker.name, [settled.entry.traced for settled in batch])
 
     def again(self, entry: Entry) -> bool:
         """Whether *entry* was put off. Then what was decided about it is written now."""

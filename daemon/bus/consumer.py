@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -17,6 +17,7 @@ from adapters import permit
 from adapters.postgres.bus import inbox, payloads
 from adapters.postgres.pool import store_is_down
 from adapters.redis.streams import StreamErrors, Streams
+from adapters.redis.values import parsed_id
 from daemon.bus import waiting
 from daemon.bus.committer import Committer, Settled
 from daemon.bus.deadline import Deadline
@@ -43,6 +44,9 @@ from daemon.bus.shared import Shared
 from daemon.bus.tally import Tally
 from daemon.bus.worker import AnyWorker
 from schemas.errors import FerrymanError, LeaseLost, StoreAway, Uncertain
+
+if TYPE_CHECKING:
+    from daemon.telemetry.tracing import Tracing
 
 PROBE_LOOK_S: Final = 0.25
 LEASE_LOOK_S: Final = 1.0
@@ -81,6 +85,7 @@ class Consumer:
         self._stopping = asyncio.Event()
         self._busy: dict[int, Entry] = {}
         self._poison = settings.ferryman_poison_deliveries
+        self._tracing = shared.tracing
         self._alone = asyncio.Lock()
         self._tally = Tally(worker.name, shared.metrics)
         self._breath_at = 0.0
@@ -242,7 +247,10 @@ class Consumer:
         mine.begin(entry.ticket, "bulk" if self.worker.is_bulk(entry.event) else "live")
         entry.ticket = None
         now = self._shared.now()
-        result = await self._handle(entry, now)
+        if self._tracing is None:
+            result = await self._handle(entry, now)
+        else:
+            result = await self._traced(self._tracing, entry, now)
         answers = True
         if isinstance(result, FerrymanError):
             answers = self._channel_answers(entry, result, began)
@@ -270,13 +278,31 @@ class Consumer:
             entry.attempts = 1  # the first failure was the event's own as well: the channel has answered since
         return answers
 
-    async def _handle(self, entry: Entry, now: datetime) -> Outcome | FerrymanError:
+    async def _traced(self, tracing: Tracing, entry: Entry, now: datetime) -> Outcome | FerrymanError:
+        appended_ms, _ = parsed_id(entry.ref.id)
+        with tracing.process(
+            self.name,
+            entry.event,
+            attempt=entry.attempts + 1,
+            repeated=entry.failures > 0 or entry.attempts > 0,
+            partition=entry.partition,
+            appended=appended_ms / 1000,
+            now=now,
+        ) as handling:
+            entry.traced = handling.context
+            result = await self._handle(entry, now, handling.traceparent)
+            handling.ended(result)
+            return result
+
+    async def _handle(self, entry: Entry, now: datetime, traceparent: str | None = None) -> Outcome | FerrymanError:
+        """What the handler returns or raises. *traceparent*: what the event carries meanwhile, where that is another
+        one than its own."""
         behind = partial(self.lanes.behind, entry)
         turn = Turn(now, entry.attempts + 1, entry.step, entry.memo, entry.ref.id, behind)
         call = self._deadline.call()
         try:
             with call:
-                return await self._fenced(entry, turn) or await self._handled(entry, turn)
+                return await self._fenced(entry, turn) or await self._handled(entry, turn, traceparent)
         except FerrymanError as exc:
             return exc
         except Exception as exc:
@@ -287,10 +313,11 @@ class Consumer:
             log.exception("event.handler_failed", worker=self.worker.name, event_id=entry.event.id)
             return Unexpected(f"the handler raised {type(exc).__name__}")
 
-    async def _handled(self, entry: Entry, turn: Turn) -> Outcome:
+    async def _handled(self, entry: Entry, turn: Turn, traceparent: str | None) -> Outcome:
         if entry.event.dataref:
             await self._fetch(entry)
-        return await self.worker.handle(entry.event, self._deps, turn)
+        event = entry.event if traceparent is None else entry.event._replace(traceparent=traceparent)
+        return await self.worker.handle(event, self._deps, turn)
 
     async def _fenced(self, entry: Entry, turn: Turn) -> Outcome | None:
         """How an event ends that is of a person who was erased; None where it is nobody's such."""

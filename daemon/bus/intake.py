@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Literal, TypeAlias
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import structlog
 
@@ -24,6 +25,9 @@ from daemon.stores.health import Stores, store_away
 from daemon.telemetry.failures import fields
 from schemas.envelope import Event
 from schemas.errors import Malformed, Transient
+
+if TYPE_CHECKING:
+    from daemon.telemetry.tracing import Tracing
 
 DRAIN_BATCH: Final = 200
 LOOK_S: Final = 0.25
@@ -61,7 +65,7 @@ class Intake(Periodic):
     *closed*: nothing is taken in until `open`, or the first look at the spool. *alone*: no other process uses these
     stores. Otherwise another process may have spooled the event before of the same key, and told its sender; so before
     an append the intake asks Postgres for that, unless it did a moment ago. *fence*: of people who were erased nothing
-    is taken in but that something came; None: nobody was.
+    is taken in but that something came; None: nobody was. *tracing*: None: no traces are wanted.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Intake(Periodic):
         alone: bool = False,
         closed: bool = False,
         fence: Fence | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         super().__init__("intake", self._look, every_s=LOOK_S, skip=store_away)
         self._streams = streams
@@ -89,6 +94,7 @@ class Intake(Periodic):
         self._closed = closed
         self._alone = alone
         self._fence = fence
+        self._tracing = tracing
         self._unanswered: set[asyncio.Task[bool | None]] = set()
         self._empty_until = -math.inf
         self._check: Callable[[], Awaitable[None]] | None = None
@@ -176,10 +182,11 @@ class Intake(Periodic):
         """Append *events*; when Redis does not take them false, or None where it may have, and the intake spools from
         now on. Raises: Malformed."""
         try:
-            if self._stores.postgres.up:
-                await publish(self._pool, self._streams, events)
-            else:
-                await self._streams.append(events)  # large payloads can be put nowhere else
+            with nullcontext() if self._tracing is None else self._tracing.append(events):
+                if self._stores.postgres.up:
+                    await publish(self._pool, self._streams, events)
+                else:
+                    await self._streams.append(events)  # large payloads can be put nowhere else
         except (*StreamErrors, NotDurable) as exc:
             if not isinstance(exc, Untrusted):  # the server answers: recovery looks what it has lost
                 self._stores.redis.noticed(exc)

@@ -12,11 +12,14 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from adapters.redis.limits import Ticket
 from daemon.bus.left import EntryRef, Left, LeftEntry
 from schemas.envelope import Event, InboxKey
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
 
 SHARE: Final = 50
 """Entries of one key that are held: a lane takes so long to end with half of them that the rest is there in time."""
@@ -34,6 +37,7 @@ class Entry:
     before and not ended (2: twice or more). *begun*: how often a process recorded that it begins this event, and then
     died. *dropped*: its lease was lost. The next lease holder (which may be this process again) handles the event anew,
     and the result of this entry no longer counts. *told*: why it waits, as its worker's rows say already.
+    *traced*: the span of the last call of its handler, where traces are wanted.
     """
 
     ref: EntryRef
@@ -54,6 +58,7 @@ class Entry:
     begun: int = 0
     dropped: bool = False
     told: str = ""
+    traced: SpanContext | None = None
 
 
 class Lanes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from adapters.channel import Channels
 from adapters.postgres.pool import Pool
@@ -17,12 +18,15 @@ from daemon.settings.model import Settings
 from daemon.stores.health import Stores
 from daemon.telemetry.metrics import Metrics
 
+if TYPE_CHECKING:
+    from daemon.telemetry.tracing import Tracing
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
     """Built once for each process. *streams*: for appends and acknowledgements; each reader has a client of its own.
     *suspect* is called at a sign that Redis has lost data. *since*: worker -> when it began; events that were accepted
-    before are not its own. It is complete before any consumer starts."""
+    before are not its own. It is complete before any consumer starts. *tracing*: None: no traces are wanted."""
 
     settings: Settings
     stores: Stores
@@ -36,3 +40,4 @@ class Shared:
     fence: Fence
     since: Mapping[str, datetime] = field(default_factory=dict)
     read_failures: ReadFailures = field(default_factory=ReadFailures)
+    tracing: Tracing | None = None

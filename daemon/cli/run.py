@@ -72,7 +72,9 @@ async def _serve(
         token = "" if made is None else made.read_text().strip()
         whole = False
         while not whole:
-            put_together = partial(assembled, rules=rules, lines_dropped=outlet.take_dropped, made_token=token)
+            put_together = partial(
+                assembled, rules=rules, lines_dropped=outlet.take_dropped, made_token=token, environ=os.environ
+            )
             async with put_together(settings, addresses) as daemon:
                 reloading = Reloading(reload_asked, read_settings, daemon.take, settings.ferryman_data_dir)
                 if settings.database_url is None:  # others have a shared one too: they use `ferryman users add`

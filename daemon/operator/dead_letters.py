@@ -17,11 +17,12 @@ from adapters.postgres.operator.dead_letters import ChosenLetter, LetterFilter, 
 from adapters.postgres.pool import Connection, Pool
 from adapters.registry import SOURCES
 from daemon.operator.edits import new_data
+from daemon.operator.faults import Unusable
 from daemon.operator.standing import order_of
 from daemon.operator.trail import data_document
 from daemon.telemetry.redaction import redact_text
 from schemas.envelope import OF_ONE_THING, Event
-from schemas.errors import FerrymanError, Malformed
+from schemas.errors import Malformed
 
 PAGE: Final = 200
 """Letters that are sent again in one transaction."""
@@ -31,7 +32,7 @@ NO_EVENT: Final = "it holds no event that could run"
 SETTLED: Final = "it was settled meanwhile"
 
 
-class LetterError(FerrymanError):
+class LetterError(Unusable):
     """What was asked for cannot be done with these letters."""
 
 

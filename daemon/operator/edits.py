@@ -7,13 +7,13 @@ from typing import Final
 
 import orjson
 
-from schemas.errors import FerrymanError
+from daemon.operator.faults import Unusable
 
 _OF_AN_EVENT: Final = {"id", "type", "source", "endings", "data"}
 """Members that only the document of an event has all of."""
 
 
-class OtherDocument(FerrymanError):
+class OtherDocument(Unusable):
     """The file is the document of something else."""
 
 

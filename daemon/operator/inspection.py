@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import shutil
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
@@ -53,6 +51,7 @@ from daemon.rules.files import check
 from daemon.rules.problems import Problem
 from daemon.settings.load import masked_address
 from daemon.settings.model import Settings
+from daemon.stores.disk import disk_at
 from daemon.stores.embedded.installation import require_programs
 from daemon.stores.embedded.processes import EmbeddedError
 from daemon.stores.located import Addresses, NoInstallation, located_stores
@@ -211,16 +210,6 @@ async def inspect_installation(
     except (StartError, EmbeddedError) as exc:
         inspection.away["the stores"] = str(exc)
     return inspection
-
-
-def disk_at(path: Path) -> tuple[int, int] | None:
-    """(bytes used, bytes used and available) of the file system that *path* is on, or would be: what `df` goes by. What
-    the file system keeps for root counts as neither."""
-    there = next((place for place in (path, *path.resolve().parents) if place.exists()), None)
-    if there is None:
-        return None
-    usage = shutil.disk_usage(there)
-    return usage.used, usage.used + usage.free
 
 
 async def port_at(host: str, port: int, health_port: int | None = None) -> Port:

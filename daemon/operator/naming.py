@@ -14,9 +14,10 @@ from adapters.postgres.operator import dead_letters, trail
 from adapters.postgres.operator.dead_letters import StoredLetter
 from adapters.postgres.operator.trail import FoundEvent
 from adapters.postgres.pool import Pool
+from daemon.operator.faults import NotThere
 from daemon.operator.keys import keys_meant, masked_key
 from schemas.envelope import OF_ONE_THING, event_id
-from schemas.errors import FerrymanError, UsageError
+from schemas.errors import UsageError
 
 LEAST: Final = 6
 """Characters of an id that name an event at least."""
@@ -35,7 +36,7 @@ _LONGEST_NUMBER: Final = 18
 """Digits of a letter's number at most: more are beyond what the table can hold."""
 
 
-class NoSuchEvent(FerrymanError):
+class NoSuchEvent(NotThere):
     """No stored event, or no dead letter, has the name that was given."""
 
 

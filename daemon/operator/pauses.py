@@ -21,8 +21,8 @@ from adapters.redis import pauses as asked
 from adapters.redis.client import Redis
 from adapters.redis.streams import StreamErrors
 from daemon.bus.worker import AnyWorker
+from daemon.operator.faults import Unusable
 from schemas.credentials import ACCOUNT, DEFAULT
-from schemas.errors import FerrymanError
 
 
 def scopes(workers: Sequence[AnyWorker]) -> Mapping[str, str]:
@@ -30,7 +30,7 @@ def scopes(workers: Sequence[AnyWorker]) -> Mapping[str, str]:
     return {name: scope for w in workers if w.domain is not None for name, scope in w.domain.scopes.items()}
 
 
-class UnknownName(FerrymanError):
+class UnknownName(Unusable):
     """There is no such worker and no such provider."""
 
 

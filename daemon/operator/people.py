@@ -18,13 +18,13 @@ from adapters.postgres.operator.trail import EventFilter
 from adapters.postgres.pool import Pool
 from adapters.postgres.records import people as record_people
 from adapters.postgres.records.people import PersonRecord
+from daemon.operator.faults import NotThere
 from daemon.operator.keys import phones_meant
 from daemon.operator.naming import LEAST, SeveralFit
 from daemon.operator.standing import order_document
 from daemon.operator.trail import list_events
 from daemon.operator.why.answer import why_open
 from daemon.workers import WORKERS
-from schemas.errors import FerrymanError
 from schemas.identity import Identity, IdentityKind, email_identity
 from schemas.names import words_of
 from schemas.phone import aliases, line
@@ -39,7 +39,7 @@ KINDS: Final = tuple(kind.value for kind in IdentityKind)
 _BEGINNING: Final = re.compile(rf"[0-9a-f][0-9a-f-]{{{LEAST - 1},35}}")
 
 
-class NoSuchContact(FerrymanError):
+class NoSuchContact(NotThere):
     """No contact has the name that was given."""
 
 

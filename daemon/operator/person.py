@@ -32,17 +32,19 @@ REVEALED: Final = "contact.revealed"
 """The action of the audit log."""
 
 
-async def show(here: Here, text: str, *, reveal: bool, actor: str, limit: int = MOST) -> dict[str, Any]:
+async def show(
+    here: Here, text: str, *, reveal: bool, actor: str, limit: int = MOST, reason: str | None = None
+) -> dict[str, Any]:
     """The person whom *text* means as JSON: as `people.show` has them, with `timeline` (newest first), `conversations`,
     `dead_letters`, and `open` with a sentence for each worker. *reveal*: with what was said, which is written down as
-    done by *actor*. Raises: NoSuchContact; SeveralFit."""
+    done by *actor*, for the *reason* that they gave. Raises: NoSuchContact; SeveralFit."""
     pool = here.pool
     document = await people.show(pool, text, explain=False)
     phones = list(dict.fromkeys(one for phone in document["phones"] for one in aliases(phone)))
     lines = list(dict.fromkeys(map(line, document["phones"])))
     keys = [*lines, *([key(email=document["email"])] if document["email"] else [])]
     if reveal:
-        await _note_down(pool, document["id"], actor)
+        await _note_down(pool, document["id"], actor, reason)
     conversations = await stored.conversations(pool, lines, limit)
     happened = [
         *_orders(document["orders"]),
@@ -64,9 +66,10 @@ async def show(here: Here, text: str, *, reveal: bool, actor: str, limit: int = 
     }
 
 
-async def _note_down(pool: Pool, contact: str, actor: str) -> None:
+async def _note_down(pool: Pool, contact: str, actor: str, reason: str | None) -> None:
     async with pool.acquire() as conn, conn.transaction():
-        await audit_log.add(conn, [Logged(actor, REVEALED, f"contact:{contact}", {})])
+        detail = {} if reason is None else {"reason": reason}
+        await audit_log.add(conn, [Logged(actor, REVEALED, f"contact:{contact}", detail)])
 
 
 async def _open(here: Here, keys: Sequence[str]) -> list[dict[str, Any]]:

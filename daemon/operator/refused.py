@@ -16,11 +16,16 @@ from adapters.postgres.operator import refusals, trail
 from adapters.postgres.operator.refusals import KeptRequest
 from adapters.postgres.pool import Pool
 from daemon.operator.edits import new_data
+from daemon.operator.faults import Conflict, NotThere
 from schemas.envelope import Event
-from schemas.errors import FerrymanError, Malformed
+from schemas.errors import Malformed
 
 
-class RefusedError(FerrymanError):
+class NoSuchRequest(NotThere):
+    """No refused request has this number."""
+
+
+class RefusedError(Conflict):
     """What was asked for cannot be done with this refused request."""
 
 
@@ -30,10 +35,10 @@ async def newest(pool: Pool, limit: int, *, to_send: bool) -> list[dict[str, Any
 
 
 async def find(pool: Pool, number: int) -> KeptRequest:
-    """The refused request with this number. Raises: RefusedError when there is none."""
+    """The refused request with this number. Raises: NoSuchRequest."""
     found = await refusals.find(pool, number)
     if found is None:
-        raise RefusedError(f"there is no refused request {number}: see `ferryman refused list`")
+        raise NoSuchRequest(f"there is no refused request {number}: see `ferryman refused list`")
     return found
 
 

@@ -25,9 +25,9 @@ from adapters.redis import durability, streams
 from adapters.redis.streams import Streams, stream_keys
 from daemon.bus.publisher import publish
 from daemon.bus.worker import AnyWorker
+from daemon.operator.faults import Unusable
 from daemon.operator.keys import masked_key
 from schemas.envelope import Event
-from schemas.errors import FerrymanError
 
 PAGE: Final = 500
 AHEAD: Final = 5_000
@@ -37,7 +37,7 @@ POLL_S: Final = 0.1
 TIMEOUT_S: Final = 5.0
 
 
-class ReplayError(FerrymanError):
+class ReplayError(Unusable):
     """The replay cannot be done as it was asked for."""
 
 
@@ -85,14 +85,15 @@ async def open_bus(pool: Pool, redis_url: str, configured: int) -> AsyncIterator
             await client.aclose()
 
 
-async def make_plan(pool: Pool, worker: AnyWorker, chosen: ReplayFilter) -> Plan:
-    """Count what *worker* would get. Raises: ReplayError when the filter names types that it does not handle."""
+async def make_plan(pool: Pool, worker: AnyWorker, chosen: ReplayFilter, *, upto: int | None = None) -> Plan:
+    """Count what *worker* would get. *upto*: no event with a later journal number. Raises: ReplayError when the filter
+    names types that it does not handle."""
     types = worker.types if chosen.types is None else frozenset(chosen.types)
     if not types <= worker.types:
         foreign = ", ".join(sorted(types - worker.types))
         raise ReplayError(f"{worker.name} does not handle {foreign}: it handles {', '.join(sorted(worker.types))}")
     chosen = replace(chosen, types=tuple(sorted(types)))
-    total, until = await replay.count(pool, chosen)
+    total, until = await replay.count(pool, chosen, upto)
     ended = await replay.by_outcome(pool, worker.name, chosen)
     return Plan(worker.name, chosen, total, until, ended, await replay.unfinished(pool, worker.name, chosen))
 
@@ -118,6 +119,12 @@ async def perform(
 ) -> int:
     """Publish what *plan* says; returns how many this run published. *report* is called with (published, total).
     *by*: the operator, for the record and the audit log."""
+    return await publish_run(pool, bus, worker, plan, await begin(pool, plan, by), report)
+
+
+async def begin(pool: Pool, plan: Plan, by: str) -> ReplayRun:
+    """The run of *plan*, for `publish_run`: a new one, where none was interrupted. *by*: the operator, for the record
+    and the audit log."""
     run = plan.goes_on
     if run is None:
         run = ReplayRun(f"{plan.worker}:{uuid.uuid4().hex}", 0, plan.until, plan.total, 0)
@@ -125,6 +132,13 @@ async def perform(
     async with pool.acquire() as conn, conn.transaction():
         detail = {"worker": plan.worker, "total": run.total, "published_before": run.published}
         await audit_log.add(conn, [Logged(by, "replay.begun", f"replay:{run.id}", detail)])
+    return run
+
+
+async def publish_run(
+    pool: Pool, bus: Streams, worker: AnyWorker, plan: Plan, run: ReplayRun, report: Callable[[int, int], None]
+) -> int:
+    """Publish the rest of *run*, as `perform`."""
     published = run.published
     async with aclosing(_pages(pool, plan.chosen, run)) as pages:
         async for page in pages:

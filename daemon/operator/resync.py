@@ -13,6 +13,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from adapters.postgres import stored_orders
@@ -83,9 +84,7 @@ async def run(
 ) -> Told:
     """Deliver what *plan* says, *at_once* orders at a time, and wait until all have ended. *per_minute*: how many are
     begun in a minute at most. *operator*: the person, for the record."""
-    mine = plan.goes_on or SyncRun(f"{WORKER.name}:sync-{uuid.uuid4().hex}", "", plan.total, 0)
-    if plan.goes_on is None:
-        await sync_runs.begin(pool, mine, plan.chosen, operator)
+    mine = await begin(pool, plan, operator)
     told = Told(mine.total, mine.sent, mine.sent)
     flight = _Flight(pool, told, report)
     pace = _Pace(per_minute)
@@ -98,6 +97,21 @@ async def run(
     await flight.room(1)
     await sync_runs.finish(pool, mine.id)
     return told
+
+
+async def last(pool: Pool, wanted: OrderFilter) -> datetime | None:
+    """When the last of the orders that fit was kept: no later one is synced with them. None: there is none."""
+    return await stored_orders.last(pool, wanted)
+
+
+async def begin(pool: Pool, plan: SyncPlan, operator: str) -> SyncRun:
+    """The run of *plan*, which `run` goes on with: a new one, where none was interrupted. *operator*: the person, for
+    the record."""
+    if plan.goes_on is not None:
+        return plan.goes_on
+    made = SyncRun(f"{WORKER.name}:sync-{uuid.uuid4().hex}", "", plan.total, 0)
+    await sync_runs.begin(pool, made, plan.chosen, operator)
+    return made
 
 
 async def forget(pool: Pool, phone: str) -> None:

@@ -14,9 +14,9 @@ from adapters.postgres.messages import Ended
 from adapters.postgres.operator import messages as stored
 from adapters.postgres.pool import Connection, Pool
 from daemon.messages.requests import event_of
+from daemon.operator.faults import Conflict
 from daemon.operator.sending import NoSuchMessage
 from schemas.envelope import event_id
-from schemas.errors import FerrymanError
 
 Verdict: TypeAlias = Literal["sent", "again"]
 """`sent`: the person has it. `again`: they have not, so it is to be sent once more."""
@@ -26,7 +26,7 @@ MOST: Final = 200
 NOT_LOOKED: Final = "not looked for: a status that tells of it settles it, where one comes"
 
 
-class NotUncertain(FerrymanError):
+class NotUncertain(Conflict):
     """The message stands otherwise."""
 
 

@@ -56,6 +56,7 @@ from tests.support.daemons import (
     some_orders,
     synced,
 )
+from tests.support.https import https
 from tests.support.records_desk import op
 from tests.support.records_rig import Site, site
 from tests.support.subscribers import Receiver, saying, taken
@@ -705,6 +706,8 @@ POSTED: Final = {
         for name in ("messages", "templates/sync", "campaigns", "credentials", "tokens", "user-mappings")
     ),
     "/api/v1/conversations/labels",
+    *(f"/api/v1/dead-letters/{verb}" for verb in ("retry", "discard")),
+    *(f"/api/v1/{name}" for name in ("orders/sync", "replays", "uncertain/settle", "pauses", "pauses/resume", "find")),
 }
 FLOW_SECRET: Final = "whisper-of-the-runbook-0d41"
 REFUSALS: Final = (
@@ -838,6 +841,16 @@ def test_a_full_disk() -> None:
     with following("A disk is full") as page:
         for phrase in page.left:
             page.shown(phrase, said)
+
+
+async def test_what_ends(operator: Operator, tmp_path: Path) -> None:
+    async with MetaSandbox() as meta, https(tmp_path, datetime.now(UTC) + timedelta(days=7)) as url:
+        meta.switches.token_ends = int((datetime.now(UTC) + timedelta(days=3)).timestamp())
+        with following("A certificate or a token ends") as page:
+            async with running(operator.cwd, **sending(operator, meta), FERRYMAN_PUBLIC_URL=url) as here:
+                at = operator.beside(here)
+                for phrase in page.left:
+                    await page.follow(phrase, at)
 
 
 async def test_lost_data_of_redis(operator: Operator, db: Pool, redis: Redis) -> None:

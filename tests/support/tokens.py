@@ -9,7 +9,8 @@ from daemon.operator import tokens
 
 
 async def made(db: Pool, **whose: Any) -> dict[str, Any]:
-    """A token with what is known of it. *whose*: `user` or `edge`, and the rest, as `tokens.wanted` takes them."""
+    """A token with what is known of it. *whose*: `user`, `edge` or `service`, and the rest, as `tokens.wanted` has
+    them."""
     return await tokens.create(db, tokens.wanted(**({"user": None, "edge": None} | whose)), "test")
 
 

@@ -29,6 +29,7 @@ TOKENS = (
     ((), "user"),
     (("--branch", "north"), "edge"),
     *((("--edge", "e1"), name) for name in ("owners", "branch")),
+    ((), "name"),
     *((("--user", "u1"), name) for name in ("role", "expires")),
 )
 FORMS = [

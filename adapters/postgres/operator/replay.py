@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from adapters.postgres.bus.events import COLUMNS, event_of
-from adapters.postgres.pool import Pool
+from adapters.postgres.pool import Pool, Record
 from schemas.envelope import Event
 
 
@@ -43,7 +43,12 @@ _WHERE: Final = """
     AND ($3::timestamptz IS NULL OR j.time < $3) AND ($4::text[] IS NULL OR j.subject = ANY($4))
     AND ($5::text IS NULL OR j.id = $5)
 """
-_COUNT: Final = f"SELECT count(*), coalesce(max(seq), 0) FROM event_journal j WHERE {_WHERE}"  # noqa: S608 - constants
+_COUNT: Final = f"""
+SELECT count(*), coalesce(max(seq), 0) FROM event_journal j WHERE {_WHERE} AND ($6::bigint IS NULL OR j.seq <= $6)
+"""  # noqa: S608 - constants
+_FIND: Final = """
+SELECT id, worker, filter::text AS filter, total, published, by, started_at, finished_at FROM replays WHERE id = $1
+"""
 _PAGE: Final = f"""
 SELECT seq, {COLUMNS} FROM event_journal j WHERE {_WHERE} AND j.seq > $6 AND j.seq <= $7 ORDER BY j.seq LIMIT $8
 """  # noqa: S608 - constants
@@ -96,9 +101,9 @@ def _arguments(wanted: ReplayFilter) -> tuple[object, ...]:
     return types, wanted.since, wanted.until, keys, wanted.event_id
 
 
-async def count(pool: Pool, wanted: ReplayFilter) -> tuple[int, int]:
-    """(how many events of the journal fit, the journal number of the last one)."""
-    row = await pool.fetchrow(_COUNT, *_arguments(wanted))
+async def count(pool: Pool, wanted: ReplayFilter, upto: int | None = None) -> tuple[int, int]:
+    """(how many events of the journal fit, the journal number of the last one). *upto*: none with a later number."""
+    row = await pool.fetchrow(_COUNT, *_arguments(wanted), upto)
     assert row is not None
     return int(row[0]), int(row[1])
 
@@ -125,6 +130,11 @@ async def listed(pool: Pool, limit: int) -> list[StoredReplay]:
     """The replays that began last, the last one first."""
     rows = await pool.fetch(_LISTED, limit)
     return [StoredReplay(**{**row, "filter": orjson.loads(row["filter"])}) for row in rows]
+
+
+async def find(pool: Pool, run_id: str) -> Record | None:
+    """The replay of this id, with who began it and when."""
+    return await pool.fetchrow(_FIND, run_id)
 
 
 async def begin(pool: Pool, run: ReplayRun, worker: str, wanted: ReplayFilter, by: str) -> None:

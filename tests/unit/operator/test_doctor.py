@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import socket
-import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +23,7 @@ from daemon.operator import archive
 from daemon.operator.about import about
 from daemon.operator.doctor import examine
 from daemon.operator.finding import Finding
-from daemon.operator.inspection import Backlog, Inspection, disk_at
+from daemon.operator.inspection import Backlog, Inspection
 from daemon.operator.loss_window import loss_window
 from daemon.operator.members import Member
 from daemon.operator.status import document
@@ -306,23 +304,6 @@ def test_what_is_off_is_listed_with_the_names_that_switch_it_on() -> None:
         (worker.name for worker in WORKERS if worker.name != "journal"), "FERRYMAN_WORKERS does not name it"
     )
     assert (found.sources, found.sources_off) == (("orders", "issues"), OFF)
-
-
-def test_the_share_of_the_disk_is_that_of_df(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Promise: what a file system keeps for root counts neither as used nor as free."""
-    usage = SimpleNamespace(total=270, used=26, free=82)
-    monkeypatch.setattr("daemon.operator.inspection.shutil.disk_usage", lambda path: usage)
-    assert disk_at(tmp_path) == (26, 108)
-    monkeypatch.undo()
-    _, row = subprocess.run(["df", "-P", str(tmp_path)], capture_output=True, text=True, check=True).stdout.splitlines()
-    (shown,) = re.findall(r"(\d+)%", row)
-    found = disk_at(tmp_path)
-    assert found is not None
-    assert abs(100 * found[0] / found[1] - int(shown)) <= 1.5
-
-
-def test_the_disk_of_a_directory_that_is_not_there_yet_is_that_of_its_parent(tmp_path: Path) -> None:
-    assert disk_at(tmp_path / "a" / "b") is not None
 
 
 def test_the_archive_in_files_says_where_how_much_room_there_is_and_whether_it_can_be_written(
