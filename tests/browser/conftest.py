@@ -98,7 +98,15 @@ async def installation(chromium: Browser, daemon: FilledDaemon) -> AsyncIterator
         state: Any = await context.storage_state()
         await context.close()
         cookies = {cookie["name"]: cookie["value"] for cookie in state["cookies"]}
-        yield Installation(daemon, db, state, await crawled(daemon.url, cookies))
+        yield Installation(
+            daemon, db, state, await crawled(daemon.url, cookies, [f"/people/{person}" for person in await _people(db)])
+        )
+
+
+async def _people(db: pool.Pool) -> list[str]:
+    """Two people, who are found by a form and not by a link."""
+    rows = await db.fetch("SELECT contact_id FROM contact_identities WHERE kind = 'phone' ORDER BY created_at LIMIT 2")
+    return [str(row["contact_id"]) for row in rows]
 
 
 async def _ready(daemon: FilledDaemon, session: ClientSession) -> bool:

@@ -20,7 +20,7 @@ async def test_every_page_is_whole_accessible_and_fits_and_shows_stored_text_as_
     async with screen(chromium, installation.url, view, installation.state) as tab:
         for path in installation.pages:
             faults += [f"{path}: {one}" for one in await _looked_at(tab, path, axe)]
-    assert not faults, "\n".join(faults)
+    assert not faults, "\n".join([*faults, *installation.daemon.failed()])
 
 
 async def _looked_at(tab: Screen, path: str, axe: str) -> list[str]:

@@ -33,12 +33,13 @@ def is_of(route: PageRoute, path: str) -> bool:
     )
 
 
-async def crawled(url: str, cookies: Mapping[str, str]) -> tuple[str, ...]:
-    """The pages at *url* for whom *cookies* are of: each without a place in its path, and of the others what links lead
-    to, but no more than OF_A_ROUTE of each. What answers with a file is none."""
+async def crawled(url: str, cookies: Mapping[str, str], known: Sequence[str] = ()) -> tuple[str, ...]:
+    """The pages at *url* for whom *cookies* are of: each without a place in its path, and of the others those *known*
+    and those that links lead to, but no more than OF_A_ROUTE of each. What answers with a file is none."""
     routes = page_routes()
-    waiting = [one.path for one in routes if "{" not in one.path]
-    found: dict[str, PageRoute | None] = dict.fromkeys(waiting)
+    found = {path: route for path in known for route in routes if "{" in route.path and is_of(route, path)}
+    found |= {one.path: one for one in routes if "{" not in one.path}
+    waiting = list(found)
     pages = []
     async with ClientSession(cookies=cookies, timeout=ClientTimeout(30)) as session:
         while waiting:

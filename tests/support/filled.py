@@ -104,6 +104,8 @@ _MESSAGES: Final = (
 _BY_COLUMN: Final[Mapping[tuple[str, str], Callable[[int], Any]]] = {
     ("event_journal", "id"): event_id,
     ("event_journal", "recorded_at"): lambda n: _NOW - timedelta(minutes=n),
+    ("event_journal", "entry_id"): lambda n: f"{1_790_000_000_000 + n}-0",
+    ("event_journal", "source"): lambda n: ("orders", "issues", "ferryman")[n % 3],
     ("orders", "client_phone_e164"): phone,
     ("orders", "event_id"): event_id,
     ("campaign_recipients", "person"): phone,
@@ -130,6 +132,7 @@ _BY_COLUMN: Final[Mapping[tuple[str, str], Callable[[int], Any]]] = {
     ("contacts", "name"): lambda n: f"{TEXTS[n % 4]} {n}"[:255],  # as long as CGB's are cut
     ("contact_identities", "kind"): lambda n: ("phone", "email", "wa_id", "bsuid", "chatwoot", "cgb")[n % 6],
     ("contact_identities", "value"): lambda n: (phone(n), f"<b>person{n}@shop.example")[n % 2],
+    ("contact_identities", "cgb_own"): lambda n: [],
     ("sync_queue", "operation"): lambda n: ("create", "update", "delete")[n % 3],
     ("sync_conflicts", "operation"): lambda n: ("create", "update", "delete")[n % 3],
     ("sync_queue", "state"): lambda n: ("synced", "failed", "discarded")[n % 3],

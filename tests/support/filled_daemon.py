@@ -28,6 +28,10 @@ class FilledDaemon:
     log: Path
     ended: Callable[[], bool]
 
+    def failed(self) -> list[str]:
+        """What its log has of pages that failed."""
+        return [line for line in self.log.read_text(errors="replace").splitlines() if '"page.' in line][-5:]
+
 
 @contextmanager
 def daemon_process(directory: Path) -> Iterator[FilledDaemon]:

@@ -46,6 +46,9 @@ _NAMELESS: Final = """
   .map((one) => one.outerHTML.slice(0, 120))
 """
 
+TALLEST: Final = 6000
+"""Pixels of a picture: Chromium takes none of a page that is very tall."""
+
 
 def axe_source() -> str:
     """The script of axe-core."""
@@ -128,7 +131,12 @@ class Screen:
     async def picture(self, name: str) -> None:
         """Keep a picture, where somebody wants one."""
         if folder := os.environ.get(SCREENSHOTS):
-            await self.page.screenshot(path=Path(folder) / f"{name}-{self.view.name}.png", full_page=True)
+            tall = await self.page.evaluate("document.documentElement.scrollHeight")
+            await self.page.screenshot(
+                path=Path(folder) / f"{name}-{self.view.name}.png",
+                full_page=True,
+                clip={"x": 0, "y": 0, "width": self.view.width, "height": min(tall, TALLEST)},
+            )
 
 
 @asynccontextmanager
