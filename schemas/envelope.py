@@ -33,6 +33,7 @@ TYPES: Final[Mapping[str, str]] = {
     "contact.synced": "contacts",
     "contact.validated": "contacts",
     "contact.changed": "contacts",
+    "contact.erased": "contacts",
     "conversation.changed": "conversations",
     "conversation.settled": "conversations",
     "conversation.escalated": "conversations",

@@ -120,6 +120,7 @@ _SAID: Final[Mapping[str, _Said]] = {
     "contact.synced": _named("order_id", "action"),
     "contact.validated": _named("has_whatsapp", "source", "checked_at", "expires_at"),
     "contact.changed": _changed,
+    "contact.erased": _named("erasure", "event_ids"),
     "message.received": _received,
     "message.transcribed": _named("attachment_id", "status", "language"),
     "message.requested": _SENT,

@@ -1,4 +1,7 @@
-"""`/api/v1/events/{id}`: the way of one event through every worker, masked."""
+"""`/api/v1/events/{id}`: the way of one event through every worker, masked.
+
+What looks is imported when somebody first asks: a daemon starts without the operators' verbs.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,8 @@ from daemon.api.access import Access
 from daemon.api.description import described
 from daemon.api.requests import guarded, json_answer, name_of
 from daemon.operator import masked
-from daemon.operator.event_timeline import document, steps_of
 from daemon.operator.faults import NotThere
 from daemon.operator.naming import NOT_KEPT, the_event
-from daemon.operator.trail import trail_of
-from daemon.operator.why.answer import Here, why_all
 from daemon.workers import WORKERS
 from schemas.api.bulk import Shown
 
@@ -38,6 +38,10 @@ class EventsApi:
     async def _get(self, request: web.Request) -> web.Response:
         """How each worker ended with it or why it has not, everything that happened to it in order, its dead letters,
         and what it has brought about."""
+        from daemon.operator.event_timeline import document, steps_of
+        from daemon.operator.trail import trail_of
+        from daemon.operator.why.answer import Here, why_all
+
         found = await the_event(self.pool, name_of(request, "event"))
         trail = await trail_of(self.pool, WORKERS, found)
         if trail is None:

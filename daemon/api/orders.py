@@ -1,4 +1,7 @@
-"""`/api/v1/orders`: one, masked; orders synced again, and how far a bulk sync is."""
+"""`/api/v1/orders`: one, masked; orders synced again, and how far a bulk sync is.
+
+What looks is imported when somebody first asks: a daemon starts without the operators' verbs.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from daemon.api.access import Access
 from daemon.api.description import described
 from daemon.api.requests import body_of, guarded, json_answer, name_of, read
 from daemon.api.tokens import actor_of
-from daemon.operator import masked, orders, resync
+from daemon.operator import masked, resync
 from daemon.operator.faults import NotThere, Unusable
 from daemon.operator.resync import SyncPlan
 from daemon.operator.runs import Runs
@@ -51,6 +54,8 @@ class OrdersApi:
     @described("Show an order, masked", named="the order's id", gives=Shown, problems=(409,))
     async def _get(self, request: web.Request) -> web.Response:
         """Where it stands, its events and their dead letters, its messages, what was reported about it."""
+        from daemon.operator import orders
+
         return json_answer(masked.order(await orders.show(self.pool, name_of(request, "order"))))
 
     @described("Sync orders again", takes=OrdersSyncIn, gives=SyncBegun, status=202, also=(200,), problems=(409,))

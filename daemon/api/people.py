@@ -1,4 +1,7 @@
-"""`/api/v1/people/{id}` and `/api/v1/find`: people, masked until somebody says why they look."""
+"""`/api/v1/people/{id}` and `/api/v1/find`: people, masked until somebody says why they look.
+
+What looks is imported when somebody first asks: a daemon starts without the operators' verbs.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,7 @@ from daemon.api.access import Access
 from daemon.api.description import described
 from daemon.api.requests import body_of, guarded, id_of, json_answer, read
 from daemon.api.tokens import actor_of
-from daemon.operator import masked, person, search
-from daemon.operator.why.answer import Here
+from daemon.operator import masked
 from schemas.api.bulk import FindIn, Found, RevealIn, Shown
 
 ONE: Final = "/api/v1/people/{id}"
@@ -52,6 +54,9 @@ class PeopleApi:
         return answer
 
     async def _shown(self, request: web.Request, *, reason: str | None) -> dict[str, Any]:
+        from daemon.operator import person
+        from daemon.operator.why.answer import Here
+
         id = str(id_of(request, "person"))
         here = Here(self.pool, self.bus)
         return await person.show(here, id, reveal=reason is not None, actor=actor_of(request), reason=reason)
@@ -59,5 +64,7 @@ class PeopleApi:
     @described("Find a customer, an order, an event or a message", takes=FindIn, gives=Found)
     async def _find(self, request: web.Request) -> web.Response:
         """At most 20 of each kind, without anything that tells who somebody is."""
+        from daemon.operator import search
+
         asked = read(FindIn, parse_object, await body_of(request))
         return json_answer({"data": [hit.document() for hit in await search.search(self.pool, asked.text)]})

@@ -15,6 +15,7 @@ from adapters.postgres.pool import Pool
 from daemon.bus.worker import utc_now
 from daemon.cli.arguments import parse_words
 from daemon.cli.campaign_views import LISTED, OPEN, people_of, plan_document, report_of, say_plan, say_status, table_of
+from daemon.cli.completing import providers
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
 from daemon.cli.screen import progress, say, show_json, show_table
@@ -64,7 +65,9 @@ def create(
     var: Annotated[
         list[str] | None, typer.Option("--var", metavar="NAME=TEXT", help="Of buyers, as 1={client_name}.")
     ] = None,
-    provider: Annotated[str | None, Text("--provider", help="cgb, chatwoot, meta, twilio or whapi.")] = None,
+    provider: Annotated[
+        str | None, Text("--provider", help="cgb, chatwoot, meta, twilio or whapi.", completes=providers)
+    ] = None,
     account: Annotated[str, Text("--account", help="Of the provider.")] = "default",
     rate: Annotated[float | None, typer.Option(min=0.01, max=500, help="Messages in a second at most.")] = None,
     category: Annotated[str, Text("--category", help="utility or marketing.")] = "utility",

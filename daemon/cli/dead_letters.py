@@ -13,6 +13,7 @@ import typer
 from adapters.postgres.operator.dead_letters import ChosenLetter, LetterFilter
 from adapters.postgres.pool import Pool
 from daemon.cli.arguments import parse_words
+from daemon.cli.completing import error_classes, workers
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.named import LETTER_HELP
 from daemon.cli.screen import progress, say, show_json, show_table
@@ -25,8 +26,8 @@ from daemon.settings.model import Settings
 app = typer.Typer(help="Events that ended without success: read, send again, discard.", no_args_is_help=True)
 
 Letters = Annotated[list[str] | None, typer.Argument(help=LETTER_HELP, parser=parse_words, metavar="LETTER")]
-OfWorker = Annotated[str | None, Text("--worker", help="Only letters of this worker.")]
-OfClass = Annotated[str | None, Text("--class", help="Only letters of this error class.")]
+OfWorker = Annotated[str | None, Text("--worker", help="Only letters of this worker.", completes=workers)]
+OfClass = Annotated[str | None, Text("--class", help="Only letters of this error class.", completes=error_classes)]
 OfText = Annotated[str | None, Text("--text", help="Only letters whose error contains this text.")]
 OfPrint = Annotated[str | None, Text("--fingerprint", help="Only letters of one group of `dead-letters list`.")]
 All = Annotated[bool, typer.Option("--all", help="Every open letter.")]

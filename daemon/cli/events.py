@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from adapters.postgres.operator.trail import EventFilter, FoundEvent, WorkerEnding
-from adapters.registry import SOURCES
+from adapters.postgres.operator.trail import EventFilter
 from daemon.cli.arguments import parse_words, require_known
+from daemon.cli.completing import workers
 from daemon.cli.context import read_settings, run_async
+from daemon.cli.emitters import EMITTERS
 from daemon.cli.named import HELP
 from daemon.cli.screen import say, show_json, show_table
+from daemon.cli.tail import tail
 from daemon.cli.tools import Json, Text, When, opened, shown_json, shown_time
-from daemon.lifecycle import stop_on_signals
-from daemon.messages.requests import CAMPAIGNS
 from daemon.operator import trail
 from daemon.operator.event_timeline import Step, document, steps_of
-from daemon.operator.keys import masked_key
 from daemon.operator.naming import NOT_KEPT, NoSuchEvent, the_event
 from daemon.operator.standing import Standing, standing, with_orders
 from daemon.operator.trail import OUTCOMES, EventTrail
@@ -33,9 +31,6 @@ from daemon.telemetry.redaction import redact_text
 from daemon.workers import WORKERS
 from schemas.envelope import TYPES
 
-EMITTERS: Final = (*(source.name for source in SOURCES), "ferryman", CAMPAIGNS, "bus")
-"""Sources of events: those of webhooks, what handling an event emits, and what no worker could read."""
-
 app = typer.Typer(help="What was accepted, and what became of it.", no_args_is_help=True)
 
 
@@ -43,7 +38,9 @@ app = typer.Typer(help="What was accepted, and what became of it.", no_args_is_h
 def list_(
     type: Annotated[str | None, typer.Option(help="Only events of this type.")] = None,
     source: Annotated[str | None, Text("--source", help="Only events of this source.")] = None,
-    worker: Annotated[str | None, typer.Option(help="Only events that this worker handles.")] = None,
+    worker: Annotated[
+        str | None, typer.Option(help="Only events that this worker handles.", autocompletion=workers)
+    ] = None,
     outcome: Annotated[str | None, typer.Option(help=f"How a worker ended: {', '.join(OUTCOMES)}.")] = None,
     key: Annotated[str | None, Text("--key", help="Events of one person: a phone, an e-mail address.")] = None,
     event: Annotated[str | None, Text("--event", help=f"One event, and what handling it emitted. {HELP}")] = None,
@@ -69,10 +66,7 @@ def show(
     run_async(_show(read_settings(), event, json))
 
 
-@app.command()
-def tail() -> None:
-    """Follow what arrives and how it ends, a line each, until Ctrl-C."""
-    run_async(_tail(read_settings()))
+app.command("tail")(tail)
 
 
 async def _list(settings: Settings, wanted: EventFilter, event: str | None, limit: int, json: bool) -> None:
@@ -139,27 +133,3 @@ def _order(stands: Standing) -> str:
     if (order := stands.order) is None:
         return "which has no row in `orders`"
     return f"{order.status or 'of no status'}" + (f" ({redact_text(order.reason)})" if order.reason else "")
-
-
-async def _tail(settings: Settings) -> None:
-    async with opened(settings) as (_, pool):
-        stop = asyncio.Event()
-        stop_on_signals(stop)
-        printing = asyncio.create_task(_print_each(trail.follow(pool)))
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({printing, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if printing.done():
-            printing.result()
-        printing.cancel()
-        await asyncio.wait({printing})
-
-
-async def _print_each(happening: AsyncIterator[FoundEvent | WorkerEnding]) -> None:
-    async for one in happening:
-        if isinstance(one, FoundEvent):
-            say(f"{shown_time(one.time)}  {one.id}  {one.type}  from {one.source}  {masked_key(one.key)}")
-        else:
-            reason = f" ({redact_text(one.reason)})" if one.reason else ""
-            replay = " replay" if one.replay_id else ""
-            say(f"{shown_time(one.at)}  {one.event_id}  {one.worker}: {one.outcome}{reason}{replay}")

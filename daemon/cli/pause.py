@@ -8,6 +8,7 @@ import typer
 
 from adapters.redis import streams
 from daemon.cli.arguments import parse_words
+from daemon.cli.completing import workers_and_providers
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.screen import say
 from daemon.cli.tools import DryRun, Text, opened, operator
@@ -27,7 +28,9 @@ def _known(name: str) -> str:
     return name
 
 
-Name = Annotated[str, typer.Argument(metavar="WORKER|PROVIDER[/ACCOUNT]", parser=_known)]
+Name = Annotated[
+    str, typer.Argument(metavar="WORKER|PROVIDER[/ACCOUNT]", parser=_known, autocompletion=workers_and_providers)
+]
 
 
 Why = Annotated[str | None, Text("--reason", help="Why; it is shown wherever the pause is.")]

@@ -10,6 +10,7 @@ import typer
 
 from adapters.postgres.operator.replay import ReplayFilter
 from daemon.cli.arguments import require_known
+from daemon.cli.completing import workers
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.named import HELP
 from daemon.cli.screen import progress, say
@@ -27,7 +28,9 @@ NAMES: Final = [worker.name for worker in WORKERS]
 
 
 def replay(
-    worker: Annotated[str | None, typer.Option(help=f"The worker that gets the events: {', '.join(NAMES)}.")] = None,
+    worker: Annotated[
+        str | None, typer.Option(help=f"The worker that gets the events: {', '.join(NAMES)}.", autocompletion=workers)
+    ] = None,
     since: Annotated[datetime | None, When("--from", help="Events that arrived since then.")] = None,
     until: Annotated[datetime | None, When("--to", help="Events that arrived before then.")] = None,
     type: Annotated[list[str] | None, typer.Option(help="Event types; default: all that the worker handles.")] = None,

@@ -9,6 +9,7 @@ import typer
 from adapters.postgres.pool import Pool
 from adapters.postgres.templates import Asked
 from adapters.redis import streams
+from daemon.cli.completing import providers
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
 from daemon.cli.screen import say, show_json, show_table
@@ -22,7 +23,7 @@ app = typer.Typer(help="The templates of providers, as their lists were read las
 
 _TIMEOUT_S = 5.0
 
-Provider = Annotated[str | None, Text("--provider", help="cgb or meta; all that are there.")]
+Provider = Annotated[str | None, Text("--provider", help="cgb or meta; all that are there.", completes=providers)]
 
 
 @app.command("list")

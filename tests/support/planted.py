@@ -105,6 +105,8 @@ async def plant(db: Pool, bus: Streams) -> dict[str, Any]:
     message = await _plant_messages(db, events)
     note = await _plant_conversation(db, events, message)
     await _plant_records(db)
+    await _plant_subscriber(db, events)
+    await _plant_reveals(db)
     await insert(
         db, "audit_log", actor="me", action="order.corrected", subject=f"order:{ORDER}", detail={"phone": PHONE}
     )
@@ -196,6 +198,20 @@ async def _plant_events(db: Pool, bus: Streams) -> dict[str, str]:
         error_class="Refused",
         error_text=f"{SURNAME} is away",
         attempts=1,
+    )
+    now = datetime.now(UTC)
+    await insert(
+        db,
+        "attempt_history",
+        worker="contact-sync",
+        event_id=open_one.id,
+        counted=True,
+        error_class="Transient",
+        error_code="",
+        error_text=f"no {PHONE}",
+        host="a",
+        began_at=now,
+        ended_at=now,
     )
     await insert(db, "event_conflicts", event_id=ended.id, data_hash=b"y", source="test", data=SURNAME)
     spooled = an_event("order.received", 9, order_body())
@@ -433,3 +449,32 @@ async def _plant_records(db: Pool) -> None:
         changed_at=datetime.now(UTC),
     )
     await insert(db, "record_people", model=MODEL, record_id="lead-1", seq=seq, line=PHONE)
+
+
+async def _plant_subscriber(db: Pool, events: Mapping[str, str]) -> None:
+    """The person's deliveries, one of them under a stranger's key, where one of the stranger's waits behind it."""
+    subscriber = await insert(
+        db, "subscribers", name="shop", url="https://x", types=["order.*"], secrets=b"s", key_id="k", created_by="me"
+    )
+    for event, key, body, next_at in (
+        (events["ended"], PHONE, SURNAME, "now"),
+        (events["wrong"], WRONG_PHONE, SURNAME, "now"),
+        ("strangers", WRONG_PHONE, "{}", "infinity"),
+    ):
+        await db.execute(
+            "INSERT INTO webhook_deliveries (subscriber_id, event_id, type, key, body, next_at)"
+            " VALUES ($1, $2, 'order.received', $3, $4, $5::text::timestamptz)",
+            int(subscriber),
+            event,
+            key,
+            body,
+            next_at,
+        )
+
+
+async def _plant_reveals(db: Pool) -> None:
+    """An operator looks at the person, by two notations."""
+    operator = await insert(db, "operators", name="staff", role="read", created_by="me")
+    await insert(db, "operator_sessions", digest=b"t", operator=int(operator), address="::1", agent="a")
+    for number in (PHONE, PHONE[1:]):
+        await insert(db, "operator_reveals", digest=b"t", subject=f"phone:{number}", until=datetime.now(UTC))

@@ -32,6 +32,7 @@ TOKENS = (
     ((), "name"),
     *((("--user", "u1"), name) for name in ("role", "expires")),
 )
+TAIL = ("type", "source", "worker", "outcome")
 FORMS = [
     *(["webhooks", verb, "*"] for verb in ("show", "test")),
     ["webhooks", "show", "shop", "--state", "*"],
@@ -142,6 +143,8 @@ FORMS = [
     ["refused", "resend", "--dry-run", "1", "--edit", "*"],
     ["workers", "forget", "--dry-run", "*"],
     *(["events", "list", f"--{name}", "*"] for name in LIST),
+    *([*verb, f"--{name}", "*"] for verb in (["tail"], ["events", "tail"]) for name in TAIL),
+    *([*verb, "--type", "none", "--key", "*"] for verb in (["tail"], ["events", "tail"])),
     *(["dead-letters", "list", f"--{name}", "*"] for name in LETTERS),
     *(["dead-letters", verb, "--dry-run", "*"] for verb in ("retry", "discard")),
     *(["dead-letters", v, "--dry-run", f"--{name}", "*"] for v in ("retry", "discard") for name in LETTERS),
@@ -150,5 +153,10 @@ FORMS = [
     ["replay", "--dry-run", "--worker", "*"],
     ["config", "show", "--env-file", "*"],
     ["rules", "init", "--dry-run", "*"],
+    ["forward", "--source", "none", "*"],
+    ["forward", "--anywhere", "http://127.0.0.1:1", "--source", "*"],
+    ["forward", "--source", "orders", "http://10.0.0.1:1", "--since", "*"],
+    ["backup", "--dry-run", "*"],
+    ["restore", "--dry-run", "*"],
 ]
 """Every argument of every verb, at the place of the asterisk."""

@@ -110,6 +110,7 @@ SELECT id AS number, worker, error_class, error_text, attempts, state, buried_at
     replay_id AS replayid
 FROM dead_letters WHERE id = $1 OR event_id = $2 ORDER BY number
 """
+_CLASSES: Final = "SELECT DISTINCT error_class FROM dead_letters WHERE state = 'open' ORDER BY error_class"
 _LOCK: Final = "SELECT id FROM dead_letters WHERE id = ANY($1::bigint[]) AND state = 'open' ORDER BY id FOR UPDATE"
 _EDIT: Final = "UPDATE dead_letters SET data = $2, subject = $3, edited_at = now() WHERE id = ANY($1::bigint[])"
 _FORGET_END: Final = """
@@ -125,6 +126,11 @@ _SETTLE: Final = """
 UPDATE dead_letters SET state = $2, settled_at = now(), settled_by = $3, retries = retries + $4
 WHERE id = ANY($1::bigint[])
 """
+
+
+async def open_classes(conn: Connection) -> list[str]:
+    """The classes of the errors of open letters."""
+    return [row["error_class"] for row in await conn.fetch(_CLASSES)]
 
 
 async def groups(pool: Pool, wanted: LetterFilter) -> list[LetterGroup]:

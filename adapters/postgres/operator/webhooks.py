@@ -98,7 +98,6 @@ _REMOVE: Final = """
 DELETE FROM webhook_deliveries WHERE id IN (
     SELECT id FROM webhook_deliveries WHERE subscriber_id = $1 LIMIT $2)
 """
-_KEYS: Final = "DELETE FROM webhook_deliveries WHERE key = ANY($1)"
 
 
 async def counts(pool: Pool, subscriber_id: int) -> Counts:
@@ -164,8 +163,3 @@ async def remove(pool: Pool, subscriber_id: int) -> int:
     while some := int((await pool.execute(_REMOVE, subscriber_id, BATCH)).rpartition(" ")[2]):
         count += some
     return count
-
-
-async def erase(conn: Connection, keys: list[str]) -> int:
-    """Delete what subscribers were told, or are yet to be told, under these *keys*: for privacy. Returns how many."""
-    return int((await conn.execute(_KEYS, keys)).rpartition(" ")[2])

@@ -1,4 +1,7 @@
-"""Events of the journal, the newest first, each with how its workers ended."""
+"""Events of the journal, the newest first, each with how its workers ended.
+
+What looks is imported when somebody first asks: a daemon starts without the operators' verbs.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,6 @@ from daemon.operator import masking
 from daemon.operator.lists import cursors
 from daemon.operator.lists.cursors import Place
 from daemon.operator.lists.pages import Page, Position, slow
-from daemon.operator.trail import handlers, states
 from daemon.operator.workers import kept_for
 from daemon.workers import WORKERS
 from schemas.api.lists import EventFilter
@@ -64,6 +66,8 @@ def _around(found: Events, *, placed: bool, backwards: bool) -> tuple[event_list
 
 
 def _document(one: FoundEvent, workers: list[Registered], endings: list[WorkerEnding]) -> dict[str, object]:
+    from daemon.operator.trail import handlers, states
+
     return {
         "id": one.id,
         "type": one.type,

@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
 import structlog
 
 from adapters.postgres import audit_log
 from adapters.postgres import erasures as marks
 from adapters.postgres.audit_log import Logged
-from adapters.postgres.bus import members, workers
+from adapters.postgres.bus import members, outbox, workers
 from adapters.postgres.bus.workers import Registered
 from adapters.postgres.erasures import MarkKind
 from adapters.postgres.operator.privacy import erasures, rows, subjects, texts
@@ -31,7 +32,7 @@ from daemon.operator.privacy import finding, ledger, outside, verifying
 from daemon.operator.privacy.finding import Pairs
 from daemon.operator.privacy.needles import pattern_of
 from daemon.stores import pepper
-from schemas.envelope import Event, from_fields
+from schemas.envelope import Event, event_id, from_fields
 from schemas.errors import Malformed
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ SENDING_S: Final = 180.0
 POLL_S: Final = 0.2
 ERASED: Final = "person.erased"
 """The action in the audit log."""
+
+IDS_AT_ONCE: Final = 400
+"""Ids of events in one `contact.erased`: as a webhook its body stays under `schemas.subscriptions.MOST_BYTES`."""
 
 log = structlog.get_logger(__name__)
 
@@ -277,6 +281,7 @@ class Eraser:
 
     async def _finish(self, one: Erasure) -> dict[str, Any]:
         async with self.pool.acquire() as conn, conn.transaction():
+            await outbox.leave(conn, told_of((await subjects.read(conn, one.id)).get("event", ()), one))
             await erasures.finish(conn, one.id)
             done = await erasures.find(conn, one.id)
             assert done is not None
@@ -291,6 +296,23 @@ class Eraser:
 
     async def _count(self, one: Erasure, step: str, number: int, conn: Any = None) -> None:
         await erasures.count(conn or self.pool, one.id, step, number)
+
+
+def told_of(events: Sequence[str], one: Erasure) -> list[Event]:
+    """What subscribers are told: the ids of the person's *events*, by which they find what they keep of them. It names
+    nobody, so it may stay. Told again, it has the same ids."""
+    now, subject = datetime.now(UTC), f"erasure:{one.id}"
+    return [
+        Event(
+            id=event_id("ferryman", "contact.erased", subject, one.started_at.isoformat(), str(first)),
+            type="contact.erased",
+            source="ferryman",
+            subject=subject,
+            time=now,
+            data=orjson.dumps({"erasure": one.id, "event_ids": events[first : first + IDS_AT_ONCE]}),
+        )
+        for first in range(0, len(events), IDS_AT_ONCE)
+    ]
 
 
 def receipt_of(done: Erasure) -> dict[str, Any]:

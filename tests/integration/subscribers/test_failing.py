@@ -12,7 +12,6 @@ from structlog.testing import capture_logs
 from adapters.postgres import subscribers
 from adapters.postgres.bus import retention
 from adapters.postgres.bus.journal import Journaled, append
-from adapters.postgres.operator import webhooks
 from adapters.postgres.pool import Pool
 from daemon.operator import deliveries_again, subscribing
 from daemon.operator.faults import Conflict, NotThere, Unusable
@@ -298,15 +297,3 @@ async def test_old_records_leave_and_what_waits_for_an_active_subscriber_stays(d
         assert await retention.remove(db, "webhooks", 30) == 2 + 3
         assert await states(db, "active") == {"waiting": 3}
         assert await states(db, "ended") == {}
-
-
-async def test_what_was_told_of_a_person_is_erased_by_their_keys(db: Pool) -> None:
-    async with Receiver() as receiver:
-        settings = settings_for(receiver)
-        await subscribe(db, settings, "shop", receiver.url)
-        await tell(db, [event_of(1), event_of(2, "+972505550002"), event_of(3)])
-        async with db.acquire() as conn, conn.transaction():
-            assert await webhooks.erase(conn, ["+972505550001"]) == 2
-        async with pumping(db, settings):
-            await all_delivered(db, "shop")
-        assert receiver.ids == [event_of(2).id]

@@ -52,6 +52,7 @@ SAMPLES: Final[dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
         {"system": "cgb", "contact_id": "972505550142", "at": None, "fields": {"customer_name": "Noa"}, "received": {}},
         {"system": "cgb", "fields": ["customer_name"]},
     ),
+    "contact.erased": ({"erasure": 7, "event_ids": [ID]}, {"erasure": 7, "event_ids": [ID]}),
     "message.received": (
         {"system": "meta", "kind": "text", "text": "hello", "name": "Noa", "message_id": "wamid.HBg5NzI1MDU1NTAxNDI="},
         {"system": "meta", "kind": "text"},

@@ -20,6 +20,7 @@ _KEYS: Final = (
     ("conversations", "line", "line IS NOT NULL"),
     ("conversations", "subject", "subject IS NOT NULL"),
     ("meeting_notes", "line", "line IS NOT NULL"),
+    ("webhook_deliveries", "key", "true"),
     ("messages", "phone", "phone IS NOT NULL"),
     ("campaign_recipients", "person", "true"),
     ("record_people", "line", "line IS NOT NULL"),

@@ -6,6 +6,7 @@ Most are deleted. What the accounts count stays, without what it said: an event 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -14,6 +15,7 @@ from adapters.postgres.bus.workers import Registered
 from adapters.postgres.erasures import OPTED_OUT
 from adapters.postgres.operator.privacy.subjects import with_subjects
 from adapters.postgres.pool import Connection
+from adapters.postgres.webhook_deliveries import settle
 
 _BLANK: Final = "subject = 'erased:' || $1::bigint, data = 'null', traceparent = ''"
 
@@ -55,6 +57,8 @@ ROWS: Final[Sequence[PersonRows]] = (
     PersonRows("event_journal", f"{_event('id')} AND t.data <> 'null'", _BLANK),
     PersonRows("payloads", _event("event_id")),
     PersonRows("attempts", _event("event_id")),
+    PersonRows("attempt_history", _event("event_id")),
+    PersonRows("webhook_deliveries", f"t.key IN @key OR {_event('event_id')}"),
     PersonRows("event_conflicts", _event("event_id")),
     PersonRows(
         "dead_letters",
@@ -170,9 +174,13 @@ async def exported(conn: Connection, erasure: int, null_hash: bytes) -> Mapping[
 
 
 async def erase(conn: Connection, one: PersonRows, erasure: int, null_hash: bytes) -> int:
-    """Erase the rows of one table; returns how many."""
+    """Erase the rows of one table, in a transaction; returns how many."""
     if one.table == "contacts":
         await conn.execute(_APART, erasure)
+    if one.table == "webhook_deliveries":
+        told = await conn.fetch(f"{one.erased} RETURNING t.subscriber_id, t.key", erasure)
+        await settle(conn, ((row["subscriber_id"], row["key"]) for row in told), datetime.now(UTC))  # others go on
+        return len(told)
     return _count(await conn.execute(one.erased, *_arguments(one, erasure, null_hash)))
 
 

@@ -17,7 +17,9 @@ UNSEARCHED: Final = frozenset({"erasure_subjects", "schema_migrations"})
 """The first one holds the words while an erasure goes on."""
 
 _KINDS: Final = ("text", "character varying", "jsonb", "json", "uuid", "text[]", "uuid[]", "bytea")
-_SEALED: Final = frozenset({("credentials", "secret"), ("erasure_marks", "digest")})
+_SEALED: Final = frozenset({("credentials", "secret"), ("subscribers", "secrets"), ("erasure_marks", "digest")})
+_DELETED: Final = frozenset({("refused_requests", '"body"'), ("operator_reveals", '"subject"')})
+"""Columns whose rows go where they hold the words: what would be left of them is of no use."""
 
 _WHOLE_EVENTS: Final = {
     "event_journal": "id",
@@ -108,8 +110,8 @@ async def holding(pool: Pool, table: Searched, pattern: str) -> AsyncIterator[tu
 
 
 async def take_out(pool: Pool, table: Searched, pattern: str, instead: str) -> int:
-    """Put *instead* in the place of *pattern* in all words of *table*; returns in how many columns of rows. Refused
-    requests whose body has it are deleted."""
+    """Put *instead* in the place of *pattern* in all words of *table*; returns in how many columns of rows. Rows
+    of _DELETED go."""
     count = 0
     named = {column async for column, _ in holding(pool, table, pattern)}
     for column in table.columns:
@@ -136,7 +138,7 @@ async def events_naming(conn: Connection, pattern: str) -> list[str]:
 
 def _statement(table: Searched, column: Column) -> str | None:
     """What takes the words out of *column*; None where nothing does: an id of another row goes with that row."""
-    if (table.root, column.name) == ("refused_requests", '"body"'):
+    if (table.root, column.name) in _DELETED:
         return f"DELETE FROM {table.name} t WHERE {column.text} ~* $1"  # noqa: S608 - names of the catalogue
     if column.made or column.kind in ("uuid", "uuid[]", "bytea"):
         return None

@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import orjson
 import pytest
 
 from adapters.postgres.operator.privacy import rows
+from adapters.postgres.operator.privacy.erasures import Erasure
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams, stream_keys
 from daemon.operator.audit import audit_workers
 from daemon.operator.faults import NotThere, Unusable
 from daemon.operator.privacy import ledger, verifying
+from daemon.operator.privacy.erasing import IDS_AT_ONCE, told_of
 from daemon.stores.embedded.binaries import postgres_root
-from schemas.envelope import TOPICS
+from schemas.envelope import TOPICS, event_id
+from schemas.subscriptions import body_of
 from tests.integration.operator.privacy.conftest import House
 from tests.support import planted
 
@@ -138,6 +142,32 @@ async def test_an_opt_out_outlives_the_person_as_a_digest(house: House) -> None:
     assert planted.PHONE[1:] not in kept["line"]
 
 
+async def test_subscribers_are_told_of_an_erasure_by_the_ids_of_events_and_by_no_name(house: House) -> None:
+    await house.eraser.erase(planted.PHONE)
+    (told,) = await house.db.fetch("SELECT id, subject, data FROM outbox WHERE type = 'contact.erased'")
+    number = await house.db.fetchval("SELECT id FROM erasures")
+    assert told["subject"] == f"erasure:{number}"
+    assert set(orjson.loads(told["data"])["event_ids"]) >= {house.ids[name] for name in ("open", "ended", "wrong")}
+    assert house.ids["others"] not in told["data"]
+    assert [word for word in planted.WORDS if word in told["data"]] == []
+
+
+def test_a_person_of_many_events_is_told_of_in_bodies_that_may_go_out() -> None:
+    ids = [event_id("test", str(number)) for number in range(2 * IDS_AT_ONCE + 1)]
+    told = told_of(ids, Erasure(7, "me", datetime(2031, 2, 14, tzinfo=UTC), None, {}, ()))
+    bodies = [orjson.loads(body_of(event, full=full)) for event in told for full in (True, False)]
+    assert [one for body in bodies[::2] for one in body["data"]["event_ids"]] == ids
+    assert [one for body in bodies[1::2] for one in body["data"]["event_ids"]] == ids
+    assert all("subject" in body for body in bodies[::2]), "a full body was too long"
+    assert len({event.id for event in told}) == 3
+
+
+async def test_what_waits_behind_a_delivery_that_was_erased_goes_out(house: House) -> None:
+    await house.eraser.erase(planted.PHONE)
+    (left,) = await house.db.fetch("SELECT event_id, next_at <= now() AS due FROM webhook_deliveries")
+    assert (left["event_id"], left["due"]) == ("strangers", True)
+
+
 async def test_who_is_not_known_is_not_erased_and_who_may_be_two_is_asked_for(house: House) -> None:
     with pytest.raises(NotThere):
         await house.eraser.erase("+972505559999")
@@ -182,7 +212,10 @@ async def test_a_restored_database_is_erased_again(house: House, database_url: s
         await house.db.execute(f"DELETE FROM {table}")
     house.crm.deleted.clear()
     await house.db.execute("DELETE FROM refused_requests")
-    for table in ("replays", "messages", "campaigns", "opt_outs", "spool", "outbox", "records", "user_bucket_mapping"):
+    for table in (
+        *("replays", "messages", "campaigns", "opt_outs", "spool", "outbox", "records", "user_bucket_mapping"),
+        *("attempt_history", "subscribers", "operators"),
+    ):
         await house.db.execute(f"TRUNCATE {table} CASCADE")
     await house.bus.redis.flushdb()
     await planted.plant(house.db, house.bus)
