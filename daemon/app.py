@@ -188,7 +188,7 @@ async def _pages(stack: AsyncExitStack, settings: Settings, base: Clients) -> Pa
         connect(at.database_url, size=PAGE_CONNECTIONS, name="ferryman-pages", at_once=False, reading=True)
     )
     reached = {"redis_url": SecretStr(at.redis_url), "database_url": SecretStr(at.database_url)}
-    return Pages(settings.model_copy(update=reached), base.pool, read)
+    return Pages(settings.model_copy(update=reached), base.pool, read, base.bus)
 
 
 async def _outside(

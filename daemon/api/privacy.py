@@ -64,7 +64,7 @@ class PrivacyApi:
 
     @described("Show what is kept about people", gives=PrivacyMap)
     async def _map(self, request: web.Request) -> web.Response:
-        return json_answer({"data": privacy_map.documents()})
+        return json_answer({"data": privacy_map.documents(self.in_force.settings)})
 
     @described("List the newest erasures", gives=Erasures)
     async def _list(self, request: web.Request) -> web.Response:

@@ -26,11 +26,12 @@ Person = Annotated[str, typer.Argument(metavar="PERSON", parser=parse_words, hel
 @app.command("map")
 def map_(json: Json = False) -> None:
     """Where what is kept about a person, what for, how long, and what an erasure does with it."""
+    held = privacy_map.documents(read_settings())
     if json:
-        show_json(privacy_map.documents())
+        show_json(held)
         return
     columns = ("where", "about a person", "what for", "how long", "an erasure")
-    shown = [one for one in privacy_map.documents() if one["about"]]
+    shown = [one for one in held if one["about"]]
     show_table(columns, [[one[name] for name in ("place", "about", "purpose", "kept", "erased")] for one in shown])
 
 

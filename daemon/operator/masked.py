@@ -19,7 +19,7 @@ def event(document: Mapping[str, Any]) -> dict[str, Any]:
         "attempts": [_error(each) for each in document["attempts"]],
         "dead_letters": [_error(each) for each in document["dead_letters"]],
         "steps": [each | {"text": redacted(each["text"])} for each in map(_error, document["steps"])],
-        "why": {worker: said | {"text": redacted(said["text"])} for worker, said in document["why"].items()},
+        "why": _why(document["why"]),
     }
 
 
@@ -64,7 +64,16 @@ def person(document: Mapping[str, Any]) -> dict[str, Any]:
         "name": masking.name(document["name"]),
         "email": masking.email(document["email"]),
         "phones": [masking.phone(each) for each in document["phones"]],
-        "identities": [each | {"value": _identity(each["kind"], each["value"])} for each in document["identities"]],
+        "identities": [
+            each
+            | {
+                "value": _identity(each["kind"], each["value"]),
+                "cgb_contact_id": _ending(each["cgb_contact_id"]),
+            }
+            for each in document["identities"]
+        ],
+        "orders": [each | {"cgb_contact_id": _ending(each["cgb_contact_id"])} for each in document["orders"]],
+        "open": [each | {"why": _why(each["why"])} for each in document["open"]],
         "told": [
             each
             | {
@@ -80,7 +89,16 @@ def person(document: Mapping[str, Any]) -> dict[str, Any]:
 def _identity(kind: str, value: str) -> str | None:
     if kind in ("phone", "wa_id"):
         return masking.phone(value)
-    return masking.email(value) if kind == "email" else f"…{value[-2:]}"
+    return masking.email(value) if kind == "email" else _ending(value)
+
+
+def _ending(id: str | None) -> str | None:
+    """An id that another system gave: it may be a phone."""
+    return None if id is None else f"…{id[-2:]}"
+
+
+def _why(sentences: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {worker: {**said, "text": redacted(said["text"])} for worker, said in sentences.items()}
 
 
 def _error(document: Mapping[str, Any]) -> dict[str, Any]:

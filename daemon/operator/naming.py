@@ -76,6 +76,12 @@ async def of_order(pool: Pool, order_id: str) -> list[FoundEvent]:
     return await trail.by_prefix(pool, event_id("orders", order_id)[:OF_ONE_THING], MOST)
 
 
+async def event_named(pool: Pool, id: str) -> FoundEvent | None:
+    """The event whose id is *id*, in whole."""
+    found = await trail.by_ids(pool, [id], 1) if "\x00" not in id else []
+    return found[0] if found else None
+
+
 async def the_event(pool: Pool, text: str) -> FoundEvent:
     """The one event that *text* names. Raises: NoSuchEvent; SeveralFit."""
     found = await find(pool, text)

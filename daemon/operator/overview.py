@@ -138,7 +138,7 @@ def _needs(found: Sequence[Need]) -> Iterator[dict[str, Any]]:
 def _stopped(around: Circumstances, workers: Sequence[Registered]) -> Iterator[dict[str, Any]]:
     """What stands still until a person does something."""
     for pause in around.pauses.values():
-        yield _need("paused", pauses.sentence(pause), 1, pause.since, "/overview")
+        yield _need("paused", pauses.sentence(pause), 1, pause.since, "/")
     for provider in around.providers.values():
         if provider.state == "refused":
             yield _need("provider", provider.why, max(1, provider.waiting), provider.since, "/providers")

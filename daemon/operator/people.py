@@ -22,8 +22,6 @@ from daemon.operator.faults import NotThere
 from daemon.operator.keys import phones_meant
 from daemon.operator.naming import LEAST, SeveralFit
 from daemon.operator.standing import order_document
-from daemon.operator.trail import list_events
-from daemon.operator.why.answer import why_open
 from daemon.workers import WORKERS
 from schemas.identity import Identity, IdentityKind, email_identity
 from schemas.names import words_of
@@ -163,6 +161,10 @@ async def _why_none(pool: Pool, text: str) -> str:
 
 async def _open(pool: Pool, keys: Sequence[str]) -> list[dict[str, Any]]:
     """The events of *keys* that a worker has not ended with, each with the reason by worker."""
+    # the daemon finds people, for an erasure that goes on, and starts without the operators' verbs
+    from daemon.operator.trail import list_events
+    from daemon.operator.why.answer import why_open
+
     found = [
         event for key in keys for event in await list_events(pool, WORKERS, EventFilter(key=key, outcome="open"), MOST)
     ]

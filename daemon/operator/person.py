@@ -17,6 +17,7 @@ from daemon.operator import people
 from daemon.operator.keys import masked_key
 from daemon.operator.trail import list_events, trail_of
 from daemon.operator.why.answer import Here, why_all
+from daemon.operator.why.circumstances import read_circumstances
 from daemon.telemetry.redaction import redact_text
 from daemon.workers import WORKERS
 from schemas.identity import key
@@ -38,13 +39,27 @@ async def show(
     """The person whom *text* means as JSON: as `people.show` has them, with `timeline` (newest first), `conversations`,
     `dead_letters`, and `open` with a sentence for each worker. *reveal*: with what was said, which is written down as
     done by *actor*, for the *reason* that they gave. Raises: NoSuchContact; SeveralFit."""
+    document = await people.show(here.pool, text, explain=False)
+    if reveal:
+        await _note_down(here.pool, document["id"], actor, reason)
+    return await _whole(here, document, reveal=reveal, limit=limit)
+
+
+async def shown(here: Here, text: str, *, reveal: bool, limit: int = MOST, asked: int = MOST_ASKED) -> dict[str, Any]:
+    """As `show`, for a session of which it was written down when it revealed the person. *asked*: of how many open
+    events, at most, the reasons are looked for. Raises: NoSuchContact; SeveralFit."""
+    document = await people.show(here.pool, text, explain=False)
+    return await _whole(here, document, reveal=reveal, limit=limit, asked=asked)
+
+
+async def _whole(
+    here: Here, document: dict[str, Any], *, reveal: bool, limit: int, asked: int = MOST_ASKED
+) -> dict[str, Any]:
+    """*document* with all that is known beyond the contact itself."""
     pool = here.pool
-    document = await people.show(pool, text, explain=False)
     phones = list(dict.fromkeys(one for phone in document["phones"] for one in aliases(phone)))
     lines = list(dict.fromkeys(map(line, document["phones"])))
     keys = [*lines, *([key(email=document["email"])] if document["email"] else [])]
-    if reveal:
-        await _note_down(pool, document["id"], actor, reason)
     conversations = await stored.conversations(pool, lines, limit)
     happened = [
         *_orders(document["orders"]),
@@ -54,6 +69,7 @@ async def show(
         *_records(document["records"]),
         *_merges(document["merges"]),
     ]
+    told, more = await _open(here, keys, asked)
     newest = sorted(happened, key=lambda one: one["at"], reverse=True)
     return {
         **document,
@@ -61,7 +77,8 @@ async def show(
         "more": len(newest) > limit,
         "conversations": [_conversation(one) for one in conversations],
         "dead_letters": [_letter(one) for one in await stored.letters(pool, keys, limit)],
-        "open": await _open(here, keys),
+        "open": told,
+        "more_open": more,
         "revealed": reveal,
     }
 
@@ -72,21 +89,25 @@ async def _note_down(pool: Pool, contact: str, actor: str, reason: str | None) -
         await audit_log.add(conn, [Logged(actor, REVEALED, f"contact:{contact}", detail)])
 
 
-async def _open(here: Here, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """The newest events of *keys* that a worker has not ended with, each with the sentences by worker."""
+async def _open(here: Here, keys: Sequence[str], most: int) -> tuple[list[dict[str, Any]], int]:
+    """(the *most* newest events of *keys* that a worker has not ended with, each with the sentences by worker; how many
+    more there are)."""
     # by their keys alone: to look for what is open would read the whole journal
     listed = [event for one in keys for event in await list_events(here.pool, WORKERS, EventFilter(key=one), MOST)]
     found = [event for event in listed if "open" in event["workers"].values()]
-    told = []
-    for event in found[:MOST_ASKED]:
-        for one in await trail.by_ids(here.pool, [event["id"]], 1):
-            whole = await trail_of(here.pool, WORKERS, one)
-            if whole is not None:
-                open_for = [worker for worker in WORKERS if worker.name in whole.open]
-                why = await why_all(here, whole, open_for)
-                about = {"id": one.id, "type": one.type, "time": one.time}
-                told.append(about | {"why": {worker: said.document() for worker, said in why.items()}})
-    return told
+    told: list[dict[str, Any]] = []
+    if not found:
+        return told, 0
+    now = await read_circumstances(here.pool)
+    kept = {one.id: one for one in await trail.by_ids(here.pool, [event["id"] for event in found[:most]], most)}
+    for one in [kept[event["id"]] for event in found[:most] if event["id"] in kept]:
+        whole = await trail_of(here.pool, WORKERS, one)
+        if whole is not None:
+            open_for = [worker for worker in WORKERS if worker.name in whole.open]
+            why = await why_all(here, whole, open_for, now)
+            about = {"id": one.id, "type": one.type, "time": one.time}
+            told.append(about | {"why": {worker: said.document() for worker, said in why.items()}})
+    return told, max(0, len(found) - most)
 
 
 def _orders(orders: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -98,6 +98,11 @@ async def make_plan(pool: Pool, worker: AnyWorker, chosen: ReplayFilter, *, upto
     return Plan(worker.name, chosen, total, until, ended, await replay.unfinished(pool, worker.name, chosen))
 
 
+async def plan_one(pool: Pool, worker: AnyWorker, event_id: str) -> Plan:
+    """As `make_plan`, of one event. Raises: ReplayError."""
+    return await make_plan(pool, worker, ReplayFilter(event_id=event_id))
+
+
 async def list_replays(pool: Pool, limit: int) -> list[dict[str, Any]]:
     """The replays that began last as JSON, the last one first, keys masked."""
     return [_document(one) for one in await replay.listed(pool, limit)]

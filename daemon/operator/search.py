@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, TypeAlias
+from urllib.parse import quote
 from uuid import UUID
 
 from adapters.postgres.operator import conversations as stored_conversations
@@ -69,7 +70,7 @@ async def _orders(pool: Pool, text: str) -> Iterable[Hit]:
     if one is None:
         return []
     said = f"order, {one.standing.status or 'of no status'}"
-    return [Hit(kind="order", id=text, by="order", text=said, link=f"/orders/{text}")]
+    return [Hit(kind="order", id=text, by="order", text=said, link=f"/orders/{quote(text, safe='')}")]
 
 
 async def _events(pool: Pool, text: str) -> Iterable[Hit]:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from daemon.pages.assets import address
+from daemon.pages.charts import points
 from daemon.settings.model import Settings
 from daemon.version import version
 
@@ -51,6 +52,7 @@ class Rendering:
             "span": span,
             "json": as_json,
             "filled": filled,
+            "points": points,
         }
         self._environment.globals |= {
             "asset": address,

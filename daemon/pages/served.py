@@ -22,6 +22,7 @@ from daemon.telemetry.failures import fields
 
 if TYPE_CHECKING:
     from adapters.postgres.pool import Pool
+    from adapters.redis.streams import Streams
     from daemon.pages.visit import Frame, Visit
     from daemon.settings.model import Settings
 
@@ -33,19 +34,21 @@ log = structlog.get_logger(__name__)
 
 class Pages:
     """The pages of one process. *settings*: with the addresses of the stores. *pool*: for what changes something;
-    *read*: the pages' own, whose transactions only read, so that no page starves what comes in."""
+    *read*: the pages' own, whose transactions only read, so that no page starves what comes in. *bus*: the streams."""
 
     def __init__(
         self,
         settings: Settings,
         pool: Pool,
         read: Pool,
+        bus: Streams,
         *,
         table: Sequence[PageRoute] = ROUTES,
     ) -> None:
         self._settings = settings
         self._pool = pool
         self._read = read
+        self._bus = bus
         self._gate = Gate(settings)
         self._table = table
         self._made: Frame | None = None
@@ -80,7 +83,7 @@ class Pages:
         except web.HTTPException as exc:
             return visit.error(exc.status, exc.text or exc.reason)
         except (Unusable, NotThere, Conflict) as exc:
-            return visit.error(_FAULTS[type(exc)], f"{exc}.")
+            return visit.error(next(status for kind, status in _FAULTS.items() if isinstance(exc, kind)), f"{exc}.")
         except Exception as exc:
             return self._failed(visit, exc)
 
@@ -118,7 +121,7 @@ class Pages:
         """What all pages share, made at the first request: its imports would be most of a start."""
         if self._made is None:
             made = (await asyncio.to_thread(import_module, "daemon.pages.visit")).Frame(
-                self._settings, self._pool, self._read, self._gate, self._table
+                self._settings, self._pool, self._read, self._bus, self._gate, self._table
             )
             self._made = self._made or made
         return self._made

@@ -16,9 +16,11 @@ from aiohttp import web
 
 from adapters.postgres.pool import Pool
 from adapters.postgres.sessions import MOST_HOURS, Session
+from adapters.redis.streams import Streams
 from daemon.operator import logins
 from daemon.operator.logins import Browser
 from daemon.operator.passwords import Passwords
+from daemon.operator.tail import Tail
 from daemon.pages.broadcast import Broadcaster, Produce
 from daemon.pages.gate import CSRF_FIELD, Gate, csrf_of
 from daemon.pages.rendering import Rendering, zone_named
@@ -41,10 +43,14 @@ FORM_S: Final = 15.0
 class Frame:
     """What the pages of a process share."""
 
-    def __init__(self, settings: Settings, pool: Pool, read: Pool, gate: Gate, table: Sequence[PageRoute]) -> None:
+    def __init__(
+        self, settings: Settings, pool: Pool, read: Pool, bus: Streams, gate: Gate, table: Sequence[PageRoute]
+    ) -> None:
         self.settings = settings
         self.pool = pool
         self.read = read
+        self.bus = bus
+        self.tail = Tail(read)
         self.gate = gate
         self.passwords = Passwords()
         self.broadcaster = Broadcaster()
@@ -58,7 +64,7 @@ class Frame:
 
 class Visit:
     """A request of a browser. *session*: of whoever has logged in; None: nobody has. *pool*: for what changes
-    something. *read*: for what only reads; a statement has three seconds there."""
+    something. *read*: for what only reads; a statement has three seconds there. *bus*: the streams."""
 
     def __init__(self, frame: Frame, request: web.Request) -> None:
         self.frame = frame
@@ -66,6 +72,7 @@ class Visit:
         self.settings = frame.settings
         self.pool = frame.pool
         self.read = frame.read
+        self.bus = frame.bus
         self.now = datetime.now(UTC)
         self.session: Session | None = None
         self.token = ""

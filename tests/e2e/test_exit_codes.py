@@ -196,12 +196,18 @@ async def test_a_store_that_is_away_is_a_failure_of_every_verb(verb: str, tmp_pa
     assert code == 1, said
 
 
-async def test_wrong_settings_and_a_wrong_command_line_are_usage_errors_of_every_verb(tmp_path: Path) -> None:
-    for verb, argv in (SOUND | OTHERS).items():
-        code, said = await code_of(verb, *argv, cwd=tmp_path, **NOWHERE | {"CGB_TIMEOUT": "soon"})
-        assert (code, "CGB_TIMEOUT" in said) == (2, True), said
-        code, said = await code_of(verb, "--nonsense", cwd=tmp_path, **NOWHERE)
-        assert code == 2, said
+@pytest.mark.parametrize("verb", SOUND | OTHERS)
+async def test_wrong_settings_and_a_wrong_command_line_are_usage_errors_of_every_verb(
+    verb: str, tmp_path: Path
+) -> None:
+    argv = (SOUND | OTHERS)[verb]
+    code, said = await code_of(verb, *argv, cwd=tmp_path, **NOWHERE | {"CGB_TIMEOUT": "soon"})
+    assert (code, "CGB_TIMEOUT" in said) == (2, True), said
+    code, said = await code_of(verb, "--nonsense", cwd=tmp_path, **NOWHERE)
+    assert code == 2, said
+
+
+async def test_a_verb_that_there_is_not_is_a_usage_error(tmp_path: Path) -> None:
     assert (await code_of("nonsense", cwd=tmp_path, **NOWHERE))[0] == 2
 
 

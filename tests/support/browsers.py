@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from adapters.postgres import pool as pools
 from adapters.postgres.pool import Pool
+from adapters.redis.streams import Streams
 from daemon.operator import users
 from daemon.operator.passwords import Passwords
 from daemon.pages.routes import ROUTES, PageRoute
@@ -22,6 +23,7 @@ from daemon.pages.served import Pages
 from daemon.settings.model import Settings
 from tests.support.listening import Rig, opener
 
+PARTITIONS: Final = 16
 PASSWORD: Final = "correct horse battery"
 SAME: Final = {"Sec-Fetch-Site": "same-origin"}
 COOKIE: Final = re.compile(r"([^=;]+)=([^;]*)(.*)")
@@ -138,7 +140,7 @@ async def opened_office(
     """The pages until the context ends. *settings*: with the addresses of the stores."""
     assert settings.database_url is not None
     async with pools.connect(settings.database_url.get_secret_value(), size=4, at_once=False, reading=True) as read:
-        pages = Pages(settings, db, read, table=table)
+        pages = Pages(settings, db, read, Streams(redis, PARTITIONS), table=table)
         async with opener(redis, db)(more=pages.routes()) as rig:
             rig.session._cookie_jar = DummyCookieJar()
             yield Office(rig, db, pages, Passwords())

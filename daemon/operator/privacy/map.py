@@ -6,8 +6,12 @@ tells of a person.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from daemon.settings.model import Settings
 
 _EVENTS: Final = "`FERRYMAN_INBOX_DAYS`"
 _NO_TERM: Final = "until erased"
@@ -571,9 +575,17 @@ def columns() -> set[tuple[str, str]]:
     return {(held.place, column) for held in TABLES for column in held.columns.split()}
 
 
-def documents() -> list[dict[str, str]]:
-    """The map as JSON, what tells of people first."""
-    return [held._asdict() for held in (*_sorted(TABLES), *ELSEWHERE)]
+def documents(settings: Settings) -> list[dict[str, str]]:
+    """The map as JSON, what tells of people first, with the days that *settings* say."""
+
+    def days(name: re.Match[str]) -> str:
+        value = getattr(settings, name[1].lower())
+        return f"{value} days" if value else "for ever"
+
+    return [
+        held._asdict() | {"kept": re.sub(r"`([A-Z0-9_]+_DAYS)`", days, held.kept)}
+        for held in (*_sorted(TABLES), *ELSEWHERE)
+    ]
 
 
 def page() -> str:

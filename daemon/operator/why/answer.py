@@ -66,9 +66,12 @@ async def why(here: Here, found: EventTrail | None, worker: AnyWorker, *, asked:
     return await _said(here, replace(_facts(worker, found, now), asked=asked))
 
 
-async def why_all(here: Here, found: EventTrail, workers: Sequence[AnyWorker]) -> dict[str, Sentence]:
-    """Worker -> why, of those of *workers* that have something to do with the event."""
-    now = await read_circumstances(here.pool)
+async def why_all(
+    here: Here, found: EventTrail, workers: Sequence[AnyWorker], now: Circumstances | None = None
+) -> dict[str, Sentence]:
+    """Worker -> why, of those of *workers* that have something to do with the event. *now*: how things are, where that
+    was read already."""
+    now = now or await read_circumstances(here.pool)
     theirs = [worker for worker in workers if worker.name in found.workers]
     return {worker.name: await _said(here, _facts(worker, found, now)) for worker in theirs}
 

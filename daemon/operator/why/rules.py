@@ -103,7 +103,7 @@ def worker_off(f: Facts) -> Sentence | None:
     """No process runs the worker."""
     if f.worker in f.now.pauses or (why := off(f.worker, f.now)) is None:
         return None
-    return Sentence(text=why, rule="worker off", who_can_act="admin", link="/overview")
+    return Sentence(text=why, rule="worker off", who_can_act="admin", link="/")
 
 
 def is_paused(f: Facts) -> Sentence | None:
@@ -114,7 +114,7 @@ def is_paused(f: Facts) -> Sentence | None:
         return None
     pause = f.now.pauses[name]
     text, since = paused(pause), pause.since
-    return Sentence(text=text, rule="paused", since=since, who_can_act="operator", link="/overview")
+    return Sentence(text=text, rule="paused", since=since, who_can_act="operator", link="/")
 
 
 def redis_away(f: Facts) -> Sentence | None:

@@ -8,8 +8,10 @@ from typing import Final
 
 import pytest
 
+from adapters.postgres.bus import workers
 from daemon.pages import broadcast
 from daemon.pages.broadcast import MOST_STREAMS
+from daemon.workers import WORKERS
 from tests.support.browsers import Office
 from tests.support.until import until
 
@@ -18,6 +20,7 @@ LIVE: Final = "/overview/live"
 
 async def test_a_stream_begins_with_the_part_as_it_is(office: Office) -> None:
     browser = await office.logged_in("read")
+    await workers.register(office.db, [worker.entry for worker in WORKERS], [])
     answer = await browser.peek(LIVE)
     assert answer.headers["Content-Type"].startswith("text/event-stream")
     assert "contact-sync" in answer.text
