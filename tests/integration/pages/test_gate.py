@@ -48,14 +48,14 @@ async def csrf_of(browser: Browser) -> str:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("path", POSTS)
-async def test_a_form_of_another_site_changes_nothing(office: Office, path: str, headers: dict[str, str]) -> None:
+async def test_a_form_of_another_site_changes_nothing(office: Office, headers: dict[str, str]) -> None:
     browser = await office.logged_in("admin", "Noa")
     token = await csrf_of(browser)
     sent = {name: office.url if value == "SELF" else value for name, value in headers.items()}
     before = await office.db.fetchval("SELECT count(*) FROM audit_log")
-    answer = await posted(browser, path, token, **sent)
-    assert (answer.status, "another site" in answer.text) == (403, True)
+    for path in POSTS:
+        answer = await posted(browser, path, token, **sent)
+        assert (answer.status, "another site" in answer.text) == (403, True), path
     assert await office.db.fetchval("SELECT count(*) FROM audit_log") == before
 
 
@@ -66,12 +66,12 @@ async def test_a_form_of_ours_is_taken_with_and_without_fetch_metadata(office: O
     assert (await posted(browser, "/logout", await csrf_of(browser), **sent)).leads_to == "/login"
 
 
-@pytest.mark.parametrize("path", [path for path in POSTS if path not in ("/login", "/zone", "/link/{token}")])
-async def test_a_form_needs_the_token_of_its_own_session(office: Office, path: str) -> None:
+async def test_a_form_needs_the_token_of_its_own_session(office: Office) -> None:
     browser, other = await office.logged_in("admin", "Noa"), await office.logged_in("admin", "Eve")
     for token in ("", "0" * 64, await csrf_of(other)):
-        answer = await posted(browser, path, token, **SAME)
-        assert (answer.status, "another session" in answer.text) == (403, True)
+        for path in (path for path in POSTS if path not in ("/login", "/zone", "/link/{token}")):
+            answer = await posted(browser, path, token, **SAME)
+            assert (answer.status, "another session" in answer.text) == (403, True), path
 
 
 async def test_the_token_of_a_form_does_not_tell_the_session(office: Office) -> None:
