@@ -124,7 +124,7 @@ def _letters(groups: Sequence[LetterGroup]) -> Iterator[dict[str, Any]]:
     for group in groups[:GROUPS]:
         error = f"{group.error_class}: {redact_text(group.error_text)}"
         text = f"dead letters of {group.worker} ({error}), of {group.persons} persons"
-        link = f"/dead-letters?fingerprint={group.fingerprint}" if group.fingerprint else "/dead-letters"
+        link = f"/letters?fingerprint={group.fingerprint}" if group.fingerprint else "/dead-letters"
         yield _need("dead letters", text, group.count, group.oldest, link)
 
 

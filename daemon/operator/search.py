@@ -95,7 +95,7 @@ async def _letters(pool: Pool, text: str) -> Iterable[Hit]:
             id=str(one.id),
             by="number",
             text=f"{one.worker}: {one.error_class}, {one.state}",
-            link=f"/dead-letters/{one.id}",
+            link=f"/letters/{one.id}",
         )
         for one in found
     ]

@@ -56,9 +56,12 @@ SELECT {_COLUMNS}, NULL::bytea AS body FROM refused_requests
 WHERE NOT $2 OR (body IS NOT NULL AND sent_again_at IS NULL) ORDER BY id DESC LIMIT $1
 """  # noqa: S608 - constants only
 _ONE: Final = f"SELECT {_COLUMNS}, body FROM refused_requests WHERE id = $1"  # noqa: S608 - constants only
+# by single look-ups: however few rows there were when the plan was made, it goes by the index
 _GROUPS: Final = """
 SELECT source, reason, count(*) AS count, sum(suppressed)::bigint AS suppressed, max(at) AS newest
-FROM (SELECT source, reason, suppressed, at FROM refused_requests ORDER BY at DESC LIMIT 2000) AS newest
+FROM (SELECT coalesce(max(id), 0) AS last FROM refused_requests) AS t
+CROSS JOIN generate_series(t.last - 1999, t.last) AS g (id)
+CROSS JOIN LATERAL (SELECT source, reason, suppressed, at FROM refused_requests WHERE id = g.id LIMIT 1) AS newest
 GROUP BY source, reason ORDER BY count DESC, newest DESC LIMIT 50
 """
 _SENT_AGAIN: Final = """

@@ -52,7 +52,7 @@ def dead(f: Facts) -> Sentence | None:
         return None
     if letter is None:
         return Sentence(text=f"dead since {shown(end.at)}; its letter is not kept any more", rule="dead", since=end.at)
-    link = f"/dead-letters/{letter.id}"
+    link = f"/letters/{letter.id}"
     if letter.state == "discarded":
         by = letter.settled_by or "an operator"
         return Sentence(text=f"dead; its letter was discarded by {by}", rule="dead", since=letter.settled_at, link=link)

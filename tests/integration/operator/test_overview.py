@@ -139,7 +139,7 @@ async def test_it_says_what_needs_a_person(bench: Bench) -> None:
     told = await read_overview(bench.pool)
     needs: dict[str, Any] = {need["kind"]: need for need in told["needs"]}
     assert needs["dead letters"]["count"] == 3
-    assert needs["dead letters"]["link"].startswith("/dead-letters?fingerprint=")
+    assert needs["dead letters"]["link"].startswith("/letters?fingerprint=")
     assert needs["dead letters"]["text"] == "dead letters of toy (Refused: no), of 3 persons"
     assert needs["dead letters"]["since"] is not None
     assert needs["paused"]["text"].startswith("cgb is paused by ann since ")

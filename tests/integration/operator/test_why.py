@@ -127,7 +127,7 @@ async def test_a_dead_letter_says_its_error_its_attempts_and_the_verb(bench: Ben
     await ended(bench, failing(Refused("the account is closed")))
     one = await said(bench)
     number = await bench.pool.fetchval("SELECT id FROM dead_letters")
-    assert (one.rule, one.who_can_act, one.link) == ("dead", "operator", f"/dead-letters/{number}")
+    assert (one.rule, one.who_can_act, one.link) == ("dead", "operator", f"/letters/{number}")
     assert "after one attempt: Refused: the account is closed; `ferryman dead-letters retry" in one.text
     await bench.pool.execute("UPDATE dead_letters SET state = 'discarded', settled_by = 'ann', settled_at = now()")
     discarded = await said(bench)

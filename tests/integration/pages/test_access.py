@@ -27,9 +27,9 @@ def path_of(route: PageRoute) -> str:
     return path
 
 
-async def asked(browser: Browser, route: PageRoute, **fields: str) -> Any:
+async def asked(browser: Browser, route: PageRoute, csrf: str | None = None) -> Any:
     path = path_of(route)
-    return await (browser.peek(path) if route.method == "GET" else browser.post(path, **fields))
+    return await (browser.peek(path) if route.method == "GET" else browser.post(path, csrf=csrf))
 
 
 @pytest.mark.parametrize("role", ROLES)
