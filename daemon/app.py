@@ -48,6 +48,7 @@ from daemon.pages.served import Pages
 from daemon.process import Daemon
 from daemon.records.duties import duties as records_duties
 from daemon.records.edge import wiring as edge
+from daemon.records.pushing.service import Records
 from daemon.records.wiring import METRICS as RECORDS_METRICS
 from daemon.records.wiring import open_pulls, open_records
 from daemon.renewing import Renewing
@@ -126,7 +127,7 @@ async def _built(
     outside = await _outside(stack, base, in_force, credentials, known, running, metrics, rules, tracing)
     channels, records = outside.channels, open_records(outside)
     pulls, runs = open_pulls(outside, records), Runs()
-    pages = await _pages(stack, settings, base)
+    pages = await _pages(stack, settings, base, in_force, runs, records)
     deps = await _opened(stack, running, replace(outside, wake=records.woke.ring))
     keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, fence, since, tracing)
     told = partial(about, workers=known, sources=sources, rules=rules, beside=credentials.beside)
@@ -181,14 +182,17 @@ async def _built(
     )
 
 
-async def _pages(stack: AsyncExitStack, settings: Settings, base: Clients) -> Pages:
+async def _pages(
+    stack: AsyncExitStack, settings: Settings, base: Clients, in_force: InForce, runs: Runs, records: Records
+) -> Pages:
     """The operator's pages, which read on connections of their own. *stack* closes these."""
     at = base.addresses
     read = await stack.enter_async_context(
         connect(at.database_url, size=PAGE_CONNECTIONS, name="ferryman-pages", at_once=False, reading=True)
     )
     reached = {"redis_url": SecretStr(at.redis_url), "database_url": SecretStr(at.database_url)}
-    return Pages(settings.model_copy(update=reached), base.pool, read, base.bus)
+    reading = settings.model_copy(update=reached)
+    return Pages(reading, base.pool, read, base.bus, in_force=in_force, runs=runs, records=records)
 
 
 async def _outside(

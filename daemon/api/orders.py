@@ -12,7 +12,6 @@ from typing import Any, Final
 from aiohttp import web
 
 from adapters.json_guard import parse_object
-from adapters.postgres.operator import sync_runs
 from adapters.postgres.pool import Pool
 from adapters.postgres.stored_orders import OrderFilter
 from adapters.redis.streams import Streams
@@ -20,17 +19,14 @@ from daemon.api.access import Access
 from daemon.api.description import described
 from daemon.api.requests import body_of, guarded, json_answer, name_of, read
 from daemon.api.tokens import actor_of
-from daemon.operator import masked, resync
-from daemon.operator.faults import NotThere, Unusable
+from daemon.operator import masked, order_syncs, resync
+from daemon.operator.faults import Unusable
 from daemon.operator.resync import SyncPlan
 from daemon.operator.runs import Runs
 from daemon.settings.in_force import InForce
 from schemas.api.bulk import OrdersSyncIn, Run, Shown, SyncBegun, told
 
 PATH: Final = "/api/v1/orders"
-NO_PHONE: Final = "it has no usable phone"
-NOT_THERE: Final = "there is no such order"
-KIND: Final = "orders-sync"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,32 +69,19 @@ class OrdersApi:
         planned = await self._planned(asked, wanted, plan)
         if asked.dry_run:
             return json_answer({"id": None, **planned})
-        self.runs.require_free(KIND)
-        actor = actor_of(request)
-        run = await resync.begin(self.pool, plan, actor)
-        work = resync.run(
-            self.pool,
-            self.bus,
-            SyncPlan(plan.chosen, plan.total, plan.without_phone, run),
-            actor,
-            lambda told: None,
-            at_once=self.in_force.settings.cgb_sync_batch_size,
-            per_minute=asked.rate,
+        id = await order_syncs.start(
+            self.pool, self.bus, self.in_force.settings, self.runs, plan, actor_of(request), asked.rate
         )
-        self.runs.begin(KIND, run.id, work)
-        return json_answer({"id": run.id, **planned}, status=202)
+        return json_answer({"id": id, **planned}, status=202)
 
     async def _planned(self, asked: OrdersSyncIn, wanted: OrderFilter, plan: SyncPlan) -> dict[str, Any]:
-        missing = 0 if asked.ids is None else len(set(asked.ids)) - plan.total - plan.without_phone
+        given = None if asked.ids is None else len(set(asked.ids))
         upto = None if asked.ids is not None else asked.upto or await resync.last(self.pool, wanted)
-        return told(plan.total, upto, {NO_PHONE: plan.without_phone, NOT_THERE: missing})
+        return told(plan.total, upto, order_syncs.skipped(plan, given))
 
     @described("How far a bulk sync is", named="the run's id", gives=Run)
     async def _run(self, request: web.Request) -> web.Response:
-        row = await sync_runs.find(self.pool, name_of(request, "sync"))
-        if row is None:
-            raise NotThere("there is no such sync: see GET /api/v1/syncs")
-        return json_answer({**row, "running": self.runs.is_running(row["id"])})
+        return json_answer(await order_syncs.show(self.pool, self.runs, name_of(request, "sync")))
 
 
 def _filter(asked: OrdersSyncIn) -> OrderFilter:

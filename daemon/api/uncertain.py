@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,8 +15,6 @@ from daemon.api.requests import body_of, guarded, json_answer, read
 from daemon.api.tokens import actor_of
 from daemon.bus.worker import Clock
 from daemon.operator import uncertain
-from daemon.operator.sending import NoSuchMessage
-from daemon.operator.uncertain import NotUncertain
 from schemas.api.bulk import Done, SettleIn
 
 
@@ -37,16 +34,7 @@ class UncertainApi:
     async def _settle(self, request: web.Request) -> web.Response:
         """*dry_run* says how many could be settled. Each is settled by itself, and each is in the audit log."""
         asked = read(SettleIn, parse_object, await body_of(request))
-        done, skipped = 0, Counter[str]()
-        for id in dict.fromkeys(asked.ids):
-            try:
-                await uncertain.settle(
-                    self.pool, id, asked.verdict, actor_of(request), self.now(), dry_run=asked.dry_run
-                )
-                done += 1
-            except NoSuchMessage:
-                skipped["there is no such message"] += 1
-            except NotUncertain:
-                skipped["it is not uncertain any more"] += 1
-        told = [{"reason": reason, "count": count} for reason, count in skipped.items()]
-        return json_answer({"done": done, "skipped": told})
+        told = await uncertain.settle_all(
+            self.pool, asked.ids, asked.verdict, actor_of(request), self.now(), dry_run=asked.dry_run
+        )
+        return json_answer(told)

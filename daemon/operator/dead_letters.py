@@ -17,7 +17,7 @@ from adapters.postgres.operator.dead_letters import ChosenLetter, LetterFilter, 
 from adapters.postgres.pool import Connection, Pool
 from adapters.registry import SOURCES
 from daemon.operator.edits import new_data
-from daemon.operator.faults import Unusable
+from daemon.operator.faults import NotThere, Unusable
 from daemon.operator.standing import order_of
 from daemon.operator.trail import data_document
 from daemon.telemetry.redaction import redact_text
@@ -27,6 +27,9 @@ from schemas.errors import Malformed
 PAGE: Final = 200
 """Letters that are sent again in one transaction."""
 
+
+REACHING: Final = frozenset({"outbound-messaging", "automatic-messages", "clarification", "delivery-status"})
+"""Workers whose events may end as a message to a person."""
 
 NO_EVENT: Final = "it holds no event that could run"
 SETTLED: Final = "it was settled meanwhile"
@@ -66,6 +69,19 @@ def document(letter: StoredLetter) -> dict[str, Any]:
         "order_id": order_of(event.data),
         "data": data_document(event.data),
     }
+
+
+async def show(pool: Pool, number: int) -> dict[str, Any]:
+    """The letter *number* as JSON, with its event's data. Raises: NotThere."""
+    found = await dead_letters.find(pool, number, None)
+    if not found:
+        raise NotThere(f"there is no dead letter {number}: see `ferryman dead-letters list`")
+    return document(found[0])
+
+
+async def reaches_somebody(pool: Pool, wanted: LetterFilter) -> bool:
+    """Whether a person may get a message where the letters that fit are sent again."""
+    return any(letter.worker in REACHING for letter in await dead_letters.chosen(pool, wanted))
 
 
 async def choose(pool: Pool, wanted: LetterFilter) -> list[ChosenLetter]:

@@ -45,6 +45,20 @@ def refused(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def message(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of a message."""
+    evidence = document["evidence"]
+    if evidence is not None and isinstance(evidence.get("text"), str):
+        evidence = {**evidence, "text": redacted(evidence["text"])}
+    return {
+        **document,
+        "phone": masking.phone(document["phone"]),
+        "content": masking.raw(document["content"]),
+        "error": redacted(document["error"]),
+        "evidence": evidence,
+    }
+
+
 def order(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document of an order."""
     return {

@@ -11,12 +11,15 @@ from multidict import CIMultiDict
 
 from adapters.json_guard import NotJson, parse_object
 from adapters.ports import Source, Webhook
+from adapters.postgres import audit_log
+from adapters.postgres.audit_log import Logged
 from adapters.postgres.bus import outbox
 from adapters.postgres.operator import refusals, trail
 from adapters.postgres.operator.refusals import KeptRequest
 from adapters.postgres.pool import Pool
 from daemon.operator.edits import new_data
 from daemon.operator.faults import Conflict, NotThere
+from daemon.telemetry.redaction import redact_text
 from schemas.envelope import Event
 from schemas.errors import Malformed
 
@@ -32,6 +35,11 @@ class RefusedError(Conflict):
 async def newest(pool: Pool, limit: int, *, to_send: bool) -> list[dict[str, Any]]:
     """The newest refused requests as JSON, without bodies. *to_send*: only those that can be sent again."""
     return [document(found) for found in await refusals.newest(pool, limit, to_send=to_send)]
+
+
+async def groups(pool: Pool) -> list[dict[str, Any]]:
+    """The newest 2000 by source and reason, the largest group first."""
+    return [one | {"reason": redact_text(one["reason"])} for one in await refusals.groups(pool)]
 
 
 async def find(pool: Pool, number: int) -> KeptRequest:
@@ -114,3 +122,5 @@ async def send(pool: Pool, number: int, events: Sequence[Event], operator: str) 
         if not await refusals.sent_again(conn, number, operator, [event.id for event in events]):
             raise RefusedError(f"refused request {number} was sent again already")
         await outbox.leave(conn, events)
+        detail = {"events": len(events)}
+        await audit_log.add(conn, [Logged(operator, "refused.sent_again", f"refused:{number}", detail)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
@@ -51,6 +52,22 @@ async def settle(pool: Pool, id: UUID, verdict: Verdict, operator: str, now: dat
         logged = Logged(operator, f"message.settled_{verdict}", f"message:{id}", {"attempts": found["attempts"]})
         await audit_log.add(conn, [logged])
     return status
+
+
+async def settle_all(
+    pool: Pool, ids: Sequence[UUID], verdict: Verdict, operator: str, now: datetime, *, dry_run: bool
+) -> dict[str, Any]:
+    """Settle each of *ids* that still is uncertain, by itself: {"done", "skipped": [{reason, count}]}."""
+    done, skipped = 0, Counter[str]()
+    for id in dict.fromkeys(ids):
+        try:
+            await settle(pool, id, verdict, operator, now, dry_run=dry_run)
+            done += 1
+        except NoSuchMessage:
+            skipped["there is no such message"] += 1
+        except NotUncertain:
+            skipped["it is not uncertain any more"] += 1
+    return {"done": done, "skipped": [{"reason": reason, "count": count} for reason, count in skipped.items()]}
 
 
 async def _settled(conn: Connection, id: UUID, verdict: Verdict, attempts: int, now: datetime) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from daemon.pages.gate import CSRF_FIELD
+from daemon.pages.lists import EVERYTHING, IDS
 from daemon.pages.visit import Visit
 
 COUNT: Final = "confirmed"
@@ -48,13 +49,17 @@ async def ask(
     skipped: Sequence[Mapping[str, Any]] = (),
     back: str,
     typed: bool = False,
+    ids: Sequence[str] = (),
 ) -> web.Response:
     """The question: *what* will be done, as "retry dead letters", to *count* rows. The form has every field that came,
     so that the same verb gets it again with the yes. *skipped*: {reason, count} of what will not be done. *typed*: have
-    the count typed, where it is more than one."""
+    the count typed, where it is more than one. *ids*: what all that match is, named one by one, where no id is the
+    last of them."""
     await visit.form()
     ours = (CSRF_FIELD, COUNT, UPTO, TYPED)
     kept = [(name, value) for name in await visit.form() if name not in ours for value in await visit.values(name)]
+    if ids:
+        kept = [(name, value) for name, value in kept if name not in (EVERYTHING, IDS)] + [(IDS, id) for id in ids]
     return visit.page(
         "confirm.html",
         what=what,

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 import structlog
 from aiohttp import web
+from pydantic import BaseModel, ValidationError
 
 from adapters.postgres.pool import PostgresError, store_is_down
+from daemon.operator.faults import Unusable
+from daemon.operator.lists import cursors
+from daemon.operator.lists.cursors import BadCursor
 from daemon.pages.visit import Visit
 from daemon.telemetry.failures import fields
 
@@ -112,7 +116,12 @@ async def show(visit: Visit, view: ListView, read: Read, *, count: int | None = 
     given = {one.name: query[one.name] for one in view.filters if query.get(one.name)}
     rows, wrong, status = None, "", 200
     try:
+        await cursors.key_of(visit.pool)  # which makes it, where the reading pool may not
         rows = await read(given, query.get(CURSOR) or None)
+    except BadCursor:
+        return visit.error(400, "This address is of no page of this list: begin at its first one.")
+    except Unusable as exc:
+        wrong, status = f"{exc}.", 422
     except Exception as exc:
         if not (isinstance(exc, PostgresError | OSError | TimeoutError) and store_is_down(exc)):
             raise
@@ -147,6 +156,18 @@ async def selected(visit: Visit, view: ListView) -> Selection:
     if not ids and not everything:
         raise web.HTTPUnprocessableEntity(text="Nothing is ticked: go back and tick what is meant.")
     return Selection(ids, everything, filters)
+
+
+F = TypeVar("F", bound=BaseModel)
+
+
+def filter_of(model: type[F], given: Mapping[str, str]) -> F:
+    """The filters of an address as a list of `daemon.operator.lists` takes them. Raises: Unusable."""
+    try:
+        return model.model_validate(dict(given))
+    except ValidationError as exc:
+        names = ", ".join(sorted({str(each["loc"][0]) for each in exc.errors() if each["loc"]}))
+        raise Unusable(f"this is no value of the filter {names}: clear it, or mend it") from None
 
 
 def _address(view: ListView, given: Mapping[str, str], cursor: str | None) -> str:

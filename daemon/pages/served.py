@@ -23,7 +23,10 @@ from daemon.telemetry.failures import fields
 if TYPE_CHECKING:
     from adapters.postgres.pool import Pool
     from adapters.redis.streams import Streams
+    from daemon.operator.runs import Runs
     from daemon.pages.visit import Frame, Visit
+    from daemon.records.pushing.service import Records
+    from daemon.settings.in_force import InForce
     from daemon.settings.model import Settings
 
 _FAULTS: Final = {Unusable: 422, NotThere: 404, Conflict: 409}
@@ -34,7 +37,9 @@ log = structlog.get_logger(__name__)
 
 class Pages:
     """The pages of one process. *settings*: with the addresses of the stores. *pool*: for what changes something;
-    *read*: the pages' own, whose transactions only read, so that no page starves what comes in. *bus*: the streams."""
+    *read*: the pages' own, whose transactions only read, so that no page starves what comes in. *bus*: the streams.
+    *in_force*, *runs*: of the process, whose secrets may change, and which works on behind its answers. *records*: by
+    which records are written."""
 
     def __init__(
         self,
@@ -43,12 +48,18 @@ class Pages:
         read: Pool,
         bus: Streams,
         *,
+        in_force: InForce,
+        runs: Runs,
+        records: Records,
         table: Sequence[PageRoute] = ROUTES,
     ) -> None:
         self._settings = settings
         self._pool = pool
         self._read = read
         self._bus = bus
+        self._in_force = in_force
+        self._runs = runs
+        self._records = records
         self._gate = Gate(settings)
         self._table = table
         self._made: Frame | None = None
@@ -83,7 +94,7 @@ class Pages:
         except web.HTTPException as exc:
             return visit.error(exc.status, exc.text or exc.reason)
         except (Unusable, NotThere, Conflict) as exc:
-            return visit.error(next(status for kind, status in _FAULTS.items() if isinstance(exc, kind)), f"{exc}.")
+            return visit.error(next(s for fault, s in _FAULTS.items() if isinstance(exc, fault)), f"{exc}.")
         except Exception as exc:
             return self._failed(visit, exc)
 
@@ -121,7 +132,15 @@ class Pages:
         """What all pages share, made at the first request: its imports would be most of a start."""
         if self._made is None:
             made = (await asyncio.to_thread(import_module, "daemon.pages.visit")).Frame(
-                self._settings, self._pool, self._read, self._bus, self._gate, self._table
+                self._settings,
+                self._pool,
+                self._read,
+                self._bus,
+                self._gate,
+                self._table,
+                in_force=self._in_force,
+                runs=self._runs,
+                records=self._records,
             )
             self._made = self._made or made
         return self._made

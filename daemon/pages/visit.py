@@ -20,11 +20,14 @@ from adapters.redis.streams import Streams
 from daemon.operator import logins
 from daemon.operator.logins import Browser
 from daemon.operator.passwords import Passwords
+from daemon.operator.runs import Runs
 from daemon.operator.tail import Tail
 from daemon.pages.broadcast import Broadcaster, Produce
 from daemon.pages.gate import CSRF_FIELD, Gate, csrf_of
 from daemon.pages.rendering import Rendering, zone_named
 from daemon.pages.routes import PageRoute, allows
+from daemon.records.pushing.service import Records
+from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings
 from schemas.principals import Principal
 
@@ -44,12 +47,26 @@ class Frame:
     """What the pages of a process share."""
 
     def __init__(
-        self, settings: Settings, pool: Pool, read: Pool, bus: Streams, gate: Gate, table: Sequence[PageRoute]
+        self,
+        settings: Settings,
+        pool: Pool,
+        read: Pool,
+        bus: Streams,
+        gate: Gate,
+        table: Sequence[PageRoute],
+        *,
+        in_force: InForce,
+        runs: Runs,
+        records: Records,
     ) -> None:
         self.settings = settings
         self.pool = pool
         self.read = read
         self.bus = bus
+        self.in_force = in_force
+        self.runs = runs
+        self.records = records
+        self.deciding = asyncio.Lock()
         self.tail = Tail(read)
         self.gate = gate
         self.passwords = Passwords()
@@ -64,7 +81,8 @@ class Frame:
 
 class Visit:
     """A request of a browser. *session*: of whoever has logged in; None: nobody has. *pool*: for what changes
-    something. *read*: for what only reads; a statement has three seconds there. *bus*: the streams."""
+    something. *read*: for what only reads; a statement has three seconds there. *bus*: the streams. *runs*: what this
+    process does behind its answers. *in_force*: its secrets. *records*: by which it writes records."""
 
     def __init__(self, frame: Frame, request: web.Request) -> None:
         self.frame = frame
@@ -73,6 +91,9 @@ class Visit:
         self.pool = frame.pool
         self.read = frame.read
         self.bus = frame.bus
+        self.in_force = frame.in_force
+        self.runs = frame.runs
+        self.records = frame.records
         self.now = datetime.now(UTC)
         self.session: Session | None = None
         self.token = ""

@@ -706,6 +706,8 @@ POSTED: Final = {
         for name in ("messages", "templates/sync", "campaigns", "credentials", "tokens", "user-mappings")
     ),
     "/api/v1/conversations/labels",
+    "/api/v1/webhooks",
+    "/api/v1/privacy/export",
     *(f"/api/v1/dead-letters/{verb}" for verb in ("retry", "discard")),
     *(f"/api/v1/{name}" for name in ("orders/sync", "replays", "uncertain/settle", "pauses", "pauses/resume", "find")),
 }

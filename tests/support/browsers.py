@@ -16,12 +16,17 @@ from redis.asyncio import Redis
 from adapters.postgres import pool as pools
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
+from daemon.lifecycle import Background
 from daemon.operator import users
 from daemon.operator.passwords import Passwords
+from daemon.operator.runs import Runs
 from daemon.pages.routes import ROUTES, PageRoute
 from daemon.pages.served import Pages
+from daemon.settings.in_force import InForce
 from daemon.settings.model import Settings
 from tests.support.listening import Rig, opener
+from tests.support.records import records_of
+from tests.support.services import services
 
 PARTITIONS: Final = 16
 PASSWORD: Final = "correct horse battery"
@@ -139,8 +144,18 @@ async def opened_office(
 ) -> AsyncIterator[Office]:
     """The pages until the context ends. *settings*: with the addresses of the stores."""
     assert settings.database_url is not None
+    runs, records = Runs(), records_of(db, settings)
     async with pools.connect(settings.database_url.get_secret_value(), size=4, at_once=False, reading=True) as read:
-        pages = Pages(settings, db, read, Streams(redis, PARTITIONS), table=table)
-        async with opener(redis, db)(more=pages.routes()) as rig:
+        pages = Pages(
+            settings,
+            db,
+            read,
+            Streams(redis, PARTITIONS),
+            in_force=InForce(settings),
+            runs=runs,
+            records=records,
+            table=table,
+        )
+        async with services(Background("operator-runs", runs.run)), opener(redis, db)(more=pages.routes()) as rig:
             rig.session._cookie_jar = DummyCookieJar()
             yield Office(rig, db, pages, Passwords())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from adapters.postgres.pool import Connection, Pool, Record
 
@@ -56,6 +56,11 @@ SELECT {_COLUMNS}, NULL::bytea AS body FROM refused_requests
 WHERE NOT $2 OR (body IS NOT NULL AND sent_again_at IS NULL) ORDER BY id DESC LIMIT $1
 """  # noqa: S608 - constants only
 _ONE: Final = f"SELECT {_COLUMNS}, body FROM refused_requests WHERE id = $1"  # noqa: S608 - constants only
+_GROUPS: Final = """
+SELECT source, reason, count(*) AS count, sum(suppressed)::bigint AS suppressed, max(at) AS newest
+FROM (SELECT source, reason, suppressed, at FROM refused_requests ORDER BY at DESC LIMIT 2000) AS newest
+GROUP BY source, reason ORDER BY count DESC, newest DESC LIMIT 50
+"""
 _SENT_AGAIN: Final = """
 UPDATE refused_requests SET sent_again_at = now(), sent_again_by = $2, event_ids = $3
 WHERE id = $1 AND body IS NOT NULL AND sent_again_at IS NULL RETURNING id
@@ -83,6 +88,11 @@ async def insert(pool: Pool, refused: Sequence[RefusedRequest]) -> None:
 async def newest(pool: Pool, limit: int, *, to_send: bool) -> list[KeptRequest]:
     """The *limit* newest rows, without bodies. *to_send*: only those that are kept whole and not sent again yet."""
     return [_kept(row) for row in await pool.fetch(_NEWEST, limit, to_send)]
+
+
+async def groups(pool: Pool) -> list[dict[str, Any]]:
+    """The newest 2000 rows by source and reason, the largest group first. *suppressed*: how many more have no row."""
+    return [dict(row) for row in await pool.fetch(_GROUPS)]
 
 
 async def find(pool: Pool, number: int) -> KeptRequest | None:

@@ -47,7 +47,7 @@ class Place(NamedTuple):
 
 async def key_of(pool: Pool) -> bytes:
     """What cursors are signed with: made when it is first asked for, the same for every process."""
-    return bytes.fromhex(await meta.settle(pool, KEY, secrets.token_hex(32)))
+    return bytes.fromhex(await meta.value(pool, KEY) or await meta.settle(pool, KEY, secrets.token_hex(32)))
 
 
 def written(key: bytes, of: bytes, place: Place) -> str:

@@ -16,7 +16,7 @@ from tests.support.browsers import PASSWORD, Office, opened_office
 
 FORM: Final = "application/x-www-form-urlencoded"
 ROLES: Final = ("read", "operate", "admin")
-PLACES: Final = {"{token}": "nothing", "{name}": "nothing.css", "{id}": "nothing"}
+PLACES: Final = {"{token}": "nothing", "{name}": "nothing.css", "{id}": "nothing", "{model}": "Lead"}
 COOKIE: Final = "ferryman"
 
 

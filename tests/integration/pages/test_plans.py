@@ -1,4 +1,4 @@
-"""What every request asks of the sessions costs the same, however many there are."""
+"""What every request asks of the sessions costs the same, however many there are; and what pages count is bounded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Final
 import pytest
 
 from adapters.postgres import sessions
+from adapters.postgres.operator import refusals
 from adapters.postgres.pool import Pool
+from tests.support.list_rows import REFUSED
 from tests.support.plans import assert_reads_few
 
 OPERATOR: Final = """
@@ -40,3 +42,8 @@ TABLES: Final = ["operators", "operator_sessions", "operator_reveals", "login_fa
 )
 async def test_a_request_reads_few_rows(db: Pool, query: str, types: str, arguments: str) -> None:
     await assert_reads_few(db, TABLES, FILLS, 5000, query, types, arguments, 30)
+
+
+async def test_the_groups_of_refused_requests_are_of_the_newest(db: Pool) -> None:
+    most = 5 * 2000  # each step of the plan passes on what it was given
+    await assert_reads_few(db, ["refused_requests"], [REFUSED], 20_000, refusals._GROUPS, "", "", most)
