@@ -38,7 +38,7 @@ async def newest(pool: Pool, limit: int, *, to_send: bool) -> list[dict[str, Any
 
 
 async def groups(pool: Pool) -> list[dict[str, Any]]:
-    """The newest 2000 by source and reason, the largest group first."""
+    """The newest 1500 by source and reason, the largest group first."""
     return [one | {"reason": redact_text(one["reason"])} for one in await refusals.groups(pool)]
 
 

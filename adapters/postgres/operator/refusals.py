@@ -60,7 +60,7 @@ _ONE: Final = f"SELECT {_COLUMNS}, body FROM refused_requests WHERE id = $1"  # 
 _GROUPS: Final = """
 SELECT source, reason, count(*) AS count, sum(suppressed)::bigint AS suppressed, max(at) AS newest
 FROM (SELECT coalesce(max(id), 0) AS last FROM refused_requests) AS t
-CROSS JOIN generate_series(t.last - 1999, t.last) AS g (id)
+CROSS JOIN generate_series(t.last - 1499, t.last) AS g (id)
 CROSS JOIN LATERAL (SELECT source, reason, suppressed, at FROM refused_requests WHERE id = g.id LIMIT 1) AS newest
 GROUP BY source, reason ORDER BY count DESC, newest DESC LIMIT 50
 """
@@ -94,7 +94,7 @@ async def newest(pool: Pool, limit: int, *, to_send: bool) -> list[KeptRequest]:
 
 
 async def groups(pool: Pool) -> list[dict[str, Any]]:
-    """The newest 2000 rows by source and reason, the largest group first. *suppressed*: how many more have no row."""
+    """The newest 1500 rows by source and reason, the largest group first. *suppressed*: how many more have no row."""
     return [dict(row) for row in await pool.fetch(_GROUPS)]
 
 
