@@ -12,11 +12,11 @@ from aiohttp import ClientSession, ClientTimeout
 
 from daemon.pages.routes import ROUTES, PageRoute
 
-OF_A_ROUTE: Final = 2
+OF_A_ROUTE: Final = 1
 """So many pages of a route with a place in its path are enough."""
 
-STREAM: Final = re.compile(r"/live$")
-"""Routes of parts that a page streams, which are no pages."""
+STREAM: Final = re.compile(r"/live$|\.csv$")
+"""Routes of parts that a page streams, and of files, which are no pages."""
 
 
 def page_routes(table: Sequence[PageRoute] = ROUTES) -> list[PageRoute]:

@@ -116,6 +116,10 @@ _BY_COLUMN: Final[Mapping[tuple[str, str], Callable[[int], Any]]] = {
     ("messages", "route"): lambda n: None,
     ("messages", "moves"): lambda n: None,
     ("automatic_messages", "kind"): lambda n: "reminder",
+    ("messages", "evidence"): lambda n: json.dumps({"at": _NOW.isoformat(), "found": False, "text": TEXTS[n % 4]}),
+    ("records", "stamps"): lambda n: "{}",  # JSON, as texts
+    ("sync_base", "stamps"): lambda n: "{}",
+    ("subscribers", "name"): lambda n: f"shop-{n}",
     ("subscribers", "state"): lambda n: "disabled",  # nothing is delivered anywhere
     ("subscribers", "url"): lambda n: f"https://subscriber.example/{n}",
     ("subscribers", "leased_until"): lambda n: None,
