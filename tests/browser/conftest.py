@@ -27,7 +27,7 @@ from tests.support.filled_daemon import FilledDaemon, daemon_process
 from tests.support.servers import memory, open_directory
 from tests.support.until import until
 
-WANTED: Final = "FERRYMAN_BROWSER_TESTS"
+WANTED: Final = "BROWSER_TESTS"
 """The environment variable that says that a browser is here: then its absence is a failure."""
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, BrowserContext, Page, Request
 
-SCREENSHOTS: Final = "FERRYMAN_SCREENSHOTS"
+SCREENSHOTS: Final = "SCREENSHOTS"
 """The environment variable that names a folder for pictures of each page."""
 
 _REPORTS: Final = """

@@ -184,8 +184,10 @@ def later(f: Facts) -> Sentence | None:
     lane = f.lane
     if lane is not None and lane.state == "delayed":
         assert lane.next_at is not None
+        why = None if f.trail is None else f.trail.put_off.get(f.worker)
         step = f" ({lane.step})" if lane.step else ""
-        return Sentence(text=f"starts at {shown(lane.next_at)}{step}", rule="delayed", next_at=lane.next_at)
+        text = f"starts at {shown(lane.next_at)}{step}" if why is None else f"{why}; again at {shown(lane.next_at)}"
+        return Sentence(text=text, rule="delayed", next_at=lane.next_at)
     if lane is not None and lane.state != "retry":
         return None
     failed = f.failed
