@@ -65,10 +65,10 @@ from tests.support.until import until
 PAGE: Final = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
 ELSEWHERE: Final = (
     *("run", "demo", "reload", "send", "messages", "uncertain", "pause", "credentials", "templates"),
-    *("labels", "chatwoot", "mappings", "workers forget", "tokens", "users", "records"),
+    *("labels", "chatwoot", "mappings", "workers forget", "tokens", "users", "records", "backup", "restore", "resume"),
 )
-"""Commands that run in the background of these tests, in the README's quick start, beside a daemon alone, or with an
-order, an account, a worker or a person's password that a fresh installation does not have."""
+"""Commands that run in the background of these tests, in the README's quick start, in `tests/e2e/test_backup.py`, beside
+a daemon alone, or with an order, an account, a worker or a person's password that a fresh installation does not have."""
 
 PAUSE_S: Final = 0.2
 NEW_KEY: Final = "n" * 24
