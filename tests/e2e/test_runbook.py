@@ -67,8 +67,8 @@ ELSEWHERE: Final = (
     *("run", "demo", "reload", "send", "messages", "uncertain", "pause", "credentials", "templates"),
     *("labels", "chatwoot", "mappings", "workers forget", "tokens", "users", "records", "backup", "restore", "resume"),
 )
-"""Commands that run in the background of these tests, in the README's quick start, in `tests/e2e/test_backup.py`, beside
-a daemon alone, or with an order, an account, a worker or a person's password that a fresh installation does not have."""
+"""Commands that run in the background of these tests, in the README's quick start, in the tests of backups, beside a
+daemon alone, or with an order, an account, a worker or a person's password that a fresh installation does not have."""
 
 PAUSE_S: Final = 0.2
 NEW_KEY: Final = "n" * 24
