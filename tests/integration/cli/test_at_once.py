@@ -46,6 +46,7 @@ async def test_what_two_do_at_once_is_done_once_and_the_later_one_is_told(
         return await asyncio.gather(*(ferryman(*argv.split(), "--yes", cwd=tmp_path, env=env) for _ in range(2)))
 
     async with db.acquire() as conn, conn.transaction():
+        await conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # verbs start slowly under load
         await conn.execute(f"SELECT FROM {held} FOR UPDATE")
         both = asyncio.create_task(typed())
         await until(lambda: db.fetchval(WAITING), "both at the row")
