@@ -147,15 +147,6 @@ class CrmTalk:
     attributes: Mapping[str, Any]
 
 
-class ContactEraser(Protocol):
-    """Contacts of a CRM that are deleted for good."""
-
-    async def delete(self, contact: str) -> bool:
-        """Delete *contact*, as its identity names it; one that has gone is deleted too. False: it is of an account that
-        these settings do not name. Raises: Refused, ChannelDown where the account may not; Transient; Uncertain."""
-        ...
-
-
 class Crm(Protocol):
     """Contacts, conversations and labels of one account of a CRM: Chatwoot. All of it may be done again. Everything
     raises Refused where the token's owner may not see the conversation; Uncertain is raised by what changes something
@@ -215,12 +206,6 @@ class CrmMaker(Protocol):
     """Makes a CRM. *account*: as of a SenderMaker."""
 
     def __call__(self, gate: Gate, *, account: Callable[[], Mapping[str, str]]) -> Crm: ...
-
-
-class ContactEraserMaker(Protocol):
-    """Makes a ContactEraser. *account*: as of a SenderMaker."""
-
-    def __call__(self, gate: Gate, *, account: Callable[[], Mapping[str, str]]) -> ContactEraser: ...
 
 
 class Talk(NamedTuple):

@@ -17,7 +17,9 @@ import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from posixpath import splitext
+from socket import AF_INET, AddressFamily
 from typing import Final
 from urllib.parse import unquote
 
@@ -33,14 +35,14 @@ from aiohttp import (
     TCPConnector,
     ThreadedResolver,
 )
-from aiohttp.abc import AbstractResolver
+from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.hdrs import CONTENT_ENCODING, LOCATION
 from yarl import URL
 
 from adapters.file_types import ENDINGS, content_type
 from adapters.http import coded, retry_after
 from adapters.ports import FetchedFile
-from adapters.public_address import PublicOnly, is_private_number
+from adapters.public_address import is_public
 from schemas.cleaned import cut, visible
 from schemas.errors import Refused, Transient
 
@@ -57,6 +59,7 @@ LONGEST_NAME: Final = 100
 _PORTS: Final = frozenset({80, 443})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _LATER: Final = frozenset({408, 425, 429})
+_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
 _NOT_IN_NAMES: Final = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
 _NO_URL: Final = "the file's address is not a valid URL"
@@ -112,10 +115,7 @@ async def open_files(*, own: Iterable[str] = (), resolver: AbstractResolver | No
     """The files of this process. *own*: addresses of servers of ours, whose origins may be in our own network.
     *resolver*: looks names up; None: the system's."""
     lookup = resolver or ThreadedResolver()
-    async with (
-        _session(PublicOnly(lookup, lambda: _refused(_NOT_PUBLIC, "not-public"))) as guarded,
-        _session(lookup) as unguarded,
-    ):
+    async with _session(_PublicOnly(lookup)) as guarded, _session(lookup) as unguarded:
         yield WebFiles(guarded, unguarded, frozenset(URL(address).origin() for address in own))
 
 
@@ -130,6 +130,24 @@ def _session(resolver: AbstractResolver) -> ClientSession:
         headers={"User-Agent": "ferryman", "Accept": "*/*", "Accept-Encoding": "identity"},
         timeout=ClientTimeout(total=DEADLINE_S, connect=SILENCE_S, sock_read=SILENCE_S),
     )
+
+
+class _PublicOnly(AbstractResolver):
+    """Resolves names of which every address is one of the internet."""
+
+    def __init__(self, lookup: AbstractResolver) -> None:
+        self._lookup = lookup
+
+    async def resolve(self, host: str, port: int = 0, family: AddressFamily = AF_INET) -> list[ResolveResult]:
+        """See AbstractResolver. Raises besides: Refused, also where one address of several is not public."""
+        found = await self._lookup.resolve(host, port, family)
+        if not all(is_public(one["host"]) for one in found):
+            raise _refused(_NOT_PUBLIC, "not-public")
+        return found
+
+    async def close(self) -> None:
+        """See AbstractResolver."""
+        await self._lookup.close()
 
 
 def _parsed(text: str) -> URL:
@@ -151,8 +169,18 @@ def _check(url: URL) -> None:
     """Raises: Refused by what needs no look at a name. For a host that is an address no resolver is asked."""
     if url.port not in _PORTS:
         raise _refused("the file's address names another port than 80 and 443", "port")
-    if is_private_number(url.raw_host or ""):
+    host = (url.raw_host or "").rstrip(".")
+    # "127.1" and "0x7f.1" are not public, as they are no address in its plain form: every system reads them its own way
+    if (_is_address(host) or _NUMBER.fullmatch(host.rpartition(".")[2])) and not is_public(host):
         raise _refused(_NOT_PUBLIC, "not-public")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _next(url: URL, answer: ClientResponse) -> URL:

@@ -25,7 +25,6 @@ from aiohttp import (
     FormData,
     InvalidURL,
     TCPConnector,
-    TraceConfig,
 )
 from aiohttp.connector import Connection
 from aiohttp.hdrs import CONTENT_ENCODING
@@ -72,7 +71,7 @@ class Part(NamedTuple):
     content_type: str | None = None
 
 
-class Permitted(ClientRequest):
+class _Permitted(ClientRequest):
     """A request that asks the handler's permit when it has its connection, before the first byte."""
 
     async def send(self, conn: Connection) -> ClientResponse:
@@ -82,25 +81,22 @@ class Permitted(ClientRequest):
 
 
 @asynccontextmanager
-async def open_session(
-    *, connections: int = 128, per_host: int = 32, traced: Sequence[TraceConfig] = ()
-) -> AsyncIterator[ClientSession]:
+async def open_session(*, connections: int = 128, per_host: int = 32) -> AsyncIterator[ClientSession]:
     """The client of this process, with connections kept alive.
 
     At most *per_host* at a time to one host, and *connections* in all, or *per_host* where that is more; more requests
     wait for one. No cookies, no proxy or password from the environment, no silent second try on a dropped connection.
-    Use it through `exchange`, which also refuses to follow redirects. *traced*: what hears of each request.
+    Use it through `exchange`, which also refuses to follow redirects.
     """
     connector = TCPConnector(limit=max(connections, per_host), limit_per_host=per_host, keepalive_timeout=_IDLE_S)
     async with ClientSession(
         connector=connector,
-        request_class=Permitted,
+        request_class=_Permitted,
         cookie_jar=DummyCookieJar(),
         trust_env=False,
         json_serialize=_dump,
         auto_decompress=True,
         headers={"User-Agent": "ferryman", "Accept": "application/json"},
-        trace_configs=list(traced),
     ) as session:
         # aiohttp repeats PUT and DELETE by itself when a kept connection drops, but a write must never be repeated
         # unseen. aiohttp has no public switch for this; its own test client sets the same attribute.

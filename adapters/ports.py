@@ -224,10 +224,6 @@ class Probe:
     blamed: Callable[[FerrymanError], Sequence[str]]
 
 
-TokenEnd: TypeAlias = Callable[["ClientSession", Mapping[str, str]], Awaitable[datetime | None]]
-"""Tells until when the token of an account is valid; None: it does not end. Raises FerrymanError."""
-
-
 class NoIdentity(Malformed):
     """The body has no identity, so a second delivery of it could not be recognised."""
 

@@ -25,14 +25,13 @@ if TYPE_CHECKING:
     from adapters.channel import Channel
     from adapters.conversation_ports import (
         ClassifierMaker,
-        ContactEraserMaker,
         CrmMaker,
         HistoryMaker,
         MediaSourceMaker,
         ObjectStore,
         TranscriberMaker,
     )
-    from adapters.ports import CheckerMaker, DirectoryStyle, Probe, SenderMaker, TemplateListMaker, TokenEnd
+    from adapters.ports import CheckerMaker, DirectoryStyle, Probe, SenderMaker, TemplateListMaker
 
 SOURCES: Final = (
     orders.SOURCE,
@@ -155,16 +154,6 @@ PROBES: Final[Callable[[], tuple[Probe, ...]]] = _probes
 """The looks at accounts, in the order in which they are shown."""
 
 
-def _meta_token() -> TokenEnd:
-    from adapters.meta.token import valid_until
-
-    return valid_until
-
-
-TOKEN_ENDS: Final[Mapping[str, Callable[[], TokenEnd]]] = {"meta": _meta_token}
-"""What tells until when the token of an account is valid, by its provider."""
-
-
 def _openai_transcriber() -> TranscriberMaker:
     from adapters.openai.transcription import OpenAiTranscriber
 
@@ -245,16 +234,6 @@ def _chatwoot_crm() -> CrmMaker:
 
 CRM: Final[Callable[[], CrmMaker]] = _chatwoot_crm
 """The CRM."""
-
-
-def _chatwoot_eraser() -> ContactEraserMaker:
-    from adapters.chatwoot.erasing import ChatwootEraser
-
-    return ChatwootEraser
-
-
-CONTACT_ERASER: Final[Callable[[], ContactEraserMaker]] = _chatwoot_eraser
-"""What deletes contacts of the CRM."""
 
 
 def _chatwoot_history() -> HistoryMaker:

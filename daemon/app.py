@@ -8,26 +8,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import structlog
-from pydantic import SecretStr
 
 from adapters.channel import Channels
 from adapters.http import open_session
 from adapters.ports import Source
 from adapters.postgres.bus.workers import Registered
-from adapters.postgres.pool import connect
 from adapters.redis.lease_table import LeaseTable, Pair
 from adapters.redis.streams import Streams
 from adapters.registry import SOURCES
-from adapters.subscribers.delivery import open_deliverer
-from daemon import expiries, gauges, traces
 from daemon.api.routes import routes_of
-from daemon.bus.answering import Answering
 from daemon.bus.consumer import Consumer
-from daemon.bus.fence import FENCE_S, Fence
 from daemon.bus.intake import Intake
 from daemon.bus.leases import LeaseKeeper
 from daemon.bus.metrics import METRICS as BUS_METRICS
@@ -43,12 +36,9 @@ from daemon.opening import Opening
 from daemon.operator.about import about
 from daemon.operator.pauses import scopes
 from daemon.operator.repartition import finish
-from daemon.operator.runs import Runs
-from daemon.pages.served import Pages
 from daemon.process import Daemon
 from daemon.records.duties import duties as records_duties
 from daemon.records.edge import wiring as edge
-from daemon.records.pushing.service import Records
 from daemon.records.wiring import METRICS as RECORDS_METRICS
 from daemon.records.wiring import open_pulls, open_records
 from daemon.renewing import Renewing
@@ -59,7 +49,6 @@ from daemon.stores.clients import Clients, clients
 from daemon.stores.credentials import Credentials
 from daemon.stores.located import Addresses
 from daemon.stores.seal import keys_of
-from daemon.subscribers import service as subscribers
 from daemon.telemetry.declared import Declared
 from daemon.telemetry.metrics import Metrics
 from daemon.web.listener import Listener
@@ -67,10 +56,6 @@ from daemon.web.metrics import METRICS as WEB_METRICS
 from daemon.web.refusals import Refusals
 from daemon.workers import WORKERS, enabled
 
-if TYPE_CHECKING:
-    from daemon.telemetry.tracing import Tracing
-
-PAGE_CONNECTIONS: Final = 4
 READ_TIMEOUT_S: Final = 6.0  # longer than any BLOCK of the readers
 
 log = structlog.get_logger(__name__)
@@ -86,21 +71,17 @@ async def assembled(
     rules: Rules = SHIPPED,
     lines_dropped: Callable[[], int] = int,
     made_token: str = "",
-    environ: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Daemon]:
     """The daemon, put together. Nothing but the number of partitions is asked of the stores before it runs.
 
     *workers*, *sources*: those of the installation, of which the settings choose; the registries' where none are given.
     *rules*: what the rule files say. *lines_dropped*: how many log lines were dropped since the last call.
-    *made_token*: the admin token that was made for embedded stores. *environ*: where OTEL_* say whether traces are
-    wanted.
+    *made_token*: the admin token that was made for embedded stores.
     """
     async with AsyncExitStack() as stack:
         base = await clients(stack, settings, addresses)
         known = WORKERS if workers is None else tuple(workers)
-        metrics = _metrics(known, sources)
-        tracing = await stack.enter_async_context(traces.traces(environ, settings, metrics))
-        yield await _built(stack, settings, base, known, sources, rules, lines_dropped, made_token, metrics, tracing)
+        yield await _built(stack, settings, base, known, sources, rules, lines_dropped, made_token)
 
 
 async def _built(
@@ -112,26 +93,22 @@ async def _built(
     rules: Rules,
     lines_dropped: Callable[[], int],
     made_token: str,
-    metrics: Metrics,
-    tracing: Tracing | None,
 ) -> Daemon:
     """The daemon, on *base*; *stack* closes what is opened. *known*: the workers of the installation."""
     pool, bus = base.pool, base.bus
     running, entries = _running(settings, known, rules)
-    fence = Fence(pool, settings)
-    intake, recovery = _recovered(settings, base, fence, tracing)
-    refusals, me = Refusals(pool), uuid.uuid4().hex
+    intake, recovery = _recovered(settings, base)
+    metrics, refusals, me = _metrics(known, sources), Refusals(pool), uuid.uuid4().hex
     credentials = Credentials(pool, lambda: keys_of(in_force.settings))
     in_force = InForce(settings, credentials)
     since: dict[str, datetime] = {}
-    outside = await _outside(stack, base, in_force, credentials, known, running, metrics, rules, tracing)
+    outside = await _outside(stack, base, in_force, credentials, known, running, metrics, rules)
     channels, records = outside.channels, open_records(outside)
-    pulls, runs = open_pulls(outside, records), Runs()
-    pages = await _pages(stack, settings, base, in_force, runs, records)
+    pulls = open_pulls(outside, records)
     deps = await _opened(stack, running, replace(outside, wake=records.woke.ring))
-    keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, fence, since, tracing)
+    keeper, consumers = _consuming(base, me, running, deps, outside, recovery.suspect, since)
     told = partial(about, workers=known, sources=sources, rules=rules, beside=credentials.beside)
-    listener = _listener(in_force, intake, refusals, metrics, sources, credentials.awaited, tracing)
+    listener = _listener(in_force, intake, refusals, metrics, sources, credentials.awaited)
     presence = Presence(pool, me, told(settings), consumers, channels, credentials=lambda: credentials.states)
     renewing = Renewing(
         credentials=credentials,
@@ -142,15 +119,13 @@ async def _built(
         about=told,
     )
     of_domains = [*_duties(running, outside, deps), *sweeping.duties(outside), *records_duties(outside, records)]
-    of_process = [renewing.duty, Duty("fence", fence.load, FENCE_S), *gauges.duties(outside), *expiries.duties(outside)]
-    duties = [*of_domains, *of_process]
-    gauges.tell(metrics, settings, traces=tracing is not None)
+    duties = [*of_domains, renewing.duty]
     return Daemon(
         settings=settings,
         in_force=in_force,
         about=told,
         channels=channels,
-        opening=_opening(settings, base, intake, recovery, running, entries, fence, since),
+        opening=_opening(settings, base, intake, recovery, running, entries, since),
         intake=intake,
         listener=listener,
         refusals=refusals,
@@ -161,38 +136,9 @@ async def _built(
         presence=presence,
         upkeep=Upkeep(settings, pool, bus, consumers, channels, metrics, lines_dropped, scopes(known), duties),
         metrics=metrics,
-        routes=[
-            *routes_of(in_force, pool, bus, outside, made_token, records, pulls, runs),
-            *pages.routes(),
-        ],
-        waits=[
-            Background("record-pulls", pulls.watching.run),
-            Background("operator-runs", runs.run),
-            Background("answers", Answering(base.client(READ_TIMEOUT_S, 2), me, consumers, channels).run),
-            Background("page-streams", pages.run),
-            *edge.services(outside, records.woke),
-            *subscribers.services(
-                outside,
-                me,
-                [worker.name for worker in running],
-                lambda: keys_of(in_force.settings),
-                partial(open_deliverer, own=settings.ferryman_webhook_origins),
-            ),
-        ],
+        routes=routes_of(in_force, pool, bus, outside, made_token, records, pulls),
+        waits=[Background("record-pulls", pulls.watching.run), *edge.services(outside, records.woke)],
     )
-
-
-async def _pages(
-    stack: AsyncExitStack, settings: Settings, base: Clients, in_force: InForce, runs: Runs, records: Records
-) -> Pages:
-    """The operator's pages, which read on connections of their own. *stack* closes these."""
-    at = base.addresses
-    read = await stack.enter_async_context(
-        connect(at.database_url, size=PAGE_CONNECTIONS, name="ferryman-pages", at_once=False, reading=True)
-    )
-    reached = {"redis_url": SecretStr(at.redis_url), "database_url": SecretStr(at.database_url)}
-    reading = settings.model_copy(update=reached)
-    return Pages(reading, base.pool, read, base.bus, in_force=in_force, runs=runs, records=records)
 
 
 async def _outside(
@@ -204,17 +150,15 @@ async def _outside(
     running: Sequence[AnyWorker],
     metrics: Metrics,
     rules: Rules,
-    tracing: Tracing | None,
 ) -> Outside:
     """What the domains are given. *stack* closes it."""
     at_once = calls_at_once(in_force.settings, running)
-    traced = [] if tracing is None else [tracing.requests()]
     return Outside(
         settings=in_force.settings,
         secret=in_force.secret,
         pool=base.pool,
         redis=base.bus.redis,
-        session=await stack.enter_async_context(open_session(per_host=at_once, traced=traced)),
+        session=await stack.enter_async_context(open_session(per_host=at_once)),
         channels=Channels(_providers(known)),
         metrics=metrics,
         now=utc_now,
@@ -243,7 +187,6 @@ def _opening(
     recovery: Recovery,
     running: Sequence[AnyWorker],
     entries: Sequence[Registered],
-    fence: Fence,
     since: dict[str, datetime],
 ) -> Opening:
     return Opening(
@@ -255,7 +198,6 @@ def _opening(
         intake=intake,
         recovery=recovery,
         finish_change=partial(finish, base.pool, base.bus.redis),
-        load_fence=fence.load,
         entries=entries,
         running=[worker.name for worker in running],
         given_partitions=settings.given_partitions is not None,
@@ -276,10 +218,9 @@ def _running(settings: Settings, known: Sequence[AnyWorker], rules: Rules) -> tu
     return running, [worker.entry for worker in (*running, *kept_for)]
 
 
-def _recovered(settings: Settings, base: Clients, fence: Fence, tracing: Tracing | None) -> tuple[Intake, Recovery]:
+def _recovered(settings: Settings, base: Clients) -> tuple[Intake, Recovery]:
     """The intake and the recovery, which looks before each drain of the spool."""
-    alone = base.addresses.private
-    intake = Intake(base.bus, base.pool, base.stores, alone=alone, closed=True, fence=fence, tracing=tracing)
+    intake = Intake(base.bus, base.pool, base.stores, alone=base.addresses.private, closed=True)
     days, in_flight = settings.ferryman_inbox_days, settings.ferryman_max_in_flight
     recovery = Recovery(base.pool, base.bus, intake, days=days, in_flight=in_flight)
     intake.check_before_draining(recovery.check)
@@ -293,9 +234,7 @@ def _consuming(
     deps: Mapping[Domain[Any] | None, Any],
     outside: Outside,
     suspect: Callable[[], None],
-    fence: Fence,
     since: Mapping[str, datetime],
-    tracing: Tracing | None,
 ) -> tuple[LeaseKeeper, list[Consumer]]:
     """The keeper of the leases, and a consumer with a client of its own for each worker. *deps*: as `_opened` has
     them."""
@@ -311,9 +250,7 @@ def _consuming(
         metrics=outside.metrics,
         now=outside.now,
         suspect=suspect,
-        fence=fence,
         since=since,
-        tracing=tracing,
     )
     for worker in running:
         reads = Streams(base.client(READ_TIMEOUT_S, 2), base.bus.partitions)
@@ -348,7 +285,6 @@ def _listener(
     metrics: Metrics,
     sources: Sequence[Source],
     awaited: Callable[[str], bool],
-    tracing: Tracing | None,
 ) -> Listener:
     settings = in_force.settings
     names = {name for source in sources for name in (*source.secrets, *source.challenge_secrets)}
@@ -363,7 +299,6 @@ def _listener(
         public_url=settings.ferryman_public_url or "",
         now=utc_now,
         awaited=awaited,
-        tracing=tracing,
     )
     for source in sources:
         if why := listener.lacks(source):
@@ -388,9 +323,6 @@ def declared(workers: Sequence[AnyWorker]) -> list[Declared]:
     return [
         *BUS_METRICS,
         *WEB_METRICS,
-        *gauges.METRICS,
-        *expiries.METRICS,
-        *traces.METRICS,
         *sweeping.METRICS,
         *RECORDS_METRICS,
         *(metric for domain in _domains(workers) for metric in domain.metrics),

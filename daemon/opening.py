@@ -41,9 +41,9 @@ class OtherPartitions(StartError):
 @dataclass(slots=True, kw_only=True)
 class Opening:
     """The start of one process on its stores. *finish_change*: does in Redis what a change of the partitions has left
-    to do. *load_fence*: reads who was erased, before anything is handled. *entries*: the workers to enter in the table
-    of the installation. *running*: the names of those that run here. *since*: filled with when each worker of the
-    installation began. *given_partitions*: the settings give their number."""
+    to do. *entries*: the workers to enter in the table of the installation. *running*: the names of those that run
+    here. *since*: filled with when each worker of the installation began. *given_partitions*: the settings give their
+    number."""
 
     addresses: Addresses
     pool: Pool
@@ -53,7 +53,6 @@ class Opening:
     intake: Intake
     recovery: Recovery
     finish_change: Callable[[], Awaitable[None]]
-    load_fence: Callable[[], Awaitable[None]]
     entries: Sequence[Registered]
     running: Sequence[str]
     given_partitions: bool
@@ -121,7 +120,6 @@ class Opening:
             await workers_table.register(self.pool, self.entries, self.running)
             self.since.update((worker.name, worker.since) for worker in await workers_table.listed(self.pool))
             await make_days(self.pool)
-            await self.load_fence()
 
     async def _use_redis(self) -> None:
         async with asyncio.timeout(LONGEST_TRY_S):

@@ -19,7 +19,6 @@ from daemon.records.models.rules import MODELS
 from daemon.rules.files import SHIPPED, RuleFile, Rules, load_all
 from daemon.rules.problems import WrongRules
 from daemon.settings.model import Settings
-from daemon.subscribers import outgoing_webhooks
 
 WORKERS: Final[tuple[AnyWorker, ...]] = (
     journal.WORKER,
@@ -36,7 +35,6 @@ WORKERS: Final[tuple[AnyWorker, ...]] = (
     transcription.WORKER,
     crm_labels.WORKER,
     record_sync.WORKER,
-    outgoing_webhooks.WORKER,
 )
 
 

@@ -33,7 +33,6 @@ TYPES: Final[Mapping[str, str]] = {
     "contact.synced": "contacts",
     "contact.validated": "contacts",
     "contact.changed": "contacts",
-    "contact.erased": "contacts",
     "conversation.changed": "conversations",
     "conversation.settled": "conversations",
     "conversation.escalated": "conversations",

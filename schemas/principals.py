@@ -12,12 +12,11 @@ Role: TypeAlias = Literal["read", "operate", "admin"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
     """*kind*: "user": a person, *name* is theirs; "edge": a branch office's daemon, which carries the records of its
-    *owners* or of its *branch*; "installation": the tokens of the settings, which see everything; "operator": who has
-    logged in at the pages, "service": a program of the operator's; both see everything, and do what their *role*
-    allows. *branch*, of a person: where they work, and what records of theirs begin with. *token*: the stored token's
-    id; None: of the settings."""
+    *owners* or of its *branch*; "installation": the tokens of the settings, which see everything. *branch*, of a
+    person: where they work, and what records of theirs begin with. *token*: the stored token's id; None: of the
+    settings."""
 
-    kind: Literal["user", "edge", "installation", "operator", "service"]
+    kind: Literal["user", "edge", "installation"]
     name: str
     role: Role
     owners: frozenset[str] = frozenset()
@@ -32,7 +31,7 @@ class Principal:
     @property
     def sees_all(self) -> bool:
         """Whether it reads every record."""
-        return self.kind in ("installation", "operator", "service") or (self.kind == "user" and self.role == "admin")
+        return self.kind == "installation" or (self.kind == "user" and self.role == "admin")
 
     @property
     def audiences(self) -> frozenset[str]:

@@ -40,9 +40,6 @@ one used is used next, so those of a burst are left alone from then on."""
 IDLE_TRANSACTION_MS: Final = 3000
 """How long a transaction may stand still: the next lease holder waits for the rows that it has locked."""
 
-READ_MS: Final = 3000
-"""How long a statement of a pool may take that only reads, for people who wait for a page."""
-
 # not startup parameters of the connection: PgBouncer refuses those that it does not track (its page of settings,
 # "ignore_startup_parameters")
 _LIMITS: Final = f"""
@@ -66,21 +63,14 @@ async def _limit(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     await connection.execute(_LIMITS)
 
 
-async def _limit_reading(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    """As `_limit`, for a connection that changes nothing, and whose statements have READ_MS."""
-    await connection.execute(f"{_LIMITS}; SET default_transaction_read_only = on; SET statement_timeout = {READ_MS}")
-
-
 async def _as_it_is(connection: object) -> None:
     """Leave the session of a connection that comes back as it is: see `connect`."""
 
 
 @asynccontextmanager
-async def connect(
-    dsn: str, *, size: int = 10, name: str = "ferryman", at_once: bool = True, reading: bool = False
-) -> AsyncIterator[Pool]:
+async def connect(dsn: str, *, size: int = 10, name: str = "ferryman", at_once: bool = True) -> AsyncIterator[Pool]:
     """A pool on *dsn*, closed on exit. *at_once*: connect now, and raise OSError or asyncpg.PostgresError when the
-    server cannot be reached; else its first user does. *reading*: it changes nothing, and a statement has READ_MS.
+    server cannot be reached; else its first user does.
 
     A connection that comes back is not reset, which would take a round trip after every statement: nothing here changes
     its session, and session locks are taken within `locking`. An open transaction is rolled back all the same.
@@ -93,7 +83,7 @@ async def connect(
         max_size=size,
         max_queries=50_000,
         setup=None,
-        init=_limit_reading if reading else _limit,
+        init=_limit,
         loop=None,
         connection_class=asyncpg.Connection,
         record_class=asyncpg.Record,

@@ -27,8 +27,7 @@ class StoredState(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderFilter:
     """Which orders; None: any. *since*, *until*: when ordered. *attempted_since*: when last tried. *error*: a part of
-    the reason, as it is written. *with_phone*: only those that have a usable phone, or only those that have none.
-    *kept_since*, *kept_before*: when first kept. *upto*: kept by then, when somebody looked."""
+    the reason, as it is written. *with_phone*: only those that have a usable phone, or only those that have none."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -38,34 +37,24 @@ class OrderFilter:
     error: str | None = None
     ids: tuple[str, ...] | None = None
     with_phone: bool | None = None
-    kept_since: datetime | None = None
-    kept_before: datetime | None = None
-    upto: datetime | None = None
 
     def document(self) -> str:
         """As JSON, the same for the same filter; of many ids a digest."""
         ids = None if self.ids is None else sha256("\n".join(sorted(self.ids)).encode()).hexdigest()
         members = {name: getattr(self, name) for name in self.__slots__} | {"ids": ids}
-        members = {name: value for name, value in members.items() if value is not None or name not in _LATER}
         return orjson.dumps(members, option=orjson.OPT_SORT_KEYS).decode()
 
-
-_LATER: Final = frozenset({"kept_since", "kept_before", "upto"})
-"""Members that the documents of earlier versions do not have."""
 
 _FITS: Final = """
 ($1::timestamptz IS NULL OR ordered_at >= $1) AND ($2::timestamptz IS NULL OR ordered_at < $2)
 AND ($3::timestamptz IS NULL OR cgb_sync_attempted_at >= $3) AND ($4::text IS NULL OR branch = $4)
 AND ($5::text[] IS NULL OR cgb_sync_status = ANY($5)) AND ($6::text IS NULL OR position($6 IN cgb_sync_error) > 0)
 AND ($7::text[] IS NULL OR order_id = ANY($7)) AND ($8::boolean IS NULL OR (client_phone_e164 IS NOT NULL) = $8)
-AND ($9::timestamptz IS NULL OR created_at >= $9) AND ($10::timestamptz IS NULL OR created_at < $10)
-AND ($11::timestamptz IS NULL OR created_at <= $11)
 """
 _STATE: Final = "order_id, event_id, raw_body AS text, webhook_received_at AS received_at, cgb_sync_status AS status"
 _COUNT: Final = f"SELECT count(*) FROM orders WHERE {_FITS}"  # noqa: S608 - constants only
-_LAST: Final = f"SELECT max(created_at) FROM orders WHERE {_FITS}"  # noqa: S608 - constants only
 _PAGE: Final = f"""
-SELECT {_STATE} FROM orders WHERE {_FITS} AND order_id > $12 ORDER BY order_id LIMIT $13
+SELECT {_STATE} FROM orders WHERE {_FITS} AND order_id > $9 ORDER BY order_id LIMIT $10
 """  # noqa: S608 - constants only
 _LOCKED: Final = f"SELECT {_STATE} FROM orders WHERE order_id = $1 FOR UPDATE"  # noqa: S608 - constants only
 _ENDED: Final = """
@@ -81,12 +70,6 @@ WHERE state = 'open' AND worker = $1 AND event_id = ANY($2::text[]) ORDER BY id
 async def count(pool: Pool, wanted: OrderFilter) -> int:
     """How many orders fit."""
     return int(await pool.fetchval(_COUNT, *_arguments(wanted), timeout=60))
-
-
-async def last(pool: Pool, wanted: OrderFilter) -> datetime | None:
-    """When the last of the orders that fit was kept; None: there is none."""
-    found: datetime | None = await pool.fetchval(_LAST, *_arguments(wanted), timeout=60)
-    return found
 
 
 async def page(pool: Pool, wanted: OrderFilter, after: str, limit: int) -> list[StoredState]:

@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 from adapters.postgres.pool import Connection, Pool
 from schemas.principals import Principal, Role
 
-Kind = Literal["user", "edge", "service"]
+Kind = Literal["user", "edge"]
 
 
 class Token(NamedTuple):

@@ -99,22 +99,6 @@ async def _pending(redis: Redis, key: str, group: str) -> set[str]:
         after = f"({text(page[-1]['message_id'])}"
 
 
-async def ahead_of(redis: Redis, key: str, group: str, entry_id: str, most: int) -> int | None:
-    """How many entries before *entry_id* *group* has not been given yet, at most *most* and one; None: it has been
-    given that entry, or there is no such stream. Raises: redis errors, OSError, TimeoutError."""
-    found = await states(redis, [key])
-    if key not in found or parsed_id(entry_id) > parsed_id(found[key].last_id):
-        return None
-    reached = found[key].groups.get(group)
-    after = BEGINNING if reached is None else reached.delivered
-    if parsed_id(entry_id) <= parsed_id(after):
-        return None
-    count = 0
-    while count <= most and (page := await _range(redis, key, f"({after}", f"({entry_id}")):
-        count, after = count + len(page), page[-1][0]
-    return min(count, most + 1)
-
-
 async def forget(redis: Redis, last_ids: Mapping[str, str]) -> None:
     """Remove streams, each with everything up to the id given; repeating it is harmless, also when it is late.
 

@@ -1,4 +1,4 @@
-"""Who may ask the API: by a bearer token of the settings, or by a stored one of a person, an edge or a service."""
+"""Who may ask the API: by a bearer token of the settings, or by a stored one of a person or an edge."""
 
 from __future__ import annotations
 
@@ -60,12 +60,10 @@ def why_not(principal: Principal, who: Who) -> str | None:
         return None
     if who == "writer":
         return "this token only reads: send one whose role is operate or admin" if principal.role == "read" else None
-    if not principal.sees_all:
+    if principal.kind != "installation" and not principal.sees_all:
         return "this token is for records: send FERRYMAN_ADMIN_TOKEN, or a token whose role is admin"
-    if who == "operate" and principal.role == "read":
-        return "this token only reads: send one whose role is operate or admin"
     if who == "admin" and principal.role != "admin":
-        return "this asks for the role admin: send FERRYMAN_ADMIN_TOKEN, or a token whose role is admin"
+        return "this token only reads: send the admin token"
     return None
 
 
@@ -77,20 +75,18 @@ def allow(principal: Principal, who: Who) -> None:
 
 class Access:
     """Tells by a request's token who asks. *tokens*: gives the tokens of a role that are in force. *stored*: the tokens
-    of people and edges; None: there are none. *address*: of whoever has sent a request."""
+    of people and edges; None: there are none."""
 
     def __init__(
         self,
         tokens: Mapping[Role, Callable[[], Sequence[str]]],
         clock: Callable[[], float] = time.monotonic,
         stored: StoredTokens | None = None,
-        address: Callable[[web.Request], str] = lambda request: request.remote or "",
     ) -> None:
         self._tokens = tokens
         self._clock = clock
         self._stored = stored
         self.outages: Final = Outages()
-        self._address = address
         self._failed: OrderedDict[str, tuple[int, float]] = OrderedDict()
         """Address -> (wrong tokens, since when)."""
         self._one_by_one = asyncio.Lock()
@@ -98,7 +94,7 @@ class Access:
     async def demand(self, request: web.Request, who: Who) -> Principal:
         """Who asks; `principal_of` gives it from now on. Raises: Refused, where that may not do what is for *who*; what
         the store of the tokens raises."""
-        principal = await self._asker(_token(request), self._address(request))
+        principal = await self._asker(_token(request), request.remote or "")
         request[PRINCIPAL] = principal
         allow(principal, who)
         return principal

@@ -60,13 +60,14 @@ class CampaignsApi:
 
     def routes(self) -> Sequence[web.RouteDef]:
         """What is served."""
+        writes = {"write": True}
         return [
-            web.post(PATH, guarded(self.access, self._post, write=True)),
+            web.post(PATH, guarded(self.access, self._post, **writes)),
             web.get(PATH, guarded(self.access, self._list, write=False)),
             web.get(ONE, guarded(self.access, self._get, write=False)),
             web.get(ONE + "/recipients", guarded(self.access, self._recipients, write=False)),
             *(
-                web.post(f"{ONE}/{verb}", guarded(self.access, self._moving(verb, *told), write=True))
+                web.post(f"{ONE}/{verb}", guarded(self.access, self._moving(verb, *told), **writes))
                 for verb, told in _VERBS.items()
             ),
         ]

@@ -12,9 +12,9 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 from aiohttp.web import RouteDef
 from pydantic import BaseModel
 
-Who: TypeAlias = Literal["anybody", "reader", "operate", "admin", "records", "writer"]
-"""Whose token a route asks for: none; one that sees everything, which is the installation's, a service's or an admin's;
-such a one whose role is operate or admin; such a one whose role is admin; any; any that may write."""
+Who: TypeAlias = Literal["anybody", "reader", "admin", "records", "writer"]
+"""Whose token a route asks for: none; the installation's, or a stored one of an admin; such a one that may write; any;
+any that may write."""
 
 Precondition: TypeAlias = Literal["If-Match", "If-None-Match"]
 

@@ -36,15 +36,13 @@ providers; keep records, and sync them. Times are RFC 3339 with their offset; id
 Send `Authorization: Bearer TOKEN`: FERRYMAN_ADMIN_TOKEN may do all, FERRYMAN_READONLY_TOKEN may read. With embedded
 servers the admin token is in the file `admin-token` of the data directory, where none is set. People and branch offices
 have tokens of their own, of `ferryman tokens create`, for records and their sync; one whose role is admin may do all.
-The operator's programs have tokens of `ferryman tokens create --name NAME --role ROLE`: read, operate or admin.
 
 In the examples `$TOKEN` is a token, and `$FERRYMAN` the address of the daemon, as `http://127.0.0.1:8080`; put your own
 values in the place of names in braces and of words in capitals.
 
 Errors are problem documents (RFC 9457): `detail` says what is wrong and what to do.
 
-Lists have pages: `next` is the `cursor` of the page after, `prev` that of the page before. In the operator's lists what
-is personal is masked.
+Lists have pages: `next` is the `cursor` of the page after.
 
 A request with an `Idempotency-Key` may be sent again: the same key and body get the same answer, and nothing is done
 twice."""
@@ -141,8 +139,7 @@ def _good(told: Description, status: int, refs: Refs) -> dict[str, Any]:
     if told.gives is None or status in (204, 304):
         return {"description": phrase}
     if isinstance(told.gives, str):
-        schema = {"type": "object" if told.gives == JSON else "string"}
-        return {"description": phrase, "content": {told.gives: {"schema": schema}}}
+        return {"description": phrase, "content": {told.gives: {"schema": {"type": "string"}}}}
     return {"description": phrase, "content": {JSON: {"schema": refs[told.gives, "serialization"]}}}
 
 

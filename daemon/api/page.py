@@ -1,15 +1,13 @@
-"""The document of the API as pages for people: one that names every route, and one for each group of them with all that
-they take and give. HTML without a script and without another host."""
+"""The document of the API as a page for people: one file of HTML, without a script and without another host."""
 
 from __future__ import annotations
 
 import json
-import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from html import escape
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from daemon.api.description import PROBLEM
 
@@ -46,92 +44,45 @@ POLICY: Final = (
 
 _WHO: Final = {
     "anybody": "without a token",
-    "reader": "role read",
-    "operate": "role operate",
-    "admin": "role admin",
+    "reader": "either token",
+    "admin": "an admin token",
     "records": "any token",
     "writer": "any token that writes",
 }
 
 
-INDEX: Final = ""
-"""The name of the page that names every route."""
-
-_Operation: TypeAlias = tuple[str, str, Mapping[str, Any]]
-"""Method, path, and what the document says of it."""
+def page(document: Mapping[str, Any]) -> str:
+    """The page of an OpenAPI document."""
+    return "".join(_parts(document))
 
 
-def pages(document: Mapping[str, Any]) -> Mapping[str, str]:
-    """The pages of an OpenAPI document: INDEX, and one of each tag."""
+def _parts(document: Mapping[str, Any]) -> Iterator[str]:
+    info, schemas = document["info"], document["components"]["schemas"]
     operations = [
         (method.upper(), path, operation)
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     ]
-    tagged = {tag: [one for one in operations if tag in one[2]["tags"]] for tag in _tags(operations)}
-    return {INDEX: "".join(_index(document["info"], tagged))} | {
-        tag: "".join(_group(document, tag, theirs)) for tag, theirs in tagged.items()
-    }
-
-
-def _head(info: Mapping[str, Any], title: str) -> str:
-    return (
-        f"<!doctype html><html lang=en><head><meta charset=utf-8><title>{_t(title)}</title>"
-        '<meta name=viewport content="width=device-width,initial-scale=1"><link rel=icon href="data:,">'
-        f"<style>{_STYLE}</style></head><body><h1>{_t(info['title'])}'s API {_t(info['version'])}</h1>"
-    )
-
-
-def _index(info: Mapping[str, Any], tagged: Mapping[str, Sequence[_Operation]]) -> Iterator[str]:
-    """Every route in a line."""
-    yield _head(info, "Ferryman's API")
+    yield "<!doctype html><html lang=en><head><meta charset=utf-8><title>Ferryman's API</title>"
+    yield '<meta name=viewport content="width=device-width,initial-scale=1"><link rel=icon href="data:,">'
+    yield f"<style>{_STYLE}</style></head><body><h1>{_t(info['title'])}'s API {_t(info['version'])}</h1>"
     yield from (f"<p>{_marked(part)}</p>" for part in info["description"].strip().split("\n\n"))
     yield '<p>For programs: <a href="/api/v1/openapi.json">openapi.json</a> (OpenAPI 3.1).</p><nav><ul>'
-    yield from (f'<li><a href="{_place(tag)}">{_t(tag)}</a>' for tag in tagged)
-    yield '<li><a href="#failures">failures</a></ul></nav><main>'
-    for tag, operations in tagged.items():
-        yield f'<h2 id="{_t(tag)}"><a href="{_place(tag)}">{_t(tag)}</a></h2><ul>'
+    yield from (f'<li><a href="#{_t(tag)}">{_t(tag)}</a>' for tag in _tags(operations))
+    yield '<li><a href="#failures">failures</a><li><a href="#models">models</a></ul></nav><main>'
+    for tag in _tags(operations):
+        yield f'<h2 id="{_t(tag)}">{_t(tag)}</h2>'
         for method, path, operation in operations:
-            yield f'<li><a href="{_place(tag)}#{_t(operation["operationId"])}"><code>{method} {_t(path)}</code></a> — '
-            yield _t(operation["summary"])
-        yield "</ul>"
-    yield _failures(one for operations in tagged.values() for one in operations)
-    yield "</main></body></html>"
-
-
-def _group(document: Mapping[str, Any], tag: str, operations: Sequence[_Operation]) -> Iterator[str]:
-    """The routes of *tag*, and the models that they speak of."""
-    schemas = document["components"]["schemas"]
-    yield _head(document["info"], f"{tag}: Ferryman's API")
-    yield '<nav><p><a href="/api/v1/docs">all routes</a> · <a href="#models">models</a></p></nav>'
-    yield f"<main><h2>{_t(tag)}</h2>"
-    for method, path, operation in operations:
-        yield from _operation(method, path, operation, schemas)
+            if tag in operation["tags"]:
+                yield from _operation(method, path, operation, schemas)
+    yield _failures(operations)
     yield "<h2 id=models>models</h2>"
-    for name in sorted(_named_in([operation for _, _, operation in operations], schemas)):
-        yield f'<section id="{_t(name)}">{_model(name, schemas[name])}</section>'
+    for name, schema in schemas.items():
+        yield f'<section id="{_t(name)}">{_model(name, schema)}</section>'
     yield "</main></body></html>"
 
 
-def _place(tag: str) -> str:
-    return f"/api/v1/docs/{_t(tag)}"
-
-
-def _named_in(told: Any, schemas: Mapping[str, Any]) -> set[str]:
-    """The models that *told* refers to, and those that these refer to."""
-    found: set[str] = set()
-    new = _refs(told)
-    while new:
-        found |= new
-        new = set().union(*(_refs(schemas[name]) for name in new)) - found
-    return found
-
-
-def _refs(told: Any) -> set[str]:
-    return set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(told)))
-
-
-def _tags(operations: Iterable[_Operation]) -> list[str]:
+def _tags(operations: Iterable[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
     return list(dict.fromkeys(tag for _, _, operation in operations for tag in operation["tags"]))
 
 
@@ -152,7 +103,7 @@ def _operation(method: str, path: str, operation: Mapping[str, Any], schemas: Ma
     good = [(status, _t(told["description"]), _given(told)) for status, told in answers.items() if not _fails(told)]
     yield _table("Answers", ("status", "when", "body"), good)
     if failures := [status for status, told in answers.items() if _fails(told)]:
-        yield f'<p><a href="/api/v1/docs#failures">Failures</a>: {" ".join(failures)}</p>'
+        yield f'<p><a href="#failures">Failures</a>: {" ".join(failures)}</p>'
     yield "</details>"
 
 
@@ -160,7 +111,7 @@ def _fails(told: Mapping[str, Any]) -> bool:
     return PROBLEM in told.get("content", {})
 
 
-def _failures(operations: Iterable[_Operation]) -> str:
+def _failures(operations: Iterable[tuple[str, str, Mapping[str, Any]]]) -> str:
     """What each status means that is no success: the same wherever it is answered."""
     answers = [answer for _, _, operation in operations for answer in operation["responses"].items()]
     known = {status: _t(told["description"]) for status, told in answers if _fails(told)}

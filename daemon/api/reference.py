@@ -6,7 +6,7 @@ that opens the page has no bearer token to send, nor have the tools that read th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -15,9 +15,8 @@ from aiohttp import web
 
 from daemon.api.description import JSON, described, described_routes
 from daemon.api.openapi import document
-from daemon.api.page import INDEX, POLICY, pages
+from daemon.api.page import POLICY, page
 from daemon.version import version
-from daemon.web.problems import problem
 
 DOCUMENT_PATH: Final = "/api/v1/openapi.json"
 PAGE_PATH: Final = "/api/v1/docs"
@@ -32,11 +31,7 @@ class Reference:
 
     def routes(self) -> Sequence[web.RouteDef]:
         """What is served."""
-        return [
-            web.get(DOCUMENT_PATH, self._document),
-            web.get(PAGE_PATH, self._page),
-            web.get(PAGE_PATH + "/{group}", self._group),
-        ]
+        return [web.get(DOCUMENT_PATH, self._document), web.get(PAGE_PATH, self._page)]
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -44,26 +39,16 @@ class Reference:
         return document(described_routes(self._routes), version())
 
     @cached_property
-    def _pages(self) -> Mapping[str, bytes]:
-        return {name: page.encode() for name, page in pages(self.document).items()}
+    def _html(self) -> bytes:
+        return page(self.document).encode()
 
     @described("This API as an OpenAPI document", gives=JSON)
     async def _document(self, request: web.Request) -> web.Response:
         headers = {"Cache-Control": _KEPT, "X-Content-Type-Options": "nosniff"}
         return web.Response(body=orjson.dumps(self.document), content_type=JSON, headers=headers)
 
-    @described("This API as a page for people: every route", gives="text/html")
+    @described("This API as a page for people", gives="text/html")
     async def _page(self, request: web.Request) -> web.Response:
-        return self._html(INDEX)
-
-    @described("The routes of one group, with what they take and give", gives="text/html")
-    async def _group(self, request: web.Request) -> web.Response:
-        group = request.match_info["group"]
-        if group not in self._pages:
-            return problem(404, f"there is no group of this name: see {PAGE_PATH}")
-        return self._html(group)
-
-    def _html(self, name: str) -> web.Response:
         headers = {
             "Cache-Control": _KEPT,
             "Content-Security-Policy": POLICY,
@@ -71,4 +56,4 @@ class Reference:
             "X-Content-Type-Options": "nosniff",
             "X-Frame-Options": "DENY",
         }
-        return web.Response(body=self._pages[name], content_type="text/html", charset="utf-8", headers=headers)
+        return web.Response(body=self._html, content_type="text/html", charset="utf-8", headers=headers)

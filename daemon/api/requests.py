@@ -19,18 +19,13 @@ from adapters.postgres.pool import has_no_room, store_is_down
 from daemon.api.access import Access, Refused
 from daemon.api.description import Who, hand_on
 from daemon.operator.faults import Conflict, NotThere, Unanswered, Unusable
-from daemon.operator.lists.cursors import BadCursor
-from daemon.operator.naming import SeveralFit
 from daemon.web.problems import problem
 from schemas.api.moments import bounded
 from schemas.api.wrong import told
 from schemas.errors import Malformed
-from schemas.principals import Role
 
 MOST_BYTES: Final = 256 * 1024
 LONGEST_KEY: Final = 200
-LONGEST_NAME: Final = 200
-MOST_NUMBER: Final = 2**63 - 1
 
 M = TypeVar("M", bound=BaseModel)
 A = TypeVar("A")
@@ -38,14 +33,10 @@ A = TypeVar("A")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def guarded(
-    access: Access, handler: Handler, *, write: bool, records: bool = False, role: Role | None = None
-) -> Handler:
+def guarded(access: Access, handler: Handler, *, write: bool, records: bool = False) -> Handler:
     """*handler*, for those who may read, or *write*; its errors as problem documents. *records*: also for tokens that
-    are for records alone. *role*: what a token must allow, where that is not admin for what writes."""
+    are for records alone."""
     who: Who = ("writer" if write else "records") if records else ("admin" if write else "reader")
-    if role is not None:
-        who = "reader" if role == "read" else role
 
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
@@ -53,10 +44,6 @@ def guarded(
             return await handler(request)
         except Refused as refused:
             return refused.answer
-        except BadCursor as exc:
-            return problem(400, str(exc))
-        except SeveralFit:
-            return problem(409, "several have this name: take the whole id")
         except Unusable as exc:
             return problem(422, str(exc))
         except NotThere as exc:
@@ -88,9 +75,8 @@ def _unanswered(exc: Unanswered) -> web.Response:
 
 
 def json_answer(document: Any, *, status: int = 200) -> web.Response:
-    """*document* as JSON; times are UTC with a Z."""
-    body = orjson.dumps(document, option=orjson.OPT_UTC_Z)
-    return web.Response(body=body, status=status, content_type="application/json")
+    """*document* as JSON."""
+    return web.Response(body=orjson.dumps(document), status=status, content_type="application/json")
 
 
 async def body_of(request: web.Request, most: int = MOST_BYTES) -> bytes:
@@ -134,22 +120,6 @@ def id_of(request: web.Request, what: str = "message") -> UUID:
         return UUID(request.match_info["id"])
     except ValueError:
         raise Refused(problem(404, f"there is no {what} with this id: an id is a UUID")) from None
-
-
-def name_of(request: web.Request, what: str) -> str:
-    """The name in its path. Raises: Refused where it can be nobody's."""
-    text = request.match_info["id"].strip()
-    if not text or len(text) > LONGEST_NAME or not text.isprintable():
-        raise Refused(problem(404, f"there is no {what} of this name"))
-    return text
-
-
-def number_of(request: web.Request, what: str) -> int:
-    """The number in its path. Raises: Refused where that is none."""
-    text = request.match_info["id"]
-    if text.isascii() and text.isdigit() and len(text) <= 19 and int(text) <= MOST_NUMBER:
-        return int(text)
-    raise Refused(problem(404, f"there is no {what} with this id: an id is a number"))
 
 
 def query_of(request: web.Request, model: type[M]) -> M:

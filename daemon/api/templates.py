@@ -18,7 +18,6 @@ from adapters.redis.streams import Streams
 from daemon.api.access import Access, Refused
 from daemon.api.description import described
 from daemon.api.requests import body_of, guarded, json_answer, query_of, read
-from daemon.api.tokens import actor_of
 from daemon.operator import templates
 from daemon.settings.in_force import InForce
 from daemon.web.problems import problem
@@ -57,7 +56,7 @@ class Api:
         body = await body_of(request)
         given = read(SyncIn, parse_object, body) if body.strip() else SyncIn()
         outcomes = await templates.read_lists(
-            self.pool, self.in_force, self.bus.redis, given.provider, actor_of(request), dry_run=given.dry_run
+            self.pool, self.in_force, self.bus.redis, given.provider, dry_run=given.dry_run
         )
         if failed := [one for one in outcomes if one.problem is not None]:
             done = ", ".join(one.provider for one in outcomes if one.problem is None) or "none"

@@ -15,7 +15,6 @@ from adapters.postgres.pool import store_is_down
 from adapters.redis.streams import StreamEntry, partition_in
 from daemon.bus.committer import Committer, Settled
 from daemon.bus.endings import body_hash
-from daemon.bus.fence import is_blank
 from daemon.bus.lanes import Entry, Lanes
 from daemon.bus.left import EntryRef, LeftEntry
 from daemon.bus.settle import Finish
@@ -122,7 +121,6 @@ class Admission:
         if seen:
             ended = [(event, seen[event.inbox_key]) for event in events if event.inbox_key in seen]
             others += [(event, digest) for event, first in ended if (digest := body_hash(event)) != first]
-        others = [(event, digest) for event, digest in others if not is_blank(event)]
         if others:
             await inbox.conflicts(self._pool, others)
             for event, _ in others:

@@ -6,28 +6,17 @@ Batches form by themselves: whatever was settled while the last commit ran goes 
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Final, NamedTuple
 
 import structlog
 
-from adapters.postgres.bus import attempt_history, burials, epochs, inbox, outbox
+from adapters.postgres.bus import burials, epochs, inbox, outbox
 from adapters.postgres.pool import ACQUIRE_TIMEOUT_S, Connection, installation_is_wrong, store_is_down
 from adapters.redis.streams import NotDurable, StreamErrors
-from daemon.bus.endings import (
-    attempt,
-    failure_row,
-    farewell,
-    inbox_row,
-    is_bare_letter,
-    is_failure,
-    letter,
-    without_rows,
-)
+from daemon.bus.endings import failure_row, farewell, inbox_row, is_bare_letter, is_failure, letter, without_rows
 from daemon.bus.lanes import Entry
 from daemon.bus.left import EntryRef
 from daemon.bus.outcome import Turn
@@ -51,12 +40,11 @@ log = structlog.get_logger(__name__)
 
 
 class Settled(NamedTuple):
-    """An entry, and what was decided about it. *now*: when its handler was called. *took_s*: how long that took."""
+    """An entry, and what was decided about it at *now*."""
 
     entry: Entry
     verdict: Written
     now: datetime
-    took_s: float = 0.0
 
 
 class Committer:
@@ -76,10 +64,8 @@ class Committer:
         wait: Callable[[Entry, float], None],
     ) -> None:
         self._worker = worker
-        self._host = socket.gethostname()
         self._pool = shared.pool
         self._postgres = shared.stores.postgres
-        self._tracing = shared.tracing
         self._streams = shared.streams
         self._leases = shared.leases
         self._committed = committed
@@ -141,8 +127,7 @@ class Committer:
         while True:
             try:
                 async with asyncio.timeout(30):
-                    with self._traced(batch):
-                        await self._write(batch)
+                    await self._write(batch)
             except Exception as exc:
                 away, wrong = store_is_down(exc), installation_is_wrong(exc)
                 failures = [s for s in batch if is_failure(s.verdict)]
@@ -161,11 +146,6 @@ class Committer:
                 continue
             self._postgres.answered()
             return
-
-    def _traced(self, batch: Sequence[Settled]) -> AbstractContextManager[None]:
-        if self._tracing is None:
-            return nullcontext()
-        return self._tracing.commit(self._worker.name, [settled.entry.traced for settled in batch])
 
     def again(self, entry: Entry) -> bool:
         """Whether *entry* was put off. Then what was decided about it is written now."""
@@ -203,7 +183,7 @@ class Committer:
         error = Unwritten(f"its results cannot be written ({failure(exc).kind})")
         turn = Turn(now=settled.now, attempt=settled.entry.attempts + 1)
         rows = farewell(self._worker, settled.entry.event, error, turn)
-        return settled._replace(verdict=Finish("dead", name, rows, error=error))
+        return Settled(settled.entry, Finish("dead", name, rows, error=error), settled.now)
 
     async def _write(self, batch: Sequence[Settled]) -> None:
         held = self._leases.held(self._worker.name)
@@ -224,22 +204,20 @@ class Committer:
 
     async def _write_live(self, conn: Connection, live: Sequence[Settled]) -> list[tuple[int, Event]]:
         name = self._worker.name
-        ends = [(s, s.verdict) for s in live if isinstance(s.verdict, Finish)]
-        ended = [(s.entry, verdict) for s, verdict in ends]
-        fresh = await inbox.insert(conn, name, [inbox_row(e, v) for e, v in ended], self._host) if ended else set()
+        ended = [(s.entry, s.verdict) for s in live if isinstance(s.verdict, Finish)]
+        fresh = await inbox.insert(conn, name, [inbox_row(e, v) for e, v in ended]) if ended else set()
         rows = [row for s in live if _counts(s, fresh) for row in s.verdict.rows]
         found = await self._worker.record(conn, rows) if rows else None
         letters = [letter(e, v) for e, v in ended if v.outcome == "dead" and e.event.inbox_key in fresh]
         if letters:
             await burials.bury(conn, name, letters)
-        retried = [(s, s.verdict) for s in live if isinstance(s.verdict, Retry) and not s.verdict.limited]
-        if retried:
-            await inbox.failed(conn, name, [failure_row(s.entry, v, s.now, s.took_s) for s, v in retried])
-        failed = [s for s, _ in retried]
-        failed += [s for s, v in ends if v.error is not None and s.entry.event.inbox_key in fresh]
-        if failed:
-            made = [attempt(s.entry, s.verdict, s.now, s.took_s) for s in failed]
-            await attempt_history.add(conn, name, self._host, made)
+        failures = [
+            failure_row(s.entry, s.verdict, s.now)
+            for s in live
+            if isinstance(s.verdict, Retry) and not s.verdict.limited
+        ]
+        if failures:
+            await inbox.failed(conn, name, failures)
         if tried := [e.event.inbox_key for e, _ in ended if e.failures or e.attempts or e.taken_over]:
             await inbox.forget_attempts(conn, name, tried)
         emit = [event for e, v in ended if v.emit and e.event.inbox_key in fresh for event in v.emit]

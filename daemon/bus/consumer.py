@@ -6,10 +6,9 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import structlog
 
@@ -17,15 +16,13 @@ from adapters import permit
 from adapters.postgres.bus import inbox, payloads
 from adapters.postgres.pool import store_is_down
 from adapters.redis.streams import StreamErrors, Streams
-from adapters.redis.values import parsed_id
 from daemon.bus import waiting
 from daemon.bus.committer import Committer, Settled
 from daemon.bus.deadline import Deadline
 from daemon.bus.endings import farewell
-from daemon.bus.fence import REASON, blank, is_blank
 from daemon.bus.lanes import SHARE, Entry, Lanes
 from daemon.bus.left import EntryRef
-from daemon.bus.outcome import Done, Outcome, Turn
+from daemon.bus.outcome import Outcome, Turn
 from daemon.bus.reader import Reader
 from daemon.bus.settle import (
     Finish,
@@ -44,9 +41,6 @@ from daemon.bus.shared import Shared
 from daemon.bus.tally import Tally
 from daemon.bus.worker import AnyWorker
 from schemas.errors import FerrymanError, LeaseLost, StoreAway, Uncertain
-
-if TYPE_CHECKING:
-    from daemon.telemetry.tracing import Tracing
 
 PROBE_LOOK_S: Final = 0.25
 LEASE_LOOK_S: Final = 1.0
@@ -85,7 +79,6 @@ class Consumer:
         self._stopping = asyncio.Event()
         self._busy: dict[int, Entry] = {}
         self._poison = settings.ferryman_poison_deliveries
-        self._tracing = shared.tracing
         self._alone = asyncio.Lock()
         self._tally = Tally(worker.name, shared.metrics)
         self._breath_at = 0.0
@@ -241,16 +234,12 @@ class Consumer:
         if entry.dropped:
             return  # its lease was lost while it waited here: the next lease holder may have ended it by now
         began = time.monotonic()
-        entry.called = began
         if entry.began is None:
             entry.began = began
         mine.begin(entry.ticket, "bulk" if self.worker.is_bulk(entry.event) else "live")
         entry.ticket = None
         now = self._shared.now()
-        if self._tracing is None:
-            result = await self._handle(entry, now)
-        else:
-            result = await self._traced(self._tracing, entry, now)
+        result = await self._handle(entry, now)
         answers = True
         if isinstance(result, FerrymanError):
             answers = self._channel_answers(entry, result, began)
@@ -263,9 +252,8 @@ class Consumer:
             on_uncertain=self.worker.on_uncertain,
             rng=self._rng,
         )
-        took_s = time.monotonic() - began
-        self._took(took_s)
-        self._apply(entry, verdict, now, took_s)
+        self._took(time.monotonic() - began)
+        self._apply(entry, verdict, now)
 
     def _channel_answers(self, entry: Entry, error: FerrymanError, began: float) -> bool:
         """Whether the channel that *error* came from has answered since the event failed before: then the fault is the
@@ -278,31 +266,15 @@ class Consumer:
             entry.attempts = 1  # the first failure was the event's own as well: the channel has answered since
         return answers
 
-    async def _traced(self, tracing: Tracing, entry: Entry, now: datetime) -> Outcome | FerrymanError:
-        appended_ms, _ = parsed_id(entry.ref.id)
-        with tracing.process(
-            self.name,
-            entry.event,
-            attempt=entry.attempts + 1,
-            repeated=entry.failures > 0 or entry.attempts > 0,
-            partition=entry.partition,
-            appended=appended_ms / 1000,
-            now=now,
-        ) as handling:
-            entry.traced = handling.context
-            result = await self._handle(entry, now, handling.traceparent)
-            handling.ended(result)
-            return result
-
-    async def _handle(self, entry: Entry, now: datetime, traceparent: str | None = None) -> Outcome | FerrymanError:
-        """What the handler returns or raises. *traceparent*: what the event carries meanwhile, where that is another
-        one than its own."""
+    async def _handle(self, entry: Entry, now: datetime) -> Outcome | FerrymanError:
         behind = partial(self.lanes.behind, entry)
         turn = Turn(now, entry.attempts + 1, entry.step, entry.memo, entry.ref.id, behind)
         call = self._deadline.call()
         try:
             with call:
-                return await self._fenced(entry, turn) or await self._handled(entry, turn, traceparent)
+                if entry.event.dataref:
+                    await self._fetch(entry)
+                return await self.worker.handle(entry.event, self._deps, turn)
         except FerrymanError as exc:
             return exc
         except Exception as exc:
@@ -313,35 +285,6 @@ class Consumer:
             log.exception("event.handler_failed", worker=self.worker.name, event_id=entry.event.id)
             return Unexpected(f"the handler raised {type(exc).__name__}")
 
-    async def _handled(self, entry: Entry, turn: Turn, traceparent: str | None) -> Outcome:
-        if entry.event.dataref:
-            await self._fetch(entry)
-        event = entry.event if traceparent is None else entry.event._replace(traceparent=traceparent)
-        return await self.worker.handle(event, self._deps, turn)
-
-    async def _fenced(self, entry: Entry, turn: Turn) -> Outcome | None:
-        """How an event ends that is of a person who was erased; None where it is nobody's such."""
-        event, fence = entry.event, self._shared.fence
-        if is_blank(event):
-            return (
-                await self.worker.handle(event, self._deps, turn) if self.worker.keeps_blanks else Done(skipped=REASON)
-            )
-        if not fence.may_hold(event):
-            return None
-        if event.dataref:
-            with suppress(PayloadAbsent):  # of an erased person there is none any more
-                await self._fetch(entry)
-                event = entry.event
-        erased = await fence.judge(event)
-        if erased is None:
-            return None
-        if erased.anew:
-            await fence.lift(event, erased)
-            return None
-        if self.worker.keeps_blanks:
-            return await self.worker.handle(blank(event, erased.erasure), self._deps, turn)
-        return Done(rows=tuple(self.worker.erased(event, turn)), skipped=REASON)
-
     async def _fetch(self, entry: Entry) -> None:
         """Ask again for the payload of a large event, which was absent. Raises: PayloadAbsent."""
         reference = entry.event.id, entry.event.dataref
@@ -350,19 +293,19 @@ class Consumer:
             raise PayloadAbsent("the event's payload is not in the table payloads: put it back from a backup")
         entry.event = entry.event.with_data(data)
 
-    def _apply(self, entry: Entry, verdict: Verdict, now: datetime, took_s: float = 0.0) -> None:
+    def _apply(self, entry: Entry, verdict: Verdict, now: datetime) -> None:
         match verdict:
             case Finish(outcome="dead" | "uncertain", error=error) if error is not None:
                 turn = Turn(now=now, attempt=entry.attempts + 1, step=entry.step, memo=entry.memo)
                 rows = farewell(self.worker, entry.event, error, turn)
-                self.committer.submit(Settled(entry, verdict._replace(rows=rows), now, took_s))
+                self.committer.submit(Settled(entry, verdict._replace(rows=rows), now))
             case Finish() | Wait():
                 entry.told = ""  # the rows of the verdict may take back what they said before
-                self.committer.submit(Settled(entry, verdict, now, took_s))
+                self.committer.submit(Settled(entry, verdict, now))
             case Retry():
                 rows = waiting.rows(self.worker, entry, waiting.failed(verdict, now), now, after_failure=True)
                 self._fail(entry, verdict)
-                self.committer.submit(Settled(entry, verdict._replace(rows=rows), now, took_s))
+                self.committer.submit(Settled(entry, verdict._replace(rows=rows), now))
             case Park():
                 why = waiting.closed(self._shared.channels[verdict.channel])
                 self._wait(entry, verdict._replace(rows=waiting.rows(self.worker, entry, why, now)), now)
@@ -395,7 +338,7 @@ class Consumer:
         """Let the lanes of *batch* go on; returns what may be acknowledged."""
         acks: list[EntryRef] = []
         ended: list[tuple[Entry, Finish]] = []
-        for entry, verdict, _, _ in batch:
+        for entry, verdict, _ in batch:
             if isinstance(verdict, Finish):
                 acks += self.lanes.done(entry)
                 ended.append((entry, verdict))

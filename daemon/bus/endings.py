@@ -10,7 +10,6 @@ import orjson
 import structlog
 
 from adapters.postgres.bus import burials, inbox
-from adapters.postgres.bus.attempt_history import Attempt
 from daemon.bus.aside import LARGE_BYTES
 from daemon.bus.lanes import Entry
 from daemon.bus.outcome import Row, Turn
@@ -18,7 +17,6 @@ from daemon.bus.settle import Finish, Park, Poison, Retry, StandInLine, Written
 from daemon.bus.worker import AnyWorker
 from schemas.envelope import Event
 from schemas.errors import FerrymanError
-from schemas.fingerprints import fingerprint
 
 TEXT_CAP: Final = 500
 
@@ -38,8 +36,8 @@ def body_hash(event: Event) -> bytes:
 
 
 def is_failure(verdict: Written) -> bool:
-    """Whether it is written to the tables of failures: `attempts`, `attempt_history` or `dead_letters`."""
-    return isinstance(verdict, Retry) or (isinstance(verdict, Finish) and verdict.error is not None)
+    """Whether it is written to the tables of failures: `attempts` or `dead_letters`."""
+    return isinstance(verdict, Retry) or (isinstance(verdict, Finish) and verdict.outcome == "dead")
 
 
 def is_bare_letter(verdict: Written) -> bool:
@@ -77,24 +75,13 @@ def inbox_row(entry: Entry, verdict: Finish) -> inbox.InboxRow:
 def letter(entry: Entry, verdict: Finish) -> burials.DeadLetter:
     """The dead letter of an event that ended so."""
     error = verdict.error
-    name, text, code = type(error).__name__, _text(error.full_text if error else ""), error.code if error else ""
-    return burials.DeadLetter(entry.event, name, text, entry.attempts + 1, code, fingerprint(name, code, text))
+    return burials.DeadLetter(
+        entry.event, type(error).__name__, _text(error.full_text if error else ""), entry.attempts + 1
+    )
 
 
-def attempt(entry: Entry, verdict: Written, began: datetime, took_s: float) -> Attempt:
-    """The attempt that began at *began* and failed after *took_s*, as *verdict* says."""
-    assert isinstance(verdict, Retry | Finish)
-    assert verdict.error is not None
-    ended, error = began + timedelta(seconds=took_s), verdict.error
-    counted, again = True, None
-    if isinstance(verdict, Retry):
-        counted, again = verdict.counted, ended + timedelta(seconds=verdict.delay_s)
-    told = type(error).__name__, error.code, _text(error.full_text)
-    return Attempt(entry.event.id, entry.event.replayid, counted, *told, began, ended, again)
-
-
-def failure_row(entry: Entry, verdict: Retry, now: datetime, took_s: float = 0.0) -> inbox.Failure:
-    """That an attempt has failed that began at *now* and took *took_s*, and when the next one begins."""
+def failure_row(entry: Entry, verdict: Retry, now: datetime) -> inbox.Failure:
+    """That an attempt has failed at *now*, and when the next one begins."""
     return inbox.Failure(
         entry.event.id,
         entry.event.replayid,
@@ -102,7 +89,7 @@ def failure_row(entry: Entry, verdict: Retry, now: datetime, took_s: float = 0.0
         type(verdict.error).__name__,
         _text(verdict.error.full_text),
         verdict.error.code,
-        now + timedelta(seconds=took_s + verdict.delay_s),
+        now + timedelta(seconds=verdict.delay_s),
     )
 
 

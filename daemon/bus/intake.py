@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import structlog
 
@@ -18,16 +17,12 @@ from adapters.postgres.bus import payloads, spool
 from adapters.postgres.pool import Pool, refuses_data, store_is_down
 from adapters.redis.streams import NotDurable, StreamErrors, Streams, Untrusted
 from daemon.bus.batcher import Batcher, Full
-from daemon.bus.fence import Fence
 from daemon.bus.publisher import publish
 from daemon.lifecycle import Periodic
 from daemon.stores.health import Stores, store_away
 from daemon.telemetry.failures import fields
 from schemas.envelope import Event
 from schemas.errors import Malformed, Transient
-
-if TYPE_CHECKING:
-    from daemon.telemetry.tracing import Tracing
 
 DRAIN_BATCH: Final = 200
 LOOK_S: Final = 0.25
@@ -64,20 +59,11 @@ class Intake(Periodic):
 
     *closed*: nothing is taken in until `open`, or the first look at the spool. *alone*: no other process uses these
     stores. Otherwise another process may have spooled the event before of the same key, and told its sender; so before
-    an append the intake asks Postgres for that, unless it did a moment ago. *fence*: of people who were erased nothing
-    is taken in but that something came; None: nobody was. *tracing*: None: no traces are wanted.
+    an append the intake asks Postgres for that, unless it did a moment ago.
     """
 
     def __init__(
-        self,
-        streams: Streams,
-        pool: Pool,
-        stores: Stores,
-        *,
-        alone: bool = False,
-        closed: bool = False,
-        fence: Fence | None = None,
-        tracing: Tracing | None = None,
+        self, streams: Streams, pool: Pool, stores: Stores, *, alone: bool = False, closed: bool = False
     ) -> None:
         super().__init__("intake", self._look, every_s=LOOK_S, skip=store_away)
         self._streams = streams
@@ -93,8 +79,6 @@ class Intake(Periodic):
         self._held = False
         self._closed = closed
         self._alone = alone
-        self._fence = fence
-        self._tracing = tracing
         self._unanswered: set[asyncio.Task[bool | None]] = set()
         self._empty_until = -math.inf
         self._check: Callable[[], Awaitable[None]] | None = None
@@ -126,8 +110,6 @@ class Intake(Periodic):
         """
         if self.accepting == "no":
             raise NotAccepted("no store can take it now", retry_after_s=2.0)
-        if self._fence is not None:
-            events = await self._fence.blanked(events)
         loop = asyncio.get_running_loop()
         results = self._submitted(events)
         timer = loop.call_at(loop.time() + ANSWER_S if by is None else by, self._give_up, results)
@@ -182,11 +164,10 @@ class Intake(Periodic):
         """Append *events*; when Redis does not take them false, or None where it may have, and the intake spools from
         now on. Raises: Malformed."""
         try:
-            with nullcontext() if self._tracing is None else self._tracing.append(events):
-                if self._stores.postgres.up:
-                    await publish(self._pool, self._streams, events)
-                else:
-                    await self._streams.append(events)  # large payloads can be put nowhere else
+            if self._stores.postgres.up:
+                await publish(self._pool, self._streams, events)
+            else:
+                await self._streams.append(events)  # large payloads can be put nowhere else
         except (*StreamErrors, NotDurable) as exc:
             if not isinstance(exc, Untrusted):  # the server answers: recovery looks what it has lost
                 self._stores.redis.noticed(exc)

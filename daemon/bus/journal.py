@@ -31,7 +31,6 @@ WORKER: Final[Worker[None]] = Worker(
     types=frozenset(TYPES),
     begins="everything",
     handle=handle,
-    keeps_blanks=True,
     record=record,
     lanes=lambda s: 200,
 )

@@ -12,14 +12,11 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from adapters.redis.limits import Ticket
 from daemon.bus.left import EntryRef, Left, LeftEntry
 from schemas.envelope import Event, InboxKey
-
-if TYPE_CHECKING:
-    from opentelemetry.trace import SpanContext
 
 SHARE: Final = 50
 """Entries of one key that are held: a lane takes so long to end with half of them that the rest is there in time."""
@@ -32,12 +29,11 @@ class Entry:
     *epoch*: of the lease that it was read under; its result counts under no other. *attempts*: counted failures.
     *failures*: failures in a row, counted or not (the backoff grows with it). *failed_at*: loop time of the last one.
     *step*, *memo*: what the last Later said. *ticket*: its place in the line for a rate limit. *copies*: further
-    entries of the same event, acknowledged with it. *began*, *called*: loop time of the first and of the last call of
-    its handler. *active*: in a slot, or on its way to Postgres. *taken_over*: how often it was found pending, read
-    before and not ended (2: twice or more). *begun*: how often a process recorded that it begins this event, and then
-    died. *dropped*: its lease was lost. The next lease holder (which may be this process again) handles the event anew,
-    and the result of this entry no longer counts. *told*: why it waits, as its worker's rows say already.
-    *traced*: the span of the last call of its handler, where traces are wanted.
+    entries of the same event, acknowledged with it. *began*: loop time of the first call of its handler. *active*: in a
+    slot, or on its way to Postgres. *taken_over*: how often it was found pending, read before and not ended (2: twice
+    or more). *begun*: how often a process recorded that it begins this event, and then died. *dropped*: its lease was
+    lost. The next lease holder (which may be this process again) handles the event anew, and the result of this entry
+    no longer counts. *told*: why it waits, as its worker's rows say already.
     """
 
     ref: EntryRef
@@ -52,13 +48,11 @@ class Entry:
     ticket: Ticket | None = None
     copies: list[EntryRef] = field(default_factory=list)
     began: float | None = None
-    called: float | None = None
     active: bool = False
     taken_over: int = 0
     begun: int = 0
     dropped: bool = False
     told: str = ""
-    traced: SpanContext | None = None
 
 
 class Lanes:
@@ -92,24 +86,6 @@ class Lanes:
     def first(self, event: Event) -> Entry | None:
         """The entry in hand that carries *event*; any further entry of the event is a copy of it."""
         return self._events.get(event.inbox_key)
-
-    def held(self, event: InboxKey) -> Entry | None:
-        """As `first`, by the key of the event."""
-        return self._events.get(event)
-
-    def head(self, subject: str) -> Entry | None:
-        """The entry of the key *subject* that goes before all others of it."""
-        lane = self._lanes.get(subject)
-        return lane[0] if lane else None
-
-    def due(self, entry: Entry) -> float | None:
-        """Loop time at which *entry*, the head of its lane, goes on; None where it waits for no time."""
-        timer = self._timers.get(entry.event.subject)
-        return None if timer is None else timer.when()
-
-    def channels_of(self, entry: Entry) -> tuple[str, ...] | None:
-        """The channels for which *entry* is parked; None where it is not."""
-        return next((channels for channels, waiting in self._parked.items() if entry in waiting), None)
 
     def has_room(self, subject: str, coming: int) -> bool:
         """Whether one more entry of the key *subject* may be held, behind *coming* that are about to be added."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from adapters.postgres.bus import inbox, meta, missing, workers
+from adapters.postgres.bus import inbox, missing, workers
 from adapters.postgres.pool import Connection, Pool
 from adapters.redis.streams import Streams, partition_in, stream_keys, topic_in
 from adapters.redis.values import text
@@ -15,9 +15,6 @@ from schemas.errors import Malformed
 from schemas.partitions import partition_of
 
 PAGE: Final = 500
-PROGRESS: Final = "recovery"
-"""The key of `ferryman_meta` that says how far a recovery is; it means something while there is one."""
-
 SKEW_MS: Final = 60_000
 """How much later than Redis's clock that of a process may be."""
 
@@ -62,7 +59,6 @@ class Losses:
         entries = {(*event.inbox_key, event.target): event for event in every}  # a replay and a retry are others
         again = sorted(entries.values(), key=lambda event: event.time)
         for start in range(0, len(again), PAGE):
-            await meta.put(self._pool, PROGRESS, f"{start} of {len(again)} events are published again")
             await restore(self._pool, self._streams, again[start : start + PAGE])
         await self._remove([(key, entry_id) for key, entry_id, _ in newer])
 

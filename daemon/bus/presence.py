@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import orjson
@@ -93,11 +92,10 @@ class Presence(Periodic):
 
     async def _round(self) -> None:
         now = time.monotonic()
-        report = orjson.dumps(self.report.document())  # without the load, which alone is no change worth a row
+        report = orjson.dumps(self.report.document())
         if report == self._told and now - self._told_at < TELL_S:
             return
-        loaded = replace(self.report, rss_bytes=resident_bytes(), loop_late_s=round(self.late_s, 3))
-        await members.tell(self._pool, self._me, orjson.dumps(loaded.document()).decode())
+        await members.tell(self._pool, self._me, report.decode())
         self._told, self._told_at, self._failing = report, now, False
         if now - self._forgot_at >= FORGET_S:
             await members.forget_old(self._pool)
@@ -126,11 +124,3 @@ def _provider(channel: Channel, waiting: int, now: datetime) -> ProviderReport:
 def _before(now: datetime, seconds: float | None) -> datetime | None:
     """The time so many seconds ago, to the second."""
     return None if seconds is None else (now - timedelta(seconds=seconds)).replace(microsecond=0)
-
-
-def resident_bytes() -> int:
-    """The memory that this process holds; 0 where the system does not tell."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from adapters.channel import Channels
 from adapters.postgres.pool import Pool
 from adapters.redis.streams import Streams
-from daemon.bus.fence import Fence
 from daemon.bus.leases import Leases
 from daemon.bus.read_failures import ReadFailures
 from daemon.bus.worker import Clock
@@ -18,15 +16,12 @@ from daemon.settings.model import Settings
 from daemon.stores.health import Stores
 from daemon.telemetry.metrics import Metrics
 
-if TYPE_CHECKING:
-    from daemon.telemetry.tracing import Tracing
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
     """Built once for each process. *streams*: for appends and acknowledgements; each reader has a client of its own.
     *suspect* is called at a sign that Redis has lost data. *since*: worker -> when it began; events that were accepted
-    before are not its own. It is complete before any consumer starts. *tracing*: None: no traces are wanted."""
+    before are not its own. It is complete before any consumer starts."""
 
     settings: Settings
     stores: Stores
@@ -37,7 +32,5 @@ class Shared:
     metrics: Metrics
     now: Clock
     suspect: Callable[[], None]
-    fence: Fence
     since: Mapping[str, datetime] = field(default_factory=dict)
     read_failures: ReadFailures = field(default_factory=ReadFailures)
-    tracing: Tracing | None = None

@@ -15,15 +15,13 @@ from typing import Final, Protocol
 import structlog
 
 from adapters.channel import Channel, Channels, parted, scope_of
-from adapters.postgres.bus import burials, days, flow, outbox, pauses, retention, spool, workers
-from adapters.postgres.bus.flow import Lag
+from adapters.postgres.bus import burials, days, outbox, pauses, retention, spool, workers
 from adapters.postgres.bus.workers import JOURNAL
 from adapters.postgres.pool import Pool, has_no_room, installation_is_wrong
 from adapters.redis import pauses as asked
 from adapters.redis.inspect import waiting_since
 from adapters.redis.streams import Streams, stream_keys
 from daemon.bus.consumer import Consumer
-from daemon.bus.flow import FlowTally
 from daemon.bus.publisher import publish
 from daemon.bus.trim import trim
 from daemon.bus.unattended import unattended
@@ -35,7 +33,6 @@ from daemon.telemetry.failures import fields
 from daemon.telemetry.metrics import Metrics
 from daemon.telemetry.seldom import Seldom
 from schemas.envelope import TOPICS
-from schemas.fingerprints import fingerprint
 
 SWEEP_EVERY_S: Final = 1.0
 PAUSES_EVERY_S: Final = 1.0
@@ -114,10 +111,6 @@ class Upkeep:
         self._waiting_since: dict[str, float | None] = {}
         """Worker -> when its oldest open event was appended, Unix seconds of Redis's clock."""
 
-        self._lags: dict[str, Lag] = {}
-        """Worker -> what waits for it, of the whole installation."""
-        self._flow = FlowTally(pool, measured)
-
         self._lag = Periodic("loop-lag", self._measure_loop, every_s=LAG_EVERY_S, at_once=False)
         self.duties: Final[Sequence[Periodic]] = (
             self._lag,
@@ -131,8 +124,6 @@ class Upkeep:
             _duty("trim", self._trim, TRIM_EVERY_S),
             _duty("retention", self._remove_old, RETENTION_EVERY_S),
             _duty("days", self._turn_of_days, DAYS_EVERY_S),
-            _duty("flow", self._tell_flow, MEASURE_EVERY_S),
-            _duty("fingerprints", self._fill_in_fingerprints, DAYS_EVERY_S),
             *(_duty(*duty) for duty in of_domains),
         )
         """Services, one per duty: a duty that waits for a store delays no other."""
@@ -186,23 +177,11 @@ class Upkeep:
 
     async def _remove_old(self) -> None:
         """Remove what is older than the settings keep, kind by kind."""
-        terms = {kind: days for kind in retention.KINDS if (days := self._settings.kept_days(kind))}
+        terms = {kind: getattr(self._settings, f"ferryman_retention_{kind}_days") for kind in retention.KINDS}
         terms |= dict.fromkeys(retention.WITH_EVENTS, self._settings.ferryman_inbox_days)
         for kind, days_kept in terms.items():
             if removed := await retention.remove(self._pool, kind, days_kept):
                 log.info("retention.removed", kind=kind, rows=removed, older_than_days=days_kept)
-
-    async def _fill_in_fingerprints(self) -> None:
-        """Of letters that an older version has buried."""
-        while found := await burials.unprinted(self._pool, BATCH):
-            await burials.fill_in(self._pool, {one.id: fingerprint(*one[1:]) for one in found})
-
-    async def _tell_flow(self) -> None:
-        """What went in and out here, and what waits, for the operator's charts. A measure is told once."""
-        await self._flow.write()
-        lags, self._lags = self._lags, {}
-        await flow.put(self._pool, list(lags.values()))
-        await flow.remove_old(self._pool)
 
     async def _measure_loop(self) -> None:
         self._metrics.set("ferryman_loop_lag_seconds", self._lag.late_s)
@@ -221,14 +200,13 @@ class Upkeep:
             self._metrics.set("ferryman_worker_paused", float(consumer.paused), {"worker": consumer.name})
             self._set_oldest(consumer)
 
-    def _set_oldest(self, consumer: Consumer) -> float:
+    def _set_oldest(self, consumer: Consumer) -> None:
         """By the lanes of this process, and by what Redis had at the last look that it answered: while Redis is away,
         nothing there ends."""
         read, waiting = consumer.lanes.oldest(), self._waiting_since.get(consumer.name)
         since = [moment for moment in (read.timestamp() if read else None, waiting) if moment is not None]
         age = max(0.0, time.time() - min(since)) if since else 0.0
         self._metrics.set("ferryman_oldest_seconds", age, {"worker": consumer.name})
-        return age
 
     async def _measure_postgres(self) -> None:
         self._metrics.set("ferryman_spool", await spool.size(self._pool))
@@ -242,11 +220,10 @@ class Upkeep:
             worker = consumer.worker
             keys = stream_keys(worker.reads, range(self._streams.partitions))
             unread, pending = await self._streams.lag(worker.name, keys)
-            self._waiting_since[worker.name] = await waiting_since(self._streams.redis, worker.name, keys)
-            oldest_s = self._set_oldest(consumer)
             if unread >= 0:
                 self._metrics.set("ferryman_lag", unread + pending, {"worker": worker.name})
-                self._lags[worker.name] = Lag(worker.name, unread, pending, oldest_s)
+            self._waiting_since[worker.name] = await waiting_since(self._streams.redis, worker.name, keys)
+            self._set_oldest(consumer)
 
     async def _measure_both(self) -> None:
         for name, seconds in (await unattended(self._pool, self._streams)).items():

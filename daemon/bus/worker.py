@@ -115,10 +115,6 @@ def _no_rows_of_waiting(event: Event, why: str, turn: Turn) -> Sequence[Row]:
     return ()
 
 
-def _no_rows_of_erased(event: Event, turn: Turn) -> Sequence[Row]:
-    return ()
-
-
 async def _record_nothing(conn: Connection, rows: Sequence[Row]) -> Sequence[Event] | None:
     return None
 
@@ -134,8 +130,6 @@ class Worker(Generic[D]):
         what is emitted because of what it found there, as events whose ids derive from that; None for nothing.
     buried: rows that go with an event's dead letter, or with its end as uncertain, in the same transaction.
     poisoned: the same for an event that kills the process which reads it: given its id alone.
-    erased: rows that go with an event of a person who was erased, which ends skipped without its handler; such an event
-        that was made a blank at the intake has none. keeps_blanks: it handles such events too, as blanks.
     waits: rows that say why an event waits for a channel, or for its next attempt; given the reason as a sentence.
     channels: what it calls, by name: for the operator who pauses one, and for the metrics.
     bulk: the types, and *bulk_sources* the sources, whose calls wait at a rate limit behind all others, as those of
@@ -156,8 +150,6 @@ class Worker(Generic[D]):
     buried: Callable[[Event, FerrymanError, Turn], Sequence[Row]] = _no_rows
     poisoned: Callable[[str, Turn], Sequence[Row]] = _no_rows_of_poison
     waits: Callable[[Event, str, Turn], Sequence[Row]] = _no_rows_of_waiting
-    erased: Callable[[Event, Turn], Sequence[Row]] = _no_rows_of_erased
-    keeps_blanks: bool = False
     channels: tuple[str, ...] = ()
     bulk: frozenset[str] = frozenset()
     bulk_sources: frozenset[str] = frozenset()

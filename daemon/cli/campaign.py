@@ -14,14 +14,12 @@ from pydantic import ValidationError
 from adapters.postgres.pool import Pool
 from daemon.bus.worker import utc_now
 from daemon.cli.arguments import parse_words
-from daemon.cli.campaign_views import LISTED, OPEN, people_of, plan_document, say_plan, say_status, table_of
-from daemon.cli.completing import providers
+from daemon.cli.campaign_views import LISTED, OPEN, people_of, plan_document, report_of, say_plan, say_status, table_of
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
 from daemon.cli.screen import progress, say, show_json, show_table
 from daemon.cli.tools import Ahead, DryRun, Json, NotRead, Text, When, Yes, confirm, opened, operator
 from daemon.operator import campaign_standing, campaigns
-from daemon.operator.campaign_report import report_of
 from daemon.operator.campaigns import Verb
 from daemon.settings.model import Settings
 from schemas.api.campaigns import CampaignIn
@@ -66,9 +64,7 @@ def create(
     var: Annotated[
         list[str] | None, typer.Option("--var", metavar="NAME=TEXT", help="Of buyers, as 1={client_name}.")
     ] = None,
-    provider: Annotated[
-        str | None, Text("--provider", help="cgb, chatwoot, meta, twilio or whapi.", completes=providers)
-    ] = None,
+    provider: Annotated[str | None, Text("--provider", help="cgb, chatwoot, meta, twilio or whapi.")] = None,
     account: Annotated[str, Text("--account", help="Of the provider.")] = "default",
     rate: Annotated[float | None, typer.Option(min=0.01, max=500, help="Messages in a second at most.")] = None,
     category: Annotated[str, Text("--category", help="utility or marketing.")] = "utility",

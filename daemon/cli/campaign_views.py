@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from io import StringIO
 from typing import Any, Final
 
 from daemon.cli.screen import say
@@ -14,6 +17,12 @@ OPEN: Final = ("pending", "queued", "sending")
 """How recipients stand whose messages are to come."""
 
 LISTED: Final = ("campaign", "status", "people", "open", "template", "provider", "made at (UTC)")
+COLUMNS: Final = (
+    "line", "phone", "status", "error", "error_code", "message_id", "queued_at", "sent_at", "delivered_at", "read_at",
+)  # fmt: skip
+"""Of a report."""
+
+_FORMULAS: Final = ("=", "-", "@", "\t", "\r")
 
 
 def people_of(count: int) -> str:
@@ -74,3 +83,19 @@ def table_of(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         ]
         for one in found
     ]
+
+
+async def report_of(recipients: AsyncIterator[Mapping[str, Any]]) -> str:
+    """A report as CSV, with the lines of RFC 4180."""
+    lines = StringIO(newline="")
+    writer = csv.writer(lines)
+    writer.writerow(COLUMNS)
+    async for one in recipients:
+        writer.writerow([_cell(one[column]) for column in COLUMNS])
+    return lines.getvalue()
+
+
+def _cell(value: Any) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    text = shown_time(value) if isinstance(value, datetime) else "" if value is None else str(value)
+    return f"'{text}" if text.startswith(_FORMULAS) else text

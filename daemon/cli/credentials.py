@@ -10,7 +10,6 @@ import typer
 
 from adapters.json_guard import parse_object, without_mark
 from daemon.cli.arguments import require_known
-from daemon.cli.completing import providers
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
 from daemon.cli.screen import say, show_json, show_table
@@ -32,9 +31,7 @@ def _known(name: str) -> str:
     return name
 
 
-Provider = Annotated[
-    str, typer.Argument(metavar="PROVIDER", parser=_known, help=f"{', '.join(SECRETS)}.", autocompletion=providers)
-]
+Provider = Annotated[str, typer.Argument(metavar="PROVIDER", parser=_known, help=f"{', '.join(SECRETS)}.")]
 Account = Annotated[str, Text("--account", help="Which of the provider's accounts.")]
 
 

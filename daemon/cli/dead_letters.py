@@ -13,7 +13,6 @@ import typer
 from adapters.postgres.operator.dead_letters import ChosenLetter, LetterFilter
 from adapters.postgres.pool import Pool
 from daemon.cli.arguments import parse_words
-from daemon.cli.completing import error_classes, workers
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.named import LETTER_HELP
 from daemon.cli.screen import progress, say, show_json, show_table
@@ -26,24 +25,16 @@ from daemon.settings.model import Settings
 app = typer.Typer(help="Events that ended without success: read, send again, discard.", no_args_is_help=True)
 
 Letters = Annotated[list[str] | None, typer.Argument(help=LETTER_HELP, parser=parse_words, metavar="LETTER")]
-OfWorker = Annotated[str | None, Text("--worker", help="Only letters of this worker.", completes=workers)]
-OfClass = Annotated[str | None, Text("--class", help="Only letters of this error class.", completes=error_classes)]
+OfWorker = Annotated[str | None, Text("--worker", help="Only letters of this worker.")]
+OfClass = Annotated[str | None, Text("--class", help="Only letters of this error class.")]
 OfText = Annotated[str | None, Text("--text", help="Only letters whose error contains this text.")]
-OfPrint = Annotated[str | None, Text("--fingerprint", help="Only letters of one group of `dead-letters list`.")]
 All = Annotated[bool, typer.Option("--all", help="Every open letter.")]
 
 
 @app.command("list")
-def list_(
-    worker: OfWorker = None,
-    error_class: OfClass = None,
-    text: OfText = None,
-    fingerprint: OfPrint = None,
-    json: Json = False,
-) -> None:
-    """Open letters, grouped by worker and fault: texts that differ in ids and numbers alone are one fault."""
-    wanted = LetterFilter(worker=worker, error_class=error_class, text=text, fingerprint=fingerprint)
-    run_async(_list(read_settings(), wanted, json))
+def list_(worker: OfWorker = None, error_class: OfClass = None, text: OfText = None, json: Json = False) -> None:
+    """Open letters, grouped by worker and error."""
+    run_async(_list(read_settings(), LetterFilter(worker=worker, error_class=error_class, text=text), json))
 
 
 @app.command()
@@ -64,7 +55,6 @@ def retry(
     worker: OfWorker = None,
     error_class: OfClass = None,
     text: OfText = None,
-    fingerprint: OfPrint = None,
     all: All = False,
     edit: Annotated[
         Path | None,
@@ -74,7 +64,7 @@ def retry(
     yes: Yes = False,
 ) -> None:
     """Send letters to their workers once more, in the order of their events. A running daemon delivers them."""
-    wanted = _filter(letters, worker, error_class, text, fingerprint, all)
+    wanted = _filter(letters, worker, error_class, text, all)
     if edit is not None and (letters is None or len(letters) != 1):
         raise typer.BadParameter("--edit goes with exactly one letter")
     body = None if edit is None else content_of(edit)
@@ -87,28 +77,21 @@ def discard(
     worker: OfWorker = None,
     error_class: OfClass = None,
     text: OfText = None,
-    fingerprint: OfPrint = None,
     all: All = False,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
     """Close letters without another run. Their events still count as dead; `show` still shows the letters."""
-    wanted = _filter(letters, worker, error_class, text, fingerprint, all)
-    run_async(_discard(read_settings(), letters, wanted, dry_run, yes))
+    run_async(_discard(read_settings(), letters, _filter(letters, worker, error_class, text, all), dry_run, yes))
 
 
 def _filter(
-    letters: list[str] | None,
-    worker: str | None,
-    error_class: str | None,
-    text: str | None,
-    fingerprint: str | None,
-    all: bool,
+    letters: list[str] | None, worker: str | None, error_class: str | None, text: str | None, all: bool
 ) -> LetterFilter:
-    given = bool(letters) or any(part is not None for part in (worker, error_class, text, fingerprint))
+    given = bool(letters) or any(part is not None for part in (worker, error_class, text))
     if given == all:
-        raise typer.BadParameter("name letters, or say --worker, --class, --text or --fingerprint; or say --all alone")
-    return LetterFilter(worker=worker, error_class=error_class, text=text, fingerprint=fingerprint)
+        raise typer.BadParameter("name letters, or say --worker, --class or --text; or say --all alone")
+    return LetterFilter(worker=worker, error_class=error_class, text=text)
 
 
 async def _chosen(pool: Pool, letters: list[str] | None, wanted: LetterFilter) -> list[ChosenLetter]:
@@ -131,10 +114,8 @@ async def _list(settings: Settings, wanted: LetterFilter, json: bool) -> None:
     for group in groups:
         numbers = " ".join(str(n) for n in group["ids"][:5]) + (" …" if group["count"] > 5 else "")
         times = shown_time(group["oldest"]), shown_time(group["newest"])
-        told = group["worker"], group["error_class"], group["error_text"]
-        rows.append([str(group["count"]), *told, *times, str(group["persons"]), group["fingerprint"] or "", numbers])
-    columns = ("count", "worker", "class", "error", "oldest (UTC)", "newest (UTC)", "keys", "fingerprint", "numbers")
-    show_table(columns, rows)
+        rows.append([str(group["count"]), group["worker"], group["error_class"], group["error_text"], *times, numbers])
+    show_table(("count", "worker", "class", "error", "oldest (UTC)", "newest (UTC)", "numbers"), rows)
 
 
 async def _show(settings: Settings, wanted: str, json: bool) -> None:

@@ -82,12 +82,8 @@ def _show(result: Result) -> None:
 
 
 async def _keep(stage: Stage, *, err: bool) -> None:
-    from daemon.operator.logins import demo_link  # with the library of passwords
-
-    link = await demo_link(stage.pool, "demo", "ferryman demo")
     async with served(stage.customer, stage.pool) as chat_url:
         for name, address in (
-            ("pages", f"{stage.url}/link/{link}  (in a browser: logs in once, within 15 minutes)"),
             ("listener", f"{stage.url}  (/readyz, /metrics, /webhooks/orders, /api/v1/docs)"),
             ("CGB", f"{stage.cgb.url}  ({stage.cgb.root}/_sandbox/ledger)"),
             ("Meta", stage.meta.url),

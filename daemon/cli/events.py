@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from adapters.postgres.operator.trail import EventFilter
+from adapters.postgres.operator.trail import EventFilter, FoundEvent, WorkerEnding
+from adapters.registry import SOURCES
 from daemon.cli.arguments import parse_words, require_known
-from daemon.cli.completing import workers
 from daemon.cli.context import read_settings, run_async
-from daemon.cli.emitters import EMITTERS
 from daemon.cli.named import HELP
 from daemon.cli.screen import say, show_json, show_table
-from daemon.cli.tail import tail
 from daemon.cli.tools import Json, Text, When, opened, shown_json, shown_time
+from daemon.lifecycle import stop_on_signals
+from daemon.messages.requests import CAMPAIGNS
 from daemon.operator import trail
-from daemon.operator.event_timeline import Step, document, steps_of
+from daemon.operator.keys import masked_key
 from daemon.operator.naming import NOT_KEPT, NoSuchEvent, the_event
 from daemon.operator.standing import Standing, standing, with_orders
 from daemon.operator.trail import OUTCOMES, EventTrail
 from daemon.operator.unjournaled import caveat, unjournaled
-from daemon.operator.why.answer import looking, why_all
-from daemon.operator.why.sentence import Sentence
+from daemon.operator.why import read_circumstances, reasons
 from daemon.settings.model import Settings
 from daemon.telemetry.redaction import redact_text
 from daemon.workers import WORKERS
 from schemas.envelope import TYPES
+
+EMITTERS: Final = (*(source.name for source in SOURCES), "ferryman", CAMPAIGNS, "bus")
+"""Sources of events: those of webhooks, what handling an event emits, and what no worker could read."""
 
 app = typer.Typer(help="What was accepted, and what became of it.", no_args_is_help=True)
 
@@ -38,9 +41,7 @@ app = typer.Typer(help="What was accepted, and what became of it.", no_args_is_h
 def list_(
     type: Annotated[str | None, typer.Option(help="Only events of this type.")] = None,
     source: Annotated[str | None, Text("--source", help="Only events of this source.")] = None,
-    worker: Annotated[
-        str | None, typer.Option(help="Only events that this worker handles.", autocompletion=workers)
-    ] = None,
+    worker: Annotated[str | None, typer.Option(help="Only events that this worker handles.")] = None,
     outcome: Annotated[str | None, typer.Option(help=f"How a worker ended: {', '.join(OUTCOMES)}.")] = None,
     key: Annotated[str | None, Text("--key", help="Events of one person: a phone, an e-mail address.")] = None,
     event: Annotated[str | None, Text("--event", help=f"One event, and what handling it emitted. {HELP}")] = None,
@@ -66,7 +67,10 @@ def show(
     run_async(_show(read_settings(), event, json))
 
 
-app.command("tail")(tail)
+@app.command()
+def tail() -> None:
+    """Follow what arrives and how it ends, a line each, until Ctrl-C."""
+    run_async(_tail(read_settings()))
 
 
 async def _list(settings: Settings, wanted: EventFilter, event: str | None, limit: int, json: bool) -> None:
@@ -98,16 +102,15 @@ async def _show(settings: Settings, wanted: str, json: bool) -> None:
         except NoSuchEvent as exc:
             unseen = await unjournaled(pool, addresses.redis_url, settings.ferryman_partitions)
             raise NoSuchEvent(f"{exc}{caveat(unseen)}") from None
-        stands, steps = await standing(pool, WORKERS, found), await steps_of(pool, found)
-        async with looking(pool, addresses.redis_url, settings.ferryman_partitions) as here:
-            why = await why_all(here, found, WORKERS)
+        stands = await standing(pool, WORKERS, found)
+        why = reasons(found, WORKERS, await read_circumstances(pool))
     if json:
-        show_json(document(found, steps, why) | stands.document())
+        show_json(found.document() | stands.document() | {"why": why})
     else:
-        _print_trail(found, stands, steps, why)
+        _print_trail(found, stands, why)
 
 
-def _print_trail(found: EventTrail, stands: Standing, steps: Sequence[Step], why: Mapping[str, Sentence]) -> None:
+def _print_trail(found: EventTrail, stands: Standing, why: Mapping[str, str]) -> None:
     event = found.event
     for name, value in (("event", event.id), ("type", event.type), ("source", event.source), ("key", event.subject)):
         say(f"{name:8} {value}")
@@ -116,12 +119,12 @@ def _print_trail(found: EventTrail, stands: Standing, steps: Sequence[Step], why
     if stands.order_id is not None:
         say(f"order    {stands.order_id}, {_order(stands)}")
     say("")
-    for step in steps:
-        say(f"{shown_time(step.at)}  {step.text}")
-    for worker in [worker for worker in found.open if worker in why]:
-        told = why[worker]
-        behind = f"; behind event {stands.behind[worker]}" if told.rule != "behind" and worker in stands.behind else ""
-        say(f"{'':19}  {worker}: open, {told.text}{behind}")
+    say(f"{shown_time(event.time)}  arrived")
+    for at, line in sorted(_steps(found), key=lambda step: step[0]):
+        say(f"{shown_time(at)}  {line}")
+    for worker in found.open:
+        behind = f"; behind event {stands.behind[worker]}" if worker in stands.behind else ""
+        say(f"{'':19}  {worker}: open, {why[worker]}{behind}")
     if found.conflicts:
         say(f"{'':19}  {found.conflicts} other bodies came under this id: the first one counts")
     say("")
@@ -133,3 +136,48 @@ def _order(stands: Standing) -> str:
     if (order := stands.order) is None:
         return "which has no row in `orders`"
     return f"{order.status or 'of no status'}" + (f" ({redact_text(order.reason)})" if order.reason else "")
+
+
+def _steps(found: EventTrail) -> list[tuple[datetime, str]]:
+    """(time, line) of everything that happened after the arrival."""
+    steps = []
+    for e in found.endings:
+        text = f"{e.worker}: {e.outcome}" + (f" ({e.reason})" if e.reason else "")
+        text += f", after {e.attempts} failed attempts" if e.attempts else ""
+        steps.append((e.at, text + (f" [replay {e.replay_id}]" if e.replay_id else "")))
+    for f in found.attempts:
+        error = f"{f.error_class}: {redact_text(f.error_text)}"
+        again = f"{f.worker}: attempt {f.failures} failed ({error}), again at {shown_time(f.next_at)}"
+        steps.append((f.at, again + ("" if f.attempts == f.failures else f"; {f.attempts} of them count")))
+    for x in found.letters:
+        error = f"{x.error_class}: {redact_text(x.error_text)}"
+        steps.append((x.buried_at, f"{x.worker}: dead letter {x.id} after {x.attempts} attempts ({error})"))
+        if x.settled_at is not None:
+            edited = f", with edited data: `ferryman dead-letters show {x.id}`" if x.edited_at is not None else ""
+            steps.append((x.settled_at, f"{x.worker}: dead letter {x.id} {x.state} by {x.settled_by}{edited}"))
+    steps += [(one.time, f"emitted {one.type} {one.id}") for one in found.caused]
+    return steps
+
+
+async def _tail(settings: Settings) -> None:
+    async with opened(settings) as (_, pool):
+        stop = asyncio.Event()
+        stop_on_signals(stop)
+        printing = asyncio.create_task(_print_each(trail.follow(pool)))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({printing, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if printing.done():
+            printing.result()
+        printing.cancel()
+        await asyncio.wait({printing})
+
+
+async def _print_each(happening: AsyncIterator[FoundEvent | WorkerEnding]) -> None:
+    async for one in happening:
+        if isinstance(one, FoundEvent):
+            say(f"{shown_time(one.time)}  {one.id}  {one.type}  from {one.source}  {masked_key(one.key)}")
+        else:
+            reason = f" ({redact_text(one.reason)})" if one.reason else ""
+            replay = " replay" if one.replay_id else ""
+            say(f"{shown_time(one.at)}  {one.event_id}  {one.worker}: {one.outcome}{reason}{replay}")

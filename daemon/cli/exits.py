@@ -19,7 +19,7 @@ MEANINGS: Final[Mapping[int, str]] = {
     USAGE: "the command line, the settings or the rules are wrong, or a name fits several: nothing was done",
     130: "interrupted by Ctrl-C",
 }
-"""Every exit code. `run`, `tail` and `forward` end with 0 on Ctrl-C, which is how they are stopped."""
+"""Every exit code. `run` and `events tail` end with 0 on Ctrl-C, which is how they are stopped."""
 
 
 def code_of(exc: FerrymanError) -> int:

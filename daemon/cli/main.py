@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Annotated, Final
 
 import typer
-from typer.main import get_command_name
 
 from daemon.cli import screen
 from daemon.cli.env_file import with_env_file
-from daemon.cli.examples import ending
 from daemon.cli.exits import DONE, FAILED, MEANINGS, code_of
 from daemon.telemetry import logs
 from daemon.version import version
@@ -44,13 +41,10 @@ class Verb:
         found = getattr(import_module(f"daemon.cli.{module}"), attribute)
         if self.group:
             for command in found.registered_commands:
-                command.epilog = ending(
-                    f"{self.name} {command.name or get_command_name(getattr(command.callback, '__name__', ''))}"
-                )
                 command.callback = with_env_file(command.callback)
             app.add_typer(found, name=self.name)
         else:
-            app.command(self.name, epilog=ending(self.name))(with_env_file(found))
+            app.command(self.name)(with_env_file(found))
 
 
 _TABLE: Final = (
@@ -62,7 +56,6 @@ _TABLE: Final = (
     Verb("status", "status:status"),
     Verb("audit", "audit:audit"),
     Verb("replay", "replay:replay"),
-    Verb("replays", "replays:app", group=True),
     Verb("partitions", "partitions:partitions"),
     Verb("workers", "workers:app", group=True),
     Verb("pause", "pause:pause"),
@@ -70,8 +63,6 @@ _TABLE: Final = (
     Verb("dead-letters", "dead_letters:app", group=True),
     Verb("refused", "refused:app", group=True),
     Verb("events", "events:app", group=True),
-    Verb("tail", "tail:tail"),
-    Verb("forward", "forward:forward"),
     Verb("orders", "orders:app", group=True),
     Verb("sync", "sync:app", group=True),
     Verb("reconcile", "reconcile:reconcile"),
@@ -85,18 +76,13 @@ _TABLE: Final = (
     Verb("labels", "labels:app", group=True),
     Verb("uncertain", "uncertain:app", group=True),
     Verb("credentials", "credentials:app", group=True),
-    Verb("users", "users:app", group=True),
     Verb("tokens", "tokens:app", group=True),
-    Verb("webhooks", "webhooks:app", group=True),
     Verb("mappings", "mappings:app", group=True),
-    Verb("privacy", "privacy:app", group=True),
     Verb("chatwoot", "chatwoot:app", group=True),
     Verb("send-test", "send_test:send_test"),
     Verb("config", "config:app", group=True),
     Verb("rules", "rules:app", group=True),
     Verb("records", "records:app", group=True),
-    Verb("backup", "backup:backup"),
-    Verb("restore", "backup:restore"),
 )
 
 VERBS: Final = {verb.name: verb for verb in _TABLE}
@@ -133,22 +119,13 @@ def _group(
     pass
 
 
-def _named() -> str:
-    """The verb of the command line, "" for none; also of the one that a shell wants to have completed."""
-    words = sys.argv[1:2]
-    if "_FERRYMAN_COMPLETE" in os.environ:
-        typed = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")
-        words = typed.split(maxsplit=2)[1:2] if len(typed.split(maxsplit=2)) > 2 or typed.endswith((" ", "\n")) else []
-    return words[0] if words else ""
-
-
 def main() -> None:
     """The entry point of the `ferryman` script. What a verb logs goes to standard error: its output is for programs."""
     screen.prepare()
     logs.configure("warning", stream=sys.stderr.buffer, human=True)
     code: object
     try:
-        commands(_named())()
+        commands(sys.argv[1] if len(sys.argv) > 1 else "")()
         code = DONE
     except SystemExit as end:
         code = end.code

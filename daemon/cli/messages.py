@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from daemon.bus.worker import utc_now
 from daemon.cli.arguments import parse_words
-from daemon.cli.completing import providers
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.screen import say, show_json, show_table
 from daemon.cli.tools import DryRun, Json, Text, When, opened, shown_json, shown_time
@@ -39,9 +38,7 @@ _COLUMNS: Final = ("made (UTC)", "message", "provider", "phone", "kind", "status
 def list_(
     to: Annotated[str | None, Text("--to", help="Of one phone, in any notation with its country code.")] = None,
     status: Annotated[str | None, Text("--status", help="queued, sent, failed, skipped, uncertain and so on.")] = None,
-    provider: Annotated[
-        str | None, Text("--provider", help="cgb, chatwoot, meta, twilio or whapi.", completes=providers)
-    ] = None,
+    provider: Annotated[str | None, Text("--provider", help="cgb, chatwoot, meta, twilio or whapi.")] = None,
     direction: Annotated[str | None, Text("--direction", help="out, or in: what people have written.")] = None,
     purpose: Annotated[str | None, Text("--purpose", help="Who asked: cli, api, rule:NAME, campaign:ID.")] = None,
     since: Annotated[datetime | None, When("--since", help="Made since then.")] = None,

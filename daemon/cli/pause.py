@@ -8,10 +8,9 @@ import typer
 
 from adapters.redis import streams
 from daemon.cli.arguments import parse_words
-from daemon.cli.completing import workers_and_providers
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.screen import say
-from daemon.cli.tools import DryRun, Text, opened, operator
+from daemon.cli.tools import DryRun, opened
 from daemon.operator import pauses
 from daemon.settings.model import Settings
 from daemon.workers import WORKERS
@@ -28,18 +27,13 @@ def _known(name: str) -> str:
     return name
 
 
-Name = Annotated[
-    str, typer.Argument(metavar="WORKER|PROVIDER[/ACCOUNT]", parser=_known, autocompletion=workers_and_providers)
-]
+Name = Annotated[str, typer.Argument(metavar="WORKER|PROVIDER[/ACCOUNT]", parser=_known)]
 
 
-Why = Annotated[str | None, Text("--reason", help="Why; it is shown wherever the pause is.")]
-
-
-def pause(name: Name, reason: Why = None, dry_run: DryRun = False) -> None:
+def pause(name: Name, dry_run: DryRun = False) -> None:
     """Stop a worker, or all calls to a provider, in every process, within two seconds. Webhooks are accepted as
     before."""
-    changes = run_async(_set(read_settings(), name, paused=True, dry_run=dry_run, reason=reason))
+    changes = run_async(_set(read_settings(), name, paused=True, dry_run=dry_run))
     say(f"{name} {'would be paused' if dry_run else 'is paused'}" if changes else f"{name} was paused already")
 
 
@@ -51,12 +45,10 @@ def resume(name: Name, dry_run: DryRun = False) -> None:
     say(f"{name} {'would go on' if dry_run else 'goes on'}" if changes else f"{name} was not paused")
 
 
-async def _set(settings: Settings, name: str, *, paused: bool, dry_run: bool, reason: str | None = None) -> bool:
+async def _set(settings: Settings, name: str, *, paused: bool, dry_run: bool) -> bool:
     async with opened(settings) as (addresses, pool):
         redis = streams.client(addresses.redis_url, timeout_s=TIMEOUT_S, connections=1)
         try:
-            return await pauses.set_paused(
-                pool, redis, WORKERS, name, paused=paused, dry_run=dry_run, by=operator(), reason=reason
-            )
+            return await pauses.set_paused(pool, redis, WORKERS, name, paused=paused, dry_run=dry_run)
         finally:
             await redis.aclose()

@@ -10,11 +10,10 @@ import typer
 
 from adapters.postgres.operator.replay import ReplayFilter
 from daemon.cli.arguments import require_known
-from daemon.cli.completing import workers
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.named import HELP
 from daemon.cli.screen import progress, say
-from daemon.cli.tools import DryRun, Text, When, Yes, confirm, opened, operator
+from daemon.cli.tools import DryRun, Text, When, Yes, confirm, opened
 from daemon.operator.keys import keys_meant
 from daemon.operator.naming import the_event
 from daemon.operator.replay import make_plan, open_bus, perform, publish_missing, worker_named
@@ -28,9 +27,7 @@ NAMES: Final = [worker.name for worker in WORKERS]
 
 
 def replay(
-    worker: Annotated[
-        str | None, typer.Option(help=f"The worker that gets the events: {', '.join(NAMES)}.", autocompletion=workers)
-    ] = None,
+    worker: Annotated[str | None, typer.Option(help=f"The worker that gets the events: {', '.join(NAMES)}.")] = None,
     since: Annotated[datetime | None, When("--from", help="Events that arrived since then.")] = None,
     until: Annotated[datetime | None, When("--to", help="Events that arrived before then.")] = None,
     type: Annotated[list[str] | None, typer.Option(help="Event types; default: all that the worker handles.")] = None,
@@ -80,7 +77,7 @@ async def _replay(settings: Settings, name: str, chosen: ReplayFilter, dry_run: 
         confirm(f"deliver {plan.total} events to {name} again?", f"deliver {plan.total} events again", yes=yes)
         async with open_bus(pool, addresses.redis_url, settings.ferryman_partitions) as bus:
             with progress("replayed") as report:
-                count = await perform(pool, bus, worker, plan, report, operator())
+                count = await perform(pool, bus, worker, plan, report)
     say(f"{count} events are on their way to {name}")
 
 

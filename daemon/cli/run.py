@@ -13,7 +13,6 @@ import structlog
 
 from daemon.app import assembled
 from daemon.cli.context import read_settings, run_async
-from daemon.cli.inviting import Inviting
 from daemon.lifecycle import stop_on_signals
 from daemon.opening import OtherPartitions
 from daemon.reload import Reloading, reload_on_hangup
@@ -24,7 +23,7 @@ from daemon.stores.located import located_stores
 from daemon.telemetry import logs
 from daemon.telemetry.outlet import Outlet
 from daemon.web.handed import handed_over
-from daemon.web.place import from_here, place
+from daemon.web.place import place
 from daemon.workers import rule_files
 
 log = structlog.get_logger(__name__)
@@ -55,13 +54,8 @@ async def _run(settings: Settings, rules: Rules, outlet: Outlet) -> None:
 async def _serve(
     settings: Settings, rules: Rules, outlet: Outlet, stop: asyncio.Event, reload_asked: asyncio.Event
 ) -> None:
-    inviting: Inviting | None = None
-
     def started(port: int) -> None:
         log.info("daemon.started", url=f"http://{place(settings.ferryman_host, port)}")
-        if inviting is not None:
-            own = f"http://{from_here(settings.ferryman_host, port)}"
-            inviting.at(settings.ferryman_public_url or own)
 
     handed = handed_over(os.environ)
     async with located_stores(settings, make=True) as addresses:
@@ -72,16 +66,11 @@ async def _serve(
         token = "" if made is None else made.read_text().strip()
         whole = False
         while not whole:
-            put_together = partial(
-                assembled, rules=rules, lines_dropped=outlet.take_dropped, made_token=token, environ=os.environ
-            )
+            put_together = partial(assembled, rules=rules, lines_dropped=outlet.take_dropped, made_token=token)
             async with put_together(settings, addresses) as daemon:
                 reloading = Reloading(reload_asked, read_settings, daemon.take, settings.ferryman_data_dir)
-                if settings.database_url is None:  # others have a shared one too: they use `ferryman users add`
-                    inviting = Inviting(addresses.database_url, settings.ferryman_data_dir)
-                also = [reloading] if inviting is None else [reloading, inviting]
                 try:
-                    await daemon.run(stop, started, also=also, handed=handed)
+                    await daemon.run(stop, started, also=[reloading], handed=handed)
                     whole = True
                 except OtherPartitions as found:
                     log.warning("daemon.assembled_anew", reason=str(found))

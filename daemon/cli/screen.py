@@ -31,12 +31,6 @@ _PLAIN: Final = {"→": "->", "…": "...", "–": "-", "—": "-"}
 _UNBOUNDED: Final = 100_000
 """Columns of a table whose cells are not wrapped."""
 
-_COLOURS: Final = {
-    name: f"\x1b[{number}m"
-    for name, number in (("red", 31), ("green", 32), ("yellow", 33), ("magenta", 35), ("cyan", 36))
-}
-_PLAIN_AGAIN: Final = "\x1b[0m"
-
 LONGEST_CELL: Final = 200
 """Characters of a cell that is not wrapped: longer than any id that a worker takes."""
 
@@ -69,20 +63,6 @@ def _escape(character: str) -> str:
 def say(text: str, *, lines: bool = False, err: bool = False) -> None:
     """Print *text* as one line, or with *lines* as several. *err*: on standard error. Raises: OutputGone."""
     _write(safe(text, lines=lines) + "\n", sys.stderr if err else sys.stdout)
-
-
-def say_coloured(before: str, text: str, colour: str, after: str = "") -> None:
-    """Print a line of which *text* has a *colour* ("" for none) where the output is a terminal that wants colours: not
-    with NO_COLOR. Raises: OutputGone."""
-    out = sys.stdout
-    wanted = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    shown = f"{_COLOURS[colour]}{safe(text)}{_PLAIN_AGAIN}" if wanted and colour else safe(text)
-    _write(f"{safe(before)}{shown}{safe(after)}\n", out)
-
-
-def show_line(document: Any) -> None:
-    """Print *document* in one line on standard output. Raises: OutputGone."""
-    say(orjson.dumps(document, option=orjson.OPT_UTC_Z).decode())
 
 
 def show_json(document: Any) -> None:

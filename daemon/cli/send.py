@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from adapters.postgres.messages import Request
 from daemon.bus.worker import utc_now
 from daemon.cli.automatic import automatic
-from daemon.cli.completing import providers
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
 from daemon.cli.marking import read
@@ -29,10 +28,7 @@ from schemas.errors import UsageError
 app = typer.Typer(help="Send a message to a person.", no_args_is_help=True)
 
 To = Annotated[str, typer.Argument(metavar="PHONE", help="With + and the country code.")]
-Provider = Annotated[
-    str | None,
-    Text("--provider", help="cgb, chatwoot, meta, twilio, whapi; else the default one.", completes=providers),
-]
+Provider = Annotated[str | None, Text("--provider", help="cgb, chatwoot, meta, twilio, whapi; else the default one.")]
 Account = Annotated[str, Text("--account", help="Of the provider: which credentials.")]
 Fallback = Annotated[
     str | None, Text("--fallback", help="As twilio,whapi: by which it goes where the provider is down.")
@@ -139,9 +135,7 @@ def reaction(
     to: To,
     message: Annotated[str, typer.Argument(metavar="MESSAGE", help="Its id: Ferryman's, or the provider's.")],
     emoji: Annotated[str, typer.Argument(metavar="EMOJI", help='"" takes the former one back.')],
-    provider: Annotated[
-        str | None, Text("--provider", help="meta or whapi; else that of the message.", completes=providers)
-    ] = None,
+    provider: Annotated[str | None, Text("--provider", help="meta or whapi; else that of the message.")] = None,
     account: Annotated[str | None, Text("--account", help="Of the provider; else that of the message.")] = None,
     key: Key = None,
     at: At = None,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 import typer
 
 from adapters.ports import Source
 from adapters.registry import SOURCES
 from daemon.bus.worker import utc_now
-from daemon.cli.addresses import parse_address
 from daemon.cli.arguments import parse_words, require_known
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
@@ -28,15 +28,27 @@ from schemas.errors import UsageError
 TESTED: Final = {source.name: source for source in SOURCES if source.sample is not None}
 
 
+def _url(text: str) -> str:
+    """The parser of an address. Raises: typer.BadParameter."""
+    try:
+        parts = urlsplit(parse_words(text))
+        sound = (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
+        )
+    except ValueError:  # of a port that is no number, and of brackets
+        sound = False
+    if not sound:
+        raise typer.BadParameter("write it as http://HOST:PORT or https://HOST")
+    return text.strip()
+
+
 def send_test(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", parser=parse_words, help=f"What is sent: {', '.join(TESTED)}.")
     ],
     url: Annotated[
         str | None,
-        typer.Option(
-            help="Where the daemon is reached, if not where the settings say.", parser=parse_address, metavar="URL"
-        ),
+        typer.Option(help="Where the daemon is reached, if not where the settings say.", parser=_url, metavar="URL"),
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds to wait for its end at most.")] = 30.0,
     dry_run: DryRun = False,

@@ -63,10 +63,9 @@ def _print(found: dict[str, Any]) -> None:
         _print_sweep(place, sweep)
     _print_archive(found["archive"])
     _print_upstream(found["upstream"])
-    _print_webhooks(found["webhooks"])
     _print_credentials(found["credentials"])
-    for name, pause in found["pauses"].items():
-        say(f"{name} is paused{_by(pause)}: `ferryman resume {name}`")
+    for name in found["paused"]:
+        say(f"{name} is paused: `ferryman resume {name}`")
     for name, left_s in found["asked_to_wait"].items():
         say(f"{name} has asked us to wait: {left_s} s more; `ferryman resume {name}` goes on at once")
 
@@ -132,17 +131,6 @@ def _print_upstream(upstream: Mapping[str, Any] | None) -> None:
         say(f"  {upstream['last_error']}")
 
 
-def _print_webhooks(subscribers: Mapping[str, Mapping[str, Any]]) -> None:
-    """The subscribers of outgoing webhooks that take nothing now."""
-    for name, one in subscribers.items():
-        if one["state"] == "disabled":
-            at = shown_time(one["disabled_at"])
-            say(f"subscriber {name} is disabled since {at} UTC ({one['disabled_why']}): its events wait")
-        elif one["failures"]:
-            since = shown_time(one["failing_since"])
-            say(f"subscriber {name} fails since {since} UTC, {one['failures']} tries: `ferryman webhooks test {name}`")
-
-
 def _print_credentials(stored: Mapping[str, str]) -> None:
     """The stored accounts: which go before those of the settings, and which cannot be used."""
     if instead := [name.removesuffix("/default") for name in stored if name.endswith("/default")]:
@@ -150,13 +138,6 @@ def _print_credentials(stored: Mapping[str, str]) -> None:
     for name, why in stored.items():
         if why:
             say(f"the stored account {name} cannot be used, and its messages wait: {why}")
-
-
-def _by(pause: Mapping[str, Any]) -> str:
-    """Who has paused it, since when and why, as far as that is known."""
-    by = f" by {pause['by']}" if pause["by"] else ""
-    why = f" ({pause['reason']})" if pause["reason"] else ""
-    return f"{by} since {shown_time(pause['since'])} UTC{why}"
 
 
 def _who(process: Mapping[str, Any] | None) -> str:

@@ -9,11 +9,10 @@ import typer
 from adapters.postgres.pool import Pool
 from adapters.postgres.templates import Asked
 from adapters.redis import streams
-from daemon.cli.completing import providers
 from daemon.cli.context import read_settings, run_async
 from daemon.cli.exits import FAILED
 from daemon.cli.screen import say, show_json, show_table
-from daemon.cli.tools import DryRun, Json, Text, opened, operator
+from daemon.cli.tools import DryRun, Json, Text, opened
 from daemon.operator import templates
 from daemon.operator.templates import Outcome
 from daemon.settings.in_force import InForce
@@ -23,7 +22,7 @@ app = typer.Typer(help="The templates of providers, as their lists were read las
 
 _TIMEOUT_S = 5.0
 
-Provider = Annotated[str | None, Text("--provider", help="cgb or meta; all that are there.", completes=providers)]
+Provider = Annotated[str | None, Text("--provider", help="cgb or meta; all that are there.")]
 
 
 @app.command("list")
@@ -79,7 +78,7 @@ async def _sync(settings: Settings, provider: str | None, dry_run: bool) -> list
     async with opened(settings) as (addresses, pool):
         redis = streams.client(addresses.redis_url, timeout_s=_TIMEOUT_S, connections=2)
         try:
-            return await templates.read_lists(pool, InForce(settings), redis, provider, operator(), dry_run=dry_run)
+            return await templates.read_lists(pool, InForce(settings), redis, provider, dry_run=dry_run)
         finally:
             await redis.aclose()
 

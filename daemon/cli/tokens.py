@@ -16,7 +16,7 @@ from daemon.operator.tokens import MOST_DAYS, ROLES, Wanted
 from daemon.settings.model import Settings
 from schemas.errors import UsageError
 
-app = typer.Typer(help="Bearer tokens of people, of edges and of programs.", no_args_is_help=True)
+app = typer.Typer(help="Bearer tokens of people and of edges, for records and their sync.", no_args_is_help=True)
 
 
 def _role(text: str) -> str:
@@ -29,9 +29,6 @@ def _role(text: str) -> str:
 def create(
     user: Annotated[str | None, Text("--user", help="A person: reads and writes the records that they own.")] = None,
     edge: Annotated[str | None, Text("--edge", help="A branch office's daemon; with --owners or --branch.")] = None,
-    name: Annotated[
-        str | None, Text("--name", help="A program of the operator's: the whole API, as --role allows.")
-    ] = None,
     owners: Annotated[str | None, Text("--owners", help="Whose records the edge carries, as a,b.")] = None,
     branch: Annotated[
         str | None, Text("--branch", help="Whose branch it carries; of a person, where they work.")
@@ -44,7 +41,7 @@ def create(
     dry_run: DryRun = False,
 ) -> None:
     """Make a token and print it: it is shown this once, and only its SHA-256 is stored."""
-    run_async(_create(read_settings(), _wanted(user, edge, name, owners, branch, role, expires), json, dry_run))
+    run_async(_create(read_settings(), _wanted(user, edge, owners, branch, role, expires), json, dry_run))
 
 
 @app.command("list")
@@ -64,18 +61,12 @@ def revoke(
 
 
 def _wanted(
-    user: str | None,
-    edge: str | None,
-    service: str | None,
-    owners: str | None,
-    branch: str | None,
-    role: str,
-    days: int | None,
+    user: str | None, edge: str | None, owners: str | None, branch: str | None, role: str, days: int | None
 ) -> Wanted:
     """The token that is asked for. Raises: UsageError."""
     named = [] if owners is None else owners.split(",")
     try:
-        return tokens.wanted(user=user, edge=edge, service=service, owners=named, branch=branch, role=role, days=days)
+        return tokens.wanted(user=user, edge=edge, owners=named, branch=branch, role=role, days=days)
     except Unusable as exc:
         raise UsageError(str(exc)) from None
 
@@ -124,8 +115,6 @@ def _row(one: dict[str, Any]) -> list[str]:
 
 def _carried(one: dict[str, Any]) -> str:
     """Whose records it reads. The branch of a person is that of new records, and shows no others."""
-    if one["kind"] == "service":
-        return "the operator's routes"
     if one["kind"] == "user":
         whose = "everybody" if one["role"] == "admin" else one["name"]
         return f"{whose}; new ones: branch {one['branch']}" if one["branch"] else whose

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,12 +29,9 @@ Yes: TypeAlias = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 NONE_YET: Final = "no daemon has run here yet, so there are no workers and no events: start one with `ferryman run`"
 
 
-def Text(  # noqa: N802 - declares an option, as typer.Option does
-    name: str, *, help: str, completes: Callable[[str], list[str]] | None = None
-) -> Any:
-    """An option whose value is text that a database can be asked for. *completes*: what a shell offers for its
-    beginning."""
-    return typer.Option(name, help=help, parser=parse_words, metavar="TEXT", autocompletion=completes)
+def Text(name: str, *, help: str) -> Any:  # noqa: N802 - declares an option, as typer.Option does
+    """An option whose value is text that a database can be asked for."""
+    return typer.Option(name, help=help, parser=parse_words, metavar="TEXT")
 
 
 def When(name: str, *, help: str) -> Any:  # noqa: N802 - see Text

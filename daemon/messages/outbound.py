@@ -229,26 +229,14 @@ def _fact(message: Requested, **members: Any) -> dict[str, Any]:
 
 def buried(event: Event, error: FerrymanError, turn: Turn) -> Sequence[Row]:
     """How the message of an event ends that is given up, or whose end nobody knows."""
-    if (message_id := _named(event)) is None:
+    if event.type != "message.requested":
+        return ()
+    try:
+        message_id = UUID(event.json()["message_id"])
+    except (FerrymanError, TypeError, KeyError, ValueError):
         return ()
     status = "uncertain" if isinstance(error, Uncertain | Unwritten) else "failed"
     return (Ended(id=message_id, status=status, at=turn.now, error=error.full_text, error_code=error.code),)
-
-
-def erased(event: Event, turn: Turn) -> Sequence[Row]:
-    """How a message ends to a person who was erased."""
-    message_id = _named(event)
-    return () if message_id is None else (Ended(id=message_id, status="skipped", at=turn.now, error="erased"),)
-
-
-def _named(event: Event) -> UUID | None:
-    """The message that *event* asks for, also where nothing else of it can be read; None: it asks for none."""
-    if event.type != "message.requested":
-        return None
-    try:
-        return UUID(event.json()["message_id"])
-    except (FerrymanError, TypeError, KeyError, ValueError):
-        return None
 
 
 def poisoned(event_id: str, turn: Turn) -> Sequence[Row]:
@@ -289,7 +277,6 @@ WORKER: Final[Worker[MessageDeps]] = Worker(
     record=record,
     buried=buried,
     poisoned=poisoned,
-    erased=erased,
     waits=waits,
     channels=CHANNELS,
     bulk_sources=frozenset([CAMPAIGNS]),

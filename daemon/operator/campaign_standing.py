@@ -14,7 +14,6 @@ from adapters.postgres.operator import campaigns as stored
 from adapters.postgres.pool import Pool
 from daemon.operator.faults import NotThere
 from daemon.operator.keys import masked_key
-from daemon.operator.lists.pages import redacted
 
 STATUSES: Final = (
     "pending", "queued", "sending", "sent", "delivered", "read", "played", "failed", "uncertain", "skipped", "canceled",
@@ -97,13 +96,6 @@ async def recipients(pool: Pool, name: str, *, after: int, status: str | None, l
 
 def _shown(one: dict[str, Any]) -> dict[str, Any]:
     return one | {"message_id": None if one["message_id"] is None else str(one["message_id"])}
-
-
-async def masked_report(pool: Pool, name: str) -> AsyncIterator[dict[str, Any]]:
-    """Every recipient, masked. Raises: NoSuchCampaign."""
-    found = await find(pool, name)
-    async for one in stored.all_recipients(pool, found["id"]):
-        yield _shown(one) | {"phone": masked_key(one["phone"]), "error": redacted(one["error"])}
 
 
 async def report(pool: Pool, name: str, *, reveal: bool, actor: str) -> AsyncIterator[dict[str, Any]]:

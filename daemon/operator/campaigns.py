@@ -195,16 +195,11 @@ def _a(status: str) -> str:
     return "a draft" if status == "draft" else status
 
 
-def require_movable(status: str, verb: Verb) -> None:
-    """Raises: NotMoved, where *verb* is for a campaign that stands otherwise."""
+async def _move(conn: Connection, id: UUID, verb: Verb, status: str, actor: str) -> None:
+    """Raises: NotMoved."""
     if status not in _FROM[verb]:
         wanted = " or ".join(_a(one) for one in sorted(_FROM[verb]))
         raise NotMoved(f"the campaign is {_a(status)}: {verb} is for one that is {wanted}")
-
-
-async def _move(conn: Connection, id: UUID, verb: Verb, status: str, actor: str) -> None:
-    """Raises: NotMoved."""
-    require_movable(status, verb)
     if verb == "resume" and not await campaign_feed.has_pending(conn, id):
         raise NotMoved(f"the campaign is {status}, and nobody waits for their turn")
     detail: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from adapters.postgres.operator.conversation_parts import OpenLetter
 from adapters.postgres.operator.conversations import StoredConversation
 from daemon.operator.conversation_dialog import Dialog
 from daemon.operator.conversation_timeline import Said
-from daemon.operator.why.sentence import NEXT
+from daemon.operator.why import NEXT
 
 UNDERSTANDING: Final = "clarification"
 """The worker that understands what people write, and asks them."""

@@ -38,8 +38,7 @@ from daemon.operator.keys import masked_key
 from daemon.operator.messages import waits_for
 from daemon.operator.naming import SeveralFit
 from daemon.operator.trail import list_events
-from daemon.operator.why.answer import why_open
-from daemon.operator.why.circumstances import Circumstances, read_circumstances, stopped
+from daemon.operator.why import Circumstances, read_circumstances, stopped, why_open
 from daemon.workers import WORKERS
 from schemas.envelope import TYPES
 from schemas.phone import line
@@ -65,8 +64,7 @@ _MOST_OPEN: Final = 20
 _THEIRS: Final = frozenset({"message.received", *(type for type, topic in TYPES.items() if topic == "conversations")})
 """The types of events that conversations are made of."""
 
-NEWEST_FIRST: Final = datetime.max.replace(tzinfo=UTC), 2**63 - 1
-"""Where a list begins."""
+_FIRST: Final = datetime.max.replace(tzinfo=UTC), 2**63 - 1
 
 
 class Listed(NamedTuple):
@@ -95,7 +93,7 @@ async def find(
     meant = None if text is None else await named(pool, text)
     ids = None if meant is None else list(meant)
     lines = [line(phone) for phone in await stored.phones_waited_for(pool)] if wanted.waiting else []
-    page = Page(*(before or NEWEST_FIRST), limit + 1)
+    page = Page(*(before or _FIRST), limit + 1)
     there = [] if ids == [] else await stored.listed(pool, wanted, page, ids, lines)
     found = there[:limit]
     if reveal:
@@ -109,7 +107,7 @@ async def find(
 async def the_conversation(pool: Pool, text: str) -> StoredConversation:
     """The one conversation that *text* means. Raises: NoSuchConversation; SeveralFit."""
     meant = await named(pool, text)
-    found = await stored.listed(pool, Wanted(), Page(*NEWEST_FIRST, MOST), list(meant), []) if meant else []
+    found = await stored.listed(pool, Wanted(), Page(*_FIRST, MOST), list(meant), []) if meant else []
     if not found:
         raise NoSuchConversation(NONE)
     if len(found) > 1:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from daemon.operator import archive, process_checks, senders, store_checks, subscribers, sweeps, upstream
+from daemon.operator import archive, process_checks, senders, store_checks, sweeps, upstream
 from daemon.operator.finding import Finding, Findings, age
 from daemon.operator.inspection import Inspection
 from daemon.settings import hints
@@ -125,7 +125,6 @@ CHECKS: Final[tuple[Callable[[Inspection], Findings], ...]] = (
     sweeps.check,
     archive.check,
     upstream.check,
-    subscribers.check,
     process_checks.owners,
     tables,
     backlog,

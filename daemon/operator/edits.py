@@ -7,13 +7,13 @@ from typing import Final
 
 import orjson
 
-from daemon.operator.faults import Unusable
+from schemas.errors import FerrymanError
 
 _OF_AN_EVENT: Final = {"id", "type", "source", "endings", "data"}
 """Members that only the document of an event has all of."""
 
 
-class OtherDocument(Unusable):
+class OtherDocument(FerrymanError):
     """The file is the document of something else."""
 
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from adapters.postgres import subscribers, sweeps
+from adapters.postgres import sweeps
 from adapters.postgres.bus import pauses, workers
-from adapters.postgres.bus.pauses import Pause
 from adapters.postgres.bus.workers import Registered
 from adapters.postgres.migrate import MigrationError
 from adapters.postgres.operator import orders
@@ -32,7 +33,6 @@ from adapters.postgres.operator.inspect import (
 )
 from adapters.postgres.pool import PostgresError, connect, single_connection, store_is_down
 from adapters.postgres.pooler import ADVICE, PooledSessions, by_pooler, require_own_sessions
-from adapters.postgres.subscribers import Subscriber
 from adapters.postgres.sweeps import Swept
 from adapters.redis import lease_table, streams
 from adapters.redis.inspect import RedisServer, inspect_redis, waiting_since
@@ -51,7 +51,6 @@ from daemon.rules.files import check
 from daemon.rules.problems import Problem
 from daemon.settings.load import masked_address
 from daemon.settings.model import Settings
-from daemon.stores.disk import disk_at
 from daemon.stores.embedded.installation import require_programs
 from daemon.stores.embedded.processes import EmbeddedError
 from daemon.stores.located import Addresses, NoInstallation, located_stores
@@ -112,8 +111,7 @@ class Inspection:
     silent_nodes: tuple[str, ...] = ()
     postgres: PostgresServer | None = None
     tables: TableCounts | None = None
-    pauses: Mapping[str, Pause] = field(default_factory=dict)
-    """What operators have paused, by its name."""
+    paused: frozenset[str] = frozenset()
     asked_to_wait: dict[str, float] = field(default_factory=dict)
     """Provider -> for how many seconds it is asked nothing, because it said that we ask too often."""
     leases: Table | None = None
@@ -130,8 +128,6 @@ class Inspection:
     archive: ArchiveCounts | None = None
     arrivals: Arrivals | None = None
     """What has come in from the webhook sources, where it was asked for."""
-    subscribers: Sequence[Subscriber] = ()
-    """Of outgoing webhooks."""
     upstream: upstream.Seen | None = None
     """How an edge stands with its upstream."""
 
@@ -140,11 +136,6 @@ class Inspection:
         """The number in force, else the number of the settings."""
         kept = self.tables.partitions if self.tables is not None else None
         return self.settings.ferryman_partitions if kept is None else kept
-
-    @property
-    def paused(self) -> frozenset[str]:
-        """The names that are paused."""
-        return frozenset(self.pauses)
 
     @property
     def unseen(self) -> bool:
@@ -210,6 +201,16 @@ async def inspect_installation(
     except (StartError, EmbeddedError) as exc:
         inspection.away["the stores"] = str(exc)
     return inspection
+
+
+def disk_at(path: Path) -> tuple[int, int] | None:
+    """(bytes used, bytes used and available) of the file system that *path* is on, or would be: what `df` goes by. What
+    the file system keeps for root counts as neither."""
+    there = next((place for place in (path, *path.resolve().parents) if place.exists()), None)
+    if there is None:
+        return None
+    usage = shutil.disk_usage(there)
+    return usage.used, usage.used + usage.free
 
 
 async def port_at(host: str, port: int, health_port: int | None = None) -> Port:
@@ -282,9 +283,8 @@ async def _inspect_postgres(
             if look_for_arrivals:
                 inspection.arrivals = await read_arrivals(conn, [source.name for source in SOURCES])
         inspection.registered = await workers.listed(pool)
-        inspection.pauses = await pauses.listed(pool)
+        inspection.paused = await pauses.paused(pool)
         inspection.sweeps = await sweeps.last(pool)
-        inspection.subscribers = await subscribers.every(pool)
         inspection.believe(await read_members(pool))
         inspection.upstream = await upstream.inspect(pool, inspection.settings, inspection.now, ask=ask_upstream)
         if count_open:

@@ -6,32 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import orjson
-from pydantic import ValidationError
 
-from adapters.postgres import audit_log, crm
-from adapters.postgres.audit_log import Logged
+from adapters.postgres import crm
 from adapters.postgres.bus import outbox
-from daemon.bus.publisher import hurry
 from daemon.conversations.labels.account import why_off
 from daemon.conversations.labels.requests import REQUESTED
 from daemon.operator.faults import Conflict, Unusable
-from schemas.api.labels import LabelsIn
 from schemas.envelope import Event
 from schemas.identity import key as key_of
 from schemas.phone import Phone
 
 if TYPE_CHECKING:
     from adapters.postgres.pool import Pool
-    from adapters.redis.streams import Streams
     from daemon.settings.model import Settings
-
-
-LONGEST: Final = 2000
-"""Characters of labels as somebody types them."""
+    from schemas.api.labels import LabelsIn
 
 
 class KeyTaken(Conflict):
@@ -64,26 +56,6 @@ async def request(pool: Pool, settings: Settings, given: LabelsIn, *, key: str |
     if kept.digest != digest:
         raise KeyTaken("this Idempotency-Key was used for other labels: take a new key for new ones")
     return Requested(str(kept.event_id))
-
-
-async def add(
-    pool: Pool, bus: Streams, settings: Settings, phone: str, titles: str, operator: str, now: datetime
-) -> list[str]:
-    """Ask for the labels that *operator* has typed, a comma between two, for the person of *phone* (E.164); the audit
-    log keeps that. Returns them as Chatwoot takes them. Raises: Unusable."""
-    wanted = [title for one in titles.split(",") if (title := one.strip())]
-    if not wanted or len(titles) > LONGEST:
-        raise Unusable(f"write labels with a comma between two, at most {LONGEST} characters in all")
-    try:
-        given = LabelsIn(phone=phone, labels=wanted)
-    except ValidationError as exc:
-        raise Unusable(f"these labels cannot be: {exc.errors(include_input=False)[0]['msg']}") from None
-    asked = await request(pool, settings, given, key=None, now=now)
-    async with pool.acquire() as conn, conn.transaction():
-        detail = {"labels": given.labels}
-        await audit_log.add(conn, [Logged(operator, "labels.added", f"event:{asked.event_id}", detail)])
-    await hurry(pool, bus, asked.events, asked.seqs)
-    return given.labels
 
 
 async def _event(pool: Pool, account_id: int, given: LabelsIn, now: datetime) -> Event:

@@ -175,8 +175,6 @@ def document(member: Member) -> Mapping[str, Any]:
         "sources_off": dict(report.sources_off),
         "settings_digest": report.settings_digest,
         "settings_at": report.settings_at,
-        "rss_bytes": report.rss_bytes or None,
-        "loop_late_seconds": report.loop_late_s,
         "providers": {
             name: {"state": one.state, "since": one.since, "error": one.error or None, "error_at": one.error_at}
             for name, one in report.providers.items()

@@ -21,9 +21,7 @@ from daemon.operator.naming import LEAST, SeveralFit
 from daemon.operator.sending import NoSuchMessage
 from daemon.operator.standing import standing
 from daemon.operator.trail import trail_of
-from daemon.operator.why.answer import reasons
-from daemon.operator.why.circumstances import read_circumstances
-from daemon.operator.why.sentence import NEXT
+from daemon.operator.why import NEXT, read_circumstances, reasons
 from schemas.phone import line
 
 FEW: Final = 20

@@ -14,10 +14,9 @@ from adapters.postgres.operator import dead_letters, trail
 from adapters.postgres.operator.dead_letters import StoredLetter
 from adapters.postgres.operator.trail import FoundEvent
 from adapters.postgres.pool import Pool
-from daemon.operator.faults import NotThere
 from daemon.operator.keys import keys_meant, masked_key
 from schemas.envelope import OF_ONE_THING, event_id
-from schemas.errors import UsageError
+from schemas.errors import FerrymanError, UsageError
 
 LEAST: Final = 6
 """Characters of an id that name an event at least."""
@@ -36,7 +35,7 @@ _LONGEST_NUMBER: Final = 18
 """Digits of a letter's number at most: more are beyond what the table can hold."""
 
 
-class NoSuchEvent(NotThere):
+class NoSuchEvent(FerrymanError):
     """No stored event, or no dead letter, has the name that was given."""
 
 
@@ -74,12 +73,6 @@ async def find(pool: Pool, text: str) -> list[FoundEvent]:
 async def of_order(pool: Pool, order_id: str) -> list[FoundEvent]:
     """The webhooks of the order *order_id*, one for each of its states, from old to new; at most MOST."""
     return await trail.by_prefix(pool, event_id("orders", order_id)[:OF_ONE_THING], MOST)
-
-
-async def event_named(pool: Pool, id: str) -> FoundEvent | None:
-    """The event whose id is *id*, in whole."""
-    found = await trail.by_ids(pool, [id], 1) if "\x00" not in id else []
-    return found[0] if found else None
 
 
 async def the_event(pool: Pool, text: str) -> FoundEvent:

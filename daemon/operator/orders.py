@@ -13,15 +13,15 @@ from adapters.postgres.operator.orders import StoredOrder
 from adapters.postgres.operator.trail import EventFilter
 from adapters.postgres.pool import Pool
 from daemon.operator import naming
-from daemon.operator.faults import NotThere
 from daemon.operator.naming import NoSuchEvent
 from daemon.operator.standing import order_document, order_of
 from daemon.operator.trail import MOST, list_events
 from daemon.telemetry.redaction import redact_text
 from daemon.workers import WORKERS
+from schemas.errors import FerrymanError
 
 
-class NoSuchOrder(NotThere):
+class NoSuchOrder(FerrymanError):
     """No order of the table has the name that was given."""
 
 

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC
-from typing import Any
 
 from adapters.channel import parted, scope_of
-from adapters.postgres import audit_log, credentials
-from adapters.postgres.audit_log import DAEMON, Logged
+from adapters.postgres import credentials
 from adapters.postgres.bus import pauses
-from adapters.postgres.bus.pauses import Pause
 from adapters.postgres.pool import Pool
 from adapters.redis import pauses as asked
 from adapters.redis.client import Redis
 from adapters.redis.streams import StreamErrors
 from daemon.bus.worker import AnyWorker
-from daemon.operator.faults import Unusable
 from schemas.credentials import ACCOUNT, DEFAULT
+from schemas.errors import FerrymanError
 
 
 def scopes(workers: Sequence[AnyWorker]) -> Mapping[str, str]:
@@ -30,7 +26,7 @@ def scopes(workers: Sequence[AnyWorker]) -> Mapping[str, str]:
     return {name: scope for w in workers if w.domain is not None for name, scope in w.domain.scopes.items()}
 
 
-class UnknownName(Unusable):
+class UnknownName(FerrymanError):
     """There is no such worker and no such provider."""
 
 
@@ -44,18 +40,9 @@ def require_known(name: str, workers: Sequence[AnyWorker]) -> None:
 
 
 async def set_paused(
-    pool: Pool,
-    redis: Redis,
-    workers: Sequence[AnyWorker],
-    name: str,
-    *,
-    paused: bool,
-    dry_run: bool = False,
-    by: str = DAEMON,
-    reason: str | None = None,
+    pool: Pool, redis: Redis, workers: Sequence[AnyWorker], name: str, *, paused: bool, dry_run: bool = False
 ) -> bool:
-    """Pause or resume *name* for every process. Returns whether that changes anything; *dry_run*: only that. *by*: the
-    operator; *reason*: why they pause it. The audit log keeps both.
+    """Pause or resume *name* for every process. Returns whether that changes anything; *dry_run*: only that.
 
     Raises: UnknownName.
     """
@@ -72,20 +59,4 @@ async def set_paused(
                 await asked.resume(redis, scope)
     if dry_run:
         return lifted or (name in await pauses.paused(pool)) != paused
-    async with pool.acquire() as conn, conn.transaction():
-        changes = await (pauses.pause(conn, name, by, reason) if paused else pauses.resume(conn, name)) or lifted
-        if changes:
-            done, detail = ("paused", {"reason": reason}) if paused else ("resumed", {})
-            await audit_log.add(conn, [Logged(by, f"operator.{done}", f"part:{name}", detail)])
-    return changes
-
-
-def document(pause: Pause) -> dict[str, Any]:
-    """As JSON."""
-    return {"since": pause.since, "by": pause.by, "reason": pause.reason}
-
-
-def sentence(pause: Pause) -> str:
-    """That something is paused, by whom and why, in words."""
-    by, why = pause.by or "an operator", f' ("{pause.reason}")' if pause.reason else ""
-    return f"{pause.name} is paused by {by} since {pause.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC{why}"
+    return await (pauses.pause if paused else pauses.resume)(pool, name) or lifted

@@ -18,11 +18,13 @@ from adapters.postgres.operator.trail import EventFilter
 from adapters.postgres.pool import Pool
 from adapters.postgres.records import people as record_people
 from adapters.postgres.records.people import PersonRecord
-from daemon.operator.faults import NotThere
 from daemon.operator.keys import phones_meant
 from daemon.operator.naming import LEAST, SeveralFit
 from daemon.operator.standing import order_document
+from daemon.operator.trail import list_events
+from daemon.operator.why import why_open
 from daemon.workers import WORKERS
+from schemas.errors import FerrymanError
 from schemas.identity import Identity, IdentityKind, email_identity
 from schemas.names import words_of
 from schemas.phone import aliases, line
@@ -37,7 +39,7 @@ KINDS: Final = tuple(kind.value for kind in IdentityKind)
 _BEGINNING: Final = re.compile(rf"[0-9a-f][0-9a-f-]{{{LEAST - 1},35}}")
 
 
-class NoSuchContact(NotThere):
+class NoSuchContact(FerrymanError):
     """No contact has the name that was given."""
 
 
@@ -67,9 +69,8 @@ async def the_contact(pool: Pool, text: str) -> Named:
     return next(iter(named.values()))
 
 
-async def show(pool: Pool, text: str, *, explain: bool = True) -> dict[str, Any]:
-    """The person whom *text* means as JSON. *explain*: with what is open, and why. Raises: NoSuchContact;
-    SeveralFit."""
+async def show(pool: Pool, text: str) -> dict[str, Any]:
+    """The person whom *text* means as JSON. Raises: NoSuchContact; SeveralFit."""
     named = await the_contact(pool, text)
     stored = await the_stored(pool, named.id)
     found = stored.found
@@ -85,7 +86,7 @@ async def show(pool: Pool, text: str, *, explain: bool = True) -> dict[str, Any]
         "orders": [order_document(order) for order in made],
         "told": [asdict(one) for one in await people.told(pool, lines)],
         "records": [_record_document(one) for one in await record_people.of_person(pool, lines, MOST)],
-        "open": await _open(pool, lines) if explain else [],
+        "open": await _open(pool, lines),
         "merges": [_merge_document(one) for one in await people.merges(pool, found.id)],
         "apart_from": [str(other) for other in stored.apart_from],
     }
@@ -113,7 +114,7 @@ def line_of(contact: FoundContact) -> str:
 async def _named(pool: Pool, text: str, limit: int) -> list[Named]:
     """The people whom *text* names, at most *limit*."""
     wanted = text.strip()
-    found = await exact(pool, wanted, limit)
+    found = await _exact(pool, wanted, limit)
     if not found and (words := words_of(wanted)):
         found = dict.fromkeys(await people.by_words(pool, words, limit), "name")
     stands_for = await merges.standing(pool, found)
@@ -124,7 +125,7 @@ async def _named(pool: Pool, text: str, limit: int) -> list[Named]:
     return list(named.values())[:limit]
 
 
-async def exact(pool: Pool, text: str, limit: int) -> dict[UUID, str]:
+async def _exact(pool: Pool, text: str, limit: int) -> dict[UUID, str]:
     """Contact -> what *text* is of it."""
     found: dict[UUID, str] = {}
     beginning = text.lower().replace("-", "")
@@ -161,10 +162,6 @@ async def _why_none(pool: Pool, text: str) -> str:
 
 async def _open(pool: Pool, keys: Sequence[str]) -> list[dict[str, Any]]:
     """The events of *keys* that a worker has not ended with, each with the reason by worker."""
-    # the daemon finds people, for an erasure that goes on, and starts without the operators' verbs
-    from daemon.operator.trail import list_events
-    from daemon.operator.why.answer import why_open
-
     found = [
         event for key in keys for event in await list_events(pool, WORKERS, EventFilter(key=key, outcome="open"), MOST)
     ]

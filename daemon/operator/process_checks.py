@@ -8,7 +8,6 @@ from typing import Final
 from daemon.operator.finding import Finding, Findings, age
 from daemon.operator.inspection import Inspection
 from daemon.operator.members import differences, disagreements
-from daemon.operator.pauses import sentence
 from daemon.web import place as web_place
 
 _RENEW: Final = "mend the account, or renew its key in the file of the settings and `ferryman reload`"
@@ -67,8 +66,8 @@ def switched_off(inspection: Inspection) -> Findings:
         yield Finding("warn", f"anybody may send to the source {name}", "take it out of FERRYMAN_ALLOW_UNSIGNED")
     for name, why in inspection.workers_off.items():
         yield Finding("warn", f"the worker {name} is off: {why}", "set or enable what it needs, or leave it so")
-    for name, pause in sorted(inspection.pauses.items()):
-        yield Finding("warn", sentence(pause), f"`ferryman resume {name}`")
+    for name in sorted(inspection.paused):
+        yield Finding("warn", f"{name} is paused", f"`ferryman resume {name}`")
 
 
 def port(inspection: Inspection) -> Findings:

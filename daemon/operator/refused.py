@@ -11,24 +11,16 @@ from multidict import CIMultiDict
 
 from adapters.json_guard import NotJson, parse_object
 from adapters.ports import Source, Webhook
-from adapters.postgres import audit_log
-from adapters.postgres.audit_log import Logged
 from adapters.postgres.bus import outbox
 from adapters.postgres.operator import refusals, trail
 from adapters.postgres.operator.refusals import KeptRequest
 from adapters.postgres.pool import Pool
 from daemon.operator.edits import new_data
-from daemon.operator.faults import Conflict, NotThere
-from daemon.telemetry.redaction import redact_text
 from schemas.envelope import Event
-from schemas.errors import Malformed
+from schemas.errors import FerrymanError, Malformed
 
 
-class NoSuchRequest(NotThere):
-    """No refused request has this number."""
-
-
-class RefusedError(Conflict):
+class RefusedError(FerrymanError):
     """What was asked for cannot be done with this refused request."""
 
 
@@ -37,16 +29,11 @@ async def newest(pool: Pool, limit: int, *, to_send: bool) -> list[dict[str, Any
     return [document(found) for found in await refusals.newest(pool, limit, to_send=to_send)]
 
 
-async def groups(pool: Pool) -> list[dict[str, Any]]:
-    """The newest 1500 by source and reason, the largest group first."""
-    return [one | {"reason": redact_text(one["reason"])} for one in await refusals.groups(pool)]
-
-
 async def find(pool: Pool, number: int) -> KeptRequest:
-    """The refused request with this number. Raises: NoSuchRequest."""
+    """The refused request with this number. Raises: RefusedError when there is none."""
     found = await refusals.find(pool, number)
     if found is None:
-        raise NoSuchRequest(f"there is no refused request {number}: see `ferryman refused list`")
+        raise RefusedError(f"there is no refused request {number}: see `ferryman refused list`")
     return found
 
 
@@ -122,5 +109,3 @@ async def send(pool: Pool, number: int, events: Sequence[Event], operator: str) 
         if not await refusals.sent_again(conn, number, operator, [event.id for event in events]):
             raise RefusedError(f"refused request {number} was sent again already")
         await outbox.leave(conn, events)
-        detail = {"events": len(events)}
-        await audit_log.add(conn, [Logged(operator, "refused.sent_again", f"refused:{number}", detail)])

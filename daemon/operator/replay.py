@@ -10,24 +10,21 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
-from adapters.postgres import audit_log
-from adapters.postgres.audit_log import DAEMON, Logged
 from adapters.postgres.bus import missing, partitions
 from adapters.postgres.bus import workers as workers_table
 from adapters.postgres.bus.workers import JOURNAL
 from adapters.postgres.operator import replay
-from adapters.postgres.operator.replay import ReplayFilter, ReplayRun, StoredReplay
+from adapters.postgres.operator.replay import ReplayFilter, ReplayRun
 from adapters.postgres.pool import Pool, locking
 from adapters.redis import durability, streams
 from adapters.redis.streams import Streams, stream_keys
 from daemon.bus.publisher import publish
 from daemon.bus.worker import AnyWorker
-from daemon.operator.faults import Unusable
-from daemon.operator.keys import masked_key
 from schemas.envelope import Event
+from schemas.errors import FerrymanError
 
 PAGE: Final = 500
 AHEAD: Final = 5_000
@@ -37,7 +34,7 @@ POLL_S: Final = 0.1
 TIMEOUT_S: Final = 5.0
 
 
-class ReplayError(Unusable):
+class ReplayError(FerrymanError):
     """The replay cannot be done as it was asked for."""
 
 
@@ -85,65 +82,24 @@ async def open_bus(pool: Pool, redis_url: str, configured: int) -> AsyncIterator
             await client.aclose()
 
 
-async def make_plan(pool: Pool, worker: AnyWorker, chosen: ReplayFilter, *, upto: int | None = None) -> Plan:
-    """Count what *worker* would get. *upto*: no event with a later journal number. Raises: ReplayError when the filter
-    names types that it does not handle."""
+async def make_plan(pool: Pool, worker: AnyWorker, chosen: ReplayFilter) -> Plan:
+    """Count what *worker* would get. Raises: ReplayError when the filter names types that it does not handle."""
     types = worker.types if chosen.types is None else frozenset(chosen.types)
     if not types <= worker.types:
         foreign = ", ".join(sorted(types - worker.types))
         raise ReplayError(f"{worker.name} does not handle {foreign}: it handles {', '.join(sorted(worker.types))}")
     chosen = replace(chosen, types=tuple(sorted(types)))
-    total, until = await replay.count(pool, chosen, upto)
+    total, until = await replay.count(pool, chosen)
     ended = await replay.by_outcome(pool, worker.name, chosen)
     return Plan(worker.name, chosen, total, until, ended, await replay.unfinished(pool, worker.name, chosen))
 
 
-async def plan_one(pool: Pool, worker: AnyWorker, event_id: str) -> Plan:
-    """As `make_plan`, of one event. Raises: ReplayError."""
-    return await make_plan(pool, worker, ReplayFilter(event_id=event_id))
-
-
-async def list_replays(pool: Pool, limit: int) -> list[dict[str, Any]]:
-    """The replays that began last as JSON, the last one first, keys masked."""
-    return [_document(one) for one in await replay.listed(pool, limit)]
-
-
-def _document(one: StoredReplay) -> dict[str, Any]:
-    keys = one.filter.get("key")
-    masked = None if keys is None else sorted({masked_key(key) for key in keys})
-    return asdict(one) | {"filter": {**one.filter, "key": masked}}
-
-
-async def perform(
-    pool: Pool,
-    bus: Streams,
-    worker: AnyWorker,
-    plan: Plan,
-    report: Callable[[int, int], None],
-    by: str = DAEMON,
-) -> int:
-    """Publish what *plan* says; returns how many this run published. *report* is called with (published, total).
-    *by*: the operator, for the record and the audit log."""
-    return await publish_run(pool, bus, worker, plan, await begin(pool, plan, by), report)
-
-
-async def begin(pool: Pool, plan: Plan, by: str) -> ReplayRun:
-    """The run of *plan*, for `publish_run`: a new one, where none was interrupted. *by*: the operator, for the record
-    and the audit log."""
+async def perform(pool: Pool, bus: Streams, worker: AnyWorker, plan: Plan, report: Callable[[int, int], None]) -> int:
+    """Publish what *plan* says; returns how many this run published. *report* is called with (published, total)."""
     run = plan.goes_on
     if run is None:
         run = ReplayRun(f"{plan.worker}:{uuid.uuid4().hex}", 0, plan.until, plan.total, 0)
-        await replay.begin(pool, run, plan.worker, plan.chosen, by)
-    async with pool.acquire() as conn, conn.transaction():
-        detail = {"worker": plan.worker, "total": run.total, "published_before": run.published}
-        await audit_log.add(conn, [Logged(by, "replay.begun", f"replay:{run.id}", detail)])
-    return run
-
-
-async def publish_run(
-    pool: Pool, bus: Streams, worker: AnyWorker, plan: Plan, run: ReplayRun, report: Callable[[int, int], None]
-) -> int:
-    """Publish the rest of *run*, as `perform`."""
+        await replay.begin(pool, run, plan.worker, plan.chosen)
     published = run.published
     async with aclosing(_pages(pool, plan.chosen, run)) as pages:
         async for page in pages:

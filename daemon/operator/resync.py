@@ -13,11 +13,9 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 
-from adapters.postgres import audit_log, stored_orders
-from adapters.postgres.audit_log import Logged
+from adapters.postgres import stored_orders
 from adapters.postgres.contacts import forget_written
 from adapters.postgres.operator import dead_letters, sync_runs
 from adapters.postgres.operator.sync_runs import SyncRun
@@ -27,7 +25,6 @@ from adapters.redis.streams import Streams
 from daemon.bus.publisher import publish
 from daemon.contacts.states import state_from
 from daemon.contacts.sync import WORKER
-from daemon.operator.faults import Unusable
 from schemas.errors import Malformed
 
 PAGE: Final = 200
@@ -86,7 +83,9 @@ async def run(
 ) -> Told:
     """Deliver what *plan* says, *at_once* orders at a time, and wait until all have ended. *per_minute*: how many are
     begun in a minute at most. *operator*: the person, for the record."""
-    mine = await begin(pool, plan, operator)
+    mine = plan.goes_on or SyncRun(f"{WORKER.name}:sync-{uuid.uuid4().hex}", "", plan.total, 0)
+    if plan.goes_on is None:
+        await sync_runs.begin(pool, mine, plan.chosen, operator)
     told = Told(mine.total, mine.sent, mine.sent)
     flight = _Flight(pool, told, report)
     pace = _Pace(per_minute)
@@ -99,37 +98,6 @@ async def run(
     await flight.room(1)
     await sync_runs.finish(pool, mine.id)
     return told
-
-
-async def send_one(pool: Pool, bus: Streams, order_id: str, operator: str) -> None:
-    """Deliver one order again, without waiting for its end. CGB is looked at also where nothing has changed here. The
-    audit log keeps that *operator* has asked for it. Raises: Unusable."""
-    chosen = OrderFilter(ids=(order_id,), with_phone=True)
-    found = [state async for state in _states(pool, chosen, "")]
-    if not found:
-        raise Unusable(f"the order {order_id} is not there, or has no usable phone: `ferryman orders show {order_id}`")
-    async with pool.acquire() as conn, conn.transaction():
-        await audit_log.add(conn, [Logged(operator, "order.synced", f"order:{order_id}", {})])
-    told = Told(1, 0, 0)
-    run_id = f"{WORKER.name}:sync-{uuid.uuid4().hex}"
-    await _send(pool, bus, found[0], run_id, operator, _Flight(pool, told, lambda told: None))
-    if told.unreadable:
-        raise Unusable(f"the order {order_id} cannot be read any more: it was not synced")
-
-
-async def last(pool: Pool, wanted: OrderFilter) -> datetime | None:
-    """When the last of the orders that fit was kept: no later one is synced with them. None: there is none."""
-    return await stored_orders.last(pool, wanted)
-
-
-async def begin(pool: Pool, plan: SyncPlan, operator: str) -> SyncRun:
-    """The run of *plan*, which `run` goes on with: a new one, where none was interrupted. *operator*: the person, for
-    the record."""
-    if plan.goes_on is not None:
-        return plan.goes_on
-    made = SyncRun(f"{WORKER.name}:sync-{uuid.uuid4().hex}", "", plan.total, 0)
-    await sync_runs.begin(pool, made, plan.chosen, operator)
-    return made
 
 
 async def forget(pool: Pool, phone: str) -> None:

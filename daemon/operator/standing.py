@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 
@@ -12,12 +12,10 @@ from adapters.postgres.operator import behind, orders, trail
 from adapters.postgres.operator.orders import OrderStanding
 from adapters.postgres.pool import Pool
 from daemon.bus.worker import AnyWorker
+from daemon.operator.trail import EventTrail
 from daemon.telemetry.redaction import redact_text
 from schemas.errors import Malformed
 from schemas.orders import order_id_of
-
-if TYPE_CHECKING:  # the daemon starts without the operators' verbs
-    from daemon.operator.trail import EventTrail
 
 PAGE: Final = 100
 """Events whose data are held at once."""

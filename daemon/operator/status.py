@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from daemon.operator import archive, members, pauses, subscribers, sweeps, upstream
+from daemon.operator import archive, members, sweeps, upstream
 from daemon.operator.inspection import Inspection, inspect_installation
 from daemon.operator.senders import fallback, senders
 from daemon.settings.model import Settings
@@ -52,9 +52,7 @@ def document(inspection: Inspection) -> dict[str, Any]:
         "sweeps": sweeps.document(inspection),
         "archive": archive.document(inspection),
         "upstream": upstream.document(inspection),
-        "webhooks": subscribers.document(inspection),
         "paused": sorted(inspection.paused),
-        "pauses": {name: pauses.document(pause) for name, pause in sorted(inspection.pauses.items())},
         "asked_to_wait": {provider: round(left_s) for provider, left_s in inspection.asked_to_wait.items()},
     }
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from adapters.channel import Channels
-from adapters.postgres import audit_log, templates
-from adapters.postgres.audit_log import Logged
+from adapters.postgres import templates
 from adapters.postgres.bus import pauses
 from adapters.postgres.templates import Asked
 from adapters.registry import TEMPLATE_LISTS
@@ -106,18 +105,13 @@ async def known_for(
 
 
 async def read_lists(
-    pool: Pool, in_force: InForce, redis: Redis, provider: str | None, actor: str, *, dry_run: bool
+    pool: Pool, in_force: InForce, redis: Redis, provider: str | None, *, dry_run: bool
 ) -> list[Outcome]:
     """Read the list of *provider* now, or of all that are configured, and store it; a list that cannot be read changes
-    nothing. *actor*: who asks, for the audit log. Raises: NoTemplates."""
+    nothing. Raises: NoTemplates."""
     names = _chosen(in_force.settings, provider)
     async with _outside(pool, in_force, redis, names) as outside:
-        outcomes = [await _read(outside, name, dry_run=dry_run) for name in names]
-    if not dry_run:
-        logged = [Logged(actor, "templates.read", f"provider:{one.provider}", counts([one])) for one in outcomes]
-        async with pool.acquire() as conn, conn.transaction():
-            await audit_log.add(conn, logged)
-    return outcomes
+        return [await _read(outside, name, dry_run=dry_run) for name in names]
 
 
 async def _read(outside: Outside, provider: str, *, dry_run: bool) -> Outcome:

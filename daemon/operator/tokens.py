@@ -1,5 +1,5 @@
-"""Tokens of people, of edges and of services: made, listed, revoked. A token is shown to whoever makes it, once, and is
-stored nowhere."""
+"""Tokens of people and of edges: made, listed, revoked. A token is shown to whoever makes it, once, and is stored
+nowhere."""
 
 from __future__ import annotations
 
@@ -38,15 +38,14 @@ def wanted(
     *,
     user: str | None,
     edge: str | None,
-    service: str | None = None,
     owners: Sequence[str] = (),
     branch: str | None = None,
     role: str = "operate",
     days: int | None = None,
 ) -> Wanted:
-    """The token of a person, of an edge, or of a service, checked. Raises: Unusable."""
-    if sum(name is not None for name in (user, edge, service)) != 1:
-        raise Unusable("a token is for a user or for an edge, or for a service: name one of them")
+    """The token of a person, or of an edge, checked. Raises: Unusable."""
+    if (user is None) == (edge is None):
+        raise Unusable("a token is for a user or for an edge: name one of them")
     if role not in ROLES:
         raise Unusable(f"role must be one of {', '.join(ROLES)}")
     if days is not None and not 1 <= days <= MOST_DAYS:
@@ -56,10 +55,6 @@ def wanted(
     found = list(dict.fromkeys(_name("owners", owner) for owner in owners))
     if len(found) > MOST_OWNERS:
         raise Unusable(f"owners has more than {MOST_OWNERS} entries: name a branch instead")
-    if service is not None:
-        if found or branch is not None:
-            raise Unusable("owners and branch are for an edge: a service's token is for no records of its own")
-        return Wanted("service", _name("service", service), cast(Role, role), (), None, days)
     if user is not None:
         if found:
             raise Unusable("owners is for an edge: a user's token is for the user's own records")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
@@ -15,9 +14,9 @@ from adapters.postgres.messages import Ended
 from adapters.postgres.operator import messages as stored
 from adapters.postgres.pool import Connection, Pool
 from daemon.messages.requests import event_of
-from daemon.operator.faults import Conflict
 from daemon.operator.sending import NoSuchMessage
 from schemas.envelope import event_id
+from schemas.errors import FerrymanError
 
 Verdict: TypeAlias = Literal["sent", "again"]
 """`sent`: the person has it. `again`: they have not, so it is to be sent once more."""
@@ -27,7 +26,7 @@ MOST: Final = 200
 NOT_LOOKED: Final = "not looked for: a status that tells of it settles it, where one comes"
 
 
-class NotUncertain(Conflict):
+class NotUncertain(FerrymanError):
     """The message stands otherwise."""
 
 
@@ -52,22 +51,6 @@ async def settle(pool: Pool, id: UUID, verdict: Verdict, operator: str, now: dat
         logged = Logged(operator, f"message.settled_{verdict}", f"message:{id}", {"attempts": found["attempts"]})
         await audit_log.add(conn, [logged])
     return status
-
-
-async def settle_all(
-    pool: Pool, ids: Sequence[UUID], verdict: Verdict, operator: str, now: datetime, *, dry_run: bool
-) -> dict[str, Any]:
-    """Settle each of *ids* that still is uncertain, by itself: {"done", "skipped": [{reason, count}]}."""
-    done, skipped = 0, Counter[str]()
-    for id in dict.fromkeys(ids):
-        try:
-            await settle(pool, id, verdict, operator, now, dry_run=dry_run)
-            done += 1
-        except NoSuchMessage:
-            skipped["there is no such message"] += 1
-        except NotUncertain:
-            skipped["it is not uncertain any more"] += 1
-    return {"done": done, "skipped": [{"reason": reason, "count": count} for reason, count in skipped.items()]}
 
 
 async def _settled(conn: Connection, id: UUID, verdict: Verdict, attempts: int, now: datetime) -> str:

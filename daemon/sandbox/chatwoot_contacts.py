@@ -32,7 +32,6 @@ class ChatwootContacts(ChatwootApi):
             *super().routes(),
             web.get(f"{BASE}/contacts/search", self._search),
             web.post(f"{BASE}/actions/contact_merge", self._merge),
-            web.delete(f"{BASE}/contacts/{{id}}", self._delete),
         ]
 
     async def _search(self, request: web.Request) -> web.Response:
@@ -54,16 +53,6 @@ class ChatwootContacts(ChatwootApi):
             raise Missing
         self.merge(base, other)
         return web.json_response(views.contact(base, self.account))
-
-    async def _delete(self, request: web.Request) -> web.Response:
-        self.demand_administrator()
-        contacts = self.account.contacts
-        if (one := contacts.pop(int(request.match_info["id"]), None)) is None:
-            raise Missing
-        talks = self.account.conversations
-        for id in [id for id, talk in talks.items() if talk.contact is one]:
-            del talks[id]
-        return web.Response()
 
     def merge(self, base: Contact, other: Contact) -> None:
         """*other* goes into *base*, whose own values win, and is gone; its conversations go over."""

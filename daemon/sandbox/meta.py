@@ -56,8 +56,7 @@ class Switches:
     an answer. *aliases*: person -> the WhatsApp id that is found for them. *templates*: those of the account, as
     `meta_templates.definition` makes them; None: whatever is sent exists, and the list is empty. *per_second*: messages
     that the number may send; *pair_burst*: messages to one person within PAIR_S; None: no limit.
-    *number*: what the number tells of itself. *apps*: which hear of its account. *token_ends*: when the token ends,
-    Unix seconds; 0: never; None: it may not ask about itself.
+    *number*: what the number tells of itself. *apps*: which hear of its account.
     """
 
     fates: dict[str, Sequence[str | int]] = field(default_factory=dict)
@@ -73,7 +72,6 @@ class Switches:
     pair_burst: int | None = None
     number: dict[str, Any] = field(default_factory=lambda: dict(NUMBER))
     apps: list[str] = field(default_factory=lambda: ["Ferryman"])
-    token_ends: int | None = 0
 
 
 class Sent(NamedTuple):
@@ -90,7 +88,7 @@ class MetaSandbox:
     the Ferryman that is told of statuses, signed with *app_secret*; None: nobody is.
 
     Attributes for tests: `ledger`, `faults`, `switches`, `sent`, `media`: the files that it has, `chats`: who has
-    said what, `read`: the messages that were marked as read, `token_looks`: how often the token has asked about itself.
+    said what, and `read`: the messages that were marked as read.
     """
 
     def __init__(
@@ -111,7 +109,6 @@ class MetaSandbox:
         self.switches = Switches()
         self.sent: list[Sent] = []
         self.read: list[str] = []
-        self.token_looks = 0
         self.media = MetaMedia()
         self.chats = Chats()
         self._app_secret = app_secret
@@ -130,7 +127,6 @@ class MetaSandbox:
                 web.get(f"/{VERSION}/{self.number_id}", self._number),
                 web.get(f"/{VERSION}/{WABA_ID}/message_templates", self._templates),
                 web.get(f"/{VERSION}/{WABA_ID}/subscribed_apps", self._apps),
-                web.get(f"/{VERSION}/debug_token", self._debug_token),
             ]
         )
         self._http = ClientSession()
@@ -177,10 +173,7 @@ class MetaSandbox:
 
     @web.middleware
     async def _judge(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The way of a request: write it down, check its token and its fault, then perform it. That a token asks about
-        itself is no call of the number: it is neither written down nor does a fault meet it."""
-        if request.path.endswith("/debug_token"):
-            return await handler(request)
+        """The way of a request: write it down, check its token and its fault, then perform it."""
         body = None if request.path.endswith("/media") else body_json(await request.read())
         told = body if isinstance(body, dict) else {}
         action = "look" if request.method == "GET" else "mark" if "status" in told else "send"
@@ -220,16 +213,6 @@ class MetaSandbox:
 
     async def _apps(self, request: web.Request) -> web.Response:
         return web.json_response({"data": [{"whatsapp_business_api_data": {"name": n}} for n in self.switches.apps]})
-
-    async def _debug_token(self, request: web.Request) -> web.Response:
-        self.token_looks += 1
-        proven = (
-            request.headers.get("Authorization") == f"Bearer {self.token}" == f"Bearer {request.query['input_token']}"
-        )
-        if self.switches.token_ends is None or not proven:
-            return error(100, "You must provide an app access token, or a user access token of its developer")
-        told = {"app_id": "1", "type": "SYSTEM_USER", "is_valid": True, "expires_at": self.switches.token_ends}
-        return web.json_response({"data": told})
 
     async def _upload(self, request: web.Request) -> web.Response:
         taken = self.media.take(await request.post())

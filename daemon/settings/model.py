@@ -12,7 +12,6 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from daemon.settings.pages import Colour, InstallationName, Networks
 from daemon.settings.values import (
     Accounts,
     Branches,
@@ -23,7 +22,6 @@ from daemon.settings.values import (
     Hosts,
     HttpAddress,
     Keys,
-    Origins,
     OwnToken,
     PemKey,
     Phone,
@@ -90,7 +88,6 @@ class Settings(BaseModel):
     ferryman_lease_seconds: Annotated[float, seconds(2, 3600)] = 10.0
     ferryman_drain_seconds: Annotated[float, seconds(0.1, 3600)] = 25.0
     ferryman_max_in_flight: Annotated[int, whole(1, 10_000_000)] = 10_000  # events, for each process
-    ferryman_webhook_origins: Origins = ()  # subscribers of outgoing webhooks that may be in the own network
     ferryman_max_body_bytes: Annotated[int, whole(1, 1_000_000_000)] = 4_000_000
     ferryman_inbox_days: Annotated[int, whole(1, 3650)] = 30
     ferryman_stream_hours: Annotated[int, whole(1, 87_600)] = 72
@@ -99,10 +96,6 @@ class Settings(BaseModel):
     ferryman_retention_conflicts_days: Annotated[int, whole(1, 3650)] = 90
     ferryman_retention_order_bodies_days: Annotated[int, whole(1, 3650)] = 365
     ferryman_retention_replays_days: Annotated[int, whole(1, 3650)] = 365
-    ferryman_retention_webhooks_days: Annotated[int, whole(1, 3650)] = 30
-    ferryman_retention_messages_days: Annotated[int, whole(0, 3650)] = 0  # 0: for ever, as of the next two
-    ferryman_retention_notes_days: Annotated[int, whole(0, 3650)] = 0
-    ferryman_retention_audit_days: Annotated[int, whole(0, 3650)] = 0
     ferryman_reconcile_minutes: Annotated[int, whole(1, 1440)] = 10
     ferryman_whatsapp_yes_days: Annotated[int, whole(1, 3650)] = 90
     ferryman_whatsapp_no_days: Annotated[int, whole(1, 3650)] = 14
@@ -124,11 +117,6 @@ class Settings(BaseModel):
     ferryman_readonly_token: OwnToken | None = None
     ferryman_secret_key: FernetKeys = ()  # the first encrypts, all decrypt
     ferryman_allow_unsigned: Sources = ()
-    ferryman_trusted_proxies: Networks = ()  # whose X-Forwarded-For and X-Forwarded-Proto are believed
-
-    # pages
-    ferryman_name: InstallationName = "Ferryman"
-    ferryman_colour: Colour = "blue"
 
     # webhook secrets: a sender may prove itself by any entry of its list
     orders_webhook_secret: SigningSecrets = ()
@@ -211,10 +199,6 @@ class Settings(BaseModel):
     origins: Mapping[str, str] = Field(default_factory=dict, repr=False, exclude=True)
     # environment names that the file gives otherwise than the environment, which wins
     overruled: tuple[str, ...] = Field(default=(), repr=False, exclude=True)
-
-    def kept_days(self, kind: str) -> int:
-        """How long data of *kind* are kept (FERRYMAN_RETENTION_<KIND>_DAYS); 0: for ever."""
-        return int(getattr(self, f"ferryman_retention_{kind}_days"))
 
     @property
     def given_partitions(self) -> int | None:

@@ -214,13 +214,6 @@ def _http(value: object) -> str:
     return parts.geturl().rstrip("/")
 
 
-def _origins(value: object) -> tuple[str, ...]:
-    words = tuple(_http(word) for word in parse_words(value))
-    if any(urlsplit(word).path for word in words):
-        raise ValueError("must be a comma-separated list of origins without a path, as https://crm.local:8443")
-    return words
-
-
 def _emulator(value: object) -> str:
     text = _plain(value)
     return _http(text if "://" in text else f"http://{text}")
@@ -280,7 +273,6 @@ SigningSecrets: TypeAlias = Annotated[tuple[SecretStr, ...], BeforeValidator(_se
 FernetKeys: TypeAlias = Annotated[tuple[SecretStr, ...], BeforeValidator(_secret_list(_fernet))]
 PemKey: TypeAlias = Annotated[SecretStr, BeforeValidator(_pem)]
 HttpAddress: TypeAlias = Annotated[str, BeforeValidator(_http)]
-Origins: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_origins)]
 Emulator: TypeAlias = Annotated[str, BeforeValidator(_emulator)]
 RedisAddress: TypeAlias = Annotated[SecretStr, BeforeValidator(_dsn(_REDIS_SCHEMES, redis_address.read))]
 PostgresAddress: TypeAlias = Annotated[SecretStr, BeforeValidator(_dsn(_POSTGRES_SCHEMES, postgres_address.check))]

@@ -66,10 +66,6 @@ class Metrics:
             raise ValueError("a counter does not decrease")
         self._counted[self._series(name, labels)] += n
 
-    def counts(self, name: str) -> dict[tuple[str, ...], float]:
-        """The values of the counter *name* by the texts of its labels, in their declared order."""
-        return {tuple(texts): value for (of, *texts), value in self._counted.items() if of == name}
-
     def set(self, name: str, value: float, labels: Mapping[str, str] | None = None) -> None:
         """Make *value* the value of the gauge *name*."""
         if name not in self._gauges:

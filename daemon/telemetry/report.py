@@ -36,9 +36,7 @@ class ProviderReport:
 class Report:
     """A process, as it says itself. *listens*: where it takes webhooks, "" until it does. *settings*: name -> text, as
     `ferryman config show` has it. *workers_off*, *sources_off*: name -> why. *unsigned*: sources that take unproven
-    requests. *credentials*: PROVIDER/ACCOUNT -> why what is stored of it cannot be used, "" where it can.
-    *rss_bytes*: memory that it holds, 0: not known. *loop_late_s*: by how much its event loop was late, in seconds;
-    both of when it was told."""
+    requests. *credentials*: PROVIDER/ACCOUNT -> why what is stored of it cannot be used, "" where it can."""
 
     host: str = ""
     pid: int = 0
@@ -54,8 +52,6 @@ class Report:
     unsigned: tuple[str, ...] = ()
     providers: Mapping[str, ProviderReport] = field(default_factory=dict)
     credentials: Mapping[str, str] = field(default_factory=dict)
-    rss_bytes: int = 0
-    loop_late_s: float = 0.0
 
     @property
     def settings_digest(self) -> str:

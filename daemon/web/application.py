@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import orjson
@@ -43,17 +43,14 @@ async def _problems(request: web.Request, handler: _Next) -> web.StreamResponse:
         return problem(exc.status, "the request cannot be served as it is")
 
 
-def _noting_strays(listener: Listener, pages: Collection[str]) -> Middleware:
-    """A middleware by which no 404 and no 405 goes without a trace, and a 404 names the path that may be meant. What is
-    posted to one of *pages*, which takes no form, is meant for another path: nobody posts to it from a browser."""
+def _noting_strays(listener: Listener) -> Middleware:
+    """A middleware by which no 404 and no 405 goes without a trace, and a 404 names the path that may be meant."""
 
     @web.middleware
     async def noting(request: web.Request, handler: _Next) -> web.StreamResponse:
         try:
             return await handler(request)
         except web.HTTPMethodNotAllowed:
-            if request.method == "POST" and request.path in pages:
-                return await listener.nowhere(request)
             await listener.stray(request, 405)
             raise
         except web.HTTPNotFound:
@@ -72,13 +69,12 @@ def application(
 ) -> web.Application:
     """The routes that are served with the settings at hand. *health_apart*: another port has `health_application`, and
     this one tells nobody how the process is, beyond that it lives. *more*: routes of the API."""
-    pages = {route.path for route in more if not route.path.startswith("/api/")}
     app = web.Application(
-        middlewares=[_problems, _noting_strays(listener, pages)],
+        middlewares=[_problems, _noting_strays(listener)],
         client_max_size=2**40,  # the listener has its own cap, by bytes read
     )
     app[CONNECTIONS] = Connections(metrics)
-    listener.others = list(dict.fromkeys(r.path for r in more if r.path not in pages and "{" not in r.path))
+    listener.others = list(dict.fromkeys(route.path for route in more if "{" not in route.path))
     for source in listener.sources:  # also of one that is not served: its secret may be stored later
         app.router.add_post(source.path, listener.handler(source))
         if source.challenge is not None:

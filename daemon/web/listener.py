@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -25,9 +25,6 @@ from daemon.web.refusals import Refusals
 from schemas.envelope import Event
 from schemas.errors import Malformed
 
-if TYPE_CHECKING:
-    from daemon.telemetry.tracing import Tracing
-
 LARGE_S: Final = 2.0
 """What the stores have at least, where it has taken long to read a large body."""
 
@@ -38,8 +35,7 @@ log = structlog.get_logger(__name__)
 
 class Listener:
     """Serves the webhook *sources*. *awaited*: whether secrets that count as much as those of a setting (by its name in
-    lower case) are still to come: until then nobody is told for good that they are not proven. *tracing*: None: no
-    traces are wanted."""
+    lower case) are still to come: until then nobody is told for good that they are not proven."""
 
     def __init__(
         self,
@@ -54,7 +50,6 @@ class Listener:
         public_url: str = "",
         now: Clock,
         awaited: Callable[[str], bool] = lambda setting: False,
-        tracing: Tracing | None = None,
     ) -> None:
         self._intake = intake
         self._refusals = refusals
@@ -69,7 +64,6 @@ class Listener:
         self._public_url = public_url
         self._now = now
         self._awaited = awaited
-        self._tracing = tracing
         self._stopping = False
 
     def take(self, secrets: Mapping[str, Sequence[str]]) -> None:
@@ -110,7 +104,7 @@ class Listener:
             took(time.perf_counter() - began)
             return answer
 
-        return handle if self._tracing is None else self._tracing.webhook(source.path, handle)
+        return handle
 
     def challenge(self, source: Source) -> Callable[[web.Request], Awaitable[web.Response]]:
         """The handler of a GET at the path of *source*, by which its sender finds out whether it may send there."""
@@ -238,10 +232,7 @@ class Listener:
         if len(body) > LARGE_BYTES:
             by = max(by, asyncio.get_running_loop().time() + LARGE_S)
         try:
-            if self._tracing is None or not events:
-                return await self._intake.append(events, by=by)
-            with self._tracing.publish(events) as carrying:
-                return await self._intake.append(carrying, by=by)
+            return await self._intake.append(events, by=by)
         except Malformed as exc:
             raise Refusal(400, "malformed", f"{exc}; send it without odd characters", body, proven=True) from exc
 

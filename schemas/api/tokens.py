@@ -12,9 +12,9 @@ _Name = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class AccessTokenIn(BaseModel):
-    """A token of a *user*, of an *edge*: a branch office's daemon, or of a *service*: a program of the operator's.
-    *owners*, *branch*: whose records an edge carries; of a user, the branch that records of theirs begin with.
-    *expires_days*: how long it holds; null: until it is revoked."""
+    """A token of a *user*, or of an *edge*: a branch office's daemon. *owners*, *branch*: whose records an edge
+    carries; of a user, the branch that records of theirs begin with. *expires_days*: how long it holds; null: until it
+    is revoked."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -23,14 +23,12 @@ class AccessTokenIn(BaseModel):
             "examples": [
                 {"user": "u-1", "role": "operate", "expires_days": 90},
                 {"edge": "e-1", "owners": ["u-1", "u-2"]},
-                {"service": "dashboard", "role": "read", "expires_days": 90},
             ]
         },
     )
 
     user: _Name | None = None
     edge: _Name | None = None
-    service: _Name | None = None
     owners: list[_Name] = Field(default=[], max_length=1000)
     branch: _Name | None = None
     role: Role = "operate"
@@ -41,7 +39,7 @@ class AccessToken(BaseModel):
     """A token, but for itself: *hint* is the end of it. *used_at*: to the minute."""
 
     id: int
-    kind: Literal["user", "edge", "service"]
+    kind: Literal["user", "edge"]
     name: str
     role: Role
     owners: list[str]

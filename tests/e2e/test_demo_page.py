@@ -16,7 +16,6 @@ from typing import Any, Final
 import pytest
 from aiohttp import ClientSession, FormData
 
-from tests.support.browsers import Browser
 from tests.support.until import until
 
 SPITEFUL: Final = "<script>alert(1)</script> & “so on”"
@@ -82,9 +81,7 @@ async def kept(cwd: Path) -> AsyncIterator[Page]:
         (line,) = [line for line in told if line.startswith("chat ")]
         assert "Write a post" in line
         (url,) = re.findall(r"http://127\.0\.0\.1:\d+/", line)
-        (pages,) = [re.findall(r"(http://127\.0\.0\.1:\d+)(/link/\S+)", line) for line in told if line[:5] == "pages"]
         async with ClientSession() as session:
-            await logs_in(Browser(pages[0][0], session), pages[0][1])
             yield Page(url, session)
         process.send_signal(signal.SIGINT)
         await asyncio.wait_for(process.communicate(), 60)
@@ -93,13 +90,6 @@ async def kept(cwd: Path) -> AsyncIterator[Page]:
         if process.returncode is None:
             process.kill()
             await process.wait()
-
-
-async def logs_in(browser: Browser, path: str) -> None:
-    """The link of the demonstration logs in, once, and the overview is there."""
-    assert (await browser.post(path, csrf="")).leads_to == "/"
-    assert "Workers" in (await browser.get("/")).text
-    assert (await browser.get(path)).status == 410
 
 
 @pytest.mark.timeout(240)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -65,9 +64,7 @@ async def test_what_waits_is_shown_with_its_reason_and_taken_back(shell: Shell, 
     code, out = await shell("messages", "list", "--status", "queued", "--json")
     assert {one["id"]: one["phone"] for one in json.loads(out)} == {later: "+…02", held: "+…02"}
     code, out = await shell("messages", "show", held[:8], "--json")
-    waits = json.loads(out)["waits"]
-    assert code == 0
-    assert re.fullmatch(r"meta is paused by an operator \(\S+, since .+ UTC\): `ferryman resume meta`", waits)
+    assert (code, json.loads(out)["waits"]) == (0, "meta is paused by an operator: `ferryman resume meta`")
     code, out = await shell("messages", "cancel", later[:8], "--dry-run")
     assert (code, out) == (0, f"the message {later} would be canceled\n")
     assert (await shell("messages", "cancel", later))[0] == 0

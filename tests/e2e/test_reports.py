@@ -47,7 +47,7 @@ async def test_a_wrong_key_of_cgb_is_seen_in_the_row_in_status_doctor_and_events
         shown = await ask.run("events", "show", order["order"]["id"])
         assert "contact-sync: open, cgb refuses our account or key (http-" in shown
         document = await ask.json("events", "show", order["order"]["id"])
-        assert document["why"]["contact-sync"]["text"].startswith("cgb refuses")
+        assert document["why"]["contact-sync"].startswith("cgb refuses")
         assert WRONG not in str(await db.fetchval("SELECT report::text FROM members"))
 
 

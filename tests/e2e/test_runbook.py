@@ -56,19 +56,17 @@ from tests.support.daemons import (
     some_orders,
     synced,
 )
-from tests.support.https import https
 from tests.support.records_desk import op
 from tests.support.records_rig import Site, site
-from tests.support.subscribers import Receiver, saying, taken
 from tests.support.until import until
 
 PAGE: Final = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
 ELSEWHERE: Final = (
     *("run", "demo", "reload", "send", "messages", "uncertain", "pause", "credentials", "templates"),
-    *("labels", "chatwoot", "mappings", "workers forget", "tokens", "users", "records", "backup", "restore", "resume"),
+    *("labels", "chatwoot", "mappings", "workers forget", "tokens", "records"),
 )
-"""Commands that run in the background of these tests, in the README's quick start, in the tests of backups, beside a
-daemon alone, or with an order, an account, a worker or a person's password that a fresh installation does not have."""
+"""Commands that run in the background of these tests, in the README's quick start, beside a daemon alone, or with an
+order, an account or a worker that a fresh installation does not have."""
 
 PAUSE_S: Final = 0.2
 NEW_KEY: Final = "n" * 24
@@ -706,10 +704,6 @@ POSTED: Final = {
         for name in ("messages", "templates/sync", "campaigns", "credentials", "tokens", "user-mappings")
     ),
     "/api/v1/conversations/labels",
-    "/api/v1/webhooks",
-    "/api/v1/privacy/export",
-    *(f"/api/v1/dead-letters/{verb}" for verb in ("retry", "discard")),
-    *(f"/api/v1/{name}" for name in ("orders/sync", "replays", "uncertain/settle", "pauses", "pauses/resume", "find")),
 }
 FLOW_SECRET: Final = "whisper-of-the-runbook-0d41"
 REFUSALS: Final = (
@@ -727,28 +721,6 @@ def signed_an_hour_ago(body: str) -> dict[str, str]:
         "Webhook-Timestamp": str(int(at.timestamp())),
         "Webhook-Signature": signature,
     }
-
-
-async def test_a_subscriber_that_takes_nothing(operator: Operator, db: Pool) -> None:
-    async with Receiver(saying(500, "ouch")) as receiver:
-        own = {"FERRYMAN_SECRET_KEY": SECRET_KEY, "FERRYMAN_WEBHOOK_ORIGINS": receiver.origin}
-        settings = {**operator.settings, **own}
-        with following("A subscriber takes nothing") as page:
-            async with running(operator.cwd, **settings) as here:
-                at = replace(operator, settings=settings).beside(here)
-                code, said = await at.verb(f"webhooks add shop {receiver.url} --type order.received")
-                assert code == 0, said
-                await here.post(some_orders(1)[0])
-                await page.follow("subscriber … fails since … UTC, N tries", at, then=1, SUBSCRIBER="shop")
-                await db.execute("UPDATE webhook_deliveries SET state = 'failed', ended_at = now()")
-                receiver.answer = taken
-                await page.follow("http-500", at, SUBSCRIBER="shop")
-                await page.follow("has taken the test … HTTP 204", at, SUBSCRIBER="shop")
-                assert (await at.verb("webhooks disable shop"))[0] == 0
-                await page.follow("subscriber … is disabled since …", at, SUBSCRIBER="shop")
-                today = f"{datetime.now(UTC):%Y-%m-%d}"
-                await page.follow("N events of the journal for …", at, SUBSCRIBER="shop", DAY=today)
-                await until(lambda: len({*receiver.ids}) < len(receiver.ids), "it is told once more")
 
 
 async def test_refused_webhooks(operator: Operator, db: Pool, tmp_path: Path) -> None:
@@ -843,16 +815,6 @@ def test_a_full_disk() -> None:
     with following("A disk is full") as page:
         for phrase in page.left:
             page.shown(phrase, said)
-
-
-async def test_what_ends(operator: Operator, tmp_path: Path) -> None:
-    async with MetaSandbox() as meta, https(tmp_path, datetime.now(UTC) + timedelta(days=7)) as url:
-        meta.switches.token_ends = int((datetime.now(UTC) + timedelta(days=3)).timestamp())
-        with following("A certificate or a token ends") as page:
-            async with running(operator.cwd, **sending(operator, meta), FERRYMAN_PUBLIC_URL=url) as here:
-                at = operator.beside(here)
-                for phrase in page.left:
-                    await page.follow(phrase, at)
 
 
 async def test_lost_data_of_redis(operator: Operator, db: Pool, redis: Redis) -> None:

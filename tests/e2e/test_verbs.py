@@ -188,7 +188,6 @@ async def test_an_event_is_found_by_id_order_and_phone_and_its_way_is_shown(
             assert {e["worker"]: e["outcome"] for e in document["endings"]} == {
                 "journal": "done",
                 "contact-sync": "done",
-                "outgoing-webhooks": "skipped",
                 "whatsapp-validation": "skipped",
             }
             assert [one["type"] for one in document["caused"]] == ["contact.synced"]
@@ -206,7 +205,6 @@ async def test_an_event_is_found_by_id_order_and_phone_and_its_way_is_shown(
         assert listed[-1]["workers"] == {
             "journal": "done",
             "contact-sync": "done",
-            "outgoing-webhooks": "skipped",
             "whatsapp-validation": "skipped",
         }
         assert len(await ask.json("events", "list", "--key", f"+{digits_of(second)}", "--source", "orders")) == 1

@@ -21,7 +21,6 @@ from adapters.redis.streams import StreamEntry, StreamErrors, Streams, stream_ke
 from daemon.app import declared
 from daemon.bus import journal
 from daemon.bus.consumer import Consumer
-from daemon.bus.fence import Fence
 from daemon.bus.leases import Leases
 from daemon.bus.outcome import Row, Turn
 from daemon.bus.shared import Shared
@@ -101,14 +100,13 @@ def make_shared(
         metrics=make_metrics(),
         now=utc_now,
         suspect=suspect,
-        fence=Fence(pool, settings or Settings()),
         since=since or {},
     )
 
 
-def make_upkeep(pool: Pool, bus: Streams, consumers: Sequence[Consumer] = ()) -> Upkeep:
+def make_upkeep(pool: Pool, bus: Streams) -> Upkeep:
     """What runs beside the workers of a process."""
-    return Upkeep(Settings(), pool, bus, consumers, Channels(), make_metrics())
+    return Upkeep(Settings(), pool, bus, [], Channels(), make_metrics())
 
 
 class Bench:

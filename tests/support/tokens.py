@@ -9,8 +9,7 @@ from daemon.operator import tokens
 
 
 async def made(db: Pool, **whose: Any) -> dict[str, Any]:
-    """A token with what is known of it. *whose*: `user`, `edge` or `service`, and the rest, as `tokens.wanted` has
-    them."""
+    """A token with what is known of it. *whose*: `user` or `edge`, and the rest, as `tokens.wanted` takes them."""
     return await tokens.create(db, tokens.wanted(**({"user": None, "edge": None} | whose)), "test")
 
 

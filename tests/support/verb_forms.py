@@ -24,28 +24,14 @@ CAMPAIGN = (
 MESSAGES = ("to", "status", "provider", "direction", "purpose", "since", "limit")
 SENDING = ("provider", "account", "fallback", "key", "at")
 REACTING = ("provider", "account", "key", "at")
-LETTERS = ("worker", "class", "text", "fingerprint")
+LETTERS = ("worker", "class", "text")
 TOKENS = (
     ((), "user"),
     (("--branch", "north"), "edge"),
     *((("--edge", "e1"), name) for name in ("owners", "branch")),
-    ((), "name"),
     *((("--user", "u1"), name) for name in ("role", "expires")),
 )
-TAIL = ("type", "source", "worker", "outcome")
 FORMS = [
-    *(["webhooks", verb, "*"] for verb in ("show", "test")),
-    ["webhooks", "show", "shop", "--state", "*"],
-    ["webhooks", "add", "--dry-run", "--type", "message.*", "*", "https://hooks.shop.example/"],
-    ["webhooks", "add", "--dry-run", "--type", "message.*", "shop", "*"],
-    ["webhooks", "add", "--dry-run", "shop", "https://hooks.shop.example/", "--type", "*"],
-    *(["webhooks", verb, "--dry-run", "*"] for verb in ("rotate", "enable", "disable", "remove")),
-    ["webhooks", "enable", "--dry-run", "shop", "--backlog", "*"],
-    ["webhooks", "disable", "--dry-run", "shop", "--reason", "*"],
-    ["webhooks", "retry", "--dry-run", "*", "--all"],
-    *(["webhooks", "retry", "--dry-run", "shop", f"--{name}", "*"] for name in ("delivery", "error")),
-    ["webhooks", "replay", "--dry-run", "*"],
-    *(["webhooks", "replay", "--dry-run", "shop", f"--{name}", "*"] for name in ("from", "to", "type")),
     ["events", "show", "*"],
     ["dead-letters", "show", "*"],
     ["orders", "show", "*"],
@@ -103,10 +89,6 @@ FORMS = [
     ["credentials", "delete", "--dry-run", "meta", "--account", "*"],
     *(["tokens", "create", "--dry-run", *more, f"--{name}", "*"] for more, name in TOKENS),
     ["tokens", "revoke", "--dry-run", "*"],
-    *(["users", verb, "--dry-run", "*"] for verb in ("add", "disable", "enable", "password")),
-    ["users", "add", "--dry-run", "noa", "--role", "*"],
-    ["users", "role", "--dry-run", "*", "read"],
-    ["users", "role", "--dry-run", "noa", "*"],
     *(["records", "queue", f"--{name}", "*"] for name in ("state", "model", "limit")),
     *(["records", "retry-failed", "--dry-run", f"--{name}", "*"] for name in ("op", "model")),
     ["records", "show", "*", "lead_1"],
@@ -125,16 +107,10 @@ FORMS = [
     ["mappings", "remove", "--dry-run", "*"],
     ["mappings", "notify", "--dry-run", "*", "on"],
     ["mappings", "notify", "--dry-run", "u1", "*"],
-    *(["privacy", verb, "*"] for verb in ("verify", "reapply")),
-    ["privacy", "erase", "--dry-run", "*"],
-    ["privacy", "export", "--to", "/nowhere/person.zip", "*"],
-    ["privacy", "export", "+972505550142", "--to", "*"],
     ["chatwoot", "setup", "--dry-run", "--env-file", "*"],
     ["send-test", "*"],
     *(["send-test", "--timeout", "0.1", "orders", f"--{name}", "*"] for name in ("url", "timeout")),
     ["pause", "*"],
-    ["pause", "--reason", "*"],
-    ["replays", "list", "--limit", "*"],
     ["resume", "*"],
     ["partitions", "*"],
     ["refused", "list", "--limit", "*"],
@@ -143,8 +119,6 @@ FORMS = [
     ["refused", "resend", "--dry-run", "1", "--edit", "*"],
     ["workers", "forget", "--dry-run", "*"],
     *(["events", "list", f"--{name}", "*"] for name in LIST),
-    *([*verb, f"--{name}", "*"] for verb in (["tail"], ["events", "tail"]) for name in TAIL),
-    *([*verb, "--type", "none", "--key", "*"] for verb in (["tail"], ["events", "tail"])),
     *(["dead-letters", "list", f"--{name}", "*"] for name in LETTERS),
     *(["dead-letters", verb, "--dry-run", "*"] for verb in ("retry", "discard")),
     *(["dead-letters", v, "--dry-run", f"--{name}", "*"] for v in ("retry", "discard") for name in LETTERS),
@@ -153,10 +127,5 @@ FORMS = [
     ["replay", "--dry-run", "--worker", "*"],
     ["config", "show", "--env-file", "*"],
     ["rules", "init", "--dry-run", "*"],
-    ["forward", "--source", "none", "*"],
-    ["forward", "--anywhere", "http://127.0.0.1:1", "--source", "*"],
-    ["forward", "--source", "orders", "http://10.0.0.1:1", "--since", "*"],
-    ["backup", "--dry-run", "*"],
-    ["restore", "--dry-run", "*"],
 ]
 """Every argument of every verb, at the place of the asterisk."""

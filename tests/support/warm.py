@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import gc
 import json
 import os
 import runpy
@@ -138,11 +137,9 @@ def _number(line: socket.socket) -> int:
 
 def serve(path: str) -> None:
     """Fork for every connection. The fork starts the process that runs the command, and sends its exit code."""
-    import daemon.app  # noqa: F401 - it is imported for what it imports
-    from daemon.cli.main import commands
+    import daemon.app
+    import daemon.cli.run  # noqa: F401 - both are imported for what they import
 
-    commands("")  # the modules of all verbs
-    gc.freeze()  # what is there stays, and no fork looks through it
     assert threading.active_count() == 1
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)

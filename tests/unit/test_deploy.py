@@ -255,12 +255,10 @@ def test_a_server_gets_each_package_in_the_tested_version_and_by_its_digest() ->
     lines = (DEPLOY / "constraints.txt").read_text().splitlines()
     tested = dict(line.split("==") for line in lines if not line.startswith("#"))
     server, embedded = pinned("requirements.txt"), pinned("requirements-embedded.txt")
-    tracing = pinned("requirements-tracing.txt")
     assert needed("speed", "") <= server.keys()
     assert needed("embedded", "") <= server.keys() | embedded.keys()
-    assert needed("tracing", "") <= server.keys() | tracing.keys()
-    assert not server.keys() & (embedded.keys() | tracing.keys())
-    for name, (version, digests) in (server | embedded | tracing).items():
+    assert not server.keys() & embedded.keys()
+    for name, (version, digests) in (server | embedded).items():
         assert tested[name] == version
         assert digests, name
 

@@ -33,7 +33,6 @@ PAGES: Final = (
     *LIMITS,
     "daemon/bus/README.md",
     "daemon/conversations/README.md",
-    "daemon/pages/README.md",
     "daemon/records/INSIDE.md",
     "deploy/README.md",
     "deploy/SENDING.md",

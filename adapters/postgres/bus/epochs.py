@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 from adapters.postgres.pool import Connection, Pool
 
@@ -25,20 +24,6 @@ SELECT partition, epoch, CASE
     THEN pg_advisory_xact_lock(hashtext('ferryman.midnight.' || worker)) END
 FROM leases WHERE worker = $1 AND partition = ANY($2::int[]) FOR SHARE
 """
-
-
-class Taken(NamedTuple):
-    """The last owner of a partition. *acquired_at*: since when it is that, and the epoch in force."""
-
-    worker: str
-    partition: int
-    epoch: int
-    acquired_at: datetime
-
-
-async def listed(conn: Connection | Pool) -> list[Taken]:
-    """Every partition that was ever owned: a few hundred rows."""
-    return [Taken(*row) for row in await conn.fetch("SELECT worker, partition, epoch, acquired_at FROM leases")]
 
 
 async def take(

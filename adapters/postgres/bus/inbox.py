@@ -32,8 +32,8 @@ WHERE event_id = ANY($3::text[]) AND worker = $1 AND replay_id = $2 AND at < now
 # The key of a day's table forbids a second end on that day, whatever partitions the copies of an event came by; the
 # lookup finds one of an earlier day. `epochs.current` sees to the two transactions that a midnight would part.
 _INSERT: Final = """
-INSERT INTO inbox (worker, event_id, replay_id, outcome, reason, attempts, data_hash, host)
-SELECT $1, n.event_id, $2, $3, $4, $5, n.data_hash, $8
+INSERT INTO inbox (worker, event_id, replay_id, outcome, reason, attempts, data_hash)
+SELECT $1, n.event_id, $2, $3, $4, $5, n.data_hash
 FROM unnest($6::text[], $7::bytea[]) AS n (event_id, data_hash)
 WHERE n.event_id <> ALL (ARRAY(
     SELECT i.event_id FROM inbox i
@@ -95,9 +95,8 @@ async def seen(pool: Pool, worker: str, events: Sequence[Event]) -> dict[InboxKe
     return found
 
 
-async def insert(conn: Connection, worker: str, rows: Sequence[InboxRow], host: str | None = None) -> set[InboxKey]:
-    """Write *rows*; return the keys that were not there before. Only their results may be recorded. *host*: of the
-    process.
+async def insert(conn: Connection, worker: str, rows: Sequence[InboxRow]) -> set[InboxKey]:
+    """Write *rows*; return the keys that were not there before. Only their results may be recorded.
 
     One statement for all rows that differ in their event alone, as most do: a column that is an array costs both the
     client and the server more than the lookup.
@@ -108,7 +107,7 @@ async def insert(conn: Connection, worker: str, rows: Sequence[InboxRow], host: 
     fresh: set[InboxKey] = set()
     for (replay_id, *ending), some in alike.items():
         ids, hashes = [row.event_id for row in some], [row.data_hash for row in some]
-        fresh |= {(id, replay_id) for (id,) in await conn.fetch(_INSERT, worker, replay_id, *ending, ids, hashes, host)}
+        fresh |= {(id, replay_id) for (id,) in await conn.fetch(_INSERT, worker, replay_id, *ending, ids, hashes)}
     return fresh
 
 

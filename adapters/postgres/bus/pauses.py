@@ -2,21 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Final, NamedTuple
-
-from adapters.postgres.pool import Connection, Pool
-
-_PAUSE: Final = "INSERT INTO pauses (name, by, reason) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
-
-
-class Pause(NamedTuple):
-    """*name* stands still since *since*. *by*: the operator; *reason*: in their words; None: not known."""
-
-    name: str
-    since: datetime
-    by: str | None
-    reason: str | None
+from adapters.postgres.pool import Pool
 
 
 async def paused(pool: Pool) -> frozenset[str]:
@@ -24,17 +10,12 @@ async def paused(pool: Pool) -> frozenset[str]:
     return frozenset(row["name"] for row in await pool.fetch("SELECT name FROM pauses"))
 
 
-async def listed(pool: Pool) -> dict[str, Pause]:
-    """Every pause, by its name."""
-    rows = await pool.fetch("SELECT name, paused_at, by, reason FROM pauses ORDER BY name")
-    return {row["name"]: Pause(*row) for row in rows}
+async def pause(pool: Pool, name: str) -> bool:
+    """Pause *name*; false when it was paused already."""
+    done = await pool.execute("INSERT INTO pauses (name) VALUES ($1) ON CONFLICT DO NOTHING", name)
+    return done.endswith(" 1")
 
 
-async def pause(conn: Connection | Pool, name: str, by: str | None = None, reason: str | None = None) -> bool:
-    """Pause *name*; false when it was paused already: who paused it first, and why, stays."""
-    return (await conn.execute(_PAUSE, name, by, reason)).endswith(" 1")
-
-
-async def resume(conn: Connection | Pool, name: str) -> bool:
+async def resume(pool: Pool, name: str) -> bool:
     """Let *name* go on; false when it was not paused."""
-    return (await conn.execute("DELETE FROM pauses WHERE name = $1", name)).endswith(" 1")
+    return (await pool.execute("DELETE FROM pauses WHERE name = $1", name)).endswith(" 1")

@@ -16,36 +16,25 @@ State: TypeAlias = Literal["open", "retried", "discarded"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LetterFilter:
-    """Which open letters; None: any. *text*: a part of the error's text, as it is written. *fingerprint*: of the fault.
-    *upto*: the last letter that was there when somebody looked."""
+    """Which open letters; None: any. *text*: a part of the error's text, as it is written."""
 
     ids: tuple[int, ...] | None = None
     worker: str | None = None
     error_class: str | None = None
     text: str | None = None
-    fingerprint: str | None = None
-    upto: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LetterGroup:
-    """Open letters of one worker with the same fault. *error_text*: of the newest. *persons*: how many keys their
-    events have. *ids*: the first few, in the order of their events. *hours*: how many were buried in each of the last
-    24 hours, the current one last. *upto*: the last letter. *fingerprint*: None where an older version buried them and
-    the daemon has not filled it in."""
+    """Open letters of one worker with the same error. *ids*: the first few, in the order of their events."""
 
-    fingerprint: str | None
     worker: str
     error_class: str
-    error_code: str
     error_text: str
     count: int
-    persons: int
     oldest: datetime
     newest: datetime
-    upto: int
     ids: tuple[int, ...]
-    hours: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,29 +69,14 @@ class ChosenLetter:
 _FITS: Final = """
 state = 'open' AND ($1::bigint[] IS NULL OR id = ANY($1)) AND ($2::text IS NULL OR worker = $2)
 AND ($3::text IS NULL OR error_class = $3) AND ($4::text IS NULL OR position($4 IN error_text) > 0)
-AND ($5::text IS NULL OR fingerprint = $5) AND ($6::bigint IS NULL OR id <= $6)
 """
 _GROUPS: Final = f"""
-WITH fits AS (
-    SELECT id, worker, fingerprint, error_class, error_code, error_text, subject, time, buried_at,
-        -- those of an older version are grouped as they were then
-        coalesce(fingerprint, error_class || chr(31) || error_text) AS alike,
-        23 - floor(extract(epoch FROM date_trunc('hour', now()) - date_trunc('hour', buried_at)) / 3600)::int AS hour
-    FROM dead_letters WHERE {_FITS}
-), hours AS (
-    SELECT worker, alike, hour, count(*) AS n FROM fits WHERE hour BETWEEN 0 AND 23 GROUP BY 1, 2, 3
-)
-SELECT max(fingerprint) AS fingerprint, worker, max(error_class) AS error_class, max(error_code) AS error_code,
-    (array_agg(error_text ORDER BY buried_at DESC, id DESC))[1] AS error_text, count(*) AS count,
-    count(DISTINCT subject) AS persons, min(buried_at) AS oldest, max(buried_at) AS newest, max(id) AS upto,
-    (array_agg(id ORDER BY time, id))[:20] AS ids,
-    ARRAY(SELECT coalesce(sum(h.n), 0)::int FROM generate_series(0, 23) AS at
-        LEFT JOIN hours h ON h.hour = at AND h.worker = fits.worker AND h.alike = fits.alike
-        GROUP BY at ORDER BY at) AS hours
-FROM fits GROUP BY worker, alike ORDER BY count DESC, oldest
+SELECT worker, error_class, error_text, count(*) AS count, min(buried_at) AS oldest, max(buried_at) AS newest,
+    (array_agg(id ORDER BY time, id))[:20] AS ids
+FROM dead_letters WHERE {_FITS} GROUP BY worker, error_class, error_text ORDER BY count DESC, oldest
 """  # noqa: S608 - constants only
 _CHOSEN: Final = f"""
-SELECT id, worker, type = ANY($7::text[]) AS runnable FROM dead_letters WHERE {_FITS} ORDER BY time, id
+SELECT id, worker, type = ANY($5::text[]) AS runnable FROM dead_letters WHERE {_FITS} ORDER BY time, id
 """  # noqa: S608 - constants only
 _FIND: Final = """
 SELECT id AS number, worker, error_class, error_text, attempts, state, buried_at, settled_at, settled_by, retries,
@@ -110,7 +84,6 @@ SELECT id AS number, worker, error_class, error_text, attempts, state, buried_at
     replay_id AS replayid
 FROM dead_letters WHERE id = $1 OR event_id = $2 ORDER BY number
 """
-_CLASSES: Final = "SELECT DISTINCT error_class FROM dead_letters WHERE state = 'open' ORDER BY error_class"
 _LOCK: Final = "SELECT id FROM dead_letters WHERE id = ANY($1::bigint[]) AND state = 'open' ORDER BY id FOR UPDATE"
 _EDIT: Final = "UPDATE dead_letters SET data = $2, subject = $3, edited_at = now() WHERE id = ANY($1::bigint[])"
 _FORGET_END: Final = """
@@ -128,15 +101,10 @@ WHERE id = ANY($1::bigint[])
 """
 
 
-async def open_classes(conn: Connection) -> list[str]:
-    """The classes of the errors of open letters."""
-    return [row["error_class"] for row in await conn.fetch(_CLASSES)]
-
-
 async def groups(pool: Pool, wanted: LetterFilter) -> list[LetterGroup]:
-    """The open letters that fit, by worker and fault; the largest group first."""
+    """The open letters that fit, by worker and error; the largest group first."""
     rows = await pool.fetch(_GROUPS, *_arguments(wanted))
-    return [LetterGroup(**{**row, "ids": tuple(row["ids"]), "hours": tuple(row["hours"])}) for row in rows]
+    return [LetterGroup(**{**row, "ids": tuple(row["ids"])}) for row in rows]
 
 
 async def chosen(pool: Pool, wanted: LetterFilter) -> list[ChosenLetter]:
@@ -178,7 +146,7 @@ async def discard(conn: Connection, ids: Sequence[int], operator: str) -> int:
 
 def _arguments(wanted: LetterFilter) -> tuple[object, ...]:
     ids = list(wanted.ids) if wanted.ids is not None else None
-    return ids, wanted.worker, wanted.error_class, wanted.text, wanted.fingerprint, wanted.upto
+    return ids, wanted.worker, wanted.error_class, wanted.text
 
 
 def _stored(row: Record) -> StoredLetter:

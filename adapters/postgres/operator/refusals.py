@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from adapters.postgres.pool import Connection, Pool, Record
 
@@ -56,14 +56,6 @@ SELECT {_COLUMNS}, NULL::bytea AS body FROM refused_requests
 WHERE NOT $2 OR (body IS NOT NULL AND sent_again_at IS NULL) ORDER BY id DESC LIMIT $1
 """  # noqa: S608 - constants only
 _ONE: Final = f"SELECT {_COLUMNS}, body FROM refused_requests WHERE id = $1"  # noqa: S608 - constants only
-# by single look-ups: however few rows there were when the plan was made, it goes by the index
-_GROUPS: Final = """
-SELECT source, reason, count(*) AS count, sum(suppressed)::bigint AS suppressed, max(at) AS newest
-FROM (SELECT coalesce(max(id), 0) AS last FROM refused_requests) AS t
-CROSS JOIN generate_series(t.last - 1499, t.last) AS g (id)
-CROSS JOIN LATERAL (SELECT source, reason, suppressed, at FROM refused_requests WHERE id = g.id LIMIT 1) AS newest
-GROUP BY source, reason ORDER BY count DESC, newest DESC LIMIT 50
-"""
 _SENT_AGAIN: Final = """
 UPDATE refused_requests SET sent_again_at = now(), sent_again_by = $2, event_ids = $3
 WHERE id = $1 AND body IS NOT NULL AND sent_again_at IS NULL RETURNING id
@@ -91,11 +83,6 @@ async def insert(pool: Pool, refused: Sequence[RefusedRequest]) -> None:
 async def newest(pool: Pool, limit: int, *, to_send: bool) -> list[KeptRequest]:
     """The *limit* newest rows, without bodies. *to_send*: only those that are kept whole and not sent again yet."""
     return [_kept(row) for row in await pool.fetch(_NEWEST, limit, to_send)]
-
-
-async def groups(pool: Pool) -> list[dict[str, Any]]:
-    """The newest 1500 rows by source and reason, the largest group first. *suppressed*: how many more have no row."""
-    return [dict(row) for row in await pool.fetch(_GROUPS)]
 
 
 async def find(pool: Pool, number: int) -> KeptRequest | None:

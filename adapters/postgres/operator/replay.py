@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from adapters.postgres.bus.events import COLUMNS, event_of
-from adapters.postgres.pool import Pool, Record
+from adapters.postgres.pool import Pool
 from schemas.envelope import Event
 
 
@@ -43,12 +43,7 @@ _WHERE: Final = """
     AND ($3::timestamptz IS NULL OR j.time < $3) AND ($4::text[] IS NULL OR j.subject = ANY($4))
     AND ($5::text IS NULL OR j.id = $5)
 """
-_COUNT: Final = f"""
-SELECT count(*), coalesce(max(seq), 0) FROM event_journal j WHERE {_WHERE} AND ($6::bigint IS NULL OR j.seq <= $6)
-"""  # noqa: S608 - constants
-_FIND: Final = """
-SELECT id, worker, filter::text AS filter, total, published, by, started_at, finished_at FROM replays WHERE id = $1
-"""
+_COUNT: Final = f"SELECT count(*), coalesce(max(seq), 0) FROM event_journal j WHERE {_WHERE}"  # noqa: S608 - constants
 _PAGE: Final = f"""
 SELECT seq, {COLUMNS} FROM event_journal j WHERE {_WHERE} AND j.seq > $6 AND j.seq <= $7 ORDER BY j.seq LIMIT $8
 """  # noqa: S608 - constants
@@ -58,10 +53,6 @@ FROM event_journal j LEFT JOIN inbox i ON i.event_id = j.id AND i.worker = $6 AN
 WHERE {_WHERE} GROUP BY 1
 """  # noqa: S608 - constants
 
-_LISTED: Final = """
-SELECT id, worker, filter::text AS filter, total, published, started_at, finished_at, by FROM replays
-ORDER BY started_at DESC, id LIMIT $1
-"""
 _UNFINISHED: Final = """
 SELECT id, cursor, until, total, published FROM replays
 WHERE worker = $1 AND filter = $2::jsonb AND finished_at IS NULL ORDER BY started_at DESC LIMIT 1
@@ -80,30 +71,15 @@ class ReplayRun:
     published: int
 
 
-@dataclass(frozen=True, slots=True)
-class StoredReplay:
-    """A replay as the table has it. *filter*: what it delivers, as `ReplayFilter.document`. *published*: of *total*.
-    *by*: the operator who began it; None: not known."""
-
-    id: str
-    worker: str
-    filter: Mapping[str, Any]
-    total: int
-    published: int
-    started_at: datetime
-    finished_at: datetime | None
-    by: str | None
-
-
 def _arguments(wanted: ReplayFilter) -> tuple[object, ...]:
     types = list(wanted.types) if wanted.types is not None else None
     keys = list(wanted.keys) if wanted.keys is not None else None
     return types, wanted.since, wanted.until, keys, wanted.event_id
 
 
-async def count(pool: Pool, wanted: ReplayFilter, upto: int | None = None) -> tuple[int, int]:
-    """(how many events of the journal fit, the journal number of the last one). *upto*: none with a later number."""
-    row = await pool.fetchrow(_COUNT, *_arguments(wanted), upto)
+async def count(pool: Pool, wanted: ReplayFilter) -> tuple[int, int]:
+    """(how many events of the journal fit, the journal number of the last one)."""
+    row = await pool.fetchrow(_COUNT, *_arguments(wanted))
     assert row is not None
     return int(row[0]), int(row[1])
 
@@ -126,27 +102,15 @@ async def unfinished(pool: Pool, worker: str, wanted: ReplayFilter) -> ReplayRun
     return None if row is None else ReplayRun(row["id"], row["cursor"], row["until"], row["total"], row["published"])
 
 
-async def listed(pool: Pool, limit: int) -> list[StoredReplay]:
-    """The replays that began last, the last one first."""
-    rows = await pool.fetch(_LISTED, limit)
-    return [StoredReplay(**{**row, "filter": orjson.loads(row["filter"])}) for row in rows]
-
-
-async def find(pool: Pool, run_id: str) -> Record | None:
-    """The replay of this id, with who began it and when."""
-    return await pool.fetchrow(_FIND, run_id)
-
-
-async def begin(pool: Pool, run: ReplayRun, worker: str, wanted: ReplayFilter, by: str) -> None:
-    """Insert *run*, which the operator *by* begins."""
+async def begin(pool: Pool, run: ReplayRun, worker: str, wanted: ReplayFilter) -> None:
+    """Insert *run*, which begins."""
     await pool.execute(
-        "INSERT INTO replays (id, worker, filter, total, until, by) VALUES ($1, $2, $3::jsonb, $4, $5, $6)",
+        "INSERT INTO replays (id, worker, filter, total, until) VALUES ($1, $2, $3::jsonb, $4, $5)",
         run.id,
         worker,
         wanted.document(),
         run.total,
         run.until,
-        by,
     )
 
 

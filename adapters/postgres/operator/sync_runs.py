@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapters.postgres.pool import Pool, Record
+from adapters.postgres.pool import Pool
 from adapters.postgres.stored_orders import OrderFilter
 
 
@@ -47,10 +47,3 @@ async def advance(pool: Pool, run_id: str, cursor: str, sent: int) -> None:
 async def finish(pool: Pool, run_id: str) -> None:
     """Record that every order of the run has ended."""
     await pool.execute("UPDATE sync_runs SET finished_at = now() WHERE id = $1", run_id)
-
-
-async def find(pool: Pool, run_id: str) -> Record | None:
-    """The run, with who has begun it and when."""
-    return await pool.fetchrow(
-        "SELECT id, total, sent, begun_by, started_at, finished_at FROM sync_runs WHERE id = $1", run_id
-    )

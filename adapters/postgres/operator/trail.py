@@ -40,8 +40,7 @@ class FoundEvent:
 
 @dataclass(frozen=True, slots=True)
 class WorkerEnding:
-    """How *worker* ended with an event. *replay_id*: of the replay that delivered it, "" the first time. *host*: of the
-    process; None: not known."""
+    """How *worker* ended with an event. *replay_id*: of the replay that delivered it, "" the first time."""
 
     event_id: str
     worker: str
@@ -50,7 +49,6 @@ class WorkerEnding:
     reason: str | None
     attempts: int
     at: datetime
-    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +66,6 @@ class FailedAttempts:
     at: datetime
     failures: int
     error_code: str
-
-
-@dataclass(frozen=True, slots=True)
-class PastAttempt:
-    """An attempt that failed, on *host*. *counted*: it cost the event an attempt. *next_at*: when the next one was to
-    begin; None: it was the last one."""
-
-    worker: str
-    replay_id: str
-    counted: bool
-    error_class: str
-    error_code: str
-    error_text: str
-    host: str
-    began_at: datetime
-    ended_at: datetime
-    next_at: datetime | None
 
 
 _LIST: Final = """
@@ -158,18 +139,14 @@ SELECT DISTINCT ON (id) id, data FROM (
 ) AS kept ORDER BY id, rank
 """
 _ENDINGS: Final = """
-SELECT event_id, worker, replay_id, outcome, reason, attempts, at, host FROM inbox
-WHERE event_id = ANY($1::text[]) ORDER BY at
+SELECT event_id, worker, replay_id, outcome, reason, attempts, at FROM inbox WHERE event_id = ANY($1::text[]) ORDER BY
+at
 """
 _ATTEMPTS: Final = """
 SELECT worker, replay_id, attempts, error_class, error_text, next_at, updated_at, greatest(failures, attempts),
     error_code
 FROM attempts WHERE event_id = $1 AND error_class <> ''
 ORDER BY updated_at
-"""
-_HISTORY: Final = """
-SELECT worker, replay_id, counted, error_class, error_code, error_text, host, began_at, ended_at, next_at
-FROM attempt_history WHERE event_id = $1 ORDER BY ended_at DESC, id DESC LIMIT $2
 """
 # What a worker has put off says so in a row of its own; few rows wait, and their index begins with the status.
 _PUT_OFF: Final = """
@@ -181,7 +158,7 @@ _ARRIVED: Final = """
 SELECT id, type, source, subject, time, 'journal', seq FROM event_journal WHERE seq > $1 ORDER BY seq LIMIT $2
 """
 _ENDED: Final = """
-SELECT event_id, worker, replay_id, outcome, reason, attempts, at, host FROM inbox
+SELECT event_id, worker, replay_id, outcome, reason, attempts, at FROM inbox
 WHERE at > $1 AND worker <> 'journal' ORDER BY at LIMIT $2
 """
 
@@ -257,11 +234,6 @@ async def endings(pool: Pool, ids: Sequence[str]) -> list[WorkerEnding]:
 async def attempts(pool: Pool, event_id: str) -> list[FailedAttempts]:
     """The failed attempts of workers that have not ended with the event."""
     return [FailedAttempts(*row) for row in await pool.fetch(_ATTEMPTS, event_id)]
-
-
-async def history(pool: Pool, event_id: str, limit: int) -> list[PastAttempt]:
-    """The last *limit* attempts of every worker that have failed, oldest first."""
-    return [PastAttempt(*row) for row in reversed(await pool.fetch(_HISTORY, event_id, limit))]
 
 
 async def conflicts(pool: Pool, event_id: str) -> int:

@@ -16,7 +16,7 @@ from adapters.registry import file_store, gcs_store
 from daemon.bus.batcher import Batcher
 from daemon.bus.metrics import OF_ALL
 from daemon.bus.worker import Domain, Duty, Outside
-from daemon.conversations.archive import ageing, objects
+from daemon.conversations.archive import objects
 from daemon.conversations.archive import users as mapping
 from daemon.conversations.archive.fetching import Fetching
 from daemon.conversations.archive.media import Media
@@ -159,12 +159,7 @@ def _duties(outside: Outside, deps: ArchiveDeps) -> Sequence[Duty]:
     async def assign() -> None:
         await mapping.apply(outside.pool)
 
-    async def age() -> None:
-        if days := outside.settings.kept_days("notes"):
-            await ageing.remove_old(outside.pool, deps.archive, days)
-
     return (
-        Duty("archive-ageing", age, ageing.EVERY_S),
         Duty("archive-waiting", moving.waiting_objects, 1.0),
         Duty("archive-moves", moving.notes, 2.0),
         Duty("archive-leftovers", moving.leftovers, 10.0),

@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from daemon.stores.embedded.binaries import postgres_root, valkey_binary
-from daemon.stores.embedded.layout import restored
 
 
 def installed(data_dir: Path, *, redis: bool, postgres: bool) -> bool:
     """Whether the data of the servers that are asked for are in *data_dir*."""
-    if restored(data_dir):
-        return True
     wanted = [name for name, asked in (("valkey", redis), ("postgres", postgres)) if asked]
     return all((data_dir / name).is_dir() for name in wanted)
 

@@ -32,7 +32,6 @@ from typing import IO, Any, Final
 import structlog
 
 from daemon.lifecycle import Periodic
-from daemon.stores.embedded import layout
 from daemon.stores.embedded.binaries import temporary_directories, valkey_binary
 from daemon.stores.embedded.password import known_password, password_of
 from daemon.stores.embedded.postgres import Postgres, database_url, postgres_account
@@ -79,7 +78,7 @@ async def embedded(
     when the directory is in use or not usable, or a server does not start. Each with one line that says what to do.
     """
     async with AsyncExitStack() as stack:
-        with usable(data_dir):
+        with _usable(data_dir):
             servers = await _run(stack, data_dir, redis, postgres, fsync, system)
         yield servers
 
@@ -157,8 +156,7 @@ async def _run(
 ) -> Servers:
     """Start what is asked for; *stack* ends it, in the reverse order."""
     setpriv = find_setpriv()
-    lock = stack.enter_context(owned(data_dir))
-    layout.settle(data_dir)
+    lock = stack.enter_context(_owned(data_dir))
     home = data_dir.resolve()  # noqa: ASYNC240 - a look at a local directory
     account = postgres_account(home, setpriv) if postgres else None
     sockets = stack.enter_context(_sockets(lock, account))
@@ -232,7 +230,7 @@ async def _pong(socket: Path) -> bool:
 
 
 @contextmanager
-def usable(data_dir: Path) -> Iterator[None]:
+def _usable(data_dir: Path) -> Iterator[None]:
     """While the servers start, turn an error of the file system into one line."""
     try:
         yield
@@ -242,7 +240,7 @@ def usable(data_dir: Path) -> Iterator[None]:
 
 
 @contextmanager
-def owned(data_dir: Path) -> Iterator[IO[str]]:
+def _owned(data_dir: Path) -> Iterator[IO[str]]:
     """The lock of *data_dir*. It holds our process id and, as its second line, the directory of our sockets."""
     if not data_dir.exists():
         data_dir.mkdir(parents=True)

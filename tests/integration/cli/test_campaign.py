@@ -14,9 +14,9 @@ from redis.asyncio import Redis
 from typer.testing import CliRunner, Result
 
 from adapters.postgres.pool import Pool
+from daemon.cli.campaign_views import COLUMNS
 from daemon.cli.exits import DONE, code_of
 from daemon.cli.main import commands
-from daemon.operator.campaign_report import COLUMNS
 from schemas.errors import FerrymanError
 from tests.support.campaigns import fed, phone
 

@@ -21,8 +21,7 @@ from daemon.operator import dead_letters
 from daemon.operator.dead_letters import LetterError
 from schemas.envelope import Event, event_id
 from schemas.errors import Refused
-from schemas.fingerprints import fingerprint
-from tests.support.bus import Bench, FixedLeases, make_upkeep, open_bench
+from tests.support.bus import Bench, FixedLeases, open_bench
 from tests.support.toy import NOON, TOY, TYPE, Spy, make_event, make_events, succeed
 from tests.support.until import until
 
@@ -291,102 +290,3 @@ async def _is_open(bench: Bench) -> bool:
 
 async def _settled_for(bench: Bench, worker: str) -> bool:
     return await bench.bus.lag(worker, bench.keys) == (0, 0)
-
-
-async def alike(event: Event, deps: object, turn: Turn) -> Outcome:
-    raise Refused(f"no contact {event.json()['n']} at {event.subject}")
-
-
-async def test_letters_whose_errors_differ_in_ids_alone_are_one_group(bench: Bench) -> None:
-    events = [make_event(f"+97250555{n % 3:04}", n) for n in range(7)]
-    await bench.publish(events)
-    async with bench.running(bench.worker(alike)):
-        await until(bench.settled)
-    await bury(bench, [make_event("key-1", 99)])
-    first, second = await groups(bench.pool, ANY)
-    assert (first.count, first.persons, second.count) == (7, 3, 1)
-    assert first.fingerprint == fingerprint("Refused", "refused", "no contact 9 at +972505550009")
-    assert second.fingerprint != first.fingerprint
-    assert sum(first.hours) == 7
-    assert first.hours[-1] + first.hours[-2] == 7, "the hour may have turned"
-    assert len(first.hours) == 24
-    assert first.error_text.startswith("no contact ")
-    assert await retry(bench, LetterFilter(fingerprint=first.fingerprint)) == 7
-
-
-async def test_letters_of_the_day_before_stand_in_their_hours_and_older_ones_in_none(bench: Bench) -> None:
-    await bury(bench, [make_event(f"key-{n}") for n in range(4)])
-    for age, number in (("90 minutes", 1), ("23 hours", 2), ("25 hours", 3)):
-        await bench.pool.execute(
-            "UPDATE dead_letters SET buried_at = date_trunc('hour', now()) + interval '30 min' - $2::interval"
-            " WHERE event_id = $1",
-            make_event(f"key-{number}").id,
-            _interval(age),
-        )
-    (group,) = await groups(bench.pool, ANY)
-    assert (group.count, sum(group.hours)) == (4, 3)
-    assert group.hours[0] == 1
-
-
-def _interval(text: str) -> timedelta:
-    number, unit = text.split()
-    return timedelta(**{unit: int(number)})
-
-
-async def test_a_verb_for_a_group_acts_on_what_was_shown_and_says_what_it_left(bench: Bench) -> None:
-    await bury(bench, [make_event(f"key-{n}") for n in range(3)])
-    (group,) = await groups(bench.pool, ANY)
-    shown = LetterFilter(fingerprint=group.fingerprint)
-    plan = await dead_letters.plan_retry(bench.pool, shown)
-    assert (plan.count, plan.upto, plan.skipped) == (3, group.upto, {})
-    await bury(bench, [make_event("key-later")])
-    numbers = [letter.id for letter in await dead_letters.choose(bench.pool, shown)]
-    await dead_letters.discard(bench.pool, numbers[:1], "another")
-    answer = await dead_letters.retry_all(bench.pool, shown, plan.upto, "ann", plan.count)
-    assert answer == {"done": 2, "skipped": [{"reason": dead_letters.SETTLED, "count": 1}]}
-    (left,) = await groups(bench.pool, shown)
-    assert (left.count, left.upto > plan.upto) == (1, True)
-    plan = await dead_letters.plan_discard(bench.pool, shown)
-    assert await dead_letters.discard_all(bench.pool, shown, plan.upto, "ann", plan.count) == {"done": 1, "skipped": []}
-    logged = await bench.pool.fetch("SELECT actor, action, detail ->> 'count' AS n FROM audit_log ORDER BY id")
-    assert [tuple(row) for row in logged] == [
-        ("another", "letter.discarded", "1"),
-        ("ann", "letter.retried", "2"),
-        ("ann", "letter.discarded", "1"),
-    ]
-
-
-async def test_a_letter_without_an_event_is_left_by_a_retry_and_taken_by_a_discard(bench: Bench) -> None:
-    await bench.publish_fields(0, {"junk": "1"})
-    async with bench.running(bench.worker(succeed)):
-        await until(lambda: _count_is(bench, "dead_letters", 1))
-    plan = await dead_letters.plan_retry(bench.pool, ANY)
-    assert (plan.count, plan.skipped) == (0, {dead_letters.NO_EVENT: 1})
-    answer = await dead_letters.retry_all(bench.pool, ANY, plan.upto, "ann", plan.count)
-    assert answer == {"done": 0, "skipped": [{"reason": dead_letters.NO_EVENT, "count": 1}]}
-    plan = await dead_letters.plan_discard(bench.pool, ANY)
-    assert (await dead_letters.discard_all(bench.pool, ANY, plan.upto, "ann", plan.count))["done"] == 1
-
-
-async def test_letters_of_an_older_version_are_grouped_as_they_were_until_their_fingerprints_are_filled_in(
-    bench: Bench,
-) -> None:
-    await bench.publish([make_event(f"key-{n}", n) for n in range(3)])
-    async with bench.running(bench.worker(alike)):
-        await until(bench.settled)
-    await bench.pool.execute("UPDATE dead_letters SET fingerprint = NULL, error_code = ''")
-    assert [(group.fingerprint, group.count) for group in await groups(bench.pool, ANY)] == [(None, 1)] * 3
-    upkeep = make_upkeep(bench.pool, bench.bus)
-    (duty,) = [duty for duty in upkeep.duties if duty.name == "fingerprints"]
-    duty.start()
-    try:
-        await until(lambda: _are_printed(bench))
-    finally:
-        duty.stop()
-        await duty.stopped()
-    (group,) = await groups(bench.pool, ANY)
-    assert group.fingerprint == fingerprint("Refused", "", "no contact 1 at key-1")
-
-
-async def _are_printed(bench: Bench) -> bool:
-    return not await bench.pool.fetchval("SELECT count(*) FROM dead_letters WHERE fingerprint IS NULL")

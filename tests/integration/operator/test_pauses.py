@@ -10,7 +10,7 @@ from adapters.postgres.pool import Pool
 from adapters.redis.limits import RateLimiter
 from adapters.redis.pauses import seconds_left
 from daemon.accounts import CGB, META, SCOPES
-from daemon.operator.pauses import UnknownName, sentence, set_paused
+from daemon.operator.pauses import UnknownName, set_paused
 from daemon.workers import WORKERS
 
 
@@ -57,18 +57,3 @@ async def test_a_stored_account_is_paused_by_its_name(db: Pool, redis: Redis) ->
     for name in ("contact-sync/second", "meta/", "meta/a b", "/second", "meta/\x00"):
         with pytest.raises(UnknownName):
             await set_paused(db, redis, WORKERS, name, paused=True)
-
-
-async def test_who_paused_it_and_why_is_kept_and_in_the_audit_log(db: Pool, redis: Redis) -> None:
-    await set_paused(db, redis, WORKERS, "cgb", paused=True, by="ann", reason="their key is renewed")
-    assert not await set_paused(db, redis, WORKERS, "cgb", paused=True, by="bob", reason="too")
-    pause = (await pauses.listed(db))["cgb"]
-    assert (pause.by, pause.reason) == ("ann", "their key is renewed"), "the first word stays"
-    assert sentence(pause).startswith("cgb is paused by ann since ")
-    assert sentence(pause).endswith(' ("their key is renewed")')
-    await set_paused(db, redis, WORKERS, "cgb", paused=False, by="bob")
-    rows = await db.fetch("SELECT actor, action, subject, detail ->> 'reason' AS reason FROM audit_log ORDER BY id")
-    assert [tuple(row) for row in rows] == [
-        ("ann", "operator.paused", "part:cgb", "their key is renewed"),
-        ("bob", "operator.resumed", "part:cgb", None),
-    ]

@@ -30,8 +30,7 @@ async def test_no_lookup_reads_a_whole_day(db: Pool, lookup: str) -> None:
     ids = [event.id for event in events]
     ending: tuple[Any, ...] = ("done", None, 0) if lookup == "_INSERT" else ()
     hashes = ([b""] * len(ids),) if lookup == "_INSERT" else ()
-    host = (None,) if lookup == "_INSERT" else ()
-    arguments = ("toy", "", *ending, ids, *hashes, *host)
+    arguments = ("toy", "", *ending, ids, *hashes)
     found = json.loads(await db.fetchval(f"EXPLAIN (FORMAT JSON) {getattr(inbox, lookup)}", *arguments))
     today = await db.fetchval("SELECT tableoid::regclass::text FROM inbox LIMIT 1")
     reads = [node for node in nodes(found[0]["Plan"]) if node.get("Relation Name") == today]

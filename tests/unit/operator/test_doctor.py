@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from adapters.postgres.bus.pauses import Pause
 from adapters.postgres.operator.archive import ArchiveCounts
 from adapters.postgres.operator.inspect import PostgresServer, TableCounts
 from adapters.postgres.sweeps import Swept
@@ -23,7 +24,7 @@ from daemon.operator import archive
 from daemon.operator.about import about
 from daemon.operator.doctor import examine
 from daemon.operator.finding import Finding
-from daemon.operator.inspection import Backlog, Inspection
+from daemon.operator.inspection import Backlog, Inspection, disk_at
 from daemon.operator.loss_window import loss_window
 from daemon.operator.members import Member
 from daemon.operator.status import document
@@ -80,10 +81,6 @@ def nodes(**of_the_last: Any) -> tuple[RedisServer, ...]:
     """A cluster; its last node, a replica, is another than the others."""
     two = [replace(REDIS, address=f"h:{n}", role=role) for n, role in ((1, "master"), (2, "slave"))]
     return (*two, replace(REDIS, address="h:3", role="slave", **of_the_last))
-
-
-def paused(name: str) -> dict[str, Pause]:
-    return {name: Pause(name, NOW, "ann", None)}
 
 
 def inspection(**changed: Any) -> Inspection:
@@ -164,7 +161,7 @@ def test_a_healthy_installation_has_nothing_but_ok() -> None:
         ({"port": "no such address"}, "error", "no address of this machine", "FERRYMAN_HOST"),
         ({"sources_off": {"orders": "set ORDERS_API_KEY"}}, "warn", "orders is not served", "ORDERS_API_KEY"),
         ({"workers_off": {"contact-sync": "no key"}}, "warn", "contact-sync is off: no key", "set"),
-        ({"pauses": paused("cgb")}, "warn", "cgb is paused by ann", "ferryman resume cgb"),
+        ({"paused": frozenset({"cgb"})}, "warn", "cgb is paused", "ferryman resume cgb"),
         ({"unsigned": ("orders",)}, "warn", "anybody", "FERRYMAN_ALLOW_UNSIGNED"),
         ({"leases": Table({}, {})}, "warn", "no daemon runs", "ferryman run"),
         (
@@ -306,6 +303,23 @@ def test_what_is_off_is_listed_with_the_names_that_switch_it_on() -> None:
     assert (found.sources, found.sources_off) == (("orders", "issues"), OFF)
 
 
+def test_the_share_of_the_disk_is_that_of_df(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: what a file system keeps for root counts neither as used nor as free."""
+    usage = SimpleNamespace(total=270, used=26, free=82)
+    monkeypatch.setattr("daemon.operator.inspection.shutil.disk_usage", lambda path: usage)
+    assert disk_at(tmp_path) == (26, 108)
+    monkeypatch.undo()
+    _, row = subprocess.run(["df", "-P", str(tmp_path)], capture_output=True, text=True, check=True).stdout.splitlines()
+    (shown,) = re.findall(r"(\d+)%", row)
+    found = disk_at(tmp_path)
+    assert found is not None
+    assert abs(100 * found[0] / found[1] - int(shown)) <= 1.5
+
+
+def test_the_disk_of_a_directory_that_is_not_there_yet_is_that_of_its_parent(tmp_path: Path) -> None:
+    assert disk_at(tmp_path / "a" / "b") is not None
+
+
 def test_the_archive_in_files_says_where_how_much_room_there_is_and_whether_it_can_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -371,7 +385,7 @@ def test_the_status_says_what_is_known_and_null_where_nothing_is() -> None:
     assert blind["workers"]["contact-sync"]["state"] == "off: no key"
     assert document(inspection(asked_to_wait={"cgb": 123.4}))["asked_to_wait"] == {"cgb": 123}
     assert document(inspection(leases=Table({}, {})))["workers"]["journal"]["state"] == "no process runs it"
-    assert document(inspection(pauses=paused("journal")))["workers"]["journal"]["state"] == "paused"
+    assert document(inspection(paused=frozenset({"journal"})))["workers"]["journal"]["state"] == "paused"
 
 
 def test_quotes_and_options_that_change_nothing_are_hints_and_no_errors() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from adapters.postgres.bus.pauses import Pause
 from adapters.postgres.holds import TemplateStop
 from adapters.postgres.operator.inspect import OpenMessages, TableCounts
 from adapters.registry import SENDERS, SOURCES
@@ -99,6 +98,6 @@ def test_a_template_that_is_stopped_is_a_warning() -> None:
 def test_a_channel_is_told_as_the_processes_report_it_or_as_it_was_paused() -> None:
     refused = senders(inspection(CGB, running=True))[0]
     assert (refused.channel, "refuses our account or key" in refused.state) == ("refused", True)
-    paused = senders(inspection(CGB, pauses={"cgb": Pause("cgb", NOON, "ann", None)}))[0]
+    paused = senders(inspection(CGB, paused=frozenset({"cgb"})))[0]
     assert (paused.channel, paused.state) == ("paused", "cgb is paused")
     assert senders(inspection(CGB))[0].channel == "not known"

@@ -7,13 +7,10 @@ from typing import Any
 
 import pytest
 
-from adapters.postgres.bus.pauses import Pause
 from adapters.postgres.operator.trail import FailedAttempts
 from daemon.operator.members import Member, providers
 from daemon.operator.trail import EventTrail
-from daemon.operator.why.answer import reasons
-from daemon.operator.why.circumstances import Circumstances
-from daemon.operator.why.sentence import NEXT
+from daemon.operator.why import NEXT, Circumstances, reasons
 from daemon.telemetry.report import ProviderReport, Report
 from daemon.workers import WORKERS
 from tests.support.toy import make_event
@@ -25,8 +22,7 @@ FAILED = FailedAttempts("contact-sync", "", 0, "Uncertain", "CGB: HTTP 500", NOO
 def why(attempts: list[FailedAttempts] | None = None, paused: str = "", **report: Any) -> str:
     """Why an order is open for contact-sync."""
     members = [Member("a", Report(**{"workers": ("journal", "contact-sync")} | report))] if report != {"no": 1} else []
-    pauses = {paused: Pause(paused, NOON, None, None)} if paused else {}
-    now = Circumstances(pauses, members, providers(members))
+    now = Circumstances(frozenset({paused}) - {""}, members, providers(members))
     found = EventTrail(make_event("key"), "journal", NOON, ("journal", "contact-sync"), [], attempts or [], [], [], 0)
     return reasons(found, WORKERS, now)["contact-sync"]
 

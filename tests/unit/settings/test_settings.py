@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -83,9 +82,6 @@ def test_texts_become_values() -> None:
         FERRYMAN_MESSAGE_BRANCHES="IL, se",
         MESSAGES_UPLOAD_HOSTS="Files.example.com, chat.local:3000",
         FERRYMAN_TIMEZONE="Asia/Jerusalem",
-        FERRYMAN_TRUSTED_PROXIES="10.0.0.0/8, ::1",
-        FERRYMAN_NAME=" Ferry north ",
-        FERRYMAN_COLOUR="Red",
         ORDERS_API_KEY="one-0123456789abcdef, two-0123456789abcdef",
         TWILIO_ACCOUNT_SID="AC1",
         TWILIO_AUTH_TOKEN="t",
@@ -103,8 +99,6 @@ def test_texts_become_values() -> None:
     assert settings.ferryman_message_branches == ("il", "se")
     assert settings.messages_upload_hosts == ("files.example.com", "chat.local:3000")
     assert settings.ferryman_timezone == "Asia/Jerusalem"
-    assert settings.ferryman_trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
-    assert (settings.ferryman_name, settings.ferryman_colour) == ("Ferry north", "red")
     assert [key.get_secret_value() for key in settings.orders_api_key] == [
         "one-0123456789abcdef",
         "two-0123456789abcdef",
@@ -136,12 +130,6 @@ def test_an_empty_value_counts_as_not_set() -> None:
         ("FERRYMAN_ISSUE_WAIT_SECONDS", "86401"),
         ("FERRYMAN_TIMEZONE", "Asia/Nowhere"),
         ("FERRYMAN_TIMEZONE", "../UTC"),
-        ("FERRYMAN_TRUSTED_PROXIES", "10.0.0.0/33"),
-        ("FERRYMAN_TRUSTED_PROXIES", "10.0.0.1/8"),
-        ("FERRYMAN_TRUSTED_PROXIES", "proxy.example"),
-        ("FERRYMAN_NAME", "x" * 41),
-        ("FERRYMAN_NAME", "a\u202eb"),
-        ("FERRYMAN_COLOUR", "mauve"),
         ("FERRYMAN_ADMIN_TOKEN", "né"),
         ("FERRYMAN_PUBLIC_URL", "ferryman.example"),
         ("CGB_SYNC_DELAY_MS", "-1"),

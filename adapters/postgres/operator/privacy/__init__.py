@@ -1,1 +1,0 @@
-"""What the database holds about a person: found, counted, read, erased."""

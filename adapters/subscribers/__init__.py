@@ -1,1 +1,0 @@
-"""Servers of other people that are told of events: outgoing webhooks."""

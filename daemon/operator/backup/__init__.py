@@ -1,1 +1,0 @@
-"""Backup and restore of an installation on embedded stores."""

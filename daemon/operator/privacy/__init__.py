@@ -1,1 +1,0 @@
-"""What is kept about a person: the map, the export, the erasure and its proof."""

@@ -1,1 +1,0 @@
-"""The operator's pages. README.md here says how to add one."""
