@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -21,6 +20,7 @@ from aiohttp import ClientSession
 from yarl import URL
 
 from adapters.records_client import RecordsClient
+from tests.support.kept_demos import kept_demo
 from tests.support.until import until
 
 LIMIT_S: Final = 20.0
@@ -84,28 +84,10 @@ async def test_what_is_kept_goes_on_syncing_until_it_is_stopped(tmp_path: Path) 
 @asynccontextmanager
 async def kept(cwd: Path) -> AsyncIterator[dict[str, tuple[str, str]]]:
     """A demonstration that goes on, and ends well when it is told to: name -> (address, admin token) of its places."""
-    env = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
-    argv = ["-m", "daemon", "demo", "--offline", "--json", "--keep"]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *argv, cwd=cwd, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        assert process.stderr is not None
-        told: dict[str, tuple[str, str]] = {}
-        async with asyncio.timeout(150):
-            while (line := (await process.stderr.readline()).decode().strip()) != "running until Ctrl-C":
-                assert line or process.returncode is None, "it has ended"
-                if found := PLACE.match(line):
-                    told[found["name"]] = found["where"], found["admin"] or ""
-        yield told
-        process.send_signal(signal.SIGINT)
-        out, err = await asyncio.wait_for(process.communicate(), 60)
-        assert process.returncode == 0, err.decode()[-2000:]
-        check(json.loads(out))
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    async with kept_demo(cwd, "--offline", "--json", told_on_stderr=True) as demo:
+        found = [place for line in demo.lines if (place := PLACE.match(line.strip()))]
+        yield {place["name"]: (place["where"], place["admin"] or "") for place in found}
+    check(json.loads(demo.out))
 
 
 PLACE: Final = re.compile(r"(?P<name>head office|branch|phone) +(?P<where>\S+)  \((?:.*admin token (?P<admin>\w+))?")

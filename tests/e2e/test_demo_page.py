@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import re
-import signal
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from html import unescape
@@ -16,6 +12,7 @@ from typing import Any, Final
 import pytest
 from aiohttp import ClientSession, FormData
 
+from tests.support.kept_demos import kept_demo
 from tests.support.until import until
 
 SPITEFUL: Final = "<script>alert(1)</script> & “so on”"
@@ -67,29 +64,11 @@ class Page:
 @asynccontextmanager
 async def kept(cwd: Path) -> AsyncIterator[Page]:
     """The page of a demonstration that goes on, and ends well when it is told to."""
-    env = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
-    argv = ["-m", "daemon", "demo", "--orders", "1", "--keep"]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *argv, cwd=cwd, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        assert process.stdout is not None
-        told: list[str] = []
-        while not any(line.startswith("running until") for line in told):
-            told.append((await asyncio.wait_for(process.stdout.readline(), 90)).decode())
-            assert told[-1], "it has ended"
-        (line,) = [line for line in told if line.startswith("chat ")]
+    async with kept_demo(cwd, "--orders", "1") as demo, ClientSession() as session:
+        (line,) = [line for line in demo.lines if line.startswith("chat ")]
         assert "Write a post" in line
         (url,) = re.findall(r"http://127\.0\.0\.1:\d+/", line)
-        async with ClientSession() as session:
-            yield Page(url, session)
-        process.send_signal(signal.SIGINT)
-        await asyncio.wait_for(process.communicate(), 60)
-        assert process.returncode == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        yield Page(url, session)
 
 
 @pytest.mark.timeout(240)

@@ -19,8 +19,8 @@ from adapters.postgres.pool import Pool
 from adapters.postgres.windows import Written
 from daemon.cli.main import commands
 from daemon.sandbox.meta import MetaSandbox
-from daemon.sandbox.meta_templates import WABA_ID
 from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID
+from tests.support.by_meta import settings_for
 
 PHONE: Final = "+972505550142"
 THEIRS: Final = "wamid.THEIRS"
@@ -70,16 +70,7 @@ async def env(redis: Redis, redis_url: str, database_url: str, db: Pool) -> Asyn
         one = Written("meta", PHONE, PHONE, datetime.now(UTC), "text", {"text": "hello"}, THEIRS, str(uuid4()), True)
         async with db.acquire() as conn, conn.transaction():
             await windows.record(conn, [one._replace(our_number=PHONE_NUMBER_ID)])
-        yield {
-            "REDIS_URL": redis_url,
-            "DATABASE_URL": database_url,
-            "FERRYMAN_ADMIN_TOKEN": "0123456789abcdef" * 2,
-            "META_GRAPH_URL": meta.url,
-            "META_PHONE_NUMBER_ID": PHONE_NUMBER_ID,
-            "META_ACCESS_TOKEN": meta.token,
-            "META_WABA_ID": WABA_ID,
-            "MESSAGES_DEFAULT_PROVIDER": "meta",
-        }
+        yield settings_for(meta) | {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
 
 
 async def document(env: dict[str, str], verb: str, *more: str) -> Any:

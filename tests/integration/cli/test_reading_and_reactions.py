@@ -22,6 +22,7 @@ from daemon.operator.reacting import NoTarget
 from daemon.operator.reading import NotMarked
 from daemon.sandbox.meta import MetaSandbox
 from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID
+from tests.support.by_meta import settings_for
 
 PHONE: Final = "+972505550142"
 THEIRS: Final = "wamid.THEIRS"
@@ -36,15 +37,7 @@ async def meta() -> AsyncIterator[MetaSandbox]:
 
 @pytest.fixture
 async def env(redis: Redis, redis_url: str, database_url: str, db: Pool, meta: MetaSandbox) -> dict[str, str]:
-    return {
-        "REDIS_URL": redis_url,
-        "DATABASE_URL": database_url,
-        "FERRYMAN_ADMIN_TOKEN": "0123456789abcdef" * 2,
-        "META_GRAPH_URL": meta.url,
-        "META_PHONE_NUMBER_ID": PHONE_NUMBER_ID,
-        "META_ACCESS_TOKEN": meta.token,
-        "MESSAGES_DEFAULT_PROVIDER": "meta",
-    }
+    return settings_for(meta) | {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
 
 
 @pytest.fixture

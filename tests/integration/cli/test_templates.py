@@ -18,8 +18,8 @@ from daemon.operator.sending import NotSendable
 from daemon.operator.templates import NoTemplates
 from daemon.sandbox.cgb import CgbSandbox
 from daemon.sandbox.meta import MetaSandbox
-from daemon.sandbox.meta_templates import WABA_ID, definition
-from daemon.sandbox.meta_webhooks import PHONE_NUMBER_ID
+from daemon.sandbox.meta_templates import definition
+from tests.support.by_meta import settings_for
 
 
 @pytest.fixture
@@ -31,16 +31,7 @@ async def meta() -> AsyncIterator[MetaSandbox]:
 
 @pytest.fixture
 def env(redis: Redis, redis_url: str, database_url: str, db: Pool, meta: MetaSandbox) -> dict[str, str]:
-    return {
-        "REDIS_URL": redis_url,
-        "DATABASE_URL": database_url,
-        "FERRYMAN_ADMIN_TOKEN": "0123456789abcdef" * 2,
-        "META_GRAPH_URL": meta.url,
-        "META_PHONE_NUMBER_ID": PHONE_NUMBER_ID,
-        "META_ACCESS_TOKEN": meta.token,
-        "META_WABA_ID": WABA_ID,
-        "MESSAGES_DEFAULT_PROVIDER": "meta",
-    }
+    return settings_for(meta) | {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
 
 
 async def ran(env: dict[str, str], *argv: str, code: int = DONE) -> Result:

@@ -101,6 +101,16 @@ async def test_of_two_copies_that_push_at_once_one_is_taken(phone: Sent) -> None
     assert sorted(answers[0] for _, answers in found) == ["applied", "replica-forked", "replica-forked"]
 
 
+async def test_a_replica_that_leaves_its_acknowledgement_out_is_told_that_it_is_missing(db: Pool) -> None:
+    records = records_of(db)
+    await records.push(ALICE, PushIn(replica="phone-1", operations=[operation("CREATE", "a", name="Ann")]))
+    more = [operation("CREATE", "b", name="Ben")]
+    for ack, words in ((None, "`ack` is missing"), (str(uuid4()), "another copy of it has pushed")):
+        found = await refused(records, ALICE, replica="phone-1", ack=ack, operations=more)
+        assert (found.kind, words in found.detail) == ("replica-forked", True)
+    assert await db.fetchval("SELECT count(*) FROM records") == 1
+
+
 async def test_what_comes_from_this_server_is_refused(db: Pool) -> None:
     feed = str(await db.fetchval("SELECT feed FROM sync_clock"))
     assert (await refused(records_of(db), ALICE, via=("other", feed), operations=())).kind == "loop"
